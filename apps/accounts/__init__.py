@@ -1,0 +1,1 @@
+"""Users, their sign-ins (refresh families) and the tokens that prove them."""

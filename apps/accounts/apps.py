@@ -1,0 +1,9 @@
+"""Registers the app and, once settings are there, its system checks."""
+
+from django.apps import AppConfig
+
+
+class AccountsConfig(AppConfig):
+    name = "apps.accounts"
+    label = "accounts"
+    verbose_name = "Accounts"

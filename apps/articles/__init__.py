@@ -1,0 +1,1 @@
+"""Articles: the example resource. Copy this app to start one of your own, or delete it."""

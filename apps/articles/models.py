@@ -1,0 +1,82 @@
+"""The article as a row: columns, constraints, and one index for each order and filter that the API declares."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.search import SearchVector, SearchVectorField
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from apps.practices.database.keys import uuid7
+
+TITLE_LENGTH = 200
+SLUG_LENGTH = 220
+BODY_LENGTH = 100_000
+SUMMARY_LENGTH = 300
+TAG_LENGTH = 50
+TAGS_MAX = 20
+
+# Stems words as English does. Changing it means a migration that rewrites the `search` column.
+SEARCH_CONFIG = "english"
+
+
+class Article(models.Model):
+    """One article. Public once `published_at` is past, scheduled while it is to come, a draft without it.
+
+    Rows are written by `services` alone: that is where HTML is known to be clean, the version moves and caches learn
+    of the change. `search` is computed by PostgreSQL and is as large as the text: leave it out of reads.
+    """
+
+    id: models.UUIDField[uuid.UUID, uuid.UUID] = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    slug = models.SlugField(max_length=SLUG_LENGTH, allow_unicode=True, db_index=False)
+    title = models.CharField(max_length=TITLE_LENGTH)
+    body = models.TextField()
+    summary = models.CharField(max_length=SUMMARY_LENGTH, blank=True)
+    tags = ArrayField(models.TextField(), default=list, blank=True)
+    author = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="articles",
+        db_index=False,  # articles_author below begins with it
+    )
+    published_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    updated_at = models.DateTimeField(default=timezone.now, editable=False)
+    version = models.PositiveIntegerField(default=1, editable=False)
+    search = models.GeneratedField(
+        expression=SearchVector("title", weight="A", config=SEARCH_CONFIG)
+        + SearchVector("body", weight="B", config=SEARCH_CONFIG),
+        output_field=SearchVectorField(),
+        db_persist=True,
+    )
+
+    class Meta:
+        constraints = [
+            # Not `unique=True`, which would add a second, unused index for LIKE.
+            models.UniqueConstraint(fields=["slug"], name="articles_slug_unique"),
+            models.CheckConstraint(condition=~Q(slug=""), name="articles_slug_present"),
+            models.CheckConstraint(condition=~Q(title=""), name="articles_title_present"),
+            models.CheckConstraint(condition=Q(tags__len__lte=TAGS_MAX), name="articles_tags_few"),
+            models.CheckConstraint(condition=Q(version__gte=1), name="articles_version_positive"),
+        ]
+        indexes = [
+            models.Index("-published_at", "-id", name="articles_published", condition=Q(published_at__isnull=False)),
+            models.Index("title", "id", name="articles_title", condition=Q(published_at__isnull=False)),
+            models.Index("author", "-published_at", "-id", name="articles_author"),
+            models.Index("-created_at", "-id", name="articles_drafts", condition=Q(published_at__isnull=True)),
+            models.Index(
+                "author", "-created_at", "-id", name="articles_author_drafts", condition=Q(published_at__isnull=True)
+            ),
+            GinIndex("tags", name="articles_tags"),
+            GinIndex("search", name="articles_search"),
+        ]
+
+    def __str__(self) -> str:
+        return self.title

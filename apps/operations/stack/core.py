@@ -1,0 +1,215 @@
+"""The stack: PostgreSQL and Valkey for one folder, started together, told of in `stack.json`, stopped together."""
+
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from .services import SERVICES, Caddy, Service
+from .sources import SOURCES, StackError
+
+_PREFIX = "shipshape-stack-"
+_VARIABLES = {"postgresql": "DATABASE_URL", "redis": "REDIS_URL"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackState:
+    """What `stack.json` says: who runs the stack, the URL of each service by variable, each server's process."""
+
+    pid: int
+    urls: dict[str, str] = field(repr=False)
+    pids: dict[str, int]
+    sources: dict[str, str]
+
+    def write(self, path: Path) -> None:
+        """Put the state in place whole, readable by its owner alone (it holds passwords)."""
+        descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=path.name)  # mkstemp gives 0600
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(self.__dict__, file, indent=1)
+        os.replace(draft, path)
+
+    @classmethod
+    def read(cls, path: Path) -> "StackState | None":
+        """Return the state of a running stack; None when there is none or its owner is dead."""
+        try:
+            state = cls(**json.loads(path.read_text()))
+            os.kill(state.pid, 0)
+        except PermissionError:
+            return None  # The file or the process is another user's: not ours to use.
+        except (OSError, ValueError, TypeError):
+            return None
+        return state
+
+
+class Stack:
+    """PostgreSQL and a Redis-protocol server whose data lies in `directory`.
+
+    given: URLs by variable (`DATABASE_URL`, `REDIS_URL`); a service whose URL is given is not started.
+    durable: False trades safety for speed, for stacks that are thrown away.
+    sources: which of `wheel` and `system` to look in, in order.
+
+    Start it from the main thread: the servers end when the thread that started them does.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        services: Sequence[str] = ("postgresql", "redis"),
+        *,
+        given: Mapping[str, str] | None = None,
+        durable: bool = True,
+        sources: Sequence[str] = SOURCES,
+    ) -> None:
+        self.directory = directory.resolve()
+        self.durable = durable
+        self.sources = sources
+        self.services: dict[str, Service] = {}
+        self._names = services
+        self._given = {variable: url for variable, url in (given or {}).items() if url}
+        self._temporary = False
+        self._lock: IO[bytes] | None = None
+
+    @classmethod
+    def temporary(
+        cls,
+        services: Sequence[str] = ("postgresql", "redis"),
+        *,
+        given: Mapping[str, str] | None = None,
+        sources: Sequence[str] = SOURCES,
+    ) -> Self:
+        """Return a stack to throw away: fast, in a folder of its own that `stop` removes.
+
+        Folders whose owner was killed are removed first.
+        """
+        _abandoned_remove()
+        directory = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        stack = cls(directory, services, given=given, durable=False, sources=sources)
+        stack._temporary = True
+        return stack
+
+    @property
+    def state_path(self) -> Path:
+        """The file that tells other processes of this stack."""
+        return self.directory / "stack.json"
+
+    @property
+    def state(self) -> StackState:
+        """What runs at this moment."""
+        urls = dict(self._given)
+        for service in self.services.values():
+            urls.update(service.url())
+        return StackState(
+            pid=os.getpid(),
+            urls=urls,
+            pids={name: service.pid for name, service in self.services.items() if service.pid is not None},
+            sources={name: service.binary.source for name, service in self.services.items()},
+        )
+
+    def start(self) -> StackState:
+        """Start what has no given URL, wait until each server answers, write `stack.json`, return its content.
+
+        Raises StackError (nothing is left running) when a server is missing or does not start, or when another
+        process already runs a stack on this folder.
+        """
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._hold()
+        try:
+            for name in self._names:
+                if _VARIABLES[name] not in self._given:
+                    self._add(SERVICES[name](directory=self.directory, durable=self.durable, sources=self.sources))
+            return self._tell()
+        except BaseException:
+            self.stop()
+            raise
+
+    def edge_start(
+        self, *, caddyfile: Path, port: int | None = None, environment: Mapping[str, str] | None = None
+    ) -> Caddy:
+        """Start Caddy with a Caddyfile and the variables that it reads; return once `port` accepts connections."""
+        edge = Caddy(
+            directory=self.directory,
+            durable=self.durable,
+            sources=self.sources,
+            caddyfile=caddyfile,
+            port=port,
+            environment=environment,
+        )
+        self._add(edge)
+        self._tell()
+        return edge
+
+    def restart(self, name: str) -> None:
+        """Stop one service, unless it is down already, and start it again on the same port."""
+        self.services[name].stop()
+        self.services[name].start()
+        self._tell()
+
+    def stop(self) -> None:
+        """Stop every server, the last started first; a temporary stack's folder goes too."""
+        for service in reversed(self.services.values()):
+            service.stop()
+        if self._lock is None:
+            return
+        self.state_path.unlink(missing_ok=True)
+        if self._temporary:
+            shutil.rmtree(self.directory, ignore_errors=True)
+        self._lock.close()
+        self._lock = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _add(self, service: Service) -> None:
+        self.services[service.name] = service
+        service.start()
+
+    def _tell(self) -> StackState:
+        state = self.state
+        state.write(self.state_path)
+        return state
+
+    def _hold(self) -> None:
+        lock = _lock_try(self.directory / "stack.lock")
+        if lock is None:
+            running = StackState.read(self.state_path)
+            owner = f"process {running.pid}" if running else "another process"
+            raise StackError(f"The stack in {self.directory} is already run by {owner}: stop that one first.")
+        self._lock = lock
+
+
+def _lock_try(path: Path) -> IO[bytes] | None:
+    """Take a lock that the kernel gives back when we die, however we die; None when somebody holds it."""
+    file = path.open("ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
+
+
+def _abandoned_remove() -> None:
+    """Remove temporary stacks whose owner died: ours by name and user, and nobody holds their lock."""
+    for directory in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        lock_path = directory / "stack.lock"
+        try:
+            if directory.is_symlink() or directory.stat().st_uid != os.getuid() or not lock_path.exists():
+                continue
+            lock = _lock_try(lock_path)
+        except OSError:
+            continue  # Removed by its owner while we looked.
+        if lock is not None:
+            shutil.rmtree(directory, ignore_errors=True)
+            lock.close()

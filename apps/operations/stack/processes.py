@@ -1,0 +1,158 @@
+"""Start and end server processes so that none outlives the one that started it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+import psutil
+
+from .sources import StackError
+
+_LAUNCH = Path(__file__).with_name("launch.py")
+_NOBODY = 65534
+_LOG_BYTES = 10 * 1024 * 1024
+
+
+def port_free() -> int:
+    """Return a TCP port of the loopback address that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def launch_command(command: Sequence[str | Path], *, user: str = "same", death: int = signal.SIGTERM) -> list[str]:
+    """Return the argv that runs `command` as `user` and sends it the signal `death` when this process dies.
+
+    It has to be started by a direct fork of the calling process and from its main thread: the kernel's notice
+    (PR_SET_PDEATHSIG) follows the thread.
+    """
+    head = [sys.executable, "-I", "-S", str(_LAUNCH), str(int(death)), str(os.getpid()), user]
+    return head + [str(part) for part in command]
+
+
+def process_start(
+    command: Sequence[str | Path],
+    *,
+    log: Path,
+    user: str = "same",
+    death: int = signal.SIGTERM,
+    folder: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start a server in a session of its own (a Ctrl-C in the terminal is ours to handle), output to `log`."""
+    if log.exists() and log.stat().st_size > _LOG_BYTES:
+        log.replace(log.with_suffix(".old.log"))
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            launch_command(command, user=user, death=death),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            cwd=folder or log.parent,
+            env=None if environment is None else dict(environment),
+        )
+
+
+def process_stop(process: subprocess.Popen[bytes], *, signals: Sequence[tuple[int, float]]) -> None:
+    """Send each signal in turn, waiting its seconds, then SIGKILL; a paused process is woken first."""
+    for number, seconds in signals:
+        if process.poll() is not None:
+            return
+        process.send_signal(number)
+        process.send_signal(signal.SIGCONT)
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            continue
+        return
+    if process.poll() is None:
+        process.kill()
+        process.wait(10)
+
+
+def ready_wait(
+    probe: Callable[[], bool], *, process: subprocess.Popen[bytes], name: str, log: Path, seconds: float = 60
+) -> None:
+    """Wait until `probe` says yes; raise StackError with the log's last lines when the process ends or time is up."""
+    end = time.monotonic() + seconds
+    while not probe():
+        if process.poll() is not None:
+            raise StackError(f"{name} did not start (exit {process.returncode}); {log} ends:\n{log_tail(log)}")
+        if time.monotonic() > end:
+            raise StackError(f"{name} was not ready within {seconds:.0f} s; {log} ends:\n{log_tail(log)}")
+        time.sleep(0.02)
+
+
+def log_tail(log: Path, lines: int = 8) -> str:
+    """Return the last lines of a log file, or a note that there is none."""
+    if not log.exists():
+        return "(no log)"
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+
+
+def leftovers_end(folder: Path, *, name: str, seconds: float = 15) -> None:
+    """Wait for servers of an earlier run that still work in `folder`; interrupt those that do not leave.
+
+    A server's working directory is its data folder, so this finds ours and nobody else's, whatever an old pid
+    file says. Raises StackError if one stays.
+    """
+    folder = folder.resolve()
+    start = time.monotonic()
+    asked: set[int] = set()
+    while others := _working_in(folder):
+        waited = time.monotonic() - start
+        if waited > seconds:
+            raise StackError(f"{name} of an earlier run still works in {folder}: end process {others[0].pid} first.")
+        if waited > seconds / 3:
+            for process in others:
+                if process.pid not in asked:
+                    asked.add(process.pid)
+                    process.send_signal(signal.SIGINT)
+                    process.send_signal(signal.SIGCONT)
+        time.sleep(0.05)
+
+
+def _working_in(folder: Path) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.cwd() == str(folder) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue  # Gone meanwhile, or another user's: in neither case one of ours.
+    return found
+
+
+def user_for(folder: Path) -> str:
+    """Return who may run PostgreSQL on `folder`, as `launch.py` understands it, and make the folder theirs.
+
+    An ordinary user stays. Root steps into a user namespace; where that is refused it becomes nobody; a folder
+    that belongs to an ordinary user is served as that user.
+    """
+    if os.getuid() != 0:
+        return "same"
+    owner = folder.stat().st_uid
+    if owner != 0:
+        return str(owner)
+    if _namespaces_work():
+        return "namespace"
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, _NOBODY, _NOBODY, follow_symlinks=False)
+    return str(_NOBODY)
+
+
+@cache
+def _namespaces_work() -> bool:
+    if sys.platform != "linux":
+        return False
+    answer = subprocess.run(
+        launch_command(["/bin/sh", "-c", "exit 0"], user="namespace"), capture_output=True, timeout=10, check=False
+    )
+    return answer.returncode == 0

@@ -1,0 +1,252 @@
+"""The three servers of the stack: how each is prepared, started, known to be ready and stopped."""
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from .processes import launch_command, leftovers_end, port_free, process_start, process_stop, ready_wait, user_for
+from .sources import SOURCES, Binary, StackError, binary_find, postgresql_major
+
+_NAME = "shipshape"  # of PostgreSQL's role and database
+_THROWAWAY_POSTGRESQL = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum_naptime=1h")
+
+
+class Service:
+    """One server process with a data folder of its own below the stack's.
+
+    `start` is also the way to start it again after `kill` or `stop`: the port and the secrets stay, so URLs handed
+    out earlier go on to work.
+    """
+
+    name: str
+    death: int = signal.SIGTERM
+    stops: Sequence[tuple[int, float]] = ((signal.SIGTERM, 4.0),)
+
+    def __init__(self, *, directory: Path, durable: bool, sources: Sequence[str] = SOURCES) -> None:
+        self.binary: Binary = binary_find(service=self.name, sources=sources)
+        self.durable = durable
+        self.data = directory / self.name
+        self.log = directory / f"{self.name}.log"
+        self.port = port_free()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The running server's process id, or None."""
+        return self.process.pid if self.process is not None and self.process.poll() is None else None
+
+    def url(self) -> dict[str, str]:
+        """Return the settings that lead to this server, by variable."""
+        raise NotImplementedError
+
+    def start(self) -> None:
+        """Start the server and return once it answers; StackError with its last log lines otherwise."""
+        if self.pid is not None:
+            return
+        self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        leftovers_end(self.data, name=self.name)
+        self.process = self._launch()
+        ready_wait(self._answers, process=self.process, name=self.name, log=self.log)
+
+    def stop(self) -> None:
+        """Stop the server in good order, by force when it does not go."""
+        if self.process is not None:
+            process_stop(self.process, signals=self.stops)
+
+    def kill(self) -> None:
+        """Take the server away at once (SIGKILL), as a crash would."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(10)
+
+    def _launch(self) -> subprocess.Popen[bytes]:
+        raise NotImplementedError
+
+    def _answers(self) -> bool:
+        raise NotImplementedError
+
+
+class PostgreSQL(Service):
+    """A PostgreSQL cluster on a loopback port, one role with a random password (SCRAM), no Unix socket.
+
+    Without a socket file the 107 bytes of a socket's path are no limit to where a clone may lie.
+    """
+
+    name = "postgresql"
+    death = signal.SIGINT
+    stops = ((signal.SIGINT, 3.0), (signal.SIGQUIT, 1.0))
+
+    def __init__(self, *, directory: Path, durable: bool, sources: Sequence[str] = SOURCES) -> None:
+        super().__init__(directory=directory, durable=durable, sources=sources)
+        if not durable:
+            self.stops = ((signal.SIGQUIT, 3.0),)
+        self._secret = directory / "postgresql.password"
+
+    def url(self) -> dict[str, str]:
+        return {"DATABASE_URL": self._address(_NAME)}
+
+    def start(self) -> None:
+        self.data.parent.mkdir(parents=True, exist_ok=True)
+        if not (self.data / "PG_VERSION").exists():
+            self._create()
+        self._version_check()
+        super().start()
+        with psycopg.connect(self._address("postgres"), autocommit=True) as connection:
+            if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [_NAME]).fetchone():
+                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(_NAME)))
+
+    def _address(self, database: str) -> str:
+        return f"postgresql://{_NAME}:{self._secret.read_text()}@127.0.0.1:{self.port}/{database}"
+
+    def _create(self) -> None:
+        """Make the cluster beside its place and move it there whole, so that a death on the way leaves none."""
+        draft = self.data.with_name("postgresql.new")
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(mode=0o700)
+        _secret_write(self._secret, secrets.token_urlsafe(24))
+        user = user_for(draft)
+        # initdb may run as somebody who cannot read our file: the password travels on a pipe.
+        command = [
+            self.binary.path.with_name("initdb"), "--pgdata", draft, "--username", _NAME, "--pwfile", "/dev/stdin",
+            "--auth", "scram-sha-256", "--encoding", "UTF8", "--no-instructions", *self._locale(),
+            *([] if self.durable else ["--no-sync"]),
+        ]  # fmt: skip - an option stays beside its value
+        answer = subprocess.run(
+            launch_command(command, user=user),
+            input=self._secret.read_bytes() + b"\n",
+            capture_output=True,
+            cwd=draft,
+            timeout=120,
+            check=False,
+        )
+        if answer.returncode != 0:
+            raise StackError(f"initdb failed: {answer.stderr.decode(errors='replace').strip()}")
+        shutil.rmtree(self.data, ignore_errors=True)
+        draft.rename(self.data)
+
+    def _locale(self) -> list[str]:
+        """One order of text on every machine; the built-in provider (17 and later) asks nothing of the system."""
+        if postgresql_major(self.binary.path) >= 17:
+            return ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+        return ["--locale=C.UTF-8" if sys.platform == "linux" else "--locale=en_US.UTF-8"]
+
+    def _version_check(self) -> None:
+        made, here = (self.data / "PG_VERSION").read_text().strip(), postgresql_major(self.binary.path)
+        if made != str(here):
+            raise StackError(
+                f"{self.data} was made by PostgreSQL {made} and the server found here is {here} ({self.binary.path}): "
+                f"dump it with {made}, or remove the folder to begin anew."
+            )
+
+    def _launch(self) -> subprocess.Popen[bytes]:
+        # No process works in our folder (`leftovers_end` saw to it), so the file is stale, and the pid in it may by
+        # now be somebody else's, which PostgreSQL would take for a running server.
+        (self.data / "postmaster.pid").unlink(missing_ok=True)
+        options = ["listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=200"]
+        options += () if self.durable else _THROWAWAY_POSTGRESQL
+        command: list[str | Path] = [self.binary.path, "-D", self.data, "-p", str(self.port)]
+        for option in options:
+            command += ["-c", option]
+        return process_start(command, log=self.log, user=user_for(self.data), death=self.death, folder=self.data)
+
+    def _answers(self) -> bool:
+        try:
+            psycopg.connect(self._address("postgres"), connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+
+class Redis(Service):
+    """Valkey (or Redis) on a loopback port behind a random password; durable ones keep an append-only file."""
+
+    name = "redis"
+
+    def __init__(self, *, directory: Path, durable: bool, sources: Sequence[str] = SOURCES) -> None:
+        super().__init__(directory=directory, durable=durable, sources=sources)
+        self._password = secrets.token_urlsafe(24)
+        self._configuration = directory / "redis.conf"
+
+    def url(self) -> dict[str, str]:
+        return {"REDIS_URL": f"redis://:{self._password}@127.0.0.1:{self.port}/0"}
+
+    def _launch(self) -> subprocess.Popen[bytes]:
+        lines = {
+            "bind": "127.0.0.1",
+            "port": str(self.port),
+            "requirepass": self._password,
+            "dir": f'"{self.data}"',
+            "save": '""',
+            "appendonly": "yes" if self.durable else "no",
+        }
+        # In a file and not among the arguments: `ps` shows those to everybody.
+        _secret_write(self._configuration, "".join(f"{name} {value}\n" for name, value in lines.items()))
+        return process_start([self.binary.path, self._configuration], log=self.log, death=self.death, folder=self.data)
+
+    def _answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=2) as connection:
+                connection.sendall(f"AUTH {self._password}\r\nPING\r\n".encode())
+                answer = b""
+                while answer.count(b"\r\n") < 2 and (part := connection.recv(200)):
+                    answer += part
+        except OSError:
+            return False
+        return answer == b"+OK\r\n+PONG\r\n"
+
+
+class Caddy(Service):
+    """The TLS edge, run with a Caddyfile and the environment that it reads; ready when `port` accepts."""
+
+    name = "caddy"
+
+    def __init__(
+        self,
+        *,
+        directory: Path,
+        durable: bool,
+        sources: Sequence[str] = SOURCES,
+        caddyfile: Path,
+        port: int | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(directory=directory, durable=durable, sources=sources)
+        self.port = port or self.port
+        self._caddyfile = caddyfile
+        self._environment = environment or {}
+
+    def url(self) -> dict[str, str]:
+        return {}
+
+    def _launch(self) -> subprocess.Popen[bytes]:
+        command = [self.binary.path, "run", "--config", self._caddyfile, "--adapter", "caddyfile"]
+        # Its own CA and certificates stay in the data folder and out of the home of whoever runs this.
+        places = {name: str(self.data) for name in ("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME")}
+        environment = {"PATH": os.defpath, **places, **self._environment}
+        return process_start(command, log=self.log, death=self.death, folder=self.data, environment=environment)
+
+    def _answers(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=2).close()
+        except OSError:
+            return False
+        return True
+
+
+SERVICES: dict[str, Callable[..., Service]] = {"postgresql": PostgreSQL, "redis": Redis}
+
+
+def _secret_write(path: Path, text: str) -> None:
+    """Write a file that its owner alone may read, from its first byte on."""
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)

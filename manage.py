@@ -1,0 +1,34 @@
+#!/usr/bin/env python3
+"""Django's command line, in the project's own virtual environment whichever Python started it."""
+
+import sys
+from pathlib import Path
+
+VENV = Path(__file__).resolve().parent / ".venv"
+
+
+def main() -> None:
+    """Run one management command."""
+    try:
+        from settings.env import select_settings
+    except ModuleNotFoundError as error:
+        _enter_venv(error)
+    else:
+        select_settings()
+        from django.core.management import execute_from_command_line
+
+        execute_from_command_line(sys.argv)
+
+
+def _enter_venv(error: ModuleNotFoundError) -> None:
+    """Start again with .venv's Python, or say how to make it."""
+    import os
+
+    python = VENV / "bin" / "python"
+    if Path(sys.prefix) == VENV or not python.exists():
+        sys.exit(f"{error.name} is not installed: run bin/setup, then try again.")
+    os.execv(python, [str(python), *sys.argv])
+
+
+if __name__ == "__main__":
+    main()

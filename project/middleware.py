@@ -1,0 +1,51 @@
+"""Django's page middleware, kept off the API: tokens authorise there, and a request pays only for what it uses."""
+
+from typing import Any
+
+from django.contrib.auth.middleware import AuthenticationMiddleware
+from django.contrib.messages.middleware import MessageMiddleware
+from django.contrib.sessions.middleware import SessionMiddleware
+from django.http import HttpRequest, HttpResponseBase
+from django.middleware.csrf import CsrfViewMiddleware
+
+PAGE_PREFIXES = ("/admin",)
+
+
+def is_page(request: HttpRequest) -> bool:
+    """Whether the path belongs to pages that people sign in to with a session cookie."""
+    return request.path_info.startswith(PAGE_PREFIXES)
+
+
+class PageSessionMiddleware(SessionMiddleware):
+    def process_request(self, request: HttpRequest) -> None:
+        if is_page(request):
+            super().process_request(request)
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> Any:
+        return super().process_response(request, response) if hasattr(request, "session") else response
+
+
+class PageCsrfMiddleware(CsrfViewMiddleware):
+    def process_request(self, request: HttpRequest) -> None:
+        if is_page(request):
+            super().process_request(request)
+
+    def process_view(self, request: HttpRequest, callback: Any, callback_args: Any, callback_kwargs: Any) -> Any:
+        if is_page(request):
+            return super().process_view(request, callback, callback_args, callback_kwargs)
+        return None
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> Any:
+        return super().process_response(request, response) if is_page(request) else response
+
+
+class PageAuthenticationMiddleware(AuthenticationMiddleware):
+    def process_request(self, request: HttpRequest) -> None:
+        if is_page(request):
+            super().process_request(request)
+
+
+class PageMessageMiddleware(MessageMiddleware):
+    def process_request(self, request: HttpRequest) -> None:
+        if is_page(request):
+            super().process_request(request)

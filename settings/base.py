@@ -1,0 +1,94 @@
+"""What every environment shares. Each practice's values are in ``components/<word>.py``; the lists below show the order.
+
+dev, staging, prod and test import this module and change a few values.
+"""
+
+from pathlib import Path
+
+from settings.env import ENVIRONMENT
+
+ENVIRONMENT.require_valid()
+
+# Components use names that stand on their own; none reads another's.
+# ruff: noqa: E402, F403 - the environment is checked before anything is read from it, and a component's names are all wanted
+from settings.components.environment import *
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+ROOT_URLCONF = "project.urls"
+WSGI_APPLICATION = "project.wsgi.application"
+AUTH_USER_MODEL = "accounts.User"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "corsheaders",
+    "csp",
+    "django_structlog",
+    "apps.practices",
+    "apps.jobs",
+    "apps.accounts",
+    "apps.operations",
+    # Your apps:
+    "apps.articles",
+]
+
+# Outermost first. What stands above "errors" must not fail; what stands below may raise a Problem.
+MIDDLEWARE = [
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+REST_FRAMEWORK = {
+    # tokens
+    "DEFAULT_AUTHENTICATION_CLASSES": ["apps.accounts.authentication.BearerAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    # throttling
+    "DEFAULT_THROTTLE_CLASSES": ["apps.practices.throttling.throttles.UserThrottle"],
+    # validation
+    "DEFAULT_PARSER_CLASSES": ["apps.practices.validation.parsers.BoundedJSONParser"],
+    # caching and speed
+    "DEFAULT_RENDERER_CLASSES": ["apps.practices.caching.renderers.FastJSONRenderer"],
+    # errors
+    "EXCEPTION_HANDLER": "apps.practices.errors.handler.handle",
+    # OpenAPI
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_VERSIONING_CLASS": None,
+    "DATETIME_FORMAT": "iso-8601",
+    "URL_FORMAT_OVERRIDE": None,
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = False
+
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}

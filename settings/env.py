@@ -1,0 +1,206 @@
+"""The environment: the one place that reads it.
+
+Layers, the later winning: defaults, ``var/stack.json`` (dev), ``.env``, ``.env.local``, ``.env.<name>``, ``.env.<name>.local``,
+the process environment. ``X_FILE`` names a file that holds X (a mounted secret). An empty value counts as unset. Tests read
+``.env.test`` and ``.env.test.local`` alone, so that a developer's own values cannot change their outcome.
+
+Imports no Django and never fails by itself: mistakes are collected, ``require_valid`` reports all of them at once.
+"""
+
+import difflib
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import environ
+
+from settings.rules import broken_rules
+from settings.variables import ENVIRONMENTS, VARIABLES, Variable
+
+ROOT = Path(__file__).resolve().parent.parent
+STACK_STATE = ROOT / "var" / "stack.json"
+PROCESS = "the process environment"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """One source of values: where it came from and what it says."""
+
+    source: str
+    values: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One variable in force: its value, parsed, and the source it came from."""
+
+    variable: Variable
+    value: Any
+    source: str
+
+
+class Environment:
+    """What is in force, where it came from, and every mistake in it."""
+
+    def __init__(self, name: str, entries: dict[str, Entry], mistakes: list[str], ignored: list[str]) -> None:
+        self.name = name
+        self.entries = entries
+        self.mistakes = mistakes
+        self.ignored = ignored
+
+    def __getitem__(self, name: str) -> Any:
+        """The parsed value of ``name``, None when it has none. An undeclared name is a KeyError."""
+        return self.entries[name].value
+
+    def require_valid(self) -> None:
+        """Print one report of every mistake to standard error and exit 1, unless there is none."""
+        if self.mistakes:
+            self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        count = len(self.mistakes)
+        heading = f"The {self.name} environment has {count} mistake{'s' if count > 1 else ''}:"
+        lines = [heading, *(f"  - {mistake}" for mistake in self.mistakes)]
+        lines.append("Each name, with why it is there, is in .env.example. Unset DJANGO_ENV means prod; bin/setup writes a .env for dev.")
+        sys.stderr.write("\n".join(lines) + "\n")
+        raise SystemExit(1)
+
+
+def select_settings() -> None:
+    """Name the settings module for this process, as DJANGO_SETTINGS_MODULE, unless somebody has named it already."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", f"settings.{ENVIRONMENT.name}")
+
+
+def read_environment(*, process: Mapping[str, str], root: Path = ROOT) -> Environment:
+    """Read all layers under ``root`` and cast every declared variable."""
+    mistakes: list[str] = []
+    name = _environment_name(process=process, root=root, mistakes=mistakes)
+    layers = _layers(name=name, process=process, root=root, mistakes=mistakes)
+    ignored = _check_names(layers, mistakes)
+    entries = {}
+    for variable in VARIABLES:
+        entries[variable.name] = _entry(variable, name=name, layers=layers, mistakes=mistakes)
+    entries["DJANGO_ENV"] = Entry(variable=entries["DJANGO_ENV"].variable, value=name, source=entries["DJANGO_ENV"].source)
+    values = {key: entry.value for key, entry in entries.items()}
+    mistakes += broken_rules(name=name, values=values, process=process)
+    return Environment(name, entries, mistakes, ignored)
+
+
+def _environment_name(*, process: Mapping[str, str], root: Path, mistakes: list[str]) -> str:
+    """Which environment: the settings module named in the process, else DJANGO_ENV there, else in a file, else prod."""
+    package, _, last = process.get("DJANGO_SETTINGS_MODULE", "").rpartition(".")
+    by_module = last if package == "settings" and last in ENVIRONMENTS else ""
+    by_process = process.get("DJANGO_ENV", "").strip()
+    if by_module and by_process and by_module != by_process:
+        mistakes.append(f"DJANGO_ENV says {by_process} and DJANGO_SETTINGS_MODULE says settings.{by_module}: unset one of them")
+    by_file = ""
+    for file in (".env", ".env.local"):
+        by_file = _read_file(root / file).get("DJANGO_ENV", "").strip() or by_file
+    name = by_module or by_process or by_file or "prod"
+    if name not in ENVIRONMENTS:
+        mistakes.append(f"DJANGO_ENV: write one of {', '.join(ENVIRONMENTS)}")
+        return "prod"
+    return name
+
+
+def _layers(*, name: str, process: Mapping[str, str], root: Path, mistakes: list[str]) -> list[Layer]:
+    """All sources that exist, weakest first."""
+    layers = []
+    if name == "dev":
+        layers.append(Layer(source="var/stack.json", values=_stack_urls(root)))
+    files = [".env", ".env.local", f".env.{name}", f".env.{name}.local"]
+    for file in files[2:] if name == "test" else files:
+        try:
+            layers.append(Layer(source=file, values=_read_file(root / file)))
+        except (OSError, UnicodeDecodeError):
+            mistakes.append(f"{file} cannot be read: make it a UTF-8 text file that this user may read")
+    return [*layers, Layer(source=PROCESS, values=process)]
+
+
+def _read_file(path: Path) -> dict[str, str]:
+    """The assignments of one env file; an absent file has none."""
+    if not path.is_file():
+        return {}
+
+    class File(environ.Env):
+        ENVIRON: dict[str, str] = {}  # noqa: RUF012 - a fresh class a call: django-environ writes what it reads here
+
+    with path.open(encoding="utf-8") as lines:
+        File.read_env(lines)
+    return dict(File.ENVIRON)
+
+
+def _stack_urls(root: Path) -> dict[str, str]:
+    """The addresses of the development servers, when bin/dev runs them."""
+    path = root / "var" / "stack.json"
+    try:
+        state = json.loads(path.read_text(encoding="utf-8"))
+        os.kill(int(state["pid"]), 0)
+        return {str(name): str(url) for name, url in state["urls"].items()}
+    except PermissionError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _check_names(layers: list[Layer], mistakes: list[str]) -> list[str]:
+    """Names in files that nothing reads: near misses are mistakes, the rest is only listed."""
+    known = {variable.name for variable in VARIABLES}
+    allowed = known | {f"{name}_FILE" for name in known}
+    ignored = []
+    for layer in layers:
+        if layer.source == PROCESS:
+            continue
+        for name in sorted(set(layer.values) - allowed):
+            near = difflib.get_close_matches(name, allowed, n=1, cutoff=0.8)
+            if near:
+                mistakes.append(f"{name} in {layer.source} is not a name that is read: did you mean {near[0]}?")
+            else:
+                ignored.append(f"{name} in {layer.source}")
+    return ignored
+
+
+def _entry(variable: Variable, *, name: str, layers: list[Layer], mistakes: list[str]) -> Entry:
+    text, source = _text(variable, layers=layers, mistakes=mistakes)
+    if text is None:
+        if source is None and name in variable.required_in:
+            mistakes.append(_missing(variable, name=name))
+        text, source = variable.default_for(name), "default"
+    if text is None:
+        return Entry(variable=variable, value=None, source="unset")
+    try:
+        return Entry(variable=variable, value=variable.kind(text), source=source or "default")
+    except ValueError as error:
+        mistakes.append(f"{variable.name} ({source}): {error}")
+        return Entry(variable=variable, value=None, source=source or "default")
+
+
+def _missing(variable: Variable, *, name: str) -> str:
+    if name == "dev" and variable.name in ("DATABASE_URL", "REDIS_URL"):
+        return f"{variable.name} is missing: start the development servers with bin/dev, or set it"
+    return f"{variable.name} is missing: {variable.why}"
+
+
+def _text(variable: Variable, *, layers: list[Layer], mistakes: list[str]) -> tuple[str | None, str | None]:
+    """The strongest layer's text and its source; (None, source) when a file it names cannot be read."""
+    for layer in reversed(layers):
+        direct = layer.values.get(variable.name, "")
+        path = layer.values.get(f"{variable.name}_FILE", "")
+        if direct and path:
+            mistakes.append(f"{variable.name} and {variable.name}_FILE are both set in {layer.source}: keep one")
+        if direct:
+            return direct, layer.source
+        if path:
+            try:
+                return Path(path).read_text(encoding="utf-8").rstrip("\r\n"), f"{variable.name}_FILE in {layer.source}"
+            except (OSError, UnicodeDecodeError):
+                mistakes.append(f"{variable.name}_FILE in {layer.source} names a file that cannot be read as text")
+                return None, layer.source
+    return None, None
+
+
+ENVIRONMENT = read_environment(process=os.environ)

@@ -1,0 +1,143 @@
+"""The kinds of value an environment variable can hold: each turns an operator's text into a value.
+
+A kind raises ``ValueError`` with a sentence that says what would be right; it never repeats the text, which may be secret.
+"""
+
+import ipaddress
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+Kind = Callable[[str], Any]
+
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"0", "false", "no", "off"})
+_RATE_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def text(value: str) -> str:
+    """The text itself."""
+    return value
+
+
+def boolean(value: str) -> bool:
+    """True or False; anything but the usual words is a mistake, not False."""
+    word = value.strip().lower()
+    if word in _TRUE:
+        return True
+    if word in _FALSE:
+        return False
+    raise ValueError("write true or false")
+
+
+def integer(*, at_least: int, at_most: int) -> Kind:
+    """A whole number within bounds, both included."""
+
+    def parse(value: str) -> int:
+        try:
+            number = int(value.strip())
+        except ValueError:
+            number = at_least - 1
+        if not at_least <= number <= at_most:
+            raise ValueError(f"write a whole number from {at_least} to {at_most}")
+        return number
+
+    return parse
+
+
+def number(*, at_least: float, at_most: float) -> Kind:
+    """A decimal number within bounds, both included."""
+
+    def parse(value: str) -> float:
+        try:
+            parsed = float(value.strip())
+        except ValueError:
+            parsed = at_least - 1
+        if not at_least <= parsed <= at_most:
+            raise ValueError(f"write a number from {at_least:g} to {at_most:g}")
+        return parsed
+
+    return parse
+
+
+def choice(*words: str) -> Kind:
+    """One of a few words."""
+
+    def parse(value: str) -> str:
+        if value not in words:
+            raise ValueError(f"write one of {', '.join(words)}")
+        return value
+
+    return parse
+
+
+def listed(value: str) -> list[str]:
+    """Texts separated by commas; blanks around them do not count."""
+    return [item.strip() for item in value.split(",") if item.strip()]
+
+
+def hosts(value: str) -> list[str]:
+    """Host names, as Django's ALLOWED_HOSTS takes them: no scheme, no port, no path."""
+    names = listed(value)
+    if any("/" in name or " " in name or (name.count(":") == 1) for name in names):
+        raise ValueError("write host names alone, separated by commas: example.com,www.example.com")
+    return names
+
+
+def url(*schemes: str) -> Kind:
+    """An absolute URL with one of the schemes and a host; a closing slash is dropped."""
+
+    def parse(value: str) -> str:
+        address = value.strip()
+        try:
+            parts = urlsplit(address)
+            usable = parts.scheme in schemes and (parts.hostname or parts.path or parts.query)
+            _ = parts.port  # a port that is no number raises
+        except ValueError:
+            usable = None
+        if not usable:
+            raise ValueError(f"write a URL that begins with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+        return address.rstrip("/")
+
+    return parse
+
+
+def origins(value: str) -> list[str]:
+    """Web origins (RFC 6454): scheme, host and port, nothing behind them; no ``*`` and no ``null``."""
+    found = listed(value)
+    for origin in found:
+        parts = urlsplit(origin)
+        if parts.scheme not in ("http", "https") or not parts.hostname or origin != f"{parts.scheme}://{parts.netloc}":
+            raise ValueError("write origins separated by commas: https://app.example.com,http://localhost:3000")
+    return found
+
+
+def rate(value: str) -> tuple[int, int]:
+    """``100/15m``: how many requests in how many seconds, as a pair."""
+    match = re.fullmatch(r"\s*([1-9]\d{0,8})/(\d{0,5})([smhd])\s*", value)
+    if not match:
+        raise ValueError("write a rate such as 100/15m (requests per time; s, m, h or d)")
+    return int(match[1]), int(match[2] or 1) * _RATE_UNITS[match[3]]
+
+
+def proxies(value: str) -> int | list[str]:
+    """How many proxies of yours stand in front (a count), or their networks in CIDR form, separated by commas."""
+    try:
+        if re.fullmatch(r"\s*\d{1,2}\s*", value):
+            return int(value)
+        return [str(ipaddress.ip_network(network, strict=False)) for network in listed(value)]
+    except ValueError as error:
+        raise ValueError("write a count (Heroku 1, Cloudflare before Heroku 2, none 0) or networks: 10.0.0.0/8") from error
+
+
+def json_list(value: str) -> list[dict[str, Any]]:
+    """A JSON list of objects."""
+    try:
+        found = json.loads(value)
+    except ValueError:
+        found = None
+    if not isinstance(found, list) or not found or not all(isinstance(item, dict) for item in found):
+        raise ValueError("write a JSON list of objects that is not empty")
+    return found

@@ -1,0 +1,78 @@
+"""What staging and prod refuse to boot with, beyond single values: weak secrets, wildcards, plaintext connections."""
+
+import ipaddress
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from settings.variables import DEPLOYED, INSECURE_KEY
+
+KEY_LENGTH = 50  # characters; Django's own security.W009 asks for as many
+TOKEN_LENGTH = 24
+UNENCRYPTED_MODES = frozenset({"disable", "allow", "prefer"})
+
+
+def broken_rules(*, name: str, values: Mapping[str, Any], process: Mapping[str, str]) -> list[str]:
+    """One sentence for each rule that the values break; none outside staging and prod."""
+    if name not in DEPLOYED:
+        return []
+    return [*_secrets(values), *_addresses(values), *_stores(values), *_debug(process)]
+
+
+def _secrets(values: Mapping[str, Any]) -> list[str]:
+    broken = []
+    for name, key in [("SECRET_KEY", values["SECRET_KEY"]), *(("SECRET_KEY_FALLBACKS", old) for old in values["SECRET_KEY_FALLBACKS"] or [])]:
+        if key is not None and is_weak(key, length=KEY_LENGTH):
+            broken.append(f"{name} is weak or a published one: python -c 'import secrets; print(secrets.token_urlsafe(50))'")
+    token = values["METRICS_TOKEN"]
+    if token is not None and is_weak(token, length=TOKEN_LENGTH):
+        broken.append(f"METRICS_TOKEN is weak: write {TOKEN_LENGTH} random characters or more")
+    return broken
+
+
+def is_weak(secret: str, *, length: int) -> bool:
+    """Too short, of too few different characters, or one that everybody can read in a repository."""
+    return len(secret) < length or len(set(secret)) < 8 or secret == INSECURE_KEY or secret.startswith("django-insecure-")
+
+
+def _addresses(values: Mapping[str, Any]) -> list[str]:
+    broken = []
+    if any(host in ("*", ".") or host.startswith("*") for host in values["ALLOWED_HOSTS"] or []):
+        broken.append("ALLOWED_HOSTS holds a wildcard: name each host (.example.com takes its subdomains)")
+    if values["PUBLIC_URL"] is not None and not values["PUBLIC_URL"].startswith("https://"):
+        broken.append("PUBLIC_URL must begin with https://: tokens and cookies never travel in clear")
+    return broken
+
+
+def _stores(values: Mapping[str, Any]) -> list[str]:
+    """Stores beyond this machine need TLS. A DATABASE_URL that names no sslmode is given sslmode=require."""
+    if values["ALLOW_PLAINTEXT_STORES"]:
+        return []
+    broken = []
+    database = values["DATABASE_URL"]
+    if database is not None and not is_local(database):
+        modes = parse_qs(urlsplit(database).query).get("sslmode", [])
+        if UNENCRYPTED_MODES.intersection(modes):
+            broken.append("DATABASE_URL switches TLS off: use sslmode=verify-full or require, or set ALLOW_PLAINTEXT_STORES=true")
+    for name in ("REDIS_URL", "CACHE_URL", "BROKER_URL"):
+        url = values[name]
+        if url is not None and url.startswith("redis://") and not is_local(url):
+            broken.append(f"{name} is not encrypted: use rediss://, or set ALLOW_PLAINTEXT_STORES=true on a private network")
+    return broken
+
+
+def is_local(url: str) -> bool:
+    """Whether a URL leads to this machine: a socket, localhost or a loopback address."""
+    host = urlsplit(url).hostname
+    if not host or host == "localhost" or "%2f" in host.lower():
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _debug(process: Mapping[str, str]) -> list[str]:
+    if process.get("DEBUG", "").strip().lower() in ("1", "true", "yes", "on"):
+        return ["DEBUG is set: nothing reads it and staging and prod never run in debug mode; unset it"]
+    return []

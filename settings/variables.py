@@ -1,0 +1,239 @@
+"""Every environment variable that has an effect: its kind, its default and why it is there.
+
+One entry a name. ``.env.example`` lists the same names; a test compares the two. Defaults are written as an operator would
+write them and pass through the same kind, so "unset" and "set to the default" cannot differ.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from settings import kinds
+
+ENVIRONMENTS = ("dev", "staging", "prod", "test")
+DEPLOYED = frozenset({"staging", "prod"})
+EVERYWHERE = frozenset(ENVIRONMENTS)
+
+# Fixed and public, so that a clone runs at once; the rules for staging and prod refuse it.
+INSECURE_KEY = "django-insecure-development-only-key-that-staging-and-prod-refuse-to-boot-with"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variable:
+    """One name an operator can set.
+
+    ``default`` holds for every environment that ``defaults`` does not name; None means no value.
+    ``required_in`` names the environments that refuse to boot without it. A ``secret`` is never printed.
+    """
+
+    name: str
+    why: str
+    kind: kinds.Kind = kinds.text
+    default: str | None = None
+    defaults: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    required_in: frozenset[str] = frozenset()
+    secret: bool = False
+
+    def default_for(self, environment: str) -> str | None:
+        return self.defaults.get(environment, self.default)
+
+
+_DEVELOPMENT = {"dev": INSECURE_KEY, "test": INSECURE_KEY}
+
+VARIABLES = (
+    Variable(
+        name="DJANGO_ENV",
+        why="Which settings module runs: dev, staging, prod or test. Unset means prod, so a forgotten setting is a safe one.",
+        kind=kinds.choice(*ENVIRONMENTS),
+        default="prod",
+    ),
+    Variable(name="SITE_NAME", why="The name people see: admin, pages, mails, the API's title.", default="Shipshape"),
+    Variable(
+        name="PUBLIC_URL",
+        why="Where clients reach the service; links, problem types and redirects are built from it, never from a Host header.",
+        kind=kinds.url("https", "http"),
+        defaults={"dev": "http://localhost:8000", "test": "http://testserver"},
+        required_in=DEPLOYED,
+    ),
+    Variable(
+        name="SECRET_KEY",
+        why="Signs cursors, sessions and mailed links. 50 random characters or more.",
+        defaults=_DEVELOPMENT,
+        required_in=DEPLOYED,
+        secret=True,
+    ),
+    Variable(
+        name="SECRET_KEY_FALLBACKS",
+        why="Former SECRET_KEYs, separated by commas: what they signed stays valid while you change keys.",
+        kind=kinds.listed,
+        default="",
+        secret=True,
+    ),
+    Variable(
+        name="ALLOWED_HOSTS",
+        why="Host names this service answers to; any other Host header is refused.",
+        kind=kinds.hosts,
+        defaults={"dev": "localhost,127.0.0.1,[::1]", "test": "testserver,localhost,127.0.0.1"},
+        required_in=DEPLOYED,
+    ),
+    Variable(
+        name="TRUSTED_PROXIES",
+        why="How many proxies of yours stand in front (Heroku 1, Cloudflare before Heroku 2, none 0), or their networks.",
+        kind=kinds.proxies,
+        defaults={"dev": "0", "test": "0"},
+        required_in=DEPLOYED,
+    ),
+    Variable(
+        name="DATABASE_URL",
+        why="PostgreSQL 15 or newer, the only database.",
+        kind=kinds.url("postgres", "postgresql", "pgsql"),
+        required_in=EVERYWHERE,
+        secret=True,
+    ),
+    Variable(
+        name="DATABASE_POOL_MAX",
+        why="Connections one web process may hold. Processes x this must fit the server's max_connections.",
+        kind=kinds.integer(at_least=1, at_most=200),
+        default="6",
+    ),
+    Variable(
+        name="REDIS_URL",
+        why="A Redis-protocol server (Redis or Valkey) for cache, limits, metrics and the queue's wake-up calls.",
+        kind=kinds.url("redis", "rediss", "unix"),
+        required_in=EVERYWHERE,
+        secret=True,
+    ),
+    Variable(
+        name="CACHE_URL",
+        why="Another Redis for cache and limits; unset means REDIS_URL.",
+        kind=kinds.url("redis", "rediss", "unix"),
+        secret=True,
+    ),
+    Variable(
+        name="BROKER_URL",
+        why="Another Redis for the queue; unset means REDIS_URL.",
+        kind=kinds.url("redis", "rediss", "unix"),
+        secret=True,
+    ),
+    Variable(
+        name="ALLOW_PLAINTEXT_STORES",
+        why="Set to true where PostgreSQL or Redis beyond this machine may be spoken to without TLS (a private network).",
+        kind=kinds.boolean,
+        default="false",
+    ),
+    Variable(
+        name="CORS_ALLOWED_ORIGINS",
+        why="Origins whose scripts may call the API from a browser.",
+        kind=kinds.origins,
+        default="",
+        defaults={"dev": "http://localhost:3000,http://localhost:5173"},
+    ),
+    Variable(
+        name="CSP_REPORT_URI",
+        why="Where browsers report violations of the content security policy.",
+        kind=kinds.url("https", "http"),
+    ),
+    Variable(
+        name="THROTTLE_ANON",
+        why="Requests per client address without a verified token.",
+        kind=kinds.rate,
+        default="100/15m",
+        defaults={"dev": "1000/15m", "test": "1000000/15m"},
+    ),
+    Variable(
+        name="THROTTLE_USER",
+        why="Requests per signed-in user.",
+        kind=kinds.rate,
+        default="1000/15m",
+        defaults={"dev": "10000/15m", "test": "1000000/15m"},
+    ),
+    Variable(
+        name="THROTTLE_ADDRESS",
+        why="Requests per client address of any kind: the flood limit.",
+        kind=kinds.rate,
+        default="6000/15m",
+        defaults={"dev": "60000/15m", "test": "1000000/15m"},
+    ),
+    Variable(
+        name="THROTTLE_LOGIN",
+        why="Requests per client address to all endpoints that take a password, and the admin's login.",
+        kind=kinds.rate,
+        default="30/15m",
+        defaults={"dev": "300/15m", "test": "1000000/15m"},
+    ),
+    Variable(
+        name="CACHE_LOCAL_SECONDS",
+        why="How long a process may answer from its own memory before it looks at Redis again.",
+        kind=kinds.number(at_least=0, at_most=60),
+        default="1",
+    ),
+    Variable(
+        name="SESSION_CHECK_SECONDS",
+        why="How long a process may trust its last look at a sign-in: a revocation bites everywhere within it.",
+        kind=kinds.number(at_least=0, at_most=60),
+        default="1",
+    ),
+    Variable(
+        name="ACCESS_TOKEN_MINUTES",
+        why="How long an access token lives.",
+        kind=kinds.integer(at_least=1, at_most=60),
+        default="15",
+    ),
+    Variable(
+        name="REFRESH_TOKEN_DAYS",
+        why="How long a sign-in lives, however often it is refreshed.",
+        kind=kinds.integer(at_least=1, at_most=365),
+        default="14",
+    ),
+    Variable(
+        name="JWT_KEYS",
+        why='The ring of signing keys: [{"kid": "2026-11", "key": "32 bytes or more", "sign_from": "2026-11-01T00:00:00Z"}].',
+        kind=kinds.json_list,
+        required_in=DEPLOYED,
+        secret=True,
+    ),
+    Variable(
+        name="SENTRY_DSN",
+        why="Where errors are reported; unset reports nowhere.",
+        kind=kinds.url("https", "http"),
+        secret=True,
+    ),
+    Variable(name="METRICS_TOKEN", why="The bearer token that opens /metrics; unset closes it.", secret=True),
+    Variable(
+        name="LOG_LEVEL",
+        why="The least severe level that is written.",
+        kind=kinds.choice("DEBUG", "INFO", "WARNING", "ERROR"),
+        default="INFO",
+    ),
+    Variable(
+        name="LOG_ADDRESSES",
+        why="How client addresses appear in logs: full, truncated (/24, /48) or none.",
+        kind=kinds.choice("full", "truncated", "none"),
+        default="truncated",
+    ),
+    Variable(
+        name="IMPORT_MAX_BYTES",
+        why="The largest file an import takes.",
+        kind=kinds.integer(at_least=1024, at_most=10 * 1024**3),
+        default=str(64 * 1024**2),
+    ),
+    Variable(
+        name="WEB_CONCURRENCY",
+        why="Web processes per instance; Heroku-style hosts set it.",
+        kind=kinds.integer(at_least=1, at_most=256),
+        default="2",
+    ),
+    Variable(
+        name="WEB_THREADS",
+        why="Threads per web process.",
+        kind=kinds.integer(at_least=1, at_most=256),
+        default="8",
+    ),
+    Variable(
+        name="PROCESS_KIND",
+        why="web, worker, beat or command: pool and timeouts follow it. bin/web and the Procfile set it.",
+        kind=kinds.choice("web", "worker", "beat", "command"),
+        default="command",
+    ),
+    Variable(name="PORT", why="Where the web process listens.", kind=kinds.integer(at_least=1, at_most=65535), default="8000"),
+)
