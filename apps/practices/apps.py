@@ -1,7 +1,21 @@
+"""The Django application of the practices: it has no models and binds every practice's system checks."""
+
+from importlib import import_module
+from importlib.util import find_spec
+from pkgutil import iter_modules
+
 from django.apps import AppConfig
 
 
 class PracticesConfig(AppConfig):
+    """Imports ``checks`` of each practice that has one, so that ``manage.py check`` runs them."""
+
     name = "apps.practices"
     label = "practices"
-    default_auto_field = "django.db.models.BigAutoField"
+    verbose_name = "Practices"
+
+    def ready(self) -> None:
+        for module in iter_modules([self.path]):
+            checks = f"{self.name}.{module.name}.checks"
+            if module.ispkg and find_spec(checks):
+                import_module(checks)

@@ -1,0 +1,83 @@
+"""A problem as bytes: ``application/problem+json``, or a page for a person with a browser."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
+from django.utils.encoding import escape_uri_path
+
+from apps.practices.errors.problems import Problem
+
+CONTENT_TYPE = "application/problem+json"
+API_PREFIX = "/api/"
+
+
+def is_api(request: HttpRequest) -> bool:
+    """Whether the address belongs to the API, where every error is JSON whatever the client accepts."""
+    return request.path_info.startswith(API_PREFIX)
+
+
+def prefers_html(request: HttpRequest) -> bool:
+    """Whether the client would rather have a page than JSON (RFC 9110, 12.5.1). Equal or no preference means JSON."""
+    return _quality(request, "text/html") > max(_quality(request, CONTENT_TYPE), _quality(request, "application/json"))
+
+
+def _quality(request: HttpRequest, media_type: str) -> float:
+    accepted = request.accepted_type(media_type)
+    return accepted.quality if accepted else 0.0
+
+
+def type_url(slug: str) -> str:
+    """The absolute address of the page of a problem type."""
+    return f"{settings.PUBLIC_URL}/problems/{slug}"
+
+
+def problem_document(request: HttpRequest, problem: Problem) -> dict[str, Any]:
+    """The members of the document: type, title, status, detail, instance (the path), request_id, and errors when there are."""
+    document: dict[str, Any] = {
+        "type": type_url(problem.type),
+        "title": problem.title,
+        "status": problem.status,
+        "detail": problem.detail,
+        "instance": escape_uri_path(request.path),
+        "request_id": getattr(request, "request_id", None),
+    }
+    if problem.errors:
+        document["errors"] = [error._asdict() for error in problem.errors]
+    return document
+
+
+def problem_response(request: HttpRequest, problem: Problem) -> HttpResponse:
+    """The answer to an error: JSON, or outside the API a page with the same facts for a client that prefers one.
+
+    Errors are never stored by caches: they belong to one request, whose id they carry.
+    """
+    document = problem_document(request, problem)
+    as_page = not is_api(request) and prefers_html(request)
+    if as_page:
+        content = render_to_string("errors/problem.html", {"problem": document, "site": settings.SITE_NAME}).encode()
+    else:
+        # ASCII only, so that a lone surrogate in a path can be written too.
+        content = json.dumps(document, separators=(",", ":")).encode()
+    response = HttpResponse(
+        b"" if request.method == "HEAD" else content,
+        status=problem.status,
+        content_type="text/html; charset=utf-8" if as_page else CONTENT_TYPE,
+        headers=_headers(problem, length=len(content), negotiated=not is_api(request)),
+    )
+    response.problem_type = problem.type  # type: ignore[attr-defined]  # read by ProblemMiddleware, and by access lines
+    # Django would write a second line about the same request (django.utils.log.log_response).
+    response._has_been_logged = True  # type: ignore[attr-defined]
+    return response
+
+
+def _headers(problem: Problem, *, length: int, negotiated: bool) -> Mapping[str, str]:
+    headers = {"Content-Length": str(length), "Cache-Control": "no-store", **problem.headers}
+    if problem.retry_after is not None:
+        headers.setdefault("Retry-After", str(max(1, problem.retry_after)))
+    if negotiated:
+        headers["Vary"] = "Accept"
+    return headers
