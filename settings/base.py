@@ -11,7 +11,9 @@ ENVIRONMENT.require_valid()
 
 # Components use names that stand on their own; none reads another's.
 # ruff: noqa: E402, F403 - the environment is checked before anything is read from it, and a component's names are all wanted
+from settings.components.database import *
 from settings.components.environment import *
+from settings.components.schema import *
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 

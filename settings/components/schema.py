@@ -1,0 +1,18 @@
+"""OpenAPI: how the schema at ``/api/schema`` is written."""
+
+from settings.env import ENVIRONMENT
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": f"{ENVIRONMENT['SITE_NAME']} API",
+    "DESCRIPTION": "JSON over HTTPS. Errors are problem documents (RFC 9457), lists are keyset pages, heavy work answers 202.",
+    "VERSION": "1.0.0",
+    "OAS_VERSION": "3.1.1",
+    "SERVERS": [{"url": ENVIRONMENT["PUBLIC_URL"]}],
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SCHEMA_PATH_PREFIX": r"/api/v1",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+}

@@ -1,0 +1,220 @@
+"""environment (138): layers, files, and one report that names every mistake and no secret."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from settings.env import read_environment
+
+ROOT = Path(__file__).resolve().parents[2]
+STRONG = "qN3v8ZtR5yWkLp0aXc7bMd2eFg9hJs4uTi6oPz1xCvBnAsDfGhQwErTy"
+VALID = {
+    "DJANGO_ENV": "prod",
+    "PUBLIC_URL": "https://api.example.com",
+    "SECRET_KEY": STRONG,
+    "ALLOWED_HOSTS": "api.example.com",
+    "TRUSTED_PROXIES": "1",
+    "DATABASE_URL": "postgresql://user:word@127.0.0.1:1/none",
+    "REDIS_URL": "redis://127.0.0.1:1/0",
+    "JWT_KEYS": json.dumps([{"kid": "a", "key": STRONG, "sign_from": "2026-01-01T00:00:00Z"}]),
+}
+
+
+def mistakes(tmp_path: Path, **changes: str | None) -> list[str]:
+    process = {name: value for name, value in {**VALID, **changes}.items() if value is not None}
+    return read_environment(process=process, root=tmp_path).mistakes
+
+
+def boot(code: str, **process: str) -> subprocess.CompletedProcess[str]:
+    """A fresh Python in the project's root with just these variables."""
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], **process},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_a_valid_environment_has_no_mistake(tmp_path):
+    assert mistakes(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("SECRET_KEY", "short", "SECRET_KEY is weak"),
+        ("SECRET_KEY", "a" * 80, "SECRET_KEY is weak"),
+        ("SECRET_KEY", "django-insecure-" + STRONG, "SECRET_KEY is weak"),
+        ("SECRET_KEY_FALLBACKS", "old", "SECRET_KEY_FALLBACKS is weak"),
+        ("ALLOWED_HOSTS", "*", "wildcard"),
+        ("ALLOWED_HOSTS", "https://api.example.com", "host names alone"),
+        ("PUBLIC_URL", "http://api.example.com", "https://"),
+        ("PUBLIC_URL", "api.example.com", "PUBLIC_URL"),
+        ("TRUSTED_PROXIES", "lots", "Cloudflare before Heroku 2"),
+        ("REDIS_URL", "redis://cache.internal:6379/0", "rediss://"),
+        ("DATABASE_URL", "postgresql://u:p@db.internal/x?sslmode=disable", "sslmode"),
+        ("DATABASE_URL", "mysql://u:p@db.internal/x", "postgresql://"),
+        ("THROTTLE_ANON", "lots", "100/15m"),
+        ("ALLOW_PLAINTEXT_STORES", "maybe", "true or false"),
+        ("CORS_ALLOWED_ORIGINS", "*", "origins"),
+        ("CORS_ALLOWED_ORIGINS", "null", "origins"),
+        ("JWT_KEYS", "{}", "JSON list"),
+        ("LOG_LEVEL", "chatty", "DEBUG, INFO"),
+        ("WEB_THREADS", "0", "from 1 to 256"),
+        ("METRICS_TOKEN", "letmein", "METRICS_TOKEN is weak"),
+        ("DEBUG", "true", "DEBUG is set"),
+        ("DJANGO_SETTINGS_MODULE", "settings.staging", "unset one of them"),
+    ],
+)
+def test_each_mistake_is_named_without_the_value(tmp_path, name, value, says):
+    found = mistakes(tmp_path, **{name: value})
+    assert len(found) == 1
+    assert says in found[0]
+    assert "letmein" not in found[0]
+    assert STRONG not in found[0]
+
+
+@pytest.mark.parametrize("name", sorted(set(VALID) - {"DJANGO_ENV"}))
+def test_each_required_name_is_missed(tmp_path, name):
+    found = mistakes(tmp_path, **{name: None})
+    assert [mistake for mistake in found if mistake.startswith(f"{name} is missing")]
+    assert len(found) == 1
+
+
+def test_private_networks_may_go_without_tls_when_told_so(tmp_path):
+    changes = {"REDIS_URL": "redis://cache.internal/0", "ALLOW_PLAINTEXT_STORES": "true"}
+    assert mistakes(tmp_path, **changes) == []
+
+
+def test_one_report_names_every_mistake_at_once_without_traceback_or_secret():
+    started = time.monotonic()
+    ran = boot(
+        "import settings.prod",
+        DJANGO_ENV="prod",
+        SECRET_KEY="sesame-open",
+        ALLOWED_HOSTS="*",
+        WEB_THREADS="none",
+        DATABASE_URL="postgresql://user:sesame-database@127.0.0.1/x",
+    )
+    assert ran.returncode == 1
+    assert time.monotonic() - started < 30  # 3 s on a quiet machine
+    for name in ("SECRET_KEY", "ALLOWED_HOSTS", "WEB_THREADS", "PUBLIC_URL", "REDIS_URL", "JWT_KEYS", "TRUSTED_PROXIES"):
+        assert name in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert "sesame" not in ran.stderr + ran.stdout
+
+
+@pytest.mark.parametrize("entry", ["manage.py check", "-m celery -A project report", "-c 'import project.wsgi'"])
+def test_every_entry_point_refuses_the_same_way(entry):
+    ran = subprocess.run(
+        f"exec {sys.executable} {entry}",
+        shell=True,
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "DJANGO_ENV": "prod"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode == 1
+    assert "SECRET_KEY is missing" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_the_server_refuses_once_instead_of_restarting_its_workers_for_ever():
+    ran = subprocess.run(
+        ["bin/web"],
+        cwd=ROOT,
+        env={"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "DJANGO_ENV": "prod"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode == 1
+    assert ran.stderr.count("SECRET_KEY is missing") == 1
+
+
+def test_unset_means_prod(tmp_path):
+    assert read_environment(process={}, root=tmp_path).name == "prod"
+
+
+def test_later_layers_win_and_the_process_wins_over_all(tmp_path):
+    for file, value in ((".env", "a"), (".env.local", "b"), (".env.prod", "c"), (".env.prod.local", "d")):
+        (tmp_path / file).write_text(f"SITE_NAME={value}\n")
+        found = read_environment(process=VALID, root=tmp_path)
+        assert (found["SITE_NAME"], found.entries["SITE_NAME"].source) == (value, file)
+    assert read_environment(process={**VALID, "SITE_NAME": "e"}, root=tmp_path)["SITE_NAME"] == "e"
+
+
+def test_a_secret_comes_from_a_file(tmp_path):
+    (tmp_path / "secret").write_text(STRONG + "\n")
+    process = {**VALID, "SECRET_KEY": "", "SECRET_KEY_FILE": str(tmp_path / "secret")}
+    found = read_environment(process=process, root=tmp_path)
+    assert found["SECRET_KEY"] == STRONG
+    assert found.mistakes == []
+
+
+def test_a_secret_file_that_cannot_be_read_is_one_mistake(tmp_path):
+    found = mistakes(tmp_path, SECRET_KEY=None, SECRET_KEY_FILE=str(tmp_path / "absent"))
+    assert found == ["SECRET_KEY_FILE in the process environment names a file that cannot be read as text"]
+
+
+def test_a_near_miss_in_a_file_is_a_mistake_and_a_stranger_is_listed(tmp_path):
+    (tmp_path / ".env").write_text("ALOWED_HOSTS=x\nAWS_REGION=eu\n")
+    found = read_environment(process=VALID, root=tmp_path)
+    assert found.mistakes == ["ALOWED_HOSTS in .env is not a name that is read: did you mean ALLOWED_HOSTS?"]
+    assert found.ignored == ["AWS_REGION in .env"]
+
+
+def test_the_settings_module_in_the_process_beats_django_env_in_a_file(tmp_path):
+    (tmp_path / ".env").write_text("DJANGO_ENV=dev\n")
+    assert read_environment(process={}, root=tmp_path).name == "dev"
+    assert read_environment(process={"DJANGO_SETTINGS_MODULE": "settings.test"}, root=tmp_path).name == "test"
+
+
+def test_a_developers_values_do_not_reach_the_tests(tmp_path):
+    (tmp_path / ".env").write_text("DJANGO_ENV=dev\nSITE_NAME=mine\n")
+    found = read_environment(process={"DJANGO_SETTINGS_MODULE": "settings.test"}, root=tmp_path)
+    assert found["SITE_NAME"] == "Shipshape"
+
+
+def test_development_servers_are_found_below_every_explicit_value(tmp_path):
+    (tmp_path / "var").mkdir()
+    state = {"pid": os.getpid(), "urls": {"DATABASE_URL": "postgresql://a@127.0.0.1/x", "REDIS_URL": "redis://127.0.0.1/1"}}
+    (tmp_path / "var" / "stack.json").write_text(json.dumps(state))
+    dev = {"DJANGO_ENV": "dev"}
+    assert read_environment(process=dev, root=tmp_path)["REDIS_URL"] == "redis://127.0.0.1/1"
+    assert read_environment(process={**dev, "REDIS_URL": "redis://h/2"}, root=tmp_path)["REDIS_URL"] == "redis://h/2"
+    state["pid"] = 2**22 + 1  # above Linux's largest pid: nobody runs there
+    (tmp_path / "var" / "stack.json").write_text(json.dumps(state))
+    found = read_environment(process=dev, root=tmp_path)
+    assert any("bin/dev" in mistake for mistake in found.mistakes)
+
+
+def test_manage_env_hides_secrets_and_names_sources():
+    ran = subprocess.run(
+        [sys.executable, "manage.py", "env", "--json"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], **VALID, "DATABASE_URL": "postgresql://user:sesame@127.0.0.1:1/none?password=sesame"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert STRONG not in ran.stdout
+    assert "sesame" not in ran.stdout
+    report = json.loads(ran.stdout)
+    assert report["environment"] == "prod"
+    assert report["variables"]["ALLOWED_HOSTS"] == {"value": ["api.example.com"], "source": "the process environment"}
+    assert report["variables"]["DATABASE_URL"]["value"] == "postgresql://(hidden)@127.0.0.1:1/none"
+    assert report["variables"]["WEB_THREADS"]["source"] == "default"
