@@ -1,13 +1,29 @@
 """Every route of the service: the API below ``/api/v1/``, pages and machines' endpoints beside it."""
 
-from importlib.util import find_spec
-
+from django.conf import settings
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
-API_APPS = ("apps.accounts", "apps.jobs", "apps.articles")
+from apps.operations import pages
 
 urlpatterns: list[URLPattern | URLResolver] = [
-    *(path("api/v1/", include(f"{app}.urls")) for app in API_APPS if find_spec(f"{app}.urls")),
+    path("api/v1/", include("apps.accounts.urls")),
+    path("api/v1/", include("apps.jobs.urls")),
+    # Your apps:
+    path("api/v1/", include("apps.articles.urls")),
+    path("api/schema", pages.schema, name="schema"),
+    path("api/docs", pages.docs, name="docs"),
+    path("", include("apps.practices.errors.urls")),
+    path("", include("apps.operations.urls")),
     path("admin/", admin.site.urls),
 ]
+
+if settings.ENVIRONMENT_NAME == "dev":
+    urlpatterns.append(path("", pages.welcome, name="welcome"))
+
+handler400 = "apps.practices.errors.views.bad_request"
+handler403 = "apps.practices.errors.views.permission_denied"
+handler404 = "apps.practices.errors.views.not_found"
+handler500 = "apps.practices.errors.views.server_error"
+
+admin.site.site_header = admin.site.site_title = settings.SITE_NAME

@@ -45,8 +45,7 @@ INSTALLED_APPS = [
 ]
 
 # Outermost first. What stands above "errors" must not fail; what stands below may raise a Problem.
-MIDDLEWARE = [
-]
+MIDDLEWARE = []
 
 TEMPLATES = [
     {

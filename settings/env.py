@@ -65,7 +65,9 @@ class Environment:
         count = len(self.mistakes)
         heading = f"The {self.name} environment has {count} mistake{'s' if count > 1 else ''}:"
         lines = [heading, *(f"  - {mistake}" for mistake in self.mistakes)]
-        lines.append("Each name, with why it is there, is in .env.example. Unset DJANGO_ENV means prod; bin/setup writes a .env for dev.")
+        lines.append(
+            "Each name, with why it is there, is in .env.example. Unset DJANGO_ENV means prod; bin/setup writes a .env for dev."
+        )
         sys.stderr.write("\n".join(lines) + "\n")
         raise SystemExit(1)
 
@@ -84,7 +86,9 @@ def read_environment(*, process: Mapping[str, str], root: Path = ROOT) -> Enviro
     entries = {}
     for variable in VARIABLES:
         entries[variable.name] = _entry(variable, name=name, layers=layers, mistakes=mistakes)
-    entries["DJANGO_ENV"] = Entry(variable=entries["DJANGO_ENV"].variable, value=name, source=entries["DJANGO_ENV"].source)
+    entries["DJANGO_ENV"] = Entry(
+        variable=entries["DJANGO_ENV"].variable, value=name, source=entries["DJANGO_ENV"].source
+    )
     values = {key: entry.value for key, entry in entries.items()}
     mistakes += broken_rules(name=name, values=values, process=process)
     return Environment(name, entries, mistakes, ignored)
@@ -96,7 +100,9 @@ def _environment_name(*, process: Mapping[str, str], root: Path, mistakes: list[
     by_module = last if package == "settings" and last in ENVIRONMENTS else ""
     by_process = process.get("DJANGO_ENV", "").strip()
     if by_module and by_process and by_module != by_process:
-        mistakes.append(f"DJANGO_ENV says {by_process} and DJANGO_SETTINGS_MODULE says settings.{by_module}: unset one of them")
+        mistakes.append(
+            f"DJANGO_ENV says {by_process} and DJANGO_SETTINGS_MODULE says settings.{by_module}: unset one of them"
+        )
     by_file = ""
     for file in (".env", ".env.local"):
         by_file = _read_file(root / file).get("DJANGO_ENV", "").strip() or by_file

@@ -129,7 +129,9 @@ def proxies(value: str) -> int | list[str]:
             return int(value)
         return [str(ipaddress.ip_network(network, strict=False)) for network in listed(value)]
     except ValueError as error:
-        raise ValueError("write a count (Heroku 1, Cloudflare before Heroku 2, none 0) or networks: 10.0.0.0/8") from error
+        raise ValueError(
+            "write a count (Heroku 1, Cloudflare before Heroku 2, none 0) or networks: 10.0.0.0/8"
+        ) from error
 
 
 def json_list(value: str) -> list[dict[str, Any]]:

@@ -21,9 +21,14 @@ def broken_rules(*, name: str, values: Mapping[str, Any], process: Mapping[str, 
 
 def _secrets(values: Mapping[str, Any]) -> list[str]:
     broken = []
-    for name, key in [("SECRET_KEY", values["SECRET_KEY"]), *(("SECRET_KEY_FALLBACKS", old) for old in values["SECRET_KEY_FALLBACKS"] or [])]:
+    for name, key in [
+        ("SECRET_KEY", values["SECRET_KEY"]),
+        *(("SECRET_KEY_FALLBACKS", old) for old in values["SECRET_KEY_FALLBACKS"] or []),
+    ]:
         if key is not None and is_weak(key, length=KEY_LENGTH):
-            broken.append(f"{name} is weak or a published one: python -c 'import secrets; print(secrets.token_urlsafe(50))'")
+            broken.append(
+                f"{name} is weak or a published one: python -c 'import secrets; print(secrets.token_urlsafe(50))'"
+            )
     token = values["METRICS_TOKEN"]
     if token is not None and is_weak(token, length=TOKEN_LENGTH):
         broken.append(f"METRICS_TOKEN is weak: write {TOKEN_LENGTH} random characters or more")
@@ -32,7 +37,9 @@ def _secrets(values: Mapping[str, Any]) -> list[str]:
 
 def is_weak(secret: str, *, length: int) -> bool:
     """Too short, of too few different characters, or one that everybody can read in a repository."""
-    return len(secret) < length or len(set(secret)) < 8 or secret == INSECURE_KEY or secret.startswith("django-insecure-")
+    return (
+        len(secret) < length or len(set(secret)) < 8 or secret == INSECURE_KEY or secret.startswith("django-insecure-")
+    )
 
 
 def _addresses(values: Mapping[str, Any]) -> list[str]:
@@ -53,11 +60,15 @@ def _stores(values: Mapping[str, Any]) -> list[str]:
     if database is not None and not is_local(database):
         modes = parse_qs(urlsplit(database).query).get("sslmode", [])
         if UNENCRYPTED_MODES.intersection(modes):
-            broken.append("DATABASE_URL switches TLS off: use sslmode=verify-full or require, or set ALLOW_PLAINTEXT_STORES=true")
+            broken.append(
+                "DATABASE_URL switches TLS off: use sslmode=verify-full or require, or set ALLOW_PLAINTEXT_STORES=true"
+            )
     for name in ("REDIS_URL", "CACHE_URL", "BROKER_URL"):
         url = values[name]
         if url is not None and url.startswith("redis://") and not is_local(url):
-            broken.append(f"{name} is not encrypted: use rediss://, or set ALLOW_PLAINTEXT_STORES=true on a private network")
+            broken.append(
+                f"{name} is not encrypted: use rediss://, or set ALLOW_PLAINTEXT_STORES=true on a private network"
+            )
     return broken
 
 

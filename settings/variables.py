@@ -235,5 +235,7 @@ VARIABLES = (
         kind=kinds.choice("web", "worker", "beat", "command"),
         default="command",
     ),
-    Variable(name="PORT", why="Where the web process listens.", kind=kinds.integer(at_least=1, at_most=65535), default="8000"),
+    Variable(
+        name="PORT", why="Where the web process listens.", kind=kinds.integer(at_least=1, at_most=65535), default="8000"
+    ),
 )

@@ -106,7 +106,15 @@ def test_one_report_names_every_mistake_at_once_without_traceback_or_secret():
     )
     assert ran.returncode == 1
     assert time.monotonic() - started < 30  # 3 s on a quiet machine
-    for name in ("SECRET_KEY", "ALLOWED_HOSTS", "WEB_THREADS", "PUBLIC_URL", "REDIS_URL", "JWT_KEYS", "TRUSTED_PROXIES"):
+    for name in (
+        "SECRET_KEY",
+        "ALLOWED_HOSTS",
+        "WEB_THREADS",
+        "PUBLIC_URL",
+        "REDIS_URL",
+        "JWT_KEYS",
+        "TRUSTED_PROXIES",
+    ):
         assert name in ran.stderr
     assert "Traceback" not in ran.stderr
     assert "sesame" not in ran.stderr + ran.stdout
@@ -189,7 +197,10 @@ def test_a_developers_values_do_not_reach_the_tests(tmp_path):
 
 def test_development_servers_are_found_below_every_explicit_value(tmp_path):
     (tmp_path / "var").mkdir()
-    state = {"pid": os.getpid(), "urls": {"DATABASE_URL": "postgresql://a@127.0.0.1/x", "REDIS_URL": "redis://127.0.0.1/1"}}
+    state = {
+        "pid": os.getpid(),
+        "urls": {"DATABASE_URL": "postgresql://a@127.0.0.1/x", "REDIS_URL": "redis://127.0.0.1/1"},
+    }
     (tmp_path / "var" / "stack.json").write_text(json.dumps(state))
     dev = {"DJANGO_ENV": "dev"}
     assert read_environment(process=dev, root=tmp_path)["REDIS_URL"] == "redis://127.0.0.1/1"
@@ -204,7 +215,11 @@ def test_manage_env_hides_secrets_and_names_sources():
     ran = subprocess.run(
         [sys.executable, "manage.py", "env", "--json"],
         cwd=ROOT,
-        env={"PATH": os.environ["PATH"], **VALID, "DATABASE_URL": "postgresql://user:sesame@127.0.0.1:1/none?password=sesame"},
+        env={
+            "PATH": os.environ["PATH"],
+            **VALID,
+            "DATABASE_URL": "postgresql://user:sesame@127.0.0.1:1/none?password=sesame",
+        },
         capture_output=True,
         text=True,
         timeout=60,

@@ -79,7 +79,10 @@ def test_no_setting_is_without_effect(module, settings):
     assert [name for name in names if not is_read(name)] == []
 
 
-@pytest.mark.parametrize("name", ["STATICFILES_STORAGE", "USE_L10N", "CELERY_TASK_MAX_RETRIES", "CORS_ALLOWED_CREDENTIALS", "CSP_DEFAULT_SRC"])
+@pytest.mark.parametrize(
+    "name",
+    ["STATICFILES_STORAGE", "USE_L10N", "CELERY_TASK_MAX_RETRIES", "CORS_ALLOWED_CREDENTIALS", "CSP_DEFAULT_SRC"],
+)
 def test_a_name_that_nothing_reads_is_found(name):
     assert not is_read(name)
 

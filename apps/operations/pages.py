@@ -1,0 +1,48 @@
+"""The OpenAPI document, its page, and the welcome page of a development server."""
+
+from functools import cache
+from hashlib import sha256
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.cache import get_conditional_response
+from django.views.decorators.http import require_safe
+from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.renderers import OpenApiJsonRenderer2
+
+from apps.operations.catalogue import PRACTICES
+
+
+@cache
+def _schema() -> tuple[bytes, str]:
+    """The document and its entity tag; routes do not change while a process lives."""
+    document = OpenApiJsonRenderer2().render(SchemaGenerator().get_schema(request=None, public=True))
+    return document, f'"{sha256(document).hexdigest()[:32]}"'
+
+
+@require_safe
+def schema(request: HttpRequest) -> HttpResponse:
+    """OpenAPI 3.1, as JSON."""
+    document, etag = _schema()
+    response = HttpResponse(
+        document,
+        content_type="application/vnd.oai.openapi+json",
+        headers={"Cache-Control": "public, max-age=60", "ETag": etag},
+    )
+    answer = get_conditional_response(request, etag=etag, response=response)
+    return response if answer is None else answer  # type: ignore[return-value] - Django types it by its base class
+
+
+@require_safe
+def docs(request: HttpRequest) -> HttpResponse:
+    """The API's reference, served from here alone."""
+    return render(request, "docs.html", {"site_name": settings.SITE_NAME})
+
+
+@require_safe
+def welcome(request: HttpRequest) -> HttpResponse:
+    """What runs here, the thirteen practices, and a command for each."""
+    url = request.build_absolute_uri("/").rstrip("/")
+    practices = [(practice, practice.try_it.format(url=url)) for practice in PRACTICES]
+    return render(request, "welcome.html", {"site_name": settings.SITE_NAME, "practices": practices, "url": url})
