@@ -133,7 +133,7 @@ def _read_file(path: Path) -> dict[str, str]:
         return {}
 
     class File(environ.Env):
-        ENVIRON: dict[str, str] = {}  # noqa: RUF012 - a fresh class a call: django-environ writes what it reads here
+        ENVIRON: dict[str, str] = {}  # django-environ writes what it reads here; a fresh class a call
 
     with path.open(encoding="utf-8") as lines:
         File.read_env(lines)

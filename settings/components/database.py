@@ -1,7 +1,49 @@
-"""database (130): PostgreSQL."""
+"""database (130): PostgreSQL, with a bound on every wait.
+
+What a process may wait for follows its kind: a web process answers people, a worker computes, a command migrates.
+"""
 
 import environ
 
 from settings.env import ENVIRONMENT
+from settings.rules import is_local
+
+_KIND: str = ENVIRONMENT["PROCESS_KIND"]
+
+# Seconds, by kind of process; 0 is no bound. The server ends a statement, a wait for a lock, or a transaction that lies idle.
+_BOUNDS = {
+    "web": {"statement_timeout": 5, "lock_timeout": 2, "idle_in_transaction_session_timeout": 10},
+    "worker": {"statement_timeout": 300, "lock_timeout": 10, "idle_in_transaction_session_timeout": 120},
+    "beat": {"statement_timeout": 30, "lock_timeout": 5, "idle_in_transaction_session_timeout": 30},
+    "command": {"statement_timeout": 0, "lock_timeout": 30, "idle_in_transaction_session_timeout": 0},
+}[_KIND]
+
+# The client's own bound on one wait for the server, in web processes: only this notices a server that is stopped while its
+# kernel still acknowledges packets.
+DATABASE_WAIT_SECONDS = _BOUNDS["statement_timeout"] + 1.5
 
 DATABASES = {"default": environ.Env.db_url_config(ENVIRONMENT["DATABASE_URL"])}
+_DEFAULT = DATABASES["default"]
+_DEFAULT["ENGINE"] = "apps.practices.database.backend"
+_DEFAULT["CONN_MAX_AGE"] = 0  # the pool keeps connections, where there is one; Django refuses both at once
+_OPTIONS = _DEFAULT.setdefault("OPTIONS", {})
+_OPTIONS |= {
+    "application_name": f"shipshape-{_KIND}",
+    "connect_timeout": 2,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 5_000,  # milliseconds that sent data may stay unacknowledged: the network is cut
+    "options": " ".join(f"-c {name}={seconds}s" for name, seconds in _BOUNDS.items()),
+}
+if not is_local(ENVIRONMENT["DATABASE_URL"]) and not ENVIRONMENT["ALLOW_PLAINTEXT_STORES"]:
+    _OPTIONS.setdefault("sslmode", "require")
+if _KIND == "web":
+    _OPTIONS["pool"] = {
+        "min_size": 1,
+        "max_size": ENVIRONMENT["DATABASE_POOL_MAX"],  # below WEB_THREADS: cached answers always find a thread that waits for nothing
+        "timeout": 1,  # seconds a request waits for a free connection before it is told 503
+        "reconnect_timeout": 3,  # seconds of tries before the pool starts afresh: bounds how late it notices a server that is back
+        "max_idle": 300,
+        "max_lifetime": 1800,
+    }
