@@ -6,7 +6,7 @@ Every error the application answers is one of these. A feature declares its own 
         status = 401
         type = "refresh-reused"
         title = "Refresh token used twice"
-        explanation = "A refresh token works once. This one was used before, so the sign-in it belongs to has been ended."
+        explanation = "A refresh token works once. This one was used before: its sign-in has been ended."
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,8 +16,8 @@ from typing import ClassVar, NamedTuple
 class FieldError(NamedTuple):
     """One thing that is wrong with the input.
 
-    ``pointer``: a JSON pointer into the body (RFC 6901: ``/tags/0``; the empty string is the whole document), or ``?name``
-    for a query parameter. ``code``: one stable word for programs. ``detail``: one sentence for people.
+    ``pointer``: a JSON pointer into the body (RFC 6901: ``/tags/0``; the empty string is the whole document), or
+    ``?name`` for a query parameter. ``code``: one stable word for programs. ``detail``: one sentence for people.
     """
 
     pointer: str
@@ -28,9 +28,9 @@ class FieldError(NamedTuple):
 class Problem(Exception):
     """An error with an HTTP status and a documented type.
 
-    ``type`` is a slug: its page is ``/problems/<type>``. ``title`` never varies, ``detail`` tells this occurrence and is shown
-    to the client, so it must hold nothing internal. ``explanation`` is the text of the type's page. ``retry_after`` is in
-    seconds; a subclass may set a default. ``headers`` are added to the answer.
+    ``type`` is a slug: its page is ``/problems/<type>``. ``title`` never varies, ``detail`` tells this occurrence
+    and is shown to the client, so it must hold nothing internal. ``explanation`` is the text of the type's page.
+    ``retry_after`` is in seconds; a subclass may set a default. ``headers`` are added to the answer.
     """
 
     status: ClassVar[int] = 500
@@ -130,7 +130,9 @@ class CsrfFailed(Problem):
     status = 403
     type = "csrf-failed"
     title = "Cross-site request refused"
-    explanation = "The request does not carry the token that proves it comes from our own pages. Reload the page and try again."
+    explanation = (
+        "The request does not carry the token that proves it comes from our own pages. Reload the page and try again."
+    )
 
 
 class HttpsRequired(Problem):
@@ -138,8 +140,8 @@ class HttpsRequired(Problem):
     type = "https-required"
     title = "HTTPS required"
     explanation = (
-        "The request came over plain HTTP, readable by anybody on the way. It was not carried out, and not redirected, so that "
-        "the mistake is noticed. Replace whatever token or password it carried."
+        "The request came over plain HTTP, readable by anybody on the way. It was not carried out, and not redirected, "
+        "so that the mistake is noticed. Replace whatever token or password it carried."
     )
 
 
@@ -168,7 +170,9 @@ class Conflict(Problem):
     status = 409
     type = "conflict"
     title = "Conflict"
-    explanation = "The request contradicts what is stored: the thing exists already, is in use, or has changed meanwhile."
+    explanation = (
+        "The request contradicts what is stored: the thing exists already, is in use, or has changed meanwhile."
+    )
 
 
 class Gone(Problem):
@@ -256,7 +260,7 @@ _BY_STATUS: dict[int, type[Problem]] = {
 def problem_for_status(status: int, *, headers: Mapping[str, str] | None = None) -> Problem:
     """A problem for an answer of which only the status is known.
 
-    A status without a type of its own counts as the general one of its class (RFC 9110, 15): 400 or 500, its number kept.
+    A status without a type of its own counts as 400 or 500 (RFC 9110, 15), its number kept.
     """
     cls = _BY_STATUS.get(status)
     if cls is None:

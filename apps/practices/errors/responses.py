@@ -1,12 +1,12 @@
 """A problem as bytes: ``application/problem+json``, or a page for a person with a browser."""
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
+from django.utils.cache import patch_vary_headers
 from django.utils.encoding import escape_uri_path
 
 from apps.practices.errors.problems import Problem
@@ -36,7 +36,7 @@ def type_url(slug: str) -> str:
 
 
 def problem_document(request: HttpRequest, problem: Problem) -> dict[str, Any]:
-    """The members of the document: type, title, status, detail, instance (the path), request_id, and errors when there are."""
+    """The members of the document; ``instance`` is the path without the query, ``errors`` is there when not empty."""
     document: dict[str, Any] = {
         "type": type_url(problem.type),
         "title": problem.title,
@@ -66,18 +66,13 @@ def problem_response(request: HttpRequest, problem: Problem) -> HttpResponse:
         b"" if request.method == "HEAD" else content,
         status=problem.status,
         content_type="text/html; charset=utf-8" if as_page else CONTENT_TYPE,
-        headers=_headers(problem, length=len(content), negotiated=not is_api(request)),
+        headers={"Content-Length": str(len(content)), "Cache-Control": "no-store", **problem.headers},
     )
+    if problem.retry_after is not None:
+        response.headers.setdefault("Retry-After", str(max(1, problem.retry_after)))
+    if not is_api(request):
+        patch_vary_headers(response, ["Accept"])
     response.problem_type = problem.type  # type: ignore[attr-defined]  # read by ProblemMiddleware, and by access lines
     # Django would write a second line about the same request (django.utils.log.log_response).
     response._has_been_logged = True  # type: ignore[attr-defined]
     return response
-
-
-def _headers(problem: Problem, *, length: int, negotiated: bool) -> Mapping[str, str]:
-    headers = {"Content-Length": str(length), "Cache-Control": "no-store", **problem.headers}
-    if problem.retry_after is not None:
-        headers.setdefault("Retry-After", str(max(1, problem.retry_after)))
-    if negotiated:
-        headers["Vary"] = "Accept"
-    return headers

@@ -1,0 +1,53 @@
+"""One way from an exception to an answer, used before, in and after a view; what needs a reader is logged once, here.
+
+The standard library's logger is used for what Sentry must see: its logging integration takes the traceback from there.
+"""
+
+import logging
+
+from django.core.exceptions import DisallowedHost, SuspiciousOperation
+from django.db import DataError, IntegrityError
+from django.http import HttpRequest, HttpResponse
+
+from apps.practices.errors.mapping import problem_from
+from apps.practices.errors.problems import InternalError, Problem
+from apps.practices.errors.responses import problem_response
+
+logger = logging.getLogger("apps.practices.errors")
+
+
+def answer(request: HttpRequest, exception: BaseException) -> HttpResponse:
+    """Map ``exception`` to its problem, log it if somebody should know, and answer."""
+    problem = problem_from(exception) or InternalError()
+    report(request, exception=exception, problem=problem)
+    return problem_response(request, problem)
+
+
+def report(request: HttpRequest, *, exception: BaseException, problem: Problem) -> None:
+    """Write one line about what the access line cannot tell: a bug, a dependency away, an attack, a lost race."""
+    if problem is exception and problem.status != InternalError.status:
+        return
+    facts = {
+        "method": request.method,
+        "path": request.path,
+        "request_id": getattr(request, "request_id", None),
+        "status": problem.status,
+    }
+    if problem.status == InternalError.status:
+        logger.error("request_failed", exc_info=exception, extra=facts)
+    elif problem.status > InternalError.status:
+        logger.warning("dependency_unavailable", extra={**facts, "reason": _chain(exception)})
+    elif isinstance(exception, IntegrityError | DataError):
+        logger.warning("stored_value_refused", exc_info=exception, extra=facts)
+    elif isinstance(exception, SuspiciousOperation | DisallowedHost):
+        logger.warning("request_refused", extra={**facts, "reason": f"{type(exception).__name__}: {exception}"})
+
+
+def _chain(exception: BaseException) -> str:
+    """The names of the exception and of what caused it, outermost first."""
+    names = []
+    link: BaseException | None = exception
+    while link is not None and len(names) < 5:
+        names.append(f"{type(link).__name__}: {link}" if link.__cause__ is None else type(link).__name__)
+        link = link.__cause__
+    return " < ".join(names)

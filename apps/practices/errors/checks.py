@@ -1,0 +1,58 @@
+"""System checks of the errors practice: every type is documented, and nothing goes around the one shape."""
+
+import re
+from collections import Counter
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, register
+from django.urls import get_resolver
+
+from apps.practices.errors.problems import Problem
+
+MIDDLEWARE = "apps.practices.errors.middleware.ProblemMiddleware"
+HANDLER = "apps.practices.errors.handler.handle"
+CSRF_VIEW = "apps.practices.errors.views.csrf_failure"
+HANDLERS = {
+    400: "apps.practices.errors.views.bad_request",
+    403: "apps.practices.errors.views.permission_denied",
+    404: "apps.practices.errors.views.not_found",
+    500: "apps.practices.errors.views.server_error",
+}
+_SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+@register("errors")
+def check_types(**_: Any) -> list[CheckMessage]:
+    """Each problem type is named once and says everything its page shows."""
+    counts = Counter(cls.type for cls in Problem.declared)
+    messages: list[CheckMessage] = [
+        Error(
+            f"The problem type {slug!r} is declared {count} times.", hint="Give each class its own.", id="errors.E001"
+        )
+        for slug, count in counts.items()
+        if count > 1
+    ]
+    for cls in Problem.declared:
+        own = all(name in cls.__dict__ for name in ("status", "title", "explanation"))
+        if not (own and _SLUG.fullmatch(cls.type) and 400 <= cls.status <= 599):
+            hint = "Set status (400 to 599), type (a slug), title and explanation on the class."
+            messages.append(Error("A problem class is incomplete.", hint=hint, obj=cls, id="errors.E002"))
+    return messages
+
+
+@register("errors")
+def check_wiring(**_: Any) -> list[CheckMessage]:
+    """Django, DRF and the middleware all lead to the one place that answers errors."""
+    messages: list[CheckMessage] = []
+    if MIDDLEWARE not in settings.MIDDLEWARE:
+        messages.append(Error(f"{MIDDLEWARE} is not in MIDDLEWARE.", id="errors.E003"))
+    if settings.REST_FRAMEWORK.get("EXCEPTION_HANDLER") != HANDLER:
+        messages.append(Error(f"REST_FRAMEWORK['EXCEPTION_HANDLER'] is not {HANDLER!r}.", id="errors.E004"))
+    if settings.CSRF_FAILURE_VIEW != CSRF_VIEW:
+        messages.append(Error(f"CSRF_FAILURE_VIEW is not {CSRF_VIEW!r}.", id="errors.E005"))
+    for status, path in HANDLERS.items():
+        view = get_resolver().resolve_error_handler(status)
+        if f"{view.__module__}.{view.__name__}" != path:
+            messages.append(Error(f"handler{status} of the URL configuration is not {path!r}.", id="errors.E006"))
+    return messages

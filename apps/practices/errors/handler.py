@@ -1,0 +1,21 @@
+"""The exception handler of Django REST framework (setting ``EXCEPTION_HANDLER``)."""
+
+from typing import Any
+
+from django.http import HttpResponse
+from rest_framework.views import set_rollback
+
+from apps.practices.errors.answers import answer
+
+
+def handle(exception: Exception, context: dict[str, Any]) -> HttpResponse:
+    """Answer any exception of an API view with a problem document.
+
+    A 401 names the scheme to use (RFC 9110, 11.6.1), also where DRF would turn it into a 403.
+    """
+    request, view = context["request"], context["view"]
+    set_rollback()
+    response = answer(request._request, exception)
+    if response.status_code == 401:
+        response.headers.setdefault("WWW-Authenticate", view.get_authenticate_header(request) or "Bearer")
+    return response

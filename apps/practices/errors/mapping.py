@@ -1,0 +1,171 @@
+"""Which problem an exception is. What nothing here knows is unexpected: a 500 that says nothing.
+
+The text of a foreign exception is shown only where its author wrote it for clients (DRF's). Others may name models,
+constraints or hosts.
+"""
+
+from collections.abc import Callable
+from functools import singledispatch
+from types import TracebackType
+
+import kombu.exceptions
+import psycopg
+import redis.exceptions
+from django.core import exceptions as django
+from django.db import DataError, IntegrityError
+from django.db import Error as DatabaseError
+from django.http import Http404, UnreadablePostError
+from django.http.multipartparser import MultiPartParserError
+from django_redis.exceptions import ConnectionInterrupted
+from rest_framework import exceptions as drf
+
+from apps.practices.database.failures import problem_for
+from apps.practices.errors import problems
+from apps.practices.errors.pointers import field_errors, model_errors
+from apps.practices.errors.problems import FieldError, Problem, problem_for_status
+
+# SQLSTATE classes 23505 and so on (PostgreSQL, appendix A): a rival was faster, or the row is still in use.
+_CONFLICTS = frozenset({"23503", "23505", "23P01", "23001"})
+
+
+@singledispatch
+def problem_from(_exception: BaseException) -> Problem | None:
+    """The problem that the exception stands for, None when it is unexpected."""
+    return None
+
+
+# Exceptions whose class says it all. Django's texts are for the log.
+_BY_CLASS: dict[type[Exception], type[Problem]] = {
+    Http404: problems.NotFound,
+    django.PermissionDenied: problems.PermissionDenied,
+    django.BadRequest: problems.Malformed,
+    django.SuspiciousOperation: problems.Malformed,
+    django.DisallowedHost: problems.BadHost,
+    django.RequestDataTooBig: problems.BodyTooLarge,
+    django.TooManyFieldsSent: problems.TooManyFields,
+    django.TooManyFilesSent: problems.TooManyFields,
+    MultiPartParserError: problems.Malformed,
+    UnreadablePostError: problems.Malformed,
+    drf.NotAuthenticated: problems.NotAuthenticated,
+    drf.MethodNotAllowed: problems.MethodNotAllowed,
+    drf.NotAcceptable: problems.NotAcceptable,
+    drf.UnsupportedMediaType: problems.UnsupportedMediaType,
+    redis.exceptions.ConnectionError: problems.Unavailable,
+    redis.exceptions.TimeoutError: problems.Unavailable,
+    redis.exceptions.OutOfMemoryError: problems.Unavailable,
+    redis.exceptions.ReadOnlyError: problems.Unavailable,
+    redis.exceptions.ClusterDownError: problems.Unavailable,
+    kombu.exceptions.OperationalError: problems.Unavailable,
+}
+
+
+def _always(problem: type[Problem]) -> Callable[[BaseException], Problem]:
+    return lambda _exception: problem()
+
+
+for _class, _problem in _BY_CLASS.items():
+    problem_from.register(_class, _always(_problem))
+
+
+@problem_from.register
+def _(exception: Problem) -> Problem:
+    return exception
+
+
+@problem_from.register
+def _(exception: django.ValidationError) -> Problem:
+    return problems.ValidationProblem(errors=model_errors(exception))
+
+
+@problem_from.register
+def _(exception: RecursionError) -> Problem | None:
+    """Input nested so deep that reading it exhausted the stack is the client's mistake; any other recursion is ours."""
+    if _was_reading_input(exception.__traceback__):
+        return problems.Malformed("The body is nested too deeply.")
+    return None
+
+
+def _was_reading_input(traceback: TracebackType | None) -> bool:
+    while traceback is not None:
+        frame = traceback.tb_frame
+        module, function = frame.f_globals.get("__name__"), frame.f_code.co_name
+        if module == "json.decoder" or (module == "rest_framework.request" and function == "_parse"):
+            return True
+        traceback = traceback.tb_next
+    return False
+
+
+# Django REST framework's.
+
+
+@problem_from.register
+def _(exception: drf.APIException) -> Problem:
+    return problem_for_status(exception.status_code)
+
+
+@problem_from.register
+def _(exception: drf.ValidationError) -> Problem:
+    return problems.ValidationProblem(errors=field_errors(exception.detail))
+
+
+@problem_from.register
+def _(exception: drf.ParseError) -> Problem:
+    return problems.Malformed(_text(exception))
+
+
+@problem_from.register
+def _(exception: drf.AuthenticationFailed) -> Problem:
+    return problems.AuthenticationFailed(_text(exception))
+
+
+@problem_from.register
+def _(exception: drf.PermissionDenied) -> Problem:
+    return problems.PermissionDenied(_text(exception))
+
+
+@problem_from.register
+def _(exception: drf.NotFound) -> Problem:
+    return problems.NotFound(_text(exception) if exception.detail != drf.NotFound.default_detail else None)
+
+
+@problem_from.register
+def _(exception: drf.Throttled) -> Problem:
+    return problems.TooManyRequests(retry_after=exception.wait)
+
+
+def _text(exception: drf.APIException) -> str | None:
+    """The sentence of an exception whose author wrote it for the client; some wrap it (``{"detail": …}``)."""
+    detail = exception.detail
+    if isinstance(detail, dict):
+        detail = detail.get("detail", "")
+    return str(detail) if isinstance(detail, str) and detail else None
+
+
+# The database's and Redis's.
+
+
+@problem_from.register(DatabaseError)
+@problem_from.register(psycopg.Error)
+def _(exception: Exception) -> Problem | None:
+    return problem_for(exception)
+
+
+@problem_from.register
+def _(exception: IntegrityError) -> Problem | None:
+    """Services answer the violations they expect. Of the rest, a lost race is a conflict; a broken CHECK is a bug."""
+    sqlstate = getattr(exception.__cause__, "sqlstate", None)
+    return problems.Conflict() if sqlstate in _CONFLICTS else problem_for(exception)
+
+
+@problem_from.register
+def _(_exception: DataError) -> Problem:
+    """PostgreSQL cannot hold a value (class 22) that validation let through: the client's value, our gap to close."""
+    return problems.ValidationProblem(
+        errors=[FieldError("", "out_of_range", "A value is outside of what can be stored.")]
+    )
+
+
+@problem_from.register
+def _(exception: ConnectionInterrupted) -> Problem | None:
+    """django-redis wraps whatever redis-py raised."""
+    return problem_from(exception.__cause__) if exception.__cause__ else problems.Unavailable()
