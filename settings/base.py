@@ -44,8 +44,32 @@ INSTALLED_APPS = [
     "apps.articles",
 ]
 
-# Outermost first. What stands above "errors" must not fail; what stands below may raise a Problem.
-MIDDLEWARE = []
+# Outermost first. What stands above "errors" must not fail; what stands below it answers with a problem document.
+MIDDLEWARE = [
+    "apps.practices.observability.middleware.ObservabilityMiddleware",  # request id, access line, metrics
+    "apps.practices.headers.middleware.HeadersMiddleware",  # on every answer, errors and cached ones included
+    "django.middleware.security.SecurityMiddleware",
+    "apps.practices.headers.middleware.PolicyMiddleware",  # content security policy (django-csp)
+    "apps.practices.errors.middleware.ProblemMiddleware",  # whatever fails below
+    "apps.operations.middleware.HealthMiddleware",  # /healthz, before the Host check
+    "corsheaders.middleware.CorsMiddleware",  # so that refusals below can be read by a browser app
+    "apps.practices.https.middleware.HttpsMiddleware",
+    "apps.practices.validation.middleware.RequestBoundsMiddleware",  # size and kind of the body, before it is read
+    "apps.practices.throttling.middleware.ThrottlingMiddleware",  # by address
+    "apps.practices.caching.middleware.CachingMiddleware",  # public answers from the cache
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    # For pages that people sign in to; an API request passes through untouched (project/middleware.py).
+    "project.middleware.PageSessionMiddleware",
+    "project.middleware.PageCsrfMiddleware",
+    "project.middleware.PageAuthenticationMiddleware",
+    "project.middleware.PageMessageMiddleware",
+]
+# SCAFFOLD: while modules land
+MIDDLEWARE = [
+    entry
+    for entry in MIDDLEWARE
+    if not entry.startswith("apps.") or (BASE_DIR / (entry.rpartition(".")[0].replace(".", "/") + ".py")).exists()
+]
 
 TEMPLATES = [
     {

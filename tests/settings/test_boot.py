@@ -18,23 +18,10 @@ from tests.practices.test_environment import STRONG, VALID
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = (ROOT / ".env.example").read_text()
 EXAMPLES = dict(re.findall(r"^#([A-Z_]+)=(.*)$", EXAMPLE, flags=re.MULTILINE))
-PACKAGES = [
-    "django",
-    "rest_framework",
-    "rest_framework_simplejwt",
-    "corsheaders",
-    "csp",
-    "django_redis",
-    "django_ratelimit",
-    "django_structlog",
-    "whitenoise",
-    "drf_spectacular",
-    "drf_spectacular_sidecar",
-    "zeal",
-    "apps",
-    "project",
-    "tests.sample",
-]
+PACKAGES = """
+django rest_framework rest_framework_simplejwt corsheaders csp django_redis django_ratelimit django_structlog
+whitenoise drf_spectacular drf_spectacular_sidecar zeal apps project tests.sample
+""".split()  # noqa: SIM905 - a list of names to read
 
 
 def test_the_example_lists_the_names_that_are_read():
