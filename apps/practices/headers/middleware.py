@@ -1,0 +1,61 @@
+"""The security headers of every response, and its content security policy."""
+
+from collections.abc import Callable
+from typing import Any
+
+from csp.constants import HEADER
+from csp.middleware import CSPMiddleware
+from csp.utils import build_policy
+from django.conf import settings
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+from apps.practices.https.forwarded import forwarded_scheme
+
+# Set by django-csp's decorators on a response whose policy differs.
+_DECORATED = ("_csp_exempt", "_csp_config", "_csp_update", "_csp_replace")
+
+
+class HeadersMiddleware:
+    """Adds ``HEADERS_FIXED`` and ``HEADERS_EXTRA`` where a view has not decided otherwise.
+
+    Outermost of those that look at the scheme, so it first puts the one that trusted proxies report into the environ: from
+    here on ``request.is_secure()`` is right.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+        self.headers = tuple({**settings.HEADERS_FIXED, **settings.HEADERS_EXTRA}.items())
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if scheme := forwarded_scheme(request.META):
+            request.META["wsgi.url_scheme"] = scheme
+        response = self.get_response(request)
+        set_default = response.headers.setdefault
+        for name, value in self.headers:
+            set_default(name, value)
+        return response
+
+
+class PolicyMiddleware(CSPMiddleware):
+    """django-csp with its policy built once: for pages as configured, for everything else the one that allows nothing.
+
+    Pages that use ``request.csp_nonce`` or one of django-csp's decorators take django-csp's own way.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        super().__init__(get_response)
+        self.page_policy = build_policy()
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        if not response.headers.get("Content-Type", "").startswith("text/html"):
+            response.headers.setdefault(HEADER, settings.HEADERS_DATA_POLICY)
+            return response
+        if getattr(request, "_csp_nonce", None) or _is_decorated(response):
+            return super().process_response(request, response)
+        response.headers.setdefault(HEADER, self.page_policy)
+        return response
+
+
+def _is_decorated(response: Any) -> bool:
+    return any(hasattr(response, name) for name in _DECORATED)

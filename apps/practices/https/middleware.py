@@ -1,0 +1,35 @@
+"""What happens to a request that came over plain HTTP."""
+
+from collections.abc import Callable
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, HttpResponsePermanentRedirect
+from django.http.response import HttpResponseBase
+
+from apps.practices.errors import HttpsRequired, is_api, problem_response
+
+
+class HttpsMiddleware:
+    """Redirects reads of pages to the public https address and refuses everything else with a problem.
+
+    API calls are never redirected: a client that follows quietly would go on sending its token in clear. Health checks come
+    from inside, without a scheme of their own, and pass (setting ``HTTPS_EXEMPT_PATHS``). An unknown Host is refused first.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+        self.required = settings.SECURE_SSL_REDIRECT
+        self.exempt = frozenset(settings.HTTPS_EXEMPT_PATHS)
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if request.path_info not in self.exempt:
+            request.get_host()
+            if self.required and not request.is_secure():
+                return _refusal(request)
+        return self.get_response(request)
+
+
+def _refusal(request: HttpRequest) -> HttpResponse:
+    if is_api(request) or request.method not in ("GET", "HEAD"):
+        return problem_response(request, HttpsRequired())
+    return HttpResponsePermanentRedirect(f"{settings.PUBLIC_URL}{request.get_full_path()}")

@@ -1,0 +1,28 @@
+"""https (134): everything follows from the scheme of PUBLIC_URL, so that http in development and tests needs no switch."""
+
+from settings.env import ENVIRONMENT
+
+_HTTPS = (ENVIRONMENT["PUBLIC_URL"] or "https:").startswith("https:")
+
+# The one switch. HttpsMiddleware obeys it: pages are redirected, API calls refused. Django's own redirect would do both alike,
+# so every path is exempt from it; the setting keeps its name because `check --deploy` and readers know it.
+SECURE_SSL_REDIRECT = _HTTPS
+SECURE_REDIRECT_EXEMPT = [""]
+HTTPS_EXEMPT_PATHS = ("/healthz", "/readyz")
+
+# Two years, as browsers' preload lists ask; staging is shorter. Preloading itself is the owner's decision: it cannot be undone.
+SECURE_HSTS_SECONDS = 63_072_000 if _HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = _HTTPS
+SECURE_HSTS_PRELOAD = False
+
+# The prefix makes browsers refuse the cookie from any other host or over http (RFC 6265bis, 4.1.3.2).
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _HTTPS
+SESSION_COOKIE_NAME = "__Host-sessionid" if _HTTPS else "sessionid"
+CSRF_COOKIE_NAME = "__Host-csrftoken" if _HTTPS else "csrftoken"
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+
+SILENCED_SYSTEM_CHECKS = [
+    "security.W002",  # X-Frame-Options comes from HeadersMiddleware
+    "security.W021",  # preloading is the owner's decision
+]
