@@ -14,6 +14,7 @@ ENVIRONMENT.require_valid()
 from settings.components.database import *
 from settings.components.environment import *
 from settings.components.schema import *
+from settings.components.validation import *
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 

@@ -26,8 +26,7 @@ DATABASES = {"default": environ.Env.db_url_config(ENVIRONMENT["DATABASE_URL"])}
 _DEFAULT = DATABASES["default"]
 _DEFAULT["ENGINE"] = "apps.practices.database.backend"
 _DEFAULT["CONN_MAX_AGE"] = 0  # the pool keeps connections, where there is one; Django refuses both at once
-_OPTIONS = _DEFAULT.setdefault("OPTIONS", {})
-_OPTIONS |= {
+_OPTIONS = _DEFAULT["OPTIONS"] = {
     "application_name": f"shipshape-{_KIND}",
     "connect_timeout": 2,
     "keepalives_idle": 5,
@@ -35,15 +34,17 @@ _OPTIONS |= {
     "keepalives_count": 2,
     "tcp_user_timeout": 5_000,  # milliseconds that sent data may stay unacknowledged: the network is cut
     "options": " ".join(f"-c {name}={seconds}s" for name, seconds in _BOUNDS.items()),
+    **_DEFAULT.get("OPTIONS", {}),  # what the URL says wins
 }
 if not is_local(ENVIRONMENT["DATABASE_URL"]) and not ENVIRONMENT["ALLOW_PLAINTEXT_STORES"]:
     _OPTIONS.setdefault("sslmode", "require")
 if _KIND == "web":
+    # Fewer connections than threads: with PostgreSQL slow or away, a cached answer still finds a thread that waits for nothing.
     _OPTIONS["pool"] = {
         "min_size": 1,
-        "max_size": ENVIRONMENT["DATABASE_POOL_MAX"],  # below WEB_THREADS: cached answers always find a thread that waits for nothing
+        "max_size": max(1, min(ENVIRONMENT["DATABASE_POOL_MAX"], ENVIRONMENT["WEB_THREADS"] - 1)),
         "timeout": 1,  # seconds a request waits for a free connection before it is told 503
-        "reconnect_timeout": 3,  # seconds of tries before the pool starts afresh: bounds how late it notices a server that is back
+        "reconnect_timeout": 3,  # seconds of growing pauses between tries, then the pool starts afresh
         "max_idle": 300,
         "max_lifetime": 1800,
     }

@@ -1,8 +1,18 @@
-"""The project's routes and the sample app's."""
+"""The service's routes and the sample's."""
+
+from django.urls import path
 
 from project.urls import handler400, handler403, handler404, handler500
-from project.urls import urlpatterns as project_urlpatterns
+from project.urls import urlpatterns as _urlpatterns
+from tests.sample.views import NoteBroken, NoteBusy, NoteDetail, NoteList, NoteSlow
 
 __all__ = ["handler400", "handler403", "handler404", "handler500", "urlpatterns"]
 
-urlpatterns = [*project_urlpatterns]
+urlpatterns = [
+    path("api/v1/notes", NoteList.as_view()),
+    path("api/v1/notes/slow", NoteSlow.as_view()),
+    path("api/v1/notes/busy", NoteBusy.as_view()),
+    path("api/v1/notes/broken", NoteBroken.as_view()),
+    path("api/v1/notes/<uuid:note_id>", NoteDetail.as_view()),
+    *_urlpatterns,
+]

@@ -1,0 +1,1 @@
+"""Database: keyset pages, versions, keys, and what a failing PostgreSQL looks like from outside."""

@@ -1,0 +1,73 @@
+"""What a failing database looks like from outside: 503 or 504 with Retry-After, by SQLSTATE, never 500.
+
+Classes and codes: PostgreSQL manual, appendix A. What is not named here (a broken constraint, wrong SQL) is
+nobody's outage, and stays what it is.
+"""
+
+from collections.abc import Iterator
+
+import psycopg
+from django.db import utils
+from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
+
+from apps.practices.database.connections import ServerStalled
+from apps.practices.errors import Problem, TimedOut, Unavailable
+
+_AWAY = (Unavailable, 2, "The database cannot be reached.")
+_BUSY = (Unavailable, 1, "The database is busy.")
+_READ_ONLY = (Unavailable, 5, "The database takes no writes at the moment.")
+_SLOW = (TimedOut, 2, "The database did not finish in time.")
+_RIVAL = (Unavailable, 1, "Another request changed the same data at the same moment.")
+
+# A whole code, or its first three or two characters (its class); the longest wins.
+_BY_SQLSTATE = {
+    "08": _AWAY,  # connection exception
+    "25006": _READ_ONLY,  # read only transaction: a standby, or a primary that became one
+    "25P03": _AWAY,  # idle in transaction too long: the server closed the connection
+    "25P04": _SLOW,  # transaction timeout
+    "40001": _RIVAL,  # serialization failure
+    "40P01": _RIVAL,  # deadlock
+    "53": _BUSY,  # insufficient resources: connections, memory, disk
+    "55P03": _RIVAL,  # lock not available within lock_timeout
+    "57014": _SLOW,  # query cancelled: statement_timeout
+    "57P": _AWAY,  # shutdown, crash, starting up, idle session ended
+    "58": _AWAY,  # the server's own input or output fails
+}
+
+
+def problem_for(exception: BaseException) -> Problem | None:
+    """Give the problem that tells a client of a database failure in ``exception``; None when there is none in it.
+
+    Django wraps psycopg's exceptions, so those that caused it are looked at too.
+    """
+    for error in _causes(exception):
+        outcome = _outcome(error)
+        if outcome is not None:
+            problem, retry_after, detail = outcome
+            return problem(detail, retry_after=retry_after)
+    return None
+
+
+def _causes(exception: BaseException) -> Iterator[BaseException]:
+    """Give the exception and what caused it, innermost first: the cause knows the SQLSTATE."""
+    chain: list[BaseException] = []
+    error: BaseException | None = exception
+    while error is not None and error not in chain:
+        chain.append(error)
+        error = error.__cause__
+    return reversed(chain)
+
+
+def _outcome(error: BaseException) -> tuple[type[Problem], int, str] | None:
+    if isinstance(error, (PoolTimeout, TooManyRequests)):
+        return _BUSY
+    if isinstance(error, (PoolClosed, ServerStalled)):
+        return _AWAY
+    state = getattr(error, "sqlstate", None)
+    if isinstance(error, psycopg.Error) and state:
+        return next((_BY_SQLSTATE[key] for key in (state, state[:3], state[:2]) if key in _BY_SQLSTATE), None)
+    if isinstance(error, (psycopg.OperationalError, utils.OperationalError)):
+        return _AWAY  # without a code it comes from the client: no connection, or one that broke
+    if isinstance(error, (psycopg.InterfaceError, utils.InterfaceError)) and "clos" in str(error):
+        return _AWAY  # "the connection is closed", "connection already closed": it broke earlier in this request
+    return None

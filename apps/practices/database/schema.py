@@ -1,0 +1,61 @@
+"""Lists in the OpenAPI document."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from drf_spectacular.utils import OpenApiParameter, inline_serializer
+from rest_framework import serializers
+
+LIMIT_DEFAULT = 25
+LIMIT_MAX = 100
+
+_FILTER_SCHEMAS: list[tuple[type[serializers.Field[Any, Any, Any, Any]], dict[str, Any]]] = [
+    (serializers.BooleanField, {"type": "boolean"}),
+    (serializers.IntegerField, {"type": "integer"}),
+    (serializers.UUIDField, {"type": "string", "format": "uuid"}),
+    (serializers.DateTimeField, {"type": "string", "format": "date-time"}),
+    (serializers.DateField, {"type": "string", "format": "date"}),
+]
+
+
+def page_of(serializer: type[serializers.BaseSerializer[Any]]) -> serializers.Serializer[Any]:
+    """Give the schema of a page of what ``serializer`` shows: ``results``, ``next`` and ``previous``."""
+    name = serializer.__name__.removesuffix("Serializer")
+    reference = {"allow_null": True, "help_text": "Path and query of that page, to be read as it is; null at the end."}
+    return inline_serializer(
+        name=f"{name}Page",
+        fields={
+            "results": serializer(many=True),
+            "next": serializers.CharField(**reference),
+            "previous": serializers.CharField(**reference),
+        },
+    )
+
+
+def list_parameters(
+    *, orderings: Sequence[str], fields: Sequence[str], filters: Mapping[str, serializers.Field[Any, Any, Any, Any]]
+) -> list[OpenApiParameter]:
+    """Give the query parameters of a list: those that every list has, and its own filters. The first ordering is the default."""
+    return [
+        OpenApiParameter(
+            "limit",
+            {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT},
+            description="Rows in a page.",
+        ),
+        OpenApiParameter("cursor", str, description="Where the page starts: taken from next or previous, never made."),
+        OpenApiParameter("ordering", str, enum=list(orderings), default=orderings[0]),
+        OpenApiParameter("fields", str, description=f"Only these fields, separated by commas: {', '.join(fields)}."),
+        *(
+            OpenApiParameter(name, _filter_schema(field), description=str(field.help_text or ""))
+            for name, field in filters.items()
+        ),
+    ]
+
+
+def _filter_schema(field: serializers.Field[Any, Any, Any, Any]) -> dict[str, Any]:
+    """Give the JSON schema of a filter's values."""
+    schema = next((schema for kind, schema in _FILTER_SCHEMAS if isinstance(field, kind)), {"type": "string"})
+    bounds = {"maxLength": "max_length", "minLength": "min_length", "minimum": "min_value", "maximum": "max_value"}
+    found = {name: getattr(field, option, None) for name, option in bounds.items()}
+    choices = {"enum": list(field.choices)} if isinstance(field, serializers.ChoiceField) else {}
+    return {**schema, **choices, **{name: bound for name, bound in found.items() if bound is not None}}

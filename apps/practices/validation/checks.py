@@ -1,0 +1,69 @@
+"""System checks of the validation practice."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, register
+from django.utils.module_loading import import_string
+from rest_framework.parsers import BaseParser
+from rest_framework.settings import api_settings
+
+from apps.practices.validation.parsers import Bounded
+
+MIDDLEWARE = "apps.practices.validation.middleware.RequestBoundsMiddleware"
+
+# Elements and attributes that run or load code wherever they stand; nh3 itself knows nothing of what a team adds.
+ACTIVE_TAGS = frozenset(
+    {"script", "style", "iframe", "object", "embed", "base", "form", "svg", "math", "meta", "link", "template"}
+)
+ACTIVE_SCHEMES = frozenset({"javascript", "data", "vbscript", "file"})
+
+
+@register("validation")
+def check_middleware(app_configs: Sequence[AppConfig] | None = None, **options: Any) -> list[CheckMessage]:
+    """validation.E001: the bounds of a request are checked at all."""
+    if any(import_string(path) is import_string(MIDDLEWARE) for path in settings.MIDDLEWARE):
+        return []
+    return [Error(f"{MIDDLEWARE} is not in MIDDLEWARE: bodies are unbounded.", id="validation.E001")]
+
+
+@register("validation")
+def check_parsers(app_configs: Sequence[AppConfig] | None = None, **options: Any) -> list[CheckMessage]:
+    """validation.E002: every default parser is a bounded one."""
+    parsers: list[type[BaseParser]] = list(api_settings.DEFAULT_PARSER_CLASSES)
+    return [
+        Error(
+            f"The default parser {parser.__name__} is not bounded: deep or doubtful documents reach the views.",
+            hint="Use those of apps.practices.validation.parsers.",
+            id="validation.E002",
+        )
+        for parser in parsers
+        if not issubclass(parser, Bounded)
+    ]
+
+
+@register("validation")
+def check_html(app_configs: Sequence[AppConfig] | None = None, **options: Any) -> list[CheckMessage]:
+    """validation.E003: the allowed HTML holds nothing that runs."""
+    attributes = {name for names in settings.VALIDATION_HTML_ATTRIBUTES.values() for name in names}
+    active = sorted(
+        {tag for tag in settings.VALIDATION_HTML_TAGS if tag in ACTIVE_TAGS}
+        | {name for name in attributes if name.startswith("on") or name in {"style", "srcdoc", "formaction"}}
+        | (set(settings.VALIDATION_URL_SCHEMES) & ACTIVE_SCHEMES)
+    )
+    if not active:
+        return []
+    return [Error(f"Rich text allows what can run: {', '.join(active)}.", id="validation.E003")]
+
+
+@register("validation")
+def check_sizes(app_configs: Sequence[AppConfig] | None = None, **options: Any) -> list[CheckMessage]:
+    """validation.E004: Django reads into memory whatever a plain body may hold, and refuses none that is within bounds."""
+    bound = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    if bound is not None and bound >= settings.VALIDATION_BODY_BYTES:
+        return []
+    return [
+        Error("DATA_UPLOAD_MAX_MEMORY_SIZE must be set, and not below VALIDATION_BODY_BYTES.", id="validation.E004")
+    ]

@@ -1,0 +1,75 @@
+"""The bounds of a request, checked before anything reads it."""
+
+from collections.abc import Callable
+from urllib.parse import unquote_to_bytes
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponseBase
+
+from apps.practices.errors import BodyTooLarge, Malformed, Problem, UnsupportedMediaType, problem_response
+from apps.practices.validation.bodies import chunked, spool
+
+BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
+
+
+class RequestBoundsMiddleware:
+    """Refuse what no view should see: 400 for a doubtful URL, 413 for a large body, 415 for one of no stated type.
+
+    The bound of a body follows its path (``VALIDATION_BODY_BYTES_BY_PREFIX``). A body without Content-Length
+    (chunked) is counted as it comes in, and has a length from then on.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        problem = url_problem(request) or body_problem(request)
+        return problem_response(request, problem) if problem else self.get_response(request)
+
+
+def url_problem(request: HttpRequest) -> Problem | None:
+    """Give the problem of a path or query that holds a NUL or is not UTF-8, as percent-encoded; None when neither."""
+    if "\x00" in request.path_info:
+        return Malformed("The path holds a NUL character.")
+    query = request.META.get("QUERY_STRING", "")
+    if "%" not in query and query.isascii():
+        return None
+    decoded = unquote_to_bytes(query.encode("latin-1"))
+    if b"\x00" in decoded:
+        return Malformed("The query holds a NUL character.")
+    try:
+        decoded.decode("utf-8")
+    except UnicodeDecodeError:
+        return Malformed("The query is not UTF-8.")
+    return None
+
+
+def body_problem(request: HttpRequest) -> Problem | None:
+    """Give the problem of a body that is too large, encoded or of no stated type; None when there is none."""
+    bound = body_bound(request.path_info)
+    length = request.META.get("CONTENT_LENGTH") or "0"
+    if not length.isascii() or not length.isdigit():
+        return Malformed("Content-Length is not a number.")
+    if int(length) > bound:
+        return _too_large(bound)
+    if not int(length) and not chunked(request):
+        return None
+    if request.META.get("HTTP_CONTENT_ENCODING", "identity").strip().lower() != "identity":
+        return UnsupportedMediaType("A body must not be compressed.", headers={"Accept-Encoding": "identity"})
+    if request.method in BODY_METHODS and not request.META.get("CONTENT_TYPE"):
+        return UnsupportedMediaType("Say what the body is: Content-Type is missing.")
+    if chunked(request) and not spool(request, bound):
+        return _too_large(bound)
+    return None
+
+
+def body_bound(path: str) -> int:
+    """Give the largest body in bytes that a path takes: of the longest declared prefix, else the general one."""
+    bounds: dict[str, int] = settings.VALIDATION_BODY_BYTES_BY_PREFIX
+    prefixes = [prefix for prefix in bounds if path == prefix or path.startswith(f"{prefix}/")]
+    return bounds[max(prefixes, key=len)] if prefixes else settings.VALIDATION_BODY_BYTES
+
+
+def _too_large(bound: int) -> BodyTooLarge:
+    # The connection ends here: the rest of the body would otherwise have to be read to find the next request.
+    return BodyTooLarge(f"At most {bound} bytes are accepted here.", headers={"Connection": "close"})

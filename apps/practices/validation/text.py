@@ -1,0 +1,111 @@
+"""Cleaning text: pure functions, the same for the API, the admin, imports and commands.
+
+What cannot be meant is refused, never silently removed: a client learns of it, and what is stored is what
+was sent. What has several spellings (Unicode normal forms, line ends, outer space) gets one.
+"""
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from functools import lru_cache
+
+import nh3
+from django.conf import settings
+
+# What no text may hold. The bidirectional embeddings, overrides and isolates reorder what a reader sees
+# (CVE-2021-42574, "Trojan Source"); the plain marks U+200E, U+200F and U+061C, which ordinary Arabic and
+# Hebrew text needs, do not.
+_FAULTS = (
+    (re.compile(r"\x00"), "nul", "NUL characters are not allowed."),
+    (re.compile(r"[\ud800-\udfff]"), "surrogate", "Lone surrogates are not allowed."),
+    (re.compile(r"[\u202a-\u202e\u2066-\u2069]"), "bidi", "Bidirectional control characters are not allowed."),
+)
+_CONTROL = re.compile(r"[\x01-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and line feed
+_CONTROL_OR_BREAK = re.compile(r"[\x01-\x1f\x7f-\x9f\u2028\u2029]")
+_LINE_ENDS = re.compile(r"\r\n?|[\u2028\u2029]")
+_SUSPECT = re.compile(r"[^\x20-\x7e]")
+_HTML_ROUNDS = 6
+
+_Attributes = tuple[tuple[str, frozenset[str]], ...]
+
+
+class UncleanText(ValueError):
+    """Text that holds what no text may; ``code`` and ``detail`` say what, for a field error."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+
+
+def clean_plain(text: str, *, multiline: bool = False) -> str:
+    """Give ``text`` in Unicode normal form C without outer white space.
+
+    ``multiline`` lets tabs and line ends in, the latter as one line feed each. Cleaning clean text changes
+    nothing. Raises ``UncleanText`` for NUL, lone surrogates, control and bidirectional control characters.
+    """
+    if not _SUSPECT.search(text):
+        return text.strip()
+    text = _checked(_LINE_ENDS.sub("\n", text) if multiline else text, multiline=multiline)
+    return unicodedata.normalize("NFC", text).strip()
+
+
+def clean_html(text: str) -> str:
+    """Give ``text`` as HTML of the tags, attributes and URL schemes that the settings allow, and no other.
+
+    Everything else goes: scripts and styles with what they hold, other tags without. The result is a fixed
+    point of parsing, cleaning and normalising, so cleaning it again changes nothing (a composition such as
+    ``>`` with U+0338 could otherwise undo a tag after it was judged). Raises ``UncleanText`` as
+    ``clean_plain`` does, also for characters hidden in entities, and for text that finds no fixed point.
+    """
+    cleaner = _cleaner(
+        frozenset(settings.VALIDATION_HTML_TAGS),
+        _frozen(settings.VALIDATION_HTML_ATTRIBUTES),
+        frozenset(settings.VALIDATION_URL_SCHEMES),
+    )
+    text = clean_plain(text, multiline=True)
+    for _ in range(_HTML_ROUNDS):
+        cleaned = clean_plain(cleaner.clean(text), multiline=True)
+        if cleaned == text:
+            return text
+        text = cleaned
+    raise UncleanText("html", "The HTML cannot be cleaned.")
+
+
+def text_fault(text: str) -> tuple[str, str] | None:
+    """Give (code, detail) of the first thing in ``text`` that no string of any kind may hold, else None.
+
+    Control characters are a field's business; NUL and lone surrogates can be stored and sent nowhere.
+    """
+    for pattern, code, detail in _FAULTS[:2]:
+        if pattern.search(text):
+            return code, detail
+    return None
+
+
+def _checked(text: str, *, multiline: bool) -> str:
+    """Give ``text`` back, or raise ``UncleanText`` naming the first fault."""
+    for pattern, code, detail in _FAULTS:
+        if pattern.search(text):
+            raise UncleanText(code, detail)
+    if (_CONTROL if multiline else _CONTROL_OR_BREAK).search(text):
+        kind = "Control characters" if multiline else "Control characters and line breaks"
+        raise UncleanText("control", f"{kind} are not allowed.")
+    return text
+
+
+def _frozen(attributes: Mapping[str, set[str]]) -> _Attributes:
+    return tuple(sorted((tag, frozenset(names)) for tag, names in attributes.items()))
+
+
+@lru_cache(maxsize=8)
+def _cleaner(tags: frozenset[str], attributes: _Attributes, schemes: frozenset[str]) -> nh3.Cleaner:
+    """Build the cleaner once for each set of rules: building costs more than a short text's cleaning."""
+    return nh3.Cleaner(
+        tags=set(tags),
+        attributes={tag: set(names) for tag, names in attributes},
+        url_schemes=set(schemes),
+        clean_content_tags={"script", "style"} - tags,
+        link_rel="nofollow noopener noreferrer",
+        strip_comments=True,
+    )

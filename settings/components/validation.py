@@ -1,0 +1,40 @@
+"""validation (133): how much a request may hold, and which HTML is text."""
+
+from settings.env import ENVIRONMENT
+
+# Bytes of a body. A path below one of the prefixes has its own bound; the longest prefix counts.
+VALIDATION_BODY_BYTES = 1024 * 1024
+VALIDATION_BODY_BYTES_BY_PREFIX = {
+    "/api/v1/articles/imports": ENVIRONMENT["IMPORT_MAX_BYTES"]
+    + 64 * 1024,  # the file, and the multipart form around it
+}
+VALIDATION_JSON_DEPTH = 32
+VALIDATION_JSON_MEMBERS = 20_000  # objects, arrays and values in one document
+
+# Django's own bounds, for forms and uploads. Bodies are bounded above; Django must not refuse a smaller one with its own page.
+DATA_UPLOAD_MAX_MEMORY_SIZE = VALIDATION_BODY_BYTES
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 1_000
+DATA_UPLOAD_MAX_NUMBER_FILES = 10
+FILE_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024  # a larger upload is spooled to disk
+FILE_UPLOAD_HANDLERS = [
+    "django.core.files.uploadhandler.MemoryFileUploadHandler",
+    "django.core.files.uploadhandler.TemporaryFileUploadHandler",
+]
+
+# Rich text: what an author may use. Scripts, styles, forms, frames and event handlers are not in it.
+# fmt: off
+VALIDATION_HTML_TAGS = frozenset({
+    "a", "abbr", "b", "blockquote", "br", "caption", "code", "dd", "del", "div", "dl", "dt", "em", "figcaption",
+    "figure", "h2", "h3", "h4", "h5", "h6", "hr", "i", "img", "ins", "kbd", "li", "mark", "ol", "p", "pre", "q", "s",
+    "samp", "small", "span", "strong", "sub", "sup", "table", "tbody", "td", "tfoot", "th", "thead", "tr", "u", "ul",
+})
+# fmt: on
+VALIDATION_HTML_ATTRIBUTES = {
+    "a": {"href", "title"},
+    "abbr": {"title"},
+    "img": {"src", "alt", "title", "width", "height"},
+    "ol": {"start"},
+    "td": {"colspan", "rowspan"},
+    "th": {"colspan", "rowspan", "scope"},
+}
+VALIDATION_URL_SCHEMES = frozenset({"http", "https", "mailto"})

@@ -1,0 +1,31 @@
+"""Notes."""
+
+from django.conf import settings
+from django.db import models
+
+from apps.practices.database.keys import uuid7
+
+TITLE_LENGTH = 200
+BODY_LENGTH = 20_000
+
+
+class Note(models.Model):
+    """A text with a title. ``published`` ones are public; the others are their owner's alone."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    title = models.CharField(max_length=TITLE_LENGTH)
+    body = models.TextField(blank=True)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    published = models.BooleanField(default=True)
+    version = models.PositiveIntegerField(default=1)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["-created_at", "-id"], name="sample_note_created"),
+            models.Index(fields=["title", "id"], name="sample_note_title"),
+        ]
+
+    def __str__(self) -> str:
+        return self.title

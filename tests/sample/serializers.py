@@ -1,0 +1,25 @@
+"""What goes in and out."""
+
+from rest_framework import serializers
+
+from apps.practices.validation.fields import PlainTextField, RichTextField
+from apps.practices.validation.serializers import StrictSerializer
+from tests.sample.models import BODY_LENGTH, TITLE_LENGTH, Note
+
+
+class NoteSerializer(serializers.ModelSerializer[Note]):
+    """A note as the API shows it."""
+
+    owner = serializers.UUIDField(source="owner_id")
+
+    class Meta:
+        model = Note
+        fields = ("id", "title", "body", "owner", "published", "version", "created_at", "updated_at")
+
+
+class NoteWriteSerializer(StrictSerializer):
+    """What a client writes."""
+
+    title = PlainTextField(max_length=TITLE_LENGTH)
+    body = RichTextField(max_length=BODY_LENGTH, allow_blank=True, required=False, default="")
+    published = serializers.BooleanField(required=False, default=True)

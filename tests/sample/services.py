@@ -1,0 +1,42 @@
+"""Writes."""
+
+from django.db import transaction
+
+from apps.accounts.models import User
+from apps.practices.caching import tags_change
+from apps.practices.database.versions import version_delete, version_update
+from apps.practices.errors import PermissionDenied
+from tests.sample.models import Note
+
+
+def note_create(*, owner: User, title: str, body: str = "", published: bool = True) -> Note:
+    """Store a new note of ``owner``; the texts are clean already."""
+    note = Note.objects.create(owner=owner, title=title, body=body, published=published)
+    tags_change("notes")
+    return note
+
+
+def note_update(*, note: Note, actor: User, expected: int | None, **values: str | bool) -> Note:
+    """Change a note, provided that it still has the version ``expected`` (None: whichever it has).
+
+    Raises ``PermissionDenied`` for anybody but its owner, ``PreconditionFailed`` for another version.
+    """
+    _require_owner(note, actor)
+    with transaction.atomic():
+        version_update(instance=note, expected=expected, **values)
+        tags_change("notes", f"note:{note.pk}")
+    return note
+
+
+def note_delete(*, note: Note, actor: User, expected: int | None) -> None:
+    """Delete a note; raises as ``note_update`` does."""
+    _require_owner(note, actor)
+    tags = ("notes", f"note:{note.pk}")
+    with transaction.atomic():
+        version_delete(instance=note, expected=expected)
+        tags_change(*tags)
+
+
+def _require_owner(note: Note, actor: User) -> None:
+    if note.owner_id != actor.pk:
+        raise PermissionDenied("Only the owner of a note may change it.")

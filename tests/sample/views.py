@@ -1,0 +1,140 @@
+"""Endpoints: each makes one domain call and translates the answer."""
+
+import time
+from uuid import UUID
+
+from django.db import connection
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers, status
+from rest_framework.permissions import AllowAny, IsAuthenticatedOrReadOnly
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from apps.practices.caching import CachedResponse, if_match_version, with_version
+from apps.practices.database.schema import page_of
+from apps.practices.errors.schema import problems
+from apps.practices.validation.query import query_parameters
+from tests.sample.filters import NOTES
+from tests.sample.models import Note
+from tests.sample.selectors import note_list, note_read
+from tests.sample.serializers import NoteSerializer, NoteWriteSerializer
+from tests.sample.services import note_create, note_delete, note_update
+
+
+class NoteList(APIView):
+    """Published notes, and writing one."""
+
+    permission_classes = [IsAuthenticatedOrReadOnly]
+    cached = CachedResponse(
+        ttl=30, stale=30, tags=("notes",), parameters=("limit", "cursor", "fields", "ordering", "title")
+    )
+
+    @extend_schema(
+        operation_id="notes_list",
+        parameters=NOTES.parameters(),
+        responses={200: page_of(NoteSerializer), **problems(400, 429)},
+    )
+    def get(self, request: Request) -> Response:
+        query = NOTES.parse(request)
+        return Response(NOTES.read(query, note_list(**query.filters)).body())
+
+    @extend_schema(
+        operation_id="notes_create",
+        request=NoteWriteSerializer,
+        responses={201: NoteSerializer, **problems(400, 401, 413, 415, 429)},
+    )
+    def post(self, request: Request) -> Response:
+        query_parameters(request, {})
+        serializer = NoteWriteSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        note = note_create(owner=request.user, **serializer.validated_data)
+        return _answer(note, status.HTTP_201_CREATED)
+
+
+class NoteDetail(APIView):
+    """One note."""
+
+    permission_classes = [IsAuthenticatedOrReadOnly]
+    cached = CachedResponse(ttl=30, stale=30, tags=("note:{note_id}",), parameters=())
+
+    @extend_schema(operation_id="notes_read", responses={200: NoteSerializer, **problems(400, 404, 429)})
+    def get(self, request: Request, note_id: UUID) -> Response:
+        query_parameters(request, {})
+        return _answer(note_read(note_id=note_id, reader=request.user))
+
+    @extend_schema(
+        operation_id="notes_replace",
+        request=NoteWriteSerializer,
+        responses={200: NoteSerializer, **problems(400, 401, 403, 404, 412, 413, 415, 429)},
+    )
+    def put(self, request: Request, note_id: UUID) -> Response:
+        return self._write(request, note_id, partial=False)
+
+    @extend_schema(
+        operation_id="notes_update",
+        request=NoteWriteSerializer(partial=True),
+        responses={200: NoteSerializer, **problems(400, 401, 403, 404, 412, 413, 415, 429)},
+    )
+    def patch(self, request: Request, note_id: UUID) -> Response:
+        return self._write(request, note_id, partial=True)
+
+    @extend_schema(operation_id="notes_delete", responses={204: None, **problems(400, 401, 403, 404, 412, 429)})
+    def delete(self, request: Request, note_id: UUID) -> Response:
+        query_parameters(request, {})
+        note = note_read(note_id=note_id, reader=request.user)
+        note_delete(note=note, actor=request.user, expected=if_match_version(request))
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    def _write(self, request: Request, note_id: UUID, *, partial: bool) -> Response:
+        query_parameters(request, {})
+        note = note_read(note_id=note_id, reader=request.user)
+        serializer = NoteWriteSerializer(data=request.data, partial=partial)
+        serializer.is_valid(raise_exception=True)
+        note_update(note=note, actor=request.user, expected=if_match_version(request), **serializer.validated_data)
+        return _answer(note)
+
+
+class NoteSlow(APIView):
+    """A request that takes its time in PostgreSQL."""
+
+    permission_classes = [AllowAny]
+
+    @extend_schema(operation_id="notes_slow", exclude=True)
+    def get(self, request: Request) -> Response:
+        seconds = _seconds(request)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_sleep(%s)", [seconds])
+        return Response({"seconds": seconds})
+
+
+class NoteBusy(APIView):
+    """A request that takes its time without PostgreSQL."""
+
+    permission_classes = [AllowAny]
+
+    @extend_schema(operation_id="notes_busy", exclude=True)
+    def get(self, request: Request) -> Response:
+        seconds = _seconds(request)
+        time.sleep(seconds)
+        return Response({"seconds": seconds})
+
+
+class NoteBroken(APIView):
+    """A request that meets a mistake of ours, whose text nobody outside may read."""
+
+    permission_classes = [AllowAny]
+
+    @extend_schema(operation_id="notes_broken", exclude=True)
+    def get(self, request: Request) -> Response:
+        raise RuntimeError("sesame")
+
+
+def _seconds(request: Request) -> float:
+    """Read ``?seconds=``, 0 to 30; 1 when it is not given."""
+    bounds = serializers.FloatField(min_value=0, max_value=30)
+    return float(query_parameters(request, {"seconds": bounds}).get("seconds", 1.0))
+
+
+def _answer(note: Note, code: int = status.HTTP_200_OK) -> Response:
+    return with_version(Response(NoteSerializer(note).data, status=code), note.version)
