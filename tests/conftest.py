@@ -5,28 +5,40 @@
 """
 
 import os
+import shutil
+from collections import Counter, defaultdict
+from pathlib import Path
 
 import pytest
 
 from apps.operations.stack import Stack, StackError
 
+ROOT = Path(__file__).resolve().parent.parent
 _STACK = pytest.StashKey[Stack]()
 _VARIABLES = ("DATABASE_URL", "REDIS_URL")
+_ENVIRONMENT = os.environ
+_seconds: defaultdict[str, float] = defaultdict(float)
+_outcomes: defaultdict[str, Counter[str]] = defaultdict(Counter)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the suite's own options."""
+    parser.addoption("--soak", action="store_true", help="repeat each fault, and look longer for rare failures")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Start the throw-away stack and point the settings at it."""
-    os.environ["DJANGO_SETTINGS_MODULE"] = "settings.test"
-    os.environ.pop("DJANGO_ENV", None)
-    given = {name: os.environ[name] for name in _VARIABLES if os.environ.get(name)}
+    _ENVIRONMENT["DJANGO_SETTINGS_MODULE"] = "settings.test"
+    _ENVIRONMENT.pop("DJANGO_ENV", None)
+    given = {name: _ENVIRONMENT[name] for name in _VARIABLES if _ENVIRONMENT.get(name)}
     stack = Stack.temporary(given=given)
     try:
         state = stack.start()
     except StackError as error:
         raise pytest.UsageError(str(error)) from error
     config.stash[_STACK] = stack
-    os.environ.update(state.urls)
+    _ENVIRONMENT.update(state.urls)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -36,7 +48,48 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         stack.stop()
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Count seconds and outcomes by folder."""
+    folder = "/".join(Path(report.location[0]).parts[:2])
+    _seconds[folder] += report.duration
+    if report.when == "call" or report.outcome != "passed":
+        _outcomes[folder][report.outcome] += 1
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say where the time went."""
+    if len(_seconds) < 2:
+        return
+    terminalreporter.section("time by folder")
+    for folder, seconds in sorted(_seconds.items(), key=lambda item: -item[1]):
+        outcomes = ", ".join(f"{count} {outcome}" for outcome, count in sorted(_outcomes[folder].items()))
+        terminalreporter.line(f"{seconds:7.1f} s  {folder}  ({outcomes})")
+
+
 @pytest.fixture(scope="session")
 def stack(pytestconfig: pytest.Config) -> Stack:
     """The session's stack; a test that breaks a service of it puts it back (`stack.restart(name)`)."""
-    return pytestconfig.stash[_STACK]
+    stack = pytestconfig.stash[_STACK]
+    if len(stack.services) < len(_VARIABLES):
+        pytest.skip("stops and starts servers: unset DATABASE_URL and REDIS_URL to run it on servers of its own")
+    return stack
+
+
+@pytest.fixture
+def soak(pytestconfig: pytest.Config) -> bool:
+    """Whether faults are repeated (`--soak`)."""
+    return bool(pytestconfig.getoption("--soak"))
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of a Chromium for browser tests; skips without one, fails where CI=true promises one."""
+    found = next(
+        (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+    )
+    if found is None:
+        missing = "Chromium is missing: bin/setup --browser installs it (as root)"
+        if _ENVIRONMENT.get("CI", "").lower() in ("1", "true"):
+            pytest.fail(missing)
+        pytest.skip(missing)
+    return found

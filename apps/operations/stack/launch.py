@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
         if os.getppid() != int(parent):  # It died before we could ask.
             sys.exit(1)
-    os.execv(command[0], command)
+    os.execv(command[0], command)  # noqa: S606 - becoming the command is what this program is for
 
 
 if __name__ == "__main__":

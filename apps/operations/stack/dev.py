@@ -1,0 +1,253 @@
+"""bin/dev: the servers, the data, and the Procfile's processes, restarted when a file changes."""
+
+import hashlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+
+from watchfiles import Change, DefaultFilter, watch
+
+from settings.env import ENVIRONMENT, ROOT
+
+from .core import Stack
+from .processes import launch_command
+from .sources import StackError
+
+_WATCHED = (".py", ".html", ".txt", ".css", ".js")
+_READY_SECONDS = 60
+_STOP_SECONDS = 2.0
+_RETRY_SECONDS = 3.0
+
+
+def main() -> int:
+    """Run until Ctrl-C; return the exit status."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGHUP, _interrupt)
+    try:
+        port = _port()
+        with _stack() as stack:
+            _say("data", "migrating")
+            _manage("migrate", "--noinput", "--verbosity", "0")
+            _demo_once(stack)
+            _supervise(_procfile(), port=port)
+    except StackError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        _say("dev", "stopped")
+    return 0
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _say(name: str, text: str) -> None:
+    print(f"{name:<7}| {text}", flush=True)
+
+
+def _port() -> int:
+    """Return the port to listen on; StackError when it is taken or the environment is not dev's."""
+    if ENVIRONMENT.name != "dev":
+        raise StackError(
+            f"bin/dev is for development and DJANGO_ENV says {ENVIRONMENT.name}: unset it, or write DJANGO_ENV=dev in .env."
+        )
+    port = ENVIRONMENT["PORT"]
+    if port is None:
+        ENVIRONMENT.require_valid()
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("0.0.0.0", port))  # noqa: S104 - asks whether any address of ours has it, listens on none
+        except OSError as error:
+            raise StackError(
+                f"Port {port} is taken: stop what listens there, or run PORT={port + 1} bin/dev."
+            ) from error
+    return int(port)
+
+
+@contextmanager
+def _stack() -> Iterator[Stack]:
+    """Run the servers whose URLs the user has not given, with their data in var/."""
+    entries = {name: ENVIRONMENT.entries[name] for name in ("DATABASE_URL", "REDIS_URL")}
+    given = {name: entry.value for name, entry in entries.items() if entry.value and entry.source != "var/stack.json"}
+    stack = Stack(ROOT / "var", given=given)
+    _say("stack", "starting PostgreSQL and Valkey")
+    state = stack.start()
+    for name, source in state.sources.items():
+        _say("stack", f"{name} is ready (process {state.pids[name]}, from the {source})")
+    for name in given:
+        _say("stack", f"{name} is given: using that server")
+    try:
+        yield stack
+    finally:
+        # A second Ctrl-C must not leave the servers half stopped: they take a moment, and a bounded one.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        stack.stop()
+
+
+def _manage(*arguments: str) -> None:
+    command = launch_command([sys.executable, ROOT / "manage.py", *arguments])
+    if subprocess.run(command, cwd=ROOT, check=False).returncode != 0:
+        raise StackError(f"manage.py {arguments[0]} failed: mend what it says above, then run bin/dev again.")
+
+
+def _demo_once(stack: Stack) -> None:
+    """Fill a new database with something to look at: once, so that what you delete stays deleted."""
+    if not any(ROOT.glob("apps/*/management/commands/demo.py")):
+        return
+    cluster = stack.directory / "postgresql" / "PG_VERSION"
+    url = stack.state.urls["DATABASE_URL"]
+    made_here = "postgresql" in stack.services
+    identity = str(cluster.stat().st_mtime_ns) if made_here else hashlib.sha256(url.encode()).hexdigest()
+    mark = stack.directory / "demo"
+    if mark.exists() and mark.read_text() == identity:
+        return
+    _say("data", "making demo data (this once)")
+    _manage("demo")
+    mark.write_text(identity)
+
+
+def _procfile() -> dict[str, str]:
+    """Return the Procfile's lines by process name, all but the release step."""
+    lines = [line.partition(":") for line in (ROOT / "Procfile").read_text().splitlines() if ":" in line]
+    return {name.strip(): command.strip() for name, _, command in lines if name.strip() != "release"}
+
+
+class _Process:
+    """One line of the Procfile: started, told apart in the output, started again when it ends."""
+
+    def __init__(self, name: str, line: str) -> None:
+        self.name = name
+        self._line = line
+        self._since = 0.0
+        self._process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        self._since = time.monotonic()
+        self._process = subprocess.Popen(
+            launch_command(["/bin/sh", "-c", self._line], death=signal.SIGQUIT),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+            cwd=ROOT,
+        )
+        threading.Thread(target=self._copy, args=[self._process], daemon=True).start()
+
+    def _copy(self, process: subprocess.Popen[str]) -> None:
+        for line in process.stdout or ():
+            _say(self.name, line.rstrip("\n"))
+
+    def tell_to_stop(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+
+    def stop(self) -> None:
+        """Wait a moment for the end asked for, then end all that is left of its session."""
+        if self._process is None:
+            return
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            _say(self.name, "did not stop in time: ended")
+        with suppress(ProcessLookupError):  # The usual case: nobody of its session is left.
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait(_STOP_SECONDS)
+
+    def revive(self) -> None:
+        """Start it again if it ended by itself, not more often than every few seconds."""
+        if self._process is None or self._process.poll() is None:
+            return
+        if time.monotonic() - self._since > _RETRY_SECONDS:
+            _say(self.name, f"ended with status {self._process.returncode}: starting it again")
+            self.start()
+
+
+def _supervise(lines: dict[str, str], *, port: int) -> None:
+    """Run every line until Ctrl-C, all of them restarted on a change of code, templates or environment."""
+    processes = [_Process(name, line) for name, line in lines.items()]
+    try:
+        for process in processes:
+            _say(process.name, "starting")
+            process.start()
+        announcement = threading.Thread(target=_announce, args=[port], daemon=True)
+        announcement.start()
+        for changes in watch(
+            ROOT, watch_filter=_Filter(), debounce=400, step=50, rust_timeout=1000, yield_on_timeout=True
+        ):
+            if changes:
+                _restart(processes, sorted({Path(path).relative_to(ROOT) for _, path in changes}))
+            for process in processes:
+                process.revive()
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        _stop_all(processes)
+
+
+def _restart(processes: list[_Process], changed: list[Path]) -> None:
+    _say("dev", f"{changed[0]} changed: restarting")
+    _stop_all(processes)
+    if any("migrations" in path.parts for path in changed):
+        subprocess.run(
+            launch_command([sys.executable, ROOT / "manage.py", "migrate", "--noinput"]), cwd=ROOT, check=False
+        )
+    for process in processes:
+        process.start()
+
+
+def _stop_all(processes: list[_Process]) -> None:
+    for process in processes:
+        process.tell_to_stop()
+    for process in processes:
+        process.stop()
+
+
+def _announce(port: int) -> None:
+    """Print the addresses once the web process answers."""
+    end = time.monotonic() + _READY_SECONDS
+    while time.monotonic() < end:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=2):
+                break
+        except urllib.error.HTTPError:
+            break  # It answers, that is what we wait for.
+        except OSError:
+            time.sleep(0.1)
+    else:
+        _say("dev", f"no answer on port {port} yet: see the lines of `web` above")
+        return
+    address = f"http://localhost:{port}"
+    for text in (
+        f"ready: {address}/",
+        f"       {address}/api/docs",
+        f"       {address}/admin/",
+        "Ctrl-C stops everything",
+    ):
+        _say("dev", text)
+
+
+class _Filter(DefaultFilter):
+    """What a restart is worth: code, templates and environment files; not data, tests or tools' caches."""
+
+    ignore_dirs = (*DefaultFilter.ignore_dirs, ".venv", "var", "tests", "staticfiles", ".hypothesis", ".ruff_cache")
+
+    def __call__(self, change: Change, path: str) -> bool:
+        name = Path(path).name
+        return (name.endswith(_WATCHED) or name.startswith(".env")) and super().__call__(change, path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

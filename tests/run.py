@@ -1,0 +1,170 @@
+"""bin/test: the checks that read the code, then the suite; `bin/test --help` for what can be left out."""
+
+import argparse
+import os
+import secrets
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from pathlib import Path
+from xml.etree import ElementTree
+
+from apps.operations.stack import Stack, StackError
+
+ROOT = Path(__file__).resolve().parent.parent
+REPORT = ROOT / "var" / "test.xml"
+SLOW = ("tests/live", "tests/faults", "tests/browser")  # real processes, faults, a browser: after everything else
+FIRST = ("tests/settings", "tests/practices", "tests/apps")
+STAGE_SECONDS = 600
+_ENVIRONMENT = os.environ
+
+# What settings.prod cannot boot without, so that Django's deployment checks judge the real thing.
+PROD = {
+    "DJANGO_SETTINGS_MODULE": "settings.prod",
+    "SECRET_KEY": secrets.token_urlsafe(64),
+    "PUBLIC_URL": "https://shipshape.example.com",
+    "ALLOWED_HOSTS": "shipshape.example.com",
+    "TRUSTED_PROXIES": "1",
+    "METRICS_TOKEN": secrets.token_urlsafe(32),
+    "EMAIL_URL": "smtp+tls://user:password@mail.example.com:587",
+    "EMAIL_FROM": "shipshape@example.com",
+    "JWT_KEYS": f'[{{"kid": "a", "key": "{secrets.token_urlsafe(48)}", "sign_from": "2026-01-01T00:00:00Z"}}]',
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One check: a command that exits 0 when all is well."""
+
+    name: str
+    command: tuple[str, ...]
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+def stages() -> list[Stage]:
+    """Return the checks that read the code, the longest first so that two at a time end together."""
+    here = [
+        str(path.relative_to(ROOT)) for path in (ROOT / "apps", ROOT / "project", ROOT / "settings", ROOT / "tests")
+    ]
+    sources = [str(path.relative_to(ROOT)) for folder in here for path in sorted((ROOT / folder).rglob("*.py"))]
+    manage = (sys.executable, "manage.py")
+    return [
+        Stage(name="types (mypy)", command=("mypy",)),
+        Stage(name="bandit", command=("bandit", "-q", "-r", "-c", "pyproject.toml", "apps", "project", "settings")),
+        Stage(name="imports (import-linter)", command=("lint-imports",)),
+        Stage(name="migrations are made", command=(*manage, "makemigrations", "--check", "--dry-run")),
+        Stage(
+            name="check --deploy (prod)",
+            command=(*manage, "check", "--deploy", "--fail-level", "WARNING"),
+            settings=PROD,
+        ),
+        Stage(name="templates (djlint)", command=("djlint", "templates", "apps", "--lint", "--quiet")),
+        Stage(name="django-upgrade", command=("django-upgrade", "--target-version", "5.2", "--check", *sources)),
+        Stage(name="lint (ruff)", command=("ruff", "check", "--quiet", ".")),
+        Stage(name="format (ruff)", command=("ruff", "format", "--check", "--quiet", ".")),
+    ]
+
+
+def run_stage(stage: Stage, urls: Mapping[str, str]) -> tuple[Stage, float, str | None]:
+    """Run one check; return it with its seconds and, when it failed, its output."""
+    start = time.monotonic()
+    environment = {**_ENVIRONMENT, "DJANGO_SETTINGS_MODULE": "settings.test", **urls, **stage.settings}
+    environment.pop("DJANGO_ENV", None)
+    try:
+        answer = subprocess.run(
+            stage.command,
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=STAGE_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return stage, time.monotonic() - start, str(error)
+    seconds = time.monotonic() - start
+    return stage, seconds, None if answer.returncode == 0 else f"{answer.stdout}(exit status {answer.returncode})"
+
+
+def run_stages() -> Counter[str]:
+    """Run every check, two at a time; print each as it ends; return how many passed and failed."""
+    counts: Counter[str] = Counter()
+    with Stack.temporary() as stack, ThreadPoolExecutor(max_workers=2) as pool:
+        urls = stack.state.urls
+        for future in as_completed([pool.submit(run_stage, stage, urls) for stage in stages()]):
+            stage, seconds, failure = future.result()
+            print(f"{'ok  ' if failure is None else 'FAIL'} {seconds:6.1f} s  {stage.name}", flush=True)
+            if failure is not None:
+                print(failure.rstrip(), flush=True)
+            counts["passed" if failure is None else "failed"] += 1
+    return counts
+
+
+def folders(*, fast: bool) -> list[str]:
+    """Return the suite's folders and files in the order to run them: the quick ones first."""
+    every = sorted(
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "tests").iterdir()
+        if path.name.startswith("test_") or (path.is_dir() and any(path.rglob("test_*.py")))
+    )
+    first = [path for path in FIRST if path in every]
+    slow = [path for path in SLOW if path in every]
+    middle = [path for path in every if path not in (*first, *slow)]
+    return first + middle + ([] if fast else slow)
+
+
+def run_pytest(arguments: Iterable[str]) -> Counter[str]:
+    """Run pytest; return how many tests passed, failed and were skipped (a crash of pytest is a failure)."""
+    REPORT.parent.mkdir(exist_ok=True)
+    REPORT.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={REPORT}", *arguments]
+    status = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, check=False).returncode
+    counts: Counter[str] = Counter()
+    if REPORT.exists():
+        for suite in ElementTree.parse(REPORT).getroot().iter("testsuite"):
+            total, failed, errors, skipped = (
+                int(suite.get(name, 0)) for name in ("tests", "failures", "errors", "skipped")
+            )
+            counts.update(passed=total - failed - errors - skipped, failed=failed + errors, skipped=skipped)
+    if status != 0 and not counts["failed"]:
+        counts["failed"] += 1
+    return counts
+
+
+def main() -> int:
+    """Run what the command line asks for; return 0 if nothing failed."""
+    parser = argparse.ArgumentParser(
+        prog="bin/test",
+        description="Lint, types, import contracts, migrations, deployment checks, then the whole suite on throw-away "
+        "servers. With paths: pytest on these alone.",
+        epilog="Each check counts as one in the closing line. Data in var/ is not touched.",
+    )
+    parser.add_argument("--fast", action="store_true", help="leave out tests/live, tests/faults and tests/browser")
+    parser.add_argument("--soak", action="store_true", help="repeat each fault, and look longer for rare failures")
+    parser.add_argument("paths", nargs="*", metavar="PATH", help="files, folders or test ids for pytest")
+    options, others = parser.parse_known_args()
+    start = time.monotonic()
+    counts: Counter[str] = Counter()
+    if not options.paths:
+        print("checks:", flush=True)
+        try:
+            counts += run_stages()
+        except StackError as error:
+            print(error, file=sys.stderr)
+            counts["failed"] += 1
+        print(f"       {time.monotonic() - start:6.1f} s  all checks\ntests:", flush=True)
+    soak = ["--soak"] if options.soak else []
+    counts += run_pytest([*soak, *others, *(options.paths or folders(fast=options.fast))])
+    print(f"{time.monotonic() - start:.0f} s in all")
+    print(f"{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped", flush=True)
+    return 1 if counts["failed"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
