@@ -1,0 +1,1 @@
+"""``manage.py prove``: a live experiment for each practice, on a private stack that runs as production does."""

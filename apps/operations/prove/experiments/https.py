@@ -1,0 +1,35 @@
+"""https (134): pages are redirected, API calls in clear are refused, cookies are locked to the host."""
+
+from apps.operations.prove.ground import Evidence, Ground
+
+
+def prove(ground: Ground) -> Evidence:
+    """This function will ask over TLS, in clear, and as a client that only claims to be secure."""
+    secure = ground.stranger().get("/admin/login/")
+    plain = ground.stranger(ground.fleet.webs[0].url)
+    host = {"Host": ground.fleet.url.partition("://")[2]}
+    page = plain.get(
+        "/problems/not-found", headers={**host, "X-Forwarded-Proto": "http", "X-Forwarded-For": "127.0.0.1"}
+    )
+    call = plain.get("/api/v1/notes", headers={**host, "X-Forwarded-Proto": "http", "X-Forwarded-For": "127.0.0.1"})
+    target = page.headers.get("Location", "nowhere")
+    cookie = secure.headers.get("Set-Cookie", "")
+    lasting = secure.headers.get("Strict-Transport-Security", "absent")
+    return Evidence(
+        did="asked for a page over TLS, and for a page and an API call in clear",
+        saw=(
+            f"TLS verified against the edge's authority, {secure.status}, HSTS {lasting!r}, cookie "
+            f"{cookie.split('=')[0] or 'absent'!r}; the page in clear {page.status} to {target.partition('://')[0]}; "
+            f"the call in clear {call.status}"
+        ),
+        holds=(
+            secure.status == 200
+            and "max-age=" in lasting
+            and cookie.startswith("__Host-")
+            and "Secure" in cookie
+            and page.status in (301, 308)
+            and target.startswith("https://")
+            and call.status == 403
+            and call.is_problem
+        ),
+    )

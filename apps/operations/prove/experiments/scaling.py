@@ -1,0 +1,37 @@
+"""scaling (129): two instances share the load and the state; killing one fails no request."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+from apps.operations.prove.ground import Evidence, Ground
+
+READS = 60
+
+
+def prove(ground: Ground) -> Evidence:
+    """This function will sign in on one instance, be known on the other, then kill an instance under load."""
+    first, second = ground.fleet.webs
+    marks = [len(web.lines()) for web in (first, second)]
+    client = ground.stranger()
+    account = ground.account(client)
+    # Straight to the instances, as the edge would ask: neither remembers the other's sign-in.
+    known = [
+        ground.stranger(web.url).get("/api/v1/me", token=account.access, headers=_as_edge(ground)).status
+        for web in (first, second)
+    ]
+    with ThreadPoolExecutor(8) as pool:
+        answers = pool.map(lambda _: client.get("/api/v1/me", token=account.access).status, range(READS))
+        before = [next(answers) for _ in range(READS // 3)]
+        first.kill()
+        statuses = [*before, *answers]
+    shares = [len(web.lines()) - mark for web, mark in zip((first, second), marks, strict=True)]
+    first.start()
+    failed = sum(status != 200 for status in statuses)
+    return Evidence(
+        did=f"signed in through the edge, used the token on each instance, killed one (SIGKILL) during {READS} parallel reads",
+        saw=f"{known} from the two instances; {shares} log lines by instance; {failed} of {READS} reads failed",
+        holds=known == [200, 200] and min(shares) > 1 and failed == 0,
+    )
+
+
+def _as_edge(ground: Ground) -> dict[str, str]:
+    return {"Host": ground.fleet.url.partition("://")[2], "X-Forwarded-Proto": "https", "X-Forwarded-For": "127.0.0.1"}

@@ -1,0 +1,42 @@
+"""shutdown (139): SIGTERM to everything at once loses neither the request in flight nor the running job."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from apps.operations.prove.client import Answer
+from apps.operations.prove.ground import Evidence, Ground, wait_until
+
+SECONDS = 3
+
+
+def prove(ground: Ground) -> Evidence:
+    """This function will stop an instance and the worker in the middle of their work, as a host does at each deploy."""
+    client, direct = ground.stranger(), ground.stranger(ground.fleet.webs[0].url)
+    token = ground.account(client).access
+    web, worker = ground.fleet.webs[0], ground.fleet.worker
+    host = {"Host": ground.fleet.url.partition("://")[2], "X-Forwarded-Proto": "https", "X-Forwarded-For": "127.0.0.1"}
+    place = client.post("/api/v1/notes/counts", {"seconds": SECONDS}, token=token).headers.get("Location", "/nowhere")
+
+    def in_state(state: str) -> Answer | None:
+        answer = client.get(place, token=token)
+        return answer if answer.status == 200 and answer.json()["state"] == state else None
+
+    wait_until(lambda: in_state("running"), seconds=20)
+    with ThreadPoolExecutor(1) as pool:
+        flight = pool.submit(direct.get, f"/api/v1/notes/busy?seconds={SECONDS}", headers=host)
+        time.sleep(1)
+        started = time.monotonic()
+        web.terminate_group()
+        worker.terminate_group()
+        codes = [web.wait(40), worker.wait(40)]
+        seconds = time.monotonic() - started
+        answered = flight.result().status
+    web.start()
+    worker.start()
+    done = wait_until(lambda: in_state("succeeded"), seconds=60, every=0.3)
+    attempts = done.json()["attempts"] if done else 0
+    return Evidence(
+        did=f"sent SIGTERM to every process of an instance and of the worker, {SECONDS} s of work in flight in each",
+        saw=f"the request answered {answered}, exit status {codes} after {seconds:.1f} s; the job done: {bool(done)}, {attempts} attempt",
+        holds=answered == 200 and codes == [0, 0] and seconds < 26 and bool(done) and attempts == 1,
+    )
