@@ -13,6 +13,7 @@ ENVIRONMENT.require_valid()
 # ruff: noqa: E402, F403 - the environment is checked before anything is read from it, and a component's names are all wanted
 from settings.components.database import *
 from settings.components.environment import *
+from settings.components.observability import *
 from settings.components.schema import *
 from settings.components.validation import *
 

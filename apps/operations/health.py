@@ -1,0 +1,107 @@
+"""Liveness and readiness.
+
+``/healthz`` says that the process answers and touches nothing. ``/readyz`` says whether this instance should be given
+requests: no (503) for reasons of its own only, since taking every instance out because a shared dependency is down would
+turn half a service into none. A dependency that is down is named, with status 200.
+"""
+
+from dataclasses import dataclass, field
+from threading import Lock
+from time import monotonic
+from typing import Literal
+
+import redis
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+
+from apps.operations import lifecycle
+from apps.practices.observability import store
+
+State = Literal["ready", "degraded", "draining", "unmigrated"]
+CHECK_SECONDS = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Readiness:
+    """What this instance can say about itself: its state and, by name, how each check went."""
+
+    state: State
+    checks: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the instance should be given requests."""
+        return self.state in ("ready", "degraded")
+
+
+class _Checks:
+    """The last look at what this instance depends on, at most a second old however often it is asked for."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._looked_at = -CHECK_SECONDS
+        self._found: dict[str, str] = {}
+        self._migrated = False
+
+    def found(self) -> dict[str, str]:
+        with self._lock:
+            if monotonic() - self._looked_at >= CHECK_SECONDS:
+                self._found = self._look()
+                self._looked_at = monotonic()
+            return self._found
+
+    def _look(self) -> dict[str, str]:
+        database = database_check()
+        return {"database": database, "migrations": self._migrations(database), "redis": redis_check()}
+
+    def _migrations(self, database: str) -> str:
+        """Applied migrations do not go away again while an instance runs: found once, it is not asked again."""
+        if self._migrated:
+            return "ok"
+        if database != "ok":
+            return "unknown"
+        try:
+            self._migrated = not migrations_missing()
+        except DatabaseError:
+            return "unknown"
+        return "ok" if self._migrated else "missing"
+
+
+def database_check() -> str:
+    """Return ``ok`` when PostgreSQL answers a query, else ``down``."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except DatabaseError:
+        return "down"
+    return "ok"
+
+
+def redis_check() -> str:
+    """Return ``ok`` when Redis answers within half a second, else ``down``."""
+    try:
+        store.client().ping()
+    except redis.RedisError:
+        return "down"
+    return "ok"
+
+
+def migrations_missing() -> bool:
+    """Whether the database lacks a migration that this code needs; one that a newer release added is no harm."""
+    executor = MigrationExecutor(connection)
+    return bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+
+
+_checks = _Checks()
+
+
+def readiness() -> Readiness:
+    """Return whether this instance should be given requests, and why."""
+    if lifecycle.is_draining():
+        return Readiness(state="draining")
+    checks = _checks.found()
+    if checks["migrations"] == "missing":
+        return Readiness(state="unmigrated", checks=checks)
+    if "down" in checks.values():
+        return Readiness(state="degraded", checks=checks)
+    return Readiness(state="ready", checks=checks)

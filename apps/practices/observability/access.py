@@ -1,0 +1,82 @@
+"""The access line of a request, and its numbers."""
+
+import ipaddress
+from dataclasses import dataclass
+from functools import lru_cache
+from time import perf_counter
+
+import structlog
+from django.conf import settings
+from django.http import HttpRequest
+
+from apps.practices.observability import ids, metrics
+from apps.practices.observability.routes import route_of, user_id_of
+
+try:
+    from apps.practices.throttling.address import client_address
+except ImportError:  # SCAFFOLD until it lands
+
+    def client_address(request: HttpRequest) -> str:
+        return str(request.META.get("REMOTE_ADDR", ""))
+
+
+PATH_MAX = 300
+# Asked every second by every edge: their good answers are counted, and written at DEBUG only.
+_PROBES = frozenset({"/healthz", "/readyz"})
+
+logger = structlog.get_logger("access")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccessRecord:
+    """A request from its arrival on; ``started`` is ``perf_counter()``'s seconds."""
+
+    request: HttpRequest
+    request_id: str
+    started: float
+
+    def finish(self, *, status: int, sent: int, problem: str | None = None) -> None:
+        """Write the line and count the request: once, when its answer is known (streamed: when it is sent).
+
+        ``sent`` is the body's length in bytes; ``problem`` the problem type of an error.
+        """
+        seconds = perf_counter() - self.started
+        route = route_of(self.request)
+        method = self.request.method or ""
+        metrics.request_observe(route=route, method=method, status=status, seconds=seconds)
+        fields = {
+            "method": method[:16],
+            "route": route,
+            "path": self.request.path[:PATH_MAX],
+            "status": status,
+            "duration_ms": round(seconds * 1000, 2),
+            "bytes": sent,
+            "user_id": user_id_of(self.request),
+            "address": address_shown(client_address(self.request), settings.OBSERVABILITY_ADDRESSES),
+        }
+        parent = ids.parent_id(self.request.META.get("HTTP_X_REQUEST_ID"))
+        if parent is not None:
+            fields["parent_request_id"] = parent
+        if problem is not None:
+            fields["problem"] = problem
+        if route in _PROBES and status < 400:
+            logger.debug("request", **fields)
+        else:
+            logger.info("request", **fields)
+
+
+@lru_cache(maxsize=4096)
+def address_shown(address: str, policy: str) -> str | None:
+    """Return a client address as the policy lets it appear: ``full``, ``truncated`` (/24, /48), or None for ``none``."""
+    if policy == "none":
+        return None
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return None
+    if policy == "full":
+        return str(parsed)
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
+        parsed = parsed.ipv4_mapped
+    prefix = 24 if parsed.version == 4 else 48
+    return str(ipaddress.ip_network((parsed, prefix), strict=False).network_address)

@@ -1,0 +1,77 @@
+"""The Prometheus text of the whole fleet, or of this process alone while Redis is away."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+
+from apps.practices.observability import store
+from apps.practices.observability.metrics import BUCKETS, PREFIX, REGISTRY
+
+_BOUNDS = (*(str(bound) for bound in BUCKETS), "+Inf")
+
+
+def exposition() -> bytes:
+    """Return all metrics in Prometheus's text format, with ``shipshape_metrics_scope`` telling whose they are."""
+    try:
+        numbers, scope = store.fleet_totals(), "fleet"
+    except store.FleetUnavailable:
+        numbers, scope = store.additive_samples(REGISTRY), "process"
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Numbers(numbers, scope=scope))  # type: ignore[arg-type]  # anything with collect()
+    return generate_latest(registry)
+
+
+class _Numbers:
+    def __init__(self, numbers: Mapping[bytes, float], *, scope: str) -> None:
+        self._numbers = numbers
+        self._scope = scope
+
+    def collect(self) -> Iterable[Metric]:
+        yield _scope(self._scope)
+        helps = {family.name: family.documentation for family in REGISTRY.collect()}
+        counters: dict[str, list[tuple[dict[str, str], float]]] = {}
+        histograms: dict[str, dict[tuple[tuple[str, str], ...], dict[str, float]]] = {}
+        for field, value in self._numbers.items():
+            name, labels = store.field_read(field)
+            family, _, part = name.rpartition("_")
+            if part == "total":
+                counters.setdefault(family, []).append((labels, value))
+            else:
+                bound = labels.pop("le", "sum")
+                series = tuple(sorted(labels.items()))
+                histograms.setdefault(family, {}).setdefault(series, {})[bound] = value
+        for family, samples in sorted(counters.items()):
+            yield _counter(family, helps.get(family, family), samples)
+        for family, every in sorted(histograms.items()):
+            yield _histogram(family, helps.get(family, family), every)
+
+
+def _scope(scope: str) -> Metric:
+    family = GaugeMetricFamily(
+        f"{PREFIX}metrics_scope",
+        "Whose numbers these are: the fleet's or, Redis away, one process's.",
+        labels=["scope"],
+    )
+    family.add_metric([scope], 1)
+    return family
+
+
+def _counter(name: str, text: str, samples: list[tuple[dict[str, str], float]]) -> Metric:
+    family = CounterMetricFamily(name, text, labels=sorted(samples[0][0]))
+    for labels, value in samples:
+        family.add_metric([labels[label] for label in sorted(labels)], value)
+    return family
+
+
+def _histogram(name: str, text: str, every: Mapping[tuple[tuple[str, str], ...], Mapping[str, float]]) -> Metric:
+    family = HistogramMetricFamily(name, text, labels=[label for label, _ in next(iter(every))])
+    for series, stored in every.items():
+        total = 0.0
+        buckets: list[Any] = []
+        for bound in _BOUNDS:
+            total += stored.get(bound, 0.0)
+            buckets.append((bound, total))
+        family.add_metric([value for _, value in series], buckets, stored.get("sum", 0.0))
+    return family

@@ -1,0 +1,31 @@
+"""Request ids: one for each request, minted here, known to everything that works for it."""
+
+import re
+
+import structlog
+from uuid_utils import uuid7
+
+HEADER = "X-Request-ID"
+_WELL_FORMED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{7,127}")
+
+
+def request_id_new() -> str:
+    """Mint an id: a UUIDv7 (RFC 9562), so that ids sort by time."""
+    return str(uuid7())
+
+
+def current_request_id() -> str | None:
+    """Return the id of the request that this code works for, None outside of one.
+
+    In a Celery task it is the id of the request that submitted the task: it travels in the message's headers.
+    """
+    request_id = structlog.contextvars.get_contextvars().get("request_id")
+    return request_id if isinstance(request_id, str) else None
+
+
+def parent_id(header: str | None) -> str | None:
+    """Return an inbound id that is fit to be logged (8 to 128 letters, digits, ``._-``), else None.
+
+    A stranger chose it, so it never becomes the id of the request.
+    """
+    return header if header and _WELL_FORMED.fullmatch(header) else None

@@ -1,0 +1,126 @@
+"""Take secrets and personal data out of whatever leaves the process as text: log lines and error reports.
+
+Three nets, since each has holes: the name of a field, the look of a value, and the literal secrets of this service's
+own settings. It prefers to hide too much (ASVS 5.0, 16.2.5; OWASP Logging Cheat Sheet, "Data to exclude").
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from django.conf import settings
+
+HIDDEN = "[redacted]"
+TEXT_MAX = 16_384  # characters of one value; the rest is cut
+ITEMS_MAX = 200
+DEPTH_MAX = 12
+_LITERAL_MIN = 8  # a shorter secret would hide innocent words
+
+_NAMES = (
+    r"pass(?:word|wd|phrase|code)?|secret|token|authori[sz]ation|cookie|credential|jwt|csrf|api[_-]?key|private[_-]?key"
+    r"|access[_-]?key|signing[_-]?key|session[_-]?(?:id|key)|signature|dsn|one[_-]?time|otp"
+)
+_SENSITIVE_NAME = re.compile(_NAMES, re.IGNORECASE)
+# Without one of these no rule below can match: the usual short value is done after one scan.
+_SUSPICIOUS = re.compile(r"[@=:]|%3d|%3a|%40|eyJ|bearer|basic", re.IGNORECASE)
+
+# Bounded repetitions only: attackers choose this text, and matching must stay linear in its length.
+_RULES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
+    # user:password@ in any URL. A raw "@" or "/" may be part of the password, so it reaches to the last "@" of the word.
+    (re.compile(r"(://[^\s/:@]{0,256}:)\S{1,1024}@"), rf"\1{HIDDEN}@"),
+    (re.compile(r"://[^\s/?#:@]{1,256}@"), f"://{HIDDEN}@"),
+    # Credentials in headers, to the end of the line, however the header was printed.
+    (
+        re.compile(
+            r"\b((?:proxy-)?authorization|(?:set-)?cookie|x-csrftoken|x-api-key)([\"']?\s{0,4}[:=]\s{0,4})[^\r\n]+",
+            re.IGNORECASE,
+        ),
+        rf"\1\2{HIDDEN}",
+    ),
+    (re.compile(r"\b(bearer|basic)\s{1,8}[A-Za-z0-9._~+/=-]{6,}", re.IGNORECASE), rf"\1 {HIDDEN}"),
+    # A JSON Web Token begins with the base64 of '{"'.
+    (re.compile(r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){1,4}"), HIDDEN),
+    # name=value, name: value, "name": "value", name%3Dvalue.
+    (
+        re.compile(
+            rf"((?:{_NAMES})[\w.-]{{0,32}})([\"']?\s{{0,4}}(?:=|:|%3D|%3A)\s{{0,4}})"
+            r"(?:b?\"(?:[^\"\\\r\n]|\\.)*\"?|b?'(?:[^'\\\r\n]|\\.)*'?|[^\s&;,})\]]+)",
+            re.IGNORECASE,
+        ),
+        rf"\1\2{HIDDEN}",
+    ),
+    # The part of an e-mail address that names a person.
+    (re.compile(r"[A-Za-z0-9._%+-]{1,64}(@|%40)(?=[A-Za-z0-9-]{1,63}\.[A-Za-z])", re.IGNORECASE), r"[e-mail]\1"),
+)
+
+
+def redact(value: Any, *, depth: int = 0) -> Any:
+    """Return a copy of a value of JSON-like shape without secrets; other objects come back as they are.
+
+    Mappings lose the values of sensitive names; text is cut at 16,384 characters and cleaned by look; containers are
+    cut at 200 items and 12 levels.
+    """
+    if isinstance(value, str):
+        return redact_text(value)
+    if isinstance(value, bytes):
+        return redact_text(value.decode("utf-8", "backslashreplace"))
+    if depth > DEPTH_MAX:
+        return HIDDEN
+    if isinstance(value, Mapping):
+        pairs = list(value.items())[:ITEMS_MAX]
+        return {redact_name(name): redact_named(name, item, depth=depth + 1) for name, item in pairs}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [redact(item, depth=depth + 1) for item in list(value)[:ITEMS_MAX]]
+    return value
+
+
+def redact_named(name: Any, value: Any, *, depth: int = 0) -> Any:
+    """Redact a value that stands under a name: hidden altogether when the name is that of a secret."""
+    if isinstance(name, str) and value is not None and not isinstance(value, bool) and is_sensitive(name):
+        return HIDDEN
+    return redact(value, depth=depth)
+
+
+def redact_name(name: Any) -> Any:
+    return redact_text(name) if isinstance(name, str) else name
+
+
+@lru_cache(maxsize=1024)
+def is_sensitive(name: str) -> bool:
+    """Whether a field of this name holds a secret."""
+    return _SENSITIVE_NAME.search(name) is not None
+
+
+def redact_text(text: str) -> str:
+    """Return the text with everything hidden that is, or looks like, a secret or an e-mail address."""
+    if len(text) > TEXT_MAX:
+        text = text[:TEXT_MAX] + "…"
+    literals = _literals()
+    if literals is not None:
+        text = literals.sub(HIDDEN, text)
+    if _SUSPICIOUS.search(text):
+        for pattern, replacement in _RULES:
+            text = pattern.sub(replacement, text)
+    return text
+
+
+def _literals() -> re.Pattern[str] | None:
+    """The secrets of this service's settings as one pattern, None while there are no settings yet."""
+    return _literals_pattern() if settings.configured else None
+
+
+@lru_cache(maxsize=1)
+def _literals_pattern() -> re.Pattern[str] | None:
+    found = {text for text in _settings_secrets() if len(text) >= _LITERAL_MIN}
+    found |= {unquote(text) for text in found}
+    longest_first = sorted(found, key=len, reverse=True)
+    return re.compile("|".join(re.escape(text) for text in longest_first)) if longest_first else None
+
+
+def _settings_secrets() -> list[str]:
+    secrets = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS, settings.OBSERVABILITY_METRICS_TOKEN or ""]
+    secrets += [str(database.get("PASSWORD") or "") for database in settings.DATABASES.values()]
+    secrets += [urlsplit(settings.OBSERVABILITY_REDIS_URL or "").password or ""]
+    return secrets

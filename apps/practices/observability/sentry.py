@@ -1,0 +1,52 @@
+"""Error reports to Sentry, through the same redaction as the logs."""
+
+from typing import Any
+
+import sentry_sdk
+from django.conf import settings
+from sentry_sdk.integrations.celery import CeleryIntegration
+from sentry_sdk.integrations.django import DjangoIntegration
+from sentry_sdk.types import Event, Hint
+from structlog.types import EventDict, WrappedLogger
+
+from apps.practices.observability.ids import current_request_id
+from apps.practices.observability.redaction import redact
+
+
+def start(*, dsn: str) -> None:
+    """Start the client: errors only, no local variables, no bodies, no addresses, nothing before ``before_send``."""
+    sentry_sdk.init(
+        dsn=dsn,
+        environment=settings.ENVIRONMENT_NAME,
+        release=settings.OBSERVABILITY_RELEASE,
+        send_default_pii=False,
+        include_local_variables=False,
+        max_request_body_size="never",
+        auto_session_tracking=False,
+        auto_enabling_integrations=False,
+        integrations=[DjangoIntegration(), CeleryIntegration()],
+        before_send=before_send,
+        shutdown_timeout=2,
+    )
+
+
+def before_send(event: Event, _: Hint) -> Event:
+    """Redact a report and name the request it belongs to."""
+    request_id = current_request_id()
+    cleaned: dict[str, Any] = redact(dict(event))
+    if request_id is not None:
+        cleaned["tags"] = {**(cleaned.get("tags") or {}), "request_id": request_id}
+    cleaned.pop("user", None)
+    cleaned.pop("server_name", None)
+    return cleaned  # type: ignore[return-value]  # the same shape, its values cleaned
+
+
+def report_exception(_: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """Report the exception that an error line carries (structlog processor).
+
+    Handled errors become a problem document and never reach Django's own hook; Sentry drops what it has seen already.
+    """
+    exc_info = event.get("exc_info")
+    if exc_info and method in ("error", "exception", "critical"):
+        sentry_sdk.capture_exception(None if exc_info is True else exc_info)
+    return event

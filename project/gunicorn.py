@@ -1,0 +1,95 @@
+"""How gunicorn serves the application: threads, limits, and a stop that loses nothing.
+
+On SIGTERM a web process first drains: for two health intervals it goes on serving but is not ready, so that the load
+balancer stops choosing it; then it stops accepting, finishes what is in flight and exits. Everything fits into 26
+seconds; hosts kill at 30.
+"""
+
+import logging
+import signal
+import sys
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # gunicorn reads this file before it sets the path
+
+from gunicorn import glogging
+
+from settings.env import ENVIRONMENT, select_settings
+
+ENVIRONMENT.require_valid()
+select_settings()
+
+DRAIN_SECONDS = 0.0 if ENVIRONMENT.name == "dev" else 2.5  # two health intervals of the edge, and a little
+
+
+class Log(glogging.Logger):
+    """gunicorn's own few lines in the shape of all others; access lines are the application's."""
+
+    def setup(self, cfg: Any) -> None:
+        from apps.practices.observability.logs import LineHandler, line_formatter
+
+        super().setup(cfg)
+        handler = LineHandler()
+        handler.setFormatter(line_formatter("console" if ENVIRONMENT.name == "dev" else "json"))
+        self.error_log.handlers = [handler]
+        self.error_log.propagate = False
+        self.error_log.setLevel(max(logging.getLevelNamesMapping()[ENVIRONMENT["LOG_LEVEL"]], self.loglevel))
+
+
+bind = f"0.0.0.0:{ENVIRONMENT['PORT']}"
+worker_class = "gthread"
+workers = ENVIRONMENT["WEB_CONCURRENCY"]
+threads = ENVIRONMENT["WEB_THREADS"]
+worker_connections = 1000
+backlog = 512
+# Loaded once, before the fork: less memory, faster processes, and a mistake ends the server at once. Nothing connects
+# at import.
+preload_app = True
+timeout = 60
+graceful_timeout = 23  # counted from SIGTERM by the master: the drain, then 20 seconds for what is in flight
+keepalive = 75  # longer than the edge keeps an idle connection, so that it never writes into one we just closed
+limit_request_line = 8190
+limit_request_fields = 100
+limit_request_field_size = 8190
+# No peer may set the scheme through gunicorn; the application reads it from a trusted proxy itself.
+forwarded_allow_ips = ""
+secure_scheme_headers: dict[str, str] = {}
+control_socket_disable = True  # two instances on one machine would share its path
+accesslog = None
+logger_class = Log
+proc_name = "shipshape"
+
+
+def when_ready(server: Any) -> None:
+    """Before the first fork: import the routes, so that no first request waits for them."""
+    from django.urls import get_resolver
+
+    _ = get_resolver().url_patterns
+
+
+def post_worker_init(worker: Any) -> None:
+    """Put the drain before gunicorn's own handling of SIGTERM."""
+    from apps.operations import lifecycle
+
+    stop = worker.handle_exit
+
+    def drain(number: int, frame: FrameType | None) -> None:
+        if lifecycle.is_draining():
+            return  # The host signalled every process, and the master passed it on too.
+        lifecycle.drain()
+        timer = threading.Timer(DRAIN_SECONDS, stop, (number, frame))
+        timer.daemon = True
+        timer.start()
+
+    signal.signal(signal.SIGTERM, drain)
+    signal.siginterrupt(signal.SIGTERM, False)
+
+
+def worker_exit(server: Any, worker: Any) -> None:
+    """Hand in the last second's metrics and close connections. Nothing is lost for good where this does not run."""
+    from apps.operations.shutdown import process_shutdown
+
+    process_shutdown()
