@@ -9,6 +9,7 @@ import shutil
 from collections import Counter, defaultdict
 from pathlib import Path
 
+import django
 import pytest
 
 from apps.operations.stack import Stack, StackError
@@ -39,6 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from error
     config.stash[_STACK] = stack
     _ENVIRONMENT.update(state.urls)
+    django.setup()  # pytest-django's own would wait until somebody reads a setting
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
