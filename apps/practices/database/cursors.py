@@ -5,6 +5,8 @@ list's path, filters and ordering, so one that was changed, or that is used on a
 signature: nothing about the binding has to be stored in it.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,5 +1,7 @@
 """The rules of a list's declaration, checked when it is made."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
