@@ -17,7 +17,7 @@ def prove(ground: Ground) -> Evidence:
         return answer if answer.status == 200 and answer.json()["state"] in states else None
 
     running = wait_until(lambda: in_state("running"), seconds=20)
-    worker.kill_group()
+    worker.kill()
     worker.start()
     done = wait_until(lambda: in_state("succeeded", "failed"), seconds=60, every=0.3)
     job = done.json() if done else {"state": "lost", "attempts": 0, "id": ""}
