@@ -10,3 +10,6 @@ STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
+# Nothing is collected for tests: static files come from the apps that ship them, looked up when asked for.
+STATIC_ROOT = None
+WHITENOISE_AUTOREFRESH = WHITENOISE_USE_FINDERS = True
