@@ -173,8 +173,8 @@ class Stack:
         self.stop()
 
     def _add(self, service: Service) -> None:
-        self.services[service.name] = service
         service.start()
+        self.services[service.name] = service
 
     def _tell(self) -> StackState:
         state = self.state

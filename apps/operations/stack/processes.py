@@ -66,7 +66,7 @@ def process_stop(process: subprocess.Popen[bytes], *, signals: Sequence[tuple[in
         if process.poll() is not None:
             return
         process.send_signal(number)
-        process.send_signal(signal.SIGCONT)
+        _wake(process.pid)
         try:
             process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -75,6 +75,16 @@ def process_stop(process: subprocess.Popen[bytes], *, signals: Sequence[tuple[in
     if process.poll() is None:
         process.kill()
         process.wait(10)
+
+
+def _wake(pid: int) -> None:
+    """Let a paused process and its children go on: a server waits for its children before it ends."""
+    try:
+        server = psutil.Process(pid)
+        for process in (server, *server.children(recursive=True)):
+            process.send_signal(signal.SIGCONT)
+    except psutil.NoSuchProcess:
+        return
 
 
 def ready_wait(

@@ -55,7 +55,11 @@ class Service:
         self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         leftovers_end(self.data, name=self.name)
         self.process = self._launch()
-        ready_wait(self._answers, process=self.process, name=self.name, log=self.log)
+        try:
+            ready_wait(self._answers, process=self.process, name=self.name, log=self.log)
+        except BaseException:
+            self.stop()
+            raise
 
     def stop(self) -> None:
         """Stop the server in good order, by force when it does not go."""
@@ -114,26 +118,14 @@ class PostgreSQL(Service):
         draft.mkdir(mode=0o700)
         _secret_write(self._secret, secrets.token_urlsafe(24))
         user = user_for(draft)
-        # initdb may run as somebody who cannot read our file: the password travels on a pipe.
-        command = [
-            self.binary.path.with_name("initdb"),
-            "--pgdata",
-            draft,
-            "--username",
-            _NAME,
-            "--pwfile",
-            "/dev/stdin",
-            "--auth",
-            "scram-sha-256",
-            "--encoding",
-            "UTF8",
-            "--no-instructions",
-            *self._locale(),
-            *([] if self.durable else ["--no-sync"]),
-        ]  # fmt: skip - an option stays beside its value
+        if user.isdecimal():
+            os.chown(self._secret, int(user), int(user))  # initdb runs as them and has to read it
+        command: list[str | Path] = [self.binary.path.with_name("initdb"), "--pgdata", draft]
+        command += ["--username", _NAME, "--pwfile", self._secret, "--auth", "scram-sha-256"]
+        command += ["--encoding", "UTF8", *self._locale(), *([] if self.durable else ["--no-sync"])]
         answer = subprocess.run(
             launch_command(command, user=user),
-            input=self._secret.read_bytes() + b"\n",
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             cwd=draft,
             timeout=120,
@@ -151,6 +143,8 @@ class PostgreSQL(Service):
         return ["--locale=C.UTF-8" if sys.platform == "linux" else "--locale=en_US.UTF-8"]
 
     def _version_check(self) -> None:
+        if not self._secret.exists():
+            raise StackError(f"{self._secret} is missing, the password to {self.data}: bring it back, or remove both.")
         made, here = (self.data / "PG_VERSION").read_text().strip(), postgresql_major(self.binary.path)
         if made != str(here):
             raise StackError(

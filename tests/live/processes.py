@@ -1,0 +1,47 @@
+"""Watch processes from outside: what a test of the stack needs to know about them."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def wait_until(condition: Callable[[], object], *, seconds: float, what: str) -> None:
+    """Wait until `condition` holds; fail the test naming `what` when time is up."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"waited {seconds:.0f} s for {what}"
+        time.sleep(0.05)
+
+
+def alive(pids: Iterable[int]) -> list[int]:
+    """Return those that run. A zombie does not: it waits only for its parent to ask."""
+    running = []
+    for pid in pids:
+        try:
+            if psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+                running.append(pid)
+        except psutil.NoSuchProcess:
+            continue
+    return running
+
+
+def family(pid: int) -> list[int]:
+    """Return a process and all its descendants."""
+    process = psutil.Process(pid)
+    return [pid, *(child.pid for child in process.children(recursive=True))]
+
+
+def python_for_anybody() -> str | None:
+    """Return a Python that an unprivileged user can run with this environment's packages, or None."""
+    candidates = [sys.executable, f"/usr/bin/python3.{sys.version_info.minor}"]
+    for candidate in candidates:
+        path = Path(candidate).resolve()
+        if path.exists() and all(os.stat(folder).st_mode & 0o001 for folder in path.parents):
+            return str(candidate)
+    return None
