@@ -1,6 +1,8 @@
 """The proving ground: a private stack that runs as production does, thrown away afterwards."""
 
 import secrets
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +13,7 @@ from typing import TypeVar
 
 from apps.operations.fleet import Fleet, production_environment
 from apps.operations.prove.client import Client
-from apps.operations.stack import Stack
+from apps.operations.stack import Stack, StackError
 
 ROOT = Path(__file__).resolve().parents[3]
 T = TypeVar("T")
@@ -72,6 +74,14 @@ def wait_until(look: Callable[[], T | None], *, seconds: float, every: float = 0
     return found
 
 
+def _migrate(environment: Mapping[str, str]) -> None:
+    """Make the tables; StackError with what the command said when it fails."""
+    command = [sys.executable, "manage.py", "migrate", "--noinput", "--verbosity=0"]
+    ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    if ran.returncode:
+        raise StackError(f"The private stack's tables could not be made: {ran.stderr[-2000:]}")
+
+
 @contextmanager
 def ground_open(*, settings_module: str, extra: Mapping[str, str]) -> Iterator[Ground]:
     """Boot the private stack: PostgreSQL, Valkey, two web instances, a worker and the edge with TLS; stop it at the end."""
@@ -82,6 +92,7 @@ def ground_open(*, settings_module: str, extra: Mapping[str, str]) -> Iterator[G
             settings_module=settings_module,
             **extra,
         )
+        _migrate(environment)
         fleet = Fleet(environment=environment, instances=2, worker=True, edge=True, folder=Path(folder))
         with fleet:
             yield Ground(stack=stack, fleet=fleet, environment=environment, root=ROOT)

@@ -6,12 +6,8 @@ from apps.operations.prove.ground import Evidence, Ground
 def prove(ground: Ground) -> Evidence:
     """This function will ask over TLS, in clear, and as a client that only claims to be secure."""
     secure = ground.stranger().get("/admin/login/")
-    plain = ground.stranger(ground.fleet.webs[0].url)
-    host = {"Host": ground.fleet.url.partition("://")[2]}
-    page = plain.get(
-        "/problems/not-found", headers={**host, "X-Forwarded-Proto": "http", "X-Forwarded-For": "127.0.0.1"}
-    )
-    call = plain.get("/api/v1/notes", headers={**host, "X-Forwarded-Proto": "http", "X-Forwarded-For": "127.0.0.1"})
+    plain = ground.stranger(ground.fleet.plain_url)
+    page, call = plain.get("/problems/not-found"), plain.get("/api/v1/notes")
     target = page.headers.get("Location", "nowhere")
     cookie = secure.headers.get("Set-Cookie", "")
     lasting = secure.headers.get("Strict-Transport-Security", "absent")
