@@ -11,10 +11,12 @@ ENVIRONMENT.require_valid()
 
 # Components use names that stand on their own; none reads another's.
 # ruff: noqa: E402, F403 - the environment is checked before anything is read from it, and a component's names are all wanted
+from settings.components.caching import *
 from settings.components.database import *
 from settings.components.environment import *
 from settings.components.observability import *
 from settings.components.schema import *
+from settings.components.throttling import *
 from settings.components.validation import *
 
 BASE_DIR = Path(__file__).resolve().parent.parent

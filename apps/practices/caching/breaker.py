@@ -1,0 +1,69 @@
+"""A circuit breaker: after a few failures in a row, calls are refused at once until one probe has succeeded."""
+
+import threading
+import time
+from collections.abc import Callable
+
+import structlog
+
+logger = structlog.get_logger(__name__)
+
+FAILURES = 2  # in a row: one slow answer on a busy machine is not an outage
+FIRST_PAUSE = 0.5  # seconds until the first probe; doubles with every probe that fails
+LONGEST_PAUSE = 4.0
+
+
+class Breaker:
+    """Counts failures of one dependency, and writes one log line a change of state (never one a call)."""
+
+    def __init__(self, name: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.name = name
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._failures = 0
+        self._pause = FIRST_PAUSE
+        self._retry_at: float | None = None  # None: closed, calls pass
+        self.opened = 0  # how often, for tests and metrics
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the dependency counts as away."""
+        return self._retry_at is not None
+
+    def allows(self) -> bool:
+        """Whether to try a call: always when closed; when open, one caller a pause is let through as the probe."""
+        if self._retry_at is None:
+            return True
+        with self._lock:
+            if self._retry_at is None:
+                return True
+            now = self._clock()
+            if now < self._retry_at:
+                return False
+            self._retry_at = now + self._pause
+            return True
+
+    def succeeded(self) -> None:
+        """Record an answer."""
+        if self._failures == 0 and self._retry_at is None:
+            return
+        with self._lock:
+            was_open = self._retry_at is not None
+            self._failures, self._pause, self._retry_at = 0, FIRST_PAUSE, None
+        if was_open:
+            logger.warning("dependency_back", dependency=self.name)
+
+    def failed(self, error: BaseException) -> None:
+        """Record a call that got no answer."""
+        with self._lock:
+            self._failures += 1
+            was_open = self._retry_at is not None
+            if was_open:
+                self._pause = min(self._pause * 2, LONGEST_PAUSE)
+            elif self._failures < FAILURES:
+                return
+            else:
+                self.opened += 1
+            self._retry_at = self._clock() + self._pause
+        if not was_open:
+            logger.warning("dependency_away", dependency=self.name, error=type(error).__name__)

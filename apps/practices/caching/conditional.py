@@ -1,0 +1,79 @@
+"""Conditional requests (RFC 9110, 13): entity tags, If-None-Match and If-Match.
+
+An entity tag is ``"<version>.<hash of the bytes>"``, or the hash alone where there is no version. Edges that compress weaken
+it (``W/``) or append ``-gzip``; neither changes what it names, so both are ignored.
+"""
+
+import hashlib
+import re
+from typing import TypeVar
+
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+from apps.practices.errors import Malformed, PreconditionFailed
+
+_TAG = re.compile(r'\s*(?:W/)?"([\x21\x23-\x7e\x80-\xff]*)"\s*(?:,|$)')
+_VERSIONED = re.compile(r"(\d{1,18})\.[0-9a-f]+(?:-[a-z]+)?")
+_SUFFIX = re.compile(r"-(?:gzip|br|zstd|deflate)$")
+Response = TypeVar("Response", bound=HttpResponseBase)
+LONGEST = 1024  # characters of a header that are looked at
+
+
+def etag(body: bytes, version: int | None = None) -> str:
+    """The entity tag of ``body``, quoted. 64 bits of hash: it tells representations apart, it does not protect anything."""
+    digest = hashlib.blake2b(body, digest_size=8).hexdigest()
+    return f'"{digest}"' if version is None else f'"{version}.{digest}"'
+
+
+def none_match(request: HttpRequest, current: str) -> bool:
+    """Whether If-None-Match names ``current``, so that 304 is the answer."""
+    header = request.META.get("HTTP_IF_NONE_MATCH", "")
+    if not header:
+        return False
+    if header.strip() == "*":
+        return True
+    return bare(current.strip('"')) in {bare(tag) for tag in tags_of(header) or ()}
+
+
+def if_match_version(request: HttpRequest) -> int | None:
+    """This function will return the version that If-Match names, for the service's ``UPDATE … WHERE version=``.
+
+    None without the header and for ``*``. PreconditionFailed (412) when the tags are not of ours or name several versions,
+    Malformed (400) when the header cannot be read. The hash is not compared: two representations of one version are equal.
+    """
+    header = request.META.get("HTTP_IF_MATCH")
+    if header is None or header.strip() == "*":
+        return None
+    tags = tags_of(header)
+    if not tags:
+        raise Malformed('If-Match takes entity tags as ETag gave them: "7.0123456789abcdef".')
+    versions = {match[1] for tag in tags if (match := _VERSIONED.fullmatch(tag))}
+    if len(versions) != 1:
+        raise PreconditionFailed()
+    return int(versions.pop())
+
+
+def tags_of(header: str) -> list[str] | None:
+    """The opaque parts of a list of entity tags; None when the header is not such a list."""
+    if len(header) > LONGEST:
+        return None
+    found, position = [], 0
+    while position < len(header):
+        match = _TAG.match(header, position)
+        if match is None:
+            return None
+        found.append(match[1])
+        position = match.end()
+    return found
+
+
+def bare(tag: str) -> str:
+    """An opaque tag without what a compressing edge appended."""
+    return _SUFFIX.sub("", tag)
+
+
+def with_version(response: Response, version: int) -> Response:
+    """Tell the middleware which version of its thing an answer shows, for the ETag."""
+    response.entity_version = version  # type: ignore[attr-defined]  # read by CachingMiddleware once the bytes are known
+    return response

@@ -1,0 +1,98 @@
+"""CachingMiddleware: public hits without running anything below, conditional answers and Cache-Control for the rest."""
+
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.utils.cache import patch_vary_headers
+
+from apps.practices.caching import responses
+from apps.practices.caching.conditional import etag, none_match
+from apps.practices.caching.engine import Recipe, fetch
+from apps.practices.caching.tags import changed_in_transaction
+from apps.practices.errors import is_api
+
+Inner = Callable[[HttpRequest], HttpResponseBase]
+PRIVATE = "private, no-cache"
+
+
+class ServerError(Exception):
+    """The view answered 5xx: an entry past its time is a better answer."""
+
+
+class CachingMiddleware:
+    """Stands below the limits, so that a hit is limited, and carries headers and id, like any other answer."""
+
+    def __init__(self, get_response: Inner) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        plan = responses.plan_for(request) if request.method in ("GET", "HEAD") else None
+        if plan is None:
+            return finish(request, self.get_response(request))
+        key = responses.public_key(request, plan)
+        if key is None or changed_in_transaction(plan.tags):
+            response = finish(request, self.get_response(request))
+            response.headers["Cache-Status"] = f"{responses.CACHE_NAME}; fwd=bypass"
+            return response
+        return self._shared(request, plan, key)
+
+    def _shared(self, request: HttpRequest, plan: responses.Plan, key: str) -> HttpResponseBase:
+        ran: list[HttpResponseBase] = []
+
+        def build() -> tuple[bytes, dict[str, str]]:
+            ran.append(self.get_response(request))
+            if ran[0].status_code >= 500:
+                raise ServerError
+            return responses.entry_parts(ran[0])
+
+        declared = plan.declared
+        recipe = Recipe(
+            key=key, tags=plan.tags, ttl=declared.ttl, stale=declared.stale, build=build, outages=(ServerError,)
+        )
+        try:
+            return responses.answer(request, fetch(recipe), plan)
+        except (responses.NotKept, ServerError):
+            # Not to be shared. Whoever waited for somebody else's answer has not run the view yet.
+            response = finish(request, ran[0] if ran else self.get_response(request))
+            response.headers["Cache-Status"] = f"{responses.CACHE_NAME}; fwd=uri-miss"
+            return response
+
+
+def finish(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    """Give an answer of the API that no cache keeps its ETag and Cache-Control, and turn it into 304 where that is asked for."""
+    if not is_api(request):
+        return response
+    _add_etag(request, response)
+    if not response.has_header("Cache-Control"):
+        response.headers["Cache-Control"] = PRIVATE
+        patch_vary_headers(response, ["Accept", "Authorization", "Cookie"])
+    reads = request.method in ("GET", "HEAD") and response.status_code == 200
+    if reads and response.has_header("ETag") and none_match(request, response.headers["ETag"]):
+        return _not_modified(response)
+    return response
+
+
+def _add_etag(request: HttpRequest, response: HttpResponseBase) -> None:
+    version = getattr(response, "entity_version", None)
+    reads = request.method in ("GET", "HEAD") and response.status_code == 200
+    if (
+        response.streaming
+        or response.has_header("ETag")
+        or not (reads or (version is not None and response.status_code < 300))
+    ):
+        return
+    storable = "no-store" not in response.get("Cache-Control", "")
+    if storable and response.get("Content-Type", "").startswith("application/json"):
+        response.headers["ETag"] = etag(response.content, version)  # type: ignore[attr-defined]  # not streaming
+
+
+def _not_modified(response: HttpResponseBase) -> HttpResponse:
+    """304 with the headers RFC 9110, 15.4.5 asks for, and those that are not about the body."""
+    short = HttpResponse(status=304)
+    del short.headers["Content-Type"]
+    for name, value in response.headers.items():
+        if not name.lower().startswith("content-"):
+            short.headers[name] = value
+    short.cookies = response.cookies
+    return short

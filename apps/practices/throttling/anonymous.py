@@ -1,0 +1,35 @@
+"""Who counts as anonymous: whoever has no verified token. Each request is charged to "anon" at most once."""
+
+from django.conf import settings
+from django.http import HttpRequest
+
+from apps.practices.throttling.address import address_bucket
+from apps.practices.throttling.limiter import Charge, charge
+
+_MARK = "throttling_anon"
+
+
+def carries_credentials(request: HttpRequest) -> bool:
+    """Whether the request brings something that authentication may verify: a header, or an access cookie of ours."""
+    if "HTTP_AUTHORIZATION" in request.META:
+        return True
+    cookies = request.META.get("HTTP_COOKIE", "")
+    return bool(cookies) and any(name in request.COOKIES for name in settings.THROTTLING_CREDENTIAL_COOKIES)
+
+
+def is_verified(request: HttpRequest) -> bool:
+    """Whether authentication has found a user."""
+    user = getattr(request, "user", None)
+    return bool(user is not None and user.is_authenticated)
+
+
+def anon_mark(request: HttpRequest) -> None:
+    """Note that "anon" has been charged for this request."""
+    setattr(request, _MARK, True)
+
+
+def anon_charge(request: HttpRequest) -> Charge | None:
+    """The charge to "anon", by address; None when this request has paid it already."""
+    if getattr(request, _MARK, False):
+        return None
+    return charge("anon", address_bucket(request))

@@ -1,0 +1,40 @@
+"""Limits for HTML forms, by django-ratelimit: exact counts in fixed windows on the shared cache, failing open.
+
+With Redis away the form's own limit is off; the flood limit still counts in each process.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django_ratelimit.core import get_usage
+
+from apps.practices.errors import TooManyRequests, problem_response
+
+View = Callable[..., HttpResponseBase]
+
+
+def limited_form(group: str, *, policy: str = "login") -> Callable[[View], View]:
+    """This function will return a decorator that limits a form's POSTs by client address and answers 429 with Retry-After."""
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def limited(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            usage = get_usage(
+                request,
+                group=group,
+                key="ip",  # by RATELIMIT_IP_META_KEY, IPv6 by /64
+                rate=settings.THROTTLING_POLICIES[policy],
+                method="POST",
+                increment=True,
+            )
+            if usage and usage["should_limit"]:
+                return problem_response(request, TooManyRequests(retry_after=max(1, usage["time_left"])))
+            return view(request, *args, **kwargs)
+
+        return limited
+
+    return decorate

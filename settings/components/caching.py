@@ -1,0 +1,26 @@
+"""Caching: Redis behind short timeouts and a breaker, and each process's own memory before it."""
+
+from settings.env import ENVIRONMENT
+
+CACHING_PREFIX = f"shipshape:{ENVIRONMENT.name}"  # of every key of ours in Redis, so that others may live there too
+CACHING_LOCAL_SECONDS = ENVIRONMENT["CACHE_LOCAL_SECONDS"]
+CACHING_LOCAL_ENTRIES = 2048
+CACHING_LOCAL_BYTES = 32 * 1024**2
+# A request that carries one of these may have an answer of its own: it is never served, or stored as, the public one.
+CACHING_PRIVATE_COOKIES = ("__Host-access", "__Secure-refresh", "access", "refresh", "sessionid")
+
+CACHES = {
+    "default": {
+        "BACKEND": "django_redis.cache.RedisCache",
+        "LOCATION": ENVIRONMENT["CACHE_URL"] or ENVIRONMENT["REDIS_URL"] or "redis://127.0.0.1:6379/0",
+        "KEY_PREFIX": CACHING_PREFIX,
+        "TIMEOUT": 60,
+        "OPTIONS": {
+            "CLIENT_CLASS": "apps.practices.caching.connection.GuardedCacheClient",
+            "SERIALIZER": "apps.practices.caching.connection.JSONOrBytes",
+            "SOCKET_CONNECT_TIMEOUT": 0.2,
+            "SOCKET_TIMEOUT": 0.25,
+            "IGNORE_EXCEPTIONS": True,
+        },
+    }
+}

@@ -1,0 +1,17 @@
+"""Throttling: how many requests in how many seconds, by whom. A policy of q per w is a burst of q, then one every w/q."""
+
+from settings.env import ENVIRONMENT
+
+THROTTLING_POLICIES = {
+    "address": ENVIRONMENT["THROTTLE_ADDRESS"],
+    "anon": ENVIRONMENT["THROTTLE_ANON"],
+    "user": ENVIRONMENT["THROTTLE_USER"],
+    "login": ENVIRONMENT["THROTTLE_LOGIN"],
+}
+# Cookies that may hold a token; a request without one of them and without Authorization is anonymous from the start.
+THROTTLING_CREDENTIAL_COOKIES = ("__Host-access", "access")
+
+# django-ratelimit, for HTML forms. Failing open: the flood limit and the account's own counter stand with Redis away.
+RATELIMIT_USE_CACHE = "default"
+RATELIMIT_FAIL_OPEN = True
+RATELIMIT_IP_META_KEY = "apps.practices.throttling.address.client_address"
