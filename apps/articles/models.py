@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
-
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
@@ -24,6 +22,9 @@ TAGS_MAX = 20
 # Stems words as English does. Changing it means a migration that rewrites the `search` column.
 SEARCH_CONFIG = "english"
 
+_DATED = Q(published_at__isnull=False)
+_UNDATED = Q(published_at__isnull=True)
+
 
 class Article(models.Model):
     """One article. Public once `published_at` is past, scheduled while it is to come, a draft without it.
@@ -32,7 +33,7 @@ class Article(models.Model):
     of the change. `search` is computed by PostgreSQL and is as large as the text: leave it out of reads.
     """
 
-    id: models.UUIDField[uuid.UUID, uuid.UUID] = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     slug = models.SlugField(max_length=SLUG_LENGTH, allow_unicode=True, db_index=False)
     title = models.CharField(max_length=TITLE_LENGTH)
     body = models.TextField()
@@ -48,7 +49,7 @@ class Article(models.Model):
     )
     published_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
-    updated_at = models.DateTimeField(default=timezone.now, editable=False)
+    updated_at = models.DateTimeField(auto_now=True)
     version = models.PositiveIntegerField(default=1, editable=False)
     search = models.GeneratedField(
         expression=SearchVector("title", weight="A", config=SEARCH_CONFIG)
@@ -67,15 +68,13 @@ class Article(models.Model):
             models.CheckConstraint(condition=Q(version__gte=1), name="articles_version_positive"),
         ]
         indexes = [
-            models.Index("-published_at", "-id", name="articles_published", condition=Q(published_at__isnull=False)),
-            models.Index("title", "id", name="articles_title", condition=Q(published_at__isnull=False)),
-            models.Index("author", "-published_at", "-id", name="articles_author"),
-            models.Index("-created_at", "-id", name="articles_drafts", condition=Q(published_at__isnull=True)),
-            models.Index(
-                "author", "-created_at", "-id", name="articles_author_drafts", condition=Q(published_at__isnull=True)
-            ),
-            GinIndex("tags", name="articles_tags"),
-            GinIndex("search", name="articles_search"),
+            models.Index(fields=["-published_at", "-id"], name="articles_published", condition=_DATED),
+            models.Index(fields=["title", "id"], name="articles_title", condition=_DATED),
+            models.Index(fields=["author", "-published_at", "-id"], name="articles_author"),
+            models.Index(fields=["-created_at", "-id"], name="articles_drafts", condition=_UNDATED),
+            models.Index(fields=["author", "-created_at", "-id"], name="articles_author_drafts", condition=_UNDATED),
+            GinIndex(fields=["tags"], name="articles_tags"),
+            GinIndex(fields=["search"], name="articles_search"),
         ]
 
     def __str__(self) -> str:

@@ -1,0 +1,97 @@
+"""Every read of articles. Lists stay querysets: their declaration in `filters` adds order, page and columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.contrib.postgres.search import SearchQuery
+from django.db import models
+from django.db.models import QuerySet
+
+from apps.articles.models import SEARCH_CONFIG, Article
+from apps.practices.database.declarations import Projected
+from apps.practices.errors import NotFound
+
+
+class State(models.TextChoices):
+    """Where an article stands; it follows from `published_at` and the clock."""
+
+    PUBLISHED = "published"
+    SCHEDULED = "scheduled"
+    DRAFT = "draft"
+
+
+def _author(row: Mapping[str, Any]) -> dict[str, Any] | None:
+    return row["author_id"] and {"id": row["author_id"], "name": row["author__name"]}
+
+
+# What the API shows: name in the answer, and the columns it is made of. Reads ask for these columns and no others.
+ARTICLE_FIELDS: dict[str, Projected] = {
+    "id": Projected("id"),
+    "slug": Projected("slug"),
+    "title": Projected("title"),
+    "body": Projected("body"),
+    "summary": Projected("summary"),
+    "tags": Projected("tags"),
+    "author": Projected("author_id", "author__name", shape=_author),
+    "published_at": Projected("published_at"),
+    "created_at": Projected("created_at"),
+    "updated_at": Projected("updated_at"),
+    "version": Projected("version"),
+}
+_COLUMNS = tuple(dict.fromkeys(column for field in ARTICLE_FIELDS.values() for column in field.columns))
+
+
+def article_list(
+    *,
+    now: datetime,
+    state: str = State.PUBLISHED,
+    author: UUID | None = None,
+    within: UUID | None = None,
+    tag: str | None = None,
+    search: str | None = None,
+) -> QuerySet[Article]:
+    """Give the articles in a state at `now`; `author` narrows, and so does `within`, the author one is confined to.
+
+    `search` is what people type into a search box: words, "phrases", or, -not (PostgreSQL's websearch_to_tsquery).
+    """
+    articles = Article.objects.all()
+    match state:
+        case State.PUBLISHED:
+            articles = articles.filter(published_at__lte=now)
+        case State.SCHEDULED:
+            articles = articles.filter(published_at__gt=now)
+        case State.DRAFT:
+            articles = articles.filter(published_at__isnull=True)
+    for author_id in (author, within):
+        if author_id is not None:
+            articles = articles.filter(author_id=author_id)
+    if tag is not None:
+        articles = articles.filter(tags__contains=[tag])
+    if search is not None:
+        articles = article_search(articles, text=search)
+    return articles
+
+
+def article_search(articles: QuerySet[Article], *, text: str) -> QuerySet[Article]:
+    """Keep the articles whose title or body answers what somebody typed into a search box."""
+    return articles.filter(search=SearchQuery(text, config=SEARCH_CONFIG, search_type="websearch"))
+
+
+def article_read(*, article_id: UUID) -> dict[str, Any]:
+    """Give one article in the shape of the API, by one query. Raises `NotFound` (404)."""
+    row = Article.objects.filter(pk=article_id).values(*_COLUMNS).first()
+    if row is None:
+        raise NotFound()
+    return {name: field.value(row) for name, field in ARTICLE_FIELDS.items()}
+
+
+def article_get(*, article_id: UUID) -> Article:
+    """Give one article to write to. Raises `NotFound` (404)."""
+    article = Article.objects.defer("search").filter(pk=article_id).first()
+    if article is None:
+        raise NotFound()
+    return article

@@ -1,0 +1,175 @@
+"""Articles over HTTP. A view reads the request, makes one domain call and translates the answer."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+from uuid import UUID
+
+from django.contrib.auth.models import AbstractBaseUser
+from django.urls import reverse
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework import status
+from rest_framework.permissions import IsAuthenticatedOrReadOnly
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from apps.articles.filters import ARTICLES, DRAFTS
+from apps.articles.models import Article
+from apps.articles.permissions import Action, may_read, require_write, unpublished_of
+from apps.articles.selectors import State, article_get, article_list, article_read
+from apps.articles.serializers import ArticleSerializer, ArticleWriteSerializer
+from apps.articles.services import CACHE_TAG, SlugTaken, article_create, article_delete, article_update
+from apps.practices.caching import CachedResponse, if_match_version, with_version
+from apps.practices.database.schema import page_of
+from apps.practices.errors import NotFound
+from apps.practices.errors.schema import problems
+from apps.practices.validation.query import query_parameters
+
+TTL = 30  # seconds; with as many of `stale`, a scheduled article appears within a minute
+
+IF_MATCH = OpenApiParameter(
+    "If-Match",
+    str,
+    OpenApiParameter.HEADER,
+    description="The ETag that was read: the write is refused (412) if the article has changed since.",
+)
+
+
+class ArticleList(APIView):
+    permission_classes = [IsAuthenticatedOrReadOnly]
+    cached = CachedResponse(
+        ttl=TTL,
+        stale=TTL,
+        tags=(CACHE_TAG,),
+        parameters=("limit", "cursor", "fields", "ordering", "author", "tag", "search"),
+    )
+
+    @extend_schema(
+        operation_id="articles_list",
+        summary="List articles, newest first",
+        parameters=ARTICLES.parameters(),
+        responses={200: page_of(ArticleSerializer), **problems(400, 401)},
+    )
+    def get(self, request: Request) -> Response:
+        """Published articles; with `state`, those of one's own (or, with the permission, anybody's) that are not."""
+        declared = DRAFTS if request.query_params.get("state") == State.DRAFT else ARTICLES
+        query = declared.parse(request)
+        filters: dict[str, Any] = dict(query.filters)
+        if filters.get("state", State.PUBLISHED) != State.PUBLISHED:
+            filters["within"] = unpublished_of(request.user)
+        return Response(declared.read(query, article_list(now=timezone.now(), **filters)).body())
+
+    @extend_schema(
+        operation_id="articles_create",
+        summary="Write an article",
+        request=ArticleWriteSerializer,
+        responses={
+            201: OpenApiResponse(ArticleSerializer, description="Created; Location and ETag name it."),
+            **problems(400, 401, SlugTaken, 413, 415),
+        },
+    )
+    def post(self, request: Request) -> Response:
+        """Store an article by the signed-in user: a draft, unless `published_at` is given."""
+        query_parameters(request, {})
+        article = article_create(author=_signed_in(request), **_validated(request))
+        return _answer(article, status=status.HTTP_201_CREATED, headers={"Location": _address(article)})
+
+
+class ArticleDetail(APIView):
+    permission_classes = [IsAuthenticatedOrReadOnly]
+    cached = CachedResponse(ttl=TTL, stale=TTL, tags=("article:{id}",), parameters=())
+
+    @extend_schema(
+        operation_id="articles_read",
+        summary="Read an article",
+        responses={
+            200: OpenApiResponse(ArticleSerializer),
+            304: OpenApiResponse(description="If-None-Match names the present version."),
+            **problems(404),
+        },
+    )
+    def get(self, request: Request, id: UUID) -> Response:
+        """One article: anybody's once published, before that the author's and that of readers of all."""
+        query_parameters(request, {})
+        article = article_read(article_id=id)
+        author_id = article["author"] and article["author"]["id"]
+        if not may_read(request.user, author_id=author_id, published_at=article["published_at"], now=timezone.now()):
+            raise NotFound()
+        return with_version(Response(article), article["version"])
+
+    @extend_schema(
+        operation_id="articles_replace",
+        summary="Replace an article",
+        request=ArticleWriteSerializer,
+        parameters=[IF_MATCH],
+        responses={200: ArticleSerializer, **problems(400, 401, 403, 404, SlugTaken, 412, 413, 415)},
+    )
+    def put(self, request: Request, id: UUID) -> Response:
+        """Set every field: one that is left out gets its default, except the slug, which is kept."""
+        return self._write(request, id, partial=False)
+
+    @extend_schema(
+        operation_id="articles_update",
+        summary="Change an article",
+        request=ArticleWriteSerializer(partial=True),
+        parameters=[IF_MATCH],
+        responses={200: ArticleSerializer, **problems(400, 401, 403, 404, SlugTaken, 412, 413, 415)},
+    )
+    def patch(self, request: Request, id: UUID) -> Response:
+        """Set the fields that are given; leave the others."""
+        return self._write(request, id, partial=True)
+
+    @extend_schema(
+        operation_id="articles_delete",
+        summary="Delete an article",
+        parameters=[IF_MATCH],
+        responses={204: OpenApiResponse(description="Deleted."), **problems(401, 403, 404, 412)},
+    )
+    def delete(self, request: Request, id: UUID) -> Response:
+        """Delete the article for good."""
+        query_parameters(request, {})
+        article = _writable(request, id, action="delete")
+        article_delete(article=article, expected=if_match_version(request))
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    def _write(self, request: Request, id: UUID, *, partial: bool) -> Response:
+        query_parameters(request, {})
+        article = _writable(request, id, action="change")
+        expected = if_match_version(request)
+        return _answer(article_update(article=article, expected=expected, changes=_validated(request, partial=partial)))
+
+
+def _writable(request: Request, article_id: UUID, *, action: Action) -> Article:
+    """Give the article to write to, provided that the user may."""
+    article = article_get(article_id=article_id)
+    require_write(
+        request.user,
+        author_id=article.author_id,
+        published_at=article.published_at,
+        action=action,
+        now=timezone.now(),
+    )
+    return article
+
+
+def _validated(request: Request, *, partial: bool = False) -> dict[str, Any]:
+    serializer = ArticleWriteSerializer(data=request.data, partial=partial)
+    serializer.is_valid(raise_exception=True)
+    return serializer.validated_data
+
+
+def _answer(article: Article, **options: Any) -> Response:
+    """Answer a write with the article as a later GET gives it, ETag included."""
+    body = article_read(article_id=article.pk)
+    return with_version(Response(body, **options), body["version"])
+
+
+def _address(article: Article) -> str:
+    return reverse("articles:detail", kwargs={"id": article.pk})
+
+
+def _signed_in(request: Request) -> AbstractBaseUser:
+    """Give the user of a request that the permission class let through to a write."""
+    return cast(AbstractBaseUser, request.user)
