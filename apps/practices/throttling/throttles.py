@@ -1,15 +1,17 @@
 """DRF throttle classes on the limiter: by user, by address on credential endpoints, and by declared scope."""
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
-from rest_framework.views import APIView
 
 from apps.practices.throttling.address import address_bucket
 from apps.practices.throttling.anonymous import anon_charge, anon_mark, is_verified
 from apps.practices.throttling.headers import note, too_many
 from apps.practices.throttling.limiter import Charge, charge, take
+
+if TYPE_CHECKING:  # DRF imports this module while rest_framework.views loads
+    from rest_framework.views import APIView
 
 
 class PolicyThrottle(BaseThrottle):
@@ -17,11 +19,11 @@ class PolicyThrottle(BaseThrottle):
 
     policy: ClassVar[str] = ""
 
-    def policy_charge(self, request: Request, view: APIView) -> Charge | None:
+    def policy_charge(self, request: Request, view: "APIView") -> Charge | None:
         """What this throttle counts for a request; None counts nothing."""
         raise NotImplementedError
 
-    def allow_request(self, request: Request, view: APIView) -> bool:
+    def allow_request(self, request: Request, view: "APIView") -> bool:
         plain = request._request
         charges = [self.policy_charge(request, view)]
         if not is_verified(plain):
@@ -39,7 +41,7 @@ class UserThrottle(PolicyThrottle):
 
     policy = "user"
 
-    def policy_charge(self, request: Request, view: APIView) -> Charge | None:
+    def policy_charge(self, request: Request, view: "APIView") -> Charge | None:
         return charge(self.policy, str(request.user.pk)) if is_verified(request._request) else None
 
 
@@ -48,14 +50,14 @@ class LoginThrottle(PolicyThrottle):
 
     policy = "login"
 
-    def policy_charge(self, request: Request, view: APIView) -> Charge | None:
+    def policy_charge(self, request: Request, view: "APIView") -> Charge | None:
         return charge(self.policy, address_bucket(request._request))
 
 
 class ScopeThrottle(PolicyThrottle):
     """The policy that the view names as ``throttle_scope``: by account, or by address without one."""
 
-    def policy_charge(self, request: Request, view: APIView) -> Charge | None:
+    def policy_charge(self, request: Request, view: "APIView") -> Charge | None:
         plain = request._request
         who = str(request.user.pk) if is_verified(plain) else address_bucket(plain)
         return charge(view.throttle_scope, who)
