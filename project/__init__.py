@@ -1,0 +1,5 @@
+"""The composition root."""
+
+from project.celery import app as celery_app
+
+__all__ = ["celery_app"]  # so that whatever publishes a message does so with our settings

@@ -14,6 +14,10 @@ ENVIRONMENT.require_valid()
 from settings.components.caching import *
 from settings.components.database import *
 from settings.components.environment import *
+from settings.components.errors import *
+from settings.components.headers import *
+from settings.components.https import *
+from settings.components.jobs import *
 from settings.components.observability import *
 from settings.components.schema import *
 from settings.components.throttling import *

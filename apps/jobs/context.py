@@ -1,0 +1,99 @@
+"""What a kind's function gets: its owner, its upload, and the checkpoints at which it can be stopped."""
+
+import io
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth.base_user import AbstractBaseUser
+
+from apps.jobs.models import CHUNK_BYTES, ChunkPurpose, Job, JobStop
+from apps.jobs.services.claims import Claim, fenced, job_progress
+from apps.jobs.services.files import ChunkStream, chunks_delete, result_append
+
+REPORT_SECONDS = 0.5  # between two writes of progress: a cancellation bites within this, and a tight loop costs nothing
+
+
+class JobStopped(Exception):
+    """The job was asked to stop and has reached a checkpoint; ``reason`` is cancel or release."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = JobStop(reason)
+        super().__init__(reason)
+
+
+class Step:
+    """One batch of effects: what is said here is stored in the transaction that stores the effects."""
+
+    def __init__(self, job_id: UUID, columns: dict[str, Any]) -> None:
+        self._job_id = job_id
+        self._columns = columns
+
+    def save(self, *, checkpoint: Any, done: int, total: int | None = None) -> None:
+        """Store where the next attempt goes on (JSON-able), and how far the job is."""
+        self._columns.update(checkpoint=checkpoint, progress_done=done, progress_total=total)
+
+    def append_result(self, data: bytes) -> None:
+        """Add bytes to the result file."""
+        result_append(job_id=self._job_id, data=data)
+
+
+class JobContext:
+    """One claim of a job, seen by the function that does it.
+
+    A function calls ``progress`` often, in a loop; each call is a checkpoint at which the job may be stopped
+    (``JobStopped`` is raised, which a function lets pass). Effects on the database belong into ``step()``.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.claim = Claim(job.pk, job.fence)
+        self._reported_at = 0.0
+
+    @cached_property
+    def owner(self) -> AbstractBaseUser | None:
+        """Whose job it is; None for the service's own."""
+        return self.job.owner
+
+    @property
+    def checkpoint(self) -> Any:
+        """What the last committed step saved; None at the first attempt."""
+        return self.job.checkpoint
+
+    def upload(self) -> io.BufferedReader:
+        """Open the upload from its beginning."""
+        return io.BufferedReader(ChunkStream(job_id=self.job.pk, purpose=ChunkPurpose.UPLOAD), CHUNK_BYTES)
+
+    def progress(self, *, done: int, total: int | None = None, message: str = "") -> None:
+        """Say how far the job is, at most every REPORT_SECONDS, and stop here if that was asked for."""
+        now = time.monotonic()
+        if now - self._reported_at < REPORT_SECONDS:
+            return
+        self._reported_at = now
+        columns = {"progress_done": done, "progress_total": total, "progress_message": message[:200]}
+        self._stop_if_asked(job_progress(claim=self.claim, columns=columns))
+
+    @contextmanager
+    def step(self) -> Iterator[Step]:
+        """Run a batch of effects in one transaction, which is undone if the job is no longer this claim's.
+
+        A checkpoint too: before the batch, a job that was asked to stop does.
+        """
+        self._stop_if_asked(job_progress(claim=self.claim, columns={}))
+        with fenced(self.claim) as columns:
+            yield Step(self.job.pk, columns)
+
+    def result_file(self, *, name: str, content_type: str) -> None:
+        """Declare the result file, empty unless an earlier attempt left a checkpoint to go on from."""
+        with fenced(self.claim) as columns:
+            columns.update(result_name=name, result_type=content_type)
+            if self.job.checkpoint is None:
+                chunks_delete(job_id=self.job.pk, purpose=ChunkPurpose.RESULT)
+
+    @staticmethod
+    def _stop_if_asked(stop: str) -> None:
+        if stop != JobStop.NONE:
+            raise JobStopped(stop)

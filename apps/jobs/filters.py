@@ -1,0 +1,30 @@
+"""The list of one's jobs."""
+
+from rest_framework import serializers
+
+from apps.jobs.models import Job, JobState
+from apps.jobs.serializers import progress, result_url
+from apps.practices.database.lists import KeysetList, Projected
+from apps.practices.validation.fields import PlainTextField
+
+JOBS = KeysetList(
+    model=Job,
+    orderings={"-created_at": ("-created_at", "-id"), "created_at": ("created_at", "id")},
+    fields={
+        "id": "id",
+        "kind": "kind",
+        "state": "state",
+        "progress": Projected("state", "progress_done", "progress_total", "progress_message", shape=progress),
+        "attempts": "attempts",
+        "created_at": "created_at",
+        "started_at": "started_at",
+        "finished_at": "finished_at",
+        "result": "result",
+        "result_url": Projected("id", "state", "result", "result_type", shape=result_url),
+        "problem": "problem",
+    },
+    filters={
+        "state": serializers.ChoiceField(choices=JobState.choices, help_text="Only jobs in this state."),
+        "kind": PlainTextField(max_length=100, help_text="Only jobs of this kind."),
+    },
+)

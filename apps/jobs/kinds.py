@@ -1,0 +1,48 @@
+"""Kinds of jobs: a registered function with the serializer of its parameters. Adding a kind is a function and this decorator."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from rest_framework.serializers import Serializer
+
+KindFunction = Callable[..., Mapping[str, Any] | list[Any] | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """What the ledger knows of a kind.
+
+    ``function(context, **parameters)`` returns what becomes ``result``, JSON-able. ``attempts``: how often it is claimed
+    before it is parked, unless a claim is given back.
+    """
+
+    name: str
+    function: KindFunction
+    serializer: type[Serializer]
+    queue: str
+    attempts: int
+
+
+_KINDS: dict[str, Kind] = {}
+
+
+def job_kind(
+    name: str, *, serializer: type[Serializer], queue: str = "default", attempts: int = 5
+) -> Callable[[KindFunction], KindFunction]:
+    """Register the function below as the work of jobs of kind ``name`` ("articles.import")."""
+
+    def register(function: KindFunction) -> KindFunction:
+        known = _KINDS.get(name)
+        if known is not None and known.function.__module__ != function.__module__:
+            raise ImproperlyConfigured(f"Two functions want to be jobs of kind {name}.")
+        _KINDS[name] = Kind(name=name, function=function, serializer=serializer, queue=queue, attempts=attempts)
+        return function
+
+    return register
+
+
+def kind_named(name: str) -> Kind | None:
+    """The kind, or None: a row may outlive the code that submitted it."""
+    return _KINDS.get(name)

@@ -1,0 +1,65 @@
+"""A job on the wire."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.urls import reverse
+from rest_framework import serializers
+
+from apps.jobs.models import JobState
+
+
+class JobProgressSerializer(serializers.Serializer[Any]):
+    """How far a job is."""
+
+    done = serializers.IntegerField()
+    total = serializers.IntegerField(allow_null=True, help_text="Null: not known.")
+    percent = serializers.IntegerField(allow_null=True, min_value=0, max_value=100)
+    message = serializers.CharField(allow_blank=True)
+
+
+class JobSerializer(serializers.Serializer[Any]):
+    """A job as its owner reads it. It describes the answer in the schema; ``job_body`` makes it."""
+
+    id = serializers.UUIDField()
+    kind = serializers.CharField()
+    state = serializers.ChoiceField(choices=JobState.choices)
+    progress = JobProgressSerializer()
+    attempts = serializers.IntegerField()
+    created_at = serializers.DateTimeField()
+    started_at = serializers.DateTimeField(allow_null=True)
+    finished_at = serializers.DateTimeField(allow_null=True)
+    result = serializers.JSONField(allow_null=True, help_text="What the kind says, once it has succeeded.")
+    result_url = serializers.CharField(allow_null=True, help_text="Where the whole result is, once there is one.")
+    problem = serializers.JSONField(allow_null=True, help_text="A problem document (RFC 9457), once it has failed.")
+
+
+def job_body(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Make the answer's shape out of the row's public columns."""
+    return {
+        "id": row["id"],
+        "kind": row["kind"],
+        "state": row["state"],
+        "progress": progress(row),
+        "attempts": row["attempts"],
+        "created_at": row["created_at"],
+        "started_at": row["started_at"],
+        "finished_at": row["finished_at"],
+        "result": row["result"],
+        "result_url": result_url(row),
+        "problem": row["problem"],
+    }
+
+
+def progress(row: Mapping[str, Any]) -> dict[str, Any]:
+    done, total = row["progress_done"], row["progress_total"]
+    if row["state"] == JobState.SUCCEEDED:
+        percent: int | None = 100
+    else:
+        percent = min(100, done * 100 // total) if total else None
+    return {"done": done, "total": total, "percent": percent, "message": row["progress_message"]}
+
+
+def result_url(row: Mapping[str, Any]) -> str | None:
+    has_result = row["state"] == JobState.SUCCEEDED and (row["result_type"] or row["result"] is not None)
+    return reverse("jobs:result", kwargs={"job_id": row["id"]}) if has_result else None

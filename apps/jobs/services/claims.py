@@ -1,0 +1,246 @@
+"""A claim: who may work on a job, until when, and how it ends. Every statement is a compare-and-set on the row.
+
+A claim is (job, fence). The fence moves with every claim, so the writes of a worker that lost its lease match no row: that
+is Kleppmann's fencing token, checked by the store itself. Leases are by the database's clock.
+"""
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, QuerySet
+from django.db.models.functions import Now
+
+from apps.jobs.kinds import kind_named
+from apps.jobs.models import ChunkPurpose, Job, JobState, JobStop
+from apps.jobs.services.files import chunks_delete
+from apps.practices.errors import Problem
+from apps.practices.errors.responses import type_url
+
+LONGEST_BACKOFF = 600  # seconds
+UNKNOWN_KIND_ATTEMPTS = 5
+ERROR_LENGTH = 4000
+
+
+class ClaimLost(Exception):
+    """The job is not this claim's any more: it was reclaimed, cancelled or deleted. Nothing of it may be written."""
+
+
+class JobParked(Problem):
+    """A job failed at its last attempt."""
+
+    status = 500
+    type = "job-parked"
+    title = "The job failed and is parked"
+    explanation = (
+        "Every attempt at this job failed, so it is not tried again by itself. Retry it, or tell the operator its id."
+    )
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to work on a job; worthless as soon as the row's fence has moved on."""
+
+    job_id: UUID
+    fence: int
+
+    def rows(self) -> QuerySet[Job]:
+        """The job's row as long as it is this claim's."""
+        return Job.objects.filter(pk=self.job_id, fence=self.fence, state=JobState.RUNNING)
+
+
+def lease() -> timedelta:
+    return timedelta(seconds=settings.JOBS_LEASE_SECONDS)
+
+
+def job_claim(*, job_id: UUID, worker: str, runner: str) -> Job | None:
+    """Take a queued job that is due; None when it is not there to be taken. Of several callers one gets it."""
+    with transaction.atomic():
+        job = (
+            Job.objects.select_for_update(skip_locked=True)
+            .filter(pk=job_id, state=JobState.QUEUED, run_at__lte=Now())
+            .first()
+        )
+        if job is None:
+            return None
+        Job.objects.filter(pk=job.pk).update(
+            state=JobState.RUNNING,
+            fence=F("fence") + 1,
+            attempts=F("attempts") + 1,
+            worker=worker,
+            runner=runner,
+            leased_until=Now() + lease(),
+            heartbeat_at=Now(),
+            started_at=Now(),
+            stop=JobStop.NONE,
+        )
+    job.refresh_from_db()
+    return job
+
+
+@contextmanager
+def fenced(claim: Claim) -> Iterator[dict[str, Any]]:
+    """Run effects in one transaction that commits only if the job is still this claim's.
+
+    What is put into the yielded mapping (``checkpoint``, ``progress_done`` …) is written to the row with them. The row is
+    locked by the last statement only, so that heartbeats and a cancellation pass while a batch is at work.
+    """
+    with transaction.atomic():
+        columns: dict[str, Any] = {}
+        yield columns
+        if not claim.rows().update(**columns, fence=claim.fence):
+            raise ClaimLost
+
+
+def job_progress(*, claim: Claim, columns: Mapping[str, Any]) -> str:
+    """Write progress and give what the job is asked to do (a ``JobStop``), or raise ``ClaimLost``."""
+    if columns and not claim.rows().update(**columns):
+        raise ClaimLost
+    stop = claim.rows().values_list("stop", flat=True).first()
+    if stop is None:
+        raise ClaimLost
+    return stop
+
+
+def job_succeed(*, claim: Claim, result: Any) -> None:
+    """End the job well: its result becomes visible, its upload goes."""
+    with fenced(claim) as columns:
+        columns.update(_ended(JobState.SUCCEEDED), result=result)
+        chunks_delete(job_id=claim.job_id, purpose=ChunkPurpose.UPLOAD)
+
+
+def job_refuse(*, claim: Claim, problem: Problem) -> None:
+    """End the job with a problem that another attempt would meet again."""
+    with fenced(claim) as columns:
+        columns.update(_ended(JobState.FAILED), problem=_document(claim.job_id, problem))
+
+
+def job_cancelled(*, claim: Claim) -> None:
+    """End the job as its owner asked."""
+    with fenced(claim) as columns:
+        columns.update(_ended(JobState.CANCELLED))
+        chunks_delete(job_id=claim.job_id, purpose=ChunkPurpose.UPLOAD)
+
+
+def job_release(*, claim: Claim) -> None:
+    """Give the job and the attempt back: the worker stops, which is no fault of the job."""
+    with fenced(claim) as columns:
+        columns.update(_requeued(), attempts=F("attempts") - 1)
+
+
+def job_fail(*, claim: Claim, error: str) -> None:
+    """Record an attempt that went wrong: queued again after a growing pause, or parked after the last one."""
+    with transaction.atomic():
+        job = claim.rows().select_for_update().first()
+        if job is None:
+            raise ClaimLost
+        _attempt_failed(job, error)
+
+
+def claims_held(*, worker: str) -> list[tuple[Claim, str]]:
+    """The claims of a worker with the process that computes each."""
+    rows = Job.objects.filter(state=JobState.RUNNING, worker=worker).values_list("pk", "fence", "runner")
+    return [(Claim(pk, fence), runner) for pk, fence, runner in rows]
+
+
+def claims_renew(*, worker: str, claims: Sequence[Claim]) -> None:
+    """Extend the leases of the claims whose processes live."""
+    Job.objects.filter(state=JobState.RUNNING, worker=worker, pk__in=[claim.job_id for claim in claims]).update(
+        leased_until=Now() + lease(), heartbeat_at=Now()
+    )
+
+
+def claims_count(*, worker: str) -> int:
+    """How many jobs the worker is at."""
+    return Job.objects.filter(state=JobState.RUNNING, worker=worker).count()
+
+
+def claims_request_release(*, worker: str) -> int:
+    """Ask every job of the worker to stop at its next checkpoint, and say how many there are."""
+    running = Job.objects.filter(state=JobState.RUNNING, worker=worker)
+    running.filter(stop=JobStop.NONE).update(stop=JobStop.RELEASE)
+    return running.count()
+
+
+def claim_abandon(*, claim: Claim, error: str) -> None:
+    """End a claim whose process is known to be dead; another worker or attempt takes over."""
+    with transaction.atomic():
+        job = claim.rows().select_for_update().first()
+        if job is not None:
+            _attempt_failed(job, error)
+
+
+def claim_return(*, claim: Claim) -> None:
+    """Give back a claim whose process was ended by us; a claim that is no longer this one is left alone."""
+    with suppress(ClaimLost):
+        job_release(claim=claim)
+
+
+def leases_reap(*, limit: int = 100) -> int:
+    """Reclaim jobs whose lease has run out, and say how many. Any number of reapers may run (SKIP LOCKED)."""
+    with transaction.atomic():
+        expired = list(
+            Job.objects.select_for_update(skip_locked=True)
+            .filter(state=JobState.RUNNING, leased_until__lt=Now())
+            .order_by("leased_until")[:limit]
+        )
+        for job in expired:
+            _attempt_failed(job, f"The worker {job.worker} stopped renewing its lease.")
+    return len(expired)
+
+
+def _attempt_failed(job: Job, error: str) -> None:
+    """Decide what becomes of a locked, running job whose attempt did not end."""
+    kind = kind_named(job.kind)
+    bound = kind.attempts if kind else UNKNOWN_KIND_ATTEMPTS
+    columns: dict[str, Any] = {"error": error[-ERROR_LENGTH:]}
+    if job.stop == JobStop.CANCEL:
+        columns |= _ended(JobState.CANCELLED)
+    elif job.stop == JobStop.RELEASE:
+        columns |= _requeued() | {"attempts": F("attempts") - 1}
+    elif job.attempts < bound:
+        columns |= _requeued() | {"run_at": Now() + _backoff(job.attempts)}
+    else:
+        columns |= _ended(JobState.FAILED) | {"problem": _document(job.pk, JobParked())}
+    Job.objects.filter(pk=job.pk).update(**columns)
+
+
+def _backoff(attempts: int) -> timedelta:
+    """A pause that doubles with each attempt, half of it random so that jobs that failed together part."""
+    seconds = min(settings.JOBS_BACKOFF_SECONDS * 2 ** (attempts - 1), LONGEST_BACKOFF)
+    return timedelta(seconds=seconds * random.uniform(0.5, 1))  # noqa: S311 - spreads load, guards nothing
+
+
+def _ended(state: JobState) -> dict[str, Any]:
+    return {"state": state, "finished_at": Now(), "leased_until": None, "stop": JobStop.NONE}
+
+
+def _requeued() -> dict[str, Any]:
+    """Queued and unsent, so that the next tick of any relay sends it."""
+    return {
+        "state": JobState.QUEUED,
+        "leased_until": None,
+        "stop": JobStop.NONE,
+        "sent_at": None,
+        "run_at": Now(),
+    }
+
+
+def _document(job_id: UUID, problem: Problem) -> dict[str, Any]:
+    """The problem as the owner will read it with the job (RFC 9457); there is no request that it answers."""
+    document: dict[str, Any] = {
+        "type": type_url(problem.type),
+        "title": problem.title,
+        "status": problem.status,
+        "detail": problem.detail,
+        "instance": f"/api/v1/jobs/{job_id}",
+    }
+    if problem.errors:
+        document["errors"] = [error._asdict() for error in problem.errors]
+    return document

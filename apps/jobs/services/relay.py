@@ -1,0 +1,61 @@
+"""The relay: hands queued jobs to the broker that it has not got, or has lost.
+
+It looks at the ledger, never at the queue it rescues, except for one number: an empty queue while jobs wait means that their
+messages are gone (the broker was flushed, restarted without its memory, or a dead worker held them).
+"""
+
+from datetime import timedelta
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
+
+from apps.jobs.models import Job, JobState
+from apps.jobs.services.broker import depth, publish
+
+BATCH = 500
+
+
+def jobs_relay() -> int:
+    """Send what is due and was not sent, or was lost, and say how many were sent."""
+    return sum(_relay_queue(queue) for queue in _waiting_queues())
+
+
+def _waiting_queues() -> list[str]:
+    return list(_due().order_by("queue").values_list("queue", flat=True).distinct())
+
+
+def _due() -> QuerySet[Job]:
+    return Job.objects.filter(state=JobState.QUEUED, run_at__lte=Now())
+
+
+def _relay_queue(queue: str) -> int:
+    waiting = depth(queue=queue)
+    if waiting is None:
+        return 0
+    unsent = Q(sent_at=None)
+    if waiting == 0:
+        # A message that was just popped is not a lost one: two ticks of grace. A message too many claims nothing.
+        unsent |= Q(sent_at__lt=Now() - timedelta(seconds=2 * settings.JOBS_TICK_SECONDS))
+    sent = _mark_sent(queue, unsent)
+    failed = [job_id for job_id in sent if not publish(job_id=job_id, queue=queue)]
+    if failed:
+        Job.objects.filter(pk__in=failed, state=JobState.QUEUED).update(sent_at=None)
+    return len(sent) - len(failed)
+
+
+def _mark_sent(queue: str, unsent: Q) -> list[UUID]:
+    """Mark a batch as sent and give its ids; several relays get different ones. Sending comes after the commit: a death in
+    between leaves a job that looks lost, which the next relay sends."""
+    with transaction.atomic():
+        ids = list(
+            _due()
+            .filter(unsent, queue=queue)
+            .select_for_update(skip_locked=True)
+            .order_by("run_at", "id")
+            .values_list("pk", flat=True)[:BATCH]
+        )
+        Job.objects.filter(pk__in=ids).update(sent_at=Now())
+    return ids

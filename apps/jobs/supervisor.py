@@ -1,0 +1,101 @@
+"""One thread in each worker's main process that keeps the ledger moving.
+
+Every tick it renews the leases of the pool processes that live, gives up those of the ones that died, sends what the broker
+has not got, and reclaims what other workers abandoned. It runs in the main process, not beside the computation: a pool
+process that holds Python's global lock in a long C call could not renew its own lease, and would lose its job while healthy.
+The main process only shovels messages, and is the one that knows which of its children are dead.
+"""
+
+import threading
+import time
+
+import structlog
+from django.conf import settings
+from django.db import DatabaseError, connection
+
+from apps.jobs.processes import runner_lives, worker_identity
+from apps.jobs.services import claims
+from apps.jobs.services.relay import jobs_relay
+
+logger = structlog.get_logger(__name__)
+
+
+class Supervisor(threading.Thread):
+    """Ticks every JOBS_TICK_SECONDS until the process ends."""
+
+    def __init__(self) -> None:
+        super().__init__(name="jobs-supervisor", daemon=True)
+        self.worker = worker_identity()
+        self._stopping = threading.Event()
+        self._draining = False
+        self._reap_after = 0.0
+
+    def run(self) -> None:
+        while not self._stopping.wait(settings.JOBS_TICK_SECONDS):
+            self.tick()
+        connection.close()
+
+    def tick(self) -> None:
+        """Do each duty once. PostgreSQL away: the next tick tries again, on a new connection."""
+        started = time.monotonic()
+        try:
+            self._own_claims_tend()
+            if not self._draining:
+                jobs_relay()
+            if started >= self._reap_after:
+                reaped = claims.leases_reap()
+                if reaped:
+                    logger.warning("jobs_reclaimed", count=reaped)
+        except DatabaseError:
+            logger.warning("jobs_tick_failed", exc_info=True)
+            connection.close()
+            self._spare_leases()
+        if time.monotonic() - started > settings.JOBS_LEASE_SECONDS / 2:
+            self._spare_leases()
+
+    def drain(self, seconds: float) -> None:
+        """Wait at most ``seconds`` for the running jobs to end; ask them to stop when a third of that is left.
+
+        Called in the main thread, in Celery's signal handler, while this thread goes on renewing leases.
+        """
+        self._draining = True
+        deadline = time.monotonic() + seconds
+        asked = False
+        while (left := deadline - time.monotonic()) > 0:
+            asked = asked or left < seconds / 3
+            try:
+                if not (claims.claims_request_release if asked else claims.claims_count)(worker=self.worker):
+                    break
+            except DatabaseError:
+                logger.warning("jobs_drain_failed", exc_info=True)
+                connection.close()
+            time.sleep(min(0.2, left))
+        connection.close()
+
+    def finish(self) -> None:
+        """Stop ticking and give back what killed pool processes held. Comes after the pool has ended."""
+        self._stopping.set()
+        self.join(timeout=settings.JOBS_TICK_SECONDS + 1)
+        try:
+            for claim, runner in claims.claims_held(worker=self.worker):
+                if not runner_lives(runner):
+                    claims.claim_return(claim=claim)
+        except DatabaseError:
+            logger.warning("jobs_not_returned", exc_info=True)
+        finally:
+            connection.close()
+
+    def _own_claims_tend(self) -> None:
+        alive = []
+        for claim, runner in claims.claims_held(worker=self.worker):
+            if runner_lives(runner):
+                alive.append(claim)
+            elif not self._draining:
+                logger.warning("job_process_died", job_id=str(claim.job_id), runner=runner)
+                claims.claim_abandon(claim=claim, error=f"The process {runner} that did the job died.")
+        if alive:
+            claims.claims_renew(worker=self.worker, claims=alive)
+
+    def _spare_leases(self) -> None:
+        """Reclaim nothing for one lease: while PostgreSQL was away no living worker could renew either."""
+        self._reap_after = time.monotonic() + settings.JOBS_LEASE_SECONDS

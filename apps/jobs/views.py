@@ -1,0 +1,134 @@
+"""Jobs over HTTP: to their owner; to everybody else they do not exist."""
+
+from typing import Any, cast
+from uuid import UUID
+
+from django.http import StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.urls import reverse
+from django.utils.http import content_disposition_header
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework import status
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from apps.jobs.filters import JOBS
+from apps.jobs.models import ChunkPurpose, Job, JobState
+from apps.jobs.selectors import JobUnfinished, job_finished, job_list, job_read, job_row
+from apps.jobs.serializers import JobSerializer, job_body
+from apps.jobs.services import job_cancel, job_retry
+from apps.jobs.services.files import chunks_read
+from apps.jobs.services.submission import JobNotFailed
+from apps.practices.database.schema import page_of
+from apps.practices.errors.schema import problems
+from apps.practices.validation.query import query_parameters
+
+POLL_SECONDS = 1
+ACCEPTED = OpenApiResponse(
+    JobSerializer, description="Accepted: Location is where the job can be followed, Retry-After says when to look."
+)
+
+
+def submitted(job: Job) -> Response:
+    """Answer a submission: 202 with the job, where to follow it and when to look."""
+    job.refresh_from_db(fields=["created_at"])
+    location = reverse("jobs:detail", kwargs={"job_id": job.pk})
+    headers = {"Location": location, "Retry-After": str(POLL_SECONDS)}
+    return Response(job_body(job_row(job)), status=status.HTTP_202_ACCEPTED, headers=headers)
+
+
+def owner_id(request: Request) -> UUID:
+    """Give the id of the signed-in user."""
+    return cast(UUID, request.user.pk)
+
+
+class JobList(APIView):
+    permission_classes = [IsAuthenticated]
+
+    @extend_schema(
+        operation_id="jobs_list",
+        summary="List one's jobs, newest first",
+        parameters=JOBS.parameters(),
+        responses={200: page_of(JobSerializer), **problems(400, 401)},
+    )
+    def get(self, request: Request) -> Response:
+        """Jobs of the signed-in user."""
+        query = JOBS.parse(request)
+        return Response(JOBS.read(query, job_list(owner_id=owner_id(request), **query.filters)).body())
+
+
+class JobDetail(APIView):
+    permission_classes = [IsAuthenticated]
+
+    @extend_schema(
+        operation_id="jobs_read",
+        summary="Follow a job",
+        responses={200: JobSerializer, **problems(401, 404)},
+    )
+    def get(self, request: Request, job_id: UUID) -> Response:
+        """One job. While it waits or runs, Retry-After says when to look again."""
+        query_parameters(request, {})
+        return _body(job_read(job_id=job_id, owner_id=owner_id(request)))
+
+    @extend_schema(
+        operation_id="jobs_cancel",
+        summary="Cancel a job",
+        responses={200: JobSerializer, **problems(401, 404)},
+    )
+    def delete(self, request: Request, job_id: UUID) -> Response:
+        """A job that waits is cancelled at once, one that runs at its next checkpoint; one that has ended stays as it is."""
+        query_parameters(request, {})
+        return _body(job_cancel(job_id=job_id, owner_id=owner_id(request)))
+
+
+class JobRetry(APIView):
+    permission_classes = [IsAuthenticated]
+
+    @extend_schema(
+        operation_id="jobs_retry",
+        summary="Try a failed job again",
+        request=None,
+        responses={202: ACCEPTED, **problems(401, 404, JobNotFailed)},
+    )
+    def post(self, request: Request, job_id: UUID) -> Response:
+        """It goes on at its last checkpoint, with all its attempts."""
+        query_parameters(request, {})
+        return submitted(job_retry(job_id=job_id, owner_id=owner_id(request)))
+
+
+class JobResult(APIView):
+    permission_classes = [IsAuthenticated]
+
+    @extend_schema(
+        operation_id="jobs_result",
+        summary="Read a job's result",
+        responses={
+            (200, "application/json"): OpenApiTypes.ANY,
+            (200, "application/x-ndjson"): OpenApiTypes.BINARY,
+            **problems(401, 404, JobUnfinished),
+        },
+    )
+    def get(self, request: Request, job_id: UUID) -> HttpResponseBase:
+        """The result file as a download, or the result itself where a kind has no file."""
+        query_parameters(request, {})
+        job = job_finished(job_id=job_id, owner_id=owner_id(request))
+        if not job.result_type:
+            return Response(job.result)
+        return StreamingHttpResponse(
+            chunks_read(job_id=job.pk, purpose=ChunkPurpose.RESULT),
+            content_type=job.result_type,
+            headers={
+                "Content-Disposition": content_disposition_header(True, job.result_name) or "attachment",
+                "Cache-Control": "private, no-cache",
+            },
+        )
+
+
+def _body(job: Job) -> Response:
+    headers: dict[str, Any] = {}
+    if job.state in (JobState.QUEUED, JobState.RUNNING):
+        headers["Retry-After"] = str(POLL_SECONDS)
+    return Response(job_body(job_row(job)), headers=headers)

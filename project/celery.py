@@ -1,0 +1,26 @@
+"""The Celery application: ``celery -A project worker``. Its values are the settings named ``CELERY_…``."""
+
+from settings.env import select_settings
+
+select_settings()
+
+from celery import Celery  # noqa: E402 - the settings module is chosen first
+from django_structlog.celery.steps import DjangoStructLogInitStep  # noqa: E402
+from kombu.utils.objects import cached_property  # noqa: E402
+
+
+class Application(Celery):
+    """Celery with our worker, imported when one is started: it needs Django to be set up."""
+
+    @cached_property
+    def Worker(self) -> type:
+        import django
+
+        django.setup()
+        return self.subclass_with_self("apps.jobs.worker:Worker")
+
+
+app = Application("project")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks(["apps.jobs"])
+app.steps["worker"].add(DjangoStructLogInitStep)

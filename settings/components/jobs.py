@@ -1,0 +1,43 @@
+"""jobs (137): the ledger's clockwork, and Celery, which only carries ids and wakes somebody up."""
+
+from kombu import Queue
+
+from settings.env import ENVIRONMENT
+
+_BROKER: str = ENVIRONMENT["BROKER_URL"] or ENVIRONMENT["REDIS_URL"] or "redis://127.0.0.1:6379/0"
+if _BROKER.startswith("rediss:") and "ssl_cert_reqs=" not in _BROKER:
+    # kombu takes any certificate unless the URL says otherwise; this spelling is the one that redis-py understands too.
+    _BROKER += ("&" if "?" in _BROKER else "?") + "ssl_cert_reqs=required"
+
+JOBS_LEASE_SECONDS = 10.0  # a worker that is silent for so long has lost its jobs
+JOBS_TICK_SECONDS = 2.0  # between two looks of a supervisor: renewals, sends, reclaims
+JOBS_BACKOFF_SECONDS = 2.0  # the first pause after a failed attempt; doubles
+JOBS_PUBLISH_SECONDS = 0.4  # each wait of the one try to wake a worker, within a request
+# Hosts kill 30 s after SIGTERM. Running jobs may end within this, and are given back if they do not.
+JOBS_SHUTDOWN_SECONDS = 2.0 if ENVIRONMENT.name == "dev" else 20.0
+JOBS_IMPORT_MAX_BYTES: int = ENVIRONMENT["IMPORT_MAX_BYTES"]
+JOBS_QUEUES = ["default"]  # a worker takes from all, unless its -Q names some
+
+CELERY_BROKER_URL = _BROKER
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "global_keyprefix": f"shipshape:{ENVIRONMENT.name}:broker:",
+    # When a message that was not acknowledged is delivered again. The relay rescues jobs long before; a short time here
+    # would only wake workers for jobs that still run.
+    "visibility_timeout": 300,
+    "unacked_restore_interval": 10,
+    "unacked_restore_throttle": 1,
+}
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # a worker waits for its broker for as long as it takes
+CELERY_TASK_QUEUES = [Queue(name) for name in JOBS_QUEUES]
+CELERY_TASK_DEFAULT_QUEUE = JOBS_QUEUES[0]
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False  # the ledger knows that they run
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = False  # whoever reaches the broker could stop workers
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False  # log lines are observability's
+CELERY_WORKER_REDIRECT_STDOUTS = False
