@@ -35,11 +35,14 @@ def production_environment(
 
     ``PUBLIC_URL`` and ``PORT`` are set by the fleet that knows them.
     """
+    by_module = settings_module.rpartition(".")[0] == "settings"
     keys = [{"kid": "fleet", "key": secrets.token_urlsafe(48), "sign_from": "2020-01-01T00:00:00Z"}]
     return {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.defpath]),
         "LANG": "C.UTF-8",
         "DJANGO_SETTINGS_MODULE": settings_module,
+        # A module of another package says nothing about the environment it stands for.
+        **({} if by_module else {"DJANGO_ENV": "prod"}),
         "DATABASE_URL": database_url,
         "REDIS_URL": redis_url,
         "SECRET_KEY": secrets.token_urlsafe(64),

@@ -11,14 +11,7 @@ from django.http import HttpRequest
 
 from apps.practices.observability import ids, metrics
 from apps.practices.observability.routes import route_of, user_id_of
-
-try:
-    from apps.practices.throttling.address import client_address
-except ImportError:  # SCAFFOLD until it lands
-
-    def client_address(request: HttpRequest) -> str:
-        return str(request.META.get("REMOTE_ADDR", ""))
-
+from apps.practices.throttling.address import client_address
 
 PATH_MAX = 300
 # Asked every second by every edge: their good answers are counted, and written at DEBUG only.

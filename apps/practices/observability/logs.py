@@ -145,7 +145,7 @@ def line_formatter(style: str = "json") -> logging.Formatter:
         return rendered.decode() if isinstance(rendered, bytes) else str(rendered)
 
     return structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=_common(),
+        foreign_pre_chain=[*_common(), structlog.stdlib.ExtraAdder()],
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.format_exc_info,

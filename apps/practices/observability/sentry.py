@@ -9,6 +9,7 @@ from sentry_sdk.integrations.django import DjangoIntegration
 from sentry_sdk.types import Event, Hint
 from structlog.types import EventDict, WrappedLogger
 
+from apps.practices.errors import Problem
 from apps.practices.observability.ids import current_request_id
 from apps.practices.observability.redaction import redact
 
@@ -25,6 +26,7 @@ def start(*, dsn: str) -> None:
         auto_session_tracking=False,
         auto_enabling_integrations=False,
         integrations=[DjangoIntegration(), CeleryIntegration()],
+        ignore_errors=[Problem],  # an answer, not a mistake of ours
         before_send=before_send,
         shutdown_timeout=2,
     )
