@@ -21,6 +21,7 @@ from settings.components.jobs import *
 from settings.components.observability import *
 from settings.components.schema import *
 from settings.components.throttling import *
+from settings.components.tokens import *
 from settings.components.validation import *
 
 BASE_DIR = Path(__file__).resolve().parent.parent

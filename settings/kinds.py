@@ -7,6 +7,7 @@ import ipaddress
 import json
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -134,12 +135,34 @@ def proxies(value: str) -> int | list[str]:
         ) from error
 
 
-def json_list(value: str) -> list[dict[str, Any]]:
-    """A JSON list of objects."""
+def key_ring(value: str) -> list[dict[str, Any]]:
+    """A JSON list of ``{kid, key, sign_from}``; ``sign_from`` comes back as a time. No message repeats a key."""
     try:
-        found = json.loads(value)
+        entries = json.loads(value)
     except ValueError:
-        found = None
-    if not isinstance(found, list) or not found or not all(isinstance(item, dict) for item in found):
-        raise ValueError("write a JSON list of objects that is not empty")
-    return found
+        entries = None
+    if not isinstance(entries, list) or not entries:
+        raise ValueError("write a JSON list of objects with kid, key and sign_from that is not empty")
+    keys = [_ring_key(entry) for entry in entries]
+    if len({key["kid"] for key in keys}) != len(keys):
+        raise ValueError("two keys have the same kid")
+    if all(key["sign_from"] > datetime.now(UTC) for key in keys):
+        raise ValueError("no key may sign yet: give one a sign_from that has passed")
+    return keys
+
+
+def _ring_key(entry: object) -> dict[str, Any]:
+    if not isinstance(entry, dict) or set(entry) != {"kid", "key", "sign_from"}:
+        raise ValueError("each entry is an object with exactly kid, key and sign_from")
+    kid, key, sign_from = entry["kid"], entry["key"], entry["sign_from"]
+    if not isinstance(kid, str) or not 0 < len(kid) <= 64:
+        raise ValueError("each kid is a text of 1 to 64 characters")
+    if not isinstance(key, str) or len(key.encode()) < 32 or len(set(key)) < 8:  # RFC 7518, 3.2: as long as the hash
+        raise ValueError(f"the key of {kid} is weak: python -c 'import secrets; print(secrets.token_urlsafe(32))'")
+    try:
+        moment = datetime.fromisoformat(sign_from)
+    except (TypeError, ValueError):
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise ValueError(f"write sign_from of {kid} as a time with its zone: 2026-11-01T00:00:00Z")
+    return {"kid": kid, "key": key, "sign_from": moment}

@@ -186,9 +186,15 @@ VARIABLES = (
         default="14",
     ),
     Variable(
+        name="REFRESH_GRACE_SECONDS",
+        why="How long a refresh token just used gets the same successor again: a lost answer, two tabs at once.",
+        kind=kinds.number(at_least=0, at_most=60),
+        default="10",
+    ),
+    Variable(
         name="JWT_KEYS",
         why='The ring of signing keys: [{"kid": "2026-11", "key": "32 bytes or more", "sign_from": "2026-11-01T00:00:00Z"}].',
-        kind=kinds.json_list,
+        kind=kinds.key_ring,
         required_in=DEPLOYED,
         secret=True,
     ),

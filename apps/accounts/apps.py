@@ -1,4 +1,6 @@
-"""Registers the app and, once settings are there, its system checks."""
+"""Registers the app and its system checks."""
+
+from importlib import import_module
 
 from django.apps import AppConfig
 
@@ -7,3 +9,6 @@ class AccountsConfig(AppConfig):
     name = "apps.accounts"
     label = "accounts"
     verbose_name = "Accounts"
+
+    def ready(self) -> None:
+        import_module("apps.accounts.checks")

@@ -78,6 +78,7 @@ class FamilyEnd(models.TextChoices):
     REUSE = "reuse", "a used refresh token came again"
     ADMIN = "admin", "ended by an administrator"
     ACCOUNT = "account", "the account was deactivated"
+    PASSWORD = "password", "the password was set anew"
 
 
 class RefreshFamily(models.Model):

@@ -53,7 +53,7 @@ class Migration(migrations.Migration):
                 ('last_used_at', models.DateTimeField()),
                 ('expires_at', models.DateTimeField(db_index=True)),
                 ('ended_at', models.DateTimeField(blank=True, null=True)),
-                ('ended_reason', models.CharField(blank=True, choices=[('logout', 'signed out'), ('reuse', 'a used refresh token came again'), ('admin', 'ended by an administrator'), ('account', 'the account was deactivated')], default='', max_length=20)),
+                ('ended_reason', models.CharField(blank=True, choices=[('logout', 'signed out'), ('reuse', 'a used refresh token came again'), ('admin', 'ended by an administrator'), ('account', 'the account was deactivated'), ('password', 'the password was set anew')], default='', max_length=20)),
                 ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='families', to=settings.AUTH_USER_MODEL)),
             ],
             options={

@@ -1,0 +1,53 @@
+"""System checks of `tokens`: what makes signing, verifying or hashing impossible or weak."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.hashers import get_hashers
+from django.core.checks import CheckMessage, Error, Tags, register
+from django.utils import timezone
+
+from apps.accounts.hashers import BoundedArgon2Hasher
+from apps.accounts.services.keys import KeyRing
+
+BLACKLIST = "rest_framework_simplejwt.token_blacklist"
+
+
+@register(Tags.security)
+def tokens_check(**_: Any) -> list[CheckMessage]:
+    """Check the ring of keys, the times, and how passwords are hashed."""
+    return [*_keys(), *_times(), *_hashers(), *_blacklist()]
+
+
+def _keys() -> list[CheckMessage]:
+    try:
+        ring = KeyRing(settings.TOKENS_KEYS)
+    except (TypeError, ValueError) as error:
+        return [Error(f"The ring of signing keys cannot be used: {error}.", hint="Set JWT_KEYS.", id="tokens.E001")]
+    if not any(entry.sign_from <= timezone.now() for entry in ring.keys):
+        hint = "Give one key of JWT_KEYS a sign_from that has passed."
+        return [Error("No key may sign yet, so nobody can sign in.", hint=hint, id="tokens.E002")]
+    return []
+
+
+def _times() -> list[CheckMessage]:
+    if settings.TOKENS_ACCESS_SECONDS < settings.TOKENS_REFRESH_SECONDS:
+        return []
+    hint = "Lower ACCESS_TOKEN_MINUTES or raise REFRESH_TOKEN_DAYS."
+    return [Error("Access tokens live as long as the sign-in they belong to.", hint=hint, id="tokens.E003")]
+
+
+def _hashers() -> list[CheckMessage]:
+    if isinstance(get_hashers()[0], BoundedArgon2Hasher):
+        return []
+    hint = "Begin PASSWORD_HASHERS with apps.accounts.hashers.BoundedArgon2Hasher."
+    return [Error("New passwords are not hashed with bounded Argon2id.", hint=hint, id="tokens.E004")]
+
+
+def _blacklist() -> list[CheckMessage]:
+    if BLACKLIST not in settings.INSTALLED_APPS:
+        return []
+    hint = f"Take {BLACKLIST} out of INSTALLED_APPS: a refresh family says what is valid."
+    return [Error("Two tables would say which refresh tokens are valid.", hint=hint, id="tokens.E005")]

@@ -1,0 +1,1 @@
+"""What reads accounts and sign-ins."""

@@ -1,0 +1,95 @@
+"""Whether a sign-in stands, and whose it is: one query by primary key, remembered for TOKENS_CHECK_SECONDS."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from django.conf import settings
+from django.db import DEFAULT_DB_ALIAS
+
+from apps.accounts.models import RefreshFamily, User
+
+REMEMBERED_MAX = 10_000  # sign-ins a process remembers at once, some 10 MB
+
+# Everything a request may ask of its user except the hash, which stays out of memory (Django reads it when asked).
+_USER_FIELDS = [field.attname for field in User._meta.concrete_fields if field.attname != "password"]
+_COLUMNS = ["expires_at", *(f"user__{name}" for name in _USER_FIELDS)]
+
+
+class _Look(NamedTuple):
+    """What was read at `began` (monotonic seconds): a row of _COLUMNS, or None for a sign-in that does not stand."""
+
+    began: float
+    row: tuple | None
+
+
+class _Table:
+    """The last look at each sign-in, bounded, the oldest leaving first."""
+
+    def __init__(self) -> None:
+        self._looks: OrderedDict[UUID, _Look] = OrderedDict()
+        self._changed = float("-inf")
+        self._lock = threading.Lock()
+
+    def get(self, family_id: UUID) -> _Look | None:
+        look = self._looks.get(family_id)
+        if look is None or time.monotonic() - look.began >= settings.TOKENS_CHECK_SECONDS:
+            return None
+        return look
+
+    def put(self, family_id: UUID, look: _Look) -> None:
+        """Keep a look, unless it began before a change: it may have read what was there before."""
+        with self._lock:
+            if look.began < self._changed:
+                return
+            self._looks[family_id] = look
+            self._looks.move_to_end(family_id)
+            if len(self._looks) > REMEMBERED_MAX:
+                self._looks.popitem(last=False)
+
+    def forget(self, wanted: Callable[[UUID, _Look], bool]) -> None:
+        """Drop looks, and distrust those that are under way now."""
+        with self._lock:
+            self._changed = time.monotonic()
+            for family_id in [family_id for family_id, look in self._looks.items() if wanted(family_id, look)]:
+                del self._looks[family_id]
+
+
+_table = _Table()
+
+
+def session_user(*, family_id: UUID, now: datetime) -> User | None:
+    """Give the user of a sign-in that stands: not ended, not expired, its user active; None otherwise.
+
+    Rights and names are the row's as of at most TOKENS_CHECK_SECONDS ago. Each call gives an object of its own, so what
+    a request does to it stays in that request.
+    """
+    look = _table.get(family_id)
+    if look is None:
+        look = _Look(began=time.monotonic(), row=_read(family_id))
+        _table.put(family_id, look)
+    if look.row is None or look.row[0] <= now:
+        return None
+    return User.from_db(DEFAULT_DB_ALIAS, _USER_FIELDS, look.row[1:])
+
+
+def _read(family_id: UUID) -> tuple | None:
+    standing = RefreshFamily.objects.filter(pk=family_id, ended_at=None, user__is_active=True)
+    return next(iter(standing.values_list(*_COLUMNS)), None)
+
+
+def session_forget(*, family_id: UUID) -> None:
+    """Look again at the next request of this sign-in. Call after the commit that changed it."""
+    _table.forget(lambda known, _: known == family_id)
+
+
+def sessions_forget(*, user_id: UUID) -> None:
+    """Look again at the next request of each sign-in of this user. Call after the commit that changed the user."""
+    position = _COLUMNS.index("user__id")
+    _table.forget(lambda _, look: look.row is not None and look.row[position] == user_id)

@@ -1,0 +1,28 @@
+"""Reads of users, projected to what the API shows."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.db.models import QuerySet
+
+from apps.accounts.models import User
+from apps.practices.errors import NotFound
+
+# Read by every list of users that is cached; changed by every service that writes one.
+USERS_TAG = "users"
+USER_FIELDS = ("id", "email", "name", "is_active", "is_staff", "email_verified", "created_at", "updated_at")
+
+
+def user_list() -> QuerySet[User]:
+    """All users."""
+    return User.objects.all()
+
+
+def user_read(*, user_id: UUID) -> dict[str, Any]:
+    """Give one user as the API shows it; raises NotFound."""
+    found = User.objects.filter(pk=user_id).values(*USER_FIELDS).first()
+    if found is None:
+        raise NotFound()
+    return found

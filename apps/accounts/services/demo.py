@@ -1,0 +1,23 @@
+"""The account that a newcomer tries the service with. Its password is public, so it exists in dev and test only."""
+
+from __future__ import annotations
+
+from django.conf import settings
+
+from apps.accounts.models import User
+from apps.accounts.services.users import user_register
+
+DEMO_EMAIL = "demo@example.com"
+DEMO_PASSWORD = "correct horse battery staple"  # noqa: S105 - published on the welcome page of dev
+
+
+class DemoRefused(RuntimeError):
+    """An account with a published password was asked for where strangers could use it."""
+
+
+def demo_users_create() -> list[User]:
+    """Make the demo account, or give the one that is there; raises DemoRefused outside of dev and test."""
+    if settings.ENVIRONMENT_NAME not in ("dev", "test"):
+        raise DemoRefused(f"There is no demo account in {settings.ENVIRONMENT_NAME}: its password is public.")
+    user = User.objects.filter(email=DEMO_EMAIL).first()
+    return [user or user_register(email=DEMO_EMAIL, password=DEMO_PASSWORD, name="Demo")]
