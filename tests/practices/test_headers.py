@@ -1,0 +1,231 @@
+"""headers: on every answer of the application, whatever made it; no inline code; CORS by list."""
+
+import re
+from typing import Any
+
+import pytest
+from django.core.checks import run_checks
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
+from django.test import Client
+from django.test.utils import override_settings
+
+from tests.problems import assert_problem
+
+pytestmark = [pytest.mark.urls("tests.practices.failing"), pytest.mark.django_db]
+
+EXPECTED = {
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Origin-Agent-Cluster": "?1",
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "X-DNS-Prefetch-Control": "off",
+    "X-Download-Options": "noopen",
+    "X-Frame-Options": "DENY",
+    "X-Permitted-Cross-Domain-Policies": "none",
+    "X-XSS-Protection": "0",
+}
+NOTHING = "default-src 'none'; frame-ancestors 'none'"
+APP = "https://app.example.com"
+
+
+@pytest.fixture
+def client() -> Client:
+    return Client(raise_request_exception=False)
+
+
+def directives(policy: str) -> dict[str, list[str]]:
+    return {words[0]: words[1:] for part in policy.split(";") if (words := part.split())}
+
+
+# On everything
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers"),
+    [
+        ("get", "/page", {}),
+        ("get", "/api/v1/plain", {}),
+        ("head", "/api/v1/plain", {}),
+        ("options", "/api/v1/plain", {}),
+        ("options", "/api/v1/plain", {"Origin": APP, "Access-Control-Request-Method": "GET"}),
+        ("get", "/nowhere", {}),
+        ("get", "/nowhere", {"Accept": "text/html"}),
+        ("get", "/page", {"Host": "evil.example"}),
+        ("get", "/failing/bug", {}),
+        ("get", "/api/v1/failing/bug", {}),
+        ("get", "/api/v1/failing/postgres-away", {}),
+        ("post", "/page", {}),
+        ("get", "/stream/2", {}),
+        ("get", "/healthz", {}),
+        ("get", "/readyz", {}),
+        ("get", "/metrics", {}),
+        ("get", "/problems", {}),
+        ("get", "/admin/login/", {}),
+        ("get", "/admin/", {}),
+        ("get", "/static/admin/css/base.css", {}),
+        ("get", "/api/docs", {}),
+        ("get", "/api/schema", {}),
+    ],
+)
+def test_every_answer_carries_them_all(client: Client, method: str, path: str, headers: dict[str, str]) -> None:
+    response = getattr(client, method)(path, headers=headers)
+    found = {name: response.headers.get(name) for name in EXPECTED}
+    assert found == EXPECTED
+    assert "camera=()" in response.headers["Permissions-Policy"]
+    policy = response.headers["Content-Security-Policy"]
+    assert "unsafe-" not in policy
+    assert directives(policy)["default-src"] == ["'none'"]
+    assert directives(policy)["frame-ancestors"] == ["'none'"]
+    is_page = response.headers.get("Content-Type", "").startswith("text/html")
+    assert (policy == NOTHING) is not is_page
+    assert "X-Powered-By" not in response.headers
+
+
+def test_they_outlive_a_cached_answer(client: Client) -> None:
+    """The second one may come from the cache; a reader cannot tell by the headers."""
+    answers = [client.get("/api/v1/notes") for _ in range(2)]
+    for response in answers:
+        assert {name: response.headers.get(name) for name in EXPECTED} == EXPECTED
+        assert response.headers["Content-Security-Policy"] == NOTHING
+
+
+def test_more_of_them_by_setting(settings: Any) -> None:
+    settings.HEADERS_EXTRA = {"X-Robots-Tag": "noindex, nofollow"}
+    assert Client().get("/nowhere").headers["X-Robots-Tag"] == "noindex, nofollow"
+
+
+def test_a_view_that_decides_for_itself_is_heard(client: Client) -> None:
+    response = client.get("/framed")
+    assert response.headers["X-Frame-Options"] == "SAMEORIGIN"
+    assert directives(response.headers["Content-Security-Policy"])["frame-ancestors"] == ["'self'"]
+
+
+# Pages under the policy
+
+_INLINE = re.compile(r"<style(?![^>]*nonce)|<script(?![^>]*(src=|nonce))|\sstyle=|\son[a-z]+=\"|javascript:", re.IGNORECASE)
+
+
+def test_a_nonce_is_for_the_page_that_asks(client: Client) -> None:
+    first, second = client.get("/nonce"), client.get("/nonce")
+    nonces = []
+    for response in (first, second):
+        sources = directives(response.headers["Content-Security-Policy"])["script-src"]
+        nonces.append(next(source for source in sources if source.startswith("'nonce-")))
+        assert nonces[-1][7:-1] in response.content.decode()
+    assert nonces[0] != nonces[1]
+    assert "nonce" not in client.get("/page").headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize("path", ["/admin/", "/admin/accounts/user/", "/admin/accounts/user/add/", "/admin/password_change/"])
+def test_the_admin_needs_nothing_inline(admin_client: Client, path: str) -> None:
+    _assert_nothing_inline(admin_client.get(path))
+
+
+@pytest.mark.parametrize("path", ["/api/docs", "/admin/login/", "/problems", "/problems/conflict"])
+def test_public_pages_need_nothing_inline(client: Client, path: str) -> None:
+    _assert_nothing_inline(client.get(path, headers={"Accept": "text/html"}))
+
+
+def _assert_nothing_inline(response: Any) -> None:
+    assert response.status_code == 200
+    text = response.content.decode()
+    found = _INLINE.search(text)
+    assert not found, text[max(0, found.start() - 80) : found.end() + 80]
+    for address in re.findall(r'(?:src|href)="([^"#]+)"', text):
+        local = address.startswith(("/", "?", ".")) or not re.match(r"[a-z]+:|//", address)
+        is_loaded = re.search(r'<(script|link|img)[^>]*="' + re.escape(address), text)
+        assert local or not is_loaded, f"{address} is loaded from elsewhere"
+
+
+def test_violations_are_reported_where_the_operator_says() -> None:
+    directives_with_report = {"default-src": ["'none'"], "frame-ancestors": ["'none'"], "report-uri": ["https://r.example/csp"]}
+    with override_settings(CONTENT_SECURITY_POLICY={"DIRECTIVES": directives_with_report}):
+        assert "report-uri https://r.example/csp" in Client().get("/page").headers["Content-Security-Policy"]
+
+
+# CORS
+
+
+def test_a_listed_origin_may_read_answers_errors_and_our_headers(settings: Any) -> None:
+    settings.CORS_ALLOWED_ORIGINS = [APP]
+    for path in ("/api/v1/plain", "/api/v1/failing/conflict", "/api/v1/nowhere", "/api/v1/failing/bug"):
+        response = Client(raise_request_exception=False).get(path, headers={"Origin": APP})
+        assert response.headers["Access-Control-Allow-Origin"] == APP
+        assert "Access-Control-Allow-Credentials" not in response.headers
+        exposed = response.headers["Access-Control-Expose-Headers"].split(", ")
+        assert {"ETag", "Link", "Location", "Retry-After", "RateLimit", "RateLimit-Policy", "X-Request-ID"} <= set(exposed)
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", f"{APP}.evil.example", "http://app.example.com", "null", "*", "nonsense", "http://[::1"])
+def test_other_origins_get_no_leave(settings: Any, origin: str) -> None:
+    settings.CORS_ALLOWED_ORIGINS = [APP]
+    response = Client().get("/api/v1/plain", headers={"Origin": origin})
+    assert not [name for name in response.headers if name.lower().startswith("access-control-")]
+
+
+def test_caches_know_that_the_origin_matters(settings: Any) -> None:
+    settings.CORS_ALLOWED_ORIGINS = [APP]
+    for headers in ({}, {"Origin": APP}, {"Origin": "https://evil.example"}):
+        varied = Client().get("/api/v1/plain", headers=headers).headers["Vary"].lower()
+        assert "origin" in varied
+
+
+def test_pages_are_not_shared(settings: Any) -> None:
+    settings.CORS_ALLOWED_ORIGINS = [APP]
+    assert "Access-Control-Allow-Origin" not in Client().get("/page", headers={"Origin": APP}).headers
+
+
+def test_a_preflight_names_what_may_be_sent(settings: Any) -> None:
+    settings.CORS_ALLOWED_ORIGINS = [APP]
+    asked = {"Origin": APP, "Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "if-match"}
+    response = Client().options("/api/v1/plain", headers=asked)
+    assert response.status_code == 200
+    assert "PUT" in response.headers["Access-Control-Allow-Methods"]
+    assert {"authorization", "if-match", "idempotency-key"} <= set(response.headers["Access-Control-Allow-Headers"].split(", "))
+    assert response.headers["Access-Control-Max-Age"] == "7200"
+
+
+def test_refusals_of_the_outer_layers_can_be_read_by_a_browser_app(settings: Any) -> None:
+    settings.CORS_ALLOWED_ORIGINS = [APP]
+    settings.SECURE_SSL_REDIRECT = True
+    response = Client().get("/api/v1/plain", headers={"Origin": APP})
+    assert_problem(response, 403, "https-required")
+    assert response.headers["Access-Control-Allow-Origin"] == APP
+
+
+# The checks
+
+
+def _ids() -> set[str | None]:
+    return {message.id for message in run_checks() if str(message.id).startswith("headers.")}
+
+
+def test_checks_are_content_with_the_settings() -> None:
+    assert _ids() == set()
+
+
+@pytest.mark.parametrize(
+    ("changes", "id"),
+    [
+        ({"CORS_ALLOW_ALL_ORIGINS": True, "CORS_ALLOW_CREDENTIALS": True}, "headers.E001"),
+        ({"CORS_ALLOWED_ORIGIN_REGEXES": [r"^https://.*\.example\.com$"], "CORS_ALLOW_CREDENTIALS": True}, "headers.E002"),
+        ({"CORS_ALLOWED_ORIGINS": ["null"]}, "headers.E003"),
+        ({"CONTENT_SECURITY_POLICY": {"DIRECTIVES": {"default-src": ["'unsafe-inline'"]}}}, "headers.E004"),
+        ({"CONTENT_SECURITY_POLICY": None}, "headers.E004"),
+        ({"HEADERS_DATA_POLICY": ""}, "headers.E004"),
+        ({"MIDDLEWARE": []}, "headers.E005"),
+    ],
+)
+def test_checks_find_what_is_open(settings: Any, changes: dict[str, Any], id: str) -> None:
+    for name, value in changes.items():
+        setattr(settings, name, value)
+    assert _ids() == {id}
+    with pytest.raises(SystemCheckError, match=id):
+        call_command("check")
+
+
+def test_patterns_without_credentials_are_the_owners_choice(settings: Any) -> None:
+    settings.CORS_ALLOWED_ORIGIN_REGEXES = [r"^https://.*\.example\.com$"]
+    assert _ids() == set()

@@ -1,0 +1,179 @@
+"""https: pages go to the secure address, API calls in clear are refused, and only our own proxies say what the scheme was."""
+
+from typing import Any
+
+import pytest
+from django.core.checks import run_checks
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
+from django.test import Client
+
+from apps.practices.https.forwarded import forwarded_scheme, trusted_hops
+from tests.problems import assert_problem
+
+pytestmark = [pytest.mark.urls("tests.practices.failing"), pytest.mark.django_db]
+
+PUBLIC = "https://api.example.com"
+
+
+@pytest.fixture
+def deployed(settings: Any) -> Any:
+    """The settings of a deployed service behind one proxy."""
+    settings.PUBLIC_URL = PUBLIC
+    settings.ALLOWED_HOSTS = ["testserver", "api.example.com"]
+    settings.SECURE_SSL_REDIRECT = True
+    settings.SECURE_HSTS_SECONDS = 63_072_000
+    settings.SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+    settings.TRUSTED_PROXIES = 1
+    settings.SESSION_COOKIE_SECURE = settings.CSRF_COOKIE_SECURE = True
+    settings.SESSION_COOKIE_NAME, settings.CSRF_COOKIE_NAME = "__Host-sessionid", "__Host-csrftoken"
+    return settings
+
+
+# What a plain request meets
+
+
+@pytest.mark.parametrize("path", ["/page", "/page?a=1&b=%20x", "/nowhere", "//evil.example/", "/p%C3%A4ge?q=\u00e4"])
+@pytest.mark.parametrize("method", ["get", "head"])
+def test_pages_move_to_the_public_address(deployed: Any, method: str, path: str) -> None:
+    response = getattr(Client(), method)(path)
+    assert response.status_code == 301
+    location = response.headers["Location"]
+    assert location.startswith(f"{PUBLIC}/")
+    assert location.isascii()
+    if path.isascii():
+        assert location == PUBLIC + path
+
+
+@pytest.mark.parametrize("method", ["get", "post", "put", "delete", "options"])
+def test_api_calls_in_clear_are_refused_and_never_redirected(deployed: Any, method: str) -> None:
+    response = getattr(Client(), method)("/api/v1/plain", headers={"Authorization": "Bearer x"})
+    document = assert_problem(response, 403, "https-required")
+    assert document["type"] == f"{PUBLIC}/problems/https-required"
+    assert "Location" not in response.headers
+    assert "Strict-Transport-Security" not in response.headers
+
+
+def test_a_form_sent_in_clear_is_refused(deployed: Any) -> None:
+    assert_problem(Client().post("/page"), 403, "https-required")
+
+
+def test_an_unknown_host_is_refused_before_any_redirect(deployed: Any) -> None:
+    assert_problem(Client().get("/page", headers={"Host": "evil.example"}), 400, "bad-host")
+
+
+def test_health_checks_come_without_a_scheme(deployed: Any) -> None:
+    assert Client().get("/healthz").status_code == 200
+    assert Client().get("/readyz").status_code != 301
+
+
+# What a secure one gets
+
+
+@pytest.mark.parametrize("path", ["/page", "/api/v1/plain", "/api/v1/failing/conflict", "/nowhere", "/failing/bug", "/healthz"])
+def test_every_secure_answer_tells_the_browser_to_stay(deployed: Any, path: str) -> None:
+    response = Client().get(path, headers={"X-Forwarded-Proto": "https"})
+    assert response.headers["Strict-Transport-Security"] == "max-age=63072000; includeSubDomains"
+
+
+def test_cookies_are_bound_to_the_host_and_to_https(deployed: Any) -> None:
+    cookies = Client().get("/admin/login/", headers={"X-Forwarded-Proto": "https"}).cookies
+    cookie = cookies["__Host-csrftoken"]
+    assert cookie["secure"]
+    assert cookie["httponly"]
+    assert cookie["samesite"] == "Lax"
+    assert cookie["path"] == "/"
+    assert not cookie["domain"]
+
+
+# Whose word counts
+
+A, B, OURS, EDGE = "203.0.113.7", "198.51.100.9", "10.0.0.5", "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("trusted", "peer", "chain", "proto", "scheme"),
+    [
+        (0, A, None, "https", None),
+        (0, EDGE, None, "https", None),
+        (1, A, A, "https", "https"),
+        (1, A, A, "http", "http"),
+        (1, A, A, None, None),
+        (1, A, A, "HTTPS", "https"),
+        (1, A, A, "gopher", None),
+        (1, A, f"{B}, {A}", "https, http", "http"),
+        (2, A, f"{B}, {A}", "https, http", "https"),
+        (2, A, f"{B}, {A}", "https", "https"),
+        (["10.0.0.0/8"], A, OURS, "https", None),
+        (["10.0.0.0/8"], EDGE, A, "https", None),
+        (["10.0.0.0/8"], OURS, A, "https", "https"),
+        (["10.0.0.0/8"], f"::ffff:{OURS}", A, "https", "https"),
+        (["10.0.0.0/8"], OURS, A, "https, http", "http"),
+        (["10.0.0.0/8"], OURS, f"{A}, 10.9.9.9", "https, http", "https"),
+        (["10.0.0.0/8"], OURS, f"10.1.1.1, {A}", "https, http", "http"),
+        (["10.0.0.0/8", "fd00::/8"], "fd00::1", A, "https", "https"),
+        (["10.0.0.0/8"], "", A, "https", None),
+        (["10.0.0.0/8"], "not an address", A, "https", None),
+    ],
+)
+def test_the_scheme_is_believed_from_our_proxies_alone(
+    settings: Any, trusted: Any, peer: str, chain: str | None, proto: str | None, scheme: str | None
+) -> None:
+    settings.TRUSTED_PROXIES = trusted
+    meta = {"REMOTE_ADDR": peer}
+    if chain is not None:
+        meta["HTTP_X_FORWARDED_FOR"] = chain
+    if proto is not None:
+        meta["HTTP_X_FORWARDED_PROTO"] = proto
+    assert forwarded_scheme(meta) == scheme
+
+
+def test_a_long_chain_costs_no_more_than_ten_hops(settings: Any) -> None:
+    settings.TRUSTED_PROXIES = ["10.0.0.0/8"]
+    meta = {"REMOTE_ADDR": OURS, "HTTP_X_FORWARDED_FOR": ",".join([OURS] * 5000)}
+    assert trusted_hops(meta) == 11
+
+
+@pytest.mark.parametrize(("trusted", "served"), [(1, True), (0, False), (["192.0.2.0/24"], False)])
+def test_a_forged_scheme_opens_nothing(deployed: Any, trusted: Any, served: bool) -> None:
+    """The test client's address is 127.0.0.1: loopback is not trusted unless named."""
+    deployed.TRUSTED_PROXIES = trusted
+    headers = {"X-Forwarded-Proto": "https", "X-Forwarded-Ssl": "on", "Forwarded": "proto=https"}
+    response = Client().get("/api/v1/plain", headers=headers)
+    if served:
+        assert response.json() == {"scheme": "https"}
+    else:
+        assert_problem(response, 403, "https-required")
+
+
+# The checks
+
+
+def _ids(*, deploy: bool) -> set[str | None]:
+    return {message.id for message in run_checks(include_deployment_checks=deploy) if str(message.id).startswith("https.")}
+
+
+def test_checks_are_content_with_a_deployed_service(deployed: Any) -> None:
+    assert _ids(deploy=True) == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "id", "deploy"),
+    [
+        ("SECURE_PROXY_SSL_HEADER", ("HTTP_X_FORWARDED_PROTO", "https"), "https.E001", False),
+        ("USE_X_FORWARDED_HOST", True, "https.E002", False),
+        ("MIDDLEWARE", [], "https.E003", False),
+        ("PUBLIC_URL", "http://api.example.com", "https.E004", True),
+        ("SECURE_SSL_REDIRECT", False, "https.E005", True),
+        ("SECURE_HSTS_SECONDS", 0, "https.E006", True),
+        ("SESSION_COOKIE_SECURE", False, "https.E007", True),
+        ("CSRF_COOKIE_NAME", "csrftoken", "https.E007", True),
+        ("SESSION_COOKIE_DOMAIN", ".example.com", "https.E007", True),
+        ("TRUSTED_PROXIES", 0, "https.W001", True),
+    ],
+)
+def test_checks_find_what_is_open(deployed: Any, name: str, value: Any, id: str, deploy: bool) -> None:
+    setattr(deployed, name, value)
+    assert _ids(deploy=deploy) == {id}
+    with pytest.raises(SystemCheckError, match=id):
+        call_command("check", deploy=deploy, fail_level="WARNING" if ".W" in id else "ERROR")
