@@ -1,0 +1,22 @@
+"""The sample's production settings with each practice broken in one place, as a hasty change might."""
+
+from tests.sample.settings import *
+from tests.sample.settings import DATABASES, MIDDLEWARE, REST_FRAMEWORK
+
+_REMOVED = (
+    "ObservabilityMiddleware",
+    "HeadersMiddleware",
+    "ProblemMiddleware",
+    "ThrottlingMiddleware",
+    "CachingMiddleware",
+    "RequestBoundsMiddleware",
+)
+MIDDLEWARE = [entry for entry in MIDDLEWARE if not entry.endswith(_REMOVED)]
+SECURE_SSL_REDIRECT = False
+REST_FRAMEWORK = {
+    **REST_FRAMEWORK,
+    "EXCEPTION_HANDLER": "rest_framework.views.exception_handler",
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_THROTTLE_CLASSES": [],
+}
+JOBS_LEASE_SECONDS = 3600

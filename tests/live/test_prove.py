@@ -1,0 +1,83 @@
+"""``manage.py prove``: all practices proved as they stand, and each one's proof red once the practice is broken."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from apps.operations.catalogue import PRACTICES, WORDS
+from apps.operations.fleet import Fleet
+from apps.operations.prove.runner import prove
+
+ROOT = Path(__file__).resolve().parents[2]
+SABOTAGE = Path(__file__).with_name("sabotage")
+
+pytestmark = pytest.mark.timeout(400)
+
+
+def test_all_are_proved(tmp_path):
+    ran = subprocess.run(
+        [sys.executable, "manage.py", "prove", "--json"], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
+    )
+    outcomes = json.loads(ran.stdout)["practices"]
+    assert [outcome for outcome in outcomes if outcome["status"] != "proved"] == []
+    assert [(outcome["number"], outcome["word"]) for outcome in outcomes] == [(p.number, p.word) for p in PRACTICES]
+    assert all(set(outcome) == {"word", "number", "status", "did", "saw", "seconds"} for outcome in outcomes)
+    assert ran.returncode == 0
+
+
+@pytest.fixture(scope="module")
+def broken():
+    """The outcomes on a stack in which each practice is broken in one place (see sabotage/)."""
+    edge = Fleet._edge
+
+    def one_upstream(fleet, environment):
+        everybody, fleet.webs = fleet.webs, fleet.webs[:1]
+        try:
+            return edge(fleet, environment)
+        finally:
+            fleet.webs = everybody
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Fleet, "_edge", one_upstream)  # scaling: the edge knows one instance only
+        extra = {
+            "PYTHONPATH": f"{SABOTAGE}:{ROOT}",  # environment: nobody looks at the mistakes (sitecustomize.py)
+            "GUNICORN_CMD_ARGS": "--graceful-timeout 1",  # shutdown: requests in flight get no time
+            "SESSION_CHECK_SECONDS": "60",  # tokens: a revocation is noticed too late
+        }
+        outcomes = list(prove(words=WORDS, settings_module="tests.live.sabotage.broken_settings", extra=extra))
+    return {outcome.word: outcome for outcome in outcomes}
+
+
+SEEN = {
+    "caching": "Cache-Status 'absent'",
+    "scaling": "reads failed",
+    "database": "limit=1000 is",
+    "throttling": "140 passed, 0 refused",
+    "headers": "headers missing",
+    "validation": "stored",
+    "https": "the call in clear 200",
+    "observability": "id absent",
+    "errors": "problem documents",
+    "jobs": "then running",
+    "environment": "0 of 5 named",
+    "shutdown": "the request answered",
+    "tokens": "refused afterwards: False",
+}
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_a_broken_practice_is_not_proved(broken, word):
+    outcome = broken[word]
+    assert outcome.status == "failed", outcome.saw
+    assert SEEN[word] in outcome.saw or "broke down" in outcome.saw
+
+
+def test_one_practice_and_an_unknown_one():
+    ran = subprocess.run(
+        [sys.executable, "manage.py", "prove", "--practice", "nothing"], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert ran.returncode == 2
+    assert "caching" in ran.stderr

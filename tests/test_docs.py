@@ -1,0 +1,68 @@
+"""The documents say what the files say."""
+
+import re
+from pathlib import Path
+
+import pytest
+from django.core.management import get_commands
+
+from apps.operations.catalogue import PRACTICES, WORDS
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+ROW = re.compile(r"^\| (\d+) \| \[(\w+)\]\(([^)]+)\) \| (.+?) \| `(.+?)` \| `(.+?)` \| `(.+?)` \| `(.+?)` \|$", re.MULTILINE)
+ROWS = {row[1]: row for row in ROW.findall(README)}
+MARKDOWN = sorted(path for path in ROOT.rglob("*.md") if not {".venv", "var", "node_modules"} & set(path.parts))
+SOURCES = sorted(
+    path for folder in ("apps", "project", "settings") for path in (ROOT / folder).rglob("*.py") if "migrations" not in path.parts
+)
+
+
+def test_the_table_has_the_thirteen_in_order():
+    assert tuple(ROWS) == WORDS
+    assert [int(row[0]) for row in ROWS.values()] == [practice.number for practice in PRACTICES]
+    assert [row[3] for row in ROWS.values()] == [practice.replaces for practice in PRACTICES]
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_a_row_points_at_files_that_exist_and_speak_of_the_practice(word):
+    page, settings, code, test, command = ROWS[word][2], *ROWS[word][4:]
+    for path in (page, settings, code, test):
+        assert (ROOT / path).exists(), path
+    assert page == f"docs/{word}.md"
+    assert test == f"tests/practices/test_{word}.py"
+    assert (ROOT / "apps/operations/prove/experiments" / f"{word}.py").exists()
+    assert command == f"./manage.py prove --practice {word}"
+    number = ROWS[word][0]
+    assert f"({number})" in (ROOT / page).read_text().splitlines()[0]
+
+
+@pytest.mark.parametrize("path", MARKDOWN, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(path):
+    text = re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)
+    targets = re.findall(r"\]\((?!https?://|#|mailto:)([^)#\s]+)", text)
+    assert [target for target in targets if not (path.parent / target).exists()] == []
+
+
+def test_the_commands_that_documents_name_exist():
+    named = {name for path in MARKDOWN for name in re.findall(r"manage\.py ([a-z_]+)", path.read_text())}
+    assert named - set(get_commands()) == set()
+
+
+def test_decisions_are_short_and_say_what_was_given_up():
+    for path in (ROOT / "docs/decisions").glob("*.md"):
+        text = path.read_text()
+        assert re.fullmatch(r"\d{4}-[a-z0-9-]+\.md", path.name), path.name
+        assert len(text.split()) < 600, path.name
+        for heading in ("## Context", "## Decision", "## What we gave up"):
+            assert heading in text, (path.name, heading)
+
+
+def test_files_are_short():
+    assert [str(path.relative_to(ROOT)) for path in SOURCES if len(path.read_text().splitlines()) > 320] == []
+
+
+def test_scripts_hand_over_to_what_they_start():
+    for script in ("web", "dev", "test"):
+        last = (ROOT / "bin" / script).read_text().rstrip().splitlines()[-1]
+        assert last.startswith("exec "), script

@@ -1,0 +1,77 @@
+"""The OpenAPI document: valid 3.1, stable operation ids, every error described, served with its page from here alone."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from drf_spectacular.validation import validate_schema
+
+OPERATIONS = Path(__file__).with_name("operations.txt")
+METHODS = ("get", "post", "put", "patch", "delete")
+
+
+@pytest.fixture(scope="module")
+def document(django_db_blocker):
+    from drf_spectacular.drainage import GENERATOR_STATS
+    from drf_spectacular.generators import SchemaGenerator
+
+    import project.urls
+
+    GENERATOR_STATS.reset()
+    with GENERATOR_STATS.silence():
+        document = SchemaGenerator(urlconf=project.urls).get_schema(request=None, public=True)
+    warnings = [*GENERATOR_STATS._warn_cache, *GENERATOR_STATS._error_cache]
+    assert warnings == []
+    return json.loads(json.dumps(document, default=str))
+
+
+def operations(document):
+    for path, item in document["paths"].items():
+        for method in METHODS:
+            if method in item:
+                yield path, method, item[method]
+
+
+def test_it_is_openapi_3_1(document):
+    assert document["openapi"].startswith("3.1")
+    validate_schema(document)
+
+
+def test_operation_ids_are_stable(document):
+    found = sorted(f"{operation['operationId']} {method.upper()} {path}" for path, method, operation in operations(document))
+    assert found == OPERATIONS.read_text().splitlines()
+
+
+def test_every_operation_names_its_problems(document):
+    problem = {"$ref": "#/components/schemas/Problem"}
+    for path, method, operation in operations(document):
+        answers = operation["responses"]
+        wanted = {"400", "429", "500", "503"}
+        wanted |= {"401"} if operation.get("security") and {} not in operation["security"] else set()
+        wanted |= {"404"} if "{" in path else set()
+        wanted |= {"413", "415"} if "requestBody" in operation else set()
+        assert wanted <= set(answers), (method, path, wanted - set(answers))
+        for status, answer in answers.items():
+            if status >= "400":
+                assert answer["content"]["application/problem+json"]["schema"] == problem, (method, path, status)
+
+
+def test_the_document_is_served_and_not_sent_twice(client):
+    answer = client.get("/api/schema")
+    assert answer.status_code == 200
+    assert answer["Content-Type"] == "application/vnd.oai.openapi+json"
+    assert json.loads(answer.content)["openapi"].startswith("3.1")
+    again = client.get("/api/schema", headers={"If-None-Match": answer["ETag"]})
+    assert again.status_code == 304
+    assert again.content == b""
+
+
+def test_the_page_loads_from_here_alone(client):
+    answer = client.get("/api/docs")
+    assert answer.status_code == 200
+    page = answer.content.decode()
+    assert re.findall(r"(?:src|href)=\"(?!/)[^\"]*\"", page) == []
+    assert "<script>" not in page
+    assert "<style" not in page
+    assert "style=" not in page
