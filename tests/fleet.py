@@ -17,7 +17,9 @@ REDIS_DATABASE = 7  # away from what tests in this process keep in database 0
 
 
 @contextmanager
-def fleet_running(stack: Stack, *, worker: bool = False, edge: bool = True, instances: int = 2, **more: str) -> Iterator[Fleet]:
+def fleet_running(
+    stack: Stack, *, worker: bool = False, edge: bool = True, instances: int = 2, **more: str
+) -> Iterator[Fleet]:
     """Create and migrate a database, start the sample service on it; both are gone afterwards."""
     urls = stack.state.urls
     name = f"fleet_{secrets.token_hex(4)}"
@@ -30,7 +32,7 @@ def fleet_running(stack: Stack, *, worker: bool = False, edge: bool = True, inst
                 settings_module="tests.sample.settings",
                 **more,
             )
-            command = [sys.executable, "manage.py", "migrate", "--noinput", "--verbosity", "0"]
+            command = [sys.executable, "manage.py", "migrate", "--noinput", "--skip-checks", "--verbosity", "0"]
             subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=60)
             with Fleet(environment=environment, instances=instances, worker=worker, edge=edge) as fleet:
                 yield fleet
