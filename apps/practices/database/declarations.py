@@ -37,7 +37,7 @@ def checked_columns(
     except FieldDoesNotExist as error:
         raise ImproperlyConfigured(f"{label}: {error}") from error
     for field in fields:
-        if not isinstance(field, Field) or not field.concrete:
+        if not isinstance(field, Field) or field not in model._meta.concrete_fields:
             raise ImproperlyConfigured(f"{label}: {field.name} is not a column of its own table.")
         if field.null and field.name not in nonnull:
             raise ImproperlyConfigured(

@@ -1,6 +1,7 @@
 """Bodies of unknown length."""
 
 import tempfile
+from typing import IO
 
 from django.conf import settings
 from django.core.handlers.wsgi import LimitedStream
@@ -14,24 +15,24 @@ def chunked(request: HttpRequest) -> bool:
     return "chunked" in request.META.get("HTTP_TRANSFER_ENCODING", "").lower()
 
 
-def spool(request: HttpRequest, bound: int) -> bool:
-    """Read a chunked body, at most ``bound`` bytes of it, and give the request that body with its length.
+def spool(request: HttpRequest, body: IO[bytes], bound: int) -> bool:
+    """Read a chunked body into ``body``, at most ``bound`` bytes of it, and give the request that body with its length.
 
-    Django takes a request without Content-Length for one without a body. Beyond
-    ``FILE_UPLOAD_MAX_MEMORY_SIZE`` the body is kept on disk. False when there is more than ``bound``.
+    Django takes a request without Content-Length for one without a body. False when there is more than ``bound``.
     """
     source = request.META["wsgi.input"]
-    body = tempfile.SpooledTemporaryFile(  # noqa: SIM115 - the request reads it later; it is gone with the request
-        max_size=settings.FILE_UPLOAD_MAX_MEMORY_SIZE
-    )
     size = 0
     while chunk := source.read(min(CHUNK, bound + 1 - size)):
         size += len(chunk)
         if size > bound:
-            body.close()
             return False
         body.write(chunk)
     body.seek(0)
     request.META["CONTENT_LENGTH"] = str(size)
     request._stream = LimitedStream(body, size)  # type: ignore[attr-defined] # Django has no public way to give a request its body
     return True
+
+
+def spool_file() -> IO[bytes]:
+    """Make the file that a chunked body goes to: in memory, beyond ``FILE_UPLOAD_MAX_MEMORY_SIZE`` on disk."""
+    return tempfile.SpooledTemporaryFile(max_size=settings.FILE_UPLOAD_MAX_MEMORY_SIZE)

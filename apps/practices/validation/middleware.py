@@ -7,7 +7,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
 
 from apps.practices.errors import BodyTooLarge, Malformed, Problem, UnsupportedMediaType, problem_response
-from apps.practices.validation.bodies import chunked, spool
+from apps.practices.validation.bodies import chunked, spool, spool_file
 
 BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
 
@@ -24,7 +24,17 @@ class RequestBoundsMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         problem = url_problem(request) or body_problem(request)
-        return problem_response(request, problem) if problem else self.get_response(request)
+        if problem:
+            return problem_response(request, problem)
+        return self._spooled(request) if chunked(request) else self.get_response(request)
+
+    def _spooled(self, request: HttpRequest) -> HttpResponseBase:
+        """Answer a request whose body must be read to know its length."""
+        bound = body_bound(request.path_info)
+        with spool_file() as body:
+            if not spool(request, body, bound):
+                return problem_response(request, _too_large(bound))
+            return self.get_response(request)
 
 
 def url_problem(request: HttpRequest) -> Problem | None:
@@ -45,7 +55,7 @@ def url_problem(request: HttpRequest) -> Problem | None:
 
 
 def body_problem(request: HttpRequest) -> Problem | None:
-    """Give the problem of a body that is too large, encoded or of no stated type; None when there is none."""
+    """Give the problem of a body that says it is too large, or encoded, or not what it is; None when there is none."""
     bound = body_bound(request.path_info)
     length = request.META.get("CONTENT_LENGTH") or "0"
     if not length.isascii() or not length.isdigit():
@@ -58,8 +68,6 @@ def body_problem(request: HttpRequest) -> Problem | None:
         return UnsupportedMediaType("A body must not be compressed.", headers={"Accept-Encoding": "identity"})
     if request.method in BODY_METHODS and not request.META.get("CONTENT_TYPE"):
         return UnsupportedMediaType("Say what the body is: Content-Type is missing.")
-    if chunked(request) and not spool(request, bound):
-        return _too_large(bound)
     return None
 
 

@@ -111,9 +111,12 @@ def _require_bounds(document: Any, *, escapes: bool) -> None:
     Only an escape can smuggle in a NUL or a lone surrogate (raw ones are no JSON, no UTF-8), so without any the
     strings are not looked at.
     """
-    members = 0
+    members = depth = 0
     level = [("", document)]
-    for _ in range(settings.VALIDATION_JSON_DEPTH + 1):
+    while level:
+        depth += 1
+        if depth > settings.VALIDATION_JSON_DEPTH and any(isinstance(value, (dict, list)) for _, value in level):
+            raise Malformed(f"The document is nested deeper than {settings.VALIDATION_JSON_DEPTH} levels.")
         below: list[tuple[str, Any]] = []
         for pointer, value in level:
             children = _children(value)
@@ -125,11 +128,7 @@ def _require_bounds(document: Any, *, escapes: bool) -> None:
             ]
         if members > settings.VALIDATION_JSON_MEMBERS:
             raise Malformed(f"The document has more than {settings.VALIDATION_JSON_MEMBERS} members.")
-        if not below:
-            return
         level = below
-    if any(isinstance(value, (dict, list)) for _, value in level):
-        raise Malformed(f"The document is nested deeper than {settings.VALIDATION_JSON_DEPTH} levels.")
 
 
 def _children(value: Any) -> list[tuple[Any, Any]]:

@@ -1,0 +1,267 @@
+"""Validation, from outside: what a client may send, and what it is told of the rest."""
+
+import contextlib
+import io
+import json
+from typing import Any
+
+import pytest
+from django.core.checks import run_checks
+from django.core.management import CommandError, call_command
+from django.test import Client, RequestFactory, override_settings
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rest_framework import serializers
+from rest_framework.test import APIClient
+
+from apps.accounts.models import User
+from apps.practices.errors import Malformed, ValidationProblem
+from apps.practices.validation.fields import PlainTextField, RichTextField
+from apps.practices.validation.middleware import RequestBoundsMiddleware, body_bound
+from apps.practices.validation.parsers import BoundedJSONParser, json_document
+from apps.practices.validation.query import query_parameters
+from apps.practices.validation.serializers import StrictSerializer
+from tests.problems import assert_problem
+from tests.sample.models import Note
+
+NOTES = "/api/v1/notes"
+
+
+@pytest.fixture
+def owner(db: None) -> APIClient:
+    client = APIClient()
+    client.force_authenticate(User.objects.create(email="owner@example.com"))
+    return client
+
+
+def post(client: APIClient, body: str | bytes, content_type: str = "application/json", **extra: Any) -> Any:
+    return client.post(NOTES, body, content_type=content_type, **extra)
+
+
+def errors(response: Any) -> set[tuple[str, str]]:
+    return {(error["pointer"], error["code"]) for error in response.json()["errors"]}
+
+
+# --- strict serializers
+
+
+def test_unknown_and_read_only_fields_are_refused(owner: APIClient) -> None:
+    response = post(owner, json.dumps({"title": "a", "colour": "red", "id": "x", "owner": "y"}))
+    assert_problem(response, 400, "validation")
+    assert errors(response) == {("/colour", "unknown"), ("/id", "unknown"), ("/owner", "unknown")}
+    assert not Note.objects.exists()
+
+
+def test_strictness_reaches_every_depth_and_comes_with_the_other_errors() -> None:
+    class Inner(StrictSerializer):
+        name = serializers.CharField()
+        made = serializers.DateTimeField(read_only=True)
+
+    class Outer(StrictSerializer):
+        inner = Inner(many=True)
+        size = serializers.IntegerField()
+
+    serializer = Outer(data={"inner": [{"name": "a"}, {"name": "b", "made": "now", "x": 1}], "size": "big", "y": 2})
+    assert not serializer.is_valid()
+    codes = {field: error for field, error in serializer.errors.items() if field != "inner"}
+    assert {field: [e.code for e in error] for field, error in codes.items()} == {"size": ["invalid"], "y": ["unknown"]}
+    inner = serializer.errors["inner"]
+    assert {field: error[0].code for field, error in inner[1].items()} == {"made": "read_only", "x": "unknown"}
+
+
+def test_fields_store_clean_text(owner: APIClient) -> None:
+    response = post(owner, json.dumps({"title": " e\u0301te\u0301 ", "body": "<p>a<script>x</script></p>"}))
+    assert response.status_code == 201, response.content
+    assert Note.objects.values_list("title", "body").get() == ("\u00e9t\u00e9", "<p>a</p>")
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        (r'{"title": "a\u0000b"}', ("/title", "nul")),
+        (r'{"title": "a\ud800b"}', ("/title", "surrogate")),
+        (r'{"title": "a\u202eb"}', ("/title", "bidi")),
+        (r'{"title": "a\u0007b"}', ("/title", "control")),
+        (r'{"title": "a", "body": "&#x202e;"}', ("/body", "bidi")),
+        (r'{"title": "a", "x\u0000": 1}', ("", "nul")),
+        ('{"title": "%s"}' % ("x" * 201), ("/title", "max_length")),
+        ('["title"]', ("", "invalid")),
+        ('"title"', ("", "invalid")),
+    ],
+)
+def test_unclean_text_is_refused_by_name(owner: APIClient, document: str, expected: tuple[str, str]) -> None:
+    response = post(owner, document)
+    assert_problem(response, 400, "validation")
+    assert expected in errors(response)
+
+
+def test_text_fields_need_a_bound() -> None:
+    for field in (PlainTextField, RichTextField):
+        with pytest.raises(TypeError, match="max_length"):
+            field()
+
+
+# --- documents
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        b"[" * 100_000,
+        b"[" * 33 + b"]" * 33,
+        b'{"a":' * 5_000 + b"1" + b"}" * 5_000,
+        b'{"title": "a", "title": "b"}',
+        b'{"title": NaN}',
+        b'{"title": -Infinity}',
+        b'{"title": 1e999}',
+        b'{"title": ' + b"9" * 5_000 + b"}",
+        b'{"title": "\xff"}',
+        b'\xef\xbb\xbf{"title": "a"}',
+        b'{"title": "a"',
+        b"{'title': 1}",
+        json.dumps(list(range(20_001))).encode(),
+    ],
+    ids=lambda document: document[:24].decode("latin-1"),
+)
+def test_doubtful_documents_are_malformed(owner: APIClient, document: bytes) -> None:
+    assert_problem(post(owner, document), 400, "malformed")
+    assert not Note.objects.exists()
+
+
+def test_depth_is_allowed_up_to_its_bound(owner: APIClient) -> None:
+    with override_settings(VALIDATION_JSON_DEPTH=3):
+        assert_problem(post(owner, '{"title": [[1]]}'), 400, "validation")
+        assert_problem(post(owner, '{"title": [[[1]]]}'), 400, "malformed")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@settings(max_examples=200)
+@given(JSON)
+def test_any_json_is_parsed_or_refused(document: Any) -> None:
+    body = json.dumps(document).encode()
+    try:
+        parsed = BoundedJSONParser().parse(io.BytesIO(body))
+    except (Malformed, ValidationProblem):
+        return
+    assert parsed == document
+
+
+@given(st.binary(max_size=80))
+def test_any_bytes_are_parsed_or_malformed(body: bytes) -> None:
+    with contextlib.suppress(Malformed):
+        json_document(body)
+
+
+# --- requests
+
+
+def test_large_bodies_are_refused_before_they_are_read(owner: APIClient) -> None:
+    with override_settings(VALIDATION_BODY_BYTES=100):
+        assert_problem(post(owner, json.dumps({"title": "x" * 200})), 413, "body-too-large")
+        assert post(owner, json.dumps({"title": "x"})).status_code == 201
+
+
+@override_settings(VALIDATION_BODY_BYTES=100, VALIDATION_BODY_BYTES_BY_PREFIX={"/in": 500, "/in/deep": 900})
+def test_the_longest_prefix_bounds_a_body() -> None:
+    bounds = {"/": 100, "/in": 500, "/in/x": 500, "/in/deep": 900, "/in/deep/y": 900, "/inside": 100}
+    assert {path: body_bound(path) for path in bounds} == bounds
+
+
+@pytest.mark.parametrize(
+    ("extra", "status", "type"),
+    [
+        ({"CONTENT_TYPE": ""}, 415, "unsupported-media-type"),
+        ({"content_type": "text/plain"}, 415, "unsupported-media-type"),
+        ({"content_type": "application/x-www-form-urlencoded"}, 415, "unsupported-media-type"),
+        ({"content_type": "application/json; charset=utf-16"}, 415, "unsupported-media-type"),
+        ({"HTTP_CONTENT_ENCODING": "gzip"}, 415, "unsupported-media-type"),
+        ({"HTTP_ACCEPT": "text/csv"}, 406, "not-acceptable"),
+        ({"CONTENT_LENGTH": "-5"}, 400, "malformed"),
+    ],
+)
+def test_bodies_say_what_they_are(owner: APIClient, extra: dict[str, str], status: int, type: str) -> None:
+    assert_problem(post(owner, '{"title": "a"}', **extra), status, type)
+    assert not Note.objects.exists()
+
+
+def test_utf8_by_name_is_accepted(owner: APIClient) -> None:
+    assert post(owner, '{"title": "é"}'.encode(), content_type='application/json; charset="UTF-8"').status_code == 201
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "path", [f"{NOTES}?title=a%00", f"{NOTES}?title=%ff", f"{NOTES}?title=%ed%a0%80", "/api/v1/no%00tes"]
+)
+def test_doubtful_urls_are_malformed(path: str) -> None:
+    name, _, query = path.partition("?")
+    assert_problem(Client().get(name.replace("%00", "\x00"), QUERY_STRING=query), 400, "malformed")
+
+
+def test_chunked_bodies_are_counted_and_kept() -> None:
+    seen = []
+    middleware = RequestBoundsMiddleware(lambda request: seen.append(request.body))
+    for size in (1_000, 3_000):
+        request = chunked_request(b"x" * size)
+        with override_settings(VALIDATION_BODY_BYTES=2_000):
+            response = middleware(request)
+    assert seen == [b"x" * 1_000]
+    assert response.status_code == 413
+
+
+def chunked_request(body: bytes) -> Any:
+    """Make a request as a server gives it for Transfer-Encoding: chunked: decoded, without a length, in short reads."""
+
+    class Chunks(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            return super().read(700 if size is None or size < 0 else min(size, 700))
+
+    request = RequestFactory().post(NOTES, body, content_type="application/json", HTTP_TRANSFER_ENCODING="chunked")
+    request.META |= {"CONTENT_LENGTH": "", "wsgi.input": Chunks(body)}
+    return request
+
+
+def test_query_parameters_are_declared_single_and_valid() -> None:
+    allowed = {"page": serializers.IntegerField(min_value=1), "name": PlainTextField(max_length=5)}
+    get = RequestFactory().get
+    assert query_parameters(get("/?page=2&name=%20a"), allowed) == {"page": 2, "name": "a"}
+    assert query_parameters(get("/"), allowed) == {}
+    with pytest.raises(ValidationProblem) as refused:
+        query_parameters(get("/?page=0&name=a&name=b&colour=red"), allowed)
+    assert {(e.pointer, e.code) for e in refused.value.errors} == {
+        ("?page", "min_value"), ("?name", "repeated"), ("?colour", "unknown"),
+    }  # fmt: skip
+
+
+# --- system checks: each id, and that each is bound
+
+
+@pytest.mark.parametrize(
+    ("broken", "id"),
+    [
+        ({"MIDDLEWARE": []}, "validation.E001"),
+        ({"VALIDATION_HTML_TAGS": {"p", "script"}}, "validation.E003"),
+        ({"VALIDATION_HTML_ATTRIBUTES": {"p": {"onclick"}}}, "validation.E003"),
+        ({"VALIDATION_URL_SCHEMES": {"javascript"}}, "validation.E003"),
+        ({"DATA_UPLOAD_MAX_MEMORY_SIZE": None}, "validation.E004"),
+        ({"DATA_UPLOAD_MAX_MEMORY_SIZE": 10}, "validation.E004"),
+    ],
+)
+def test_checks_name_the_mistake(broken: dict[str, Any], id: str) -> None:
+    assert not [message for message in run_checks(tags=["validation"]) if message.id == id]
+    with override_settings(**broken):
+        assert [message.id for message in run_checks(tags=["validation"])] == [id]
+        with pytest.raises(CommandError, match=id):
+            call_command("check", tags=["validation"])
+
+
+def test_unbounded_default_parsers_are_found(settings: Any) -> None:
+    settings.REST_FRAMEWORK = {
+        **settings.REST_FRAMEWORK,
+        "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    }
+    assert [message.id for message in run_checks(tags=["validation"])] == ["validation.E002"]
