@@ -67,3 +67,8 @@ class Breaker:
             self._retry_at = self._clock() + self._pause
         if not was_open:
             logger.warning("dependency_away", dependency=self.name, error=type(error).__name__)
+
+    def reset(self) -> None:
+        """Forget all failures."""
+        with self._lock:
+            self._failures, self._pause, self._retry_at = 0, FIRST_PAUSE, None

@@ -30,7 +30,8 @@ WAIT_SECONDS = 10  # a caller that has waited longer builds for itself
 
 Source = Literal["local", "redis", "stale", "built"]
 
-# Takes the builder's lock if it is free, gives absent tags a version, and returns the entry as it is now.
+# Gives absent tags a version, takes the builder's lock, and returns the entry as it is now. The lock names the versions it was
+# taken under: whoever builds from before a change does not hold up those who come after it.
 PREPARE = """
 local versions = {}
 for i = 3, #KEYS do
@@ -39,10 +40,20 @@ for i = 3, #KEYS do
   redis.call('SET', KEYS[i], version, 'EX', ARGV[3 + #KEYS - 2])
   versions[#versions + 1] = version
 end
-local locked = redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) and 1 or 0
+local under = '|' .. table.concat(versions, '|')
+local holder = redis.call('GET', KEYS[2])
+local locked = 0
+if not holder or string.sub(holder, #ARGV[1] + 1) ~= under then
+  redis.call('SET', KEYS[2], ARGV[1] .. under, 'PX', ARGV[2])
+  locked = 1
+end
 return {locked, redis.call('GET', KEYS[1]), versions}
 """
-RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
+RELEASE = """
+local holder = redis.call('GET', KEYS[1])
+if holder and string.sub(holder, 1, #ARGV[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+return 0
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

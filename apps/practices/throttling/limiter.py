@@ -100,7 +100,7 @@ def take(charges: Sequence[Charge]) -> tuple[bool, list[Verdict]]:
     try:
         allowed, backlogs = _shared(charges)
     except RedisError:
-        allowed, backlogs = _own.take(charges, now=time.monotonic() * 1_000_000)
+        allowed, backlogs = own_table.take(charges, now=time.monotonic() * 1_000_000)
     return allowed, [Verdict(one, backlog) for one, backlog in zip(charges, backlogs, strict=True)]
 
 
@@ -146,4 +146,4 @@ class OwnTable:
         return len(self._due)
 
 
-_own = OwnTable(TABLE_SIZE)
+own_table = OwnTable(TABLE_SIZE)

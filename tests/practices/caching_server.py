@@ -1,0 +1,31 @@
+"""A Valkey of a test's own, to be stopped, paused and flushed, and a server that accepts and never answers."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from apps.operations.stack import Stack
+from apps.practices.caching.testing import caches_forget
+
+
+def caches_at(settings: Any, url: str) -> None:
+    """Point the default cache, and so the limiter, at ``url``."""
+    settings.CACHES = {"default": {**settings.CACHES["default"], "LOCATION": url}}
+
+
+@contextmanager
+def private_redis(settings: Any) -> Iterator[Any]:
+    """Start a Valkey and use it as the cache; yields the service: stop(), start(), kill(), pid."""
+    with Stack.temporary(("redis",)) as stack:
+        caches_at(settings, stack.state.urls["REDIS_URL"])
+        caches_forget()
+        yield stack.services["redis"]
+
+
+@contextmanager
+def black_hole(settings: Any) -> Iterator[None]:
+    """Use a cache server that accepts connections and says nothing, as one that hangs does."""
+    with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
+        caches_at(settings, f"redis://127.0.0.1:{listener.getsockname()[1]}/0")
+        yield

@@ -1,0 +1,384 @@
+"""caching (128), data: what remember() promises, on a real Valkey that is also stopped, paused and flushed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
+from django.db import transaction
+from redis.exceptions import ConnectionError
+from structlog.testing import capture_logs
+
+from apps.practices.caching import engine, remember, tags_change
+from apps.practices.caching.breaker import FAILURES, FIRST_PAUSE, Breaker
+from apps.practices.caching.connection import redis_client
+from apps.practices.caching.entries import MAX_BYTES, Entry
+from apps.practices.caching.local import OVERHEAD, LocalTier
+from apps.practices.caching.tags import is_settled, tag_key
+from apps.practices.caching.testing import caches_forget
+from tests.practices.caching_server import black_hole, private_redis
+
+
+class Source:
+    """Data that counts how often it was read."""
+
+    def __init__(self, value: Any = 1) -> None:
+        self.value = value
+        self.reads = 0
+
+    def __call__(self) -> Any:
+        self.reads += 1
+        return self.value
+
+    def remembered(self, **options: Any) -> Any:
+        return remember("thing", **{"tags": ("things",), "build": self, **options})
+
+
+@pytest.fixture(autouse=True)
+def nothing_cached() -> None:
+    caches_forget()
+
+
+@pytest.fixture
+def source() -> Source:
+    return Source()
+
+
+@pytest.mark.django_db(transaction=True)
+class TestRemember:
+    def test_builds_once_and_gives_each_caller_a_copy(self, source: Source) -> None:
+        source.value = {"numbers": [1, 2]}
+        first = source.remembered()
+        first["numbers"].append(3)
+        assert source.remembered() == {"numbers": [1, 2]}
+        assert source.reads == 1
+
+    def test_is_shared_through_redis_when_the_process_has_forgotten(self, source: Source) -> None:
+        source.remembered()
+        engine.local.clear()
+        assert source.remembered() == 1
+        assert source.reads == 1
+
+    def test_misses_once_the_ttl_has_passed(self, source: Source) -> None:
+        source.remembered(ttl=0.2)
+        time.sleep(0.3)
+        source.value = 2
+        assert source.remembered(ttl=0.2) == 2
+
+    def test_a_longer_life_than_the_bound_must_be_stated(self, source: Source) -> None:
+        with pytest.raises(ValueError, match="bound"):
+            source.remembered(ttl=3600)
+        assert source.remembered(ttl=3600, bound=3600) == 1
+
+    def test_what_build_raises_goes_through_and_is_not_kept(self) -> None:
+        def fails() -> None:
+            raise LookupError
+
+        for _ in range(2):
+            with pytest.raises(LookupError):
+                remember("failing", build=fails)
+        assert remember("failing", build=lambda: "fine") == "fine"
+
+    def test_large_results_are_given_and_not_kept(self, source: Source) -> None:
+        source.value = "x" * MAX_BYTES
+        assert source.remembered() == source.remembered()
+        assert source.reads == 2
+
+    def test_redis_holds_json_never_pickle(self, source: Source) -> None:
+        source.remembered()
+        cache.set("plain", {"a": 1})
+        kept = [redis_client().get(key) for key in redis_client().scan_iter("shipshape:*") if b":l:" not in key]
+        assert kept
+        assert not any(value and b"\x80\x04" in value for value in kept)
+
+
+@pytest.mark.django_db(transaction=True)
+class TestTags:
+    def test_a_change_is_seen_at_once_by_its_own_process(self, source: Source) -> None:
+        source.remembered()
+        source.value = 2
+        tags_change("things")
+        assert source.remembered() == 2
+
+    def test_a_change_acts_after_the_commit(self, source: Source) -> None:
+        source.remembered()
+        version = redis_client().get(tag_key("things"))
+        with transaction.atomic():
+            tags_change("things")
+            assert redis_client().get(tag_key("things")) == version
+        assert redis_client().get(tag_key("things")) is None
+        source.value = 2
+        assert source.remembered() == 2
+
+    def test_a_rollback_changes_nothing(self, source: Source) -> None:
+        source.remembered()
+        with pytest.raises(LookupError), transaction.atomic():
+            tags_change("things")
+            raise LookupError
+        source.value = 2
+        engine.local.clear()
+        assert source.remembered() == 1
+
+    def test_a_transaction_keeps_its_own_unfinished_view_to_itself(self, source: Source) -> None:
+        source.remembered()
+        with pytest.raises(LookupError), transaction.atomic():
+            source.value = "uncommitted"
+            tags_change("things")
+            assert source.remembered() == "uncommitted"
+            raise LookupError
+        engine.local.clear()
+        assert source.remembered() == 1
+
+    def test_a_change_while_the_data_is_read_leaves_nothing_to_believe(self, source: Source) -> None:
+        def reads_then_someone_writes() -> str:
+            tags_change("things")
+            return "old"
+
+        assert source.remembered(build=reads_then_someone_writes) == "old"
+        assert source.remembered() == 1
+
+    def test_callers_after_a_change_do_not_join_a_build_from_before_it(self, source: Source) -> None:
+        reading, written = threading.Event(), threading.Event()
+
+        def slow() -> str:
+            reading.set()
+            written.wait(5)
+            return "old"
+
+        with ThreadPoolExecutor(2) as threads:
+            early = threads.submit(source.remembered, build=slow)
+            reading.wait(5)
+            tags_change("things")
+            late = threads.submit(source.remembered)
+            time.sleep(0.2)
+            written.set()
+            assert (early.result(5), late.result(5)) == ("old", 1)
+
+    def test_a_flushed_redis_is_a_miss(self, source: Source) -> None:
+        source.remembered(tags=("things", "others"))
+        engine.local.clear()
+        redis_client().unlink(tag_key("others"))
+        source.value = 2
+        assert source.remembered(tags=("things", "others")) == 2
+
+    def test_another_process_sees_a_change_within_local_seconds(self, source: Source) -> None:
+        """Two processes, one Redis: the reader polls, the writer changes, the reader's time is measured."""
+        source.remembered()
+        program = (
+            "import django, json, sys, time; django.setup()\n"
+            "from apps.practices.caching import remember\n"
+            "read = lambda: remember('thing', tags=('things',), build=lambda: 2)\n"
+            "print(json.dumps(read()), flush=True)\n"
+            "deadline = time.monotonic() + 20\n"
+            "while read() != 2 and time.monotonic() < deadline: time.sleep(0.01)\n"
+            "print(json.dumps(read()), flush=True)\n"
+        )
+        with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as reader:
+            assert reader.stdout is not None
+            assert json.loads(reader.stdout.readline()) == 1, "the other process reads what this one stored"
+            tags_change("things")
+            changed = time.monotonic()
+            assert json.loads(reader.stdout.readline()) == 2
+            assert time.monotonic() - changed < 6  # 1 s, and the rest for a busy machine
+
+
+@pytest.mark.django_db(transaction=True)
+class TestStampede:
+    def test_fifty_threads_one_build(self, source: Source) -> None:
+        def slow() -> int:
+            time.sleep(0.3)
+            return source()
+
+        start = threading.Barrier(50)
+
+        def call(_: int) -> Any:
+            start.wait(10)
+            return source.remembered(build=slow)
+
+        with ThreadPoolExecutor(50) as threads:
+            assert list(threads.map(call, range(50))) == [1] * 50
+        assert source.reads == 1
+
+    def test_another_process_builds_and_this_one_waits_for_its_entry(self, source: Source) -> None:
+        key = engine.entry_key("data:thing")
+        redis_client().set(f"{key}:lock", f"{'0' * 16}|v1", px=5000)
+        redis_client().set(tag_key("things"), "v1")
+
+        def finishes_elsewhere() -> None:
+            time.sleep(0.4)
+            entry = Entry(body=b'"theirs"', created=time.time(), ttl=60, tags={"things": "v1"})
+            redis_client().set(key, engine.entry_to_bytes(entry), px=60_000)
+
+        with ThreadPoolExecutor(1) as threads:
+            other = threads.submit(finishes_elsewhere)
+            assert source.remembered() == "theirs"
+            other.result()
+        assert source.reads == 0
+
+    def test_past_its_time_one_builds_and_the_rest_get_the_old_one_at_once(self, source: Source) -> None:
+        options = {"ttl": 0.2, "stale": 30}
+        source.remembered(**options)
+        time.sleep(0.3)
+        building, go = threading.Event(), threading.Event()
+
+        def slow() -> int:
+            building.set()
+            go.wait(5)
+            return 2
+
+        with ThreadPoolExecutor(1) as threads:
+            builder = threads.submit(source.remembered, build=slow, **options)
+            building.wait(5)
+            assert source.remembered(**options) == 1
+            tags_change("things")
+            source.value = 3
+            assert source.remembered(**options) == 3, "stale covers age, never a changed tag"
+            go.set()
+            assert builder.result(5) == 2
+
+
+@pytest.mark.django_db(transaction=True)
+class TestRedisAway:
+    def test_stopped_everything_goes_on_and_comes_back(self, source: Source, settings: Any) -> None:
+        with private_redis(settings) as server, capture_logs() as lines:
+            source.remembered()
+            server.kill()
+            began = time.monotonic()
+            for number in range(200):
+                assert remember(f"key{number % 20}", build=source) == 1
+                assert cache.get("absent", "default") == "default"
+            assert time.monotonic() - began < 10
+            away = [line for line in lines if line["event"] == "dependency_away"]
+            assert len(away) == 1, "one line a change of state, not one a call"
+            source.value = 2
+            tags_change("things")
+            assert source.remembered() == 2, "its own change bites with Redis away"
+            assert not is_settled()
+            server.start()
+            redis_client().breaker.reset()
+            assert is_settled()
+
+    def test_paused_costs_a_fraction_of_a_second_once(self, source: Source, settings: Any) -> None:
+        with private_redis(settings) as server:
+            source.remembered()
+            assert server.pid
+            os.kill(server.pid, signal.SIGSTOP)
+            try:
+                began = time.monotonic()
+                for number in range(100):
+                    remember(f"key{number}", build=source)
+                    assert cache.get("absent") is None
+                seconds = time.monotonic() - began
+            finally:
+                os.kill(server.pid, signal.SIGCONT)
+            assert seconds < 5, f"100 reads took {seconds:.1f} s"
+
+    def test_a_black_hole_gives_the_default(self, settings: Any) -> None:
+        with black_hole(settings):
+            began = time.monotonic()
+            assert [cache.get("k", "default") for _ in range(20)] == ["default"] * 20
+            assert cache.ttl("k") is None
+            assert cache.get_many(["a"]) == {}
+            assert time.monotonic() - began < 4
+
+    def test_a_change_that_did_not_arrive_makes_tier_two_unbelievable(self, source: Source, settings: Any) -> None:
+        """The entry is still in Redis under its old tag: it must not be served by the process that knows better."""
+        with private_redis(settings) as server:
+            source.remembered()
+            assert server.pid
+            os.kill(server.pid, signal.SIGSTOP)
+            source.value = 2
+            tags_change("things")
+            os.kill(server.pid, signal.SIGCONT)
+            redis_client().breaker.reset()
+            engine.local.clear()
+            assert source.remembered() == 2
+            for _ in range(100):
+                if is_settled():
+                    break
+                time.sleep(0.1)
+            assert redis_client().get(tag_key("things")) != b"v1"
+            engine.local.clear()
+            assert source.remembered() == 2
+
+    def test_with_redis_away_a_process_still_builds_once_for_many(self, source: Source, settings: Any) -> None:
+        with private_redis(settings) as server:
+            server.kill()
+            settings.CACHING_LOCAL_SECONDS = 30
+
+            def slow() -> int:
+                time.sleep(0.2)
+                return source()
+
+            with ThreadPoolExecutor(20) as threads:
+                assert list(threads.map(lambda _: source.remembered(build=slow), range(40))) == [1] * 40
+            assert source.reads == 1
+
+    def test_clear_leaves_other_tenants_of_the_server_alone(self) -> None:
+        redis_client().set("celery-queue", "precious")
+        cache.set("mine", 1)
+        cache.clear()
+        assert cache.get("mine") is None
+        assert redis_client().get("celery-queue") == b"precious"
+        redis_client().unlink("celery-queue")
+
+
+class TestBreaker:
+    def test_opens_after_failures_in_a_row_and_lets_one_probe_through(self) -> None:
+        now = [0.0]
+        breaker = Breaker("thing", clock=lambda: now[0])
+        for _ in range(FAILURES):
+            assert breaker.allows()
+            breaker.failed(ConnectionError())
+        assert not breaker.allows()
+        now[0] += FIRST_PAUSE
+        assert [breaker.allows() for _ in range(3)] == [True, False, False]
+        breaker.failed(ConnectionError())
+        now[0] += FIRST_PAUSE
+        assert not breaker.allows(), "the pause grows"
+        now[0] += FIRST_PAUSE
+        assert breaker.allows()
+        breaker.succeeded()
+        assert [breaker.allows() for _ in range(3)] == [True] * 3
+
+
+class TestLocalTier:
+    def test_is_bounded_in_entries_and_in_bytes(self) -> None:
+        tier = LocalTier()
+        for number in range(100):
+            entry = Entry(body=b"x" * 1000, created=0, ttl=1)
+            tier.put(str(number), entry, checked_at=0, max_entries=50, max_bytes=20 * (1000 + OVERHEAD))
+        assert len(tier) == 20
+        assert tier.bytes == 20 * (1000 + OVERHEAD)
+        assert tier.get("99")
+        assert tier.get("79") is None
+
+
+class TestChecks:
+    @pytest.mark.parametrize(
+        ("option", "value", "id"),
+        [
+            ("CLIENT_CLASS", "django_redis.client.DefaultClient", "caching.E001"),
+            ("IGNORE_EXCEPTIONS", False, "caching.E001"),
+            ("SERIALIZER", "django_redis.serializers.pickle.PickleSerializer", "caching.E002"),
+        ],
+    )
+    def test_an_unguarded_cache_is_refused(self, settings: Any, option: str, value: Any, id: str) -> None:
+        default = settings.CACHES["default"]
+        settings.CACHES = {"default": {**default, "OPTIONS": {**default["OPTIONS"], option: value}}}
+        with pytest.raises(SystemCheckError, match=id):
+            call_command("check")
+
+    def test_a_tier_without_room_is_refused(self, settings: Any) -> None:
+        settings.CACHING_LOCAL_BYTES = 0
+        with pytest.raises(SystemCheckError, match=r"caching\.E003"):
+            call_command("check")
