@@ -11,7 +11,7 @@ import difflib
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -24,6 +24,11 @@ from settings.variables import ENVIRONMENTS, VARIABLES, Variable
 ROOT = Path(__file__).resolve().parent.parent
 STACK_STATE = ROOT / "var" / "stack.json"
 PROCESS = "the process environment"
+
+# manage.py commands that start servers of their own or none: in dev they may run without bin/dev, on addresses where
+# nobody answers.
+_WITHOUT_SERVERS = frozenset({"env", "help", "prove"})
+_NOBODY = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none", "REDIS_URL": "redis://127.0.0.1:9/0"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,11 +82,13 @@ def select_settings() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", f"settings.{ENVIRONMENT.name}")
 
 
-def read_environment(*, process: Mapping[str, str], root: Path = ROOT) -> Environment:
-    """Read all layers under ``root`` and cast every declared variable."""
+def read_environment(*, process: Mapping[str, str], root: Path = ROOT, arguments: Sequence[str] = ()) -> Environment:
+    """Read all layers under ``root`` and cast every declared variable. ``arguments`` is the command line."""
     mistakes: list[str] = []
     name = _environment_name(process=process, root=root, mistakes=mistakes)
     layers = _layers(name=name, process=process, root=root, mistakes=mistakes)
+    if name == "dev" and _WITHOUT_SERVERS.intersection(arguments[1:2]):
+        layers.insert(0, Layer(source="nobody", values=_NOBODY))
     ignored = _check_names(layers, mistakes)
     entries = {}
     for variable in VARIABLES:
@@ -209,4 +216,4 @@ def _text(variable: Variable, *, layers: list[Layer], mistakes: list[str]) -> tu
     return None, None
 
 
-ENVIRONMENT = read_environment(process=os.environ)
+ENVIRONMENT = read_environment(process=os.environ, arguments=sys.argv)

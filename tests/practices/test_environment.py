@@ -233,3 +233,9 @@ def test_manage_env_hides_secrets_and_names_sources():
     assert report["variables"]["ALLOWED_HOSTS"] == {"value": ["api.example.com"], "source": "the process environment"}
     assert report["variables"]["DATABASE_URL"]["value"] == "postgresql://(hidden)@127.0.0.1:1/none"
     assert report["variables"]["WEB_THREADS"]["source"] == "default"
+
+
+def test_commands_that_need_no_servers_run_without_them(tmp_path):
+    dev = {"DJANGO_ENV": "dev"}
+    assert read_environment(process=dev, root=tmp_path, arguments=["manage.py", "prove"]).mistakes == []
+    assert len(read_environment(process=dev, root=tmp_path, arguments=["manage.py", "shell"]).mistakes) == 2

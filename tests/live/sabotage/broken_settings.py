@@ -20,3 +20,5 @@ REST_FRAMEWORK = {
     "DEFAULT_THROTTLE_CLASSES": [],
 }
 JOBS_LEASE_SECONDS = 3600
+DATABASE_WAIT_SECONDS = 60
+DATABASES["default"]["OPTIONS"]["options"] = "-c statement_timeout=0"
