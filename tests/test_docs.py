@@ -10,11 +10,16 @@ from apps.operations.catalogue import PRACTICES, WORDS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
-ROW = re.compile(r"^\| (\d+) \| \[(\w+)\]\(([^)]+)\) \| (.+?) \| `(.+?)` \| `(.+?)` \| `(.+?)` \| `(.+?)` \|$", re.MULTILINE)
+ROW = re.compile(
+    r"^\| (\d+) \| \[(\w+)\]\(([^)]+)\) \| (.+?) \| `(.+?)` \| `(.+?)` \| `(.+?)` \| `(.+?)` \|$", re.MULTILINE
+)
 ROWS = {row[1]: row for row in ROW.findall(README)}
 MARKDOWN = sorted(path for path in ROOT.rglob("*.md") if not {".venv", "var", "node_modules"} & set(path.parts))
 SOURCES = sorted(
-    path for folder in ("apps", "project", "settings") for path in (ROOT / folder).rglob("*.py") if "migrations" not in path.parts
+    path
+    for folder in ("apps", "project", "settings")
+    for path in (ROOT / folder).rglob("*.py")
+    if "migrations" not in path.parts
 )
 
 

@@ -39,7 +39,9 @@ def test_it_is_openapi_3_1(document):
 
 
 def test_operation_ids_are_stable(document):
-    found = sorted(f"{operation['operationId']} {method.upper()} {path}" for path, method, operation in operations(document))
+    found = sorted(
+        f"{operation['operationId']} {method.upper()} {path}" for path, method, operation in operations(document)
+    )
     assert found == OPERATIONS.read_text().splitlines()
 
 

@@ -19,7 +19,12 @@ pytestmark = pytest.mark.timeout(400)
 
 def test_all_are_proved(tmp_path):
     ran = subprocess.run(
-        [sys.executable, "manage.py", "prove", "--json"], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, "manage.py", "prove", "--json"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
     outcomes = json.loads(ran.stdout)["practices"]
     assert [outcome for outcome in outcomes if outcome["status"] != "proved"] == []
@@ -77,7 +82,11 @@ def test_a_broken_practice_is_not_proved(broken, word):
 
 def test_one_practice_and_an_unknown_one():
     ran = subprocess.run(
-        [sys.executable, "manage.py", "prove", "--practice", "nothing"], cwd=ROOT, capture_output=True, text=True, timeout=60
+        [sys.executable, "manage.py", "prove", "--practice", "nothing"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert ran.returncode == 2
     assert "caching" in ran.stderr
