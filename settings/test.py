@@ -2,8 +2,12 @@
 
 from settings.base import *  # noqa: F403 - test is base with other values
 from settings.base import INSTALLED_APPS as _INSTALLED_APPS
+from settings.base import MIDDLEWARE as _MIDDLEWARE
 
-INSTALLED_APPS = [*_INSTALLED_APPS, "tests.sample"]
+# zeal raises when a view loads rows one by one that one query could have loaded (N+1).
+INSTALLED_APPS = [*_INSTALLED_APPS, "zeal", "tests.sample"]
+MIDDLEWARE = [*_MIDDLEWARE, "zeal.middleware.zeal_middleware"]
+ZEAL_RAISE = True
 ROOT_URLCONF = "tests.sample.urls"
 EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
 STORAGES = {
