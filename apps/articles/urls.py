@@ -3,9 +3,12 @@
 from django.urls import path
 
 from apps.articles.views import ArticleDetail, ArticleList
+from apps.articles.views_jobs import ArticleImports, ArticleReports
 
 app_name = "articles"
 urlpatterns = [
     path("articles", ArticleList.as_view(), name="list"),
+    path("articles/imports", ArticleImports.as_view(), name="imports"),
+    path("articles/reports", ArticleReports.as_view(), name="reports"),
     path("articles/<uuid:id>", ArticleDetail.as_view(), name="detail"),
 ]

@@ -28,6 +28,7 @@ PUBLIC_COLUMNS = (
 class JobUnfinished(Conflict):
     """There is no result yet, or there will never be one."""
 
+    status = 409
     type = "job-unfinished"
     title = "No result"
     explanation = "The job has not succeeded: it waits, runs, was cancelled or has failed. Its state says which."

@@ -27,6 +27,7 @@ logger = structlog.get_logger(__name__)
 class UnknownKind(Unprocessable):
     """The code that would do this job is not installed here."""
 
+    status = 422
     type = "job-kind-unknown"
     title = "Unknown kind of job"
     explanation = "The service no longer knows how to do jobs of this kind."

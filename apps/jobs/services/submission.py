@@ -30,6 +30,7 @@ class Upload(Protocol):
 class JobNotFailed(Conflict):
     """Only what has failed can be tried again."""
 
+    status = 409
     type = "job-not-failed"
     title = "Nothing to try again"
     explanation = "Only a job that has failed can be retried. This one waits, runs, has succeeded or was cancelled."

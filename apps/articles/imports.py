@@ -1,0 +1,114 @@
+"""Articles from a file: what a row may hold, and how a batch of them is stored. The rest is ``apps.jobs.imports``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from django.contrib.auth.models import AbstractBaseUser
+from psycopg import sql
+
+from apps.articles.models import Article
+from apps.articles.permissions import may_write
+from apps.articles.serializers import ArticleWriteSerializer
+from apps.articles.services import articles_changed, slug_from_title, summary_from_body
+from apps.jobs.imports import Columns, Import, ImportRow, OnConflict, Outcome, Rejection, conflict, staged
+from apps.practices.database.keys import uuid7
+
+COLUMNS = Columns(known=("title", "body", "tags", "published_at", "slug"), required=("title", "body"))
+TAG_SEPARATOR = ";"
+
+_STAGING = "articles_import"
+_STAGED = {
+    "id": "uuid",
+    "slug": "text",
+    "title": "text",
+    "body": "text",
+    "summary": "text",
+    "tags": "text[]",
+    "published_at": "timestamptz",
+}
+_NAMES = sql.SQL(", ").join(map(sql.Identifier, _STAGED))
+_TABLES = {"articles": sql.Identifier(Article._meta.db_table), "staged": sql.Identifier(_STAGING), "names": _NAMES}
+
+_INSERT = sql.SQL(
+    "INSERT INTO {articles} ({names}, author_id, created_at, updated_at, version)"
+    " SELECT {names}, %s, statement_timestamp(), statement_timestamp(), 1 FROM {staged}"
+    " ON CONFLICT (slug) DO NOTHING RETURNING slug, id"
+).format(**_TABLES)
+
+# A NULL author owns nothing: `=` is not true for it, so that only holders of the permission get there.
+_UPDATE = sql.SQL(
+    "UPDATE {articles} AS article SET title = row.title, body = row.body, summary = row.summary, tags = row.tags,"
+    " published_at = row.published_at, updated_at = statement_timestamp(), version = article.version + 1"
+    " FROM {staged} AS row WHERE article.slug = row.slug AND NOT row.slug = ANY(%s) AND (article.author_id = %s OR %s)"
+    " RETURNING article.slug, article.id"
+).format(**_TABLES)
+
+
+class ArticleRowSerializer(ArticleWriteSerializer):
+    """One row of the file: what the API takes, in the spelling of a file. Tags are one text, separated by semicolons."""
+
+    summary = None  # type: ignore[assignment]  # DRF's way to leave out a field of the class above; it is derived
+
+    def to_internal_value(self, data: Any) -> Any:
+        tags = data.get("tags")
+        if isinstance(tags, str):
+            data = {**data, "tags": [tag for part in tags.split(TAG_SEPARATOR) if (tag := part.strip())]}
+        return super().to_internal_value(data)
+
+
+def article_import(*, owner: AbstractBaseUser) -> Import:
+    """Describe the import of articles into the owner's name. A slug tells which article a row is."""
+    return Import(columns=COLUMNS, serializer=ArticleRowSerializer(), key=_slug, upsert=_Upsert(owner))
+
+
+def _slug(values: Mapping[str, Any]) -> str:
+    return values.get("slug") or slug_from_title(values["title"])
+
+
+class _Upsert:
+    """Stores a batch with the owner's rights: new articles are theirs, and only what they may change is updated."""
+
+    def __init__(self, owner: AbstractBaseUser) -> None:
+        self.owner = owner
+        self.may_change_all = may_write(owner, author_id=None, action="change")
+
+    def __call__(self, *, rows: Sequence[ImportRow], on_conflict: OnConflict) -> Mapping[str, Outcome | Rejection]:
+        with staged(table=_STAGING, columns=_STAGED, rows=map(_record, rows)) as cursor:
+            cursor.execute(_INSERT, [self.owner.pk])
+            created = dict(cursor.fetchall())
+            updated: dict[str, Any] = {}
+            if on_conflict is OnConflict.UPDATE and len(created) < len(rows):
+                cursor.execute(_UPDATE, [list(created), self.owner.pk, self.may_change_all])
+                updated = dict(cursor.fetchall())
+        articles_changed(*created.values(), *updated.values())
+        return dict(self._outcomes(rows, created, updated, on_conflict))
+
+    def _outcomes(
+        self, rows: Sequence[ImportRow], created: Mapping[str, Any], updated: Mapping[str, Any], on_conflict: OnConflict
+    ) -> Iterator[tuple[str, Outcome | Rejection]]:
+        for row in rows:
+            if row.key in created:
+                yield row.key, Outcome.CREATED
+            elif row.key in updated:
+                yield row.key, Outcome.UPDATED
+            elif on_conflict is OnConflict.SKIP:
+                yield row.key, Outcome.SKIPPED
+            elif on_conflict is OnConflict.ERROR:
+                yield row.key, conflict(f"An article has the slug {row.key!r}.", pointer="/slug")
+            else:
+                yield row.key, Rejection("/slug", "permission", f"The article {row.key!r} is another author's.")
+
+
+def _record(row: ImportRow) -> tuple[Any, ...]:
+    values = row.values
+    return (
+        uuid7(),
+        row.key,
+        values["title"],
+        values["body"],
+        summary_from_body(values["body"]),
+        values["tags"],
+        values["published_at"],
+    )

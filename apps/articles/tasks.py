@@ -1,0 +1,33 @@
+"""The heavy work of articles: import and report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.utils import timezone
+
+from apps.articles.imports import article_import
+from apps.articles.reports import article_report
+from apps.jobs.context import JobContext
+from apps.jobs.imports import ImportParametersSerializer, OnConflict, import_run
+from apps.jobs.kinds import job_kind
+from apps.practices.validation.serializers import StrictSerializer
+
+
+class ReportParametersSerializer(StrictSerializer):
+    """A report takes no parameters."""
+
+
+@job_kind("articles.import", serializer=ImportParametersSerializer)
+def articles_import(context: JobContext, *, format: str, on_conflict: str) -> dict[str, Any]:
+    """Import the uploaded rows as the owner's articles."""
+    if context.owner is None:
+        raise ValueError("An import needs an owner: the articles are theirs.")
+    source = article_import(owner=context.owner)
+    return import_run(context, source=source, format=format, on_conflict=OnConflict(on_conflict))
+
+
+@job_kind("articles.report", serializer=ReportParametersSerializer)
+def articles_report(context: JobContext) -> dict[str, Any]:
+    """Report on every public article."""
+    return article_report(context, now=timezone.now())

@@ -1,0 +1,118 @@
+"""The import itself: read, validate, upsert in batches, each of which commits with the point to go on from."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from itertools import islice
+from typing import Any
+
+import orjson
+from django.urls import reverse
+from rest_framework.exceptions import ValidationError
+
+from apps.jobs.context import JobContext
+from apps.jobs.imports.formats import IMPORT_FORMATS
+from apps.jobs.imports.outcomes import Import, OnConflict, Outcome, Tally, Upsert, conflict
+from apps.jobs.imports.rows import ImportRow, Rejection, SourceRow
+from apps.practices.errors.pointers import field_errors
+
+BATCH_ROWS = 1000
+BATCH_CHARACTERS = 2 * 1024**2  # memory stays flat whatever the rows' size
+NDJSON = "application/x-ndjson"
+
+
+def import_run(context: JobContext, *, source: Import, format: str, on_conflict: OnConflict) -> dict[str, Any]:
+    """Import the job's upload from where the last attempt left off, and give the result that the API documents.
+
+    Raises ``ImportMalformed`` where the file's structure breaks, before any row is imported.
+    """
+    tally = Tally(**context.checkpoint) if context.checkpoint else Tally(total=_count(context, source, format))
+    context.result_file(name="rejected.ndjson", content_type=NDJSON)
+    with context.upload() as stream:
+        records = islice(IMPORT_FORMATS[format](stream, source.columns), tally.rows, None)
+        for batch in _batches(records):
+            _import_batch(context, batch, tally, source, on_conflict)
+    return tally.result() | {"errors_url": reverse("jobs:result", kwargs={"job_id": context.job.pk})}
+
+
+def _count(context: JobContext, source: Import, format: str) -> int:
+    """Read the whole file once: for the total that progress is measured by, and to find a broken structure first."""
+    total = 0
+    with context.upload() as stream:
+        for record in IMPORT_FORMATS[format](stream, source.columns):
+            total += 1
+            if total % BATCH_ROWS == 0:
+                context.progress(done=0, message=f"reading line {record.line}")
+    return total
+
+
+def _batches(records: Iterator[SourceRow]) -> Iterator[list[SourceRow]]:
+    """Group records so that neither their number nor their size grows beyond a bound."""
+    batch: list[SourceRow] = []
+    size = 0
+    for record in records:
+        batch.append(record)
+        size += record.size
+        if len(batch) >= BATCH_ROWS or size >= BATCH_CHARACTERS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _import_batch(
+    context: JobContext, batch: list[SourceRow], tally: Tally, source: Import, on_conflict: OnConflict
+) -> None:
+    """Validate outside the transaction, then store rows, rejections and checkpoint in one."""
+    outcomes: dict[int, Outcome | Rejection] = {}
+    rows: list[ImportRow] = []
+    for record in batch:
+        checked = _validated(record, source)
+        if isinstance(checked, Rejection):
+            outcomes[record.line] = checked
+        else:
+            rows.append(checked)
+    with context.step() as step:
+        outcomes |= _upserted(rows, source.upsert, on_conflict)
+        rejected = tally.add(outcomes)
+        step.append_result(b"".join(orjson.dumps(document) + b"\n" for document in rejected))
+        step.save(checkpoint=asdict(tally), done=tally.rows, total=tally.total)
+
+
+def _validated(record: SourceRow, source: Import) -> ImportRow | Rejection:
+    """Pass the cells through the one serializer: building one a row costs several times the validation itself."""
+    if isinstance(record.cells, Rejection):
+        return record.cells
+    try:
+        values = source.serializer.run_validation(record.cells)
+    except ValidationError as error:
+        first, *rest = (Rejection(*found) for found in field_errors(error.detail))
+        return Rejection(first.pointer, first.code, first.detail, tuple(rest))
+    return ImportRow(record.line, source.key(values), values)
+
+
+def _upserted(rows: Sequence[ImportRow], upsert: Upsert, on_conflict: OnConflict) -> dict[int, Outcome | Rejection]:
+    """Store the rows as if one after another, though they go in at once; give what became of each, by line.
+
+    Of several rows with one key the first is stored, or with ``update`` the last. The others are what they would have been
+    had they come later and alone: skipped, updated, or rejected for the conflict.
+    """
+    groups: dict[str, list[ImportRow]] = {}
+    for row in rows:
+        groups.setdefault(row.key, []).append(row)
+    chosen = -1 if on_conflict is OnConflict.UPDATE else 0
+    stored: Mapping[str, Outcome | Rejection] = {}
+    if groups:
+        stored = upsert(rows=[group[chosen] for group in groups.values()], on_conflict=on_conflict)
+    outcomes: dict[int, Outcome | Rejection] = {}
+    for key, (first, *repeated) in groups.items():
+        outcomes[first.line] = stored[key]
+        for row in repeated:
+            outcomes[row.line] = stored[key] if isinstance(stored[key], Rejection) else _repeated(on_conflict)
+    return outcomes
+
+
+def _repeated(on_conflict: OnConflict) -> Outcome | Rejection:
+    """What becomes of a row whose key an earlier row of the same batch has."""
+    if on_conflict is OnConflict.ERROR:
+        return conflict("The same record comes earlier in the file.")
+    return Outcome.SKIPPED if on_conflict is OnConflict.SKIP else Outcome.UPDATED
