@@ -15,6 +15,7 @@ from apps.practices.errors import Unavailable
 class HashingBusy(Unavailable):
     """503: every slot for hashing is taken. Said at once, since a queue of hashes is what an attacker wants to build."""
 
+    status = 503
     type = "hashing-busy"
     title = "Too many passwords at once"
     explanation = "The service is checking as many passwords as it can. Try again after the time in Retry-After."
@@ -28,7 +29,7 @@ _lock = threading.Lock()
 @contextmanager
 def hashing_slot() -> Iterator[None]:
     """Hold one of TOKENS_HASHES_AT_ONCE slots of this process; raises HashingBusy when there is none."""
-    global _taken  # noqa: PLW0603 - a count of what this process does, guarded by its lock
+    global _taken
     with _lock:
         if _taken >= settings.TOKENS_HASHES_AT_ONCE:
             raise HashingBusy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth.base_user import BaseUserManager
@@ -19,10 +20,8 @@ def email_normalised(email: str) -> str:
     to refuse.
     """
     local, at, domain = email.strip().rpartition("@")
-    try:
+    with suppress(UnicodeError):  # not a domain name: left as it is, EmailValidator says so to whoever sent it
         domain = domain.encode("idna").decode("ascii")
-    except UnicodeError:
-        pass  # Not a domain name: left as it is, EmailValidator says so to whoever sent it.
     return f"{local}{at}{domain}".lower()
 
 

@@ -62,7 +62,9 @@ class RegisterSerializer(StrictSerializer):
     """A new account."""
 
     email = EmailField()
-    password = PasswordField(help_text="12 characters or more, not one of the common ones, not like the e-mail or name.")
+    password = PasswordField(
+        help_text="12 characters or more, not one of the common ones, not like the e-mail or name."
+    )
     name = PlainTextField(max_length=NAME_LENGTH, required=False, allow_blank=True, default="")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:

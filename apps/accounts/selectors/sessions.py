@@ -93,3 +93,8 @@ def sessions_forget(*, user_id: UUID) -> None:
     """Look again at the next request of each sign-in of this user. Call after the commit that changed the user."""
     position = _COLUMNS.index("user__id")
     _table.forget(lambda _, look: look.row is not None and look.row[position] == user_id)
+
+
+def sessions_forget_all() -> None:
+    """Look again at the next request of every sign-in."""
+    _table.forget(lambda *_: True)

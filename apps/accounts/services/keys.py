@@ -61,7 +61,7 @@ _ring: KeyRing | None = None
 
 def key_ring() -> KeyRing:
     """Give the ring in force; it is built once for each value of the setting."""
-    global _ring  # noqa: PLW0603 - built from a setting, replaced when the setting is
+    global _ring
     ring = _ring
     if ring is None or ring.entries is not settings.TOKENS_KEYS:
         ring = _ring = KeyRing(settings.TOKENS_KEYS)

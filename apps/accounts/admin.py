@@ -1,0 +1,110 @@
+"""Users and their sign-ins in the admin. No hash, no token, no token's id is shown; every change is a service's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.db.models import QuerySet
+from django.forms import ModelForm
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+
+from apps.accounts.forms import PasswordSetForm, UserCreateForm, UserForm
+from apps.accounts.models import FamilyEnd, RefreshFamily, User
+from apps.accounts.services.sessions import session_end, sessions_end
+from apps.accounts.services.users import user_deactivate, user_delete, user_save
+
+
+@admin.register(User)
+class UserAdmin(DjangoUserAdmin):
+    """Accounts: rights, doors and sign-ins."""
+
+    form = UserForm
+    add_form = UserCreateForm
+    change_password_form = PasswordSetForm
+    list_display = ("email", "name", "is_active", "is_staff", "email_verified", "created_at")
+    list_filter = ("is_active", "is_staff", "is_superuser", "email_verified", "groups")
+    search_fields = ("email", "name")
+    ordering = ("-created_at", "-id")
+    show_full_result_count = False
+    readonly_fields = ("id", "password_link", "created_at", "updated_at")
+    fieldsets = (
+        (None, {"fields": ("id", "email", "email_verified", "name", "password_link")}),
+        ("Rights", {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")}),
+        ("Times", {"fields": ("created_at", "updated_at")}),
+    )
+    add_fieldsets = ((None, {"fields": ("email", "name", "usable_password", "password1", "password2")}),)
+    actions = ("end_sessions",)
+
+    @admin.display(description="password")
+    def password_link(self, user: User) -> str:
+        """A way to set another one. What is stored of the present one stays in the database."""
+        return format_html(
+            '<a href="{}">Set another password</a>', reverse("admin:auth_user_password_change", args=[user.pk])
+        )
+
+    def save_model(self, request: HttpRequest, obj: User, form: ModelForm, change: bool) -> None:
+        if change and not obj.is_active:
+            user_deactivate(user=obj, now=timezone.now())
+        else:
+            user_save(user=obj)
+
+    def delete_model(self, request: HttpRequest, obj: User) -> None:
+        user_delete(user=obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        for user in queryset:
+            user_delete(user=user)
+
+    @admin.action(description="End all sign-ins of the selected users", permissions=["change"])
+    def end_sessions(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        now = timezone.now()
+        users = queryset.values_list("pk", flat=True)
+        ended = sum(sessions_end(user_id=user_id, reason=FamilyEnd.ADMIN, now=now) for user_id in users)
+        self.message_user(request, f"{ended} sign-ins ended.", messages.SUCCESS)
+
+
+@admin.register(RefreshFamily)
+class RefreshFamilyAdmin(admin.ModelAdmin):
+    """Sign-ins: to look at and to end. They begin by signing in and nowhere else."""
+
+    list_display = (
+        "id",
+        "user",
+        "device",
+        "address",
+        "created_at",
+        "last_used_at",
+        "expires_at",
+        "ended_at",
+        "ended_reason",
+    )
+    list_filter = ("ended_reason",)
+    list_select_related = ("user",)
+    search_fields = ("user__email", "address")
+    ordering = ("-id",)
+    show_full_result_count = False
+    fields = (*list_display, "rotated_at")
+    readonly_fields = fields
+    actions = ("end_selected",)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_end_permission(self, request: HttpRequest) -> bool:
+        """Who may change sign-ins may end them."""
+        return request.user.has_perm("accounts.change_refreshfamily")
+
+    @admin.action(description="End the selected sign-ins", permissions=["end"])
+    def end_selected(self, request: HttpRequest, queryset: QuerySet[RefreshFamily]) -> None:
+        now = timezone.now()
+        ids = queryset.values_list("pk", flat=True)
+        ended = sum(session_end(family_id=family_id, reason=FamilyEnd.ADMIN, now=now) for family_id in ids)
+        self.message_user(request, f"{ended} sign-ins ended.", messages.SUCCESS)

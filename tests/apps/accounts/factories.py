@@ -1,0 +1,42 @@
+"""Users and sign-ins for tests of any app."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from django.contrib.auth.models import Permission
+from django.utils import timezone
+
+from apps.accounts.models import User
+from apps.accounts.services.sessions import TokenPair, session_start
+
+PASSWORD = "tide tables and lanterns"
+_numbers = itertools.count(1)
+_hashes: dict[str, str] = {}
+
+
+def user_create(
+    *, email: str | None = None, password: str = PASSWORD, permissions: tuple[str, ...] = (), **fields: Any
+) -> User:
+    """A stored user; `permissions` are names such as `"accounts.view_user"`. The hash of a password is made once a run."""
+    user = User(email=email or f"user{next(_numbers)}@example.com", **fields)
+    if password not in _hashes:
+        user.set_password(password)
+        _hashes[password] = user.password
+    user.password = _hashes[password]
+    user.save()
+    for name in permissions:
+        label, codename = name.split(".")
+        user.user_permissions.add(Permission.objects.get(content_type__app_label=label, codename=codename))
+    return user
+
+
+def sign_in(user: User, *, device: str = "test", **options: Any) -> TokenPair:
+    """A new sign-in of the user."""
+    return session_start(user=user, device=device, address="192.0.2.1", now=options.pop("now", timezone.now()))
+
+
+def bearer(user: User) -> dict[str, str]:
+    """The header of a new sign-in, for Django's test client: `client.get(url, **bearer(user))`."""
+    return {"HTTP_AUTHORIZATION": f"Bearer {sign_in(user).access}"}
