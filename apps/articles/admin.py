@@ -19,11 +19,11 @@ WRITTEN = ("title", "slug", "body", "summary", "tags", "published_at")
 
 
 class ArticleForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run time
-    """Accepts what the API accepts. The hidden version tells whether somebody else has saved meanwhile."""
+    """Accepts what the API accepts. The version seen, which is hidden, tells whether somebody else has saved meanwhile."""
 
     slug = forms.CharField(required=False, help_text="Left empty: made from the title.")
     tags = SimpleArrayField(forms.CharField(), required=False, help_text="Separated by commas.")
-    version = forms.IntegerField(required=False, widget=forms.HiddenInput)
+    seen = forms.IntegerField(required=False, widget=forms.HiddenInput)
 
     class Meta:
         model = Article
@@ -34,13 +34,13 @@ class ArticleForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         if not self.instance._state.adding:
-            self.initial["version"] = self.instance.version
+            self.initial["seen"] = self.instance.version
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         if self.errors:
             return cleaned
-        if not self.instance._state.adding and cleaned["version"] != self.instance.version:
+        if not self.instance._state.adding and cleaned["seen"] != self.instance.version:
             raise forms.ValidationError("Somebody has changed this article meanwhile. Open it again.", code="changed")
         given = {name: cleaned[name] for name in WRITTEN if name != "slug" or cleaned["slug"]}
         serializer = ArticleWriteSerializer(data={**given, "summary": given["summary"] or None})
@@ -57,7 +57,7 @@ class ArticleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic a
     """Saves and deletes by the services, so that cleaning, versions and caches are as after a request to the API."""
 
     form = ArticleForm
-    fields = (*WRITTEN, "author", "created_at", "updated_at", "version")
+    fields = (*WRITTEN, "author", "created_at", "updated_at", "seen")
     readonly_fields = ("author", "created_at", "updated_at")
     list_display = ("title", "author", "published_at", "updated_at")
     list_filter = (("published_at", admin.EmptyFieldListFilter),)
@@ -87,7 +87,7 @@ class ArticleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic a
                 if name in form.changed_data and value != getattr(stored, name)
             }
             if changes:
-                article_update(article=stored, expected=form.cleaned_data["version"], changes=changes)
+                article_update(article=stored, expected=form.cleaned_data["seen"], changes=changes)
         else:
             obj.pk = article_create(author=request.user, **form.values).pk  # type: ignore[arg-type]  # the admin lets users in
 

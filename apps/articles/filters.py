@@ -3,13 +3,16 @@
 Each ordering has its index in the model. Drafts have no date of publication, hence an order of their own.
 """
 
+from django.db.models import QuerySet
 from rest_framework import serializers
 
 from apps.articles.models import Article
-from apps.articles.selectors import ARTICLE_FIELDS, State
+from apps.articles.selectors import ARTICLE_FIELDS, State, article_ranked
 from apps.articles.serializers import TagField
-from apps.practices.database.lists import KeysetList
+from apps.practices.database.lists import KeysetList, ListQuery, Page
+from apps.practices.errors import ValidationProblem
 from apps.practices.validation.fields import PlainTextField
+from apps.practices.validation.query import parameter_error
 
 SEARCH_LENGTH = 200
 
@@ -24,6 +27,9 @@ _FILTERS = {
         max_length=SEARCH_LENGTH, help_text='Words in title or body; "a phrase", or, and -not are understood.'
     ),
 }
+_RANKED = serializers.BooleanField(
+    help_text="With search: the best answers among the newest 1,000, best first, as one page without a cursor."
+)
 
 ARTICLES = KeysetList(
     model=Article,
@@ -34,7 +40,7 @@ ARTICLES = KeysetList(
         "-title": ("-title", "-id"),
     },
     fields=ARTICLE_FIELDS,
-    filters=_FILTERS,
+    filters={**_FILTERS, "ranked": _RANKED},
     nonnull=("published_at",),
 )
 DRAFTS = KeysetList(
@@ -43,3 +49,15 @@ DRAFTS = KeysetList(
     fields=ARTICLE_FIELDS,
     filters=_FILTERS,
 )
+
+
+def ranked_page(query: ListQuery, articles: QuerySet[Article]) -> Page:
+    """Give the one page of a ranked search. Raises `ValidationProblem` (400) for what makes no sense with a rank."""
+    text = query.filters.get("search")
+    if text is None or query.cursor is not None or query.ordering != ARTICLES.default:
+        detail = "Only a search can be ranked, and it takes neither cursor nor ordering."
+        raise ValidationProblem(errors=[parameter_error("ranked", "invalid", detail)])
+    columns = dict.fromkeys(column for name in query.fields for column in ARTICLE_FIELDS[name].columns)
+    rows = article_ranked(articles, text=text, columns=tuple(columns), limit=query.limit)
+    results = [{name: ARTICLE_FIELDS[name].value(row) for name in query.fields} for row in rows]
+    return Page(results=results, next=None, previous=None)

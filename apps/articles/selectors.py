@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.contrib.postgres.search import SearchQuery
+from django.contrib.postgres.search import SearchQuery, SearchRank
 from django.db import models
 from django.db.models import QuerySet
 
 from apps.articles.models import SEARCH_CONFIG, Article
 from apps.practices.database.declarations import Projected
 from apps.practices.errors import NotFound
+
+RANKED_MAX = 1_000
 
 
 class State(models.TextChoices):
@@ -78,7 +80,19 @@ def article_list(
 
 def article_search(articles: QuerySet[Article], *, text: str) -> QuerySet[Article]:
     """Keep the articles whose title or body answers what somebody typed into a search box."""
-    return articles.filter(search=SearchQuery(text, config=SEARCH_CONFIG, search_type="websearch"))
+    return articles.filter(search=_typed(text))
+
+
+def article_ranked(
+    articles: QuerySet[Article], *, text: str, columns: Sequence[str], limit: int
+) -> list[dict[str, Any]]:
+    """Give the columns of the `limit` best answers to `text` among the newest RANKED_MAX of these articles.
+
+    Ranking reads the whole text of every match, hence the bound: a word that all articles hold costs no more.
+    """
+    newest = articles.order_by("-published_at", "-id").values("pk")[:RANKED_MAX]
+    ranked = Article.objects.filter(pk__in=newest).alias(rank=SearchRank("search", _typed(text)))
+    return list(ranked.order_by("-rank", "-id").values(*columns)[:limit])
 
 
 def article_read(*, article_id: UUID) -> dict[str, Any]:
@@ -95,3 +109,7 @@ def article_get(*, article_id: UUID) -> Article:
     if article is None:
         raise NotFound()
     return article
+
+
+def _typed(text: str) -> SearchQuery:
+    return SearchQuery(text, config=SEARCH_CONFIG, search_type="websearch")

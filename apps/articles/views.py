@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from apps.articles.filters import ARTICLES, DRAFTS
+from apps.articles.filters import ARTICLES, DRAFTS, ranked_page
 from apps.articles.models import Article
 from apps.articles.permissions import Action, may_read, require_write, unpublished_of
 from apps.articles.selectors import State, article_get, article_list, article_read
@@ -43,7 +43,7 @@ class ArticleList(APIView):
         ttl=TTL,
         stale=TTL,
         tags=(CACHE_TAG,),
-        parameters=("limit", "cursor", "fields", "ordering", "author", "tag", "search"),
+        parameters=("limit", "cursor", "fields", "ordering", "author", "tag", "search", "ranked"),
     )
 
     @extend_schema(
@@ -59,7 +59,10 @@ class ArticleList(APIView):
         filters: dict[str, Any] = dict(query.filters)
         if filters.get("state", State.PUBLISHED) != State.PUBLISHED:
             filters["within"] = unpublished_of(request.user)
-        return Response(declared.read(query, article_list(now=timezone.now(), **filters)).body())
+        ranked = filters.pop("ranked", False)
+        articles = article_list(now=timezone.now(), **filters)
+        page = ranked_page(query, articles) if ranked else declared.read(query, articles)
+        return Response(page.body())
 
     @extend_schema(
         operation_id="articles_create",

@@ -1,0 +1,106 @@
+"""`manage.py demo`: something to look at after the first start."""
+
+from __future__ import annotations
+
+import random
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from itertools import product
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
+from django.utils import timezone
+
+from apps.accounts.services.demo import DEMO_PASSWORD, demo_users_create
+from apps.articles.models import Article
+from apps.articles.services import article_create, slug_from_title
+
+MONTHS = 12
+SUBJECTS = {
+    "connection pools": ("database", "performance"),
+    "keyset pagination": ("database", "api"),
+    "refresh tokens": ("security", "accounts"),
+    "cache invalidation": ("caching", "performance"),
+    "background jobs": ("jobs", "reliability"),
+    "rate limits": ("security", "api"),
+    "structured logs": ("observability", "operations"),
+    "rolling deploys": ("operations", "reliability"),
+    "full-text search": ("search", "database"),
+    "content security policies": ("security", "frontend"),
+    "error documents": ("api", "errors"),
+    "schema migrations": ("database", "operations"),
+    "health checks": ("operations", "observability"),
+    "load tests": ("performance", "testing"),
+    "graceful shutdown": ("operations", "reliability"),
+    "input validation": ("security", "testing"),
+    "import pipelines": ("jobs", "database"),
+    "release notes": ("writing", "team"),
+    "code review": ("team", "testing"),
+    "incident reviews": ("team", "reliability"),
+}
+TITLES = (
+    "A short introduction to {}",
+    "What we learned about {} this year",
+    "{}, explained with one picture",
+    "Five mistakes with {}",
+    "How to test {}",
+    "{} on a small budget",
+    "Before you change {}",
+    "Measuring {}",
+    "{}: questions from readers",
+    "A checklist for {}",
+)
+SENTENCES = (
+    "We had written about {0} before, but never with numbers.",
+    "The first version of our {0} lasted two years, which is longer than it deserved.",
+    "Most of what one reads about {0} leaves out the day on which something fails.",
+    "Start with the case that hurts: a busy hour, a slow disk, and nobody at the desk.",
+    "It took one afternoon to change, and a week to be sure.",
+    "Our rule since then is plain: measure first, then write it down, then change one thing.",
+    "The graph that convinced us shows the slowest one in a hundred, not the average.",
+    "None of this is new, and that is what we like about it.",
+    "When {0} go wrong, they go wrong for everybody at once.",
+    "A colleague asked why we do not buy this. We tried, and came back to {0} of our own.",
+    "The code became shorter, the tests became longer, and the alarms became rare.",
+    "If you remember one thing about {0}, remember that somebody will have to operate them.",
+)
+
+
+class Command(BaseCommand):
+    help = "Make a demo account and some 200 articles of the last twelve months (dev and test). Run it as often as you like."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--articles", type=int, default=len(SUBJECTS) * len(TITLES), help="how many (default: all)")
+
+    def handle(self, *, articles: int, **options: Any) -> None:
+        if settings.ENVIRONMENT_NAME not in ("dev", "test"):
+            raise CommandError(f"Demo data is for dev and test; this is {settings.ENVIRONMENT_NAME}.")
+        author = demo_users_create()[0]
+        wanted = list(_articles(articles, now=timezone.now()))
+        slugs = {slug_from_title(article["title"]) for article in wanted}
+        there = set(Article.objects.filter(slug__in=slugs).values_list("slug", flat=True))
+        missing = [article for article in wanted if slug_from_title(article["title"]) not in there]
+        with transaction.atomic():  # one commit, and one change of the caches
+            for article in missing:
+                article_create(author=author, **article)
+        self.stdout.write(f"{len(missing)} articles written, {len(there)} were there.")
+        self.stdout.write(f"Sign in as {author.email} with the password {DEMO_PASSWORD}")
+
+
+def _articles(count: int, *, now: datetime) -> Iterator[dict[str, Any]]:
+    """Give the same articles each time, spread over the months before `now`."""
+    chance = random.Random(7)  # noqa: S311 - sample texts, nothing secret
+    titles = list(product(TITLES, SUBJECTS))[:count]
+    for number, (title, subject) in enumerate(titles):
+        age = timedelta(days=365 * MONTHS / 12 * number / len(titles), minutes=chance.randrange(600))
+        paragraphs = [" ".join(chance.sample(SENTENCES, 4)).format(subject) for _ in range(chance.randrange(2, 6))]
+        text = title.format(subject)
+        yield {
+            "title": text[0].upper() + text[1:],
+            "body": f"<h2>About {subject}</h2>" + "".join(f"<p>{paragraph}</p>" for paragraph in paragraphs),
+            "tags": [*SUBJECTS[subject], chance.choice(("notes", "guide", "story"))],
+            "published_at": now - age - timedelta(hours=1),
+        }

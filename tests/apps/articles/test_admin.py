@@ -1,0 +1,165 @@
+"""The admin over HTTP: what is saved and deleted there is what the API then shows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from apps.accounts.models import User
+from apps.articles.models import Article
+
+API = "/api/v1/articles"
+ADMIN = "/admin/articles/article/"
+Make = Callable[..., Article]
+
+
+@pytest.fixture
+def editor(db: None) -> User:
+    from tests.apps.accounts.factories import user_create
+
+    editor = user_create(name="Editor", is_staff=True)
+    editor.user_permissions.set(Permission.objects.filter(content_type__app_label="articles"))
+    return editor
+
+
+@pytest.fixture
+def desk(editor: User) -> Client:
+    """A browser that is signed in to the admin."""
+    desk = Client(HTTP_ACCEPT="text/html")
+    desk.force_login(editor)
+    return desk
+
+
+def form_of(desk: Client, path: str, **changes: Any) -> dict[str, Any]:
+    """Read the form as a browser does and fill in the changes."""
+    form = desk.get(path).context["adminform"].form
+    values: dict[str, Any] = {}
+    for bound in form:
+        value = bound.value()
+        if bound.name == "published_at":
+            values["published_at_0"] = value.date().isoformat() if value else ""
+            values["published_at_1"] = value.time().isoformat("seconds") if value else ""
+        else:
+            values[bound.name] = ",".join(value) if isinstance(value, list) else "" if value is None else value
+    return {**values, **changes}
+
+
+def save(desk: Client, path: str, **changes: Any) -> Any:
+    return desk.post(path, form_of(desk, path, **changes))
+
+
+def shown(article: Article) -> dict[str, Any]:
+    response = Client().get(f"{API}/{article.pk}")
+    assert response.status_code == 200
+    return response.json()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_edit_is_clean_counted_and_seen_by_readers(desk: Client, article_make: Make) -> None:
+    article = article_make(tags=["a"])
+    assert shown(article)["version"] == 1  # and now it is cached
+    path = f"{ADMIN}{article.pk}/change/"
+    response = save(desk, path, body="<p onclick=x()>Edited <script>x()</script></p>", tags="B, a")
+    assert response.status_code == 302, response.context["adminform"].form.errors
+    after = shown(article)
+    assert after["body"].strip() == "<p>Edited </p>"
+    assert (after["tags"], after["version"], after["summary"]) == (["b", "a"], 2, "Edited")
+    assert after["author"]["name"] == "Author"
+    assert after["slug"] == article.slug
+
+
+def test_saving_without_a_change_writes_nothing(desk: Client, article_make: Make) -> None:
+    article = article_make(body="<p>One</p>\n<p>Two</p>")
+    path = f"{ADMIN}{article.pk}/change/"
+    assert save(desk, path, body="<p>One</p>\r\n<p>Two</p>").status_code == 302  # as browsers send line ends
+    stored = Article.objects.get(pk=article.pk)
+    assert (stored.version, stored.published_at) == (1, article.published_at)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_new_article_is_the_editors(desk: Client, editor: User) -> None:
+    assert Client().get(API).json()["results"] == []
+    values = {"title": "From the desk", "body": "<p>x</p><iframe></iframe>"}
+    response = save(desk, f"{ADMIN}add/", **values, published_at_0="2026-01-01", published_at_1="10:00:00")
+    assert response.status_code == 302, response.context["adminform"].form.errors
+    [made] = Client().get(API).json()["results"]
+    assert (made["slug"], made["body"], made["summary"], made["version"]) == ("from-the-desk", "<p>x</p>", "x", 1)
+    assert made["author"] == {"id": str(editor.pk), "name": "Editor"}
+    assert desk.get(f"{ADMIN}{made['id']}/history/").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"body": "<script>x</script>"}, "body"),
+        ({"title": "a\u202eb"}, "title"),
+        ({"tags": "ok,a;b"}, "tags"),
+        ({"slug": "taken"}, "slug"),
+        ({"slug": "no slug"}, "slug"),
+    ],
+)
+def test_what_the_api_refuses_the_form_refuses(
+    desk: Client, article_make: Make, changes: dict[str, Any], name: str
+) -> None:
+    article_make(slug="taken")
+    article = article_make(title="Mine")
+    response = save(desk, f"{ADMIN}{article.pk}/change/", **changes)
+    assert response.status_code == 200
+    errors = response.context["adminform"].form.errors
+    assert name in errors or "__all__" in errors
+    assert Article.objects.get(pk=article.pk).version == 1
+
+
+def test_of_two_editors_the_second_learns_of_the_first(desk: Client, article_make: Make) -> None:
+    article = article_make()
+    path = f"{ADMIN}{article.pk}/change/"
+    first, second = form_of(desk, path, title="First"), form_of(desk, path, title="Second")
+    assert desk.post(path, first).status_code == 302
+    response = desk.post(path, second)
+    assert response.status_code == 200
+    assert "meanwhile" in response.content.decode()
+    assert Article.objects.get(pk=article.pk).title == "First"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_deleted_articles_are_gone_for_readers(desk: Client, article_make: Make) -> None:
+    one, two, three = (article_make(title=f"t{number}") for number in range(3))
+    for article in (one, two, three):
+        shown(article)
+    assert len(Client().get(API).json()["results"]) == 3
+    assert desk.post(f"{ADMIN}{one.pk}/delete/", {"post": "yes"}).status_code == 302
+    chosen = {"action": "delete_selected", "_selected_action": [two.pk, three.pk], "post": "yes"}
+    assert desk.post(ADMIN, chosen).status_code == 302
+    assert Client().get(API).json()["results"] == []
+    assert [Client().get(f"{API}/{article.pk}").status_code for article in (one, two, three)] == [404, 404, 404]
+
+
+def test_the_list_is_bounded_and_its_queries_do_not_grow(desk: Client, article_make: Make) -> None:
+    counts = []
+    for amount in (2, 60):
+        for number in range(amount):
+            article_make(title=f"Pools {number}")
+        with CaptureQueriesContext(connection) as queries:
+            page = desk.get(ADMIN)
+        counts.append(len(queries))
+        assert not any('"search"' in query["sql"].partition(" FROM ")[0] for query in queries)
+    assert counts[0] == counts[1]
+    assert len(page.context["cl"].result_list) == 50
+    assert len(re.findall("Pools 5<", desk.get(f"{ADMIN}?q=pools+5").content.decode())) == 1
+
+
+def test_staff_without_the_permission_see_nothing(article_make: Make) -> None:
+    from tests.apps.accounts.factories import user_create
+
+    desk = Client(HTTP_ACCEPT="text/html")
+    desk.force_login(user_create(is_staff=True))
+    assert desk.get(ADMIN).status_code == 403
+    assert desk.post(f"{ADMIN}{article_make().pk}/delete/", {"post": "yes"}).status_code == 403
+    assert Article.objects.count() == 1

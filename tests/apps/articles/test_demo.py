@@ -1,0 +1,41 @@
+"""`manage.py demo`: data to look at, in dev and test alone."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.test import Client
+from django.utils import timezone
+
+from apps.articles.models import Article
+
+
+def test_demo_data_can_be_read_and_its_account_signs_in(
+    client: Client, db: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call_command("demo")
+    said = capsys.readouterr().out
+    articles = Article.objects.all()
+    assert len(articles) == 200
+    assert len({article.published_at.strftime("%Y-%m") for article in articles if article.published_at}) >= 12
+    assert all(timezone.now() - timedelta(days=366) < article.published_at < timezone.now() for article in articles)  # type: ignore[operator]  # none is a draft
+    assert all(2 <= len(article.tags) <= 3 for article in articles)
+    assert len(client.get("/api/v1/articles?limit=100&tag=database").json()["results"]) >= 30
+    email, _, password = said.partition("Sign in as ")[2].strip().partition(" with the password ")
+    answer = client.post("/api/v1/auth/login", {"email": email, "password": password}, "application/json")
+    assert answer.status_code == 200
+
+
+def test_a_second_run_adds_nothing(db: None) -> None:
+    call_command("demo", articles=10, verbosity=0)
+    call_command("demo", articles=10, verbosity=0)
+    assert Article.objects.count() == 10
+
+
+def test_nowhere_else(db: None, settings: object) -> None:
+    settings.ENVIRONMENT_NAME = "prod"  # type: ignore[attr-defined]  # pytest-django's wrapper
+    with pytest.raises(CommandError, match="dev and test"):
+        call_command("demo")
+    assert not Article.objects.exists()

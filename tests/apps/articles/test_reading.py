@@ -1,0 +1,247 @@
+"""Lists and single articles as a client sees them."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from apps.articles.models import Article
+from apps.practices.caching.testing import caches_forget
+from tests.apps.articles.conftest import Somebody
+from tests.problems import assert_problem
+
+URL = "/api/v1/articles"
+SHAPE = {
+    "id", "slug", "title", "body", "summary", "tags", "author", "published_at", "created_at", "updated_at", "version",
+}  # fmt: skip
+Make = Callable[..., Article]
+People = Callable[[str], Somebody]
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
+
+
+def listed(client: Client, query: str = "", **headers: Any) -> list[dict[str, Any]]:
+    response = client.get(f"{URL}?{query}", **headers)
+    assert response.status_code == 200, response.content
+    return response.json()["results"]
+
+
+def titles(client: Client, query: str = "", **headers: Any) -> list[str]:
+    return [article["title"] for article in listed(client, query, **headers)]
+
+
+def test_an_article_has_the_documented_shape(client: Client, author: Somebody, article_make: Make) -> None:
+    article = article_make(body="<p>Some <b>text</b></p>", tags=["a", "b"])
+    shown = client.get(f"{URL}/{article.pk}").json()
+    assert set(shown) == SHAPE
+    assert shown["author"] == {"id": str(author.user.pk), "name": "Author"}
+    assert (shown["tags"], shown["summary"], shown["version"]) == (["a", "b"], "Some text", 1)
+    assert uuid.UUID(shown["id"]).version == 7
+    assert all(TIME.fullmatch(shown[name]) for name in ("published_at", "created_at", "updated_at"))
+    assert listed(client) == [shown]
+
+
+def test_an_article_without_its_author_says_null(client: Client, article_make: Make) -> None:
+    article = article_make(author=None)
+    assert client.get(f"{URL}/{article.pk}").json()["author"] is None
+    assert listed(client)[0]["author"] is None
+
+
+@pytest.mark.parametrize("path", [f"{URL}/{uuid.UUID(int=0)}", f"{URL}/nonsense", f"{URL}/"])
+def test_what_is_not_there_is_404(client: Client, db: None, path: str) -> None:
+    assert_problem(client.get(path), 404, "not-found")
+
+
+@pytest.mark.parametrize(
+    ("state", "values"),
+    [
+        ("draft", {"published_at": None}),
+        ("scheduled", {"published_at": timezone.now() + timedelta(days=1)}),
+    ],
+)
+def test_unpublished_articles_are_the_authors_and_readers_of_all_alone(
+    client: Client, people: People, article_make: Make, state: str, values: dict[str, Any]
+) -> None:
+    article = article_make(**values)
+    article_make(title="Public")
+    assert titles(client) == ["Public"]
+    assert_problem(client.get(f"{URL}?state={state}"), 401, "not-authenticated")
+    for role, sees in {"nobody": False, "other": False, "staff": False, "staff+delete": False}.items() | {
+        "author": True,
+        "staff+view": True,
+        "change": True,
+    }.items():
+        headers = people(role).headers
+        response = client.get(f"{URL}/{article.pk}", **headers)
+        assert response.status_code == (200 if sees else 404), role
+        assert titles(client, **headers) == ["Public"], role
+        if headers:
+            assert titles(client, f"state={state}", **headers) == (["A title"] if sees else []), role
+
+
+def test_a_filter_by_author_opens_nobody_elses_drafts(client: Client, people: People, article_make: Make) -> None:
+    author = people("author").user.pk
+    article_make(published_at=None)
+    assert titles(client, f"state=draft&author={author}", **people("other").headers) == []
+    assert titles(client, f"state=draft&author={author}", **people("staff+view").headers) == ["A title"]
+    assert titles(client, f"state=draft&author={author}", **people("author").headers) == ["A title"]
+
+
+def test_a_scheduled_article_appears_by_itself(client: Client, article_make: Make) -> None:
+    article = article_make(published_at=timezone.now() + timedelta(hours=1))
+    assert titles(client) == []
+    Article.objects.filter(pk=article.pk).update(published_at=timezone.now())  # as time would
+    caches_forget()  # as its lifetime would
+    assert titles(client) == ["A title"]
+    assert client.get(f"{URL}/{article.pk}").status_code == 200
+
+
+def test_orderings(client: Client, people: People, article_make: Make) -> None:
+    now = timezone.now()
+    for hours, title in enumerate(["b", "c", "a"], start=1):
+        article_make(title=title, published_at=now - timedelta(hours=hours))
+        article_make(title=f"draft {title}", published_at=None)
+    assert titles(client) == titles(client, "ordering=-published_at") == ["b", "c", "a"]
+    assert titles(client, "ordering=published_at") == ["a", "c", "b"]
+    assert titles(client, "ordering=title") == ["a", "b", "c"]
+    assert titles(client, "ordering=-title") == ["c", "b", "a"]
+    headers = people("author").headers
+    assert titles(client, "state=draft", **headers) == ["draft a", "draft c", "draft b"]
+    assert titles(client, "state=draft&ordering=created_at", **headers) == ["draft b", "draft c", "draft a"]
+
+
+def test_filters_by_tag_and_author(client: Client, people: People, article_make: Make) -> None:
+    article_make(title="both", tags=["python", "web"])
+    article_make(title="one", tags=["python"])
+    article_make(title="other", tags=["pythonic"], author=people("other").user)
+    assert sorted(titles(client, "tag=Python")) == ["both", "one"]
+    assert titles(client, "tag=web") == ["both"]
+    assert titles(client, f"author={people('other').user.pk}") == ["other"]
+    assert titles(client, f"author={people('other').user.pk}&tag=web") == []
+
+
+def test_search_finds_words_phrases_and_not_markup(client: Client, article_make: Make) -> None:
+    article_make(title="Migrating databases", body="<p>The <strong>locks</strong> we met</p>")
+    article_make(title="Gardens", body="<p>Locks for sheds and a migration of birds</p>")
+    assert titles(client, "search=database") == ["Migrating databases"]
+    assert titles(client, "search=migrate") == ["Gardens", "Migrating databases"]  # newest first, stems
+    assert titles(client, "search=%22locks+we+met%22") == ["Migrating databases"]
+    assert titles(client, "search=migration+-birds") == ["Migrating databases"]
+    assert titles(client, "search=strong") == []
+    assert titles(client, "search=%27%29%3B--+%26%7C%21%3A%2A") == []  # nobody's syntax breaks the query
+
+
+def test_ranked_search_puts_the_best_answer_first(client: Client, article_make: Make) -> None:
+    article_make(title="Pools", body="<p>pools, pools and pools</p>", published_at=timezone.now() - timedelta(days=9))
+    article_make(title="Aside", body="<p>a word on pools in a longer text about something else</p>")
+    assert titles(client, "search=pools") == ["Aside", "Pools"]
+    page = client.get(f"{URL}?search=pools&ranked=true&fields=title").json()
+    assert page == {"results": [{"title": "Pools"}, {"title": "Aside"}], "next": None, "previous": None}
+    assert_problem(client.get(f"{URL}?ranked=true"), 400, "validation", pointer="?ranked")
+    assert_problem(client.get(f"{URL}?ranked=true&search=a&ordering=title"), 400, "validation", pointer="?ranked")
+
+
+def test_ranking_looks_at_a_bounded_number_of_matches(
+    client: Client, article_make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("apps.articles.selectors.RANKED_MAX", 2)
+    article_make(title="Pools pools pools", published_at=timezone.now() - timedelta(days=9))
+    article_make(title="new", body="pools")
+    article_make(title="newer", body="pools pools")
+    assert titles(client, "search=pools&ranked=true") == ["newer", "new"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["colour=red", "ordering=body", "limit=101", "limit=0", "fields=password", "state=gone", "author=me", "cursor=x"],
+)
+def test_a_parameter_that_means_nothing_is_named(client: Client, db: None, query: str) -> None:
+    assert_problem(client.get(f"{URL}?{query}"), 400, "validation", pointer=f"?{query.partition('=')[0]}")
+
+
+def test_a_single_article_takes_no_parameters(client: Client, article_make: Make) -> None:
+    assert_problem(client.get(f"{URL}/{article_make().pk}?fields=id"), 400, "validation", pointer="?fields")
+
+
+def test_projection_reaches_the_sql(client: Client, article_make: Make) -> None:
+    article_make()
+    with CaptureQueriesContext(
+        connection,
+    ) as queries:
+        assert set(listed(client, "fields=title,slug")[0]) == {"title", "slug"}
+    [select] = [query["sql"] for query in queries if "articles_article" in query["sql"]]
+    columns = select.partition(" FROM ")[0]
+    asked = set(re.findall(r'"articles_article"\."(\w+)"', columns))
+    assert asked == {"title", "slug", "published_at", "id"}  # the last two make the cursor
+    assert "accounts_user" not in select
+
+
+def test_the_search_column_never_leaves_the_database(client: Client, people: People, article_make: Make) -> None:
+    article = article_make()
+    headers = people("author").headers
+    with CaptureQueriesContext(connection) as queries:
+        listed(client)
+        client.get(f"{URL}/{article.pk}")
+        client.patch(f"{URL}/{article.pk}", {"title": "x"}, "application/json", **headers)
+    read = [query["sql"] for query in queries if query["sql"].startswith("SELECT")]
+    assert read
+    assert not any('"search"' in sql for sql in read)
+
+
+def test_reads_cost_one_query_however_many_rows(client: Client, article_make: Make) -> None:
+    articles = [article_make(title=f"t{number}") for number in range(5)]
+    for path in (URL, f"{URL}?limit=1&ordering=title", f"{URL}?search=t1", f"{URL}/{articles[0].pk}"):
+        with CaptureQueriesContext(connection) as queries:
+            assert client.get(path).status_code == 200
+        assert len(queries) == 1, [query["sql"] for query in queries]
+
+
+@pytest.mark.parametrize("ordering", ["-published_at", "published_at", "title", "-title"])
+def test_pages_neither_skip_nor_repeat_while_others_write(client: Client, article_make: Make, ordering: str) -> None:
+    moment = timezone.now() - timedelta(hours=1)
+    mine = {article_make(title=f"t{n % 3}", published_at=moment + timedelta(minutes=n // 4)).pk for n in range(23)}
+    seen: list[str] = []
+    ref: str | None = f"{URL}?limit=5&ordering={ordering}&fields=id"
+    back = None
+    while ref:
+        page = client.get(ref).json()
+        seen += [row["id"] for row in page["results"]]
+        ref, back = page["next"], page["previous"]
+        for published_at in (moment - timedelta(days=1), timezone.now()):
+            article_make(title=f"t{len(seen) % 4}", published_at=published_at)
+        caches_forget()
+    assert len(seen) == len(set(seen))
+    assert mine <= {uuid.UUID(one) for one in seen}
+    assert back
+    assert back.startswith("/api/v1/articles?")
+    assert client.get(back).json()["next"]
+
+
+def test_a_cursor_is_bound_to_its_list(client: Client, article_make: Make) -> None:
+    for number in range(3):
+        article_make(title=f"t{number}")
+    ref = client.get(f"{URL}?limit=1").json()["next"]
+    cursor = ref.partition("cursor=")[2]
+    assert_problem(client.get(f"{URL}?limit=1&tag=x&cursor={cursor}"), 400, "validation", pointer="?cursor")
+    assert_problem(client.get(f"{URL}?limit=1&cursor={cursor[:-2]}"), 400, "validation", pointer="?cursor")
+
+
+def test_etag_names_version_and_bytes_and_saves_the_body(client: Client, people: People, article_make: Make) -> None:
+    article = article_make()
+    for headers in ({}, people("other").headers):
+        first = client.get(f"{URL}/{article.pk}", **headers)
+        assert re.fullmatch(r'"1\.[0-9a-f]{8,}"', first["ETag"])
+        for tag in (first["ETag"], f"W/{first['ETag']}", first["ETag"][:-1] + '-gzip"'):
+            again = client.get(f"{URL}/{article.pk}", HTTP_IF_NONE_MATCH=tag, **headers)
+            assert (again.status_code, again.content, again["ETag"]) == (304, b"", first["ETag"])
+        assert client.get(f"{URL}/{article.pk}", HTTP_IF_NONE_MATCH='"1.0"', **headers).status_code == 200
+    tag = client.get(URL)["ETag"]
+    assert client.get(URL, HTTP_IF_NONE_MATCH=tag).status_code == 304

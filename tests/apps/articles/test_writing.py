@@ -1,0 +1,236 @@
+"""Writes over HTTP: who may, what they may set, and what happens when two do at once."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.utils import timezone
+
+from apps.articles.models import BODY_LENGTH, TAGS_MAX, Article
+from tests.apps.articles.conftest import Somebody
+from tests.problems import assert_problem
+
+URL = "/api/v1/articles"
+WHOLE = {"title": "New", "body": "<p>New text</p>"}
+Make = Callable[..., Article]
+People = Callable[[str], Somebody]
+
+
+def send(client: Client, method: str, path: str, body: Any = None, **headers: Any) -> Any:
+    return client.generic(method, path, *([] if body is None else [json.dumps(body), "application/json"]), **headers)
+
+
+def test_create_answers_with_the_article_and_its_address(client: Client, author: Somebody) -> None:
+    body = {**WHOLE, "tags": ["Web", "web", "api"], "published_at": "2026-01-02T03:04:05+01:00"}
+    response = send(client, "POST", URL, body, **author.headers)
+    assert response.status_code == 201, response.content
+    made = response.json()
+    assert (made["slug"], made["tags"], made["version"], made["summary"]) == ("new", ["web", "api"], 1, "New text")
+    assert made["published_at"] == "2026-01-02T02:04:05Z"
+    assert made["author"]["id"] == str(author.user.pk)
+    assert response["Location"] == f"{URL}/{made['id']}"
+    read = client.get(response["Location"])
+    assert (read.json(), read["ETag"]) == (made, response["ETag"])
+
+
+def test_an_article_without_a_date_is_a_draft(client: Client, author: Somebody) -> None:
+    made = send(client, "POST", URL, WHOLE, **author.headers).json()
+    assert made["published_at"] is None
+    assert client.get(f"{URL}/{made['id']}").status_code == 404
+
+
+def test_what_is_stored_is_clean(client: Client, author: Somebody) -> None:
+    body = "<p onclick=steal()>Hello <script>steal()</script><a href='javascript:x'>you</a></p>"
+    made = send(client, "POST", URL, {**WHOLE, "body": body}, **author.headers).json()
+    stored = Article.objects.get(pk=made["id"]).body
+    assert made["body"] == stored
+    assert "Hello" in stored
+    assert not any(word in stored for word in ("script", "onclick", "steal"))
+
+
+@pytest.mark.parametrize("name", ["id", "author", "author_id", "version", "created_at", "updated_at", "search", "x"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
+def test_what_a_client_may_not_set_is_refused(
+    client: Client, author: Somebody, article_make: Make, method: str, name: str
+) -> None:
+    article = article_make()
+    path = URL if method == "POST" else f"{URL}/{article.pk}"
+    assert_problem(
+        send(client, method, path, {**WHOLE, name: None}, **author.headers), 400, "validation", pointer=f"/{name}"
+    )
+    assert list(Article.objects.values_list("title", "version")) == [("A title", 1)]
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer"),
+    [
+        ({"title": ""}, "/title"),
+        ({"title": "x" * 201}, "/title"),
+        ({"title": "a\u0000b"}, "/title"),
+        ({"title": None}, "/title"),
+        ({"body": "<script>x</script>"}, "/body"),
+        ({"body": "x" * (BODY_LENGTH + 1)}, "/body"),
+        ({"summary": "x" * 301}, "/summary"),
+        ({"tags": "web"}, "/tags"),
+        ({"tags": ["ok", "a;b"]}, "/tags/1"),
+        ({"tags": ["x" * 51]}, "/tags/0"),
+        ({"tags": [str(number) for number in range(TAGS_MAX + 1)]}, "/tags"),
+        ({"published_at": "yesterday"}, "/published_at"),
+        ({"slug": "not a slug"}, "/slug"),
+        ({"slug": ""}, "/slug"),
+    ],
+)
+def test_invalid_values_are_pointed_at(client: Client, author: Somebody, change: dict[str, Any], pointer: str) -> None:
+    response = send(client, "POST", URL, {**WHOLE, **change}, **author.headers)
+    assert_problem(response, 400, "validation", pointer=pointer)
+    assert not Article.objects.exists()
+
+
+def test_a_taken_slug_is_a_conflict(client: Client, author: Somebody, article_make: Make) -> None:
+    article_make(slug="mine")
+    second = article_make(slug="second")
+    for method, path in (("POST", URL), ("PUT", f"{URL}/{second.pk}"), ("PATCH", f"{URL}/{second.pk}")):
+        response = send(client, method, path, {**WHOLE, "slug": "Mine"}, **author.headers)
+        assert_problem(response, 409, "slug-taken", pointer="/slug")
+    assert send(client, "POST", URL, {**WHOLE, "title": "mine"}, **author.headers).json()["slug"].startswith("mine-")
+
+
+def test_put_replaces_and_patch_changes(client: Client, author: Somebody, article_make: Make) -> None:
+    path = f"{URL}/{article_make(tags=['a'], slug='kept', summary='By hand').pk}"
+    patched = send(client, "PATCH", path, {"title": "Patched"}, **author.headers)
+    assert patched.status_code == 200
+    shown = patched.json()
+    assert (shown["title"], shown["tags"], shown["summary"], shown["version"]) == ("Patched", ["a"], "By hand", 2)
+    assert patched["ETag"].startswith('"2.')
+    assert_problem(send(client, "PUT", path, {"title": "Half"}, **author.headers), 400, "validation", pointer="/body")
+    shown = send(client, "PUT", path, WHOLE, **author.headers).json()
+    assert (shown["title"], shown["tags"], shown["summary"], shown["slug"]) == ("New", [], "New text", "kept")
+    assert (shown["published_at"], shown["version"]) == (None, 3)
+
+
+# Rows: who asks. Columns: what they ask for, of another's published article, and of another's draft.
+#                    POST | published: PUT PATCH DELETE | draft: PUT PATCH DELETE
+MATRIX = {
+    "nobody":        (401, 401, 401, 401, 401, 401, 401),
+    "other":         (201, 403, 403, 403, 404, 404, 404),
+    "staff":         (201, 403, 403, 403, 404, 404, 404),
+    "staff+view":    (201, 403, 403, 403, 403, 403, 403),
+    "staff+change":  (201, 200, 200, 403, 200, 200, 403),
+    "staff+delete":  (201, 403, 403, 204, 404, 404, 204),
+    "author":        (201, 200, 200, 204, 200, 200, 204),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("role", MATRIX)
+def test_who_may_write_what(client: Client, people: People, article_make: Make, role: str) -> None:
+    headers = people(role).headers
+    seen = [send(client, "POST", URL, WHOLE, **headers).status_code]
+    for values in ({}, {"published_at": None}):
+        for method, body in (("PUT", WHOLE), ("PATCH", {"title": "New"}), ("DELETE", None)):
+            article = article_make(title="Untouched", **values)
+            response = send(client, method, f"{URL}/{article.pk}", body, **headers)
+            seen.append(response.status_code)
+            if response.status_code >= 400:
+                assert_problem(response, response.status_code)
+                assert Article.objects.get(pk=article.pk).title == "Untouched"
+            else:
+                assert not Article.objects.filter(pk=article.pk, title="Untouched").exists()
+    assert tuple(seen) == MATRIX[role]
+
+
+def test_refusals_come_before_a_look_at_the_body(client: Client, people: People, article_make: Make) -> None:
+    path = f"{URL}/{article_make(published_at=None).pk}"
+    assert_problem(send(client, "PATCH", path, {"nonsense": 1}, **people("other").headers), 404)
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+def test_if_match_decides_by_the_version(client: Client, author: Somebody, article_make: Make, method: str) -> None:
+    article = article_make()
+    path = f"{URL}/{article.pk}"
+    body = None if method == "DELETE" else WHOLE
+    tag = client.get(path, **author.headers)["ETag"]
+    Article.objects.filter(pk=article.pk).update(version=2)
+    assert_problem(send(client, method, path, body, HTTP_IF_MATCH=tag, **author.headers), 412, "precondition-failed")
+    assert Article.objects.get(pk=article.pk).title == "A title"
+    assert_problem(send(client, method, path, body, HTTP_IF_MATCH="nonsense", **author.headers), 400, "malformed")
+    tag = client.get(path, **author.headers)["ETag"]
+    assert send(client, method, path, body, HTTP_IF_MATCH=tag, **author.headers).status_code < 300
+    assert not Article.objects.filter(pk=article.pk, version=2).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_writers_who_read_the_same_version_one_wins(author: Somebody, article_make: Make) -> None:
+    article = article_make()
+    path = f"{URL}/{article.pk}"
+    tag = Client().get(path, **author.headers)["ETag"]
+    statuses: list[int] = []
+    start = threading.Barrier(4)
+
+    def write(number: int) -> None:
+        start.wait(timeout=10)
+        response = send(Client(), "PATCH", path, {"title": f"By {number}"}, HTTP_IF_MATCH=tag, **author.headers)
+        statuses.append(response.status_code)
+        connection.close()
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=30)
+    assert sorted(statuses) == [200, 412, 412, 412]
+    assert Article.objects.get(pk=article.pk).version == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_equal_titles_at_once_all_get_in(author: Somebody) -> None:
+    statuses: list[int] = []
+    start = threading.Barrier(4)
+
+    def write() -> None:
+        start.wait(timeout=10)
+        statuses.append(send(Client(), "POST", URL, WHOLE, **author.headers).status_code)
+        connection.close()
+
+    threads = [threading.Thread(target=write) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=30)
+    assert statuses == [201] * 4
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_write_is_seen_by_the_next_reader(client: Client, author: Somebody, article_make: Make) -> None:
+    path = f"{URL}/{article_make().pk}"
+
+    def read() -> tuple[list[str], int]:
+        return [row["title"] for row in client.get(URL).json()["results"]], client.get(path).status_code
+
+    assert read() == (["A title"], 200)
+    assert "hit" in client.get(path)["Cache-Status"]
+    assert "hit" in client.get(URL)["Cache-Status"]
+    send(client, "PATCH", path, {"title": "Second"}, **author.headers)
+    assert read() == (["Second"], 200)
+    assert client.get(path).json()["title"] == "Second"
+    made = send(client, "POST", URL, {**WHOLE, "published_at": "2026-01-01T00:00:00Z"}, **author.headers).json()
+    assert read()[0] == ["Second", "New"]
+    send(client, "DELETE", f"{URL}/{made['id']}", **author.headers)
+    assert read() == (["Second"], 200)
+    send(client, "PATCH", path, {"published_at": None}, **author.headers)
+    assert read() == ([], 404)
+    later = (timezone.now() + timedelta(days=1)).isoformat()
+    send(client, "PATCH", path, {"published_at": later}, **author.headers)
+    assert read() == ([], 404)
+
+
+def test_methods_that_mean_nothing_are_refused(client: Client, author: Somebody, article_make: Make) -> None:
+    path = f"{URL}/{article_make().pk}"
+    for method, where in (("PUT", URL), ("DELETE", URL), ("POST", path)):
+        assert_problem(send(client, method, where, WHOLE, **author.headers), 405, "method-not-allowed")
