@@ -1,0 +1,379 @@
+"""throttling (131): the limiter, the middleware, the DRF classes and the form's limit, on a real Valkey."""
+
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
+from django.http import HttpRequest, HttpResponse
+from django.test import Client
+from django.urls import path
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from apps.practices.caching import CachedResponse
+from apps.practices.caching.connection import redis_client
+from apps.practices.caching.testing import caches_forget
+from apps.practices.throttling.forms import limited_form
+from apps.practices.throttling.limiter import TABLE_SIZE, Charge, OwnTable, Verdict, take
+from apps.practices.throttling.throttles import LoginThrottle, ScopeThrottle, UserThrottle
+from tests.practices.caching_server import black_hole, private_redis
+from tests.problems import assert_problem
+
+WIDE = (1_000_000, 900)
+
+
+class Named:
+    """A user without a database."""
+
+    is_authenticated = True
+
+    def __init__(self, name: str) -> None:
+        self.pk = name
+
+
+class ByName(BaseAuthentication):
+    """``Authorization: Name x`` is x, any other is refused; none is nobody."""
+
+    def authenticate(self, request: Request) -> tuple[Named, None] | None:
+        scheme, _, name = request.headers.get("Authorization", "").partition(" ")
+        if scheme and scheme != "Name":
+            raise AuthenticationFailed
+        return (Named(name), None) if scheme else None
+
+    def authenticate_header(self, request: Request) -> str:
+        return "Name"
+
+
+class Open(APIView):
+    authentication_classes: Any = (ByName,)
+    permission_classes = (AllowAny,)
+    throttle_classes: Any = (UserThrottle,)
+    runs = 0
+
+    def get(self, request: Request) -> Response:
+        Open.runs += 1
+        return Response({})
+
+    post = get
+
+
+class Cached(Open):
+    cached = CachedResponse(ttl=30, tags=("open",))
+
+
+class Login(Open):
+    authentication_classes = ()
+    throttle_classes = (LoginThrottle,)
+
+
+class Scoped(Open):
+    throttle_classes = (ScopeThrottle,)
+    throttle_scope = "imports"
+
+
+@limited_form("test-form")
+def form(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("form")
+
+
+urlpatterns = [
+    path("api/v1/open", Open.as_view()),
+    path("api/v1/cached", Cached.as_view()),
+    path("api/v1/login", Login.as_view()),
+    path("api/v1/scoped", Scoped.as_view()),
+    path("form", form),
+]
+
+
+@pytest.fixture(autouse=True)
+def routes(settings: Any) -> None:
+    caches_forget()
+    settings.ROOT_URLCONF = __name__
+    settings.TRUSTED_PROXIES = 0
+    limit(settings)
+    Open.runs = 0
+
+
+@pytest.fixture
+def client() -> Client:
+    return Client(raise_request_exception=False)
+
+
+def limit(settings: Any, **policies: tuple[int, int]) -> None:
+    """Set the limits named; the others are wide."""
+    settings.THROTTLING_POLICIES = {**dict.fromkeys(("address", "anon", "user", "login"), WIDE), **policies}
+
+
+def statuses(client: Client, address: str, count: int, **extra: str) -> list[int]:
+    return [client.get(address, **extra).status_code for _ in range(count)]
+
+
+class TestLimiter:
+    def test_a_burst_then_one_at_a_time(self) -> None:
+        one = [Charge("p", "a", (5, 1))]
+        assert [take(one)[0] for _ in range(7)] == [True] * 5 + [False] * 2
+        time.sleep(0.3)
+        assert take(one)[0]
+
+    def test_all_policies_are_tested_before_any_is_taken(self) -> None:
+        tight, wide = Charge("tight", "a", (1, 900)), Charge("wide", "a", (10, 900))
+        assert take([wide, tight])[0]
+        for _ in range(5):
+            assert not take([wide, tight])[0]
+        allowed, verdicts = take([wide])
+        assert allowed
+        assert verdicts[0].remaining == 8, "the refused ones cost nothing"
+
+    def test_one_round_trip(self) -> None:
+        charges = [Charge(name, "a", (10, 900)) for name in ("a", "b", "c")]
+        take(charges)
+        before = redis_client().info("stats")["total_commands_processed"]
+        take(charges)
+        inside = 1 + 3 * 2  # TIME, and a GET and a SET a policy, counted by the server as commands of the script
+        assert redis_client().info("stats")["total_commands_processed"] - before <= inside + 2
+
+    def test_survives_a_server_that_forgot_its_scripts(self) -> None:
+        take([Charge("p", "a", (10, 900))])
+        redis_client().script_flush()
+        assert take([Charge("p", "a", (10, 900))])[1][0].remaining == 8
+
+    def test_keys_end_by_themselves(self) -> None:
+        take([Charge("p", "a", (10, 100))])
+        (key,) = redis_client().scan_iter("*:l:p:a")
+        assert 0 < redis_client().pttl(key) <= 10_000
+
+    def test_the_own_table_agrees_with_the_script(self) -> None:
+        """The same requests, the same verdicts: the limits do not change their meaning when Redis is away."""
+        charges, table = [Charge("p", "a", (5, 10)), Charge("q", "a", (3, 10))], OwnTable(100)
+        for _ in range(6):
+            allowed, verdicts = take(charges)
+            own_allowed, backlogs = table.take(charges, now=time.monotonic() * 1e6)
+            own = [Verdict(charge, backlog) for charge, backlog in zip(charges, backlogs, strict=True)]
+            assert (allowed, [v.remaining for v in verdicts]) == (own_allowed, [v.remaining for v in own])
+            assert all(abs(one.retry_after - other.retry_after) <= 1 for one, other in zip(verdicts, own, strict=True))
+
+    def test_the_own_table_is_bounded(self) -> None:
+        table = OwnTable(100)
+        for number in range(1000):
+            table.take([Charge("p", str(number), (5, 10))], now=0)
+        assert len(table) == 100
+        assert TABLE_SIZE <= 100_000
+
+
+class TestConcurrency:
+    def test_ten_of_120_at_once_pass(self, settings: Any) -> None:
+        limit(settings, anon=(10, 900))
+        with ThreadPoolExecutor(40) as threads:
+            found = list(threads.map(lambda _: Client().get("/api/v1/open").status_code, range(120)))
+        assert (found.count(200), found.count(429)) == (10, 110)
+
+    def test_forged_addresses_do_not_help(self, settings: Any) -> None:
+        """One proxy: what the client writes itself stands further left than what the proxy appends."""
+        limit(settings, anon=(10, 900))
+        settings.TRUSTED_PROXIES = 1
+
+        def call(number: int) -> int:
+            forged = {"x-forwarded-for": f"10.0.{number}.1, 192.0.2.9", "forwarded": f"for=10.0.{number}.1"}
+            return Client().get("/api/v1/open", headers=forged).status_code
+
+        with ThreadPoolExecutor(40) as threads:
+            found = list(threads.map(call, range(120)))
+        assert found.count(200) == 10
+
+    def test_processes_share_one_count(self) -> None:
+        program = (
+            "import django; django.setup()\n"
+            "from apps.practices.throttling.limiter import Charge, take\n"
+            "print(sum(take([Charge('shared', 'a', (30, 900))])[0] for _ in range(25)))\n"
+        )
+        processes = [
+            subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) for _ in range(2)
+        ]
+        assert sum(int(process.communicate(timeout=60)[0]) for process in processes) == 30
+
+
+class TestMiddleware:
+    def test_429_is_a_problem_with_the_wait_in_it(self, client: Client, settings: Any) -> None:
+        limit(settings, anon=(3, 30))
+        assert statuses(client, "/api/v1/open", 4) == [200] * 3 + [429]
+        answer = client.get("/api/v1/open")
+        assert_problem(answer, 429, "too-many-requests")
+        assert 9 <= int(answer["Retry-After"]) <= 10
+
+    def test_waiting_as_told_is_enough(self, client: Client, settings: Any) -> None:
+        limit(settings, anon=(2, 2))
+        statuses(client, "/api/v1/open", 2)
+        answer = client.get("/api/v1/open")
+        assert answer.status_code == 429
+        time.sleep(int(answer["Retry-After"]))
+        assert client.get("/api/v1/open").status_code == 200
+
+    def test_headers_on_every_api_answer(self, client: Client, settings: Any) -> None:
+        limit(settings, anon=(100, 900), address=(6000, 900))
+        for address, status in (("/api/v1/open", 200), ("/api/v1/absent", 404), ("/api/v1/open", 200)):
+            answer = client.get(address)
+            assert answer.status_code == status
+            assert answer["RateLimit-Policy"] == '"address";q=6000;w=900, "anon";q=100;w=900'
+            match = re.fullmatch(r'"address";r=(\d+);t=(\d+), "anon";r=(\d+);t=(\d+)', answer["RateLimit"])
+            assert match
+        assert [int(number) for number in match.groups()] == [5997, 1, 97, 27]
+        assert not client.get("/form").has_header("RateLimit")
+
+    def test_the_flood_limit_holds_for_everything(self, client: Client, settings: Any) -> None:
+        limit(settings, address=(3, 900))
+        found = [client.get(a).status_code for a in ("/form", "/api/v1/open", "/absent", "/form", "/api/v1/open")]
+        assert found == [200, 200, 404, 429, 429]
+
+    def test_a_cached_hit_is_counted_too(self, client: Client, settings: Any) -> None:
+        limit(settings, anon=(3, 900))
+        assert statuses(client, "/api/v1/cached", 5) == [200] * 3 + [429] * 2
+        assert Open.runs == 1
+
+    def test_ipv6_counts_by_its_block(self, settings: Any) -> None:
+        limit(settings, anon=(3, 900))
+        addresses = [f"2001:db8:0:1::{number:x}" for number in range(5)]
+        found = [Client(REMOTE_ADDR=address).get("/api/v1/open").status_code for address in addresses]
+        assert found == [200] * 3 + [429] * 2
+        assert Client(REMOTE_ADDR="2001:db8:0:2::1").get("/api/v1/open").status_code == 200
+
+
+class TestAnonymous:
+    """Nobody avoids the anonymous limit with credentials that prove nothing."""
+
+    def test_refused_tokens_are_charged(self, client: Client, settings: Any) -> None:
+        limit(settings, anon=(3, 900))
+        assert statuses(client, "/api/v1/open", 5, HTTP_AUTHORIZATION="Bearer garbage") == [401] * 3 + [429] * 2
+        assert client.get("/api/v1/open").status_code == 429, "and to the same count as no token at all"
+
+    def test_tokens_that_nobody_looks_at_are_charged_before_the_work(self, client: Client, settings: Any) -> None:
+        limit(settings, anon=(3, 900))
+        found = statuses(client, "/api/v1/login", 5, HTTP_AUTHORIZATION="Bearer garbage")
+        assert (found, Open.runs) == ([200] * 3 + [429] * 2, 3)
+
+    def test_a_cookie_that_proves_nothing_is_charged(self, client: Client, settings: Any) -> None:
+        limit(settings, anon=(3, 900))
+        assert statuses(client, "/api/v1/open", 5, HTTP_COOKIE="__Host-access=x") == [200] * 3 + [429] * 2
+
+    def test_a_verified_user_is_not(self, client: Client, settings: Any) -> None:
+        limit(settings, anon=(1, 900))
+        assert statuses(client, "/api/v1/open", 5, HTTP_AUTHORIZATION="Name alice") == [200] * 5
+
+    def test_each_request_is_charged_once(self, client: Client, settings: Any) -> None:
+        limit(settings, anon=(10, 900))
+        answer = client.get("/api/v1/login", HTTP_AUTHORIZATION="Bearer garbage")
+        assert '"anon";r=9' in answer["RateLimit"]
+        assert '"anon";r=8' in client.get("/api/v1/login")["RateLimit"]
+
+
+class TestThrottles:
+    def test_users_are_counted_apart_and_wherever_they_are(self, settings: Any) -> None:
+        limit(settings, user=(3, 900))
+        alice = {"HTTP_AUTHORIZATION": "Name alice"}
+        found = [Client(REMOTE_ADDR=f"192.0.2.{n}").get("/api/v1/open", **alice).status_code for n in range(5)]
+        assert found == [200] * 3 + [429] * 2
+        answer = Client().get("/api/v1/open", HTTP_AUTHORIZATION="Name bob")
+        assert '"user";r=2' in answer["RateLimit"]
+
+    def test_login_by_address(self, client: Client, settings: Any) -> None:
+        limit(settings, login=(3, 900))
+        assert [client.post("/api/v1/login").status_code for _ in range(5)] == [200] * 3 + [429] * 2
+        answer = client.post("/api/v1/login")
+        assert_problem(answer, 429, "too-many-requests")
+        assert answer["Retry-After"] == "300"
+        assert Open.runs == 3
+
+    def test_a_declared_scope(self, client: Client, settings: Any) -> None:
+        limit(settings, imports=(2, 900))
+        alice = {"HTTP_AUTHORIZATION": "Name alice"}
+        assert statuses(client, "/api/v1/scoped", 3, **alice) == [200, 200, 429]
+        assert statuses(client, "/api/v1/open", 3, **alice) == [200] * 3
+
+
+class TestForm:
+    def test_posts_are_limited_by_client_address(self, client: Client, settings: Any) -> None:
+        limit(settings, login=(3, 900))
+        settings.TRUSTED_PROXIES = 1
+        found = []
+        for number in range(5):
+            found.append(client.post("/form", headers={"x-forwarded-for": f"10.0.0.{number}, 192.0.2.1"}).status_code)
+        assert found == [200] * 3 + [429] * 2
+        answer = client.post("/form", headers={"x-forwarded-for": "192.0.2.1"})
+        assert_problem(answer, 429, "too-many-requests")
+        assert 1 <= int(answer["Retry-After"]) <= 900
+        assert client.get("/form", headers={"x-forwarded-for": "192.0.2.1"}).status_code == 200
+        assert client.post("/form", headers={"x-forwarded-for": "192.0.2.2"}).status_code == 200
+
+    def test_fails_open(self, client: Client, settings: Any) -> None:
+        limit(settings, login=(1, 900))
+        with black_hole(settings):
+            assert [client.post("/form").status_code for _ in range(3)] == [200] * 3
+
+    @pytest.mark.django_db
+    def test_the_admin_login_is_limited(self, client: Client, settings: Any) -> None:
+        settings.ROOT_URLCONF = "project.urls"
+        limit(settings, login=(2, 900))
+        form = {"username": "a@example.com", "password": "wrong"}
+        found = [client.post("/admin/login/", form).status_code for _ in range(3)]
+        assert found[-1] == 429
+        assert 429 not in found[:2]
+
+
+class TestRedisAway:
+    def test_stopped_the_process_counts_for_itself(self, client: Client, settings: Any) -> None:
+        limit(settings, anon=(10, 900))
+        with private_redis(settings) as server:
+            server.kill()
+            assert statuses(client, "/api/v1/open", 12) == [200] * 10 + [429] * 2
+            server.start()
+            redis_client().breaker.reset()
+            assert client.get("/api/v1/open").status_code == 200, "and takes the shared count up again"
+
+    def test_paused_answers_go_on(self, client: Client, settings: Any) -> None:
+        with private_redis(settings) as server:
+            assert server.pid
+            os.kill(server.pid, signal.SIGSTOP)
+            try:
+                began = time.monotonic()
+                assert set(statuses(client, "/api/v1/open", 50)) == {200}
+                assert time.monotonic() - began < 8
+            finally:
+                os.kill(server.pid, signal.SIGCONT)
+
+
+class TestChecks:
+    @pytest.mark.parametrize("rate", [None, (0, 900), (100, 0), "100/15m", (1, 2, 3), (1.5, 900)])
+    def test_a_policy_that_is_no_rate_is_refused(self, settings: Any, rate: Any) -> None:
+        limit(settings, login=rate)
+        with pytest.raises(SystemCheckError, match=r"throttling\.E001"):
+            call_command("check")
+
+    def test_a_missing_policy_is_refused(self, settings: Any) -> None:
+        settings.THROTTLING_POLICIES = {"anon": WIDE}
+        with pytest.raises(SystemCheckError, match=r"throttling\.E001"):
+            call_command("check")
+
+    @pytest.mark.parametrize(("name", "value"), [("RATELIMIT_FAIL_OPEN", False), ("RATELIMIT_USE_CACHE", "other")])
+    def test_form_limits_that_lock_everybody_out_are_refused(self, settings: Any, name: str, value: Any) -> None:
+        settings.CACHES = {**settings.CACHES, "other": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+        setattr(settings, name, value)
+        with pytest.raises(SystemCheckError, match=r"throttling\.E002"):
+            call_command("check")
+
+
+def test_retry_after_is_exact() -> None:
+    """Whole seconds, rounded up: a client that waits so long passes."""
+    verdict = Verdict(Charge("p", "a", (100, 900)), backlog=900e6)
+    assert (verdict.remaining, verdict.retry_after, verdict.reset) == (0, math.ceil(900 / 100), 900)
