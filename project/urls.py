@@ -7,6 +7,7 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
 from apps.operations import pages
+from apps.practices.throttling.forms import limited_form
 
 # SCAFFOLD: while modules land
 _root = Path(__file__).resolve().parent.parent
@@ -25,6 +26,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/docs", pages.docs, name="docs"),
     *_landed("", "apps.practices.errors.urls"),
     *_landed("", "apps.operations.urls"),
+    path("admin/login/", limited_form("admin-login")(admin.site.login)),
     path("admin/", admin.site.urls),
 ]
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 Kind = Callable[[str], Any]
 
@@ -103,6 +103,23 @@ def url(*schemes: str) -> Kind:
         return address.rstrip("/")
 
     return parse
+
+
+def redis_url(value: str) -> str:
+    """A Redis URL; with TLS it says ``ssl_cert_reqs`` in the one spelling that redis-py, django-redis and kombu all read.
+
+    Unless the operator says ``none`` the server's certificate is verified: kombu alone would take any.
+    """
+    address = url("redis", "rediss", "unix")(value)
+    parts = urlsplit(address)
+    if parts.scheme != "rediss":
+        return address
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    words = {"required": "required", "cert_required": "required", "none": "none", "cert_none": "none"}
+    found = words.get(options.get("ssl_cert_reqs", "required").lower())
+    if found is None:
+        raise ValueError("write ssl_cert_reqs=required or ssl_cert_reqs=none behind a rediss:// URL, or leave it out")
+    return urlunsplit(parts._replace(query=urlencode({**options, "ssl_cert_reqs": found}, safe="/")))
 
 
 def origins(value: str) -> list[str]:

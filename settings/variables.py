@@ -99,20 +99,20 @@ VARIABLES = (
     Variable(
         name="REDIS_URL",
         why="A Redis-protocol server (Redis or Valkey) for cache, limits, metrics and the queue's wake-up calls.",
-        kind=kinds.url("redis", "rediss", "unix"),
+        kind=kinds.redis_url,
         required_in=EVERYWHERE,
         secret=True,
     ),
     Variable(
         name="CACHE_URL",
         why="Another Redis for cache and limits; unset means REDIS_URL.",
-        kind=kinds.url("redis", "rediss", "unix"),
+        kind=kinds.redis_url,
         secret=True,
     ),
     Variable(
         name="BROKER_URL",
         why="Another Redis for the queue; unset means REDIS_URL.",
-        kind=kinds.url("redis", "rediss", "unix"),
+        kind=kinds.redis_url,
         secret=True,
     ),
     Variable(
