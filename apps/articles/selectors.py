@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.contrib.postgres.search import SearchQuery, SearchRank
 from django.db import models
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 
 from apps.articles.models import SEARCH_CONFIG, Article
 from apps.practices.database.declarations import Projected
@@ -91,7 +91,7 @@ def article_ranked(
     Ranking reads the whole text of every match, hence the bound: a word that all articles hold costs no more.
     """
     newest = articles.order_by("-published_at", "-id").values("pk")[:RANKED_MAX]
-    ranked = Article.objects.filter(pk__in=newest).alias(rank=SearchRank("search", _typed(text)))
+    ranked = Article.objects.filter(pk__in=newest).alias(rank=SearchRank(F("search"), _typed(text)))
     return list(ranked.order_by("-rank", "-id").values(*columns)[:limit])
 
 
