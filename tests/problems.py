@@ -12,7 +12,9 @@ _INTERNAL = re.compile(
 )
 
 
-def assert_problem(response: Any, status: int, type: str | None = None, *, pointer: str | None = None) -> dict[str, Any]:
+def assert_problem(
+    response: Any, status: int, type: str | None = None, *, pointer: str | None = None
+) -> dict[str, Any]:
     """Assert that ``response`` is a whole problem document and nothing more; return the document.
 
     Takes answers of Django's test client, of httpx-like clients (``status_code``, ``headers``, ``content``) and of urllib

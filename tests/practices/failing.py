@@ -13,6 +13,8 @@ from django.db import IntegrityError, connection, transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseForbidden, StreamingHttpResponse
 from django.urls import URLPattern, URLResolver, path
 from django.views.decorators.http import require_GET
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from rest_framework import exceptions as drf
 from rest_framework import serializers
 from rest_framework.parsers import JSONParser, MultiPartParser
@@ -46,7 +48,7 @@ def refused_psycopg() -> None:
 
 
 def refused_redis() -> None:
-    redis.Redis(host="127.0.0.1", port=1).ping()
+    redis.Redis(host="127.0.0.1", port=1, retry=Retry(NoBackoff(), 0)).ping()
 
 
 def twice_the_same() -> None:
@@ -91,7 +93,11 @@ FAILURES: dict[str, tuple[Any, int, str]] = {
     "model-validation": (problem_in_model_validation, 400, "validation"),
     "conflict": (raiser(Conflict("The slug is taken.")), 409, "conflict"),
     "own-type": (raiser(TeapotBusy("Two minutes more.", retry_after=120)), 418, "teapot-busy"),
-    "validation": (raiser(ValidationProblem(errors=[FieldError("?limit", "max_value", "At most 100.")])), 400, "validation"),
+    "validation": (
+        raiser(ValidationProblem(errors=[FieldError("?limit", "max_value", "At most 100.")])),
+        400,
+        "validation",
+    ),
     "unavailable": (raiser(Unavailable(retry_after=7)), 503, "unavailable"),
     "postgres-away": (refused_psycopg, 503, "unavailable"),
     "redis-away": (refused_redis, 503, "unavailable"),

@@ -34,9 +34,9 @@ def check_types(**_: Any) -> list[CheckMessage]:
         if count > 1
     ]
     for cls in Problem.declared:
-        own = all(name in cls.__dict__ for name in ("status", "title", "explanation"))
+        own = "title" in cls.__dict__ and "explanation" in cls.__dict__
         if not (own and _SLUG.fullmatch(cls.type) and 400 <= cls.status <= 599):
-            hint = "Set status (400 to 599), type (a slug), title and explanation on the class."
+            hint = "Set type (a slug), title and explanation on the class; status is 400 to 599."
             messages.append(Error("A problem class is incomplete.", hint=hint, obj=cls, id="errors.E002"))
     return messages
 

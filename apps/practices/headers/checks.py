@@ -14,7 +14,7 @@ CORS = "corsheaders.middleware.CorsMiddleware"
 PROBLEMS = "apps.practices.errors.middleware.ProblemMiddleware"
 
 
-@register(Tags.security)
+@register(Tags.security, "headers")
 def check_cors(**_: Any) -> list[CheckMessage]:
     """Credentials are for origins that are listed one by one; ``null`` is anybody's (sandboxed frames, local files)."""
     messages: list[CheckMessage] = []
@@ -29,7 +29,7 @@ def check_cors(**_: Any) -> list[CheckMessage]:
     return messages
 
 
-@register(Tags.security)
+@register(Tags.security, "headers")
 def check_policy(**_: Any) -> list[CheckMessage]:
     """The policies forbid inline and evaluated code and framing."""
     messages: list[CheckMessage] = []
@@ -43,7 +43,7 @@ def check_policy(**_: Any) -> list[CheckMessage]:
     return messages
 
 
-@register(Tags.security)
+@register(Tags.security, "headers")
 def check_order(**_: Any) -> list[CheckMessage]:
     """The middlewares stand above whatever answers, so that errors and cached answers pass them too."""
     wanted = [HEADERS, SECURITY, POLICY, PROBLEMS, CORS]

@@ -9,7 +9,7 @@ MIDDLEWARE = "apps.practices.https.middleware.HttpsMiddleware"
 HEADERS = "apps.practices.headers.middleware.HeadersMiddleware"
 
 
-@register(Tags.security)
+@register(Tags.security, "https")
 def check_scheme(**_: Any) -> list[CheckMessage]:
     """Nothing but ``TRUSTED_PROXIES`` decides which forwarded values count, and the middleware that asks is in place."""
     messages: list[CheckMessage] = []
@@ -26,7 +26,7 @@ def check_scheme(**_: Any) -> list[CheckMessage]:
     return messages
 
 
-@register(Tags.security, deploy=True)
+@register(Tags.security, "https", deploy=True)
 def check_deployment(**_: Any) -> list[CheckMessage]:
     """What a deployed service must not be without."""
     messages: list[CheckMessage] = []
