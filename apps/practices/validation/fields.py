@@ -3,6 +3,7 @@
 from typing import Any
 
 from rest_framework import serializers
+from rest_framework.validators import ProhibitSurrogateCharactersValidator
 
 from apps.practices.validation.text import UncleanText, clean_html, clean_plain
 
@@ -17,6 +18,7 @@ class PlainTextField(serializers.CharField):
     def __init__(self, *, max_length: int, multiline: bool = False, **options: Any) -> None:
         super().__init__(max_length=max_length, **options)
         self.multiline = multiline
+        _drop_slow_validators(self)
 
     def to_internal_value(self, data: Any) -> str:
         return _refusing(clean_plain, super().to_internal_value(data), multiline=self.multiline)
@@ -30,9 +32,15 @@ class RichTextField(serializers.CharField):
 
     def __init__(self, *, max_length: int, **options: Any) -> None:
         super().__init__(max_length=max_length, **options)
+        _drop_slow_validators(self)
 
     def to_internal_value(self, data: Any) -> str:
         return _refusing(clean_html, super().to_internal_value(data))
+
+
+def _drop_slow_validators(field: serializers.CharField) -> None:
+    """Take out DRF's own look for surrogates, character by character in Python: cleaning has found them by then."""
+    field.validators = [one for one in field.validators if not isinstance(one, ProhibitSurrogateCharactersValidator)]
 
 
 def _refusing(clean: Any, text: str, **options: bool) -> str:
