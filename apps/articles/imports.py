@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser
@@ -34,7 +34,7 @@ _TABLES = {"articles": sql.Identifier(Article._meta.db_table), "staged": sql.Ide
 _INSERT = sql.SQL(
     "INSERT INTO {articles} ({names}, author_id, created_at, updated_at, version)"
     " SELECT {names}, %s, statement_timestamp(), statement_timestamp(), 1 FROM {staged}"
-    " ON CONFLICT (slug) DO NOTHING RETURNING slug, id"
+    " ON CONFLICT (slug) DO NOTHING RETURNING slug"
 ).format(**_TABLES)
 
 # A NULL author owns nothing: `=` is not true for it, so that only holders of the permission get there.
@@ -77,16 +77,17 @@ class _Upsert:
     def __call__(self, *, rows: Sequence[ImportRow], on_conflict: OnConflict) -> Mapping[str, Outcome | Rejection]:
         with staged(table=_STAGING, columns=_STAGED, rows=map(_record, rows)) as cursor:
             cursor.execute(_INSERT, [self.owner.pk])
-            created = dict(cursor.fetchall())
+            created = {slug for (slug,) in cursor.fetchall()}
             updated: dict[str, Any] = {}
             if on_conflict is OnConflict.UPDATE and len(created) < len(rows):
                 cursor.execute(_UPDATE, [list(created), self.owner.pk, self.may_change_all])
                 updated = dict(cursor.fetchall())
-        articles_changed(*created.values(), *updated.values())
-        return dict(self._outcomes(rows, created, updated, on_conflict))
+        if created or updated:
+            articles_changed(*updated.values())  # of a new article nothing is cached yet but the lists it belongs to
+        return dict(self._outcomes(rows, created, updated.keys(), on_conflict))
 
     def _outcomes(
-        self, rows: Sequence[ImportRow], created: Mapping[str, Any], updated: Mapping[str, Any], on_conflict: OnConflict
+        self, rows: Sequence[ImportRow], created: Set[str], updated: Set[str], on_conflict: OnConflict
     ) -> Iterator[tuple[str, Outcome | Rejection]]:
         for row in rows:
             if row.key in created:
