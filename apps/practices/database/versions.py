@@ -24,9 +24,10 @@ def version_update(*, instance: models.Model, expected: int | None = None, **val
     changed = {**_automatic(model), **values}
     with transaction.atomic(using=database, savepoint=False):
         matching = rows if expected is None else rows.filter(version=expected)
-        if not matching.update(**changed, version=models.F("version") + 1):
-            raise _refusal(rows)
-        version = expected + 1 if expected is not None else rows.values_list("version", flat=True).get()
+        written = matching.update(**changed, version=models.F("version") + 1)
+        version = rows.values_list("version", flat=True).get() if written and expected is None else (expected or 0) + 1
+    if not written:
+        raise _refusal(rows)
     for name, value in {**changed, "version": version}.items():
         setattr(instance, name, value)
 
@@ -41,9 +42,11 @@ def version_delete(*, instance: models.Model, expected: int | None = None) -> No
     rows = model._base_manager.using(database).filter(pk=instance.pk)
     with transaction.atomic(using=database, savepoint=False):
         matching = rows if expected is None else rows.filter(version=expected)
-        if not matching.select_for_update().values_list("pk", flat=True):
-            raise _refusal(rows)
-        rows.delete()
+        found = bool(matching.select_for_update().values_list("pk", flat=True))
+        if found:
+            rows.delete()
+    if not found:
+        raise _refusal(rows)
 
 
 def _automatic(model: type[models.Model]) -> dict[str, Any]:
