@@ -10,7 +10,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from apps.practices.https.forwarded import forwarded_scheme
+from apps.practices.https.scheme import forwarded_scheme
 
 # Set by django-csp's decorators on a response whose policy differs.
 _DECORATED = ("_csp_exempt", "_csp_config", "_csp_update", "_csp_replace")
@@ -28,7 +28,7 @@ class HeadersMiddleware:
         self.headers = tuple({**settings.HEADERS_FIXED, **settings.HEADERS_EXTRA}.items())
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if scheme := forwarded_scheme(request.META):
+        if scheme := forwarded_scheme(request):
             request.META["wsgi.url_scheme"] = scheme
         response = self.get_response(request)
         set_default = response.headers.setdefault

@@ -42,7 +42,7 @@ def trusted_peer(request: HttpRequest) -> bool:
     if isinstance(trusted, int):
         return trusted > 0
     peer = parse(request.META.get("REMOTE_ADDR", ""))
-    return peer is not None and _is_ours(peer, tuple(trusted or ()))
+    return peer is not None and is_ours(peer, tuple(trusted or ()))
 
 
 def _client(request: HttpRequest) -> Address | None:
@@ -66,13 +66,13 @@ def _counted(chain: str, count: int) -> Address | None:
 
 def _walked(chain: str, peer: Address | None, networks: tuple[str, ...]) -> Address | None:
     """From the right, the first that is not ours; as far as the chain can be read."""
-    if peer is None or not _is_ours(peer, networks):
+    if peer is None or not is_ours(peer, networks):
         return peer
     for hop in reversed(chain.rsplit(",", LONGEST_CHAIN)):
         address = parse(hop)
         if address is None:
             return peer
-        if not _is_ours(address, networks):
+        if not is_ours(address, networks):
             return address
     return peer
 
@@ -98,7 +98,8 @@ def _block(address: ipaddress.IPv6Address) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _is_ours(address: Address, networks: Sequence[str]) -> bool:
+def is_ours(address: Address, networks: Sequence[str]) -> bool:
+    """Whether an address lies in one of the networks of TRUSTED_PROXIES."""
     return any(address in network for network in _networks(tuple(networks)))
 
 
