@@ -29,3 +29,13 @@ class Note(models.Model):
 
     def __str__(self) -> str:
         return self.title
+
+
+class Effect(models.Model):
+    """What a ``sample.count`` job leaves: one row a completed run, so that "once" can be counted."""
+
+    job_id = models.UUIDField(db_index=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"effect of {self.job_id}"

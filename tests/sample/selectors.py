@@ -7,7 +7,7 @@ from django.db.models import Q, QuerySet
 
 from apps.accounts.models import User
 from apps.practices.errors import NotFound
-from tests.sample.models import Note
+from tests.sample.models import Effect, Note
 
 
 def note_list(*, title: str | None = None) -> QuerySet[Note]:
@@ -23,3 +23,8 @@ def note_read(*, note_id: UUID, reader: User | AnonymousUser) -> Note:
     if note is None:
         raise NotFound("There is no such note.")
     return note
+
+
+def effect_count(*, job_id: UUID | None) -> int:
+    """Say how often a job took effect."""
+    return Effect.objects.filter(job_id=job_id).count()

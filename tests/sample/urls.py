@@ -4,7 +4,7 @@ from django.urls import path
 
 from project.urls import handler400, handler403, handler404, handler500
 from project.urls import urlpatterns as _urlpatterns
-from tests.sample.views import NoteBroken, NoteBusy, NoteDetail, NoteList, NoteSlow
+from tests.sample.views import NoteBroken, NoteBusy, NoteCounts, NoteDetail, NoteEffects, NoteList, NoteSlow
 
 __all__ = ["handler400", "handler403", "handler404", "handler500", "urlpatterns"]
 
@@ -13,6 +13,8 @@ urlpatterns = [
     path("api/v1/notes/slow", NoteSlow.as_view()),
     path("api/v1/notes/busy", NoteBusy.as_view()),
     path("api/v1/notes/broken", NoteBroken.as_view()),
+    path("api/v1/notes/counts", NoteCounts.as_view()),
+    path("api/v1/notes/effects", NoteEffects.as_view()),
     path("api/v1/notes/<uuid:note_id>", NoteDetail.as_view()),
     *_urlpatterns,
 ]

@@ -6,20 +6,23 @@ from uuid import UUID
 from django.db import connection
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
-from rest_framework.permissions import AllowAny, IsAuthenticatedOrReadOnly
+from rest_framework.permissions import AllowAny, IsAuthenticated, IsAuthenticatedOrReadOnly
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from apps.jobs.services import job_submit
+from apps.jobs.views import ACCEPTED, submitted
 from apps.practices.caching import CachedResponse, if_match_version, with_version
 from apps.practices.database.schema import page_of
 from apps.practices.errors.schema import problems
 from apps.practices.validation.query import query_parameters
 from tests.sample.filters import NOTES
 from tests.sample.models import Note
-from tests.sample.selectors import note_list, note_read
+from tests.sample.selectors import effect_count, note_list, note_read
 from tests.sample.serializers import NoteSerializer, NoteWriteSerializer
 from tests.sample.services import note_create, note_delete, note_update
+from tests.sample.tasks import CountSerializer
 
 
 class NoteList(APIView):
@@ -128,6 +131,32 @@ class NoteBroken(APIView):
     @extend_schema(operation_id="notes_broken", exclude=True)
     def get(self, request: Request) -> Response:
         raise RuntimeError("sesame")
+
+
+class NoteCounts(APIView):
+    """Heavy work."""
+
+    permission_classes = [IsAuthenticated]
+
+    @extend_schema(
+        operation_id="notes_count", request=CountSerializer, responses={202: ACCEPTED, **problems(400, 401, 413, 415)}
+    )
+    def post(self, request: Request) -> Response:
+        query_parameters(request, {})
+        serializer = CountSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        return submitted(job_submit(kind="sample.count", owner=request.user, parameters=serializer.validated_data))
+
+
+class NoteEffects(APIView):
+    """How often a job took effect."""
+
+    permission_classes = [IsAuthenticated]
+
+    @extend_schema(operation_id="notes_effects", exclude=True)
+    def get(self, request: Request) -> Response:
+        job_id = query_parameters(request, {"job": serializers.UUIDField()}).get("job")
+        return Response({"effects": effect_count(job_id=job_id)})
 
 
 def _seconds(request: Request) -> float:
