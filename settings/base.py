@@ -80,6 +80,12 @@ MIDDLEWARE = [
     if not entry.startswith("apps.") or (BASE_DIR / (entry.rpartition(".")[0].replace(".", "/") + ".py")).exists()
 ]
 
+SILENCED_SYSTEM_CHECKS = [
+    "security.W002",  # X-Frame-Options comes from HeadersMiddleware
+    "security.W003",  # PageCsrfMiddleware is Django's, kept off the API
+    "security.W021",  # asking for preloading is the owner's decision: it cannot be undone
+]
+
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",

@@ -21,8 +21,3 @@ SESSION_COOKIE_NAME = "__Host-sessionid" if _HTTPS else "sessionid"
 CSRF_COOKIE_NAME = "__Host-csrftoken" if _HTTPS else "csrftoken"
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
-
-SILENCED_SYSTEM_CHECKS = [
-    "security.W002",  # X-Frame-Options comes from HeadersMiddleware
-    "security.W021",  # preloading is the owner's decision
-]
