@@ -18,7 +18,7 @@ from apps.articles.services import article_create, article_delete, article_updat
 WRITTEN = ("title", "slug", "body", "summary", "tags", "published_at")
 
 
-class ArticleForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run time
+class ArticleForm(forms.ModelForm):
     """Accepts what the API accepts. The version seen, which is hidden, tells whether somebody else has saved meanwhile."""
 
     slug = forms.CharField(required=False, help_text="Left empty: made from the title.")
@@ -53,7 +53,7 @@ class ArticleForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at 
 
 
 @admin.register(Article)
-class ArticleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
+class ArticleAdmin(admin.ModelAdmin):
     """Saves and deletes by the services, so that cleaning, versions and caches are as after a request to the API."""
 
     form = ArticleForm

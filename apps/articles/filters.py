@@ -3,6 +3,8 @@
 Each ordering has its index in the model. Drafts have no date of publication, hence an order of their own.
 """
 
+from typing import Any
+
 from django.db.models import QuerySet
 from rest_framework import serializers
 
@@ -10,16 +12,18 @@ from apps.articles.models import Article
 from apps.articles.selectors import ARTICLE_FIELDS, State, article_ranked
 from apps.articles.serializers import TagField
 from apps.practices.database.lists import KeysetList, ListQuery, Page
+from apps.practices.database.schema import list_parameters
 from apps.practices.errors import ValidationProblem
 from apps.practices.validation.fields import PlainTextField
 from apps.practices.validation.query import parameter_error
 
 SEARCH_LENGTH = 200
 
-_FILTERS = {
+_FILTERS: dict[str, serializers.Field[Any, Any, Any, Any]] = {
     "state": serializers.ChoiceField(
         choices=State.choices,
-        help_text="published (default), scheduled or draft; of the last two, one's own unless one may read all.",
+        help_text="published (default), scheduled or draft; of the last two, one's own unless one may read all. "
+        "Drafts are ordered by created_at, the others are not.",
     ),
     "author": serializers.UUIDField(help_text="Id of the author."),
     "tag": TagField(help_text="Articles with this tag."),
@@ -48,6 +52,9 @@ DRAFTS = KeysetList(
     orderings={"-created_at": ("-created_at", "-id"), "created_at": ("created_at", "id")},
     fields=ARTICLE_FIELDS,
     filters=_FILTERS,
+)
+PARAMETERS = list_parameters(
+    orderings=[*ARTICLES.orderings, *DRAFTS.orderings], fields=list(ARTICLE_FIELDS), filters=ARTICLES.filters
 )
 
 

@@ -86,7 +86,7 @@ def article_create(
     Raises `SlugTaken` (409) when a slug that was asked for exists.
     """
     article = Article(
-        author_id=author and author.pk,
+        author_id=None if author is None else author.pk,
         title=title,
         body=body,
         summary=summary_from_body(body) if summary is None else summary,

@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from apps.articles.filters import ARTICLES, DRAFTS, ranked_page
+from apps.articles.filters import ARTICLES, DRAFTS, PARAMETERS, ranked_page
 from apps.articles.models import Article
 from apps.articles.permissions import Action, may_read, require_write, unpublished_of
 from apps.articles.selectors import State, article_get, article_list, article_read
@@ -36,6 +36,8 @@ IF_MATCH = OpenApiParameter(
     description="The ETag that was read: the write is refused (412) if the article has changed since.",
 )
 
+UNCHANGED = OpenApiResponse(description="If-None-Match names what would be answered.")
+
 
 class ArticleList(APIView):
     permission_classes = [IsAuthenticatedOrReadOnly]
@@ -49,8 +51,8 @@ class ArticleList(APIView):
     @extend_schema(
         operation_id="articles_list",
         summary="List articles, newest first",
-        parameters=ARTICLES.parameters(),
-        responses={200: page_of(ArticleSerializer), **problems(400, 401)},
+        parameters=PARAMETERS,
+        responses={200: page_of(ArticleSerializer), 304: UNCHANGED, **problems(400, 401)},
     )
     def get(self, request: Request) -> Response:
         """Published articles; with `state`, those of one's own (or, with the permission, anybody's) that are not."""
@@ -87,11 +89,7 @@ class ArticleDetail(APIView):
     @extend_schema(
         operation_id="articles_read",
         summary="Read an article",
-        responses={
-            200: OpenApiResponse(ArticleSerializer),
-            304: OpenApiResponse(description="If-None-Match names the present version."),
-            **problems(404),
-        },
+        responses={200: ArticleSerializer, 304: UNCHANGED, **problems(401, 404)},
     )
     def get(self, request: Request, id: UUID) -> Response:
         """One article: anybody's once published, before that the author's and that of readers of all."""
