@@ -77,6 +77,14 @@ def stack(pytestconfig: pytest.Config) -> Stack:
     return stack
 
 
+@pytest.fixture(autouse=True)
+def nothing_cached() -> None:
+    """Begin every test with nothing cached and nothing counted."""
+    from apps.practices.caching.testing import caches_forget
+
+    caches_forget()
+
+
 @pytest.fixture
 def soak(pytestconfig: pytest.Config) -> bool:
     """Whether faults are repeated (`--soak`)."""

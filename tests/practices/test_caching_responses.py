@@ -16,7 +16,6 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.practices.caching import CachedResponse, engine, etag, if_match_version, tags_change, with_version
-from apps.practices.caching.testing import caches_forget
 from apps.practices.errors import Malformed, PreconditionFailed, Unavailable
 from tests.practices.caching_server import black_hole
 from tests.problems import assert_problem
@@ -86,7 +85,6 @@ urlpatterns = [
 
 @pytest.fixture(autouse=True)
 def routes(settings: Any) -> None:
-    caches_forget()
     settings.ROOT_URLCONF = __name__
     Things.runs.clear()
     Things.answer = None
@@ -191,7 +189,9 @@ class TestAudience:
         assert again.json()["for"], "and the public answer is not given to somebody with credentials"
         assert len(Things.runs) == 3
 
-    @pytest.mark.parametrize("header", [{"Set-Cookie": "a=1"}, {"Cache-Control": "private"}, {"Cache-Control": "no-store"}])
+    @pytest.mark.parametrize(
+        "header", [{"Set-Cookie": "a=1"}, {"Cache-Control": "private"}, {"Cache-Control": "no-store"}]
+    )
     def test_answers_that_say_they_are_private_are_not_kept(self, client: Client, header: dict[str, str]) -> None:
         Things.answer = staticmethod(lambda: Response({"a": 1}, headers=header))
         for _ in range(2):
@@ -265,7 +265,14 @@ class TestConditional:
 
     @pytest.mark.parametrize(
         ("header", "version"),
-        [(None, None), ("*", None), ('"7.ab12"', 7), ('W/"7.ab12-gzip"', 7), ('"7.ab", "7.cd"', 7), ('"other", "8.ab"', 8)],
+        [
+            (None, None),
+            ("*", None),
+            ('"7.ab12"', 7),
+            ('W/"7.ab12-gzip"', 7),
+            ('"7.ab", "7.cd"', 7),
+            ('"other", "8.ab"', 8),
+        ],
     )
     def test_if_match_gives_the_version(self, header: str | None, version: int | None) -> None:
         assert if_match_version(_with_if_match(header)) == version

@@ -25,7 +25,6 @@ from rest_framework.views import APIView
 
 from apps.practices.caching import CachedResponse
 from apps.practices.caching.connection import redis_client
-from apps.practices.caching.testing import caches_forget
 from apps.practices.throttling.forms import limited_form
 from apps.practices.throttling.limiter import TABLE_SIZE, Charge, OwnTable, Verdict, take
 from apps.practices.throttling.throttles import LoginThrottle, ScopeThrottle, UserThrottle
@@ -100,7 +99,6 @@ urlpatterns = [
 
 @pytest.fixture(autouse=True)
 def routes(settings: Any) -> None:
-    caches_forget()
     settings.ROOT_URLCONF = __name__
     settings.TRUSTED_PROXIES = 0
     limit(settings)
@@ -306,9 +304,8 @@ class TestForm:
     def test_posts_are_limited_by_client_address(self, client: Client, settings: Any) -> None:
         limit(settings, login=(3, 900))
         settings.TRUSTED_PROXIES = 1
-        found = []
-        for number in range(5):
-            found.append(client.post("/form", headers={"x-forwarded-for": f"10.0.0.{number}, 192.0.2.1"}).status_code)
+        chains = [f"10.0.0.{number}, 192.0.2.1" for number in range(5)]
+        found = [client.post("/form", headers={"x-forwarded-for": chain}).status_code for chain in chains]
         assert found == [200] * 3 + [429] * 2
         answer = client.post("/form", headers={"x-forwarded-for": "192.0.2.1"})
         assert_problem(answer, 429, "too-many-requests")
@@ -358,19 +355,25 @@ class TestChecks:
     def test_a_policy_that_is_no_rate_is_refused(self, settings: Any, rate: Any) -> None:
         limit(settings, login=rate)
         with pytest.raises(SystemCheckError, match=r"throttling\.E001"):
-            call_command("check")
+            call_command("check", tags=["security"])
 
     def test_a_missing_policy_is_refused(self, settings: Any) -> None:
         settings.THROTTLING_POLICIES = {"anon": WIDE}
         with pytest.raises(SystemCheckError, match=r"throttling\.E001"):
-            call_command("check")
+            call_command("check", tags=["security"])
+
+    def test_a_scope_without_a_policy_is_refused(self, settings: Any) -> None:
+        with pytest.raises(SystemCheckError, match=r"throttling\.E003"):
+            call_command("check", tags=["security"])
+        limit(settings, imports=(2, 900))
+        call_command("check", tags=["security"])
 
     @pytest.mark.parametrize(("name", "value"), [("RATELIMIT_FAIL_OPEN", False), ("RATELIMIT_USE_CACHE", "other")])
     def test_form_limits_that_lock_everybody_out_are_refused(self, settings: Any, name: str, value: Any) -> None:
         settings.CACHES = {**settings.CACHES, "other": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
         setattr(settings, name, value)
         with pytest.raises(SystemCheckError, match=r"throttling\.E002"):
-            call_command("check")
+            call_command("check", tags=["security"])
 
 
 def test_retry_after_is_exact() -> None:

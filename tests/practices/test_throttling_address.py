@@ -34,8 +34,8 @@ def request_from(peer: str, chain: str | None = None) -> HttpRequest:
         (1, "10.0.0.9", "1.1.1.1, unknown", "10.0.0.9"),
         (1, "10.0.0.9", "", "10.0.0.9"),
         (1, "10.0.0.9", "1.1.1.1, ", "10.0.0.9"),
-        (1, "", "x", "0.0.0.0"),  # noqa: S104 - nothing listens: the name of "no address"
-        (0, "", None, "0.0.0.0"),  # noqa: S104 - as above
+        (1, "", "x", "0.0.0.0"),
+        (0, "", None, "0.0.0.0"),
         # Ports, brackets, scopes, IPv4 in IPv6, long spellings.
         (1, "10.0.0.9", "192.0.2.1:8080", "192.0.2.1"),
         (1, "10.0.0.9", "[2001:db8::1]:8080", "2001:db8::1"),
@@ -71,7 +71,7 @@ def test_no_other_header_counts(settings: Any) -> None:
         ("192.0.2.1", "192.0.2.1"),
         ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
         ("::ffff:192.0.2.1", "192.0.2.1"),
-        ("", "0.0.0.0"),  # noqa: S104 - nothing listens: the name of "no address"
+        ("", "0.0.0.0"),
     ],
 )
 def test_address_bucket(peer: str, bucket: str) -> None:

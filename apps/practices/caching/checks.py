@@ -19,8 +19,8 @@ def check_caching(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> lis
 
 
 def _check_client() -> list[CheckMessage]:
-    cache = settings.CACHES.get("default", {})
-    options = cache.get("OPTIONS", {})
+    cache: dict[str, Any] = settings.CACHES.get("default", {})
+    options: dict[str, Any] = cache.get("OPTIONS", {})
     guarded = options.get("IGNORE_EXCEPTIONS") is True and _is(options.get("CLIENT_CLASS"), GuardedCacheClient)
     if cache.get("BACKEND") != "django_redis.cache.RedisCache" or not guarded:
         return [

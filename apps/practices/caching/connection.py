@@ -15,6 +15,7 @@ from django_redis.exceptions import ConnectionInterrupted
 from django_redis.pool import ConnectionFactory
 from django_redis.serializers.base import BaseSerializer
 from redis.client import Pipeline, Redis
+from redis.connection import ConnectionPool
 from redis.exceptions import BusyLoadingError, ConnectionError, ReadOnlyError, RedisError, ResponseError, TimeoutError
 
 from apps.practices.caching.breaker import Breaker
@@ -44,8 +45,18 @@ def guarded(breaker: Breaker, call: Callable[..., Any], *args: Any, **options: A
     return answer
 
 
+class GuardedPool(ConnectionPool):
+    """The connections of this process to one server, and what it knows about that server's health."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.breaker = Breaker("redis")
+
+
 class GuardedPipeline(Pipeline):
     """A pipeline whose one round trip passes the breaker."""
+
+    connection_pool: GuardedPool
 
     def execute(self, raise_on_error: bool = True) -> list[Any]:
         return cast(list[Any], guarded(self.connection_pool.breaker, super().execute, raise_on_error))
@@ -54,10 +65,12 @@ class GuardedPipeline(Pipeline):
 class GuardedRedis(Redis):
     """A redis-py client every command of which passes the breaker of its server."""
 
+    connection_pool: GuardedPool
+
     @property
     def breaker(self) -> Breaker:
         """The breaker of the server behind this client's pool, one a process."""
-        return cast(Breaker, self.connection_pool.breaker)
+        return self.connection_pool.breaker
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         return guarded(self.breaker, super().execute_command, *args, **options)
@@ -74,11 +87,7 @@ class GuardedConnectionFactory(ConnectionFactory):
     def __init__(self, options: dict[str, Any]) -> None:
         super().__init__(options)
         self.redis_client_cls = GuardedRedis
-
-    def get_connection_pool(self, params: dict[str, Any]) -> Any:
-        pool = super().get_connection_pool(params)
-        pool.breaker = Breaker("redis")
-        return pool
+        self.pool_cls = GuardedPool
 
 
 class JSONOrBytes(BaseSerializer):

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotInTime
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from django.conf import settings
 from redis.exceptions import RedisError
@@ -132,7 +132,7 @@ def _look(recipe: Recipe) -> tuple[Found | None, bool]:
             entry, versions = kept[0], redis_client().mget(names)
         if entry is None or not _believable(entry, recipe.tags, versions):
             stored, *versions = redis_client().mget([recipe.key, *names])
-            entry = entry_from_bytes(stored)
+            entry = entry_from_bytes(cast(bytes | None, stored))
     except RedisError:
         return None, False
     return _judge(recipe, entry, versions, checked_at=checked_at), True

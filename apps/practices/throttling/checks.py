@@ -1,19 +1,22 @@
 """System checks of throttling."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from apps.practices.throttling.throttles import ScopeThrottle
 
 NEEDED = ("address", "anon", "user", "login")
 
 
 @register(Tags.security)
 def check_throttling(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """E001: a policy is missing or no pair of positive numbers. E002: form limits are not shared, or fail closed."""
-    return [*_check_policies(), *_check_forms()]
+    """E001: a policy is missing or no rate. E002: form limits are not shared or fail closed. E003: a scope has no policy."""
+    return [*_check_policies(), *_check_forms(), *_check_scopes()]
 
 
 def _check_policies() -> list[CheckMessage]:
@@ -45,3 +48,27 @@ def _check_forms() -> list[CheckMessage]:
             id="throttling.E002",
         )
     ]
+
+
+def _check_scopes() -> list[CheckMessage]:
+    views = {
+        view for pattern in _patterns(get_resolver().url_patterns) if (view := getattr(pattern.callback, "cls", None))
+    }
+    return [
+        Error(
+            f"{view.__module__}.{view.__qualname__}.throttle_scope names no policy, so nothing limits it.",
+            hint="Add it to THROTTLING_POLICIES as (requests, seconds).",
+            id="throttling.E003",
+        )
+        for view in sorted(views, key=lambda view: view.__qualname__)
+        if ScopeThrottle in getattr(view, "throttle_classes", ())
+        and getattr(view, "throttle_scope", None) not in settings.THROTTLING_POLICIES
+    ]
+
+
+def _patterns(patterns: Iterable[URLPattern | URLResolver]) -> Iterator[URLPattern]:
+    for pattern in patterns:
+        if isinstance(pattern, URLResolver):
+            yield from _patterns(pattern.url_patterns)
+        else:
+            yield pattern
