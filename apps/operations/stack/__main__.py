@@ -27,7 +27,8 @@ def main() -> int:
     run = commands.add_parser("run", help="run a command with DATABASE_URL and REDIS_URL of a throw-away stack")
     run.add_argument("argv", nargs=argparse.REMAINDER, metavar="COMMAND")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a background job begins with it ignored
+        signal.signal(number, _interrupt)
     try:
         if options.command == "up":
             return _up(options.directory)

@@ -31,8 +31,8 @@ _RETRY_SECONDS = 3.0
 
 def main() -> int:
     """Run until Ctrl-C; return the exit status."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGHUP, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # SIGINT too: `bin/dev &` begins with it ignored
+        signal.signal(number, _interrupt)
     try:
         port = _port()
         with _stack() as stack:

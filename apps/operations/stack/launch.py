@@ -9,6 +9,7 @@ USER is `same` (stay who we are), `namespace` (root only: a user namespace in wh
 
 import ctypes
 import os
+import signal
 import sys
 
 _PR_SET_PDEATHSIG = 1
@@ -41,9 +42,11 @@ def user_become(user: str) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Change user, ask for a signal on the parent's death, then become the command."""
+    """Change user, take signals as they come, ask for a signal on the parent's death, then become the command."""
     number, parent, user, *command = arguments
     user_become(user)
+    for ignored in (signal.SIGINT, signal.SIGQUIT):  # Ignored in a shell's background job, and inherited.
+        signal.signal(ignored, signal.SIG_DFL)
     if sys.platform == "linux":
         # After the change of user: the kernel forgets the wish when credentials change.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
