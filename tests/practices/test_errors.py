@@ -14,6 +14,7 @@ from django.test import Client
 from rest_framework.exceptions import ErrorDetail
 
 from apps.practices.errors import FieldError, Problem, problem_types
+from apps.practices.errors import problems as declared
 from apps.practices.errors.pointers import field_errors
 from apps.practices.errors.schema import ProblemSerializer, describe_everywhere, problems
 from tests.practices.failing import FAILURES, SECRET
@@ -331,7 +332,7 @@ def test_development_shows_tracebacks_to_browsers_and_problems_to_programs(clien
 
 
 def test_the_schema_names_every_answer() -> None:
-    pieces = problems(409, Problem.declared[0])
+    pieces = problems(409, declared.DECLARED[0])
     assert {status for status, _ in pieces} >= {409, 400, 429, 500, 503}
     assert all(media == "application/problem+json" for _, media in pieces)
     assert set(ProblemSerializer().fields) == {"type", "title", "status", "detail", "instance", "request_id", "errors"}
@@ -351,7 +352,7 @@ def test_checks_are_content_with_the_settings() -> None:
 
 
 def test_checks_find_a_type_named_twice_or_incomplete(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Problem, "declared", [*Problem.declared])
+    monkeypatch.setattr(declared, "DECLARED", [*declared.DECLARED])
 
     class Again(Problem):
         status, title, explanation = 409, "Again", "Once more."

@@ -45,7 +45,7 @@ def report(request: HttpRequest, *, exception: BaseException, problem: Problem) 
 
 def _chain(exception: BaseException) -> str:
     """The names of the exception and of what caused it, outermost first."""
-    names = []
+    names: list[str] = []
     link: BaseException | None = exception
     while link is not None and len(names) < 5:
         names.append(f"{type(link).__name__}: {link}" if link.__cause__ is None else type(link).__name__)

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 from django.urls import get_resolver
 
-from apps.practices.errors.problems import Problem
+from apps.practices.errors import problems
 
 MIDDLEWARE = "apps.practices.errors.middleware.ProblemMiddleware"
 HANDLER = "apps.practices.errors.handler.handle"
@@ -25,7 +25,7 @@ _SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 @register("errors")
 def check_types(**_: Any) -> list[CheckMessage]:
     """Each problem type is named once and says everything its page shows."""
-    counts = Counter(cls.type for cls in Problem.declared)
+    counts = Counter(cls.type for cls in problems.DECLARED)
     messages: list[CheckMessage] = [
         Error(
             f"The problem type {slug!r} is declared {count} times.", hint="Give each class its own.", id="errors.E001"
@@ -33,7 +33,7 @@ def check_types(**_: Any) -> list[CheckMessage]:
         for slug, count in counts.items()
         if count > 1
     ]
-    for cls in Problem.declared:
+    for cls in problems.DECLARED:
         own = "title" in cls.__dict__ and "explanation" in cls.__dict__
         if not (own and _SLUG.fullmatch(cls.type) and 400 <= cls.status <= 599):
             hint = "Set type (a slug), title and explanation on the class; status is 400 to 599."

@@ -7,6 +7,7 @@ constraints or hosts.
 from collections.abc import Callable
 from functools import singledispatch
 from types import TracebackType
+from typing import Any
 
 import kombu.exceptions
 import psycopg
@@ -130,12 +131,12 @@ def _(exception: drf.NotFound) -> Problem:
 
 @problem_from.register
 def _(exception: drf.Throttled) -> Problem:
-    return problems.TooManyRequests(retry_after=exception.wait)
+    return problems.TooManyRequests(retry_after=getattr(exception, "wait", None))
 
 
 def _text(exception: drf.APIException) -> str | None:
     """The sentence of an exception whose author wrote it for the client; some wrap it (``{"detail": …}``)."""
-    detail = exception.detail
+    detail: Any = exception.detail
     if isinstance(detail, dict):
         detail = detail.get("detail", "")
     return str(detail) if isinstance(detail, str) and detail else None

@@ -25,6 +25,10 @@ class FieldError(NamedTuple):
     detail: str
 
 
+# Every class that names a type, in the order of their modules' import.
+DECLARED: list[type["Problem"]] = []
+
+
 class Problem(Exception):
     """An error with an HTTP status and a documented type.
 
@@ -39,12 +43,10 @@ class Problem(Exception):
     explanation: ClassVar[str] = "Something went wrong on our side. The request id lets us find out what."
     retry_after: int | None = None
 
-    declared: ClassVar[list["type[Problem]"]] = []
-
     def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         if "type" in cls.__dict__:
-            Problem.declared.append(cls)
+            DECLARED.append(cls)
 
     def __init__(
         self,
@@ -64,7 +66,7 @@ class Problem(Exception):
 
 def problem_types() -> dict[str, "type[Problem]"]:
     """All declared types by slug, sorted."""
-    return {cls.type: cls for cls in sorted(Problem.declared, key=lambda cls: cls.type)}
+    return {cls.type: cls for cls in sorted(DECLARED, key=lambda cls: cls.type)}
 
 
 class InternalError(Problem):

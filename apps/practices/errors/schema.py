@@ -31,7 +31,8 @@ class ProblemSerializer(serializers.Serializer):
     request_id = serializers.CharField(
         allow_null=True, help_text="Names the request in the service's logs. Also in X-Request-ID."
     )
-    errors = FieldErrorSerializer(many=True, required=False)
+    # DRF takes declared fields out of the class body, so its own property of this name stays.
+    errors = FieldErrorSerializer(many=True, required=False)  # type: ignore[assignment]
 
 
 def problems(*answers: int | type[Problem]) -> dict[tuple[int, str], OpenApiResponse]:
