@@ -1,10 +1,16 @@
 """A fleet for live tests: real web processes, on a database of their own in the session's PostgreSQL."""
 
+import http.client
+import json
 import secrets
+import ssl
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -43,3 +49,85 @@ def fleet_running(
 def path_replaced(url: str, path: str) -> str:
     """The same server, another database."""
     return urlunsplit(urlsplit(url)._replace(path=f"/{path}"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a stranger got: ``headers`` by lower-case name."""
+
+    status: int
+    headers: dict[str, str]
+    content: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.content)
+
+
+def ask(
+    url: str,
+    path: str,
+    *,
+    method: str = "GET",
+    body: Any = None,
+    headers: Mapping[str, str] | None = None,
+    context: ssl.SSLContext | None = None,
+    timeout: float = 30,
+) -> Answer:
+    """One request on a connection of its own. ``body`` goes as JSON; an instance is asked as the edge would ask it."""
+    parts = urlsplit(url)
+    sent = dict(headers or {})
+    if body is not None:
+        sent["Content-Type"] = "application/json"
+    connection: http.client.HTTPConnection
+    if parts.scheme == "https":
+        connection = http.client.HTTPSConnection(parts.netloc, timeout=timeout, context=context)
+    else:
+        connection = http.client.HTTPConnection(parts.netloc, timeout=timeout)
+        sent = {"Host": "localhost", "X-Forwarded-Proto": "https", "X-Forwarded-For": "127.0.0.1", **sent}
+    try:
+        connection.request(method, path, None if body is None else json.dumps(body), sent)
+        response = connection.getresponse()
+        content = response.read()
+    finally:
+        connection.close()
+    found = {name.lower(): value for name, value in response.getheaders()}
+    return Answer(status=response.status, headers=found, content=content)
+
+
+class Load:
+    """Requests without a pause from a few threads; what was not answered as expected is kept.
+
+    Every thread goes through all ``calls``: method, path, expected status.
+    """
+
+    def __init__(self, fleet: Fleet, calls: Sequence[tuple[str, str, int]], *, threads: int = 4) -> None:
+        self.answered = 0
+        self.failed: list[str] = []
+        self._fleet = fleet
+        self._calls = calls
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(threads)]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(60)
+
+    def _run(self) -> None:
+        context = self._fleet.ssl_context()
+        while not self._stop.is_set():
+            for method, path, expected in self._calls:
+                body = {} if method == "POST" else None
+                try:
+                    answer = ask(self._fleet.url, path, method=method, body=body, context=context)
+                except (OSError, http.client.HTTPException) as error:
+                    self.failed.append(f"{method} {path}: {error!r}")
+                    continue
+                self.answered += 1
+                if answer.status != expected:
+                    self.failed.append(f"{method} {path}: {answer.status} {answer.content[:200]!r}")

@@ -11,6 +11,7 @@ from time import monotonic
 from typing import Literal
 
 import redis
+import structlog
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
@@ -19,6 +20,8 @@ from apps.practices.observability import store
 
 State = Literal["ready", "degraded", "draining", "unmigrated"]
 CHECK_SECONDS = 1.0
+
+logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,9 +64,12 @@ class _Checks:
         if database != "ok":
             return "unknown"
         try:
-            self._migrated = not migrations_missing()
+            missing = migrations_missing()
         except DatabaseError:
             return "unknown"
+        self._migrated = not missing
+        if missing:
+            logger.warning("migrations_missing", migrations=missing)
         return "ok" if self._migrated else "missing"
 
 
@@ -86,10 +92,10 @@ def redis_check() -> str:
     return "ok"
 
 
-def migrations_missing() -> bool:
-    """Whether the database lacks a migration that this code needs; one that a newer release added is no harm."""
+def migrations_missing() -> list[str]:
+    """Name the migrations that this code needs and the database lacks; one that a newer release added is no harm."""
     executor = MigrationExecutor(connection)
-    return bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+    return [str(migration) for migration, _ in executor.migration_plan(executor.loader.graph.leaf_nodes())]
 
 
 _checks = _Checks()

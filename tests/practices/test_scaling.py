@@ -1,0 +1,200 @@
+"""scaling (129): two instances behind the edge, no state in a process, nothing lost when one goes away."""
+
+import secrets
+import socket
+import ssl
+import time
+
+import psutil
+import pytest
+
+from apps.operations.fleet import Fleet
+from tests.fleet import Load, ask
+
+# A POST is never repeated by the edge: one that is answered by anything else than the application is a failure.
+CALLS = [
+    ("GET", "/api/v1/notes", 200),
+    ("POST", "/api/v1/notes", 401),
+    ("GET", "/api/v1/notes/busy?seconds=0.05", 200),
+]
+
+
+def test_the_edge_speaks_tls_with_its_own_authority_only(fleet: Fleet) -> None:
+    assert ask(fleet.url, "/healthz", context=fleet.ssl_context()).status == 200
+    with pytest.raises(ssl.SSLCertVerificationError):
+        ask(fleet.url, "/healthz", context=ssl.create_default_context())
+
+
+def test_plain_http_redirects_pages_to_the_same_port_and_refuses_the_api(fleet: Fleet) -> None:
+    page = ask(fleet.plain_url, "/admin/?next=%2Fx", headers={"Host": "localhost"})
+    assert (page.status, page.headers["location"]) == (308, f"{fleet.url}/admin/?next=%2Fx")
+    call = ask(fleet.plain_url, "/api/v1/notes", headers={"Host": "localhost"})
+    assert (call.status, call.headers["content-type"]) == (403, "application/problem+json")
+    assert call.json()["type"] == f"{fleet.url}/problems/https-required"
+
+
+def test_both_instances_answer(fleet: Fleet) -> None:
+    marker = secrets.token_hex(8)
+    with Load(fleet, [("GET", f"/api/v1/{marker}", 404)]) as load:
+        time.sleep(1)
+    assert load.failed == []
+    for web in fleet.webs:
+        assert any(line.get("path") == f"/api/v1/{marker}" for line in web.lines())
+
+
+def test_what_one_instance_learned_another_knows(fleet: Fleet) -> None:
+    """Registered with the first, signed in with the second, read by the first, signed out by the second."""
+    first, second = (web.url for web in fleet.webs)
+    account = {"email": f"{secrets.token_hex(6)}@example.com", "password": secrets.token_urlsafe(24)}
+    assert ask(first, "/api/v1/auth/register", method="POST", body=account).status == 201
+    tokens = ask(second, "/api/v1/auth/login", method="POST", body=account).json()
+    bearer = {"Authorization": f"Bearer {tokens['access']}"}
+    assert ask(first, "/api/v1/me", headers=bearer).json()["email"] == account["email"]
+    assert ask(second, "/api/v1/auth/logout", method="POST", body={}, headers=bearer).status == 204
+    deadline = time.monotonic() + 10
+    while ask(first, "/api/v1/me", headers=bearer).status != 401:
+        assert time.monotonic() < deadline, "a sign-out in one process never reached the other"
+        time.sleep(0.1)
+
+
+def test_metrics_from_either_instance_are_the_fleets(fleet: Fleet) -> None:
+    token = {"Authorization": f"Bearer {fleet.webs[0].environment['METRICS_TOKEN']}"}
+    wanted = 'shipshape_http_requests_total{method="GET",route="/api/v1/notes/busy",status="2xx"} '
+    for web in fleet.webs:
+        assert ask(web.url, "/api/v1/notes/busy?seconds=0").status == 200
+
+    def told(url: str) -> float:
+        lines = ask(url, "/metrics", headers=token).content.decode().splitlines()
+        return next((float(line.removeprefix(wanted)) for line in lines if line.startswith(wanted)), 0.0)
+
+    deadline = time.monotonic() + 15
+    while not (told(fleet.webs[0].url) == told(fleet.webs[1].url) >= 2):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def test_what_a_client_says_about_proxies_is_thrown_away(fleet: Fleet) -> None:
+    marker = secrets.token_hex(8)
+    forged = {
+        "X-Forwarded-For": "198.51.100.1",
+        "X_Forwarded_For": "198.51.100.2",
+        "Forwarded": "for=198.51.100.3",
+        "X-Real-IP": "198.51.100.4",
+        "X-Forwarded-Proto": "http",
+        "X-Forwarded-Host": "evil.example.com",
+        "X-Forwarded-Ssl": "off",
+    }
+    answer = ask(fleet.url, f"/api/v1/{marker}", headers=forged, context=fleet.ssl_context())
+    assert answer.status == 404
+    lines = [line for web in fleet.webs for line in web.lines() if line.get("path") == f"/api/v1/{marker}"]
+    assert [line["address"] for line in lines] == ["127.0.0.1"]
+
+
+def test_half_sent_bodies_hold_no_thread(fleet: Fleet) -> None:
+    port = int(fleet.url.rpartition(":")[2])
+    context = fleet.ssl_context()
+    held = []
+    try:
+        for _ in range(12):  # the instances have six threads together
+            raw = socket.create_connection(("127.0.0.1", port), timeout=10)
+            secure = context.wrap_socket(raw, server_hostname="localhost")
+            secure.sendall(
+                b"POST /api/v1/notes HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                b'Content-Length: 1000\r\n\r\n{"title": '
+            )
+            held.append(secure)
+        time.sleep(0.5)
+        assert ask(fleet.url, "/api/v1/notes", context=context, timeout=5).status == 200
+    finally:
+        for secure in held:
+            secure.close()
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"GET\r\n\r\n", b"400"),
+        (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", b"414"),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Long: " + b"a" * 9000 + b"\r\n\r\n", b"431"),
+        (
+            b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            b"400",
+        ),
+    ],
+)
+def test_what_the_server_answers_itself_leaks_nothing(fleet: Fleet, request_bytes: bytes, status: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", fleet.webs[0].port or 0), timeout=10) as connection:
+        connection.sendall(request_bytes)
+        answer = b""
+        while chunk := connection.recv(65536):
+            answer += chunk
+    assert answer.split(b" ")[1] == status
+    for word in (b"Traceback", b"site-packages", b"27.0", b"/work", b".py"):
+        assert word not in answer
+
+
+def test_a_body_too_large_is_refused_before_it_is_sent(fleet: Fleet) -> None:
+    port = int(fleet.url.rpartition(":")[2])
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=20) as raw,
+        fleet.ssl_context().wrap_socket(raw, server_hostname="localhost") as secure,
+    ):
+        secure.sendall(
+            b"POST /api/v1/notes HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 100000000\r\n\r\n"
+        )
+        answer = secure.recv(65536)
+    assert answer.split(b" ")[1] == b"413"
+    assert b"application/problem+json" in answer
+
+
+def test_nothing_connects_before_the_fork(fleet: Fleet) -> None:
+    ask(fleet.webs[0].url, "/api/v1/notes")
+    master = psutil.Process(fleet.webs[0].pid)
+    assert [found.status for found in master.net_connections()] == [psutil.CONN_LISTEN]
+    assert any(
+        found.status == psutil.CONN_ESTABLISHED for child in master.children() for found in child.net_connections()
+    )
+
+
+def test_a_killed_instance_costs_no_read(fleet: Fleet) -> None:
+    with Load(fleet, [CALLS[0], CALLS[2]]) as load:
+        time.sleep(1)
+        fleet.webs[0].kill()
+        time.sleep(4)
+        before_return = load.answered
+        fleet.webs[0].start()
+        time.sleep(1)
+    assert load.failed == []
+    assert load.answered > before_return > 10
+
+
+def test_a_rolling_restart_fails_no_request(fleet: Fleet) -> None:
+    with Load(fleet, CALLS) as load:
+        for web in fleet.webs:
+            time.sleep(1)
+            web.terminate()
+            assert web.wait(27) == 0
+            web.start()
+            time.sleep(2)  # a health interval, so that the edge has seen it
+    assert load.failed == []
+    assert load.answered > 20
+
+
+def test_with_every_instance_away_the_edge_says_so_and_when_to_return(fleet: Fleet) -> None:
+    try:
+        for web in fleet.webs:
+            web.kill()
+        answer = ask(fleet.url, "/api/v1/notes", context=fleet.ssl_context())
+        assert answer.status in (502, 503)
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["status"] == answer.status
+        assert int(answer.headers["retry-after"]) >= 1
+        assert "server" not in answer.headers
+    finally:
+        for web in fleet.webs:
+            web.start()
+    deadline = time.monotonic() + 15
+    while ask(fleet.url, "/healthz", context=fleet.ssl_context()).status != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
