@@ -85,5 +85,6 @@ def _index_columns(index: Index) -> tuple[str, ...]:
     for expression in index.expressions:
         if not isinstance(expression, OrderBy) or not isinstance(expression.expression, F):
             return ()
-        columns.append(f"-{expression.expression.name}" if expression.descending else expression.expression.name)
+        name = str(expression.expression.deconstruct()[1][0])
+        columns.append(f"-{name}" if expression.descending else name)
     return tuple(columns)

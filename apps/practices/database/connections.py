@@ -12,6 +12,8 @@ from django.conf import settings
 from psycopg import errors
 from psycopg.abc import RV, PQGen
 
+LOOK_SECONDS = 0.1  # psycopg's own interval between looks for an interruption
+
 
 class ServerStalled(psycopg.OperationalError):
     """The server has not answered within DATABASE_WAIT_SECONDS; the connection is closed."""
@@ -20,14 +22,14 @@ class ServerStalled(psycopg.OperationalError):
 class BoundedConnection(psycopg.Connection[Any]):
     """A connection on which no single wait for the server lasts longer than ``settings.DATABASE_WAIT_SECONDS``."""
 
-    def wait(self, gen: PQGen[RV], *args: Any, timeout: float | None = None, **options: Any) -> RV:
+    def wait(self, gen: PQGen[RV], interval: float = LOOK_SECONDS, timeout: float | None = None) -> RV:
         """Wait as psycopg does, at most so long; close the connection and raise ``ServerStalled`` after that.
 
         The connection cannot be used again: an answer to the abandoned statement might still arrive on it.
         """
         bound = settings.DATABASE_WAIT_SECONDS
         try:
-            return super().wait(gen, *args, timeout=bound if timeout is None else min(timeout, bound), **options)
+            return super().wait(gen, interval, bound if timeout is None else min(timeout, bound))
         except errors._WaitTimeout as error:
             self.pgconn.finish()
             raise ServerStalled(f"no answer from PostgreSQL within {bound} s") from error

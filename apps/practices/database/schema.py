@@ -21,13 +21,13 @@ _FILTER_SCHEMAS: list[tuple[type[serializers.Field[Any, Any, Any, Any]], dict[st
 def page_of(serializer: type[serializers.BaseSerializer[Any]]) -> serializers.Serializer[Any]:
     """Give the schema of a page of what ``serializer`` shows: ``results``, ``next`` and ``previous``."""
     name = serializer.__name__.removesuffix("Serializer")
-    reference = {"allow_null": True, "help_text": "Path and query of that page, to be read as it is; null at the end."}
+    about = "Path and query of that page, to be read as it is; null at the end."
     return inline_serializer(
         name=f"{name}Page",
         fields={
             "results": serializer(many=True),
-            "next": serializers.CharField(**reference),
-            "previous": serializers.CharField(**reference),
+            "next": serializers.CharField(allow_null=True, help_text=about),
+            "previous": serializers.CharField(allow_null=True, help_text=about),
         },
     )
 

@@ -1,7 +1,8 @@
 """Bodies of unknown length."""
 
 import tempfile
-from typing import IO
+from io import BytesIO
+from typing import IO, Any, cast
 
 from django.conf import settings
 from django.core.handlers.wsgi import LimitedStream
@@ -29,7 +30,8 @@ def spool(request: HttpRequest, body: IO[bytes], bound: int) -> bool:
         body.write(chunk)
     body.seek(0)
     request.META["CONTENT_LENGTH"] = str(size)
-    request._stream = LimitedStream(body, size)  # type: ignore[attr-defined] # Django has no public way to give a request its body
+    writable: Any = request  # Django has no public way to give a request its body
+    writable._stream = LimitedStream(cast("BytesIO", body), size)
     return True
 
 

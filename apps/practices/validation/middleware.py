@@ -79,5 +79,4 @@ def body_bound(path: str) -> int:
 
 
 def _too_large(bound: int) -> BodyTooLarge:
-    # The connection ends here: the rest of the body would otherwise have to be read to find the next request.
-    return BodyTooLarge(f"At most {bound} bytes are accepted here.", headers={"Connection": "close"})
+    return BodyTooLarge(f"At most {bound} bytes are accepted here.")

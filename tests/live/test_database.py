@@ -1,0 +1,180 @@
+"""A web process whose PostgreSQL is busy, slow, stopped or frozen, and bodies on the wire: what a client sees."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+
+from apps.operations.fleet import ROOT, Fleet, production_environment
+from apps.operations.stack import Stack
+from tests.problems import assert_problem
+
+NOW = "/api/v1/notes/slow?seconds=0"  # the shortest request that needs PostgreSQL
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One answer, and the seconds it took."""
+
+    status_code: int
+    headers: dict[str, str]
+    content: bytes
+    seconds: float
+
+
+@pytest.fixture(scope="module")
+def own() -> Iterator[Stack]:
+    """Servers that nobody else uses, to be stopped and frozen."""
+    with Stack.temporary() as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def fleet(own: Stack) -> Iterator[Fleet]:
+    """One web process of 8 threads and 2 connections, asked directly as its edge would ask it."""
+    urls = own.state.urls
+    environment = production_environment(
+        database_url=urls["DATABASE_URL"],
+        redis_url=urls["REDIS_URL"],
+        settings_module="tests.sample.settings",
+        WEB_THREADS="8",
+        DATABASE_POOL_MAX="2",
+    )
+    command = [sys.executable, "manage.py", "migrate", "--noinput", "--skip-checks", "--verbosity", "0"]
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=60)
+    with Fleet(environment=environment, instances=1, edge=False) as fleet:
+        yield fleet
+
+
+def get(fleet: Fleet, path: str) -> Seen:
+    address = urlsplit(fleet.webs[0].url)
+    started = time.monotonic()
+    with contextlib.closing(HTTPConnection(address.netloc, timeout=30)) as client:
+        client.request(
+            "GET", path, headers={"Host": "localhost", "X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.9"}
+        )
+        response = client.getresponse()
+        content = response.read()
+    return Seen(response.status, dict(response.getheaders()), content, time.monotonic() - started)
+
+
+def serves_again(fleet: Fleet, seconds: float) -> float:
+    """Ask until the answer is 200; give how long it took."""
+    started = time.monotonic()
+    while (answer := get(fleet, NOW)).status_code != 200:
+        assert time.monotonic() - started < seconds, answer
+        time.sleep(0.1)
+    return time.monotonic() - started
+
+
+def test_an_exhausted_pool_answers_503_and_the_lucky_ones_200(fleet: Fleet) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        holders = [pool.submit(get, fleet, "/api/v1/notes/slow?seconds=4") for _ in range(2)]
+        time.sleep(1)
+        refused = list(pool.map(lambda _: get(fleet, NOW), range(3)))
+        free = get(fleet, "/api/v1/notes/busy?seconds=0")
+    for answer in refused:
+        assert_problem(answer, 503, "unavailable")
+        assert answer.headers["Retry-After"] == "1"
+        assert answer.seconds < 3.5
+    assert free.status_code == 200, "what needs no database waits for none"
+    assert [holder.result().status_code for holder in holders] == [200, 200]
+
+
+def test_a_statement_without_end_is_ended(fleet: Fleet) -> None:
+    answer = get(fleet, "/api/v1/notes/slow?seconds=25")
+    assert_problem(answer, 504, "timed-out")
+    assert answer.headers["Retry-After"]
+    assert 4.5 < answer.seconds < 12
+    assert get(fleet, NOW).status_code == 200
+
+
+def test_a_stopped_server_is_503_and_its_return_is_noticed(fleet: Fleet, own: Stack) -> None:
+    assert get(fleet, NOW).status_code == 200
+    own.services["postgresql"].stop()
+    try:
+        for answer in (get(fleet, NOW), get(fleet, "/api/v1/notes?limit=3")):
+            assert_problem(answer, 503, "unavailable")
+            assert answer.headers["Retry-After"]
+            assert answer.seconds < 6
+        assert get(fleet, "/healthz").status_code == 200
+    finally:
+        own.services["postgresql"].start()
+    serves_again(fleet, 15)
+
+
+def test_a_restart_costs_no_request(fleet: Fleet, own: Stack) -> None:
+    """Every pooled connection is dead after a restart; the next request gets a live one."""
+    assert get(fleet, NOW).status_code == 200
+    own.restart("postgresql")
+    assert get(fleet, NOW).status_code == 200
+
+
+def test_a_frozen_server_is_503_within_the_bound_of_the_client(fleet: Fleet, own: Stack) -> None:
+    """The kernel of a frozen server still acknowledges every packet: only the client's own clock ends the wait."""
+    assert get(fleet, NOW).status_code == 200
+    frozen = [own.services["postgresql"].pid, *backends(own)]
+    for pid in frozen:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        answer = get(fleet, NOW)
+    finally:
+        for pid in frozen:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+    assert_problem(answer, 503, "unavailable")
+    assert answer.seconds < 12
+    serves_again(fleet, 20)
+
+
+def backends(own: Stack) -> list[int]:
+    """Give the process ids of the web processes' connections."""
+    with psycopg.connect(own.state.urls["DATABASE_URL"]) as connection:
+        rows = connection.execute(
+            "SELECT pid FROM pg_stat_activity WHERE application_name = 'shipshape-web'"
+        ).fetchall()
+    assert rows
+    return [pid for (pid,) in rows]
+
+
+def send(fleet: Fleet, head: str, body: bytes) -> bytes:
+    """Send one request as bytes; give everything the server says."""
+    address = urlsplit(fleet.webs[0].url)
+    head = f"{head}\r\nHost: localhost\r\nX-Forwarded-Proto: https\r\nX-Forwarded-For: 203.0.113.9\r\nConnection: close\r\n\r\n"
+    with socket.create_connection((str(address.hostname), int(address.port or 0)), timeout=20) as connection:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the server may answer before it has read all
+            connection.sendall(head.encode() + body)
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def chunks(size: int) -> bytes:
+    return b"".join(b"8000\r\n" + b" " * 0x8000 + b"\r\n" for _ in range(size // 0x8000)) + b"0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "body", "status"),
+    [
+        ("Content-Type: application/json\r\nTransfer-Encoding: chunked", chunks(3 * 1024 * 1024), b"413"),
+        ("Content-Type: application/json\r\nContent-Length: 3145728", b" " * 3145728, b"413"),
+        ("Content-Type: application/json\r\nContent-Length: 99999999999", b"", b"413"),
+        ("Content-Length: 2", b"{}", b"415"),
+        ("Content-Type: application/json\r\nContent-Encoding: gzip\r\nContent-Length: 2", b"{}", b"415"),
+        ("Content-Type: application/json\r\nTransfer-Encoding: chunked", b"2\r\n{}\r\n0\r\n\r\n", b"401"),
+    ],
+    ids=["chunked", "large", "claimed", "untyped", "compressed", "small"],
+)
+def test_bodies_on_the_wire(fleet: Fleet, head: str, body: bytes, status: bytes) -> None:
+    answer = send(fleet, f"POST /api/v1/notes HTTP/1.1\r\n{head}", body)
+    assert answer.split(b" ", 2)[1] == status, answer[:300]
+    assert b"application/problem+json" in answer
