@@ -27,7 +27,7 @@ def _enter_venv(error: ModuleNotFoundError) -> None:
     python = VENV / "bin" / "python"
     if Path(sys.prefix) == VENV or not python.exists():
         sys.exit(f"{error.name} is not installed: run bin/setup, then try again.")
-    os.execv(python, [str(python), *sys.argv])
+    os.execv(python, [str(python), *sys.argv])  # noqa: S606 - the project's own Python, no shell wanted
 
 
 if __name__ == "__main__":

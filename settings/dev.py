@@ -3,7 +3,3 @@
 from settings.base import *  # noqa: F403 - dev is base with other values
 
 DEBUG = True
-STORAGES = {
-    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
-}

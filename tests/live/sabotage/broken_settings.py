@@ -1,6 +1,6 @@
 """The sample's production settings with each practice broken in one place, as a hasty change might."""
 
-from tests.sample.settings import *
+from tests.sample.settings import *  # noqa: F403 - all of it, a few values broken
 from tests.sample.settings import DATABASES, MIDDLEWARE, REST_FRAMEWORK
 
 _REMOVED = (
