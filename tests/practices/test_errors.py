@@ -10,10 +10,11 @@ from django.conf import settings
 from django.core.checks import run_checks
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
-from django.test import Client
+from django.test import Client, RequestFactory
+from drf_spectacular.generators import SchemaGenerator
 from rest_framework.exceptions import ErrorDetail
 
-from apps.practices.errors import FieldError, Problem, problem_types
+from apps.practices.errors import Conflict, FieldError, Problem, problem_response, problem_types
 from apps.practices.errors import problems as declared
 from apps.practices.errors.pointers import field_errors
 from apps.practices.errors.schema import ProblemSerializer, describe_everywhere, problems
@@ -290,6 +291,13 @@ def test_head_has_the_headers_of_get_and_no_body(client: Client) -> None:
         assert head.headers["Content-Length"] == str(len(get.content))
 
 
+def test_head_needs_no_server_to_drop_the_body() -> None:
+    head = problem_response(RequestFactory().head("/nowhere"), Conflict())
+    get = problem_response(RequestFactory().get("/nowhere"), Conflict())
+    assert head.content == b""
+    assert head.headers["Content-Length"] == get.headers["Content-Length"] == str(len(get.content))
+
+
 # The pages of problem types
 
 
@@ -338,6 +346,19 @@ def test_the_schema_names_every_answer() -> None:
     assert set(ProblemSerializer().fields) == {"type", "title", "status", "detail", "instance", "request_id", "errors"}
     described = describe_everywhere({"paths": {"/x": {"get": {"responses": {"200": {}}}}}})
     assert set(described["paths"]["/x"]["get"]["responses"]) >= {"200", "400", "500", "503"}
+
+
+def test_the_published_schema_resolves_and_omits_no_operation() -> None:
+    schema = SchemaGenerator().get_schema(request=None, public=True)
+    assert "Problem" in schema["components"]["schemas"]
+    operations = [operation for path in schema["paths"].values() for operation in path.values()]
+    assert operations
+    for operation in operations:
+        answers = operation["responses"]
+        assert set(answers) >= {"400", "403", "406", "429", "500", "503"}, operation["operationId"]
+        for status, answer in answers.items():
+            if int(status) >= 400:
+                assert list(answer["content"]) == ["application/problem+json"], (operation["operationId"], status)
 
 
 # The checks

@@ -1,9 +1,12 @@
 """headers: on every answer of the application, whatever made it; no inline code; CORS by list."""
 
 import re
+from dataclasses import replace
+from runpy import run_path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.core.checks import run_checks
@@ -13,6 +16,7 @@ from django.test import Client, RequestFactory
 from django.test.utils import override_settings
 from django.urls import reverse
 
+from settings.env import ENVIRONMENT
 from tests.problems import assert_problem
 
 pytestmark = [pytest.mark.urls("tests.practices.failing"), pytest.mark.django_db]
@@ -153,14 +157,18 @@ def _assert_nothing_inline(response: Any) -> None:
         assert local or not is_loaded, f"{address} is loaded from elsewhere"
 
 
-def test_violations_are_reported_where_the_operator_says() -> None:
-    directives_with_report = {
-        "default-src": ["'none'"],
-        "frame-ancestors": ["'none'"],
-        "report-uri": ["https://r.example/csp"],
-    }
-    with override_settings(CONTENT_SECURITY_POLICY={"DIRECTIVES": directives_with_report}):
-        assert "report-uri https://r.example/csp" in Client().get("/page").headers["Content-Security-Policy"]
+def test_violations_are_reported_where_the_operator_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = ENVIRONMENT.entries["CSP_REPORT_URI"]
+    monkeypatch.setitem(ENVIRONMENT.entries, "CSP_REPORT_URI", replace(entry, value="https://r.example/csp"))
+    component = run_path(str(settings.BASE_DIR / "settings/components/headers.py"))
+    with override_settings(
+        CONTENT_SECURITY_POLICY=component["CONTENT_SECURITY_POLICY"], HEADERS_EXTRA=component["HEADERS_EXTRA"]
+    ):
+        headers = Client().get("/page").headers
+    policy = directives(headers["Content-Security-Policy"])
+    assert policy["report-uri"] == ["https://r.example/csp"]
+    assert policy["report-to"] == ["csp"]
+    assert headers["Reporting-Endpoints"] == 'csp="https://r.example/csp"'
 
 
 # CORS

@@ -1,14 +1,18 @@
 """https: pages go to the secure address, API calls in clear are refused, and only our own proxies say what the scheme was."""
 
+from dataclasses import replace
+from runpy import run_path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core.checks import run_checks
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from django.test import Client, RequestFactory
 
 from apps.practices.https.scheme import forwarded_scheme, trusted_hops
+from settings.env import ENVIRONMENT
 from tests.problems import assert_problem
 
 pytestmark = [pytest.mark.urls("tests.practices.failing"), pytest.mark.django_db]
@@ -153,6 +157,23 @@ def test_a_forged_scheme_opens_nothing(deployed: Any, trusted: Any, served: bool
         assert response.json() == {"scheme": "https"}
     else:
         assert_problem(response, 403, "https-required")
+
+
+# The settings
+
+
+@pytest.mark.parametrize(("url", "secure"), [("https://api.example.com", True), ("http://localhost:8000", False)])
+def test_everything_follows_from_the_scheme_of_the_public_address(
+    monkeypatch: pytest.MonkeyPatch, url: str, secure: bool
+) -> None:
+    entry = ENVIRONMENT.entries["PUBLIC_URL"]
+    monkeypatch.setitem(ENVIRONMENT.entries, "PUBLIC_URL", replace(entry, value=url))
+    component = run_path(str(settings.BASE_DIR / "settings/components/https.py"))
+    for name in ("SECURE_SSL_REDIRECT", "SESSION_COOKIE_SECURE", "CSRF_COOKIE_SECURE"):
+        assert component[name] is secure
+    assert component["SESSION_COOKIE_NAME"].startswith("__Host-") is secure
+    assert component["CSRF_COOKIE_NAME"].startswith("__Host-") is secure
+    assert (component["SECURE_HSTS_SECONDS"] >= 31_536_000) is secure
 
 
 # The checks
