@@ -5,7 +5,7 @@ from typing import Any
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import CsrfViewMiddleware
 
 PAGE_PREFIXES = ("/admin",)
@@ -21,7 +21,7 @@ class PageSessionMiddleware(SessionMiddleware):
         if is_page(request):
             super().process_request(request)
 
-    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> Any:
+    def process_response(self, request: HttpRequest, response: HttpResponse) -> Any:
         return super().process_response(request, response) if hasattr(request, "session") else response
 
 
@@ -35,7 +35,7 @@ class PageCsrfMiddleware(CsrfViewMiddleware):
             return super().process_view(request, callback, callback_args, callback_kwargs)
         return None
 
-    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> Any:
+    def process_response(self, request: HttpRequest, response: HttpResponse) -> Any:
         return super().process_response(request, response) if is_page(request) else response
 
 

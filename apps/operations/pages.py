@@ -31,7 +31,7 @@ def schema(request: HttpRequest) -> HttpResponse:
         headers={"Cache-Control": "public, max-age=60", "ETag": etag},
     )
     answer = get_conditional_response(request, etag=etag, response=response)
-    return response if answer is None else answer  # type: ignore[return-value] - Django types it by its base class
+    return response if answer is None else answer
 
 
 @require_safe

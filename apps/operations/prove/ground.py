@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from apps.operations.fleet import Fleet, production_environment
+from apps.operations.fleet import Fleet, Service, production_environment
 from apps.operations.prove.client import Client
 from apps.operations.stack import Stack, StackError
 
@@ -53,6 +53,18 @@ class Ground:
         """A client with a source address of its own, on the edge unless ``url`` names an instance."""
         authority = self.fleet.authority if url is None else None
         return Client(url or self.fleet.url, authority=authority, address=next(ADDRESSES))
+
+    @property
+    def worker(self) -> Service:
+        """The one worker."""
+        if self.fleet.worker is None:
+            raise RuntimeError("this fleet has no worker")
+        return self.fleet.worker
+
+    def as_edge(self, *, scheme: str = "https") -> dict[str, str]:
+        """The headers with which the edge asks an instance, for asking one directly."""
+        host = self.fleet.url.partition("://")[2]
+        return {"Host": host, "X-Forwarded-Proto": scheme, "X-Forwarded-For": "127.0.0.1"}
 
     def account(self, client: Client) -> Account:
         """Register and sign in somebody new."""

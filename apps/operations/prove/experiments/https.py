@@ -8,6 +8,8 @@ def prove(ground: Ground) -> Evidence:
     secure = ground.stranger().get("/admin/login/")
     plain = ground.stranger(ground.fleet.plain_url)
     page, call = plain.get("/problems/not-found"), plain.get("/api/v1/notes")
+    # And past the edge, as one that forwards http unasked would.
+    behind = ground.stranger(ground.fleet.webs[0].url).get("/api/v1/notes", headers=ground.as_edge(scheme="http"))
     target = page.headers.get("Location", "nowhere")
     cookie = secure.headers.get("Set-Cookie", "")
     lasting = secure.headers.get("Strict-Transport-Security", "absent")
@@ -16,7 +18,7 @@ def prove(ground: Ground) -> Evidence:
         saw=(
             f"TLS verified against the edge's authority, {secure.status}, HSTS {lasting!r}, cookie "
             f"{cookie.split('=')[0] or 'absent'!r}; the page in clear {page.status} to {target.partition('://')[0]}; "
-            f"the call in clear {call.status}"
+            f"the call in clear {call.status}, behind a careless edge {behind.status}"
         ),
         holds=(
             secure.status == 200
@@ -25,7 +27,7 @@ def prove(ground: Ground) -> Evidence:
             and "Secure" in cookie
             and page.status in (301, 308)
             and target.startswith("https://")
-            and call.status == 403
-            and call.is_problem
+            and call.status == behind.status == 403
+            and behind.is_problem
         ),
     )

@@ -1,5 +1,7 @@
 """jobs (137): 202 at once; a worker killed at work loses nothing, and the work takes effect once."""
 
+from typing import Any
+
 from apps.operations.prove.client import Answer
 from apps.operations.prove.ground import Evidence, Ground, wait_until
 
@@ -8,7 +10,7 @@ def prove(ground: Ground) -> Evidence:
     """This function will kill the worker in the middle of a job and wait for another to finish it."""
     client = ground.stranger()
     token = ground.account(client).access
-    worker = ground.fleet.worker
+    worker = ground.worker
     submitted = client.post("/api/v1/notes/counts", {"seconds": 3}, token=token)
     place = submitted.headers.get("Location", "/nowhere")
 
@@ -20,7 +22,7 @@ def prove(ground: Ground) -> Evidence:
     worker.kill()
     worker.start()
     done = wait_until(lambda: in_state("succeeded", "failed"), seconds=60, every=0.3)
-    job = done.json() if done else {"state": "lost", "attempts": 0, "id": ""}
+    job: dict[str, Any] = done.json() if done else {"state": "lost", "attempts": 0, "id": ""}
     effects = client.get(f"/api/v1/notes/effects?job={job['id']}", token=token).json().get("effects")
     stranger = ground.account(other := ground.stranger())
     hidden = other.get(place, token=stranger.access).status

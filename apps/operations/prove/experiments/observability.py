@@ -12,7 +12,7 @@ def prove(ground: Ground) -> Evidence:
     token = ground.account(client).access
     answer = client.post("/api/v1/notes/counts", {"seconds": 0}, token=token)
     request_id = answer.headers.get("X-Request-ID", "absent")
-    worker = ground.fleet.worker
+    worker = ground.worker
     webs = wait_until(lambda: _lines_of(request_id, *ground.fleet.webs) or None, seconds=5) or []
     works = wait_until(lambda: _lines_of(request_id, worker) or None, seconds=20) or []
     access = [line for line in webs if line.get("route")]

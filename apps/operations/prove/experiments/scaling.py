@@ -15,7 +15,7 @@ def prove(ground: Ground) -> Evidence:
     account = ground.account(client)
     # Straight to the instances, as the edge would ask: neither remembers the other's sign-in.
     known = [
-        ground.stranger(web.url).get("/api/v1/me", token=account.access, headers=_as_edge(ground)).status
+        ground.stranger(web.url).get("/api/v1/me", token=account.access, headers=ground.as_edge()).status
         for web in (first, second)
     ]
     with ThreadPoolExecutor(8) as pool:
@@ -31,7 +31,3 @@ def prove(ground: Ground) -> Evidence:
         saw=f"{known} from the two instances; {shares} log lines by instance; {failed} of {READS} reads failed",
         holds=known == [200, 200] and min(shares) > 1 and failed == 0,
     )
-
-
-def _as_edge(ground: Ground) -> dict[str, str]:
-    return {"Host": ground.fleet.url.partition("://")[2], "X-Forwarded-Proto": "https", "X-Forwarded-For": "127.0.0.1"}

@@ -13,8 +13,7 @@ def prove(ground: Ground) -> Evidence:
     """This function will stop an instance and the worker in the middle of their work, as a host does at each deploy."""
     client, direct = ground.stranger(), ground.stranger(ground.fleet.webs[0].url)
     token = ground.account(client).access
-    web, worker = ground.fleet.webs[0], ground.fleet.worker
-    host = {"Host": ground.fleet.url.partition("://")[2], "X-Forwarded-Proto": "https", "X-Forwarded-For": "127.0.0.1"}
+    web, worker = ground.fleet.webs[0], ground.worker
     place = client.post("/api/v1/notes/counts", {"seconds": SECONDS}, token=token).headers.get("Location", "/nowhere")
 
     def in_state(state: str) -> Answer | None:
@@ -23,7 +22,7 @@ def prove(ground: Ground) -> Evidence:
 
     wait_until(lambda: in_state("running"), seconds=20)
     with ThreadPoolExecutor(1) as pool:
-        flight = pool.submit(direct.get, f"/api/v1/notes/busy?seconds={SECONDS}", headers=host)
+        flight = pool.submit(direct.get, f"/api/v1/notes/busy?seconds={SECONDS}", headers=ground.as_edge())
         time.sleep(1)
         started = time.monotonic()
         web.terminate_group()
