@@ -5,7 +5,7 @@ from typing import Any
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.middleware.csrf import CsrfViewMiddleware
 
 PAGE_PREFIXES = ("/admin",)
@@ -35,7 +35,7 @@ class PageCsrfMiddleware(CsrfViewMiddleware):
             return super().process_view(request, callback, callback_args, callback_kwargs)
         return None
 
-    def process_response(self, request: HttpRequest, response: HttpResponse) -> Any:
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> Any:
         return super().process_response(request, response) if is_page(request) else response
 
 
