@@ -25,7 +25,7 @@ from .sources import StackError
 
 _WATCHED = (".py", ".html", ".txt", ".css", ".js")
 _READY_SECONDS = 60
-_STOP_SECONDS = 2.0
+_STOP_SECONDS = 2.5  # for all processes together
 _RETRY_SECONDS = 3.0
 
 
@@ -136,7 +136,7 @@ class _Process:
     def start(self) -> None:
         self._since = time.monotonic()
         self._process = subprocess.Popen(
-            launch_command(["/bin/sh", "-c", self._line], death=signal.SIGQUIT),
+            launch_command(["/bin/sh", "-c", self._command()], death=signal.SIGQUIT),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -147,6 +147,10 @@ class _Process:
         )
         threading.Thread(target=self._copy, args=[self._process], daemon=True).start()
 
+    def _command(self) -> str:
+        """The line such that no shell stays between us and the server: signals have to reach it."""
+        return self._line if self._line.startswith("exec ") else f"exec env {self._line}"
+
     def _copy(self, process: subprocess.Popen[str]) -> None:
         for line in process.stdout or ():
             _say(self.name, line.rstrip("\n"))
@@ -155,17 +159,17 @@ class _Process:
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
 
-    def stop(self) -> None:
-        """Wait a moment for the end asked for, then end all that is left of its session."""
+    def stop(self, *, by: float) -> None:
+        """Wait for the end asked for until `by` on the monotonic clock, then end all that is left of its session."""
         if self._process is None:
             return
         try:
-            self._process.wait(_STOP_SECONDS)
+            self._process.wait(max(0.0, by - time.monotonic()))
         except subprocess.TimeoutExpired:
             _say(self.name, "did not stop in time: ended")
         with suppress(ProcessLookupError):  # The usual case: nobody of its session is left.
             os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait(_STOP_SECONDS)
+        self._process.wait()
 
     def revive(self) -> None:
         """Start it again if it ended by itself, not more often than every few seconds."""
@@ -211,8 +215,9 @@ def _restart(processes: list[_Process], changed: list[Path]) -> None:
 def _stop_all(processes: list[_Process]) -> None:
     for process in processes:
         process.tell_to_stop()
+    by = time.monotonic() + _STOP_SECONDS
     for process in processes:
-        process.stop()
+        process.stop(by=by)
 
 
 def _announce(port: int) -> None:

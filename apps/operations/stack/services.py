@@ -29,7 +29,7 @@ class Service:
 
     name: str
     death: int = signal.SIGTERM
-    stops: Sequence[tuple[int, float]] = ((signal.SIGTERM, 4.0),)
+    stops: Sequence[tuple[int, float]] = ((signal.SIGTERM, 4.0),)  # signal, seconds to wait for its effect
 
     def __init__(self, *, directory: Path, durable: bool, sources: Sequence[str] = SOURCES) -> None:
         self.binary: Binary = binary_find(service=self.name, sources=sources)
@@ -87,7 +87,7 @@ class PostgreSQL(Service):
 
     name = "postgresql"
     death = signal.SIGINT
-    stops = ((signal.SIGINT, 3.0), (signal.SIGQUIT, 1.0))
+    stops: Sequence[tuple[int, float]] = ((signal.SIGINT, 3.0), (signal.SIGQUIT, 1.0))
 
     def __init__(self, *, directory: Path, durable: bool, sources: Sequence[str] = SOURCES) -> None:
         super().__init__(directory=directory, durable=durable, sources=sources)
@@ -233,7 +233,7 @@ class Caddy(Service):
         return {}
 
     def _launch(self) -> subprocess.Popen[bytes]:
-        command = [self.binary.path, "run", "--config", self._caddyfile, "--adapter", "caddyfile"]
+        command: list[str | Path] = [self.binary.path, "run", "--config", self._caddyfile, "--adapter", "caddyfile"]
         # Its own CA and certificates stay in the data folder and out of the home of whoever runs this.
         places = {name: str(self.data) for name in ("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME")}
         environment = {"PATH": os.defpath, **places, **self._environment}

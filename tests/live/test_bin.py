@@ -1,0 +1,254 @@
+"""The commands of bin/ in a copy of the tree, as a newcomer runs them."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from apps.operations.stack import StackState, port_free
+from tests.live.processes import ROOT, alive, family, wait_until
+
+READY_SECONDS = 120  # a shared machine may be slow; what is fast is measured elsewhere
+LEFT_OUT = shutil.ignore_patterns(
+    ".git", ".venv", "var", ".env*", "__pycache__", ".*_cache", ".hypothesis", "staticfiles"
+)
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project that shares our .venv, and in it a .env for dev."""
+    copy = tmp_path_factory.mktemp("clone") / "project"
+    shutil.copytree(ROOT, copy, ignore=LEFT_OUT)
+    (copy / ".venv").symlink_to(ROOT / ".venv")
+    (copy / ".env").write_text("DJANGO_ENV=dev\n")
+    return copy
+
+
+@pytest.fixture
+def environment() -> dict[str, str]:
+    """What a newcomer's shell has set: nothing of ours."""
+    names = ("PATH", "HOME", "LANG", "TMPDIR")
+    return {name: value for name, value in os.environ.items() if name in names} | {"PORT": str(port_free())}
+
+
+@pytest.fixture
+def started() -> Iterator[list[subprocess.Popen[str]]]:
+    """Processes of the test, ended after it."""
+    processes: list[subprocess.Popen[str]] = []
+    yield processes
+    for process in processes:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(30)
+
+
+def dev_start(tree: Path, environment: dict[str, str], log: Path) -> subprocess.Popen[str]:
+    """Run bin/dev and return once /healthz answers 200."""
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            ["bin/dev"], cwd=tree, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, text=True
+        )
+
+    def answers() -> bool:
+        assert process.poll() is None, log.read_text()
+        try:
+            with urllib.request.urlopen(f"http://localhost:{environment['PORT']}/healthz", timeout=2) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    try:
+        wait_until(answers, seconds=READY_SECONDS, what=f"bin/dev to answer; {log}")
+    except BaseException:
+        process.terminate()
+        process.wait(30)
+        raise
+    return process
+
+
+def status_of(url: str) -> int:
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+def test_dev_serves_restarts_on_a_change_stops_on_ctrl_c_and_leaves_nothing_when_killed(
+    tree: Path, environment: dict[str, str], tmp_path: Path, started: list[subprocess.Popen[str]]
+) -> None:
+    base = f"http://localhost:{environment['PORT']}"
+    log = tmp_path / "dev.log"
+    process = dev_start(tree, environment, log)
+    started.append(process)
+    assert status_of(f"{base}/") == 200
+    wait_until(lambda: f"ready: {base}/" in log.read_text(), seconds=20, what="the address to be printed")
+    assert {"web", "worker", "stack", "data"} <= {line.split("|")[0].strip() for line in log.read_text().splitlines()}
+
+    state = StackState.read(tree / "var" / "stack.json")
+    assert state is not None
+    with psycopg.connect(state.urls["DATABASE_URL"]) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 'by hand' AS text")
+    shell = [
+        sys.executable,
+        "manage.py",
+        "shell",
+        "-c",
+        "from django.db import connection as c; print(c.introspection.table_names())",
+    ]
+    second = subprocess.run(shell, cwd=tree, env=environment, capture_output=True, text=True, timeout=60)
+    assert "'kept'" in second.stdout, second.stderr
+
+    workers = set(family(process.pid))
+    (tree / "apps" / "operations" / "urls.py").touch()
+    wait_until(lambda: "urls.py changed: restarting" in log.read_text(), seconds=20, what="the change to be seen")
+    wait_until(
+        lambda: status_of_or_none(f"{base}/healthz") == 200, seconds=READY_SECONDS, what="the restarted web process"
+    )
+    assert set(state.pids.values()) <= set(alive(workers)), "the servers stay up through a restart"
+
+    everyone = family(process.pid)
+    interrupted = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 0
+    seconds = time.monotonic() - interrupted
+    assert not alive(everyone)
+    assert seconds < 15, f"Ctrl-C took {seconds:.1f} s"  # 5 s on a machine that is not shared with the whole suite
+
+    process = dev_start(tree, environment, tmp_path / "again.log")
+    started.append(process)
+    assert "making demo data" not in (tmp_path / "again.log").read_text()
+    everyone = family(process.pid)
+    process.kill()
+    process.wait(10)
+    wait_until(lambda: not alive(everyone), seconds=30, what="every process to end after kill -9")
+
+    with subprocess.Popen(
+        [sys.executable, "-m", "apps.operations.stack", "up"], cwd=tree, env=environment, stdout=subprocess.PIPE
+    ) as stack:
+        wait_until(lambda: StackState.read(tree / "var" / "stack.json"), seconds=60, what="the stack alone")
+        state = StackState.read(tree / "var" / "stack.json")
+        assert state is not None
+        with psycopg.connect(state.urls["DATABASE_URL"]) as connection:
+            assert connection.execute("SELECT text FROM kept").fetchone() == ("by hand",)
+        stack.send_signal(signal.SIGINT)
+
+
+def status_of_or_none(url: str) -> int | None:
+    try:
+        return status_of(url)
+    except OSError:
+        return None
+
+
+def test_a_taken_port_is_one_line(tree: Path, environment: dict[str, str]) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        answer = subprocess.run(
+            ["bin/dev"], cwd=tree, env=environment | {"PORT": str(port)}, capture_output=True, text=True, timeout=60
+        )
+    assert answer.returncode == 1
+    assert answer.stderr == f"Port {port} is taken: stop what listens there, or run PORT={port + 1} bin/dev.\n"
+    assert not (tree / "var" / "stack.json").exists()
+
+
+def test_dev_refuses_another_environment(tree: Path, environment: dict[str, str]) -> None:
+    answer = subprocess.run(
+        ["bin/dev"], cwd=tree, env=environment | {"DJANGO_ENV": "test"}, capture_output=True, text=True, timeout=60
+    )
+    assert answer.returncode == 1
+    assert answer.stderr.count("\n") == 1
+    assert "DJANGO_ENV says test" in answer.stderr
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Path:
+    """A tree with bin/ and requirements/ alone, and no .venv yet."""
+    for folder in ("bin", "requirements"):
+        shutil.copytree(ROOT / folder, tmp_path / "bare" / folder)
+    return tmp_path / "bare"
+
+
+def shim(folder: Path, name: str, script: str) -> None:
+    """Put a fake command on a shelf of the test's own."""
+    folder.mkdir(exist_ok=True)
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+def setup_run(bare: Path, shelf: Path) -> subprocess.CompletedProcess[str]:
+    tools = [
+        f"{name}={found}" for name in ("sh", "cksum", "cat", "dirname", "mkdir", "id") if (found := shutil.which(name))
+    ]
+    for tool in tools:
+        name, _, path = tool.partition("=")
+        (shelf / name).symlink_to(path)
+    return subprocess.run(["bin/setup"], cwd=bare, env={"PATH": str(shelf)}, capture_output=True, text=True, timeout=60)
+
+
+def test_too_old_a_python_is_one_line_that_says_how_to_mend_it(bare: Path, tmp_path: Path) -> None:
+    shim(tmp_path / "shelf", "python3", 'case "$1" in --version) echo "Python 3.9.2" ;; *) exit 1 ;; esac')
+    answer = setup_run(bare, tmp_path / "shelf")
+    assert answer.returncode == 1
+    assert answer.stderr.count("\n") == 1
+    assert "3.11 or newer is needed, found Python 3.9.2" in answer.stderr
+    assert "apt install" in answer.stderr
+
+
+def test_a_missing_venv_module_is_one_line_that_says_how_to_mend_it(bare: Path, tmp_path: Path) -> None:
+    shim(tmp_path / "shelf", "python3", f'case "$2" in *ensurepip*) exit 1 ;; *) exec {sys.executable} "$@" ;; esac')
+    answer = setup_run(bare, tmp_path / "shelf")
+    assert answer.returncode == 1
+    assert answer.stderr.count("\n") == 1
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    assert f"sudo apt install python{version}-venv" in answer.stderr
+
+
+def test_setup_is_quiet_and_installs_nothing_when_all_is_there(tree: Path, environment: dict[str, str]) -> None:
+    for _ in range(2):
+        answer = subprocess.run(["bin/setup"], cwd=tree, env=environment, capture_output=True, text=True, timeout=120)
+        assert answer.returncode == 0, answer.stderr
+    assert answer.stdout == ""
+    assert (tree / ".env").read_text() == "DJANGO_ENV=dev\n"
+
+
+@pytest.mark.parametrize("command", ["setup", "dev", "test"])
+def test_every_command_explains_itself(command: str, tree: Path, environment: dict[str, str]) -> None:
+    answer = subprocess.run(
+        [f"bin/{command}", "--help"], cwd=tree, env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert answer.returncode == 0
+    assert f"bin/{command}" in answer.stdout
+
+
+def test_bin_test_closes_with_one_line_of_counts_and_a_right_status(tree: Path, environment: dict[str, str]) -> None:
+    probe = tree / "tests" / "test_probe.py"
+    probe.write_text(
+        "import pytest\ndef test_good(): pass\ndef test_bad(): assert 0\n"
+        "@pytest.mark.skip(reason='left out')\ndef test_left_out(): pass\n"
+    )
+    try:
+        command = ["bin/test", "tests/test_probe.py"]
+        answer = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, timeout=120)
+        assert answer.stdout.splitlines()[-1] == "1 passed, 1 failed, 1 skipped"
+        assert answer.returncode == 1
+        command[-1] += "::test_good"
+        answer = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, timeout=120)
+        assert answer.stdout.splitlines()[-1] == "1 passed, 0 failed, 0 skipped"
+        assert answer.returncode == 0
+    finally:
+        probe.unlink()
