@@ -1,6 +1,7 @@
 """The import itself: read, validate, upsert in batches, each of which commits with the point to go on from."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from itertools import islice
 from typing import Any
@@ -19,6 +20,8 @@ BATCH_ROWS = 1000
 BATCH_CHARACTERS = 2 * 1024**2  # memory stays flat whatever the rows' size
 NDJSON = "application/x-ndjson"
 
+_Checked = tuple[int, ImportRow | Rejection]  # by the line of the record
+
 
 def import_run(context: JobContext, *, source: Import, format: str, on_conflict: OnConflict) -> dict[str, Any]:
     """Import the job's upload from where the last attempt left off, and give the result that the API documents.
@@ -29,8 +32,8 @@ def import_run(context: JobContext, *, source: Import, format: str, on_conflict:
     context.result_file(name="rejected.ndjson", content_type=NDJSON)
     with context.upload() as stream:
         records = islice(IMPORT_FORMATS[format](stream, source.columns), tally.rows, None)
-        for batch in _batches(records):
-            _import_batch(context, batch, tally, source, on_conflict)
+        for batch in _validated_ahead(_batches(records), source):
+            _store(context, batch, tally, source, on_conflict)
     return tally.result() | {"errors_url": reverse("jobs:result", kwargs={"job_id": context.job.pk})}
 
 
@@ -59,18 +62,30 @@ def _batches(records: Iterator[SourceRow]) -> Iterator[list[SourceRow]]:
         yield batch
 
 
-def _import_batch(
-    context: JobContext, batch: list[SourceRow], tally: Tally, source: Import, on_conflict: OnConflict
-) -> None:
-    """Validate outside the transaction, then store rows, rejections and checkpoint in one."""
-    outcomes: dict[int, Outcome | Rejection] = {}
-    rows: list[ImportRow] = []
-    for record in batch:
-        checked = _validated(record, source)
-        if isinstance(checked, Rejection):
-            outcomes[record.line] = checked
-        else:
-            rows.append(checked)
+def _validated_ahead(batches: Iterable[list[SourceRow]], source: Import) -> Iterator[list[_Checked]]:
+    """Validate each batch in a thread while the one before it is stored: Python and PostgreSQL work at the same time.
+
+    Records are still read in the caller's thread, which has the connection.
+    """
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="import") as pool:
+        ahead: Future[list[_Checked]] | None = None
+        for batch in batches:
+            following = pool.submit(_validated_batch, batch, source)
+            if ahead is not None:
+                yield ahead.result()
+            ahead = following
+        if ahead is not None:
+            yield ahead.result()
+
+
+def _validated_batch(batch: Iterable[SourceRow], source: Import) -> list[_Checked]:
+    return [(record.line, _validated(record, source)) for record in batch]
+
+
+def _store(context: JobContext, batch: list[_Checked], tally: Tally, source: Import, on_conflict: OnConflict) -> None:
+    """Store rows, rejections and checkpoint in one transaction."""
+    outcomes: dict[int, Outcome | Rejection] = {line: row for line, row in batch if isinstance(row, Rejection)}
+    rows = [row for _, row in batch if isinstance(row, ImportRow)]
     with context.step() as step:
         outcomes |= _upserted(rows, source.upsert, on_conflict)
         rejected = tally.add(outcomes)
