@@ -233,7 +233,7 @@ def test_a_console_line_cannot_be_forged_or_move_the_cursor() -> None:
 
 
 def test_redaction_stays_fast_on_hostile_text() -> None:
-    started = time.monotonic()
+    started = time.process_time()  # the work itself, however busy the machine is
     for text in (
         "password" * 10_000,
         "a" * 100_000 + "@",
@@ -243,7 +243,7 @@ def test_redaction_stays_fast_on_hostile_text() -> None:
         '"' * 90_000,
     ):
         redaction.redact_text(text)
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 2
 
 
 def test_lines_of_a_real_process(stack: Stack) -> None:

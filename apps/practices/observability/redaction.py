@@ -40,8 +40,8 @@ _RULES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]
         rf"\1\2{HIDDEN}",
     ),
     (re.compile(r"\b(bearer|basic)\s{1,8}[A-Za-z0-9._~+/=-]{6,}", re.IGNORECASE), rf"\1 {HIDDEN}"),
-    # A JSON Web Token begins with the base64 of '{"'.
-    (re.compile(r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){1,4}"), HIDDEN),
+    # A JSON Web Token, whole or cut: it begins with the base64 of '{"'.
+    (re.compile(r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,4}"), HIDDEN),
     # name=value, name: value, "name": "value", name%3Dvalue.
     (
         re.compile(
