@@ -68,7 +68,7 @@ def stages() -> list[Stage]:
         Stage(name="templates (djlint)", command=("djlint", "templates", "apps", "--lint", "--quiet")),
         Stage(name="django-upgrade", command=("django-upgrade", "--target-version", "5.2", "--check", *sources)),
         Stage(name="lint (ruff)", command=("ruff", "check", "--quiet", ".")),
-        Stage(name="format (ruff)", command=("ruff", "format", "--check", "--quiet", ".")),
+        Stage(name="format (ruff)", command=("ruff", "format", "--check", "--quiet", *here, "manage.py")),
     ]
 
 

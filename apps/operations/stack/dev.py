@@ -1,6 +1,7 @@
 """bin/dev: the servers, the data, and the Procfile's processes, restarted when a file changes."""
 
 import hashlib
+import http.client
 import os
 import signal
 import socket
@@ -8,8 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -68,7 +67,7 @@ def _port() -> int:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("0.0.0.0", port))  # noqa: S104 - asks whether any address of ours has it, listens on none
+            probe.bind(("", port))  # any address of ours
         except OSError as error:
             raise StackError(
                 f"Port {port} is taken: stop what listens there, or run PORT={port + 1} bin/dev."
@@ -224,13 +223,15 @@ def _announce(port: int) -> None:
     """Print the addresses once the web process answers."""
     end = time.monotonic() + _READY_SECONDS
     while time.monotonic() < end:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=2):
-                break
-        except urllib.error.HTTPError:
-            break  # It answers, that is what we wait for.
+            connection.request("GET", "/healthz")
+            connection.getresponse().read()
+            break  # Whatever it says, it answers: that is what we wait for.
         except OSError:
             time.sleep(0.1)
+        finally:
+            connection.close()
     else:
         _say("dev", f"no answer on port {port} yet: see the lines of `web` above")
         return
