@@ -1,0 +1,112 @@
+"""Liveness and readiness, also with PostgreSQL or Redis away."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from django.db import connection
+from django.test import Client
+
+from apps.operations import health, lifecycle
+from apps.operations.fleet import ROOT
+from apps.operations.stack import Stack, port_free
+from tests.problems import assert_problem
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every test looks for itself, as a process that has just started."""
+    monkeypatch.setattr(health, "_checks", health._Checks())
+    yield
+    lifecycle._draining.clear()
+
+
+def test_liveness_touches_nothing_and_takes_any_host(client: Client) -> None:
+    """Without the database mark: a query would raise."""
+    response = client.get("/healthz", headers={"Host": "10.0.0.7:8000"})
+    assert (response.status_code, response.json()) == (200, {"status": "alive"})
+    assert response.headers["Cache-Control"] == "no-store"
+
+
+def test_another_path_does_not_take_any_host(client: Client) -> None:
+    assert_problem(client.get("/api/v1/nothing", headers={"Host": "10.0.0.7:8000"}), 400, "bad-host")
+
+
+@pytest.mark.django_db
+def test_ready_says_what_it_looked_at(client: Client) -> None:
+    response = client.get("/readyz", headers={"Host": "10.0.0.7:8000"})
+    assert response.status_code == 200
+    assert response.json() == {"status": "ready", "checks": {"database": "ok", "migrations": "ok", "redis": "ok"}}
+
+
+def test_a_probe_is_for_reading(client: Client) -> None:
+    assert client.head("/healthz").status_code == 200
+    assert_problem(client.post("/healthz"), 405, "method-not-allowed")
+
+
+@pytest.mark.django_db
+def test_a_missing_migration_is_a_reason_of_its_own(client: Client) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM django_migrations WHERE app = 'sample'")
+    assert_problem(client.get("/readyz"), 503, "not-ready")
+
+
+@pytest.mark.django_db
+def test_a_migration_that_a_newer_release_added_is_no_reason(client: Client) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("INSERT INTO django_migrations (app, name, applied) VALUES ('sample', '9999_newer', now())")
+    assert client.get("/readyz").status_code == 200
+
+
+def test_a_stopping_instance_is_not_ready_but_alive(client: Client) -> None:
+    lifecycle.drain()
+    response = client.get("/readyz")
+    assert_problem(response, 503, "not-ready")
+    assert response.headers["Retry-After"]
+    assert client.get("/healthz").status_code == 200
+
+
+@pytest.mark.django_db
+def test_redis_away_takes_no_instance_out(client: Client, stack: Stack) -> None:
+    stack.services["redis"].kill()
+    try:
+        response = client.get("/readyz")
+    finally:
+        stack.restart("redis")
+    assert response.status_code == 200
+    assert response.json()["status"] == "degraded"
+    assert response.json()["checks"]["redis"] == "down"
+
+
+PROBE = """
+import django; django.setup()
+from django.test import Client
+response = Client().get("/readyz")
+print(response.status_code, response.content.decode())
+"""
+
+
+def test_postgresql_away_takes_no_instance_out(stack: Stack) -> None:
+    """A process of its own, whose PostgreSQL refuses connections."""
+    nobody = f"postgres://nobody@127.0.0.1:{port_free()}/none"
+    environment = {**stack.state.urls, "DJANGO_SETTINGS_MODULE": "settings.test", "DATABASE_URL": nobody}
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=True
+    )
+    status, _, content = done.stdout.partition(" ")
+    assert status == "200"
+    assert json.loads(content) == {
+        "status": "degraded",
+        "checks": {"database": "down", "migrations": "unknown", "redis": "ok"},
+    }
+
+
+@pytest.mark.django_db
+def test_probes_in_the_same_second_look_once(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = []
+    monkeypatch.setattr(health, "redis_check", lambda: looks.append(1) or "ok")
+    for _ in range(5):
+        client.get("/readyz")
+    assert len(looks) <= 2
