@@ -6,6 +6,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.models import Permission
 from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
@@ -47,11 +48,22 @@ class UserAdmin(DjangoUserAdmin):
             '<a href="{}">Set another password</a>', reverse("admin:auth_user_password_change", args=[user.pk])
         )
 
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **options: Any) -> Any:
+        """Read each permission together with its content type, which its name on the page needs."""
+        if db_field.name == "user_permissions":
+            options["queryset"] = Permission.objects.select_related("content_type")
+        return super().formfield_for_manytomany(db_field, request, **options)
+
     def save_model(self, request: HttpRequest, obj: User, form: ModelForm, change: bool) -> None:
         if change and not obj.is_active:
             user_deactivate(user=obj, now=timezone.now())
         else:
             user_save(user=obj)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, Any, set[str], Any]:
+        """Who may delete a user may delete the sign-ins with it, though not one by one."""
+        shown, counts, needed, protected = super().get_deleted_objects(objs, request)
+        return shown, counts, needed - {str(RefreshFamily._meta.verbose_name)}, protected
 
     def delete_model(self, request: HttpRequest, obj: User) -> None:
         user_delete(user=obj)

@@ -128,7 +128,7 @@ class AccessToken(SessionToken, tokens.AccessToken):
     """Opens the API for TOKENS_ACCESS_SECONDS, as long as its sign-in stands."""
 
 
-class RefreshToken(SessionToken, tokens.RefreshToken):
+class RefreshToken(SessionToken, tokens.RefreshToken):  # type: ignore[misc]  # SimpleJWT's own two bases disagree on for_user
     """Works once, for a new pair."""
 
 

@@ -1,0 +1,142 @@
+"""The admin: nothing secret on show, and what is changed there obeys the services."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from apps.accounts.models import RefreshFamily, User
+from tests.apps.accounts.factories import PASSWORD, bearer, sign_in, user_create
+from tests.problems import assert_problem
+
+pytestmark = pytest.mark.django_db(transaction=True)
+USER = "/admin/accounts/user"
+FAMILY = "/admin/accounts/refreshfamily"
+
+
+@pytest.fixture(autouse=True)
+def _two_users_a_request(settings: Any) -> None:
+    """The admin reads the user who is signed in and the one who is edited, a session and its successor: not N + 1."""
+    settings.ZEAL_ALLOWLIST = [{"model": model, "field": "get()"} for model in ("accounts.User", "sessions.Session")]
+
+
+@pytest.fixture
+def desk() -> Client:
+    """An administrator's browser."""
+    client = Client()
+    client.force_login(user_create(email="root@example.com", is_staff=True, is_superuser=True))
+    return client
+
+
+def fields(user: User, **changes: str) -> dict[str, str]:
+    values = {"email": user.email, "name": user.name, "is_active": "on", **changes}
+    return {name: value for name, value in values.items() if value}
+
+
+def test_no_page_shows_a_hash_or_a_tokens_id(desk: Client) -> None:
+    user = user_create(name="Ada")
+    pair = sign_in(user)
+    family = RefreshFamily.objects.get(pk=pair.family_id)
+    pages = [f"{USER}/", f"{USER}/add/", f"{USER}/{user.pk}/change/", f"{FAMILY}/", f"{FAMILY}/{family.pk}/change/"]
+    pages += [f"{USER}/{user.pk}/password/", f"{USER}/?q=ada", f"{FAMILY}/?q=ada"]
+    for page in pages:
+        response = desk.get(page)
+        assert response.status_code == 200, page
+        text = response.content.decode()
+        for secret in (
+            user.password[:30],
+            user.password.rpartition("$")[2],
+            "argon2",
+            str(family.current_id),
+            pair.refresh,
+        ):
+            assert secret not in text, f"{page} shows {secret}"
+
+
+def test_what_the_admin_saves_is_normalised_and_clean(desk: Client) -> None:
+    user = user_create()
+    answer = desk.post(f"{USER}/{user.pk}/change/", fields(user, email="ADA@Example.com", name="Ade\u0301le"))
+    assert answer.status_code == 302, answer.context["adminform"].form.errors
+    user.refresh_from_db()
+    assert (user.email, user.name) == ("ada@example.com", "Adéle")
+    answer = desk.post(f"{USER}/{user.pk}/change/", fields(user, name="a\u202eb"))
+    assert answer.status_code == 200
+    user.refresh_from_db()
+    assert user.name == "Adéle"
+
+
+def test_an_address_taken_in_another_case_is_a_form_error(desk: Client) -> None:
+    user_create(email="ada@example.com")
+    user = user_create()
+    answer = desk.post(f"{USER}/{user.pk}/change/", fields(user, email="ADA@example.com"))
+    assert answer.status_code == 200
+    assert "exists already" in answer.content.decode()
+
+
+def test_a_user_is_added_with_a_password_that_works(desk: Client, client: Client) -> None:
+    body = {
+        "email": "New@Example.com",
+        "name": "New",
+        "usable_password": "true",
+        "password1": PASSWORD,
+        "password2": PASSWORD,
+    }
+    assert desk.post(f"{USER}/add/", body).status_code == 302
+    login = {"email": "new@example.com", "password": PASSWORD}
+    assert client.post("/api/v1/auth/login", login, content_type="application/json").status_code == 200
+
+
+def test_unticking_active_ends_every_sign_in_at_once(desk: Client, client: Client) -> None:
+    user = user_create()
+    header = bearer(user)
+    assert client.get("/api/v1/me", **header).status_code == 200
+    assert desk.post(f"{USER}/{user.pk}/change/", fields(user, is_active="")).status_code == 302
+    assert_problem(client.get("/api/v1/me", **header), 401, "token-refused")
+    assert set(RefreshFamily.objects.filter(user=user).values_list("ended_reason", flat=True)) == {"account"}
+
+
+def test_a_new_password_ends_every_sign_in_and_shows_in_lists(desk: Client, client: Client) -> None:
+    user = user_create()
+    header = bearer(user)
+    assert client.get("/api/v1/me", **header).status_code == 200
+    new = "an entirely different one"
+    body = {"usable_password": "true", "password1": new, "password2": new}
+    assert desk.post(f"{USER}/{user.pk}/password/", body).status_code == 302
+    assert_problem(client.get("/api/v1/me", **header), 401, "token-refused")
+    user.refresh_from_db()
+    assert user.check_password(new)
+    body = {"usable_password": "false", "password1": "", "password2": "", "unset-password": "yes"}
+    assert desk.post(f"{USER}/{user.pk}/password/", body).status_code == 302
+    user.refresh_from_db()
+    assert not user.has_usable_password()
+
+
+def test_the_actions_end_sign_ins(desk: Client, client: Client) -> None:
+    one, other = user_create(), user_create()
+    headers = [bearer(one), bearer(other)]
+    family = RefreshFamily.objects.get(user=one)
+    assert [client.get("/api/v1/me", **header).status_code for header in headers] == [200, 200]
+    answer = desk.post(f"{FAMILY}/", {"action": "end_selected", "_selected_action": [str(family.pk)]}, follow=True)
+    assert "1 sign-ins ended" in answer.content.decode()
+    assert [client.get("/api/v1/me", **header).status_code for header in headers] == [401, 200]
+    desk.post(f"{USER}/", {"action": "end_sessions", "_selected_action": [str(other.pk)]})
+    assert client.get("/api/v1/me", **headers[1]).status_code == 401
+    assert set(RefreshFamily.objects.values_list("ended_reason", flat=True)) == {"admin"}
+
+
+def test_sign_ins_are_neither_added_nor_edited_nor_deleted(desk: Client) -> None:
+    family_id = sign_in(user_create()).family_id
+    assert desk.get(f"{FAMILY}/add/").status_code == 403
+    assert desk.post(f"{FAMILY}/{family_id}/delete/", {"post": "yes"}).status_code == 403
+    desk.post(f"{FAMILY}/{family_id}/change/", {"device": "changed", "address": "198.51.100.1"})
+    assert RefreshFamily.objects.get(pk=family_id).device == "test"
+
+
+def test_deleting_a_user_in_the_admin_ends_what_was_open(desk: Client, client: Client) -> None:
+    user = user_create()
+    header = bearer(user)
+    assert client.get("/api/v1/me", **header).status_code == 200
+    assert desk.post(f"{USER}/{user.pk}/delete/", {"post": "yes"}).status_code == 302
+    assert_problem(client.get("/api/v1/me", **header), 401, "token-refused")

@@ -1,0 +1,108 @@
+"""What the database itself holds to, and Django's own commands on this user model."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from io import StringIO
+from uuid import UUID
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
+
+from apps.accounts.managers import email_normalised
+from apps.accounts.models import RefreshFamily, User
+from apps.accounts.services.demo import DEMO_EMAIL, DEMO_PASSWORD, DemoRefused, demo_users_create
+from apps.accounts.services.users import EmailTaken, user_register
+from tests.apps.accounts.factories import PASSWORD, sign_in, user_create
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.mark.parametrize(
+    ("written", "stored"),
+    [
+        ("Ada@Example.COM", "ada@example.com"),
+        (" ada@example.com ", "ada@example.com"),
+        ("ada@MÜNCHEN.example", "ada@xn--mnchen-3ya.example"),
+        ("ada@münchen.example", "ada@xn--mnchen-3ya.example"),
+        ("no address", "no address"),
+        ("ada@..", "ada@.."),
+    ],
+)
+def test_an_address_has_one_form(written: str, stored: str) -> None:
+    assert email_normalised(written) == stored
+    assert email_normalised(stored) == stored
+
+
+def test_the_database_refuses_an_address_in_another_form() -> None:
+    user = user_create(email="ada@example.com")
+    for email in ("Ada@example.com", "ADA@EXAMPLE.COM"):
+        with pytest.raises(IntegrityError, match="accounts_user_email_lower"), transaction.atomic():
+            User.objects.filter(pk=user.pk).update(email=email)
+    with pytest.raises(IntegrityError, match="unique"), transaction.atomic():
+        User.objects.create(email="ada@example.com")
+
+
+def test_ids_are_time_ordered_uuids_of_postgresql() -> None:
+    first, second = user_create(), user_create()
+    assert isinstance(first.pk, UUID)
+    assert first.pk.version == 7
+    assert first.pk < second.pk
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_typeof(id)::text FROM accounts_user LIMIT 1")
+        assert cursor.fetchone() == ("uuid",)
+
+
+def test_a_sign_in_that_ended_says_why() -> None:
+    family_id = sign_in(user_create()).family_id
+    with pytest.raises(IntegrityError, match="accounts_family_end_has_reason"), transaction.atomic():
+        RefreshFamily.objects.filter(pk=family_id).update(ended_at=timezone.now())
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_rivals_for_an_address_one_gets_it() -> None:
+    rivals = 4
+    start = threading.Barrier(rivals)
+
+    def register(number: int) -> bool:
+        try:
+            start.wait(timeout=30)
+            user_register(email="ada@example.com" if number % 2 else "ADA@example.com", password=PASSWORD)
+        except EmailTaken:
+            return False
+        finally:
+            connection.close()
+        return True
+
+    with ThreadPoolExecutor(rivals) as pool:
+        assert sorted(pool.map(register, range(rivals))) == [False, False, False, True]
+    assert User.objects.count() == 1
+
+
+def test_createsuperuser_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DJANGO_SUPERUSER_EMAIL", "Root@Example.com")
+    monkeypatch.setenv("DJANGO_SUPERUSER_PASSWORD", PASSWORD)
+    call_command("createsuperuser", interactive=False, stdout=StringIO())
+    root = User.objects.get()
+    assert root.email == "root@example.com"
+    assert root.is_staff
+    assert root.is_superuser
+    assert root.check_password(PASSWORD)
+    assert User.objects.get_by_natural_key("ROOT@example.com") == root
+    with pytest.raises(CommandError, match="already"):
+        call_command("createsuperuser", interactive=False, stdout=StringIO(), stderr=StringIO())
+
+
+def test_the_demo_account_is_made_once_and_only_where_nobody_else_is(settings: pytest.FixtureRequest) -> None:
+    (user,) = demo_users_create()
+    assert user.email == DEMO_EMAIL
+    assert user.check_password(DEMO_PASSWORD)
+    assert not user.is_staff
+    assert demo_users_create() == [user]
+    for name in ("staging", "prod"):
+        settings.ENVIRONMENT_NAME = name
+        with pytest.raises(DemoRefused, match=name):
+            demo_users_create()
