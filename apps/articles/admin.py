@@ -57,7 +57,6 @@ class ArticleAdmin(admin.ModelAdmin):
     """Saves and deletes by the services, so that cleaning, versions and caches are as after a request to the API."""
 
     form = ArticleForm
-    fields = (*WRITTEN, "author", "created_at", "updated_at", "seen")
     readonly_fields = ("author", "created_at", "updated_at")
     list_display = ("title", "author", "published_at", "updated_at")
     list_filter = (("published_at", admin.EmptyFieldListFilter),)
@@ -67,6 +66,10 @@ class ArticleAdmin(admin.ModelAdmin):
     ordering = ("-id",)
     search_fields = ("title",)  # shows the box; the index of full texts answers
     search_help_text = "Words in title or body."
+
+    def get_fields(self, request: HttpRequest, obj: Article | None = None) -> tuple[str, ...]:
+        hidden = ("seen",) if obj is None or self.has_change_permission(request, obj) else ()
+        return (*WRITTEN, "author", "created_at", "updated_at", *hidden)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Article]:
         match = request.resolver_match

@@ -155,6 +155,19 @@ def test_the_list_is_bounded_and_its_queries_do_not_grow(desk: Client, article_m
     assert len(re.findall("Pools 5<", desk.get(f"{ADMIN}?q=pools+5").content.decode())) == 1
 
 
+def test_staff_who_may_only_look_see_the_article_and_no_form(article_make: Make) -> None:
+    from tests.apps.accounts.factories import user_create
+
+    desk = Client(HTTP_ACCEPT="text/html")
+    desk.force_login(user_create(is_staff=True, permissions=("articles.view_article",)))
+    path = f"{ADMIN}{article_make().pk}/change/"
+    page = desk.get(path)
+    assert page.status_code == 200
+    assert "A title" in page.content.decode()
+    assert desk.post(path, {"title": "Forged"}).status_code == 403
+    assert Article.objects.get().title == "A title"
+
+
 def test_staff_without_the_permission_see_nothing(article_make: Make) -> None:
     from tests.apps.accounts.factories import user_create
 
