@@ -13,6 +13,7 @@ or deleted meanwhile neither repeat nor hide others. Each list is declared once:
 and a view reads it in two lines: ``query = NOTES.parse(request)`` and ``NOTES.read(query, queryset)``.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -27,6 +28,7 @@ from django.db.models.fields.tuple_lookups import (
     TupleLessThanOrEqual,
 )
 from django.http import HttpRequest
+from django.utils.encoding import escape_uri_path
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -129,19 +131,16 @@ class KeysetList:
         limit = values.get("limit", LIMIT_DEFAULT)
         filters = {name: values[name] for name in sorted(self.filters) if name in values}
         asked = {name: request.GET[name] for name in filters}
-        binding = urlencode({"path": request.path, "ordering": ordering, **asked})
-        parameters = dict(
-            sorted(
-                {
-                    **asked,
-                    **({"ordering": ordering} if ordering != self.default else {}),
-                    **({"limit": str(limit)} if limit != LIMIT_DEFAULT else {}),
-                    **({"fields": ",".join(fields)} if len(fields) != len(self.fields) else {}),
-                }.items()
-            )
-        )
+        binding = json.dumps([request.path, ordering, asked])
+        differing = {
+            **asked,
+            **({"ordering": ordering} if ordering != self.default else {}),
+            **({"limit": str(limit)} if limit != LIMIT_DEFAULT else {}),
+            **({"fields": ",".join(fields)} if len(fields) != len(self.fields) else {}),
+        }
+        parameters = dict(sorted(differing.items()))
         return ListQuery(
-            path=request.path,
+            path=escape_uri_path(request.path),
             limit=limit,
             ordering=ordering,
             fields=fields,
