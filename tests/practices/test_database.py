@@ -372,3 +372,19 @@ def test_orderings_are_checked_at_start(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(Note._meta, "indexes", [])
     with pytest.raises(CommandError, match=r"database\.E003"):
         call_command("check")
+
+
+def test_checks_find_lists_that_nothing_has_loaded_yet() -> None:
+    """Lists are declared beside views, which a fresh process loads with the URL map: the check must not come too early."""
+    script = """
+import django
+django.setup()
+from django.core.checks import run_checks
+from tests.sample.models import Note
+Note._meta.indexes = []
+print(*[message.id for message in run_checks(tags=["database"])])
+"""
+    output = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
+    ).stdout
+    assert set(output.split()) == {"database.E003"}
