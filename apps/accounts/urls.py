@@ -14,5 +14,5 @@ urlpatterns = [
     path("auth/logout", views.Logout.as_view(), name="auth-logout"),
     path("me", views.Me.as_view(), name="me"),
     path("users", views.UserList.as_view(), name="users"),
-    path("users/<uuid:user_id>", views.UserDetail.as_view(), name="user"),
+    path("users/<uuid:id>", views.UserDetail.as_view(), name="user"),
 ]

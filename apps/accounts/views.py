@@ -175,9 +175,9 @@ class UserDetail(APIView):
         description="For staff who may view users.",
         responses={200: UserSerializer, **problems(401, 403, 404, TokenRefused)},
     )
-    def get(self, request: Request, user_id: UUID) -> Response:
+    def get(self, request: Request, id: UUID) -> Response:
         query_parameters(request, {})
-        return Response(user_read(user_id=user_id))
+        return Response(user_read(user_id=id))
 
 
 def _user_id(request: Request) -> UUID:
