@@ -19,7 +19,7 @@ def exposition() -> bytes:
     except store.FleetUnavailable:
         numbers, scope = store.additive_samples(REGISTRY), "process"
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Numbers(numbers, scope=scope))  # type: ignore[arg-type]  # anything with collect()
+    registry.register(_Numbers(numbers, scope=scope))
     return generate_latest(registry)
 
 

@@ -106,8 +106,8 @@ def _add(gained: Mapping[bytes, float], *, minute: int) -> None:
     bucket = minute_key(minute)
     with client().pipeline(transaction=True) as pipeline:
         for field, value in gained.items():
-            pipeline.hincrbyfloat(totals_key(), field, value)  # type: ignore[arg-type]  # bytes are a field too
-            pipeline.hincrbyfloat(bucket, field, value)  # type: ignore[arg-type]  # as above
+            pipeline.hincrbyfloat(totals_key(), field, value)
+            pipeline.hincrbyfloat(bucket, field, value)
         pipeline.expire(bucket, MINUTES_KEPT * 60)
         pipeline.execute()
 
