@@ -1,0 +1,1 @@
+"""Faults: real processes, real servers, things taken away."""

@@ -1,0 +1,8 @@
+"""The sample service with short leases, so that a fault's whole story fits into a few seconds."""
+
+from tests.sample.settings import *  # noqa: F403 - production, with other times
+
+JOBS_LEASE_SECONDS = 4.0
+JOBS_TICK_SECONDS = 0.5
+JOBS_BACKOFF_SECONDS = 0.2
+JOBS_SHUTDOWN_SECONDS = 6.0
