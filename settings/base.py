@@ -73,12 +73,6 @@ MIDDLEWARE = [
     "project.middleware.PageAuthenticationMiddleware",
     "project.middleware.PageMessageMiddleware",
 ]
-# SCAFFOLD: while modules land
-MIDDLEWARE = [
-    entry
-    for entry in MIDDLEWARE
-    if not entry.startswith("apps.") or (BASE_DIR / (entry.rpartition(".")[0].replace(".", "/") + ".py")).exists()
-]
 
 SILENCED_SYSTEM_CHECKS = [
     "security.W002",  # X-Frame-Options comes from HeadersMiddleware
@@ -121,17 +115,6 @@ REST_FRAMEWORK = {
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
 
-# SCAFFOLD: while modules land
-for _key, _value in list(REST_FRAMEWORK.items()):
-    if isinstance(_value, list):
-        REST_FRAMEWORK[_key] = [
-            e for e in _value if not e.startswith("apps.") or (BASE_DIR / (e.rpartition(".")[0].replace(".", "/") + ".py")).exists()
-        ]
-if not (BASE_DIR / "apps/practices/errors/handler.py").exists():
-    del REST_FRAMEWORK["EXCEPTION_HANDLER"]
-if not REST_FRAMEWORK["DEFAULT_PARSER_CLASSES"]:
-    del REST_FRAMEWORK["DEFAULT_PARSER_CLASSES"]
-# SCAFFOLD end
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True

@@ -1,0 +1,56 @@
+"""A real Chromium, headless, that speaks to a development service on this machine."""
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from tests.fleet import fleet_running
+
+# No look-ups at start, no sandbox (tests may run as root), nothing kept.
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="session")
+def browser(chromium):
+    """The browser itself."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def service(stack):
+    """A development service: plain http, the welcome page, no edge."""
+    development = {
+        "DJANGO_SETTINGS_MODULE": "settings.dev",
+        "TRUSTED_PROXIES": "0",
+        "ALLOWED_HOSTS": "localhost,127.0.0.1",
+    }
+    with fleet_running(stack, edge=False, instances=1, **development) as fleet:
+        yield fleet.webs[0]
+
+
+def is_own(url: str) -> bool:
+    """Whether an address is this service's or none at all."""
+    return url.startswith(("http://localhost:", "data:", "blob:http://localhost:"))
+
+
+@pytest.fixture
+def page(browser, service):
+    """A page that collects what the browser complains of: policy violations, script errors, foreign addresses."""
+    context = browser.new_context(base_url=service.url.replace("127.0.0.1", "localhost"))
+    page = context.new_page()
+    page.complaints = []
+    page.on("console", lambda message: page.complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    page.on("request", lambda request: None if is_own(request.url) else page.complaints.append(request.url))
+    yield page
+    context.close()

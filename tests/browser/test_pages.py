@@ -1,0 +1,54 @@
+"""The pages people open work in a browser, under the content security policy and from this machine alone."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from apps.operations.catalogue import PRACTICES
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_welcome_page_shows_the_thirteen(page):
+    page.goto("/")
+    assert page.locator("main ol > li").count() == len(PRACTICES)
+    assert page.locator("header").evaluate("element => getComputedStyle(document.body).maxWidth") == "960px"
+    assert page.complaints == []
+
+
+def test_the_reference_lists_every_operation_and_tries_one(page):
+    page.goto("/api/docs")
+    page.locator("#operations-articles-articles_list").wait_for(timeout=30_000)
+    page.locator("#operations-articles-articles_list .opblock-summary-control").click()
+    page.get_by_role("button", name="Try it out").click()
+    page.get_by_role("button", name="Execute", exact=True).click()
+    page.locator(".responses-table.live-responses-table .response-col_status", has_text="200").wait_for(timeout=30_000)
+    assert page.complaints == []
+
+
+def test_the_admin_signs_in_and_shows_its_style(page, service):
+    command = [sys.executable, "manage.py", "createsuperuser", "--noinput", "--email", "root@example.com"]
+    password = "a long phrase for the browser test"
+    environment = {**service.environment, "DJANGO_SUPERUSER_PASSWORD": password}
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=60, capture_output=True)
+    page.goto("/admin/")
+    page.fill("#id_username", "root@example.com")
+    page.fill("#id_password", password)
+    page.click("input[type=submit]")
+    page.locator("#user-tools").wait_for(timeout=30_000)
+    assert (
+        page.locator("#header").evaluate("element => getComputedStyle(element).backgroundColor") != "rgba(0, 0, 0, 0)"
+    )
+    for link in page.locator("#content-main th a").all():
+        address = link.get_attribute("href")
+        answer = page.request.get(address)
+        assert answer.status == 200, address
+    assert page.complaints == []
+
+
+def test_a_missing_page_is_a_page(page):
+    answer = page.goto("/nowhere")
+    assert answer.status == 404
+    assert page.locator("h1").is_visible()
+    # The browser reports the 404 itself; nothing else.
+    assert [complaint for complaint in page.complaints if "404" not in complaint] == []
