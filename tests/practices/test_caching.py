@@ -173,7 +173,7 @@ class TestTags:
             "from apps.practices.caching import remember\n"
             "read = lambda: remember('thing', tags=('things',), build=lambda: 2)\n"
             "print(json.dumps(read()), flush=True)\n"
-            "deadline = time.monotonic() + 20\n"
+            "deadline = time.monotonic() + 30\n"
             "while read() != 2 and time.monotonic() < deadline: time.sleep(0.01)\n"
             "print(json.dumps(read()), flush=True)\n"
         )
@@ -183,7 +183,7 @@ class TestTags:
             tags_change("things")
             changed = time.monotonic()
             assert json.loads(reader.stdout.readline()) == 2
-            assert time.monotonic() - changed < 6  # 1 s, and the rest for a busy machine
+            assert time.monotonic() - changed < 15  # 1 s, and the rest for a busy machine
 
 
 @pytest.mark.django_db(transaction=True)

@@ -198,6 +198,13 @@ class TestAudience:
             client.get("/api/v1/things")
         assert len(Things.runs) == 2
 
+    @pytest.mark.parametrize("status", [203, 206, 302, 404, 410])
+    def test_nothing_but_a_plain_200_is_kept(self, client: Client, status: int) -> None:
+        Things.answer = staticmethod(lambda: Response({"a": 1}, status=status))
+        assert client.get("/api/v1/things").status_code == status
+        Things.answer = None
+        assert client.get("/api/v1/things").status_code == 200
+
     def test_errors_are_not_kept(self, client: Client) -> None:
         def broken() -> Response:
             raise Unavailable

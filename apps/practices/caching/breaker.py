@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import structlog
 
+from apps.practices.observability.metrics import count
+
 logger = structlog.get_logger(__name__)
 
 FAILURES = 2  # in a row: one slow answer on a busy machine is not an outage
@@ -14,7 +16,7 @@ LONGEST_PAUSE = 4.0
 
 
 class Breaker:
-    """Counts failures of one dependency, and writes one log line a change of state (never one a call)."""
+    """Counts failures of one dependency; a change of state, never a call, is a log line and ``dependency_away_total``."""
 
     def __init__(self, name: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.name = name
@@ -23,7 +25,6 @@ class Breaker:
         self._failures = 0
         self._pause = FIRST_PAUSE
         self._retry_at: float | None = None  # None: closed, calls pass
-        self.opened = 0  # how often, for tests and metrics
 
     @property
     def is_open(self) -> bool:
@@ -62,10 +63,9 @@ class Breaker:
                 self._pause = min(self._pause * 2, LONGEST_PAUSE)
             elif self._failures < FAILURES:
                 return
-            else:
-                self.opened += 1
             self._retry_at = self._clock() + self._pause
         if not was_open:
+            count("dependency_away", dependency=self.name)
             logger.warning("dependency_away", dependency=self.name, error=type(error).__name__)
 
     def reset(self) -> None:

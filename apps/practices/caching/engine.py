@@ -22,6 +22,7 @@ from apps.practices.caching.connection import redis_client
 from apps.practices.caching.entries import MAX_BYTES, Entry, entry_from_bytes, entry_to_bytes
 from apps.practices.caching.local import LocalTier
 from apps.practices.caching.tags import changed_here, is_settled, tag_key
+from apps.practices.observability.metrics import count
 
 TAG_SECONDS = 7 * 86400
 LONGEST_LIFE = 86400  # of an entry: far below a tag's, so that an absent tag never meets a living entry it once had
@@ -99,12 +100,12 @@ def entry_key(name: str) -> str:
 def fetch(recipe: Recipe) -> Found:
     """This function will return the entry from memory, from Redis, or built by exactly one of the callers."""
     found = peek(recipe.key, recipe.tags)
-    if found is not None:
-        return found
-    found, reachable = _look(recipe)
-    if found is not None and found.source != "stale":
-        return found
-    return _fly(recipe, stale=found, reachable=reachable)
+    if found is None:
+        found, reachable = _look(recipe)
+        if found is None or found.source == "stale":
+            found = _fly(recipe, stale=found, reachable=reachable)
+    count("cache_lookups", source=found.source)
+    return found
 
 
 def peek(key: str, tags: tuple[str, ...]) -> Found | None:

@@ -17,6 +17,7 @@ from django.urls.exceptions import Resolver404
 from apps.practices.caching.conditional import etag, none_match
 from apps.practices.caching.data import BOUND
 from apps.practices.caching.engine import Found, entry_key
+from apps.practices.caching.entries import MAX_BYTES
 
 PUBLIC = (
     "public, no-cache"  # anybody may keep it, nobody may use it without asking: a 304 costs little and is never stale
@@ -165,5 +166,6 @@ def cache_status(found: Found) -> str:
     """RFC 9211: whether it was a hit, for how many seconds it is fresh, and which tier or builder it came from."""
     left = found.entry.seconds_left(time.time())
     if found.source == "built":
-        return f"{CACHE_NAME}; fwd=uri-miss; stored; ttl={left}"
+        stored = "; stored" if len(found.entry.body) <= MAX_BYTES else ""
+        return f"{CACHE_NAME}; fwd=uri-miss{stored}; ttl={left}"
     return f"{CACHE_NAME}; hit; ttl={left}; detail={found.source}"

@@ -6,6 +6,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from apps.practices.errors import TooManyRequests, problem_response
+from apps.practices.observability.metrics import count
 from apps.practices.throttling.limiter import Verdict
 
 
@@ -25,9 +26,10 @@ def noted(request: HttpRequest) -> list[Verdict]:
 def too_many(verdicts: Sequence[Verdict]) -> TooManyRequests:
     """The problem that a refused request gets: Retry-After is the longest wait of the policies that refuse."""
     worst = max(verdicts, key=lambda verdict: verdict.retry_after)
-    count, seconds = worst.charge.rate
+    quota, seconds = worst.charge.rate
+    count("throttled", policy=worst.charge.policy)
     return TooManyRequests(
-        f'The limit "{worst.charge.policy}" of {count} requests per {seconds} seconds is used up.',
+        f'The limit "{worst.charge.policy}" of {quota} requests per {seconds} seconds is used up.',
         retry_after=max(1, worst.retry_after),
     )
 
