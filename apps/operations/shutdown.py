@@ -13,7 +13,7 @@ def process_shutdown() -> None:
     sentry = sys.modules.get("sentry_sdk")  # imported only where SENTRY_DSN is set
     if sentry is not None:
         sentry.flush(timeout=2)
-    for connection in connections.all(initialized_only=True):
+    for connection in connections.all():  # the pool belongs to the process, not to this thread
         connection.close()
         close_pool = getattr(connection, "close_pool", None)
         if close_pool is not None:
