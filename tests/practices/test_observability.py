@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import re
+import secrets
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
 import structlog
 from django.conf import settings
@@ -24,11 +26,13 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from apps.operations.fleet import Fleet
 from apps.operations.stack import Stack
 from apps.practices.observability import exposition, logs, metrics, redaction, store
 from apps.practices.observability.access import address_shown
 from apps.practices.observability.ids import current_request_id
 from apps.practices.observability.middleware import ObservabilityMiddleware
+from tests.fleet import ask
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "t" * 8 + "-metrics-token-of-a-test"
@@ -504,3 +508,29 @@ def test_without_a_dsn_sentry_is_not_even_imported(stack: Stack) -> None:
 def test_djangos_loggers_have_no_second_handler() -> None:
     assert logging.getLogger("django").handlers == []
     assert logging.getLogger("django.server").handlers == []
+
+
+# --- across processes -----------------------------------------------------------------------------------------------
+
+
+def test_the_id_of_a_request_follows_its_job_into_the_worker(fleet: Fleet) -> None:
+    web, worker = fleet.webs[0], fleet.worker
+    assert worker is not None
+    account = {"email": f"{secrets.token_hex(6)}@example.com", "password": secrets.token_urlsafe(24)}
+    assert ask(web.url, "/api/v1/auth/register", method="POST", body=account).status == 201
+    access = ask(web.url, "/api/v1/auth/login", method="POST", body=account).json()["access"]
+    bearer = {"Authorization": f"Bearer {access}"}
+    answer = ask(web.url, "/api/v1/notes/counts", method="POST", body={"seconds": 0}, headers=bearer)
+    assert answer.status == 202
+    request_id = answer.headers["x-request-id"]
+    with psycopg.connect(web.environment["DATABASE_URL"]) as connection:
+        row = connection.execute("SELECT request_id FROM jobs_job WHERE id = %s", [answer.json()["id"]]).fetchone()
+    assert row is not None
+    assert str(row[0]) == request_id
+    deadline = time.monotonic() + 30
+    while not any(line.get("request_id") == request_id for line in worker.lines()):
+        assert time.monotonic() < deadline, "the worker's log never named the request"
+        time.sleep(0.1)
+    (line,) = [found for found in web.lines() if found.get("request_id") == request_id and found["event"] == "request"]
+    assert line["user_id"]
+    assert line["route"] == "/api/v1/notes/counts"
