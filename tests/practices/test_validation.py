@@ -7,18 +7,20 @@ from typing import Any
 
 import pytest
 from django.core.checks import run_checks
+from django.core.exceptions import TooManyFieldsSent
 from django.core.management import CommandError, call_command
 from django.test import Client, RequestFactory, override_settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rest_framework import serializers
+from rest_framework.request import Request
 from rest_framework.test import APIClient
 
 from apps.accounts.models import User
-from apps.practices.errors import Malformed, ValidationProblem
+from apps.practices.errors import Malformed, UnsupportedMediaType, ValidationProblem
 from apps.practices.validation.fields import PlainTextField, RichTextField
 from apps.practices.validation.middleware import RequestBoundsMiddleware, body_bound
-from apps.practices.validation.parsers import BoundedJSONParser, json_document
+from apps.practices.validation.parsers import BoundedJSONParser, BoundedMultiPartParser, json_document
 from apps.practices.validation.query import query_parameters
 from apps.practices.validation.serializers import StrictSerializer
 from tests.problems import assert_problem
@@ -35,7 +37,7 @@ def owner(db: None) -> APIClient:
 
 
 def post(client: APIClient, body: str | bytes, content_type: str = "application/json", **extra: Any) -> Any:
-    return client.post(NOTES, body, content_type=content_type, **extra)
+    return client.generic("POST", NOTES, body, content_type=content_type, **extra)
 
 
 def errors(response: Any) -> set[tuple[str, str]]:
@@ -175,7 +177,7 @@ def test_the_longest_prefix_bounds_a_body() -> None:
 @pytest.mark.parametrize(
     ("extra", "status", "type"),
     [
-        ({"CONTENT_TYPE": ""}, 415, "unsupported-media-type"),
+        ({"content_type": ""}, 415, "unsupported-media-type"),
         ({"content_type": "text/plain"}, 415, "unsupported-media-type"),
         ({"content_type": "application/x-www-form-urlencoded"}, 415, "unsupported-media-type"),
         ({"content_type": "application/json; charset=utf-16"}, 415, "unsupported-media-type"),
@@ -223,6 +225,26 @@ def chunked_request(body: bytes) -> Any:
     request = RequestFactory().post(NOTES, body, content_type="application/json", HTTP_TRANSFER_ENCODING="chunked")
     request.META |= {"CONTENT_LENGTH": "", "wsgi.input": Chunks(body)}
     return request
+
+
+def form(body: bytes, content_type: str = "multipart/form-data; boundary=b") -> Any:
+    """Give the data of a multipart form of these parts, as a view that takes uploads sees it."""
+    request = RequestFactory().post("/", body, content_type=content_type)
+    return Request(request, parsers=[BoundedMultiPartParser()]).data
+
+
+def part(name: str, value: bytes) -> bytes:
+    return b'--b\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n' % (name.encode(), value)
+
+
+def test_forms_are_utf8_and_bounded() -> None:
+    assert form(part("a", "\u00e9".encode()) + b"--b--\r\n")["a"] == "\u00e9"
+    with pytest.raises(Malformed, match='field "a" is not UTF-8'):
+        form(part("a", b"\xff") + b"--b--\r\n")
+    with pytest.raises(UnsupportedMediaType):
+        form(part("a", b"x") + b"--b--\r\n", "multipart/form-data; boundary=b; charset=utf-16")
+    with override_settings(DATA_UPLOAD_MAX_NUMBER_FIELDS=3), pytest.raises(TooManyFieldsSent):
+        form(part("a", b"x") * 5 + b"--b--\r\n")
 
 
 def test_query_parameters_are_declared_single_and_valid() -> None:

@@ -13,7 +13,6 @@ from typing import IO, Any, NoReturn
 
 from django.conf import settings
 from rest_framework import parsers
-from rest_framework.exceptions import ParseError
 
 from apps.practices.errors import BodyTooLarge, FieldError, Malformed, UnsupportedMediaType, ValidationProblem
 from apps.practices.validation.text import text_fault
@@ -43,27 +42,22 @@ class BoundedJSONParser(Bounded, parsers.JSONParser):
         return document
 
 
-class BoundedFormParser(Bounded, parsers.FormParser):
-    """A URL-encoded form in UTF-8; fields are counted by ``DATA_UPLOAD_MAX_NUMBER_FIELDS``."""
-
-    def parse(
-        self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
-    ) -> Any:
-        _require_utf8(media_type)
-        return super().parse(stream, media_type, parser_context)
-
-
 class BoundedMultiPartParser(Bounded, parsers.MultiPartParser):
-    """A multipart form in UTF-8. Fields and files are counted by Django's settings; files beyond a size go to disk."""
+    """A multipart form in UTF-8. Fields and files are counted by Django's settings; files beyond a size go to disk.
+
+    Raises ``Malformed`` (400) naming a field whose text is not UTF-8, or holds the replacement character that
+    decoders write in its place.
+    """
 
     def parse(
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Any:
         _require_utf8(media_type)
-        try:
-            return super().parse(stream, media_type, parser_context)
-        except UnicodeError as error:
-            raise ParseError("The form is not UTF-8.") from error
+        form = super().parse(stream, media_type, parser_context)
+        for name, values in form.data.lists():
+            if any("\ufffd" in text for text in (name, *values)):
+                raise Malformed(f"The field {json.dumps(name[:100])} is not UTF-8.")
+        return form
 
 
 def json_document(body: bytes) -> Any:
