@@ -134,6 +134,7 @@ def test_each_error_points_into_the_body(client: Client, body: Any, pointers: li
 def test_pointers_escape_what_the_rfc_asks_for_and_keep_query_names() -> None:
     detail = {"a/b": {"c~d": [ErrorDetail("No.", code="bad")]}, "?limit": [ErrorDetail("Too many.", code="max")]}
     assert field_errors(detail) == [FieldError("/a~1b/c~0d", "bad", "No."), FieldError("?limit", "max", "Too many.")]
+    assert field_errors([{}, {"a": ["x"]}]) == [FieldError("/1/a", "invalid", "x")]
     assert field_errors({"tags": {1: ["x", "y"]}}) == [
         FieldError("/tags/1", "invalid", "x"),
         FieldError("/tags/1", "invalid", "y"),
@@ -321,7 +322,9 @@ def test_an_unknown_type_is_a_problem_itself(client: Client) -> None:
 # In development
 
 
-def test_development_shows_tracebacks_to_browsers_and_problems_to_programs(client: Client, settings: Any) -> None:
+def test_development_shows_tracebacks_to_browsers_and_problems_to_programs(
+    client: Client, settings: Any, lines: Lines
+) -> None:
     settings.DEBUG = True
     assert b"RuntimeError" in client.get("/failing/bug", headers={"Accept": BROWSER}).content
     for path, status in (
@@ -331,6 +334,9 @@ def test_development_shows_tracebacks_to_browsers_and_problems_to_programs(clien
         ("/api/v1/nowhere", 404),
     ):
         assert_problem(client.get(path), status)
+    lines.records.clear()
+    client.get("/api/v1/failing/bug", headers={"Accept": BROWSER})
+    assert lines.told() == [("ERROR", "request_failed")]
 
 
 # Beneath the test client: on a real connection

@@ -8,6 +8,9 @@ from django.http.response import HttpResponseBase
 
 from apps.practices.errors import HttpsRequired, is_api, problem_response
 
+# Bounds what a wildcard in ALLOWED_HOSTS could fill.
+_REMEMBERED_HOSTS = 64
+
 
 class HttpsMiddleware:
     """Redirects reads of pages to the public https address and refuses everything else with a problem.
@@ -20,13 +23,22 @@ class HttpsMiddleware:
         self.get_response = get_response
         self.required = settings.SECURE_SSL_REDIRECT
         self.exempt = frozenset(settings.HTTPS_EXEMPT_PATHS)
+        self.allowed: set[str] = set()
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if request.path_info not in self.exempt:
-            request.get_host()
+            self._check_host(request)
             if self.required and not request.is_secure():
                 return _refusal(request)
         return self.get_response(request)
+
+    def _check_host(self, request: HttpRequest) -> None:
+        """Raise DisallowedHost, as ``get_host()`` does; a value that was right once is not parsed again."""
+        host = request.META.get("HTTP_HOST")
+        if host not in self.allowed:
+            request.get_host()
+            if host and len(self.allowed) < _REMEMBERED_HOSTS:
+                self.allowed.add(host)
 
 
 def _refusal(request: HttpRequest) -> HttpResponse:
