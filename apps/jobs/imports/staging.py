@@ -15,7 +15,8 @@ from psycopg import sql
 def staged(*, table: str, columns: Mapping[str, str], rows: Iterable[Sequence[Any]]) -> Iterator[Any]:
     """Fill the temporary ``table`` (columns: name to SQL type) with ``rows`` and lend the cursor.
 
-    Belongs into a transaction, at whose end the table is empty again. Names and types are the code's own, never input.
+    Belongs into the transaction of the batch. What a batch before left there is gone. Names and types are the code's own,
+    never input.
     """
     name = sql.Identifier(table)
     definitions = sql.SQL(", ").join(
@@ -23,9 +24,8 @@ def staged(*, table: str, columns: Mapping[str, str], rows: Iterable[Sequence[An
     )
     names = sql.SQL(", ").join(map(sql.Identifier, columns))
     with connection.cursor() as cursor:
-        cursor.execute(
-            sql.SQL("CREATE TEMPORARY TABLE IF NOT EXISTS {} ({}) ON COMMIT DELETE ROWS").format(name, definitions)
-        )
+        cursor.execute(sql.SQL("CREATE TEMPORARY TABLE IF NOT EXISTS {} ({})").format(name, definitions))
+        cursor.execute(sql.SQL("TRUNCATE {}").format(name))
         with cursor.copy(sql.SQL("COPY {} ({}) FROM STDIN").format(name, names)) as copy:
             for row in rows:
                 copy.write_row(row)

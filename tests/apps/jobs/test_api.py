@@ -1,0 +1,146 @@
+"""Jobs over HTTP: to their owner, and to nobody else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from apps.accounts.models import User
+from apps.jobs.models import Job
+from apps.jobs.services.files import result_append
+from apps.jobs.tasks import job_run
+from tests.apps.accounts.factories import bearer, user_create
+from tests.problems import assert_problem
+
+pytestmark = pytest.mark.django_db
+Make = Callable[..., Job]
+
+
+@pytest.fixture
+def headers(owner: User) -> dict[str, Any]:
+    return bearer(owner)
+
+
+def test_submit_follow_and_read(client: Client, headers: dict[str, Any]) -> None:
+    answer = client.post("/api/v1/notes/counts", {"seconds": 0}, content_type="application/json", **headers)
+    job = answer.json()
+    assert answer.status_code == 202
+    assert answer.headers["Location"] == f"/api/v1/jobs/{job['id']}"
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert job["created_at"].endswith("Z")
+    assert (job["state"], job["result"], job["result_url"]) == ("queued", None, None)
+    row = Job.objects.get()
+    assert row.request_id == answer.headers["X-Request-ID"]
+
+    waiting = client.get(answer.headers["Location"], **headers)
+    assert waiting.headers["Retry-After"]
+    job_run(job["id"])
+    done = client.get(answer.headers["Location"], **headers)
+    assert "Retry-After" not in done.headers
+    assert done.json()["state"] == "succeeded"
+    assert done.json()["progress"]["percent"] == 100
+    result = client.get(done.json()["result_url"], **headers)
+    assert result.json() == done.json()["result"]
+    assert result.json()["counted"] >= 0
+
+
+def test_a_result_file_is_streamed(client: Client, headers: dict[str, Any], job_make: Make) -> None:
+    job = job_make(
+        state="succeeded",
+        finished_at=timezone.now(),
+        result={},
+        result_name="rejected.ndjson",
+        result_type="application/x-ndjson",
+    )
+    result_append(job_id=job.pk, data=b'{"line":1}\n')
+    result_append(job_id=job.pk, data=b'{"line":2}\n')
+    answer = client.get(f"/api/v1/jobs/{job.pk}/result", **headers)
+    assert answer.streaming
+    assert b"".join(answer.streaming_content) == b'{"line":1}\n{"line":2}\n'
+    assert answer.headers["Content-Type"] == "application/x-ndjson"
+    assert answer.headers["Content-Disposition"] == 'attachment; filename="rejected.ndjson"'
+    assert "private" in answer.headers["Cache-Control"]
+
+
+@pytest.mark.parametrize(("method", "path"), [("get", ""), ("delete", ""), ("get", "/result"), ("post", "/retry")])
+def test_others_jobs_do_not_exist(client: Client, job_make: Make, method: str, path: str) -> None:
+    job = job_make(state="failed", finished_at=timezone.now())
+    stranger = bearer(user_create(is_staff=True, permissions=("jobs.view_job",)))
+    call = getattr(client, method)
+    assert_problem(call(f"/api/v1/jobs/{job.pk}{path}", **stranger), 404, "not-found")
+    assert_problem(call(f"/api/v1/jobs/{job.pk}{path}"), 401, "not-authenticated")
+    assert client.get("/api/v1/jobs", **stranger).json()["results"] == []
+    job.refresh_from_db()
+    assert job.state == "failed"
+
+
+def test_list_pages_and_filters(client: Client, headers: dict[str, Any], job_make: Make) -> None:
+    made = [str(job_make().pk) for _ in range(3)]
+    ended = job_make(kind="other", state="cancelled", finished_at=timezone.now())
+    first = client.get("/api/v1/jobs?limit=3", **headers).json()
+    second = client.get(first["next"], **headers).json()
+    assert [row["id"] for row in first["results"] + second["results"]] == [str(ended.pk), *reversed(made)]
+    found = client.get("/api/v1/jobs?state=cancelled&kind=other&fields=id,state", **headers).json()["results"]
+    assert found == [{"id": str(ended.pk), "state": "cancelled"}]
+    assert_problem(client.get("/api/v1/jobs?state=lost", **headers), 400, "validation", pointer="?state")
+
+
+def test_cancel_a_waiting_job(client: Client, headers: dict[str, Any], job_make: Make) -> None:
+    job = job_make()
+    assert client.delete(f"/api/v1/jobs/{job.pk}", **headers).json()["state"] == "cancelled"
+    job_run(str(job.pk))
+    job.refresh_from_db()
+    assert (job.state, job.attempts) == ("cancelled", 0)
+    assert_problem(client.get(f"/api/v1/jobs/{job.pk}/result", **headers), 409, "job-unfinished")
+
+
+def test_retry_only_what_failed(client: Client, headers: dict[str, Any], job_make: Make) -> None:
+    failed = job_make(state="failed", finished_at=timezone.now(), attempts=5, problem={"title": "x"}, checkpoint=[3])
+    answer = client.post(f"/api/v1/jobs/{failed.pk}/retry", **headers)
+    assert answer.status_code == 202
+    assert (answer.json()["state"], answer.json()["attempts"], answer.json()["problem"]) == ("queued", 0, None)
+    failed.refresh_from_db()
+    assert failed.checkpoint == [3]
+    assert_problem(client.post(f"/api/v1/jobs/{failed.pk}/retry", **headers), 409, "job-not-failed")
+
+
+def test_bad_parameters_make_no_job(client: Client, headers: dict[str, Any]) -> None:
+    answer = client.post("/api/v1/notes/counts", {"seconds": -1}, content_type="application/json", **headers)
+    assert_problem(answer, 400, "validation", pointer="/seconds")
+    answer = client.post("/api/v1/notes/counts", {"unheard": 1}, content_type="application/json", **headers)
+    assert_problem(answer, 400, "validation", pointer="/unheard")
+    assert Job.objects.count() == 0
+
+
+def test_a_deactivated_owners_job_is_refused(owner: User, job_make: Make) -> None:
+    job = job_make()
+    User.objects.filter(pk=owner.pk).update(is_active=False)
+    job_run(str(job.pk))
+    job.refresh_from_db()
+    assert job.state == "failed"
+    assert job.problem["type"].endswith("/problems/permission-denied")
+
+
+def test_an_unexpected_error_is_tried_again_and_tells_nothing(
+    client: Client, headers: dict[str, Any], job_make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.sample.tasks.STEP", "sesame")
+    job = job_make(parameters={"seconds": 1})
+    job_run(str(job.pk))
+    job.refresh_from_db()
+    assert (job.state, job.attempts) == ("queued", 1)
+    assert "TypeError" in job.error
+    assert "TypeError" not in client.get(f"/api/v1/jobs/{job.pk}", **headers).content.decode()
+
+
+def test_the_admin_lists_jobs_and_changes_none(client: Client, job_make: Make) -> None:
+    job = job_make(progress_done=30, progress_total=60)
+    admin = user_create(is_staff=True, is_superuser=True)
+    client.force_login(admin)
+    page = client.get("/admin/jobs/job/").content.decode()
+    assert "50 %" in page
+    assert client.post(f"/admin/jobs/job/{job.pk}/delete/", {"post": "yes"}).status_code == 403

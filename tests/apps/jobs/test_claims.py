@@ -1,0 +1,133 @@
+"""Claims: one taker, a fence, leases by the database's clock, attempts that end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from apps.jobs.models import Job
+from apps.jobs.services import claims
+from tests.sample.models import Effect
+
+Make = Callable[..., Job]
+
+
+def claim(job: Job) -> claims.Claim:
+    taken = claims.job_claim(job_id=job.pk, worker="here", runner="1-1")
+    assert taken is not None
+    return claims.Claim(taken.pk, taken.fence)
+
+
+def expire(job: Job) -> None:
+    Job.objects.filter(pk=job.pk).update(leased_until=timezone.now() - timedelta(seconds=1))
+
+
+def take_effect(held: claims.Claim) -> None:
+    with claims.fenced(held) as columns:
+        Effect.objects.create(job_id=held.job_id)
+        columns["progress_done"] = 7
+
+
+def stored(job: Job) -> Job:
+    job.refresh_from_db()
+    return job
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_claimers_one_gets_the_job(job_make: Make) -> None:
+    job = job_make()
+    taken: list[Any] = []
+    barrier = threading.Barrier(8)
+
+    def take() -> None:
+        barrier.wait(30)
+        taken.append(claims.job_claim(job_id=job.pk, worker="here", runner="1-1"))
+        connection.close()
+
+    threads = [threading.Thread(target=take) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert sum(one is not None for one in taken) == 1
+    assert (stored(job).fence, job.attempts) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "columns", [{"run_at": timezone.now() + timedelta(hours=1)}, {"state": "cancelled", "finished_at": timezone.now()}]
+)
+def test_what_is_not_due_is_not_claimed(job_make: Make, columns: dict[str, Any]) -> None:
+    assert claims.job_claim(job_id=job_make(**columns).pk, worker="here", runner="1-1") is None
+
+
+def test_a_lost_claim_writes_nothing(job_make: Make) -> None:
+    job = job_make()
+    first = claim(job)
+    expire(job)
+    assert claims.leases_reap() == 1
+    Job.objects.filter(pk=job.pk).update(run_at=timezone.now() - timedelta(seconds=1))
+    second = claim(job)
+    assert second.fence == first.fence + 1
+
+    with pytest.raises(claims.ClaimLost):
+        take_effect(first)
+    with pytest.raises(claims.ClaimLost):
+        claims.job_succeed(claim=first, result={})
+    with pytest.raises(claims.ClaimLost):
+        claims.job_progress(claim=first, columns={"progress_done": 7})
+    with pytest.raises(claims.ClaimLost):
+        claims.job_fail(claim=first, error="late")
+    assert Effect.objects.count() == 0
+    assert (stored(job).progress_done, job.state) == (0, "running")
+
+    take_effect(second)
+    claims.job_succeed(claim=second, result={"done": True})
+    assert Effect.objects.count() == 1
+    assert (stored(job).state, job.result) == ("succeeded", {"done": True})
+
+
+def test_a_renewed_lease_is_not_reaped(job_make: Make) -> None:
+    job = job_make()
+    held = claim(job)
+    expire(job)
+    claims.claims_renew(worker="here", claims=[held])
+    assert claims.leases_reap() == 0
+    assert stored(job).state == "running"
+
+
+def test_failures_pause_longer_each_time_and_end_parked(job_make: Make, settings: Any) -> None:
+    settings.JOBS_BACKOFF_SECONDS = 60
+    job = job_make()
+    pauses = []
+    for attempt in range(1, 6):
+        assert stored(job).state == "queued"
+        Job.objects.filter(pk=job.pk).update(run_at=timezone.now() - timedelta(seconds=1))
+        claims.job_fail(claim=claim(job), error=f"attempt {attempt} went wrong")
+        pauses.append((stored(job).run_at - timezone.now()).total_seconds())
+    assert pauses[1] > 55
+    assert pauses[3] > 4 * 55
+    assert (job.state, job.attempts) == ("failed", 5)
+    assert job.problem["type"].endswith("/problems/job-parked")
+    assert "went wrong" not in str(job.problem)
+    assert job.error == "attempt 5 went wrong"
+
+
+def test_a_release_gives_the_attempt_back(job_make: Make) -> None:
+    job = job_make()
+    claims.job_release(claim=claim(job))
+    assert (stored(job).state, job.attempts, job.sent_at) == ("queued", 0, None)
+
+
+def test_an_abandoned_job_that_was_to_be_cancelled_is_cancelled(job_make: Make) -> None:
+    job = job_make()
+    claim(job)
+    Job.objects.filter(pk=job.pk).update(stop="cancel")
+    expire(job)
+    assert claims.leases_reap() == 1
+    assert stored(job).state == "cancelled"
