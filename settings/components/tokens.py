@@ -19,7 +19,7 @@ TOKENS_ACCESS_SECONDS: int = (ENVIRONMENT["ACCESS_TOKEN_MINUTES"] or 0) * 60
 TOKENS_REFRESH_SECONDS: int = (ENVIRONMENT["REFRESH_TOKEN_DAYS"] or 0) * 24 * 60 * 60
 TOKENS_GRACE_SECONDS: float = ENVIRONMENT["REFRESH_GRACE_SECONDS"]
 TOKENS_CHECK_SECONDS: float = ENVIRONMENT["SESSION_CHECK_SECONDS"]
-TOKENS_HASHES_AT_ONCE = 4  # a process; each takes 19 MiB and a core for about 30 ms, the next one is told 503
+TOKENS_HASHES_AT_ONCE = 4  # a process; each takes 19 MiB and a core for some 45 ms, the next one is told 503
 
 # The claim that keeps a refresh token from being used as an access token.
 SIMPLE_JWT = {"TOKEN_TYPE_CLAIM": "typ"}
