@@ -153,6 +153,11 @@ def test_any_json_is_parsed_or_refused(document: Any) -> None:
     assert parsed == document
 
 
+def test_depth_beyond_the_interpreters_own_is_malformed() -> None:
+    with pytest.raises(Malformed, match="nested deeper than 32"):
+        json_document(b"[" * 100_000)
+
+
 @given(st.binary(max_size=80))
 def test_any_bytes_are_parsed_or_malformed(body: bytes) -> None:
     with contextlib.suppress(Malformed):
