@@ -91,13 +91,17 @@ def test_data_survives_stop_interrupt_and_kill(tmp_path: Path, started: list[sub
 
 
 def test_postgresql_pid_file_that_names_a_stranger_is_no_obstacle(tmp_path: Path) -> None:
-    with Stack(tmp_path, ("postgresql",)) as stack:
+    with Stack(tmp_path, ("postgresql",)) as stack, subprocess.Popen(["sleep", "60"]) as stranger:
         stack.services["postgresql"].kill()
         pid_file = tmp_path / "postgresql" / "postmaster.pid"
-        lines = pid_file.read_text().splitlines()
-        pid_file.write_text("\n".join([str(os.getpid()), *lines[1:5], str(os.getpid())]) + "\n")
-        stack.restart("postgresql")
-        psycopg.connect(stack.state.urls["DATABASE_URL"]).close()
+        first, *others = pid_file.read_text().splitlines(keepends=True)
+        assert first.strip() != str(stranger.pid)
+        pid_file.write_text("".join([f"{stranger.pid}\n", *others]))
+        try:
+            stack.restart("postgresql")
+            psycopg.connect(stack.state.urls["DATABASE_URL"]).close()
+        finally:
+            stranger.kill()
 
 
 def test_one_service_restarts_with_its_port_and_password() -> None:
