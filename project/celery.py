@@ -17,7 +17,9 @@ class Application(Celery):
         import django
 
         django.setup()
-        return self.subclass_with_self("apps.jobs.worker:Worker")
+        from apps.jobs.worker import Worker
+
+        return self.subclass_with_self(Worker)
 
 
 app = Application("project")

@@ -11,7 +11,7 @@ from apps.jobs.serializers import progress
 
 
 @admin.register(Job)
-class JobAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
+class JobAdmin(admin.ModelAdmin):
     """A list with state and progress. Nothing can be changed here: a row is the ledger's."""
 
     list_display = ("kind", "owner", "state", "progress", "attempts", "created_at", "finished_at")

@@ -21,7 +21,7 @@ class Worker(CeleryWorker):
             self.supervisor = Supervisor()
             self.supervisor.start()
 
-    def wait_for_soft_shutdown(self) -> None:
+    def wait_for_soft_shutdown(self) -> None:  # type: ignore[override]  # the stubs say bool; Celery returns nothing
         if self.supervisor is not None:
             self.supervisor.drain(settings.JOBS_SHUTDOWN_SECONDS)
 

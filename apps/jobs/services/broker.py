@@ -6,6 +6,7 @@ request less than a second once, and nothing while the breaker is open.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, cast
 from uuid import UUID
 
 import structlog
@@ -47,7 +48,8 @@ def depth(*, queue: str) -> int | None:
     try:
         with _producer() as producer:
             # Not passive: kombu's look whether a queue exists leaves out global_keyprefix, and finds none.
-            waiting = int(producer.channel.queue_declare(queue).message_count)
+            channel = cast(Any, producer.channel)
+            waiting = int(channel.queue_declare(queue).message_count)
     except _AWAY as error:
         _breaker.failed(error)
         return None

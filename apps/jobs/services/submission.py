@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 from uuid import UUID
 
 import structlog
 from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.models import AnonymousUser
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import transaction
 from django.db.models.functions import Now
@@ -39,7 +40,7 @@ class JobNotFailed(Conflict):
 def job_submit(
     *,
     kind: str,
-    owner: AbstractBaseUser | None,
+    owner: AbstractBaseUser | AnonymousUser | None,
     parameters: Mapping[str, Any],
     upload: Upload | None = None,
     request_id: str | None = None,
@@ -58,7 +59,7 @@ def job_submit(
         job = Job.objects.create(
             kind=kind,
             queue=found.queue,
-            owner_id=owner and owner.pk,
+            owner_id=cast("UUID | None", owner and owner.pk),
             parameters=json.loads(json.dumps(serializer.validated_data, cls=DjangoJSONEncoder)),
             request_id=request_id or current_request_id() or "",
             sent_at=Now(),  # said before it is done, as that saves a write a job; _wake takes it back on failure

@@ -1,0 +1,124 @@
+"""Jobs, seen from outside: heavy work leaves the request, and a worker that shares nothing but the stores does it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.db import transaction
+from kombu import Connection
+
+from apps.jobs.kinds import job_kind, kind_named
+from apps.jobs.models import Job
+from apps.jobs.services import broker, job_submit
+from apps.jobs.services.relay import jobs_relay
+from apps.practices.caching.breaker import Breaker
+from project.celery import app
+from tests.apps.accounts.factories import bearer, user_create
+
+NOBODY_LISTENS = "redis://127.0.0.1:1/0"
+
+
+def test_a_message_is_the_id_and_nothing_else(transactional_db: None) -> None:
+    with Connection(
+        settings.CELERY_BROKER_URL, transport_options=settings.CELERY_BROKER_TRANSPORT_OPTIONS
+    ) as connection:
+        connection.default_channel.queue_purge("default")
+        job = job_submit(kind="sample.count", owner=user_create(), parameters={"seconds": 0})
+        queue = connection.SimpleQueue("default")
+        message = queue.get(timeout=10)
+        message.ack()
+        queue.close()
+    arguments, named, _ = message.payload
+    assert (arguments, named) == ([str(job.pk)], {})
+    assert message.content_type == "application/json"
+    assert message.headers["task"] == "jobs.run"
+
+
+def test_a_rolled_back_submission_is_neither_stored_nor_sent(
+    transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[Any] = []
+    monkeypatch.setattr("apps.jobs.services.submission.publish", lambda **job: sent.append(job))
+    with transaction.atomic():
+        job_submit(kind="sample.count", owner=user_create(), parameters={})
+        transaction.set_rollback(True)
+    assert (sent, Job.objects.count()) == ([], 0)
+
+
+@pytest.fixture
+def no_broker(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.CELERY_BROKER_URL = NOBODY_LISTENS
+    monkeypatch.setattr(broker, "_breaker", Breaker("broker"))
+
+
+def test_without_a_broker_work_is_accepted_and_left_to_the_relay(
+    transactional_db: None, client: Any, no_broker: None
+) -> None:
+    headers = bearer(user_create())
+    started = time.monotonic()
+    answers = [
+        client.post("/api/v1/notes/counts", {"seconds": 0}, content_type="application/json", **headers)
+        for _ in range(3)
+    ]
+    assert [answer.status_code for answer in answers] == [202, 202, 202]
+    assert time.monotonic() - started < 6
+    assert Job.objects.filter(state="queued", sent_at=None).count() == 3
+    assert jobs_relay() == 0
+
+
+def test_celery_has_the_settings_that_the_ledger_stands_on() -> None:
+    conf = app.conf
+    assert conf.task_acks_late
+    assert conf.task_reject_on_worker_lost
+    assert conf.worker_prefetch_multiplier == 1
+    assert conf.accept_content == ["json"]
+    assert conf.task_serializer == "json"
+    assert conf.task_ignore_result
+    assert conf.result_backend is None
+    assert not conf.worker_enable_remote_control
+    assert conf.broker_url == settings.CELERY_BROKER_URL
+
+
+def test_worker_processes_hold_no_pool() -> None:
+    from settings.components import database
+
+    assert settings.PROCESS_KIND != "web"
+    assert "pool" not in database.DATABASES["default"]["OPTIONS"]
+
+
+def test_a_kind_is_one_function_and_named_once() -> None:
+    kind = kind_named("sample.count")
+    assert kind is not None
+
+    with pytest.raises(Exception, match=r"Two functions want to be jobs of kind sample\.count"):
+
+        @job_kind("sample.count", serializer=kind.serializer)
+        def another(context: Any) -> None:
+            """Never registered."""
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ("rediss://h:1/0", "rediss://h:1/0?ssl_cert_reqs=required"),
+        ("rediss://h:1/0?a=b", "rediss://h:1/0?a=b&ssl_cert_reqs=required"),
+        ("rediss://h:1/0?ssl_cert_reqs=none", "rediss://h:1/0?ssl_cert_reqs=none"),
+        ("redis://h:1/0", "redis://h:1/0"),
+    ],
+)
+def test_tls_to_the_broker_checks_certificates(monkeypatch: pytest.MonkeyPatch, given: str, used: str) -> None:
+    import importlib
+    from unittest.mock import patch
+
+    from settings.components import jobs
+    from settings.env import ENVIRONMENT
+
+    entry = ENVIRONMENT.entries["BROKER_URL"]
+    changed = {**ENVIRONMENT.entries, "BROKER_URL": type(entry)(variable=entry.variable, value=given, source="test")}
+    with patch.object(ENVIRONMENT, "entries", changed):
+        found = importlib.reload(jobs).CELERY_BROKER_URL
+    importlib.reload(jobs)
+    assert found == used
