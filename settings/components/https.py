@@ -8,7 +8,6 @@ _HTTPS = (ENVIRONMENT["PUBLIC_URL"] or "https:").startswith("https:")
 # so every path is exempt from it; the setting keeps its name because `check --deploy` and readers know it.
 SECURE_SSL_REDIRECT = _HTTPS
 SECURE_REDIRECT_EXEMPT = [""]
-HTTPS_EXEMPT_PATHS = ("/healthz", "/readyz")
 
 # Two years, as browsers' preload lists ask; staging is shorter. Preloading itself is the owner's decision: it cannot be undone.
 SECURE_HSTS_SECONDS = 63_072_000 if _HTTPS else 0

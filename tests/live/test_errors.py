@@ -26,7 +26,7 @@ class Server:
         self.log = log
 
     def connection(self) -> closing[HTTPConnection]:
-        return closing(HTTPConnection("127.0.0.1", self.port, timeout=20))
+        return closing(HTTPConnection("127.0.0.1", self.port, timeout=60))
 
     def is_listening(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()
@@ -35,7 +35,7 @@ class Server:
 
     def raw(self, request: bytes) -> bytes:
         """Send bytes as they are, return everything until the server closes."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=60) as connection:
             connection.sendall(request)
             return b"".join(iter(lambda: connection.recv(65536), b""))
 
@@ -123,7 +123,7 @@ def test_a_deep_body_leaves_the_server_standing(server: Server) -> None:
 
 def test_a_client_that_leaves_in_the_middle_is_not_our_error(server: Server) -> None:
     before = server.log.read_text().count('"request_failed"')
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
         head = b"POST /api/v1/books HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n"
         connection.sendall(head + b'{"title":')
     with server.connection() as connection:

@@ -51,11 +51,14 @@ def lines() -> Iterator[Lines]:
     """What the errors practice and Django's own loggers write."""
     handler = Lines()
     loggers = [logging.getLogger(name) for name in ("apps.practices.errors", "django.request", "django.security", "")]
+    levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.addHandler(handler)
+        logger.setLevel(logging.WARNING)
     yield handler
-    for logger in loggers:
+    for logger, level in zip(loggers, levels, strict=True):
         logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 # In a view

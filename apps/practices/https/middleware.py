@@ -15,21 +15,19 @@ _REMEMBERED_HOSTS = 64
 class HttpsMiddleware:
     """Redirects reads of pages to the public https address and refuses everything else with a problem.
 
-    API calls are never redirected: a client that follows quietly would go on sending its token in clear. Health checks come
-    from inside, without a scheme of their own, and pass (setting ``HTTPS_EXEMPT_PATHS``). An unknown Host is refused first.
+    API calls are never redirected: a client that follows quietly would go on sending its token in clear. An unknown Host
+    is refused first. Health checks, which come from inside without a scheme, are answered by a middleware above.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
         self.required = settings.SECURE_SSL_REDIRECT
-        self.exempt = frozenset(settings.HTTPS_EXEMPT_PATHS)
         self.allowed: set[str] = set()
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if request.path_info not in self.exempt:
-            self._check_host(request)
-            if self.required and not request.is_secure():
-                return _refusal(request)
+        self._check_host(request)
+        if self.required and not request.is_secure():
+            return _refusal(request)
         return self.get_response(request)
 
     def _check_host(self, request: HttpRequest) -> None:
