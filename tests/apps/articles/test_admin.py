@@ -164,6 +164,7 @@ def test_staff_who_may_only_look_see_the_article_and_no_form(article_make: Make)
     page = desk.get(path)
     assert page.status_code == 200
     assert "A title" in page.content.decode()
+    assert "field-seen" not in page.content.decode()
     assert desk.post(path, {"title": "Forged"}).status_code == 403
     assert Article.objects.get().title == "A title"
 
