@@ -90,9 +90,10 @@ def read_environment(*, process: Mapping[str, str], root: Path = ROOT, arguments
     if name == "dev" and _WITHOUT_SERVERS.intersection(arguments[1:2]):
         layers.insert(0, Layer(source="nobody", values=_NOBODY))
     ignored = _check_names(layers, mistakes)
-    entries = {}
+    entries: dict[str, Entry] = {}
     for variable in VARIABLES:
-        entries[variable.name] = _entry(variable, name=name, layers=layers, mistakes=mistakes)
+        known = {key: entry.value for key, entry in entries.items()}
+        entries[variable.name] = _entry(variable, name=name, layers=layers, known=known, mistakes=mistakes)
     entries["DJANGO_ENV"] = Entry(
         variable=entries["DJANGO_ENV"].variable, value=name, source=entries["DJANGO_ENV"].source
     )
@@ -177,12 +178,15 @@ def _check_names(layers: list[Layer], mistakes: list[str]) -> list[str]:
     return ignored
 
 
-def _entry(variable: Variable, *, name: str, layers: list[Layer], mistakes: list[str]) -> Entry:
+def _entry(
+    variable: Variable, *, name: str, layers: list[Layer], known: Mapping[str, Any], mistakes: list[str]
+) -> Entry:
     text, source = _text(variable, layers=layers, mistakes=mistakes)
     if text is None:
         if source is None and name in variable.required_in:
             mistakes.append(_missing(variable, name=name))
-        text, source = variable.default_for(name), "default"
+        default = variable.default_for(name)
+        text, source = default and default.format_map(known), "default"
     if text is None:
         return Entry(variable=variable, value=None, source="unset")
     try:

@@ -22,7 +22,8 @@ INSECURE_KEY = "django-insecure-development-only-key-that-staging-and-prod-refus
 class Variable:
     """One name an operator can set.
 
-    ``default`` holds for every environment that ``defaults`` does not name; None means no value.
+    ``default`` holds for every environment that ``defaults`` does not name; None means no value. It may hold the value of
+    a variable above it, as ``{PORT}``.
     ``required_in`` names the environments that refuse to boot without it. A ``secret`` is never printed.
     """
 
@@ -49,10 +50,13 @@ VARIABLES = (
     ),
     Variable(name="SITE_NAME", why="The name people see: admin, pages, mails, the API's title.", default="Shipshape"),
     Variable(
+        name="PORT", why="Where the web process listens.", kind=kinds.integer(at_least=1, at_most=65535), default="8000"
+    ),
+    Variable(
         name="PUBLIC_URL",
         why="Where clients reach the service; links, problem types and redirects are built from it, never from a Host header.",
         kind=kinds.url("https", "http"),
-        defaults={"dev": "http://localhost:8000", "test": "http://testserver"},
+        defaults={"dev": "http://localhost:{PORT}", "test": "http://testserver"},
         required_in=DEPLOYED,
     ),
     Variable(
@@ -240,8 +244,5 @@ VARIABLES = (
         why="web, worker, beat or command: pool and timeouts follow it. bin/web and the Procfile set it.",
         kind=kinds.choice("web", "worker", "beat", "command"),
         default="command",
-    ),
-    Variable(
-        name="PORT", why="Where the web process listens.", kind=kinds.integer(at_least=1, at_most=65535), default="8000"
     ),
 )

@@ -30,6 +30,8 @@ def browser(chromium):
 def service(stack):
     """A development service: plain http, the welcome page, no edge."""
     development = {
+        "DJANGO_ENV": "dev",
+        "PUBLIC_URL": "",  # as in bin/dev: http://localhost and the port
         "DJANGO_SETTINGS_MODULE": "settings.dev",
         "TRUSTED_PROXIES": "0",
         "ALLOWED_HOSTS": "localhost,127.0.0.1",

@@ -34,6 +34,7 @@ def pattern_of(written: str) -> str:
 @pytest.mark.timeout(120)
 def test_the_tour_prints_what_is_written(stack):
     development = {
+        "DJANGO_ENV": "dev",
         "DJANGO_SETTINGS_MODULE": "settings.dev",
         "PUBLIC_URL": ADDRESS,
         "ALLOWED_HOSTS": "localhost,127.0.0.1",
