@@ -338,7 +338,7 @@ def test_development_shows_tracebacks_to_browsers_and_problems_to_programs(
     ):
         assert_problem(client.get(path), status)
     lines.records.clear()
-    client.get("/api/v1/failing/bug", headers={"Accept": BROWSER})
+    client.get("/failing/bug")
     assert lines.told() == [("ERROR", "request_failed")]
 
 
