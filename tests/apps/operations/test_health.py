@@ -6,8 +6,9 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from django.conf import settings
 from django.db import connection
-from django.test import Client
+from django.test import Client, override_settings
 
 from apps.operations import health, lifecycle
 from apps.operations.fleet import ROOT
@@ -82,7 +83,8 @@ def test_redis_away_takes_no_instance_out(client: Client, stack: Stack) -> None:
 
 PROBE = """
 import django; django.setup()
-from django.test import Client
+from django.conf import settings
+from django.test import Client, override_settings
 response = Client().get("/readyz")
 print(response.status_code, response.content.decode())
 """
@@ -110,3 +112,9 @@ def test_probes_in_the_same_second_look_once(client: Client, monkeypatch: pytest
     for _ in range(5):
         client.get("/readyz")
     assert len(looks) <= 2
+
+
+def test_probes_are_never_limited(client: Client) -> None:
+    narrow = {**settings.THROTTLING_POLICIES, "address": (1, 900), "anon": (1, 900)}
+    with override_settings(THROTTLING_POLICIES=narrow):
+        assert [client.get("/healthz").status_code for _ in range(6)] == [200] * 6
