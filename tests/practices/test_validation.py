@@ -220,6 +220,15 @@ def test_chunked_bodies_are_counted_and_kept() -> None:
     assert response.status_code == 413
 
 
+@override_settings(VALIDATION_BODY_BYTES=100)
+@pytest.mark.parametrize(("size", "content_type", "status"), [(200, "text/csv", 413), (50, "", 415)])
+def test_no_view_sees_what_is_out_of_bounds(size: int, content_type: str, status: int) -> None:
+    """Views that parse nothing themselves, an admin form or an upload, are behind the same bounds."""
+    middleware = RequestBoundsMiddleware(lambda request: pytest.fail("a view was called"))
+    response = middleware(RequestFactory().generic("POST", "/any", b"x" * size, content_type=content_type))
+    assert response.status_code == status
+
+
 def chunked_request(body: bytes) -> Any:
     """Make a request as a server gives it for Transfer-Encoding: chunked: decoded, without a length, in short reads."""
 
