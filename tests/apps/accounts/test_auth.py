@@ -236,3 +236,11 @@ def test_a_deactivated_user_is_out_at_once(client: Client) -> None:
     assert_problem(client.get("/api/v1/me", **header), 401, "token-refused")
     assert_problem(post(client, "refresh", {"refresh": pair.refresh}), 401, "token-refused")
     assert not RefreshFamily.objects.filter(user=user, ended_at=None).exists()
+
+
+def test_an_inactive_row_is_enough_to_be_out(client: Client) -> None:
+    """Also when it was changed by hand in SQL, past the service that ends sign-ins."""
+    user = user_create()
+    header = bearer(user)
+    User.objects.filter(pk=user.pk).update(is_active=False)
+    assert_problem(client.get("/api/v1/me", **header), 401, "token-refused")
