@@ -99,7 +99,7 @@ def test_half_sent_bodies_hold_no_thread(fleet: Fleet) -> None:
             raw = socket.create_connection(("127.0.0.1", port), timeout=10)
             secure = context.wrap_socket(raw, server_hostname="localhost")
             secure.sendall(
-                b"POST /api/v1/notes HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                b"POST /api/v1/auth/login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
                 b'Content-Length: 1000\r\n\r\n{"title": '
             )
             held.append(secure)
