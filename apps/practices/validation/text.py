@@ -61,7 +61,7 @@ def clean_html(text: str) -> str:
     """
     text = clean_plain(text, multiline=True)
     if text.isascii() and not _MARKUP.search(text):
-        return text  # what a parser would give back, at a tenth of its cost: most rows of an import
+        return text  # what a parser would give back, at a fraction of the cost: most rows of an import
     cleaner = _cleaner(
         frozenset(settings.VALIDATION_HTML_TAGS),
         _frozen(settings.VALIDATION_HTML_ATTRIBUTES),
