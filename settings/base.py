@@ -24,7 +24,7 @@ from settings.components.throttling import *
 from settings.components.tokens import *
 from settings.components.validation import *
 
-BASE_DIR = Path(__file__).resolve().parent.parent
+_ROOT = Path(__file__).resolve().parent.parent
 
 ROOT_URLCONF = "project.urls"
 WSGI_APPLICATION = "project.wsgi.application"
@@ -83,7 +83,7 @@ SILENCED_SYSTEM_CHECKS = [
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [BASE_DIR / "templates"],
+        "DIRS": [_ROOT / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -121,7 +121,7 @@ USE_TZ = True
 USE_I18N = False
 
 STATIC_URL = "/static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
+STATIC_ROOT: Path | None = _ROOT / "staticfiles"
 # A host's build collects static files; where nothing was collected (a clone), they are found where they lie.
 WHITENOISE_USE_FINDERS = not (STATIC_ROOT / "admin").exists()
 STORAGES = {

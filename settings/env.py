@@ -1,7 +1,7 @@
 """The environment: the one place that reads it.
 
 Layers, the later winning: defaults, ``var/stack.json`` (dev), ``.env``, ``.env.local``, ``.env.<name>``, ``.env.<name>.local``,
-the process environment. ``X_FILE`` names a file that holds X (a mounted secret). An empty value counts as unset. Tests read
+the process environment. ``X_FILE`` names a file that holds X (a mounted secret). An empty value means the default. Tests read
 ``.env.test`` and ``.env.test.local`` alone, so that a developer's own values cannot change their outcome.
 
 Imports no Django and never fails by itself: mistakes are collected, ``require_valid`` reports all of them at once.
@@ -211,6 +211,8 @@ def _text(variable: Variable, *, layers: list[Layer], mistakes: list[str]) -> tu
             mistakes.append(f"{variable.name} and {variable.name}_FILE are both set in {layer.source}: keep one")
         if direct:
             return direct, layer.source
+        if not path and variable.name in layer.values:
+            return None, None
         if path:
             try:
                 return Path(path).read_text(encoding="utf-8").rstrip("\r\n"), f"{variable.name}_FILE in {layer.source}"

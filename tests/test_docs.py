@@ -59,7 +59,7 @@ def test_decisions_are_short_and_say_what_was_given_up():
         text = path.read_text()
         assert re.fullmatch(r"\d{4}-[a-z0-9-]+\.md", path.name), path.name
         assert len(text.split()) < 600, path.name
-        for heading in ("## Context", "## Decision", "## What we gave up"):
+        for heading in ("**Context.**", "**Decision.**", "**What we gave up.**"):
             assert heading in text, (path.name, heading)
 
 

@@ -16,7 +16,7 @@ JOBS_PUBLISH_SECONDS = 0.4  # each wait of the one try to wake a worker, within 
 # Hosts kill 30 s after SIGTERM. Running jobs may end within this, and are given back if they do not.
 JOBS_SHUTDOWN_SECONDS = 2.0 if ENVIRONMENT.name == "dev" else 20.0
 JOBS_IMPORT_MAX_BYTES: int = ENVIRONMENT["IMPORT_MAX_BYTES"]
-JOBS_QUEUES = ["default"]  # a worker takes from all, unless its -Q names some
+_QUEUES = ["default"]  # a worker takes from all, unless its -Q names some
 
 CELERY_BROKER_URL = _BROKER
 CELERY_BROKER_TRANSPORT_OPTIONS = {
@@ -29,8 +29,8 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 }
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # a worker waits for its broker for as long as it takes
-CELERY_TASK_QUEUES = [Queue(name) for name in JOBS_QUEUES]
-CELERY_TASK_DEFAULT_QUEUE = JOBS_QUEUES[0]
+CELERY_TASK_QUEUES = [Queue(name) for name in _QUEUES]
+CELERY_TASK_DEFAULT_QUEUE = _QUEUES[0]
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_IGNORE_RESULT = True

@@ -163,6 +163,12 @@ def test_later_layers_win_and_the_process_wins_over_all(tmp_path):
     assert read_environment(process={**VALID, "SITE_NAME": "e"}, root=tmp_path)["SITE_NAME"] == "e"
 
 
+def test_an_empty_value_means_the_default_whatever_weaker_layers_say(tmp_path):
+    (tmp_path / ".env").write_text("SITE_NAME=mine\nSECRET_KEY=\n")
+    assert read_environment(process={**VALID, "SITE_NAME": ""}, root=tmp_path)["SITE_NAME"] == "Shipshape"
+    assert read_environment(process=VALID, root=tmp_path)["SECRET_KEY"] == STRONG
+
+
 def test_a_secret_comes_from_a_file(tmp_path):
     (tmp_path / "secret").write_text(STRONG + "\n")
     process = {**VALID, "SECRET_KEY": "", "SECRET_KEY_FILE": str(tmp_path / "secret")}

@@ -53,25 +53,29 @@ def test_every_module_boots_with_every_variable_set_and_no_store_up(name):
 
 
 @cache
-def source_of(package: str) -> str:
-    spec = find_spec(package)
-    assert spec is not None, package
-    folder = Path(spec.submodule_search_locations[0])  # type: ignore[index]
-    # A package's system checks name what it no longer reads.
-    files = [path for path in folder.rglob("*.py") if path.name != "checks.py"]
-    return "\n".join(path.read_text(errors="replace") for path in files)
+def names_asked_for() -> set[str]:
+    """Every upper-case name that some installed package or code of ours asks the settings for."""
+    found: set[str] = set()
+    for package in PACKAGES:
+        folder = Path(find_spec(package).submodule_search_locations[0])
+        for path in folder.rglob("*.py"):
+            if path.name != "checks.py":  # a package's system checks name what it no longer reads
+                found.update(
+                    *map(set, re.findall(r"settings\.([A-Z][A-Z0-9_]+)|[\"']([A-Z][A-Z0-9_]+)[\"']", path.read_text()))
+                )
+    return found
 
 
 def is_read(name: str) -> bool:
-    """Whether Django declares the setting, Celery knows it, or some installed package asks for it by name."""
+    """Whether Django declares the setting, Celery knows it, or somebody asks for it by name."""
     if hasattr(global_settings, name):
         return True
     if name.startswith("CELERY_"):
         from celery.app.defaults import NAMESPACES, flatten
 
         return name.removeprefix("CELERY_").lower() in {key for key, _ in flatten(NAMESPACES)}
-    reading = re.compile(rf"settings\.{name}\b|[\"']{name}[\"']")
-    return any(reading.search(source_of(package)) for package in PACKAGES)
+    # django-structlog puts its prefix in front of what it asks for.
+    return bool({name, name.removeprefix("DJANGO_STRUCTLOG_")} & names_asked_for())
 
 
 @pytest.mark.parametrize("module", ["dev", "test"])
