@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -82,11 +85,14 @@ def test_celery_has_the_settings_that_the_ledger_stands_on() -> None:
     assert conf.broker_url == settings.CELERY_BROKER_URL
 
 
-def test_worker_processes_hold_no_pool() -> None:
-    from settings.components import database
-
-    assert settings.PROCESS_KIND != "web"
-    assert "pool" not in database.DATABASES["default"]["OPTIONS"]
+@pytest.mark.parametrize(("kind", "pooled"), [("worker", "False"), ("web", "True")])
+def test_a_worker_holds_no_pool(kind: str, pooled: str) -> None:
+    code = "from django.conf import settings; print('pool' in settings.DATABASES['default']['OPTIONS'])"
+    environment = {**os.environ, "PROCESS_KIND": kind}
+    found = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert found.stdout.strip() == pooled
 
 
 def test_a_kind_is_one_function_and_named_once() -> None:
