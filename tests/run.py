@@ -66,7 +66,11 @@ def stages() -> list[Stage]:
             settings=PROD,
         ),
         Stage(name="templates (djlint)", command=("djlint", "templates", "apps", "--lint", "--quiet")),
-        Stage(name="django-upgrade", command=("django-upgrade", "--target-version", "5.2", "--check", *sources)),
+        Stage(
+            name="django-upgrade",
+            # request.META stays: on hot paths building request.headers costs more than the look-up.
+            command=("django-upgrade", "--target-version", "5.2", "--skip", "request_headers", "--check", *sources),
+        ),
         Stage(name="lint (ruff)", command=("ruff", "check", "--quiet", ".")),
         Stage(name="format (ruff)", command=("ruff", "format", "--check", "--quiet", *here, "manage.py")),
     ]

@@ -103,7 +103,7 @@ class RefreshFamily(models.Model):
     last_used_at = models.DateTimeField()
     expires_at = models.DateTimeField(db_index=True)
     ended_at = models.DateTimeField(null=True, blank=True)
-    ended_reason = models.CharField(max_length=20, blank=True, default="", choices=FamilyEnd.choices)
+    ended_reason = models.CharField(max_length=20, blank=True, default="", choices=FamilyEnd)
 
     class Meta:
         verbose_name = "sign-in"

@@ -53,7 +53,7 @@ class Job(models.Model):
     )
     parameters = models.JSONField(default=dict)
     request_id = models.CharField(max_length=64, blank=True, default="")
-    state = models.CharField(max_length=10, choices=JobState.choices, default=JobState.QUEUED)
+    state = models.CharField(max_length=10, choices=JobState, default=JobState.QUEUED)
 
     created_at = models.DateTimeField(db_default=Now())
     run_at = models.DateTimeField(db_default=Now())
@@ -67,7 +67,7 @@ class Job(models.Model):
     runner = models.CharField(max_length=100, blank=True, default="")
     leased_until = models.DateTimeField(null=True)
     heartbeat_at = models.DateTimeField(null=True)
-    stop = models.CharField(max_length=10, choices=JobStop.choices, blank=True, default=JobStop.NONE)
+    stop = models.CharField(max_length=10, choices=JobStop, blank=True, default=JobStop.NONE)
 
     progress_done = models.PositiveBigIntegerField(default=0)
     progress_total = models.PositiveBigIntegerField(null=True)
@@ -115,7 +115,7 @@ class JobChunk(models.Model):
     """At most CHUNK_BYTES of a job's file, numbered from 0: web and worker share no disk, and neither holds a whole file."""
 
     job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="chunks", db_index=False)
-    purpose = models.CharField(max_length=6, choices=ChunkPurpose.choices)
+    purpose = models.CharField(max_length=6, choices=ChunkPurpose)
     number = models.PositiveIntegerField()
     data = models.BinaryField()
 

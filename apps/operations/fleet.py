@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from settings.env import ENVIRONMENT
+from settings.variables import VARIABLES
 
 from .stack import StackError, port_free
 from .stack.processes import process_start, process_stop, ready_wait
@@ -40,7 +40,9 @@ def production_environment(
     by_module = settings_module.rpartition(".")[0] == "settings"
     keys = [{"kid": "fleet", "key": secrets.token_urlsafe(48), "sign_from": "2020-01-01T00:00:00Z"}]
     return {
-        **dict.fromkeys(ENVIRONMENT.entries, ""),  # the defaults, whatever a developer's own .env says
+        **dict.fromkeys(
+            (variable.name for variable in VARIABLES), ""
+        ),  # the defaults, whatever a developer's own .env says
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.defpath]),
         "LANG": "C.UTF-8",
         "DJANGO_SETTINGS_MODULE": settings_module,

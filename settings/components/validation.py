@@ -2,12 +2,11 @@
 
 from settings.env import ENVIRONMENT
 
-# Bytes of a body. A path below one of the prefixes has its own bound; the longest prefix counts.
+# Bytes of a body. A path that ends in one of these has its own bound: any app's imports take a file and the form around it.
 VALIDATION_BODY_BYTES = 1024 * 1024
-VALIDATION_BODY_BYTES_BY_PREFIX = {
-    "/api/v1/articles/imports": ENVIRONMENT["IMPORT_MAX_BYTES"]
-    + 64 * 1024,  # the file, and the multipart form around it
-}
+VALIDATION_BODY_BYTES_BY_ENDING = {"/imports": ENVIRONMENT["IMPORT_MAX_BYTES"] + 64 * 1024}
+# How much of a body that nobody read is read and dropped before the connection is used again.
+VALIDATION_DRAIN_BYTES = max(VALIDATION_BODY_BYTES_BY_ENDING.values())
 VALIDATION_JSON_DEPTH = 32
 VALIDATION_JSON_MEMBERS = 20_000  # objects, arrays and values in one document
 

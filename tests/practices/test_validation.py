@@ -1,6 +1,7 @@
 """Validation, from outside: what a client may send, and what it is told of the rest."""
 
 import contextlib
+import http.client
 import io
 import json
 from typing import Any
@@ -17,6 +18,7 @@ from rest_framework.request import Request
 from rest_framework.test import APIClient
 
 from apps.accounts.models import User
+from apps.operations.fleet import Fleet
 from apps.practices.errors import Malformed, UnsupportedMediaType, ValidationProblem
 from apps.practices.validation.fields import PlainTextField, RichTextField
 from apps.practices.validation.middleware import RequestBoundsMiddleware, body_bound
@@ -173,9 +175,9 @@ def test_large_bodies_are_refused_before_they_are_read(owner: APIClient) -> None
         assert post(owner, json.dumps({"title": "x"})).status_code == 201
 
 
-@override_settings(VALIDATION_BODY_BYTES=100, VALIDATION_BODY_BYTES_BY_PREFIX={"/in": 500, "/in/deep": 900})
-def test_the_longest_prefix_bounds_a_body() -> None:
-    bounds = {"/": 100, "/in": 500, "/in/x": 500, "/in/deep": 900, "/in/deep/y": 900, "/inside": 100}
+@override_settings(VALIDATION_BODY_BYTES=100, VALIDATION_BODY_BYTES_BY_ENDING={"/in": 500, "/deep": 900})
+def test_a_path_s_ending_bounds_its_body() -> None:
+    bounds = {"/": 100, "/in": 500, "/a/in": 500, "/in/x": 100, "/a/deep": 900, "/inside": 100}
     assert {path: body_bound(path) for path in bounds} == bounds
 
 
@@ -301,3 +303,20 @@ def test_unbounded_default_parsers_are_found(settings: Any) -> None:
         "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     }
     assert [message.id for message in run_checks(tags=["validation"])] == ["validation.E002"]
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [(NOTES, 413), ("/api/v1/articles/imports", 401), ("/api/v1/no/imports", 404)]
+)
+def test_the_answer_to_a_body_that_nobody_reads_arrives(fleet: Fleet, path: str, status: int) -> None:
+    """Through the edge. A server that closed on the sender would make it a 502, and the rest of the body the next request."""
+    connection = http.client.HTTPSConnection(fleet.url.partition("://")[2], timeout=30, context=fleet.ssl_context())
+    with contextlib.closing(connection):
+        for method, target, body, expected in (
+            ("POST", path, b"x" * 3 * 1024 * 1024, status),
+            ("GET", NOTES, None, 200),
+        ):
+            connection.request(method, target, body, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            answer.read()
+            assert answer.status == expected

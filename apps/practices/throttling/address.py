@@ -15,7 +15,7 @@ from django.http import HttpRequest
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-NOWHERE = "0.0.0.0"  # noqa: S104 - not a place to listen: the bucket of callers without an address (Unix sockets)
+NOWHERE = "0.0.0.0"  # nosec B104 # noqa: S104 - not a place to listen: the bucket of callers without an address (Unix sockets)
 IPV6_BLOCK = 64  # bits: what one household or server is given (RFC 6177), so the unit that one client can use up
 LONGEST_CHAIN = 32
 

@@ -35,6 +35,17 @@ def spool(request: HttpRequest, body: IO[bytes], bound: int) -> bool:
     return True
 
 
+def drain(request: HttpRequest) -> None:
+    """Read and drop what is left of a body, at most ``VALIDATION_DRAIN_BYTES``; a sender that is gone has nothing left."""
+    left: int = settings.VALIDATION_DRAIN_BYTES
+    body: Any = request
+    try:
+        while left > 0 and (chunk := body._stream.read(min(CHUNK, left))):
+            left -= len(chunk)
+    except (OSError, ValueError):  # ValueError: the spooled body, read to its end, is closed already
+        return
+
+
 def spool_file() -> IO[bytes]:
     """Make the file that a chunked body goes to: in memory, beyond ``FILE_UPLOAD_MAX_MEMORY_SIZE`` on disk."""
     return tempfile.SpooledTemporaryFile(max_size=settings.FILE_UPLOAD_MAX_MEMORY_SIZE)

@@ -7,7 +7,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
 
 from apps.practices.errors import BodyTooLarge, Malformed, Problem, UnsupportedMediaType, problem_response
-from apps.practices.validation.bodies import chunked, spool, spool_file
+from apps.practices.validation.bodies import chunked, drain, spool, spool_file
 
 BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
 
@@ -15,8 +15,9 @@ BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
 class RequestBoundsMiddleware:
     """Refuse what no view should see: 400 for a doubtful URL, 413 for a large body, 415 for one of no stated type.
 
-    The bound of a body follows its path (``VALIDATION_BODY_BYTES_BY_PREFIX``). A body without Content-Length
-    (chunked) is counted as it comes in, and has a length from then on.
+    The bound of a body follows its path (``VALIDATION_BODY_BYTES_BY_ENDING``). A body without Content-Length
+    (chunked) is counted as it comes in, and has a length from then on. What nobody has read of a body is read before the
+    answer leaves: a server that closes on a sender who still sends loses its own answer (RFC 9112, section 9.6).
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -25,8 +26,12 @@ class RequestBoundsMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         problem = url_problem(request) or body_problem(request)
         if problem:
-            return problem_response(request, problem)
-        return self._spooled(request) if chunked(request) else self.get_response(request)
+            response: HttpResponseBase = problem_response(request, problem)
+        else:
+            response = self._spooled(request) if chunked(request) else self.get_response(request)
+        if request.META.get("CONTENT_LENGTH") or chunked(request):
+            drain(request)
+        return response
 
     def _spooled(self, request: HttpRequest) -> HttpResponseBase:
         """Answer a request whose body must be read to know its length."""
@@ -72,10 +77,9 @@ def body_problem(request: HttpRequest) -> Problem | None:
 
 
 def body_bound(path: str) -> int:
-    """Give the largest body in bytes that a path takes: of the longest declared prefix, else the general one."""
-    bounds: dict[str, int] = settings.VALIDATION_BODY_BYTES_BY_PREFIX
-    prefixes = [prefix for prefix in bounds if path == prefix or path.startswith(f"{prefix}/")]
-    return bounds[max(prefixes, key=len)] if prefixes else settings.VALIDATION_BODY_BYTES
+    """Give the largest body in bytes that a path takes: its ending's, else the general one."""
+    bounds: dict[str, int] = settings.VALIDATION_BODY_BYTES_BY_ENDING
+    return next((bound for ending, bound in bounds.items() if path.endswith(ending)), settings.VALIDATION_BODY_BYTES)
 
 
 def _too_large(bound: int) -> BodyTooLarge:

@@ -32,7 +32,7 @@ def editor(db: None) -> User:
 @pytest.fixture
 def desk(editor: User) -> Client:
     """A browser that is signed in to the admin."""
-    desk = Client(HTTP_ACCEPT="text/html")
+    desk = Client(headers={"accept": "text/html"})
     desk.force_login(editor)
     return desk
 
@@ -159,7 +159,7 @@ def test_the_list_is_bounded_and_its_queries_do_not_grow(desk: Client, article_m
 def test_staff_who_may_only_look_see_the_article_and_no_form(article_make: Make) -> None:
     from tests.apps.accounts.factories import user_create
 
-    desk = Client(HTTP_ACCEPT="text/html")
+    desk = Client(headers={"accept": "text/html"})
     desk.force_login(user_create(is_staff=True, permissions=("articles.view_article",)))
     path = f"{ADMIN}{article_make().pk}/change/"
     page = desk.get(path)
@@ -173,7 +173,7 @@ def test_staff_who_may_only_look_see_the_article_and_no_form(article_make: Make)
 def test_staff_without_the_permission_see_nothing(article_make: Make) -> None:
     from tests.apps.accounts.factories import user_create
 
-    desk = Client(HTTP_ACCEPT="text/html")
+    desk = Client(headers={"accept": "text/html"})
     desk.force_login(user_create(is_staff=True))
     assert desk.get(ADMIN).status_code == 403
     assert desk.post(f"{ADMIN}{article_make().pk}/delete/", {"post": "yes"}).status_code == 403
