@@ -3,6 +3,7 @@
 from django.conf import settings
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
+from django.views.generic import RedirectView
 
 from apps.operations import pages
 from apps.practices.throttling.forms import limited_form
@@ -16,6 +17,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/docs", pages.docs, name="docs"),
     path("", include("apps.practices.errors.urls")),
     path("", include("apps.operations.urls")),
+    path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/login/", limited_form("admin-login")(admin.site.login)),
     path("admin/", admin.site.urls),
 ]

@@ -121,9 +121,10 @@ USE_TZ = True
 USE_I18N = False
 
 STATIC_URL = "/static/"
-STATIC_ROOT: Path | None = _ROOT / "staticfiles"
+_COLLECTED = _ROOT / "staticfiles"
+STATIC_ROOT: Path | None = _COLLECTED
 # A host's build collects static files; where nothing was collected (a clone), they are found where they lie.
-WHITENOISE_USE_FINDERS = not (STATIC_ROOT / "admin").exists()
+WHITENOISE_USE_FINDERS = not (_COLLECTED / "admin").exists()
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},

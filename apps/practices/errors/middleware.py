@@ -30,7 +30,11 @@ class ProblemMiddleware:
             return guard_stream(request, response)
         if response.status_code < 400 or hasattr(response, "problem_type"):
             return response
-        if getattr(response, "problem_exempt", False) or _is_page(request, response):
+        if getattr(response, "problem_exempt", False):
+            return response
+        if _is_page(request, response):
+            if settings.DEBUG:  # Django's page with the traceback brings its own styles and scripts
+                response._csp_exempt = True  # type: ignore[attr-defined]
             return response
         return _converted(request, response)
 
