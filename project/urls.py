@@ -17,6 +17,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/docs", pages.docs, name="docs"),
     path("", include("apps.practices.errors.urls")),
     path("", include("apps.operations.urls")),
+    path("favicon.ico", RedirectView.as_view(url=f"{settings.STATIC_URL}operations/icon.svg")),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/login/", limited_form("admin-login")(admin.site.login)),
     path("admin/", admin.site.urls),

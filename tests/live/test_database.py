@@ -168,11 +168,12 @@ def chunks(size: int) -> bytes:
         ("Content-Type: application/json\r\nTransfer-Encoding: chunked", chunks(3 * 1024 * 1024), b"413"),
         ("Content-Type: application/json\r\nContent-Length: 3145728", b" " * 3145728, b"413"),
         ("Content-Type: application/json\r\nContent-Length: 99999999999", b"", b"413"),
+        ("Content-Type: application/json\r\nContent-Length: 9999999", b"", b"413"),
         ("Content-Length: 2", b"{}", b"415"),
         ("Content-Type: application/json\r\nContent-Encoding: gzip\r\nContent-Length: 2", b"{}", b"415"),
         ("Content-Type: application/json\r\nTransfer-Encoding: chunked", b"2\r\n{}\r\n0\r\n\r\n", b"401"),
     ],
-    ids=["chunked", "large", "claimed", "untyped", "compressed", "small"],
+    ids=["chunked", "large", "claimed", "unsent", "untyped", "compressed", "small"],
 )
 def test_bodies_on_the_wire(fleet: Fleet, head: str, body: bytes, status: bytes) -> None:
     answer = send(fleet, f"POST /api/v1/notes HTTP/1.1\r\n{head}", body)

@@ -6,7 +6,6 @@ from runpy import run_path
 from typing import Any
 
 import pytest
-from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.core.checks import run_checks
@@ -16,6 +15,7 @@ from django.test import Client, RequestFactory
 from django.test.utils import override_settings
 from django.urls import reverse
 
+from apps.operations.fleet import ROOT
 from settings.env import ENVIRONMENT
 from tests.problems import assert_problem
 
@@ -160,7 +160,7 @@ def _assert_nothing_inline(response: Any) -> None:
 def test_violations_are_reported_where_the_operator_says(monkeypatch: pytest.MonkeyPatch) -> None:
     entry = ENVIRONMENT.entries["CSP_REPORT_URI"]
     monkeypatch.setitem(ENVIRONMENT.entries, "CSP_REPORT_URI", replace(entry, value="https://r.example/csp"))
-    component = run_path(str(settings.BASE_DIR / "settings/components/headers.py"))
+    component = run_path(str(ROOT / "settings/components/headers.py"))
     with override_settings(
         CONTENT_SECURITY_POLICY=component["CONTENT_SECURITY_POLICY"], HEADERS_EXTRA=component["HEADERS_EXTRA"]
     ):

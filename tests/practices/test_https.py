@@ -5,12 +5,12 @@ from runpy import run_path
 from typing import Any
 
 import pytest
-from django.conf import settings
 from django.core.checks import run_checks
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from django.test import Client, RequestFactory
 
+from apps.operations.fleet import ROOT
 from apps.practices.https.scheme import forwarded_scheme, trusted_hops
 from settings.env import ENVIRONMENT
 from tests.problems import assert_problem
@@ -168,7 +168,7 @@ def test_everything_follows_from_the_scheme_of_the_public_address(
 ) -> None:
     entry = ENVIRONMENT.entries["PUBLIC_URL"]
     monkeypatch.setitem(ENVIRONMENT.entries, "PUBLIC_URL", replace(entry, value=url))
-    component = run_path(str(settings.BASE_DIR / "settings/components/https.py"))
+    component = run_path(str(ROOT / "settings/components/https.py"))
     for name in ("SECURE_SSL_REDIRECT", "SESSION_COOKIE_SECURE", "CSRF_COOKIE_SECURE"):
         assert component[name] is secure
     assert component["SESSION_COOKIE_NAME"].startswith("__Host-") is secure

@@ -1,6 +1,10 @@
-"""Bodies of unknown length."""
+"""Bodies of unknown length, and bodies that nobody reads."""
 
+import contextlib
+import socket
 import tempfile
+import time
+from collections.abc import Iterator
 from io import BytesIO
 from typing import IO, Any, cast
 
@@ -36,14 +40,34 @@ def spool(request: HttpRequest, body: IO[bytes], bound: int) -> bool:
 
 
 def drain(request: HttpRequest) -> None:
-    """Read and drop what is left of a body, at most ``VALIDATION_DRAIN_BYTES``; a sender that is gone has nothing left."""
+    """Read and drop what is left of a body, within ``VALIDATION_DRAIN_BYTES`` and ``VALIDATION_DRAIN_SECONDS``.
+
+    A sender that is gone has nothing left; one that claims more than the bound is not waited for.
+    """
     left: int = settings.VALIDATION_DRAIN_BYTES
-    body: Any = request
-    try:
-        while left > 0 and (chunk := body._stream.read(min(CHUNK, left))):
-            left -= len(chunk)
-    except (OSError, ValueError):  # ValueError: the spooled body, read to its end, is closed already
+    if int(request.META.get("CONTENT_LENGTH") or "0") > left:
         return
+    deadline = time.monotonic() + settings.VALIDATION_DRAIN_SECONDS
+    body: Any = request
+    with _patience(request, settings.VALIDATION_DRAIN_SECONDS), contextlib.suppress(OSError, ValueError):
+        # ValueError: a spooled body, read to its end, is closed already.
+        while left > 0 and time.monotonic() < deadline and (chunk := body._stream.read(min(CHUNK, left))):
+            left -= len(chunk)
+
+
+@contextlib.contextmanager
+def _patience(request: HttpRequest, seconds: float) -> Iterator[None]:
+    """Bound each read from the client, where the server lets us (gunicorn): a thread is not to wait for a silent one."""
+    connection: socket.socket | None = request.META.get("gunicorn.socket")
+    if connection is None:
+        yield
+        return
+    before = connection.gettimeout()
+    connection.settimeout(seconds)
+    try:
+        yield
+    finally:
+        connection.settimeout(before)
 
 
 def spool_file() -> IO[bytes]:
