@@ -21,7 +21,7 @@ from apps.jobs.kinds import kind_named
 from apps.jobs.models import ChunkPurpose, Job, JobState, JobStop
 from apps.jobs.services.files import chunks_delete
 from apps.practices.errors import Problem
-from apps.practices.errors.responses import type_url
+from apps.practices.errors.responses import problem_members
 
 LONGEST_BACKOFF = 600  # seconds
 UNKNOWN_KIND_ATTEMPTS = 5
@@ -233,14 +233,5 @@ def _requeued() -> dict[str, Any]:
 
 
 def _document(job_id: UUID, problem: Problem) -> dict[str, Any]:
-    """The problem as the owner will read it with the job (RFC 9457); there is no request that it answers."""
-    document: dict[str, Any] = {
-        "type": type_url(problem.type),
-        "title": problem.title,
-        "status": problem.status,
-        "detail": problem.detail,
-        "instance": f"/api/v1/jobs/{job_id}",
-    }
-    if problem.errors:
-        document["errors"] = [error._asdict() for error in problem.errors]
-    return document
+    """The problem as the owner will read it with the job; there is no request that it answers."""
+    return problem_members(problem, instance=f"/api/v1/jobs/{job_id}")

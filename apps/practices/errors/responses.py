@@ -35,19 +35,25 @@ def type_url(slug: str) -> str:
     return f"{settings.PUBLIC_URL}/problems/{slug}"
 
 
-def problem_document(request: HttpRequest, problem: Problem) -> dict[str, Any]:
-    """The members of the document; ``instance`` is the path without the query, ``errors`` is there when not empty."""
+def problem_members(problem: Problem, *, instance: str, **more: Any) -> dict[str, Any]:
+    """The members of a problem's document (RFC 9457); ``errors`` is there when not empty."""
     document: dict[str, Any] = {
         "type": type_url(problem.type),
         "title": problem.title,
         "status": problem.status,
         "detail": problem.detail,
-        "instance": escape_uri_path(request.path),
-        "request_id": getattr(request, "request_id", None),
+        "instance": instance,
+        **more,
     }
     if problem.errors:
         document["errors"] = [error._asdict() for error in problem.errors]
     return document
+
+
+def problem_document(request: HttpRequest, problem: Problem) -> dict[str, Any]:
+    """The document that answers a request; ``instance`` is the path without the query."""
+    request_id = getattr(request, "request_id", None)
+    return problem_members(problem, instance=escape_uri_path(request.path), request_id=request_id)
 
 
 def problem_response(request: HttpRequest, problem: Problem) -> HttpResponse:
