@@ -79,10 +79,12 @@ def stack(pytestconfig: pytest.Config) -> Stack:
 
 @pytest.fixture(autouse=True)
 def nothing_cached() -> None:
-    """Begin every test with nothing cached and nothing counted."""
+    """Begin every test with nothing cached, nothing counted and no sign-in remembered."""
+    from apps.accounts.selectors.sessions import sessions_forget_all
     from apps.practices.caching.testing import caches_forget
 
     caches_forget()
+    sessions_forget_all()
 
 
 @pytest.fixture

@@ -4,8 +4,6 @@ import http.client
 import json
 import secrets
 import ssl
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,10 +15,19 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 from psycopg import sql
 
-from apps.operations.fleet import ROOT, Fleet, production_environment
+from apps.operations.fleet import Fleet, database_migrate, production_environment
 from apps.operations.stack import Stack
+from tests.processes import wait_until
 
 REDIS_DATABASE = 7  # away from what tests in this process keep in database 0
+# For fleet_running(): a development service on plain http.
+DEVELOPMENT = {
+    "DJANGO_ENV": "dev",
+    "DJANGO_SETTINGS_MODULE": "settings.dev",
+    "PUBLIC_URL": "",  # as in bin/dev: http://localhost and the port
+    "ALLOWED_HOSTS": "localhost,127.0.0.1",
+    "TRUSTED_PROXIES": "0",
+}
 
 
 @contextmanager
@@ -39,8 +46,7 @@ def fleet_running(
                 settings_module="tests.sample.settings",
                 **more,
             )
-            command = [sys.executable, "manage.py", "migrate", "--noinput", "--skip-checks", "--verbosity", "0"]
-            subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=60)
+            database_migrate(environment=environment)
             with Fleet(environment=environment, instances=instances, worker=worker, edge=edge) as fleet:
                 yield fleet
         finally:
@@ -54,10 +60,8 @@ def all_started(fleet: Fleet) -> None:
             web.start(wait=False)
     for web in fleet.webs:
         web.ready_wait()
-    deadline = time.monotonic() + 15
-    while ask(fleet.url, "/healthz", context=fleet.ssl_context()).status != 200:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    context = fleet.ssl_context()
+    wait_until(lambda: ask(fleet.url, "/healthz", context=context).status == 200, seconds=15, what="the edge")
 
 
 def path_replaced(url: str, path: str) -> str:
@@ -67,11 +71,12 @@ def path_replaced(url: str, path: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a stranger got: ``headers`` by lower-case name."""
+    """What a stranger got: ``headers`` by lower-case name, and the ``seconds`` it took."""
 
     status: int
     headers: dict[str, str]
     content: bytes
+    seconds: float
 
     def json(self) -> Any:
         return json.loads(self.content)
@@ -98,6 +103,7 @@ def ask(
     else:
         connection = http.client.HTTPConnection(parts.netloc, timeout=timeout)
         sent = {"Host": "localhost", "X-Forwarded-Proto": "https", "X-Forwarded-For": "127.0.0.1", **sent}
+    started = time.monotonic()
     try:
         connection.request(method, path, None if body is None else json.dumps(body), sent)
         response = connection.getresponse()
@@ -105,7 +111,7 @@ def ask(
     finally:
         connection.close()
     found = {name.lower(): value for name, value in response.getheaders()}
-    return Answer(status=response.status, headers=found, content=content)
+    return Answer(status=response.status, headers=found, content=content, seconds=time.monotonic() - started)
 
 
 class Load:

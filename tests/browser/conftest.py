@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import sync_playwright
 
-from tests.fleet import fleet_running
+from tests.fleet import DEVELOPMENT, fleet_running
 
 # No look-ups at start, no sandbox (tests may run as root), nothing kept.
 ARGUMENTS = [
@@ -29,14 +29,7 @@ def browser(chromium):
 @pytest.fixture(scope="session")
 def service(stack):
     """A development service: plain http, the welcome page, no edge."""
-    development = {
-        "DJANGO_ENV": "dev",
-        "PUBLIC_URL": "",  # as in bin/dev: http://localhost and the port
-        "DJANGO_SETTINGS_MODULE": "settings.dev",
-        "TRUSTED_PROXIES": "0",
-        "ALLOWED_HOSTS": "localhost,127.0.0.1",
-    }
-    with fleet_running(stack, edge=False, instances=1, **development) as fleet:
+    with fleet_running(stack, edge=False, instances=1, **DEVELOPMENT) as fleet:
         yield fleet.webs[0]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import psutil
@@ -15,6 +15,7 @@ import redis
 from apps.operations.fleet import Fleet, Service
 from apps.operations.stack import Stack
 from tests.fleet import Answer, ask, fleet_running
+from tests.processes import wait_until
 
 PATIENCE = 40  # seconds; what takes longer is lost
 ENDED = ("succeeded", "failed", "cancelled")
@@ -43,7 +44,11 @@ class Owner:
 
     def wait(self, job_id: str, *states: str) -> dict[str, Any]:
         """Wait until the job is in one of the states; fail with what it is instead."""
-        until(lambda: self.job(job_id)["state"] in states, lambda: f"{self.job(job_id)} instead of {states}")
+        wait_until(
+            lambda: self.job(job_id)["state"] in states,
+            seconds=PATIENCE,
+            what=lambda: f"one of {states} instead of {self.job(job_id)}",
+        )
         return self.job(job_id)
 
     def done_once(self, job_id: str) -> dict[str, Any]:
@@ -51,13 +56,6 @@ class Owner:
         assert job["state"] == "succeeded", job
         assert self.ask(f"/api/v1/notes/effects?job={job_id}").json() == {"effects": 1}
         return job
-
-
-def until(reached: Callable[[], bool], otherwise: Callable[[], str]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not reached():
-        assert time.monotonic() < end, otherwise()
-        time.sleep(0.1)
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +162,7 @@ def test_the_request_id_reaches_the_workers_log(owner: Owner, worker: Service) -
     answer = owner.ask("/api/v1/notes/counts", method="POST", body={"seconds": 0})
     job_id = answer.json()["id"]
     owner.done_once(job_id)
-    until(lambda: bool(_ended(worker, job_id)), lambda: worker.log()[-2000:])
+    wait_until(lambda: _ended(worker, job_id), seconds=PATIENCE, what=lambda: f"its last line: {worker.log()[-2000:]}")
     assert _ended(worker, job_id)[0]["request_id"] == answer.headers["x-request-id"]
 
 

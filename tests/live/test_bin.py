@@ -16,7 +16,7 @@ import psycopg
 import pytest
 
 from apps.operations.stack import StackState, port_free
-from tests.live.processes import ROOT, alive, family, wait_until
+from tests.processes import ROOT, alive, family, wait_until
 
 READY_SECONDS = 120  # a shared machine may be slow; what is fast is measured elsewhere
 LEFT_OUT = shutil.ignore_patterns(

@@ -4,33 +4,20 @@ import contextlib
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 
-from apps.operations.fleet import ROOT, Fleet, production_environment
+from apps.operations.fleet import Fleet, database_migrate, production_environment
 from apps.operations.stack import Stack
+from tests.fleet import Answer, ask
 from tests.problems import assert_problem
 
 NOW = "/api/v1/notes/slow?seconds=0"  # the shortest request that needs PostgreSQL
-
-
-@dataclass(frozen=True)
-class Seen:
-    """One answer, and the seconds it took."""
-
-    status_code: int
-    headers: dict[str, str]
-    content: bytes
-    seconds: float
 
 
 @pytest.fixture(scope="module")
@@ -51,28 +38,19 @@ def fleet(own: Stack) -> Iterator[Fleet]:
         WEB_THREADS="8",
         DATABASE_POOL_MAX="2",
     )
-    command = [sys.executable, "manage.py", "migrate", "--noinput", "--skip-checks", "--verbosity", "0"]
-    subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=60)
+    database_migrate(environment=environment)
     with Fleet(environment=environment, instances=1, edge=False) as fleet:
         yield fleet
 
 
-def get(fleet: Fleet, path: str) -> Seen:
-    address = urlsplit(fleet.webs[0].url)
-    started = time.monotonic()
-    with contextlib.closing(HTTPConnection(address.netloc, timeout=30)) as client:
-        client.request(
-            "GET", path, headers={"Host": "localhost", "X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.9"}
-        )
-        response = client.getresponse()
-        content = response.read()
-    return Seen(response.status, dict(response.getheaders()), content, time.monotonic() - started)
+def get(fleet: Fleet, path: str) -> Answer:
+    return ask(fleet.webs[0].url, path)
 
 
 def serves_again(fleet: Fleet, seconds: float) -> float:
     """Ask until the answer is 200; give how long it took."""
     started = time.monotonic()
-    while (answer := get(fleet, NOW)).status_code != 200:
+    while (answer := get(fleet, NOW)).status != 200:
         assert time.monotonic() - started < seconds, answer
         time.sleep(0.1)
     return time.monotonic() - started
@@ -86,29 +64,29 @@ def test_an_exhausted_pool_answers_503_and_the_lucky_ones_200(fleet: Fleet) -> N
         free = get(fleet, "/api/v1/notes/busy?seconds=0")
     for answer in refused:
         assert_problem(answer, 503, "unavailable")
-        assert answer.headers["Retry-After"] == "1"
+        assert answer.headers["retry-after"] == "1"
         assert answer.seconds < 3.5
-    assert free.status_code == 200, "what needs no database waits for none"
-    assert [holder.result().status_code for holder in holders] == [200, 200]
+    assert free.status == 200, "what needs no database waits for none"
+    assert [holder.result().status for holder in holders] == [200, 200]
 
 
 def test_a_statement_without_end_is_ended(fleet: Fleet) -> None:
     answer = get(fleet, "/api/v1/notes/slow?seconds=25")
     assert_problem(answer, 504, "timed-out")
-    assert answer.headers["Retry-After"]
+    assert answer.headers["retry-after"]
     assert 4.5 < answer.seconds < 12
-    assert get(fleet, NOW).status_code == 200
+    assert get(fleet, NOW).status == 200
 
 
 def test_a_stopped_server_is_503_and_its_return_is_noticed(fleet: Fleet, own: Stack) -> None:
-    assert get(fleet, NOW).status_code == 200
+    assert get(fleet, NOW).status == 200
     own.services["postgresql"].stop()
     try:
         for answer in (get(fleet, NOW), get(fleet, "/api/v1/notes?limit=3")):
             assert_problem(answer, 503, "unavailable")
-            assert answer.headers["Retry-After"]
+            assert answer.headers["retry-after"]
             assert answer.seconds < 6
-        assert get(fleet, "/healthz").status_code == 200
+        assert get(fleet, "/healthz").status == 200
     finally:
         own.services["postgresql"].start()
     serves_again(fleet, 15)
@@ -116,14 +94,14 @@ def test_a_stopped_server_is_503_and_its_return_is_noticed(fleet: Fleet, own: St
 
 def test_a_restart_costs_no_request(fleet: Fleet, own: Stack) -> None:
     """Every pooled connection is dead after a restart; the next request gets a live one."""
-    assert get(fleet, NOW).status_code == 200
+    assert get(fleet, NOW).status == 200
     own.restart("postgresql")
-    assert get(fleet, NOW).status_code == 200
+    assert get(fleet, NOW).status == 200
 
 
 def test_a_frozen_server_is_503_within_the_bound_of_the_client(fleet: Fleet, own: Stack) -> None:
     """The kernel of a frozen server still acknowledges every packet: only the client's own clock ends the wait."""
-    assert get(fleet, NOW).status_code == 200
+    assert get(fleet, NOW).status == 200
     frozen = [own.services["postgresql"].pid, *backends(own)]
     for pid in frozen:
         os.kill(pid, signal.SIGSTOP)

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.processes import ROOT, wait_until
+from apps.operations.stack import port_free
 from tests.practices.failing import SECRET
 from tests.problems import assert_problem
+from tests.processes import ROOT, wait_until
 
 
 class Server:
@@ -42,9 +43,7 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = port_free()
     log = tmp_path_factory.mktemp("gunicorn") / "log"
     command = [sys.executable, "-m", "gunicorn", "project.wsgi:application", "--no-control-socket", "--threads", "4"]
     command += ["--bind", f"127.0.0.1:{port}", "--forwarded-allow-ips", ""]

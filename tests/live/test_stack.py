@@ -17,7 +17,7 @@ import pytest
 import redis
 
 from apps.operations.stack import ServiceMissing, Stack, StackError, StackState, binary_find, port_free
-from tests.live.processes import ROOT, alive, family, python_for_anybody, wait_until
+from tests.processes import ROOT, alive, family, python_for_anybody, wait_until
 
 SITE = sysconfig.get_path("purelib")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fleet import fleet_running
+from tests.fleet import DEVELOPMENT, fleet_running
 
 ROOT = Path(__file__).resolve().parents[2]
 ADDRESS = "http://localhost:8000"
@@ -33,13 +33,7 @@ def pattern_of(written: str) -> str:
 
 @pytest.mark.timeout(120)
 def test_the_tour_prints_what_is_written(stack):
-    development = {
-        "DJANGO_ENV": "dev",
-        "DJANGO_SETTINGS_MODULE": "settings.dev",
-        "PUBLIC_URL": ADDRESS,
-        "ALLOWED_HOSTS": "localhost,127.0.0.1",
-        "TRUSTED_PROXIES": "0",
-    }
+    development = {**DEVELOPMENT, "PUBLIC_URL": ADDRESS}
     with fleet_running(stack, worker=True, edge=False, instances=1, **development) as fleet:
         demo = [sys.executable, "manage.py", "demo"]
         subprocess.run(demo, cwd=ROOT, env=fleet.webs[0].environment, check=True, timeout=60, capture_output=True)

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -33,9 +32,17 @@ from apps.practices.observability.access import address_shown
 from apps.practices.observability.ids import current_request_id
 from apps.practices.observability.middleware import ObservabilityMiddleware
 from tests.fleet import ask
+from tests.processes import ROOT, wait_until
 
-ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "t" * 8 + "-metrics-token-of-a-test"
+
+
+def script_run(script: str, stack: Stack, **more: str) -> str:
+    """What a Python process of its own prints that runs the script under settings.test."""
+    environment = {"DJANGO_SETTINGS_MODULE": "settings.test", **stack.state.urls, **more}
+    command = [sys.executable, "-c", script]
+    ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=60, check=True, text=True)
+    return ran.stdout
 
 
 def access_lines(captured: list[Any]) -> list[Any]:
@@ -376,10 +383,12 @@ def test_redis_away_means_this_process_only_and_nothing_is_lost(client: Client, 
         assert "shipshape_away_things_total 5.0" in text
     finally:
         stack.restart("redis")
-    deadline = time.monotonic() + 10
-    while "shipshape_away_things_total 5.0" not in (text := scrape(client).content.decode()) or "fleet" not in text:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+
+    def told_by_the_fleet() -> bool:
+        text = scrape(client).content.decode()
+        return "shipshape_away_things_total 5.0" in text and 'scope="fleet"' in text
+
+    wait_until(told_by_the_fleet, seconds=10, what="what was counted meanwhile")
 
 
 def test_a_forked_child_sends_only_what_it_adds(numbers: None) -> None:
@@ -468,17 +477,7 @@ sentry_sdk.flush(10)
 
 def test_errors_reach_sentry_redacted_and_with_their_request(sentry: tuple[str, list[bytes]], stack: Stack) -> None:
     dsn, received = sentry
-    environment = {"DJANGO_SETTINGS_MODULE": "settings.test", "SENTRY_DSN": dsn, **stack.state.urls}
-    done = subprocess.run(
-        [sys.executable, "-c", REPORT],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        timeout=60,
-        check=True,
-        text=True,
-    )
-    status, request_id = done.stdout.split()
+    status, request_id = script_run(REPORT, stack, SENTRY_DSN=dsn).split()
     assert status == "500"
     text = b"\n".join(received).decode()
     assert "hunter2" not in text
@@ -492,17 +491,7 @@ def test_errors_reach_sentry_redacted_and_with_their_request(sentry: tuple[str, 
 
 def test_without_a_dsn_sentry_is_not_even_imported(stack: Stack) -> None:
     script = "import django; django.setup(); import sys; print('sentry_sdk' in sys.modules)"
-    environment = {"DJANGO_SETTINGS_MODULE": "settings.test", **stack.state.urls}
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        timeout=60,
-        check=True,
-        text=True,
-    )
-    assert done.stdout.strip() == "False"
+    assert script_run(script, stack).strip() == "False"
 
 
 def test_djangos_loggers_have_no_second_handler() -> None:
@@ -527,10 +516,11 @@ def test_the_id_of_a_request_follows_its_job_into_the_worker(fleet: Fleet) -> No
         row = connection.execute("SELECT request_id FROM jobs_job WHERE id = %s", [answer.json()["id"]]).fetchone()
     assert row is not None
     assert str(row[0]) == request_id
-    deadline = time.monotonic() + 30
-    while not any(line.get("request_id") == request_id for line in worker.lines()):
-        assert time.monotonic() < deadline, "the worker's log never named the request"
-        time.sleep(0.1)
+    wait_until(
+        lambda: any(line.get("request_id") == request_id for line in worker.lines()),
+        seconds=30,
+        what="the worker's log to name the request",
+    )
     (line,) = [found for found in web.lines() if found.get("request_id") == request_id and found["event"] == "request"]
     assert line["user_id"]
     assert line["route"] == "/api/v1/notes/counts"

@@ -10,6 +10,7 @@ import pytest
 
 from apps.operations.fleet import Fleet
 from tests.fleet import Load, all_started, ask
+from tests.processes import wait_until
 
 # A POST is never repeated by the edge: one that is answered by anything else than the application is a failure.
 CALLS = [
@@ -51,10 +52,11 @@ def test_what_one_instance_learned_another_knows(fleet: Fleet) -> None:
     bearer = {"Authorization": f"Bearer {tokens['access']}"}
     assert ask(first, "/api/v1/me", headers=bearer).json()["email"] == account["email"]
     assert ask(second, "/api/v1/auth/logout", method="POST", body={}, headers=bearer).status == 204
-    deadline = time.monotonic() + 10
-    while ask(first, "/api/v1/me", headers=bearer).status != 401:
-        assert time.monotonic() < deadline, "a sign-out in one process never reached the other"
-        time.sleep(0.1)
+    wait_until(
+        lambda: ask(first, "/api/v1/me", headers=bearer).status == 401,
+        seconds=10,
+        what="a sign-out in one process to reach the other",
+    )
 
 
 def test_metrics_from_either_instance_are_the_fleets(fleet: Fleet) -> None:
@@ -67,10 +69,8 @@ def test_metrics_from_either_instance_are_the_fleets(fleet: Fleet) -> None:
         lines = ask(url, "/metrics", headers=token).content.decode().splitlines()
         return next((float(line.removeprefix(wanted)) for line in lines if line.startswith(wanted)), 0.0)
 
-    deadline = time.monotonic() + 15
-    while not (told(fleet.webs[0].url) == told(fleet.webs[1].url) >= 2):
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    first, second = (web.url for web in fleet.webs)
+    wait_until(lambda: told(first) == told(second) >= 2, seconds=15, what="both to tell of both requests")
 
 
 def test_what_a_client_says_about_proxies_is_thrown_away(fleet: Fleet) -> None:

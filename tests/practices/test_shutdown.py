@@ -8,6 +8,7 @@ import psycopg
 
 from apps.operations.fleet import Fleet, Service
 from tests.fleet import Answer, all_started, ask
+from tests.processes import wait_until
 
 OTHERS = """
     SELECT count(*) FROM pg_stat_activity
@@ -57,10 +58,7 @@ def test_no_connection_to_postgresql_is_left_and_an_idle_instance_stops_soon(fle
             web.terminate()
             assert web.wait(27) == 0
             assert time.monotonic() - started < 15
-            deadline = time.monotonic() + 5
-            while _open(connection, ports):
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
+            wait_until(lambda: not _open(connection, ports), seconds=5, what="its connections to be closed")
         finally:
             all_started(fleet)
 

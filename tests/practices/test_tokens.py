@@ -45,11 +45,6 @@ def ring(*entries: tuple[str, str, datetime]) -> list[dict[str, Any]]:
 
 @pytest.fixture(autouse=True)
 def _keys() -> Any:
-    from apps.accounts.selectors.sessions import sessions_forget_all
-    from apps.practices.caching.testing import caches_forget
-
-    caches_forget()
-    sessions_forget_all()
     with override_settings(TOKENS_KEYS=ring(("a", KEY, EPOCH))):
         yield
 

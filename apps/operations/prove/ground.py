@@ -1,8 +1,6 @@
 """The proving ground: a private stack that runs as production does, thrown away afterwards."""
 
 import secrets
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -11,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from apps.operations.fleet import Fleet, Service, production_environment
+from apps.operations.fleet import ROOT, Fleet, Service, database_migrate, production_environment
 from apps.operations.prove.client import Client
-from apps.operations.stack import Stack, StackError
+from apps.operations.stack import Stack
 
-ROOT = Path(__file__).resolve().parents[3]
 T = TypeVar("T")
 
 ADDRESSES = (f"127.0.{100 + secrets.randbelow(100)}.{number}" for number in range(1, 255))
@@ -86,14 +83,6 @@ def wait_until(look: Callable[[], T | None], *, seconds: float, every: float = 0
     return found
 
 
-def _migrate(environment: Mapping[str, str]) -> None:
-    """Make the tables; StackError with what the command said when it fails."""
-    command = [sys.executable, "manage.py", "migrate", "--noinput", "--skip-checks", "--verbosity=0"]
-    ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
-    if ran.returncode:
-        raise StackError(f"The private stack's tables could not be made: {ran.stderr[-2000:]}")
-
-
 @contextmanager
 def ground_open(*, settings_module: str, extra: Mapping[str, str]) -> Iterator[Ground]:
     """Boot the private stack: PostgreSQL, Valkey, two web instances, a worker and the edge with TLS; stop it at the end."""
@@ -104,7 +93,7 @@ def ground_open(*, settings_module: str, extra: Mapping[str, str]) -> Iterator[G
             settings_module=settings_module,
             **extra,
         )
-        _migrate(environment)
+        database_migrate(environment=environment)
         fleet = Fleet(environment=environment, instances=2, worker=True, edge=True, folder=Path(folder))
         with fleet:
             yield Ground(stack=stack, fleet=fleet, environment=environment, root=ROOT)

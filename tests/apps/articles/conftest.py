@@ -19,13 +19,6 @@ class Somebody(NamedTuple):
     headers: dict[str, Any]
 
 
-@pytest.fixture(autouse=True)
-def fresh_caches() -> None:
-    from apps.practices.caching.testing import caches_forget
-
-    caches_forget()
-
-
 @pytest.fixture
 def people(db: None) -> Callable[[str], Somebody]:
     """Make people by role, once each: nobody, author, other, staff, or with the permissions they hold: staff+change."""

@@ -12,13 +12,6 @@ if TYPE_CHECKING:
     from apps.jobs.models import Job
 
 
-@pytest.fixture(autouse=True)
-def fresh_caches() -> None:
-    from apps.practices.caching.testing import caches_forget
-
-    caches_forget()
-
-
 @pytest.fixture
 def owner(db: None) -> User:
     from tests.apps.accounts.factories import user_create

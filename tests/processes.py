@@ -1,4 +1,4 @@
-"""Watch processes from outside: what a test of the stack needs to know about them."""
+"""Watch processes from outside: wait for what they do, and know who lives."""
 
 import os
 import sys
@@ -7,15 +7,17 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import psutil
+import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 
 
-def wait_until(condition: Callable[[], object], *, seconds: float, what: str) -> None:
-    """Wait until `condition` holds; fail the test naming `what` when time is up."""
+def wait_until(condition: Callable[[], object], *, seconds: float, what: str | Callable[[], str]) -> None:
+    """Wait until `condition` holds; fail the test naming `what` (or what it returns by then) when time is up."""
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, f"waited {seconds:.0f} s for {what}"
+        if time.monotonic() > end:
+            pytest.fail(f"waited {seconds:.0f} s for {what if isinstance(what, str) else what()}")
         time.sleep(0.05)
 
 
