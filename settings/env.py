@@ -22,7 +22,6 @@ from settings.rules import broken_rules
 from settings.variables import ENVIRONMENTS, VARIABLES, Variable
 
 ROOT = Path(__file__).resolve().parent.parent
-STACK_STATE = ROOT / "var" / "stack.json"
 PROCESS = "the process environment"
 
 # manage.py commands that start servers of their own or none: in dev they may run without bin/dev, on addresses where

@@ -4,11 +4,6 @@ from kombu import Queue
 
 from settings.env import ENVIRONMENT
 
-_BROKER: str = ENVIRONMENT["BROKER_URL"] or ENVIRONMENT["REDIS_URL"] or "redis://127.0.0.1:6379/0"
-if _BROKER.startswith("rediss:") and "ssl_cert_reqs=" not in _BROKER:
-    # kombu takes any certificate unless the URL says otherwise; this spelling is the one that redis-py understands too.
-    _BROKER += ("&" if "?" in _BROKER else "?") + "ssl_cert_reqs=required"
-
 JOBS_LEASE_SECONDS = 10.0  # a worker that is silent for so long has lost its jobs
 JOBS_TICK_SECONDS = 2.0  # between two looks of a supervisor: renewals, sends, reclaims
 JOBS_BACKOFF_SECONDS = 2.0  # the first pause after a failed attempt; doubles
@@ -18,7 +13,7 @@ JOBS_SHUTDOWN_SECONDS = 2.0 if ENVIRONMENT.name == "dev" else 20.0
 JOBS_IMPORT_MAX_BYTES: int = ENVIRONMENT["IMPORT_MAX_BYTES"]
 _QUEUES = ["default"]  # a worker takes from all, unless its -Q names some
 
-CELERY_BROKER_URL = _BROKER
+CELERY_BROKER_URL: str = ENVIRONMENT["BROKER_URL"] or ENVIRONMENT["REDIS_URL"] or "redis://127.0.0.1:6379/0"
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "global_keyprefix": f"shipshape:{ENVIRONMENT.name}:broker:",
     # When a message that was not acknowledged is delivered again. The relay rescues jobs long before; a short time here

@@ -17,6 +17,7 @@ import pytest
 import redis
 
 from apps.operations.stack import ServiceMissing, Stack, StackError, StackState, binary_find, port_free
+from apps.operations.stack.services import Caddy
 from tests.processes import ROOT, alive, family, python_for_anybody, wait_until
 
 SITE = sysconfig.get_path("purelib")
@@ -273,15 +274,21 @@ def test_root_becomes_nobody_where_user_namespaces_are_refused(
         psycopg.connect(again.state.urls["DATABASE_URL"]).close()
 
 
-def test_caddy_serves_as_a_third_service(tmp_path: Path) -> None:
-    with Stack.temporary(()) as stack:
-        caddyfile = tmp_path / "Caddyfile"
-        caddyfile.write_text('{\n\tadmin off\n}\nhttp://127.0.0.1:{$EDGE_PORT} {\n\trespond "afloat"\n}\n')
-        port = port_free()
-        edge = stack.edge_start(caddyfile=caddyfile, port=port, environment={"EDGE_PORT": str(port)})
+def test_caddy_serves_until_it_is_stopped(tmp_path: Path) -> None:
+    caddyfile = tmp_path / "Caddyfile"
+    caddyfile.write_text('{\n\tadmin off\n}\nhttp://127.0.0.1:{$EDGE_PORT} {\n\trespond "afloat"\n}\n')
+    port = port_free()
+    environment = {"EDGE_PORT": str(port)}
+    edge = Caddy(directory=tmp_path, durable=False, caddyfile=caddyfile, port=port, environment=environment)
+    edge.start()
+    try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
             assert answer.read() == b"afloat"
-        assert edge.pid == stack.state.pids["caddy"]
+        assert edge.pid is not None
+    finally:
+        edge.stop()
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10)
 
 
 def test_abandoned_temporary_folders_are_removed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

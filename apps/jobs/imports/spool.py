@@ -1,7 +1,7 @@
 """The upload at the door: its form, its size, and a look at its first line before anything is stored."""
 
 import csv
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
@@ -28,15 +28,6 @@ class ImportForm(ImportParametersSerializer):
     """The multipart form of an import."""
 
     file = serializers.FileField(help_text="UTF-8; CSV with a header, or one JSON object a line.")
-
-
-class ImportErrorSerializer(serializers.Serializer[Any]):
-    """A rejected row."""
-
-    line = serializers.IntegerField(help_text="The first line of the row in the file, from 1.")
-    pointer = serializers.CharField(allow_blank=True, help_text="JSON pointer into the row.")
-    code = serializers.CharField()
-    detail = serializers.CharField()
 
 
 def upload_checked(*, file: UploadedFile, format: str, columns: Columns) -> UploadedFile:

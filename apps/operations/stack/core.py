@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from .services import SERVICES, Caddy, Service
+from .services import SERVICES, Service
 from .sources import SOURCES, StackError
 
 _PREFIX = "shipshape-stack-"
@@ -128,22 +128,6 @@ class Stack:
         except BaseException:
             self.stop()
             raise
-
-    def edge_start(
-        self, *, caddyfile: Path, port: int | None = None, environment: Mapping[str, str] | None = None
-    ) -> Caddy:
-        """Start Caddy with a Caddyfile and the variables that it reads; return once `port` accepts connections."""
-        edge = Caddy(
-            directory=self.directory,
-            durable=self.durable,
-            sources=self.sources,
-            caddyfile=caddyfile,
-            port=port,
-            environment=environment,
-        )
-        self._add(edge)
-        self._tell()
-        return edge
 
     def restart(self, name: str) -> None:
         """Stop one service, unless it is down already, and start it again on the same port."""

@@ -26,11 +26,6 @@ class Breaker:
         self._pause = FIRST_PAUSE
         self._retry_at: float | None = None  # None: closed, calls pass
 
-    @property
-    def is_open(self) -> bool:
-        """Whether the dependency counts as away."""
-        return self._retry_at is not None
-
     def allows(self) -> bool:
         """Whether to try a call: always when closed; when open, one caller a pause is let through as the probe."""
         if self._retry_at is None:

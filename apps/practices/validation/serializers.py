@@ -6,13 +6,16 @@ from typing import Any
 from rest_framework import serializers
 
 
-class _Strict:
-    """Refuse what a serializer would pass over in silence."""
+class StrictSerializer(serializers.Serializer[Any]):
+    """A serializer that answers 400 for unknown fields (code ``unknown``) and for read-only ones (``read_only``).
+
+    It holds at every depth: nest another strict serializer, with ``many=True`` or without.
+    """
 
     def to_internal_value(self, data: Any) -> Any:
-        refused = _refused(self.fields, data) if isinstance(data, Mapping) else {}  # type: ignore[attr-defined] # a mixin: the serializer beside it has fields
+        refused = _refused(self.fields, data) if isinstance(data, Mapping) else {}
         try:
-            value = super().to_internal_value(data)  # type: ignore[misc] # as above
+            value = super().to_internal_value(data)
         except serializers.ValidationError as error:
             if refused and isinstance(error.detail, dict):
                 raise serializers.ValidationError({**error.detail, **refused}) from error
@@ -20,17 +23,6 @@ class _Strict:
         if refused:
             raise serializers.ValidationError(refused)
         return value
-
-
-class StrictSerializer(_Strict, serializers.Serializer[Any]):
-    """A serializer that answers 400 for unknown fields (code ``unknown``) and for read-only ones (``read_only``).
-
-    It holds at every depth: nest another strict serializer, with ``many=True`` or without.
-    """
-
-
-class StrictModelSerializer(_Strict, serializers.ModelSerializer[Any]):
-    """``StrictSerializer`` for a model."""
 
 
 def _refused(
