@@ -2,8 +2,7 @@
 
 from django.urls import path
 
-from apps.articles.views import ArticleDetail, ArticleList
-from apps.articles.views_jobs import ArticleImports, ArticleReports
+from apps.articles.views import ArticleDetail, ArticleImports, ArticleList, ArticleReports
 
 app_name = "articles"
 urlpatterns = [

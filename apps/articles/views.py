@@ -10,22 +10,28 @@ from django.urls import reverse
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import status
-from rest_framework.permissions import IsAuthenticatedOrReadOnly
+from rest_framework.permissions import IsAuthenticated, IsAuthenticatedOrReadOnly
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.articles.filters import ARTICLES, DRAFTS, PARAMETERS, ranked_page
+from apps.articles.imports import COLUMNS
 from apps.articles.models import Article
 from apps.articles.permissions import Action, may_read, require_write, unpublished_of
 from apps.articles.selectors import State, article_get, article_list, article_read
 from apps.articles.serializers import ArticleSerializer, ArticleWriteSerializer
 from apps.articles.services import CACHE_TAG, SlugTaken, article_create, article_delete, article_update
+from apps.jobs.imports import ImportForm, upload_checked
+from apps.jobs.services import job_submit
+from apps.jobs.views import ACCEPTED, submitted
 from apps.practices.caching import CachedResponse, if_match_version, with_version
 from apps.practices.database.schema import page_of
 from apps.practices.errors import NotFound
 from apps.practices.errors.schema import problems
+from apps.practices.validation.parsers import BoundedMultiPartParser
 from apps.practices.validation.query import query_parameters
+from apps.practices.validation.serializers import StrictSerializer
 
 TTL = 30  # seconds; with as many of `stale`, a scheduled article appears within a minute
 
@@ -140,6 +146,46 @@ class ArticleDetail(APIView):
         article = _writable(request, id, action="change")
         expected = if_match_version(request)
         return _answer(article_update(article=article, expected=expected, changes=_validated(request, partial=partial)))
+
+
+class ArticleImports(APIView):
+    permission_classes = [IsAuthenticated]
+    parser_classes = [BoundedMultiPartParser]
+
+    @extend_schema(
+        operation_id="articles_import",
+        summary="Import articles from a file",
+        request={"multipart/form-data": ImportForm},
+        responses={202: ACCEPTED, **problems(400, 401, 413, 415)},
+    )
+    def post(self, request: Request) -> Response:
+        """Columns: title, body, tags (separated by semicolons), published_at and slug (else made from the title).
+
+        The job's result says how many rows were created, updated, skipped and rejected, and shows the first rejected ones;
+        `errors_url` has all of them, one JSON object a line.
+        """
+        query_parameters(request, {})
+        form = ImportForm(data=request.data)
+        form.is_valid(raise_exception=True)
+        parameters = dict(form.validated_data)
+        upload = upload_checked(file=parameters.pop("file"), format=parameters["format"], columns=COLUMNS)
+        return submitted(job_submit(kind="articles.import", owner=request.user, parameters=parameters, upload=upload))
+
+
+class ArticleReports(APIView):
+    permission_classes = [IsAuthenticated]
+
+    @extend_schema(
+        operation_id="articles_report",
+        summary="Compute statistics over all public articles",
+        request=None,
+        responses={202: ACCEPTED, **problems(400, 401, 415)},
+    )
+    def post(self, request: Request) -> Response:
+        """Words, tags and months of every public article."""
+        query_parameters(request, {})
+        StrictSerializer(data=request.data or {}).is_valid(raise_exception=True)
+        return submitted(job_submit(kind="articles.report", owner=request.user, parameters={}))
 
 
 def _writable(request: Request, article_id: UUID, *, action: Action) -> Article:
