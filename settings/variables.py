@@ -48,7 +48,7 @@ VARIABLES = (
         kind=kinds.choice(*ENVIRONMENTS),
         default="prod",
     ),
-    Variable(name="SITE_NAME", why="The name people see: admin, pages, mails, the API's title.", default="Shipshape"),
+    Variable(name="SITE_NAME", why="The name people see: admin, pages, the API's title.", default="Shipshape"),
     Variable(
         name="PORT", why="Where the web process listens.", kind=kinds.integer(at_least=1, at_most=65535), default="8000"
     ),
@@ -61,7 +61,7 @@ VARIABLES = (
     ),
     Variable(
         name="SECRET_KEY",
-        why="Signs cursors, sessions and mailed links. 50 random characters or more.",
+        why="Signs cursors and sessions. 50 random characters or more.",
         defaults=_DEVELOPMENT,
         required_in=DEPLOYED,
         secret=True,

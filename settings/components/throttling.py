@@ -11,7 +11,7 @@ THROTTLING_POLICIES = {
 # Cookies that may hold a token; a request without one of them and without Authorization is anonymous from the start.
 THROTTLING_CREDENTIAL_COOKIES = ("__Host-access", "access")
 
-# django-ratelimit, for HTML forms. Failing open: the flood limit and the account's own counter stand with Redis away.
+# django-ratelimit, for HTML forms. Failing open: the flood limit stands with Redis away, counted by each process.
 RATELIMIT_USE_CACHE = "default"
 RATELIMIT_FAIL_OPEN = True
 RATELIMIT_IP_META_KEY = "apps.practices.throttling.address.client_address"
