@@ -4,10 +4,13 @@ import json
 import re
 from typing import Any
 
+from tests.processes import ROOT
+
 _MEMBERS = {"type", "title", "status", "detail", "instance", "request_id"}
 # What an answer to a stranger never holds: traces, paths, SQL, names of classes, settings.
 _INTERNAL = re.compile(
-    r'Traceback|File "|site-packages|/work/|/home/|\.py\b|SELECT |INSERT INTO|psycopg|redis\.exceptions|django\.'
+    re.escape(f"{ROOT}/")
+    + r'|Traceback|File "|site-packages|/home/|\.py\b|SELECT |INSERT INTO|psycopg|redis\.exceptions|django\.'
     r"|constraint|DATABASE_URL|SECRET_KEY|Exception\b|0x[0-9a-f]{6,}"
 )
 
