@@ -27,7 +27,10 @@ class EmailField(serializers.EmailField):
         super().__init__(max_length=EMAIL_LENGTH, **options)
 
     def to_internal_value(self, data: Any) -> str:
-        return email_normalised(super().to_internal_value(data))
+        text = super().to_internal_value(data)
+        if len(text) > EMAIL_LENGTH:  # before the conversion of a domain of any length
+            self.fail("max_length", max_length=EMAIL_LENGTH)
+        return email_normalised(text)
 
     def run_validation(self, data: Any = serializers.empty) -> Any:
         value = super().run_validation(data)

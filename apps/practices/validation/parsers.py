@@ -8,7 +8,7 @@ one document. On bodies of at most a mebibyte the difference in speed does not s
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import IO, Any, NoReturn
 
 from django.conf import settings
@@ -18,6 +18,10 @@ from apps.practices.errors import BodyTooLarge, FieldError, Malformed, Unsupport
 from apps.practices.validation.text import text_fault
 
 _CHARSET = re.compile(r";\s*charset\s*=\s*\"?([^\s;\"]*)", re.IGNORECASE)
+
+# The way to a value: the container's own trail and the name within it. Linked, since pointers written out for every value
+# would copy a long name as often as its container has members.
+_Trail = tuple[Any, Any] | None
 
 
 class Bounded:
@@ -82,10 +86,18 @@ def json_document(body: bytes) -> Any:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the name {json.dumps(twice[:100])} occurs twice in one object")
+        raise ValueError(f"the name {json.dumps(_twice(name for name, _ in pairs)[:100])} occurs twice in one object")
     return members
+
+
+def _twice(names: Iterable[str]) -> str:
+    """Give the first of ``names`` that has been there before."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    raise ValueError("no name occurs twice")
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -106,22 +118,20 @@ def _require_bounds(document: Any, *, escapes: bool) -> None:
     strings are not looked at.
     """
     members = depth = 0
-    level = [("", document)]
+    level: list[tuple[_Trail, Any]] = [(None, document)]
     while level:
         depth += 1
         if depth > settings.VALIDATION_JSON_DEPTH and any(isinstance(value, (dict, list)) for _, value in level):
             raise Malformed(f"The document is nested deeper than {settings.VALIDATION_JSON_DEPTH} levels.")
-        below: list[tuple[str, Any]] = []
-        for pointer, value in level:
+        below: list[tuple[_Trail, Any]] = []
+        for trail, value in level:
             children = _children(value)
             members += len(children)
+            if members > settings.VALIDATION_JSON_MEMBERS:
+                raise Malformed(f"The document has more than {settings.VALIDATION_JSON_MEMBERS} members.")
             if escapes:
-                _require_text(pointer, value)
-            below += [
-                (f"{pointer}/{name}", child) for name, child in children if escapes or isinstance(child, (dict, list))
-            ]
-        if members > settings.VALIDATION_JSON_MEMBERS:
-            raise Malformed(f"The document has more than {settings.VALIDATION_JSON_MEMBERS} members.")
+                _require_text(trail, value)
+            below += [((trail, name), child) for name, child in children if escapes or isinstance(child, (dict, list))]
         level = below
 
 
@@ -131,12 +141,21 @@ def _children(value: Any) -> list[tuple[Any, Any]]:
     return list(enumerate(value)) if isinstance(value, list) else []
 
 
-def _require_text(pointer: str, value: Any) -> None:
+def _pointer(trail: _Trail) -> str:
+    """Write a trail out, outermost name first."""
+    names: list[str] = []
+    while trail is not None:
+        trail, name = trail
+        names.append(f"/{name}")
+    return "".join(reversed(names))
+
+
+def _require_text(trail: _Trail, value: Any) -> None:
     """Raise ``ValidationProblem`` when the string, or a name of the object, holds what no string may."""
     for text in [value] if isinstance(value, str) else list(value) if isinstance(value, dict) else []:
         fault = text_fault(text)
         if fault:
-            raise ValidationProblem(errors=[FieldError(pointer, *fault)])
+            raise ValidationProblem(errors=[FieldError(_pointer(trail), *fault)])
 
 
 def _require_utf8(media_type: str | None) -> None:

@@ -27,6 +27,19 @@ _SUSPECT = re.compile(r"[^\x20-\x7e]")
 _MARKUP = re.compile(r"[<>&]")
 _HTML_ROUNDS = 6
 
+# Marks in a row on one character; no language needs as many (UAX #15, Stream-Safe Text Format). Normalising sorts a run by
+# insertion, so that its cost grows with the square of the run's length, and nothing else in the process runs meanwhile.
+_MARKS_MAX = 30
+
+# An HTML parser's cost grows with products: depth by tags, attributes of a tag by themselves, and formatting elements left
+# open by the blocks after them, each of which opens them again. Within these bounds a document costs about a second at worst.
+_HTML_CHARACTERS = 400_000
+_HTML_TAGS = 20_000  # opening and closing
+_HTML_OPENINGS = 10_000
+_HTML_REOPENINGS = 250_000  # openings x formatting elements with attributes: without any, three of each kind stay open
+_OPENING = re.compile(r"<[a-zA-Z]")
+_FORMATTING = re.compile(r"<(?:b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u)[\s/]", re.IGNORECASE)
+
 _Attributes = tuple[tuple[str, frozenset[str]], ...]
 
 
@@ -43,7 +56,8 @@ def clean_plain(text: str, *, multiline: bool = False) -> str:
     """Give ``text`` in Unicode normal form C without outer white space.
 
     ``multiline`` lets tabs and line ends in, the latter as one line feed each. Cleaning clean text changes
-    nothing. Raises ``UncleanText`` for NUL, lone surrogates, control and bidirectional control characters.
+    nothing. Raises ``UncleanText`` for NUL, lone surrogates, control and bidirectional control characters, and for
+    more than 30 combining marks in a row.
     """
     if not _SUSPECT.search(text):
         return text.strip()
@@ -57,7 +71,8 @@ def clean_html(text: str) -> str:
     Everything else goes: scripts and styles with what they hold, other tags without. The result is a fixed
     point of parsing, cleaning and normalising, so cleaning it again changes nothing (a composition such as
     ``>`` with U+0338 could otherwise undo a tag after it was judged). Raises ``UncleanText`` as
-    ``clean_plain`` does, also for characters hidden in entities, and for text that finds no fixed point.
+    ``clean_plain`` does, also for characters hidden in entities, for text that finds no fixed point, and for text
+    that would cost a parser far more than its size.
     """
     text = clean_plain(text, multiline=True)
     if text.isascii() and not _MARKUP.search(text):
@@ -68,6 +83,7 @@ def clean_html(text: str) -> str:
         frozenset(settings.VALIDATION_URL_SCHEMES),
     )
     for _ in range(_HTML_ROUNDS):
+        _require_parsable(text)
         cleaned = clean_plain(cleaner.clean(text), multiline=True)
         if cleaned == text:
             return text
@@ -86,6 +102,32 @@ def text_fault(text: str) -> tuple[str, str] | None:
     return None
 
 
+def _require_parsable(text: str) -> None:
+    """Raise ``UncleanText`` for HTML whose cost to a parser is out of proportion."""
+    openings = len(_OPENING.findall(text))
+    if (
+        len(text) > _HTML_CHARACTERS
+        or text.count("<") > _HTML_TAGS
+        or openings > _HTML_OPENINGS
+        or openings * len(_FORMATTING.findall(text)) > _HTML_REOPENINGS
+    ):
+        raise UncleanText("html", "The HTML is too large or too entangled.")
+
+
+@lru_cache(maxsize=1)
+def _too_many_marks() -> re.Pattern[str]:
+    """Build the pattern of a run of characters that normalising would sort: non-starters, or made of them."""
+    marks = [
+        chr(code)
+        for code in range(0x300, 0x20000)  # none lies beyond
+        if unicodedata.combining(unicodedata.normalize("NFD", chr(code))[0])
+    ]
+    # Two sets: `re` finds a character of the first plane by a table, and others by going through the set.
+    first = "".join(mark for mark in marks if mark < "\U00010000")
+    others = "".join(mark for mark in marks if mark >= "\U00010000")
+    return re.compile(f"(?:[{first}]|(?=[\U00010000-\U0001ffff])[{others}]){{{_MARKS_MAX + 1}}}")
+
+
 def _checked(text: str, *, multiline: bool) -> str:
     """Give ``text`` back, or raise ``UncleanText`` naming the first fault."""
     for pattern, code, detail in _FAULTS:
@@ -94,6 +136,8 @@ def _checked(text: str, *, multiline: bool) -> str:
     if (_CONTROL if multiline else _CONTROL_OR_BREAK).search(text):
         kind = "Control characters" if multiline else "Control characters and line breaks"
         raise UncleanText("control", f"{kind} are not allowed.")
+    if _too_many_marks().search(text):
+        raise UncleanText("marks", f"More than {_MARKS_MAX} combining marks in a row are not allowed.")
     return text
 
 
