@@ -42,6 +42,21 @@ def test_a_row_points_at_files_that_exist_and_speak_of_the_practice(word):
     assert f"({number})" in (ROOT / page).read_text().splitlines()[0]
 
 
+@pytest.mark.parametrize("word", WORDS)
+def test_a_page_tells_what_every_page_tells(word):
+    page = (ROOT / f"docs/{word}.md").read_text()
+    parts = ("**Promise.**", "## How it works here", "## Set it", "## See it", "## When a dependency is away")
+    assert sorted(parts, key=page.find) == list(parts)
+    assert [part for part in parts if part not in page] == []
+    assert f"./manage.py prove --practice {word}" in page
+
+
+def test_the_index_names_every_page():
+    index = (ROOT / "docs/README.md").read_text()
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"}
+    assert {page for page in pages if f"]({page})" not in index} == set()
+
+
 @pytest.mark.parametrize("path", MARKDOWN, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_somewhere(path):
     text = re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)
