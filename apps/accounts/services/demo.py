@@ -15,9 +15,9 @@ class DemoRefused(RuntimeError):
     """An account with a published password was asked for where strangers could use it."""
 
 
-def demo_users_create() -> list[User]:
+def demo_user_create() -> User:
     """Make the demo account, or give the one that is there; raises DemoRefused outside of dev and test."""
     if settings.ENVIRONMENT_NAME not in ("dev", "test"):
         raise DemoRefused(f"There is no demo account in {settings.ENVIRONMENT_NAME}: its password is public.")
     user = User.objects.filter(email=DEMO_EMAIL).first()
-    return [user or user_register(email=DEMO_EMAIL, password=DEMO_PASSWORD, name="Demo")]
+    return user or user_register(email=DEMO_EMAIL, password=DEMO_PASSWORD, name="Demo")

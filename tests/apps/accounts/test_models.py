@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from apps.accounts.managers import email_normalised
 from apps.accounts.models import RefreshFamily, User
-from apps.accounts.services.demo import DEMO_EMAIL, DEMO_PASSWORD, DemoRefused, demo_users_create
+from apps.accounts.services.demo import DEMO_EMAIL, DEMO_PASSWORD, DemoRefused, demo_user_create
 from apps.accounts.services.users import EmailTaken, user_register
 from tests.apps.accounts.factories import PASSWORD, sign_in, user_create
 
@@ -97,12 +97,12 @@ def test_createsuperuser_from_the_environment(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_demo_account_is_made_once_and_only_where_nobody_else_is(settings: pytest.FixtureRequest) -> None:
-    (user,) = demo_users_create()
+    user = demo_user_create()
     assert user.email == DEMO_EMAIL
     assert user.check_password(DEMO_PASSWORD)
     assert not user.is_staff
-    assert demo_users_create() == [user]
+    assert demo_user_create() == user
     for name in ("staging", "prod"):
         settings.ENVIRONMENT_NAME = name
         with pytest.raises(DemoRefused, match=name):
-            demo_users_create()
+            demo_user_create()

@@ -14,7 +14,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 from django.utils import timezone
 
-from apps.accounts.services.demo import DEMO_PASSWORD, demo_users_create
+from apps.accounts.services.demo import DEMO_PASSWORD, demo_user_create
 from apps.articles.models import Article
 from apps.articles.services import article_create, slug_from_title
 
@@ -78,7 +78,7 @@ class Command(BaseCommand):
     def handle(self, *, articles: int, **options: Any) -> None:
         if settings.ENVIRONMENT_NAME not in ("dev", "test"):
             raise CommandError(f"Demo data is for dev and test; this is {settings.ENVIRONMENT_NAME}.")
-        author = demo_users_create()[0]
+        author = demo_user_create()
         wanted = list(_articles(articles, now=timezone.now()))
         slugs = {slug_from_title(article["title"]) for article in wanted}
         there = set(Article.objects.filter(slug__in=slugs).values_list("slug", flat=True))
