@@ -87,6 +87,11 @@ class Service:
         return f"http://127.0.0.1:{self.port}"
 
     @property
+    def is_running(self) -> bool:
+        """Whether it has been started and has not ended."""
+        return self.process is not None and self.process.poll() is None
+
+    @property
     def pid(self) -> int:
         """The process's id; RuntimeError before ``start``."""
         return self._running().pid
@@ -123,7 +128,7 @@ class Service:
 
     def stop(self) -> None:
         """Stop it in good order, by force when it does not go; nothing when it is down."""
-        if self.process is not None and self.process.poll() is None:
+        if self.process is not None and self.is_running:
             process_stop(self.process, signals=_STOPS)
 
     def log(self) -> str:
@@ -219,7 +224,7 @@ class Fleet:
             self.edge.stop()
         others = [*self.webs, *([self.worker] if self.worker else [])]
         for service in others:
-            if service.process is not None and service.process.poll() is None:
+            if service.is_running:
                 service.terminate()
         for service in others:
             service.stop()

@@ -13,7 +13,7 @@ import urllib3
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """One response. ``seconds`` is what the stranger waited."""
+    """One response, or none: ``status`` 0, with the reason as body. ``seconds`` is what the stranger waited."""
 
     status: int
     headers: Mapping[str, str]
@@ -70,9 +70,12 @@ class Client:
         if body is not None:
             sent.setdefault("Content-Type", "application/json")
         started = time.monotonic()
-        response = self._pool.request(
-            method, path if "://" in path else self.url + path, body=body, headers=sent, redirect=False
-        )
+        target = path if "://" in path else self.url + path
+        try:
+            response = self._pool.request(method, target, body=body, headers=sent, redirect=False)
+        except urllib3.exceptions.HTTPError as error:
+            body = str(error).encode()
+            return Answer(status=0, headers={}, body=body, seconds=time.monotonic() - started)
         return Answer(
             status=response.status, headers=response.headers, body=response.data, seconds=time.monotonic() - started
         )

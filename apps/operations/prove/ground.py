@@ -1,6 +1,8 @@
 """The proving ground: a private stack that runs as production does, thrown away afterwards."""
 
+import os
 import secrets
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -62,6 +64,15 @@ class Ground:
         """The headers with which the edge asks an instance, for asking one directly."""
         host = self.fleet.url.partition("://")[2]
         return {"Host": host, "X-Forwarded-Proto": scheme, "X-Forwarded-For": "127.0.0.1"}
+
+    def heal(self) -> None:
+        """Put back whatever an experiment has taken away, so that the next one meets the whole service."""
+        os.kill(self.stack.state.pids["redis"], signal.SIGCONT)
+        if "postgresql" not in self.stack.state.pids:
+            self.stack.restart("postgresql")
+        down = [service for service in (*self.fleet.webs, self.worker) if not service.is_running]
+        for service in down:
+            service.start()
 
     def account(self, client: Client) -> Account:
         """Register and sign in somebody new."""

@@ -48,11 +48,13 @@ def _outcome(word: str, number: int, ground: Ground) -> Outcome:
         did, saw, holds = evidence.did, evidence.saw, evidence.holds
     except Exception as error:  # noqa: BLE001 - an experiment that breaks down has not proved its practice; say why, go on
         did, saw, holds = (experiment.__doc__ or word).strip(), f"broke down: {type(error).__name__}: {error}", False
+    seconds = time.monotonic() - started
+    ground.heal()
     return Outcome(
         word=word,
         number=number,
         status="proved" if holds else "failed",
         did=did,
         saw=saw,
-        seconds=round(time.monotonic() - started, 1),
+        seconds=round(seconds, 1),
     )

@@ -14,7 +14,7 @@ def prove(ground: Ground) -> Evidence:
     request_id = answer.headers.get("X-Request-ID", "absent")
     worker = ground.worker
     webs = wait_until(lambda: _lines_of(request_id, *ground.fleet.webs) or None, seconds=5) or []
-    works = wait_until(lambda: _lines_of(request_id, worker) or None, seconds=20) or []
+    works = wait_until(lambda: _lines_of(request_id, worker) or None, seconds=12) or []
     access = [line for line in webs if line.get("route")]
     closed = client.get("/metrics").status
     bearer = ground.environment["METRICS_TOKEN"]
@@ -23,7 +23,7 @@ def prove(ground: Ground) -> Evidence:
         total = _requests(client.get("/metrics", token=bearer).body.decode(), route="/api/v1/notes/counts")
         return total if total >= 1 else None
 
-    total = wait_until(counted, seconds=10) or 0
+    total = wait_until(counted, seconds=6) or 0
     return Evidence(
         did="submitted a job, looked for its request id in all logs, read /metrics without and with the token",
         saw=(

@@ -29,10 +29,10 @@ def prove(ground: Ground) -> Evidence:
         worker.terminate_group()
         codes = [web.wait(40), worker.wait(40)]
         seconds = time.monotonic() - started
+        web.start()
+        worker.start()
         answered = flight.result().status
-    web.start()
-    worker.start()
-    done = wait_until(lambda: in_state("succeeded"), seconds=60, every=0.3)
+    done = wait_until(lambda: in_state("succeeded"), seconds=30, every=0.3)
     attempts = done.json()["attempts"] if done else 0
     work = f"{attempts} attempt" if done else "not done"
     return Evidence(

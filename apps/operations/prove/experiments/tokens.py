@@ -2,8 +2,11 @@
 
 import base64
 import json
+import time
 
-from apps.operations.prove.ground import Evidence, Ground, wait_until
+from apps.operations.prove.ground import Evidence, Ground
+
+BOUND = 1.5  # seconds; the promise is SESSION_CHECK_SECONDS (1)
 
 
 def prove(ground: Ground) -> Evidence:
@@ -21,23 +24,32 @@ def prove(ground: Ground) -> Evidence:
     ended = refresh(again.get("refresh", ""))[0]
     other = ground.account(client)
     forged = [client.get("/api/v1/me", token=token).status for token in _forgeries(other.access, other.refresh)]
-    before = client.get("/api/v1/me", token=other.access).status
+    # Both instances have just seen the sign-in, so both would remember it for longer than they may.
+    before = _everywhere(ground, other.access)
     left = client.post("/api/v1/auth/logout", token=other.access).status
-    bitten = wait_until(lambda: client.get("/api/v1/me", token=other.access).status == 401 or None, seconds=5)
+    time.sleep(BOUND)
+    after = _everywhere(ground, other.access)
     return Evidence(
         did="rotated twice, used the first refresh token again, tried its descendant, forged 3 access tokens, signed out",
         saw=(
             f"reuse {reused}, its descendant {ended}; forgeries {forged}; before sign-out {before}, sign-out {left}, "
-            f"the access token refused afterwards: {bool(bitten)}"
+            f"on the two instances {BOUND:g} s afterwards {after}"
         ),
         holds=(
             bool(again)
             and (reused, ended) == (401, 401)
             and forged == [401, 401, 401]
-            and (before, left) == (200, 204)
-            and bool(bitten)
+            and (before, left, after) == ([200, 200], 204, [401, 401])
         ),
     )
+
+
+def _everywhere(ground: Ground, token: str) -> list[int]:
+    """What each instance answers to a token, asked directly."""
+    return [
+        ground.stranger(web.url).get("/api/v1/me", token=token, headers=ground.as_edge()).status
+        for web in ground.fleet.webs
+    ]
 
 
 def _forgeries(access: str, refresh: str) -> list[str]:
