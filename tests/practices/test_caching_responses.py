@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import pytest
 from django.http import HttpRequest
 from django.test import Client, RequestFactory
-from django.urls import path
+from django.urls import ResolverMatch, path
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
@@ -16,6 +16,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.practices.caching import CachedResponse, engine, etag, if_match_version, tags_change, with_version
+from apps.practices.caching.responses import Plan, public_key
 from apps.practices.errors import Malformed, PreconditionFailed, Unavailable
 from tests.practices.caching_server import black_hole
 from tests.problems import assert_problem
@@ -121,6 +122,17 @@ class TestPublic:
         assert len(Things.runs) == 1
         client.get("/api/v1/things?page=2&search=b")
         assert len(Things.runs) == 2
+
+    def test_a_query_in_raw_bytes_shares_with_no_other(self, client: Client) -> None:
+        """Bytes beyond ASCII reach us as Latin-1 by WSGI's rule: read as that, they would be another search's words."""
+        client.get("/api/v1/things", QUERY_STRING="search=\xc3\xa9")  # é, as Django reads it
+        client.get("/api/v1/things?search=%C3%83%C2%A9")  # Ã©
+        assert len(Things.runs) == 2
+
+    def test_a_path_that_looks_like_a_query_shares_with_none(self) -> None:
+        plan = Plan(Things.cached, (), ResolverMatch(Things.as_view(), (), {}))
+        addresses = ("/api/v1/things?page=1", "/api/v1/things%3Fpage=1", "/api/v1/things%253Fpage=1")
+        assert len({public_key(RequestFactory().get(address), plan) for address in addresses}) == 3
 
     @pytest.mark.parametrize("query", ["unknown=1", "page=1&page=2", "search=" + "x" * 3000])
     def test_unusual_queries_run_the_view_each_time(self, client: Client, query: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -95,17 +95,18 @@ def public_key(request: HttpRequest, plan: Plan) -> str | None:
         return None
     if not _takes_json(meta.get("HTTP_ACCEPT", "")):
         return None
+    path = quote(request.path_info, errors="surrogateescape")  # so that no path can look like another's path and query
     query = meta.get("QUERY_STRING", "")
     if not query:
-        return entry_key(f"public:{request.path_info}")
-    if len(query) > LONGEST_QUERY:
+        return entry_key(f"public:{path}")
+    if len(query) > LONGEST_QUERY or not query.isascii():  # raw bytes, which WSGI hands over as Latin-1, mean UTF-8
         return None
     pairs = parse_qsl(query, keep_blank_values=True, errors="surrogateescape")
     names = {name for name, _ in pairs}
     if len(names) != len(pairs) or not names <= plan.declared.parameters:
         return None
     canonical = urlencode(sorted(pairs), errors="surrogateescape")
-    return entry_key(f"public:{request.path_info}?{canonical}")
+    return entry_key(f"public:{path}?{canonical}")
 
 
 def _takes_json(accept: str) -> bool:
