@@ -19,6 +19,9 @@ from apps.practices.errors.pointers import field_errors
 BATCH_ROWS = 1000
 BATCH_CHARACTERS = 2 * 1024**2  # memory stays flat whatever the rows' size
 NDJSON = "application/x-ndjson"
+# What is said about one row, which a hostile file makes as long as the row: it is kept in checkpoint and result.
+ROW_ERRORS = 20
+POINTER_LENGTH = 200  # characters; longer ones are cut
 
 _Checked = tuple[int, ImportRow | Rejection]  # by the line of the record
 
@@ -100,7 +103,8 @@ def _validated(record: SourceRow, source: Import) -> ImportRow | Rejection:
     try:
         values = source.serializer.run_validation(record.cells)
     except ValidationError as error:
-        first, *rest = (Rejection(*found) for found in field_errors(error.detail))
+        found = field_errors(error.detail)[:ROW_ERRORS]
+        first, *rest = (Rejection(pointer[:POINTER_LENGTH], code, detail) for pointer, code, detail in found)
         return Rejection(first.pointer, first.code, first.detail, tuple(rest))
     return ImportRow(record.line, source.key(values), values)
 

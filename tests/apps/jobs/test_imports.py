@@ -7,9 +7,10 @@ import io
 import pytest
 
 from apps.jobs.imports.formats import RECORD_BYTES, Columns, ImportMalformed, csv_rows, ndjson_rows
-from apps.jobs.imports.outcomes import OnConflict, Outcome
-from apps.jobs.imports.rows import ImportRow, Rejection
-from apps.jobs.imports.run import _upserted
+from apps.jobs.imports.outcomes import Import, OnConflict, Outcome
+from apps.jobs.imports.rows import ImportRow, Rejection, SourceRow
+from apps.jobs.imports.run import _upserted, _validated
+from apps.practices.validation.serializers import StrictSerializer
 
 COLUMNS = Columns(known=("title", "body"), required=("title",))
 
@@ -97,3 +98,14 @@ def test_rows_of_one_key_count_as_one_after_another(
     found = _upserted(rows, upsert, on_conflict)
     assert written == [stored]
     assert [one.code if isinstance(one, Rejection) else one for one in found.values()] == outcomes
+
+
+def test_what_is_said_about_one_row_is_bounded() -> None:
+    """A mebibyte of names that nobody knows would be many of errors, kept in the checkpoint and in the result."""
+    source = Import(columns=COLUMNS, serializer=StrictSerializer(), key=str, upsert=lambda **_: {})
+    cells = {"k" * 10_000 + str(number): 1 for number in range(100)}
+    rejection = _validated(SourceRow(1, 1, cells), source)
+    assert isinstance(rejection, Rejection)
+    assert rejection.code == "unknown"
+    assert len(rejection.also) == 19
+    assert len(str(rejection.document(1))) < 20_000
