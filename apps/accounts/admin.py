@@ -19,10 +19,16 @@ from apps.accounts.models import FamilyEnd, RefreshFamily, User
 from apps.accounts.services.sessions import session_end, sessions_end
 from apps.accounts.services.users import user_deactivate, user_delete, user_save
 
+RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
+
 
 @admin.register(User)
 class UserAdmin(DjangoUserAdmin):
-    """Accounts: rights, doors and sign-ins."""
+    """Accounts: rights, doors and sign-ins.
+
+    Rights are for superusers to give, and so is any change to an account that opens the admin: whoever may change users
+    could else make themselves a superuser, or set a superuser's password.
+    """
 
     form = UserForm
     add_form = UserCreateForm
@@ -35,7 +41,7 @@ class UserAdmin(DjangoUserAdmin):
     readonly_fields = ("id", "password_link", "created_at", "updated_at")
     fieldsets = (
         (None, {"fields": ("id", "email", "email_verified", "name", "password_link")}),
-        ("Rights", {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")}),
+        ("Rights", {"fields": ("is_active", *RIGHTS)}),
         ("Times", {"fields": ("created_at", "updated_at")}),
     )
     add_fieldsets = ((None, {"fields": ("email", "name", "usable_password", "password1", "password2")}),)
@@ -54,6 +60,16 @@ class UserAdmin(DjangoUserAdmin):
             options["queryset"] = Permission.objects.select_related("content_type")
         return super().formfield_for_manytomany(db_field, request, **options)
 
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        shown = super().get_readonly_fields(request, obj)
+        return shown if request.user.is_superuser else (*shown, *RIGHTS)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_change_permission(request, obj) and _may_touch(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_delete_permission(request, obj) and _may_touch(request, obj)
+
     def save_model(self, request: HttpRequest, obj: User, form: ModelForm, change: bool) -> None:
         if change and not obj.is_active:
             user_deactivate(user=obj, now=timezone.now())
@@ -61,9 +77,9 @@ class UserAdmin(DjangoUserAdmin):
             user_save(user=obj)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, Any, set[str], Any]:
-        """Who may delete a user may delete the sign-ins with it, though not one by one."""
+        """Who may delete a user may delete what goes with it (sign-ins, jobs), though not one by one."""
         shown, counts, needed, protected = super().get_deleted_objects(objs, request)
-        return shown, counts, needed - {str(RefreshFamily._meta.verbose_name)}, protected
+        return shown, counts, needed & {str(User._meta.verbose_name)}, protected
 
     def delete_model(self, request: HttpRequest, obj: User) -> None:
         user_delete(user=obj)
@@ -78,6 +94,11 @@ class UserAdmin(DjangoUserAdmin):
         users = queryset.values_list("pk", flat=True)
         ended = sum(sessions_end(user_id=user_id, reason=FamilyEnd.ADMIN, now=now) for user_id in users)
         self.message_user(request, f"{ended} sign-ins ended.", messages.SUCCESS)
+
+
+def _may_touch(request: HttpRequest, user: User | None) -> bool:
+    """Whether the account, when there is one, has no more rights than everybody, or a superuser asks."""
+    return user is None or request.user.is_superuser or not (user.is_staff or user.is_superuser)
 
 
 @admin.register(RefreshFamily)

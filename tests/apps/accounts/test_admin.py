@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Group, Permission
 from django.test import Client
 
 from apps.accounts.models import RefreshFamily, User
+from apps.jobs.services import job_submit
 from tests.apps.accounts.factories import PASSWORD, bearer, sign_in, user_create
 from tests.problems import assert_problem
 
@@ -140,3 +142,49 @@ def test_deleting_a_user_in_the_admin_ends_what_was_open(desk: Client, client: C
     assert client.get("/api/v1/me", **header).status_code == 200
     assert desk.post(f"{USER}/{user.pk}/delete/", {"post": "yes"}).status_code == 302
     assert_problem(client.get("/api/v1/me", **header), 401, "token-refused")
+
+
+@pytest.fixture
+def helper() -> Client:
+    """The browser of somebody who may look after users, and no more."""
+    user = user_create(email="helper@example.com", is_staff=True)
+    names = ("view_user", "change_user", "delete_user")
+    user.user_permissions.set(Permission.objects.filter(content_type__app_label="accounts", codename__in=names))
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def test_only_administrators_hand_out_rights(helper: Client) -> None:
+    user = user_create()
+    group = Group.objects.create(name="editors")
+    permission = Permission.objects.get(codename="change_article")
+    rights = {"is_staff": "on", "is_superuser": "on", "groups": str(group.pk), "user_permissions": str(permission.pk)}
+    answer = helper.post(f"{USER}/{user.pk}/change/", fields(user, name="New", **rights))
+    assert answer.status_code == 302
+    user.refresh_from_db()
+    assert user.name == "New"
+    assert (user.is_staff, user.is_superuser) == (False, False)
+    assert not user.groups.exists()
+    assert not user.user_permissions.exists()
+
+
+@pytest.mark.parametrize("level", ["is_staff", "is_superuser"])
+def test_only_administrators_touch_accounts_with_rights(helper: Client, level: str) -> None:
+    user = user_create(**{level: True})
+    new = {"usable_password": "true", "password1": "an entirely new one", "password2": "an entirely new one"}
+    assert helper.post(f"{USER}/{user.pk}/password/", new).status_code == 403
+    assert helper.post(f"{USER}/{user.pk}/change/", fields(user, email="mine@example.com")).status_code == 403
+    assert helper.post(f"{USER}/{user.pk}/delete/", {"post": "yes"}).status_code == 403
+    chosen = {"action": "delete_selected", "_selected_action": str(user.pk), "post": "yes"}
+    helper.post(f"{USER}/", chosen)
+    stored = User.objects.get(pk=user.pk)
+    assert stored.check_password(PASSWORD)
+    assert stored.email == user.email
+
+
+def test_a_user_is_deleted_with_all_that_goes_with_it(desk: Client) -> None:
+    user = user_create()
+    job_submit(kind="articles.report", owner=user, parameters={})
+    assert desk.post(f"{USER}/{user.pk}/delete/", {"post": "yes"}).status_code == 302
+    assert not User.objects.filter(pk=user.pk).exists()
