@@ -39,7 +39,8 @@ class Log(glogging.Logger):
         self.error_log.setLevel(max(logging.getLevelNamesMapping()[ENVIRONMENT["LOG_LEVEL"]], self.loglevel))
 
 
-bind = f"0.0.0.0:{ENVIRONMENT['PORT']}"
+# In dev for this machine alone: it shows tracebacks, and has an account whose password is published.
+bind = f"127.0.0.1:{ENVIRONMENT['PORT']}" if ENVIRONMENT.name == "dev" else f"0.0.0.0:{ENVIRONMENT['PORT']}"
 worker_class = "gthread"
 workers = ENVIRONMENT["WEB_CONCURRENCY"]
 threads = ENVIRONMENT["WEB_THREADS"]
