@@ -228,6 +228,16 @@ def test_the_literal_secrets_of_the_settings_are_hidden_wherever_they_stand() ->
     assert not password or len(password) < 8 or password not in cleaned
 
 
+def test_every_secret_of_the_settings_is_known() -> None:
+    with override_settings(
+        TOKENS_KEYS=[{"key": "a-ring-key-of-some-length"}],
+        CACHES={"default": {**settings.CACHES["default"], "LOCATION": "redis://:cache-word@127.0.0.1:9/1"}},
+        CELERY_BROKER_URL="redis://:broker-word@127.0.0.1:9/2",
+    ):
+        known = redaction._settings_secrets()
+    assert {"a-ring-key-of-some-length", "cache-word", "broker-word"} <= set(known)
+
+
 @given(st.text(max_size=300))
 @hypothesis_settings(max_examples=60, deadline=None)
 def test_a_line_is_one_json_object_without_control_characters(text: str) -> None:

@@ -122,5 +122,11 @@ def _literals_pattern() -> re.Pattern[str] | None:
 def _settings_secrets() -> list[str]:
     secrets = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS, settings.OBSERVABILITY_METRICS_TOKEN or ""]
     secrets += [str(database.get("PASSWORD") or "") for database in settings.DATABASES.values()]
-    secrets += [urlsplit(settings.OBSERVABILITY_REDIS_URL or "").password or ""]
+    secrets += [entry["key"] for entry in settings.TOKENS_KEYS]
+    stores = (
+        settings.OBSERVABILITY_REDIS_URL or "",
+        settings.CACHES["default"]["LOCATION"],
+        settings.CELERY_BROKER_URL,
+    )
+    secrets += [urlsplit(url).password or "" for url in stores]
     return secrets
