@@ -125,7 +125,7 @@ def _settings_secrets() -> list[str]:
     secrets += [entry["key"] for entry in settings.TOKENS_KEYS]
     stores = (
         settings.OBSERVABILITY_REDIS_URL or "",
-        settings.CACHES["default"]["LOCATION"],
+        str(settings.CACHES["default"]["LOCATION"]),
         settings.CELERY_BROKER_URL,
     )
     secrets += [urlsplit(url).password or "" for url in stores]
