@@ -21,7 +21,7 @@ def prove(ground: Ground) -> Evidence:
     running = wait_until(lambda: in_state("running"), seconds=20)
     worker.kill()
     worker.start()
-    done = wait_until(lambda: in_state("succeeded", "failed"), seconds=40, every=0.3)
+    done = wait_until(lambda: in_state("succeeded", "failed"), seconds=30, every=0.3)
     job: dict[str, Any] = done.json() if done else {"state": "lost", "attempts": 0, "id": ""}
     effects = client.get(f"/api/v1/notes/effects?job={job['id']}", token=token).json().get("effects")
     stranger = ground.account(other := ground.stranger())

@@ -14,7 +14,7 @@ def prove(ground: Ground) -> Evidence:
     request_id = answer.headers.get("X-Request-ID", "absent")
     worker = ground.worker
     webs = wait_until(lambda: _lines_of(request_id, *ground.fleet.webs) or None, seconds=5) or []
-    works = wait_until(lambda: _lines_of(request_id, worker) or None, seconds=12) or []
+    works = (webs and wait_until(lambda: _lines_of(request_id, worker) or None, seconds=12)) or []
     access = [line for line in webs if line.get("route")]
     closed = client.get("/metrics").status
     bearer = ground.environment["METRICS_TOKEN"]

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from apps.operations.prove.ground import Evidence, Ground
 
-READS = 60
+READS = 40
 
 
 def prove(ground: Ground) -> Evidence:
