@@ -5,8 +5,8 @@ from settings.env import select_settings
 select_settings()
 
 from celery import Celery  # noqa: E402 - the settings module is chosen first
-from django_structlog.celery.steps import DjangoStructLogInitStep  # noqa: E402
-from kombu.utils.objects import cached_property  # noqa: E402
+from django_structlog.celery.steps import DjangoStructLogInitStep  # noqa: E402 - as above
+from kombu.utils.objects import cached_property  # noqa: E402 - as above
 
 
 class Application(Celery):

@@ -1,4 +1,4 @@
-"""Caching: Redis behind short timeouts and a breaker, and each process's own memory before it."""
+"""caching (128): Redis behind short timeouts and a breaker, and each process's own memory before it."""
 
 from settings.env import ENVIRONMENT
 

@@ -1,4 +1,4 @@
-"""Observability (no. 135): log lines, error reports, metrics."""
+"""observability (135): log lines, error reports, metrics."""
 
 from settings.env import ENVIRONMENT
 

@@ -1,4 +1,4 @@
-"""Throttling: how many requests in how many seconds, by whom. A policy of q per w is a burst of q, then one every w/q."""
+"""throttling (131): how many requests in how many seconds, by whom. A policy of q per w is a burst of q, then one every w/q."""
 
 from settings.env import ENVIRONMENT
 

@@ -1,4 +1,4 @@
-"""The database practice: bounds by kind of process, versions, and what failures look like."""
+"""database (130): bounds by kind of process, versions, and what failures look like."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""headers: on every answer of the application, whatever made it; no inline code; CORS by list."""
+"""headers (132): on every answer of the application, whatever made it; no inline code; CORS by list."""
 
 import re
 from dataclasses import replace
@@ -132,7 +132,7 @@ def test_the_admin_needs_nothing_inline(admin_client: Client) -> None:
     paths = ["/admin/", "/admin/password_change/"]
     for model, site in admin.site._registry.items():
         request = RequestFactory().get("/")
-        request.user = get_user_model()(is_superuser=True, is_active=True)  # type: ignore[misc]
+        request.user = get_user_model()(is_superuser=True, is_active=True)
         name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
         paths.append(reverse(f"{name}_changelist"))
         if site.has_add_permission(request):

@@ -1,4 +1,4 @@
-"""https: pages go to the secure address, API calls in clear are refused, and only our own proxies say what the scheme was."""
+"""https (134): pages go to the secure address, API calls in clear are refused, only our own proxies name the scheme."""
 
 from dataclasses import replace
 from runpy import run_path

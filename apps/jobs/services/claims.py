@@ -56,6 +56,7 @@ class Claim:
 
 
 def lease() -> timedelta:
+    """How long a claim holds without being renewed."""
     return timedelta(seconds=settings.JOBS_LEASE_SECONDS)
 
 

@@ -34,7 +34,7 @@ class ProblemMiddleware:
             return response
         if _is_page(request, response):
             if settings.DEBUG:  # Django's page with the traceback brings its own styles and scripts
-                response._csp_exempt = True  # type: ignore[attr-defined]
+                response._csp_exempt = True  # type: ignore[attr-defined]  # read by django-csp
             return response
         return _converted(request, response)
 

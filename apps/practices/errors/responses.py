@@ -80,5 +80,5 @@ def problem_response(request: HttpRequest, problem: Problem) -> HttpResponse:
         patch_vary_headers(response, ["Accept"])
     response.problem_type = problem.type  # type: ignore[attr-defined]  # read by ProblemMiddleware, and by access lines
     # Django would write a second line about the same request (django.utils.log.log_response).
-    response._has_been_logged = True  # type: ignore[attr-defined]
+    response._has_been_logged = True  # type: ignore[attr-defined]  # read by Django
     return response

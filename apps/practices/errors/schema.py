@@ -32,7 +32,7 @@ class ProblemSerializer(serializers.Serializer):
         allow_null=True, help_text="Names the request in the service's logs. Also in X-Request-ID."
     )
     # DRF takes declared fields out of the class body, so its own property of this name stays.
-    errors = FieldErrorSerializer(many=True, required=False)  # type: ignore[assignment]
+    errors = FieldErrorSerializer(many=True, required=False)  # type: ignore[assignment]  # as said above
 
 
 def problems(*answers: int | type[Problem]) -> dict[tuple[int, str], OpenApiResponse]:
