@@ -29,9 +29,10 @@ def test_the_edge_speaks_tls_with_its_own_authority_only(fleet: Fleet) -> None:
 def test_plain_http_redirects_pages_to_the_same_port_and_refuses_the_api(fleet: Fleet) -> None:
     page = ask(fleet.plain_url, "/admin/?next=%2Fx", headers={"Host": "localhost"})
     assert (page.status, page.headers["location"]) == (308, f"{fleet.url}/admin/?next=%2Fx")
-    call = ask(fleet.plain_url, "/api/v1/notes", headers={"Host": "localhost"})
-    assert (call.status, call.headers["content-type"]) == (403, "application/problem+json")
-    assert call.json()["type"] == f"{fleet.url}/problems/https-required"
+    for method, path in (("GET", "/api/v1/notes"), ("POST", "/admin/login/")):
+        call = ask(fleet.plain_url, path, method=method, headers={"Host": "localhost"})
+        assert (call.status, call.headers["content-type"]) == (403, "application/problem+json")
+        assert call.json()["type"] == f"{fleet.url}/problems/https-required"
 
 
 def test_both_instances_answer(fleet: Fleet) -> None:
