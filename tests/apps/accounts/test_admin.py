@@ -158,7 +158,7 @@ def helper() -> Client:
 def test_only_administrators_hand_out_rights(helper: Client) -> None:
     user = user_create()
     group = Group.objects.create(name="editors")
-    permission = Permission.objects.get(codename="change_article")
+    permission = Permission.objects.get(codename="change_job")
     rights = {"is_staff": "on", "is_superuser": "on", "groups": str(group.pk), "user_permissions": str(permission.pk)}
     answer = helper.post(f"{USER}/{user.pk}/change/", fields(user, name="New", **rights))
     assert answer.status_code == 302
@@ -185,6 +185,6 @@ def test_only_administrators_touch_accounts_with_rights(helper: Client, level: s
 
 def test_a_user_is_deleted_with_all_that_goes_with_it(desk: Client) -> None:
     user = user_create()
-    job_submit(kind="articles.report", owner=user, parameters={})
+    job_submit(kind="sample.count", owner=user, parameters={"seconds": 0})
     assert desk.post(f"{USER}/{user.pk}/delete/", {"post": "yes"}).status_code == 302
     assert not User.objects.filter(pk=user.pk).exists()
