@@ -7,6 +7,7 @@ import pytest
 from django.core.management import get_commands
 
 from apps.operations.catalogue import PRACTICES, WORDS
+from apps.operations.fleet import procfile_line
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -76,6 +77,10 @@ def test_decisions_are_short_and_say_what_was_given_up():
         assert len(text.split()) < 600, path.name
         for heading in ("**Context.**", "**Decision.**", "**What we gave up.**"):
             assert heading in text, (path.name, heading)
+
+
+def test_the_page_on_deploying_starts_the_procfiles_worker():
+    assert f"\n{procfile_line('worker')}\n" in (ROOT / "docs/deploy.md").read_text()
 
 
 def test_files_are_short():
