@@ -168,3 +168,15 @@ def test_the_request_id_reaches_the_workers_log(owner: Owner, worker: Service) -
 
 def _ended(worker: Service, job_id: str) -> list[dict[str, Any]]:
     return [line for line in worker.lines() if line.get("event") == "job_ended" and line.get("job_id") == job_id]
+
+
+def test_a_stop_ends_the_worker_whose_broker_goes_too(owner: Owner, worker: Service, stack: Stack) -> None:
+    """Celery's own heartbeat would publish its farewell for ever."""
+    job_id = owner.submit(4)
+    owner.wait(job_id, "running")
+    worker.terminate_group()
+    stack.services["redis"].kill()
+    try:
+        worker.wait(26)
+    finally:
+        stack.restart("redis")
