@@ -27,6 +27,7 @@ PROCESS = "the process environment"
 # manage.py commands that start servers of their own or none: in dev they may run without bin/dev, on addresses where
 # nobody answers.
 _WITHOUT_SERVERS = frozenset({"env", "help", "prove"})
+SERVERS_MISSING = "The development servers do not run: start them with bin/dev, or set DATABASE_URL and REDIS_URL."
 _NOBODY = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none", "REDIS_URL": "redis://127.0.0.1:9/0"}
 
 
@@ -66,6 +67,9 @@ class Environment:
             self._refuse()
 
     def _refuse(self) -> NoReturn:
+        if self.mistakes == [SERVERS_MISSING]:
+            sys.stderr.write(f"{SERVERS_MISSING}\n")
+            raise SystemExit(1)
         count = len(self.mistakes)
         heading = f"The {self.name} environment has {count} mistake{'s' if count > 1 else ''}:"
         lines = [heading, *(f"  - {mistake}" for mistake in self.mistakes)]
@@ -98,7 +102,7 @@ def read_environment(*, process: Mapping[str, str], root: Path = ROOT, arguments
     )
     values = {key: entry.value for key, entry in entries.items()}
     mistakes += broken_rules(name=name, values=values, process=process)
-    return Environment(name, entries, mistakes, ignored)
+    return Environment(name, entries, list(dict.fromkeys(mistakes)), ignored)
 
 
 def _environment_name(*, process: Mapping[str, str], root: Path, mistakes: list[str]) -> str:
@@ -183,7 +187,8 @@ def _entry(
     text, source = _text(variable, layers=layers, mistakes=mistakes)
     if text is None:
         if source is None and name in variable.required_in:
-            mistakes.append(_missing(variable, name=name))
+            mistake = f"{variable.name} is missing: {variable.why}"
+            mistakes.append(SERVERS_MISSING if name == "dev" and variable.name in _NOBODY else mistake)
         default = variable.default_for(name)
         text, source = default and default.format_map(known), "default"
     if text is None:
@@ -193,12 +198,6 @@ def _entry(
     except ValueError as error:
         mistakes.append(f"{variable.name} ({source}): {error}")
         return Entry(variable=variable, value=None, source=source or "default")
-
-
-def _missing(variable: Variable, *, name: str) -> str:
-    if name == "dev" and variable.name in ("DATABASE_URL", "REDIS_URL"):
-        return f"{variable.name} is missing: start the development servers with bin/dev, or set it"
-    return f"{variable.name} is missing: {variable.why}"
 
 
 def _text(variable: Variable, *, layers: list[Layer], mistakes: list[str]) -> tuple[str | None, str | None]:

@@ -244,4 +244,10 @@ def test_manage_env_hides_secrets_and_names_sources():
 def test_commands_that_need_no_servers_run_without_them(tmp_path):
     dev = {"DJANGO_ENV": "dev"}
     assert read_environment(process=dev, root=tmp_path, arguments=["manage.py", "prove"]).mistakes == []
-    assert len(read_environment(process=dev, root=tmp_path, arguments=["manage.py", "shell"]).mistakes) == 2
+    assert len(read_environment(process=dev, root=tmp_path, arguments=["manage.py", "shell"]).mistakes) == 1
+
+
+def test_servers_that_do_not_run_are_one_line_that_says_what_to_do(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        read_environment(process={"DJANGO_ENV": "dev"}, root=tmp_path).require_valid()
+    assert capsys.readouterr().err.count("\n") == 1
