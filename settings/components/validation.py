@@ -7,6 +7,7 @@ VALIDATION_BODY_BYTES = 1024 * 1024
 VALIDATION_BODY_BYTES_BY_ENDING = {"/imports": ENVIRONMENT["IMPORT_MAX_BYTES"] + 64 * 1024}
 # How much of a body that nobody read is read and dropped before the answer leaves, and for how long a sender is waited for.
 VALIDATION_DRAIN_SECONDS = 3
+VALIDATION_SPOOL_SECONDS = 30  # how long a body of unknown length may take
 VALIDATION_DRAIN_BYTES = max(VALIDATION_BODY_BYTES_BY_ENDING.values())
 VALIDATION_JSON_DEPTH = 32
 VALIDATION_JSON_MEMBERS = 20_000  # objects, arrays and values in one document

@@ -4,12 +4,15 @@ import contextlib
 import http.client
 import io
 import json
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from django.core.checks import run_checks
 from django.core.exceptions import TooManyFieldsSent
 from django.core.management import CommandError, call_command
+from django.http import HttpResponse
 from django.test import Client, RequestFactory, override_settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -305,18 +308,37 @@ def test_unbounded_default_parsers_are_found(settings: Any) -> None:
     assert [message.id for message in run_checks(tags=["validation"])] == ["validation.E002"]
 
 
+def body_of(megabytes: int, *, chunked: bool) -> bytes | Iterator[bytes]:
+    """A body that http.client sends with its length, or in chunks."""
+    return (b"x" * 1024 * 1024 for _ in range(megabytes)) if chunked else b"x" * megabytes * 1024 * 1024
+
+
+@pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize(
     ("path", "status"), [(NOTES, 413), ("/api/v1/articles/imports", 401), ("/api/v1/no/imports", 404)]
 )
-def test_the_answer_to_a_body_that_nobody_reads_arrives(fleet: Fleet, path: str, status: int) -> None:
+def test_the_answer_to_a_body_that_nobody_reads_arrives(fleet: Fleet, path: str, status: int, chunked: bool) -> None:
     """Through the edge. A server that closed on the sender would make it a 502, and the rest of the body the next request."""
     connection = http.client.HTTPSConnection(fleet.url.partition("://")[2], timeout=30, context=fleet.ssl_context())
     with contextlib.closing(connection):
         for method, target, body, expected in (
-            ("POST", path, b"x" * 3 * 1024 * 1024, status),
+            ("POST", path, body_of(3, chunked=chunked), status),
             ("GET", NOTES, None, 200),
         ):
             connection.request(method, target, body, {"Content-Type": "application/json"})
             answer = connection.getresponse()
             answer.read()
             assert answer.status == expected
+
+
+def test_a_body_of_unknown_length_holds_no_thread_for_long() -> None:
+    class Trickle(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            time.sleep(0.05)
+            return super().read(1)
+
+    request = chunked_request(b"x" * 1_000)
+    request.META["wsgi.input"] = Trickle(b"x" * 1_000)
+    with override_settings(VALIDATION_SPOOL_SECONDS=0.2, VALIDATION_DRAIN_SECONDS=0.2):
+        response = RequestBoundsMiddleware(lambda _: HttpResponse())(request)
+    assert (response.status_code, json.loads(response.content)["type"].rpartition("/")[2]) == (408, "body-too-slow")

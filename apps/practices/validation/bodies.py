@@ -12,6 +12,8 @@ from django.conf import settings
 from django.core.handlers.wsgi import LimitedStream
 from django.http import HttpRequest
 
+from apps.practices.errors import BodyTooLarge, Problem
+
 CHUNK = 64 * 1024
 
 
@@ -20,23 +22,47 @@ def chunked(request: HttpRequest) -> bool:
     return "chunked" in request.META.get("HTTP_TRANSFER_ENCODING", "").lower()
 
 
-def spool(request: HttpRequest, body: IO[bytes], bound: int) -> bool:
-    """Read a chunked body into ``body``, at most ``bound`` bytes of it, and give the request that body with its length.
+class BodyTooSlow(Problem):
+    """A body of unknown length did not arrive in time: it would hold a thread for as long as its sender likes."""
 
-    Django takes a request without Content-Length for one without a body. False when there is more than ``bound``.
+    status = 408
+    type = "body-too-slow"
+    title = "Body too slow"
+    explanation = (
+        "A body sent without Content-Length has to be read whole before the request is looked at, and it did not arrive "
+        "in time. State its length, or send it faster."
+    )
+
+
+def spool(request: HttpRequest, body: IO[bytes], bound: int) -> None:
+    """Read a chunked body into ``body`` and give the request that body with its length.
+
+    Django takes a request without Content-Length for one without a body. Raises ``BodyTooLarge`` when there is more than
+    ``bound`` bytes, ``BodyTooSlow`` when it takes longer than ``VALIDATION_SPOOL_SECONDS``.
     """
     source = request.META["wsgi.input"]
+    deadline = time.monotonic() + settings.VALIDATION_SPOOL_SECONDS
     size = 0
-    while chunk := source.read(min(CHUNK, bound + 1 - size)):
-        size += len(chunk)
-        if size > bound:
-            return False
-        body.write(chunk)
+    with _patience(request, settings.VALIDATION_SPOOL_SECONDS):
+        while chunk := _read(source, min(CHUNK, bound + 1 - size), deadline=deadline):
+            size += len(chunk)
+            if size > bound:
+                raise BodyTooLarge(f"At most {bound} bytes are accepted here.")
+            body.write(chunk)
     body.seek(0)
     request.META["CONTENT_LENGTH"] = str(size)
     writable: Any = request  # Django has no public way to give a request its body
     writable._stream = LimitedStream(cast("BytesIO", body), size)
-    return True
+
+
+def _read(source: IO[bytes], size: int, *, deadline: float) -> bytes:
+    try:
+        chunk = source.read(size)
+    except TimeoutError as error:
+        raise BodyTooSlow from error
+    if time.monotonic() > deadline:
+        raise BodyTooSlow
+    return chunk
 
 
 def drain(request: HttpRequest) -> None:
@@ -49,9 +75,11 @@ def drain(request: HttpRequest) -> None:
         return
     deadline = time.monotonic() + settings.VALIDATION_DRAIN_SECONDS
     body: Any = request
+    # A chunked body that was not spooled has no length, and to Django no content.
+    source = body._stream if request.META.get("CONTENT_LENGTH") else request.META["wsgi.input"]
     with _patience(request, settings.VALIDATION_DRAIN_SECONDS), contextlib.suppress(OSError, ValueError):
         # ValueError: a spooled body, read to its end, is closed already.
-        while left > 0 and time.monotonic() < deadline and (chunk := body._stream.read(min(CHUNK, left))):
+        while left > 0 and time.monotonic() < deadline and (chunk := source.read(min(CHUNK, left))):
             left -= len(chunk)
 
 

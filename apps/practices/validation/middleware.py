@@ -37,8 +37,10 @@ class RequestBoundsMiddleware:
         """Answer a request whose body must be read to know its length."""
         bound = body_bound(request.path_info)
         with spool_file() as body:
-            if not spool(request, body, bound):
-                return problem_response(request, _too_large(bound))
+            try:
+                spool(request, body, bound)
+            except Problem as problem:
+                return problem_response(request, problem)
             return self.get_response(request)
 
 
