@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 _STACK = pytest.StashKey[Stack]()
 _VARIABLES = ("DATABASE_URL", "REDIS_URL")
 _ENVIRONMENT = os.environ
+_LIVE = ("live", "faults", "browser")
 _seconds: defaultdict[str, float] = defaultdict(float)
 _outcomes: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
@@ -41,6 +42,13 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_STACK] = stack
     _ENVIRONMENT.update(state.urls)
     django.setup()  # pytest-django's own would wait until somebody reads a setting
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what starts the service: the folders for it, and every test on a fleet."""
+    for item in items:
+        if item.path.relative_to(ROOT).parts[1] in _LIVE or "fleet" in getattr(item, "fixturenames", ()):
+            item.add_marker("live")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -16,9 +16,6 @@ from xml.etree import ElementTree
 from apps.operations.stack import Stack, StackError
 
 ROOT = Path(__file__).resolve().parent.parent
-REPORT = ROOT / "var" / "test.xml"
-SLOW = ("tests/live", "tests/faults", "tests/browser")  # real processes, faults, a browser: after everything else
-FIRST = ("tests/settings", "tests/practices", "tests/apps")
 STAGE_SECONDS = 600
 _ENVIRONMENT = os.environ
 
@@ -111,34 +108,57 @@ def run_stages() -> Counter[str]:
     return counts
 
 
-def folders(*, fast: bool) -> list[str]:
-    """Return the suite's folders and files in the order to run them: the quick ones first."""
-    every = sorted(
-        str(path.relative_to(ROOT))
-        for path in (ROOT / "tests").iterdir()
-        if path.name.startswith("test_") or (path.is_dir() and any(path.rglob("test_*.py")))
-    )
-    first = [path for path in FIRST if path in every]
-    slow = [path for path in SLOW if path in every]
-    middle = [path for path in every if path not in (*first, *slow)]
-    return first + middle + ([] if fast else slow)
+def halves() -> dict[str, list[str]]:
+    """Return the suite's files dealt out to two runs that take about as long as each other."""
+    files = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("test_*.py"))
+    return {"one half": files[0::2], "the other half": files[1::2]}
 
 
-def run_pytest(arguments: Iterable[str]) -> Counter[str]:
-    """Run pytest; return how many tests passed, failed and were skipped (a crash of pytest is a failure)."""
-    REPORT.parent.mkdir(exist_ok=True)
-    REPORT.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={REPORT}", *arguments]
-    status = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, check=False).returncode
+def run_halves() -> Counter[str]:
+    """Run the tests without processes, both halves at once; print each as it ends."""
     counts: Counter[str] = Counter()
-    if REPORT.exists():
-        for suite in ElementTree.parse(REPORT).getroot().iter("testsuite"):
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        runs = {
+            pool.submit(run_pytest, ["-m", "not live", *paths], name=name, quiet=True): name
+            for name, paths in halves().items()
+        }
+        for future in as_completed(runs):
+            counts += future.result()
+    return counts
+
+
+def run_pytest(arguments: Iterable[str], *, name: str = "tests", quiet: bool = False) -> Counter[str]:
+    """Run pytest; return how many tests passed, failed and were skipped (a crash of pytest is a failure).
+
+    A quiet run is one line, and its output when something failed.
+    """
+    report = ROOT / "var" / f"{name.replace(' ', '-')}.xml"
+    report.parent.mkdir(exist_ok=True)
+    report.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *arguments]
+    start = time.monotonic()
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} if quiet else {}
+    ran = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, text=True, check=False, **output)
+    counts = counted(report)
+    if ran.returncode != 0 and not counts["failed"]:
+        counts["failed"] += 1
+    if quiet:
+        word = "FAIL" if counts["failed"] else "ok  "
+        print(f"{word} {time.monotonic() - start:6.1f} s  {name} ({counts['passed']} passed)", flush=True)
+        if counts["failed"]:
+            print(ran.stdout, flush=True)
+    return counts
+
+
+def counted(report: Path) -> Counter[str]:
+    """Return what a JUnit report counts; nothing when there is none."""
+    counts: Counter[str] = Counter()
+    if report.exists():
+        for suite in ElementTree.parse(report).getroot().iter("testsuite"):
             total, failed, errors, skipped = (
                 int(suite.get(name, 0)) for name in ("tests", "failures", "errors", "skipped")
             )
             counts.update(passed=total - failed - errors - skipped, failed=failed + errors, skipped=skipped)
-    if status != 0 and not counts["failed"]:
-        counts["failed"] += 1
     return counts
 
 
@@ -150,7 +170,7 @@ def main() -> int:
         "servers. With paths: pytest on these alone.",
         epilog="Each check counts as one in the closing line. Data in var/ is not touched.",
     )
-    parser.add_argument("--fast", action="store_true", help="leave out tests/live, tests/faults and tests/browser")
+    parser.add_argument("--fast", action="store_true", help="leave out what starts the service (mark: live)")
     parser.add_argument("--soak", action="store_true", help="repeat each fault, and look longer for rare failures")
     parser.add_argument("paths", nargs="*", metavar="PATH", help="files, folders or test ids for pytest")
     options, others = parser.parse_known_args()
@@ -165,7 +185,13 @@ def main() -> int:
             counts["failed"] += 1
         print(f"       {time.monotonic() - start:6.1f} s  all checks\ntests:", flush=True)
     soak = ["--soak"] if options.soak else []
-    counts += run_pytest([*soak, *others, *(options.paths or folders(fast=options.fast))])
+    if options.paths:
+        counts += run_pytest([*soak, *others, *options.paths])
+    else:
+        counts += run_halves()
+        if not options.fast:
+            print(f"       {time.monotonic() - start:6.1f} s  so far\nlive:", flush=True)
+            counts += run_pytest(["-m", "live", *soak, *others, "tests"], name="live")
     print(f"{time.monotonic() - start:.0f} s in all")
     print(f"{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped", flush=True)
     return 1 if counts["failed"] else 0
