@@ -73,6 +73,13 @@ class Ground:
         down = [service for service in (*self.fleet.webs, self.worker) if not service.is_running]
         for service in down:
             service.start()
+        for web in self.fleet.webs:
+            self._reach_database(self.stranger(web.url))
+
+    def _reach_database(self, client: Client) -> None:
+        """Wait until an instance answers from PostgreSQL: its pool takes a moment to find a restarted server."""
+        path, headers = "/api/v1/notes/slow?seconds=0", self.as_edge()
+        wait_until(lambda: client.get(path, headers=headers).status == 200 or None, seconds=15)
 
     def account(self, client: Client) -> Account:
         """Register and sign in somebody new."""
