@@ -49,10 +49,10 @@ def test_every_operation_names_its_problems(document):
     problem = {"$ref": "#/components/schemas/Problem"}
     for path, method, operation in operations(document):
         answers = operation["responses"]
-        wanted = {"400", "429", "500", "503"}
+        wanted = {"400", "403", "406", "429", "500", "503", "504"}
         wanted |= {"401"} if operation.get("security") and {} not in operation["security"] else set()
         wanted |= {"404"} if "{" in path else set()
-        wanted |= {"413", "415"} if "requestBody" in operation else set()
+        wanted |= {"408", "413", "415"} if "requestBody" in operation else set()
         assert wanted <= set(answers), (method, path, wanted - set(answers))
         for status, answer in answers.items():
             if status >= "400":

@@ -1,5 +1,6 @@
 """The problem document in OpenAPI: one component, and the pieces that say which errors an endpoint can answer."""
 
+from http import HTTPStatus
 from typing import Any
 
 from drf_spectacular.utils import OpenApiResponse
@@ -9,7 +10,9 @@ from apps.practices.errors.problems import Problem, problem_for_status
 from apps.practices.errors.responses import CONTENT_TYPE
 
 # Any operation may meet these: they come from the layers around every view.
-ALWAYS = (400, 403, 406, 429, 500, 503)
+ALWAYS = (400, 403, 406, 429, 500, 503, 504)
+# And any that takes a body.
+WITH_BODY = (408, 413, 415)
 
 
 class FieldErrorSerializer(serializers.Serializer):
@@ -60,7 +63,7 @@ def describe_everywhere(result: dict[str, Any], **_: Any) -> dict[str, Any]:
         for operation in path.values():
             if not isinstance(operation, dict) or "responses" not in operation:
                 continue
-            for status in ALWAYS:
-                answer = {"description": problem_for_status(status).title, "content": schema}
+            for status in (*ALWAYS, *(WITH_BODY if "requestBody" in operation else ())):
+                answer = {"description": HTTPStatus(status).phrase, "content": schema}
                 operation["responses"].setdefault(str(status), answer)
     return result
