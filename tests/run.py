@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import secrets
 import subprocess
 import sys
@@ -108,21 +109,28 @@ def run_stages() -> Counter[str]:
     return counts
 
 
-def halves() -> dict[str, list[str]]:
-    """Return the suite's files dealt out to two runs that take about as long as each other."""
+def quick_runs() -> dict[str, list[str]]:
+    """Return the tests that start no service, dealt out to two runs that take about as long as each other."""
     files = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("test_*.py"))
-    return {"one half": files[0::2], "the other half": files[1::2]}
+    return {name: ["-m", "not live", *files[half::2]] for half, name in enumerate(("one half", "the other half"))}
 
 
-def run_halves() -> Counter[str]:
-    """Run the tests without processes, both halves at once; print each as it ends."""
+def live_runs() -> dict[str, list[str]]:
+    """Return the tests that start the service or hurt it: they mostly wait, so each file is a run on servers of its own."""
+    folders = [ROOT / "tests" / name for name in ("live", "faults", "browser")]
+    files = [str(path.relative_to(ROOT)) for folder in folders for path in sorted(folder.glob("test_*.py"))]
+    elsewhere = ["tests", *(f"--ignore={folder.relative_to(ROOT)}" for folder in folders)]
+    return {"practices, live": ["-m", "live", *elsewhere], **{path: [path] for path in files}}
+
+
+def run_side_by_side(runs: Mapping[str, Iterable[str]], *, options: Iterable[str] = ()) -> Counter[str]:
+    """Run pytest with each of these arguments, two at a time; print each run as it ends."""
     counts: Counter[str] = Counter()
     with ThreadPoolExecutor(max_workers=2) as pool:
-        runs = {
-            pool.submit(run_pytest, ["-m", "not live", *paths], name=name, quiet=True): name
-            for name, paths in halves().items()
-        }
-        for future in as_completed(runs):
+        futures = [
+            pool.submit(run_pytest, [*options, *arguments], name=name, quiet=True) for name, arguments in runs.items()
+        ]
+        for future in as_completed(futures):
             counts += future.result()
     return counts
 
@@ -130,12 +138,12 @@ def run_halves() -> Counter[str]:
 def run_pytest(arguments: Iterable[str], *, name: str = "tests", quiet: bool = False) -> Counter[str]:
     """Run pytest; return how many tests passed, failed and were skipped (a crash of pytest is a failure).
 
-    A quiet run is one line, and its output when something failed.
+    A quiet run is one line, what was skipped and why, and its output when something failed.
     """
-    report = ROOT / "var" / f"{name.replace(' ', '-')}.xml"
-    report.parent.mkdir(exist_ok=True)
+    report = ROOT / "var" / "tests" / f"{re.sub(r'[^a-z_]+', '-', name)}.xml"
+    report.parent.mkdir(parents=True, exist_ok=True)
     report.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *arguments]
+    command = [sys.executable, "-m", "pytest", "-q", "-rs", f"--junitxml={report}", *arguments]
     start = time.monotonic()
     output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} if quiet else {}
     ran = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, text=True, check=False, **output)
@@ -145,8 +153,10 @@ def run_pytest(arguments: Iterable[str], *, name: str = "tests", quiet: bool = F
     if quiet:
         word = "FAIL" if counts["failed"] else "ok  "
         print(f"{word} {time.monotonic() - start:6.1f} s  {name} ({counts['passed']} passed)", flush=True)
-        if counts["failed"]:
-            print(ran.stdout, flush=True)
+        shown = ran.stdout.splitlines()
+        if not counts["failed"]:
+            shown = [line for line in shown if line.startswith("SKIPPED")]
+        print("".join(f"{line}\n" for line in shown), end="", flush=True)
     return counts
 
 
@@ -188,10 +198,10 @@ def main() -> int:
     if options.paths:
         counts += run_pytest([*soak, *others, *options.paths])
     else:
-        counts += run_halves()
+        counts += run_side_by_side(quick_runs(), options=others)
         if not options.fast:
             print(f"       {time.monotonic() - start:6.1f} s  so far\nlive:", flush=True)
-            counts += run_pytest(["-m", "live", *soak, *others, "tests"], name="live")
+            counts += run_side_by_side(live_runs(), options=[*soak, *others])
     print(f"{time.monotonic() - start:.0f} s in all")
     print(f"{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped", flush=True)
     return 1 if counts["failed"] else 0
