@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from apps.articles.models import Article
-from apps.articles.selectors import article_get, article_search
+from apps.articles.selectors import article_get, article_worded
 from apps.articles.serializers import ArticleWriteSerializer
 from apps.articles.services import article_create, article_delete, article_update, articles_delete
 
@@ -79,7 +79,7 @@ class ArticleAdmin(admin.ModelAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Article], search_term: str
     ) -> tuple[QuerySet[Article], bool]:
-        return (article_search(queryset, text=search_term) if search_term else queryset), False
+        return (queryset.filter(article_worded(search_term)) if search_term else queryset), False
 
     def save_model(self, request: HttpRequest, obj: Article, form: ArticleForm, change: bool) -> None:
         if change:

@@ -1,6 +1,7 @@
 """The lists of articles: by what they can be ordered and filtered, and which fields a page can be reduced to.
 
-Each ordering has its index in the model. Drafts have no date of publication, hence an order of their own.
+Each ordering, and each filter in it, has its index in the model. Drafts have no date of publication, hence an order of
+their own; articles to come are few among the dated ones, so that only the order by that date finds them without a search.
 """
 
 from typing import Any
@@ -9,9 +10,9 @@ from django.db.models import QuerySet
 from rest_framework import serializers
 
 from apps.articles.models import Article
-from apps.articles.selectors import ARTICLE_FIELDS, State, article_ranked
+from apps.articles.selectors import ARTICLE_FIELDS, State, article_ranked, article_tagged, article_worded
 from apps.articles.serializers import TagField
-from apps.practices.database.lists import KeysetList, ListQuery, Page
+from apps.practices.database.lists import Filter, KeysetList, ListQuery, Matching, Page
 from apps.practices.database.schema import list_parameters
 from apps.practices.errors import ValidationProblem
 from apps.practices.validation.fields import PlainTextField
@@ -19,21 +20,29 @@ from apps.practices.validation.query import parameter_error
 
 SEARCH_LENGTH = 200
 
-_FILTERS: dict[str, serializers.Field[Any, Any, Any, Any]] = {
-    "state": serializers.ChoiceField(
-        choices=State.choices,
-        help_text="published (default), scheduled or draft; of the last two, one's own unless one may read all. "
-        "Drafts are ordered by created_at, the others are not.",
+_FILTERS: dict[str, Filter | Matching | serializers.Field[Any, Any, Any, Any]] = {
+    # Chooses the list, each of which has its own indexes.
+    "state": Filter(
+        serializers.ChoiceField(
+            choices=State.choices,
+            help_text="published (default), scheduled or draft; of the last two, one's own unless one may read all. "
+            "Drafts are ordered by created_at, the others are not; scheduled ones by published_at alone.",
+        )
     ),
     "author": serializers.UUIDField(help_text="Id of the author."),
-    "tag": TagField(help_text="Articles with this tag."),
-    "search": PlainTextField(
-        max_length=SEARCH_LENGTH, help_text='Words in title or body; "a phrase", or, and -not are understood.'
+    "tag": Matching(TagField(help_text="Articles with this tag."), condition=article_tagged),
+    "search": Matching(
+        PlainTextField(
+            max_length=SEARCH_LENGTH, help_text='Words in title or body; "a phrase", or, and -not are understood.'
+        ),
+        condition=article_worded,
+    ),
+    "ranked": Filter(
+        serializers.BooleanField(
+            help_text="With search: the best answers among the newest 1,000, best first, as one page without a cursor."
+        )
     ),
 }
-_RANKED = serializers.BooleanField(
-    help_text="With search: the best answers among the newest 1,000, best first, as one page without a cursor."
-)
 
 ARTICLES = KeysetList(
     model=Article,
@@ -44,27 +53,43 @@ ARTICLES = KeysetList(
         "-title": ("-title", "-id"),
     },
     fields=ARTICLE_FIELDS,
-    filters={**_FILTERS, "ranked": _RANKED},
+    filters=_FILTERS,
+    nonnull=("published_at",),
+)
+SCHEDULED = KeysetList(
+    model=Article,
+    orderings={name: columns for name, columns in ARTICLES.orderings.items() if "published_at" in name},
+    fields=ARTICLE_FIELDS,
+    filters=_FILTERS,
     nonnull=("published_at",),
 )
 DRAFTS = KeysetList(
     model=Article,
     orderings={"-created_at": ("-created_at", "-id"), "created_at": ("created_at", "id")},
     fields=ARTICLE_FIELDS,
-    filters=_FILTERS,
+    filters={name: declared for name, declared in _FILTERS.items() if name != "ranked"},
 )
 PARAMETERS = list_parameters(
-    orderings=[*ARTICLES.orderings, *DRAFTS.orderings], fields=list(ARTICLE_FIELDS), filters=ARTICLES.filters
+    orderings=[*ARTICLES.orderings, *DRAFTS.orderings],
+    fields=list(ARTICLE_FIELDS),
+    filters={name: declared.field for name, declared in ARTICLES.filters.items()},
 )
+_LISTS = {State.DRAFT: DRAFTS, State.SCHEDULED: SCHEDULED}
 
 
-def ranked_page(query: ListQuery, articles: QuerySet[Article]) -> Page:
+def list_of(state: str | None) -> KeysetList:
+    """Give the list that holds the articles in a state, as a request names it."""
+    return _LISTS.get(State(state), ARTICLES) if state in State.values else ARTICLES
+
+
+def ranked_page(declared: KeysetList, query: ListQuery, articles: QuerySet[Article]) -> Page:
     """Give the one page of a ranked search. Raises `ValidationProblem` (400) for what makes no sense with a rank."""
-    text = query.filters.get("search")
-    if text is None or query.cursor is not None or query.ordering != ARTICLES.default:
+    text = query.matching.get("search")
+    if text is None or query.cursor is not None or query.ordering != declared.default:
         detail = "Only a search can be ranked, and it takes neither cursor nor ordering."
         raise ValidationProblem(errors=[parameter_error("ranked", "invalid", detail)])
+    ids = declared.first_matches(query, articles)
     columns = dict.fromkeys(column for name in query.fields for column in ARTICLE_FIELDS[name].columns)
-    rows = article_ranked(articles, text=text, columns=tuple(columns), limit=query.limit)
+    rows = article_ranked(ids=ids, text=text, columns=tuple(columns), limit=query.limit)
     results = [{name: ARTICLE_FIELDS[name].value(row) for name in query.fields} for row in rows]
     return Page(results=results, next=None, previous=None)

@@ -71,6 +71,7 @@ class Article(models.Model):
             models.Index(fields=["-published_at", "-id"], name="articles_published", condition=_DATED),
             models.Index(fields=["title", "id"], name="articles_title", condition=_DATED),
             models.Index(fields=["author", "-published_at", "-id"], name="articles_author"),
+            models.Index(fields=["author", "title", "id"], name="articles_author_title", condition=_DATED),
             models.Index(fields=["-created_at", "-id"], name="articles_drafts", condition=_UNDATED),
             models.Index(fields=["author", "-created_at", "-id"], name="articles_author_drafts", condition=_UNDATED),
             GinIndex(fields=["tags"], name="articles_tags"),

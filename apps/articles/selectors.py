@@ -9,13 +9,11 @@ from uuid import UUID
 
 from django.contrib.postgres.search import SearchQuery, SearchRank
 from django.db import models
-from django.db.models import F, QuerySet
+from django.db.models import F, Q, QuerySet
 
 from apps.articles.models import SEARCH_CONFIG, Article
 from apps.practices.database.declarations import Projected
 from apps.practices.errors import NotFound
-
-RANKED_MAX = 1_000
 
 
 class State(models.TextChoices):
@@ -53,13 +51,8 @@ def article_list(
     state: str = State.PUBLISHED,
     author: UUID | None = None,
     within: UUID | None = None,
-    tag: str | None = None,
-    search: str | None = None,
 ) -> QuerySet[Article]:
-    """Give the articles in a state at `now`; `author` narrows, and so does `within`, the author one is confined to.
-
-    `search` is what people type into a search box: words, "phrases", or, -not (PostgreSQL's websearch_to_tsquery).
-    """
+    """Give the articles in a state at `now`; `author` narrows, and so does `within`, the author one is confined to."""
     articles = Article.objects.all()
     match state:
         case State.PUBLISHED:
@@ -71,27 +64,28 @@ def article_list(
     for author_id in (author, within):
         if author_id is not None:
             articles = articles.filter(author_id=author_id)
-    if tag is not None:
-        articles = articles.filter(tags__contains=[tag])
-    if search is not None:
-        articles = article_search(articles, text=search)
     return articles
 
 
-def article_search(articles: QuerySet[Article], *, text: str) -> QuerySet[Article]:
-    """Keep the articles whose title or body answers what somebody typed into a search box."""
-    return articles.filter(search=_typed(text))
+def article_tagged(tag: str) -> Q:
+    """Give the condition of having a tag."""
+    return Q(tags__contains=[tag])
 
 
-def article_ranked(
-    articles: QuerySet[Article], *, text: str, columns: Sequence[str], limit: int
-) -> list[dict[str, Any]]:
-    """Give the columns of the `limit` best answers to `text` among the newest RANKED_MAX of these articles.
+def article_worded(text: str) -> Q:
+    """Give the condition that title or body answer what somebody typed into a search box.
 
-    Ranking reads the whole text of every match, hence the bound: a word that all articles hold costs no more.
+    Words, "phrases", or, and -not are understood (PostgreSQL's websearch_to_tsquery).
     """
-    newest = articles.order_by("-published_at", "-id").values("pk")[:RANKED_MAX]
-    ranked = Article.objects.filter(pk__in=newest).alias(rank=SearchRank(F("search"), _typed(text)))
+    return Q(search=_typed(text))
+
+
+def article_ranked(*, ids: Sequence[UUID], text: str, columns: Sequence[str], limit: int) -> list[dict[str, Any]]:
+    """Give the columns of the `limit` best answers to `text` among the articles of these ids.
+
+    Ranking reads the whole text of each: give a bounded number of ids.
+    """
+    ranked = Article.objects.filter(pk__in=ids).alias(rank=SearchRank(F("search"), _typed(text)))
     return list(ranked.order_by("-rank", "-id").values(*columns)[:limit])
 
 

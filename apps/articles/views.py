@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from apps.articles.filters import ARTICLES, DRAFTS, PARAMETERS, ranked_page
+from apps.articles.filters import PARAMETERS, list_of, ranked_page
 from apps.articles.imports import COLUMNS
 from apps.articles.models import Article
 from apps.articles.permissions import Action, may_read, require_write, unpublished_of
@@ -62,14 +62,14 @@ class ArticleList(APIView):
     )
     def get(self, request: Request) -> Response:
         """Published articles; with `state`, those of one's own (or, with the permission, anybody's) that are not."""
-        declared = DRAFTS if request.query_params.get("state") == State.DRAFT else ARTICLES
+        declared = list_of(request.query_params.get("state"))
         query = declared.parse(request)
         filters: dict[str, Any] = dict(query.filters)
         if filters.get("state", State.PUBLISHED) != State.PUBLISHED:
             filters["within"] = unpublished_of(request.user)
         ranked = filters.pop("ranked", False)
         articles = article_list(now=timezone.now(), **filters)
-        page = ranked_page(query, articles) if ranked else declared.read(query, articles)
+        page = ranked_page(declared, query, articles) if ranked else declared.read(query, articles)
         return Response(page.body())
 
     @extend_schema(

@@ -23,6 +23,8 @@ JOBS = KeysetList(
         "result_url": Projected("id", "state", "result", "result_type", shape=result_url),
         "problem": "problem",
     },
+    scope=("owner",),
+    # One at a time: no index serves both.
     filters={
         "state": serializers.ChoiceField(choices=JobState.choices, help_text="Only jobs in this state."),
         "kind": PlainTextField(max_length=100, help_text="Only jobs of this kind."),

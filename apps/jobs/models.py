@@ -95,6 +95,8 @@ class Job(models.Model):
         ]
         indexes = [
             models.Index(fields=["owner", "-created_at", "-id"], name="jobs_owner"),
+            models.Index(fields=["owner", "state", "-created_at", "-id"], name="jobs_owner_state"),
+            models.Index(fields=["owner", "kind", "-created_at", "-id"], name="jobs_owner_kind"),
             models.Index(fields=["-created_at", "-id"], name="jobs_created"),
             models.Index(fields=["run_at", "id"], name="jobs_queued", condition=Q(state="queued")),
             models.Index(fields=["leased_until"], name="jobs_running", condition=Q(state="running")),

@@ -22,5 +22,5 @@ NOTES = KeysetList(
         "created_at": "created_at",
         "updated_at": "updated_at",
     },
-    filters={"title": PlainTextField(max_length=TITLE_LENGTH, help_text="Titles that start with this.")},
+    filters={"title": PlainTextField(max_length=TITLE_LENGTH, help_text="Notes with this very title.")},
 )

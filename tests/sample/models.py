@@ -25,6 +25,7 @@ class Note(models.Model):
         indexes = [
             models.Index(fields=["-created_at", "-id"], name="sample_note_created"),
             models.Index(fields=["title", "id"], name="sample_note_title"),
+            models.Index(fields=["title", "-created_at", "-id"], name="sample_note_title_created"),
         ]
 
     def __str__(self) -> str:

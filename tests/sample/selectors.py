@@ -11,9 +11,9 @@ from tests.sample.models import Effect, Note
 
 
 def note_list(*, title: str | None = None) -> QuerySet[Note]:
-    """Give the published notes, those alone whose title starts with ``title`` when it is given."""
+    """Give the published notes, those alone whose title is ``title`` when it is given."""
     notes = Note.objects.filter(published=True)
-    return notes if title is None else notes.filter(title__startswith=title)
+    return notes if title is None else notes.filter(title=title)
 
 
 def note_read(*, note_id: UUID, reader: User | AnonymousUser) -> Note:

@@ -7,7 +7,6 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 from django.db import connections
-from django.db.models import F, Index, OrderBy
 from django.urls import get_resolver
 
 from apps.practices.database.lists import KeysetList
@@ -48,7 +47,7 @@ def check_pool(app_configs: Sequence[AppConfig] | None = None, **options: Any) -
 
 @register("database")
 def check_orderings(app_configs: Sequence[AppConfig] | None = None, **options: Any) -> list[CheckMessage]:
-    """database.E003: each ordering of each declared list has an index of the same columns.
+    """database.E003: each ordering of each declared list has an index, and so has each filter in the default ordering.
 
     Lists are declared beside the views that read them, so the views are loaded first.
     """
@@ -57,34 +56,24 @@ def check_orderings(app_configs: Sequence[AppConfig] | None = None, **options: A
 
 
 def ordering_errors(declared: KeysetList) -> list[CheckMessage]:
-    """Give an error for each ordering of one list that no index of its model serves."""
+    """Give an error for each ordering, and each filter in the default ordering, that no index of the model serves."""
+    asked = [(name, ()) for name in declared.orderings] + [(declared.default, (name,)) for name in declared.filters]
     return [
         Error(
-            f"No index of {declared.model._meta.label} serves the ordering {name!r}: {', '.join(columns)}.",
+            f"No index of {declared.model._meta.label} serves the ordering {name!r}{_with(filters)}: {', '.join(columns)}.",
             hint=f"Add models.Index(fields={[*columns]!r}, name=...) to Meta.indexes.",
             id="database.E003",
         )
-        for name, columns in declared.orderings.items()
-        if not _served(declared, columns)
+        for name, filters in asked
+        if not declared.served(name, filters) and (columns := _index_wanted(declared, name, filters))
     ]
 
 
-def _served(declared: KeysetList, columns: tuple[str, ...]) -> bool:
-    """Tell whether an index has these columns, read forwards or backwards; the primary key has its own."""
-    if len(columns) == 1:
-        return True
-    wanted = {columns, tuple(column[1:] if column.startswith("-") else f"-{column}" for column in columns)}
-    return any(_index_columns(index) in wanted for index in declared.model._meta.indexes)
+def _with(filters: Sequence[str]) -> str:
+    return f" with the filter {filters[0]!r}" if filters else ""
 
 
-def _index_columns(index: Index) -> tuple[str, ...]:
-    """Give an index's columns as an ordering writes them; expressions other than plain columns end the comparison."""
-    if index.fields:
-        return tuple(f"-{name}" if direction == "DESC" else name for name, direction in index.fields_orders)
-    columns = []
-    for expression in index.expressions:
-        if not isinstance(expression, OrderBy) or not isinstance(expression.expression, F):
-            return ()
-        name = str(expression.expression.deconstruct()[1][0])
-        columns.append(f"-{name}" if expression.descending else name)
-    return tuple(columns)
+def _index_wanted(declared: KeysetList, ordering: str, filters: Sequence[str]) -> list[str]:
+    """Give the columns of the index that is missing."""
+    equal = [*declared.scope, *(column for name in filters for column in declared.filters[name].equal)]
+    return [*equal, *(column for column in declared.orderings[ordering] if column.lstrip("-") not in equal)]

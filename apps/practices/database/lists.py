@@ -7,26 +7,22 @@ or deleted meanwhile neither repeat nor hide others. Each list is declared once:
         model=Note,
         orderings={"-created_at": ("-created_at", "-id"), "created_at": ("created_at", "id")},
         fields={"id": "id", "title": "title"},
-        filters={"search": serializers.CharField(max_length=200)},
+        filters={"owner": serializers.UUIDField()},
     )
 
+with an index ``(*columns compared by filters, *columns of the ordering)`` for what it offers,
 and a view reads it in two lines: ``query = NOTES.parse(request)`` and ``NOTES.read(query, queryset)``.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import and_
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
-from django.db.models import F, Model, QuerySet
-from django.db.models.fields.tuple_lookups import (
-    Tuple,
-    TupleGreaterThan,
-    TupleGreaterThanOrEqual,
-    TupleLessThan,
-    TupleLessThanOrEqual,
-)
+from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 from django.utils.encoding import escape_uri_path
 from drf_spectacular.utils import OpenApiParameter
@@ -35,26 +31,23 @@ from rest_framework.request import Request
 
 from apps.practices.database.cursors import BadCursor, Cursor, cursor_decode, cursor_encode
 from apps.practices.database.declarations import Projected, checked_columns, checked_names
+from apps.practices.database.filters import Filter, FilterField, Matching, declared_filters
+from apps.practices.database.indexes import index_serves
+from apps.practices.database.matching import SORTED_MAX, WALKED_MAX, few_matches, looked_at
 from apps.practices.database.schema import LIMIT_DEFAULT, LIMIT_MAX, list_parameters
+from apps.practices.database.walks import Walk
 from apps.practices.errors import FieldError, ValidationProblem
 from apps.practices.validation.query import parameter_error, query_parameters
 
-__all__ = ["LIMIT_DEFAULT", "LIMIT_MAX", "KeysetList", "ListQuery", "Page", "Projected"]
-
-# By (descending, inclusive): rows that follow a position in that direction.
-_FOLLOWING = {
-    (False, False): TupleGreaterThan,
-    (False, True): TupleGreaterThanOrEqual,
-    (True, False): TupleLessThan,
-    (True, True): TupleLessThanOrEqual,
-}
+__all__ = ["LIMIT_DEFAULT", "LIMIT_MAX", "Filter", "KeysetList", "ListQuery", "Matching", "Page", "Projected"]
 
 
 @dataclass(frozen=True, slots=True)
 class ListQuery:
     """What one request asks of a list, read and checked.
 
-    ``filters`` are the validated values of the filters given, ready for the selector. ``key`` is the same for
+    ``filters`` are the validated values of the filters given, ready for the selector; ``matching`` those of the ones
+    declared as ``Matching``, which the list applies itself. ``key`` is the same for
     requests that ask the same, whatever the order of their parameters: the part of a cache key that varies.
     """
 
@@ -63,6 +56,7 @@ class ListQuery:
     ordering: str
     fields: tuple[str, ...]
     filters: dict[str, Any]
+    matching: dict[str, Any]
     cursor: Cursor | None
     parameters: dict[str, str]  # those that differ from the defaults, as text, sorted; without the cursor
     binding: str
@@ -89,10 +83,12 @@ class KeysetList:
     one direction (so that one row comparison, and one index, serves them) and end in the primary key (so that no two
     rows are equal). A nullable column must be named in ``nonnull``: rows without a value are left out of orderings by it.
     ``fields``: name in the answer to a column of ``.values()``, or to a ``Projected`` value made of several.
-    ``filters``: name of a query parameter to the serializer field that reads it.
+    ``filters``: name of a query parameter to the serializer field that reads it, for a column of that name that is compared
+    with it; anything else is a ``Filter`` or a ``Matching``. ``scope``: columns that the selector always compares (owner).
 
-    Raises ``ImproperlyConfigured`` when the declaration breaks one of these rules. System check ``database.E003`` demands
-    an index for each ordering.
+    Filters and orderings that no index serves together are refused (400): the model's indexes decide what may be combined.
+    Raises ``ImproperlyConfigured`` when the declaration breaks a rule. System check ``database.E003`` demands an
+    index for each ordering, and for each filter in the default ordering.
     """
 
     declared: ClassVar[list["KeysetList"]] = []
@@ -103,23 +99,25 @@ class KeysetList:
         model: type[Model],
         orderings: Mapping[str, Sequence[str]],
         fields: Mapping[str, str | Projected],
-        filters: Mapping[str, serializers.Field[Any, Any, Any, Any]] | None = None,
+        filters: Mapping[str, FilterField | Filter | Matching] | None = None,
         nonnull: Sequence[str] = (),
+        scope: Sequence[str] = (),
     ) -> None:
         self.model = model
         self.columns = {name: checked_columns(model, columns, nonnull=nonnull) for name, columns in orderings.items()}
         self.orderings = {name: tuple(columns) for name, columns in orderings.items()}
         self.default = next(iter(orderings))
         self.fields = {name: Projected(of) if isinstance(of, str) else of for name, of in fields.items()}
-        self.filters = dict(filters or {})
+        self.filters = declared_filters(model, filters or {})
+        self.scope = tuple(scope)
         self.nonnull = tuple(nonnull)
         checked_names(self.filters, taken=("limit", "cursor", "ordering", "fields"))
-        self._parameters: dict[str, serializers.Field[Any, Any, Any, Any]] = {
+        self._parameters: dict[str, FilterField] = {
             "limit": serializers.IntegerField(min_value=1, max_value=LIMIT_MAX),
             "cursor": serializers.CharField(),
             "ordering": serializers.ChoiceField(choices=list(self.orderings)),
             "fields": serializers.CharField(),
-            **self.filters,
+            **{name: declared.field for name, declared in self.filters.items()},
         }
         KeysetList.declared.append(self)
 
@@ -131,6 +129,8 @@ class KeysetList:
         limit = values.get("limit", LIMIT_DEFAULT)
         filters = {name: values[name] for name in sorted(self.filters) if name in values}
         asked = {name: request.GET[name] for name in filters}
+        if not self.served(ordering, filters):
+            self._refuse_combination(ordering, sorted(filters))
         binding = json.dumps([request.path, ordering, asked])
         differing = {
             **asked,
@@ -144,44 +144,112 @@ class KeysetList:
             limit=limit,
             ordering=ordering,
             fields=fields,
-            filters=filters,
+            filters={name: value for name, value in filters.items() if not isinstance(self.filters[name], Matching)},
+            matching={name: value for name, value in filters.items() if isinstance(self.filters[name], Matching)},
             cursor=self._cursor(values.get("cursor"), binding=binding, ordering=ordering),
             parameters=parameters,
             binding=binding,
             key=urlencode({**parameters, "cursor": values.get("cursor", "")}),
         )
 
+    def served(self, ordering: str, filters: Iterable[str]) -> bool:
+        """Tell whether an index gives the rows that these filters leave in this order."""
+        declared = [self.filters[name] for name in filters]
+        return index_serves(
+            self.model,
+            ordering=self.orderings[ordering],
+            equal={*self.scope, *(column for one in declared for column in one.equal)},
+            ranges={one.range for one in declared if one.range},
+        )
+
     def read(self, query: ListQuery, queryset: QuerySet[Any]) -> Page:
-        """Read one page of ``queryset`` in one query of at most limit + 1 rows, of the columns asked for alone."""
-        order = self.orderings[query.ordering]
-        names = tuple(column.lstrip("-") for column in order)
-        cursor = query.cursor
-        backward = cursor is not None and cursor.backward
-        descending = order[0].startswith("-") != backward
-        rows = queryset.order_by(*(f"-{name}" if descending else name for name in names))
-        for name in names:
-            if name in self.nonnull:
-                rows = rows.filter(**{f"{name}__isnull": False})
-        if cursor is not None:
-            follows = _FOLLOWING[descending, cursor.inclusive]
-            rows = rows.filter(follows(Tuple(*(F(name) for name in names)), cursor.values))
+        """Read one page of ``queryset``, at most limit + 1 rows, of the columns asked for alone.
+
+        That is one query; up to three with a filter that no ordered index serves (``matching`` says which).
+        """
+        walk = Walk.along(self.orderings[query.ordering], query.cursor)
+        rows = self._present(queryset, walk)
+        end: tuple[Any, ...] | None = None
+        condition = self._condition(query.matching)
+        if condition is None:
+            rows = walk.ordered(walk.following(rows))
+        elif (few := few_matches(rows, condition)) is not None:
+            rows = walk.ordered(walk.following(rows.filter(pk__in=few), sorted_=True), sorted_=True)
+        else:
+            rows, end = self._looked_through(walk, rows, condition)
         wanted = dict.fromkeys(column for name in query.fields for column in self.fields[name].columns)
-        found = list(rows.values(*dict.fromkeys([*wanted, *names]))[: query.limit + 1])
+        found = list(rows.values(*dict.fromkeys([*wanted, *walk.names]))[: query.limit + 1])
+        return self._page(query, walk, found, end=end)
+
+    def first_matches(self, query: ListQuery, queryset: QuerySet[Any]) -> list[Any]:
+        """Give the primary keys of the first rows that ``query`` matches, at most SORTED_MAX of them, in no order.
+
+        They are all matches, or those among the first WALKED_MAX rows.
+        """
+        walk = Walk.along(self.orderings[query.ordering], query.cursor)
+        rows = self._present(queryset, walk)
+        condition = self._condition(query.matching) or Q()
+        few = few_matches(rows, condition)
+        if few is not None:
+            return few
+        return list(self._looked_through(walk, rows, condition)[0].values_list("pk", flat=True)[:SORTED_MAX])
+
+    def _looked_through(
+        self, walk: Walk, rows: QuerySet[Any], condition: Q
+    ) -> tuple[QuerySet[Any], tuple[Any, ...] | None]:
+        """Give the matches among the next WALKED_MAX rows, and the position of the last of these when there may be more."""
+        ahead = walk.ordered(walk.following(rows))
+        end = ahead.values_list(*walk.names)[WALKED_MAX - 1 : WALKED_MAX].first()
+        return (walk.until(ahead, end) if end else ahead).filter(looked_at(condition)), end
+
+    def _present(self, queryset: QuerySet[Any], walk: Walk) -> QuerySet[Any]:
+        """Leave out the rows that have no place in the order."""
+        return queryset.filter(**{f"{name}__isnull": False for name in walk.names if name in self.nonnull})
+
+    def _page(self, query: ListQuery, walk: Walk, found: list[dict[str, Any]], *, end: tuple[Any, ...] | None) -> Page:
+        """Make the page of the rows found, one more than asked for when there are more; ``end``: looked at up to there."""
         more = len(found) > query.limit
         found = found[: query.limit]
-        if backward:
+        keys = [tuple(row[name] for name in walk.names) for row in found]
+        onward = keys[-1] if more else end
+        back = query.cursor is not None
+        if walk.backward:
             found.reverse()
+        ahead = Cursor(values=onward, backward=walk.backward) if onward else None
+        behind = None
+        if back and keys:
+            behind = Cursor(values=keys[0], backward=not walk.backward)
+        elif query.cursor is not None:  # an empty page leads back to where it came from, that row included
+            behind = Cursor(values=query.cursor.values, backward=not walk.backward, inclusive=True)
+        following, previous = (behind, ahead) if walk.backward else (ahead, behind)
         return Page(
             results=[{name: self.fields[name].value(row) for name in query.fields} for row in found],
-            next=self._reference(query, names, found, backward=False, present=more if not backward else True),
-            previous=self._reference(
-                query, names, found, backward=True, present=more if backward else cursor is not None
-            ),
+            next=_reference(query, following),
+            previous=_reference(query, previous),
         )
 
     def parameters(self) -> list[OpenApiParameter]:
         """Give the query parameters for ``@extend_schema(parameters=...)``."""
-        return list_parameters(orderings=list(self.orderings), fields=list(self.fields), filters=self.filters)
+        return list_parameters(
+            orderings=list(self.orderings),
+            fields=list(self.fields),
+            filters={name: declared.field for name, declared in self.filters.items()},
+        )
+
+    def _condition(self, values: Mapping[str, Any]) -> Q | None:
+        """Give what the filters that the list applies itself amount to; None when none is given."""
+        conditions = [
+            declared.condition(values[name])
+            for name, declared in self.filters.items()
+            if isinstance(declared, Matching) and name in values
+        ]
+        return reduce(and_, conditions) if conditions else None
+
+    def _refuse_combination(self, ordering: str, filters: list[str]) -> None:
+        """Say what cannot be asked for together: the ordering, when the default one can."""
+        if self.served(self.default, filters):
+            self._refuse("ordering", "unsupported", f"Not with {', '.join(filters)}: no index serves this order.")
+        self._refuse(filters[-1], "unsupported", f"Not together with {', '.join(filters[:-1])}: no index serves both.")
 
     def _fields(self, text: str | None) -> tuple[str, ...]:
         """Give the fields asked for, in their declared order; all of them when none is."""
@@ -205,19 +273,9 @@ class KeysetList:
         errors: list[FieldError] = [parameter_error(name, code, detail)]
         raise ValidationProblem(errors=errors)
 
-    @staticmethod
-    def _reference(
-        query: ListQuery, names: tuple[str, ...], found: list[dict[str, Any]], *, backward: bool, present: bool
-    ) -> str | None:
-        """Give the reference to the page before or after ``found``, when there is one.
 
-        An empty page that was reached by a cursor leads back to where it came from, that row included.
-        """
-        if found and present:
-            row = found[0] if backward else found[-1]
-            cursor = Cursor(values=tuple(row[name] for name in names), backward=backward)
-        elif not found and query.cursor is not None and query.cursor.backward != backward:
-            cursor = Cursor(values=query.cursor.values, backward=backward, inclusive=True)
-        else:
-            return None
-        return f"{query.path}?{urlencode({**query.parameters, 'cursor': cursor_encode(cursor, binding=query.binding)})}"
+def _reference(query: ListQuery, cursor: Cursor | None) -> str | None:
+    """Give the path and query of the page at ``cursor``."""
+    if cursor is None:
+        return None
+    return f"{query.path}?{urlencode({**query.parameters, 'cursor': cursor_encode(cursor, binding=query.binding)})}"

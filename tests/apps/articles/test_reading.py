@@ -149,14 +149,62 @@ def test_ranked_search_puts_the_best_answer_first(client: Client, article_make: 
     assert_problem(client.get(f"{URL}?ranked=true&search=a&ordering=title"), 400, "validation", pointer="?ranked")
 
 
-def test_ranking_looks_at_a_bounded_number_of_matches(
+def test_words_of_many_articles_are_walked_and_none_is_missed(
     client: Client, article_make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("apps.articles.selectors.RANKED_MAX", 2)
+    """More matches than are sorted: pages look at three rows each, may be short, and together hold every match once."""
+    monkeypatch.setattr("apps.practices.database.matching.SORTED_MAX", 2)
+    monkeypatch.setattr("apps.practices.database.lists.WALKED_MAX", 3)
+    now = timezone.now()
+    for number in range(12):
+        word = "pools" if number in (0, 1, 7, 11) else "ponds"
+        article_make(title=f"{word} {number}", tags=[word], published_at=now - timedelta(days=number + 1))
+    expected = ["pools 0", "pools 1", "pools 7", "pools 11"]
+    for query in ("search=pools", "tag=pools"):
+        pages = []
+        reference = f"{URL}?{query}&limit=2"
+        while reference:
+            page = client.get(reference).json()
+            pages.append([row["title"] for row in page["results"]])
+            last, reference = reference, page["next"]
+        assert [title for page in pages for title in page] == expected, query
+        assert len(pages) > 3, pages  # some are short: the walk is bounded
+        back = []
+        reference = last
+        while reference:
+            page = client.get(reference).json()
+            back = [row["title"] for row in page["results"]] + back
+            reference = page["previous"]
+        assert back == expected, query
+
+
+def test_few_matches_are_sorted_and_paged_both_ways(client: Client, article_make: Make) -> None:
+    now = timezone.now()
+    for number in range(5):
+        article_make(title=f"pools {number}", published_at=now - timedelta(days=number + 1))
+    for ordering, expected in (("-published_at", "01234"), ("title", "01234"), ("-title", "43210")):
+        first = client.get(f"{URL}?search=pools&limit=3&ordering={ordering}").json()
+        second = client.get(first["next"]).json()
+        assert "".join(row["title"][-1] for row in first["results"] + second["results"]) == expected
+        assert second["next"] is None
+        assert client.get(second["previous"]).json()["results"] == first["results"]
+
+
+def test_ranking_looks_at_a_bounded_number_of_articles(
+    client: Client, article_make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("apps.practices.database.matching.SORTED_MAX", 2)
+    monkeypatch.setattr("apps.practices.database.lists.SORTED_MAX", 2)
     article_make(title="Pools pools pools", published_at=timezone.now() - timedelta(days=9))
     article_make(title="new", body="pools")
     article_make(title="newer", body="pools pools")
     assert titles(client, "search=pools&ranked=true") == ["newer", "new"]
+
+
+def test_an_order_that_no_index_serves_is_refused(client: Client, people: People) -> None:
+    headers = people("author").headers
+    refused = client.get(f"{URL}?state=scheduled&ordering=title", **headers)
+    assert_problem(refused, 400, "validation", pointer="?ordering")
 
 
 @pytest.mark.parametrize(

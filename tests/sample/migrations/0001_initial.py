@@ -28,7 +28,7 @@ class Migration(migrations.Migration):
                 ('owner', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
             ],
             options={
-                'indexes': [models.Index(fields=['-created_at', '-id'], name='sample_note_created'), models.Index(fields=['title', 'id'], name='sample_note_title')],
+                'indexes': [models.Index(fields=['-created_at', '-id'], name='sample_note_created'), models.Index(fields=['title', 'id'], name='sample_note_title'), models.Index(fields=['title', '-created_at', '-id'], name='sample_note_title_created')],
             },
         ),
     ]
