@@ -31,7 +31,7 @@ _KINDS: dict[str, Kind] = {}
 def job_kind(
     name: str, *, serializer: type[Serializer], queue: str = "default", attempts: int = 5
 ) -> Callable[[KindFunction], KindFunction]:
-    """Register the function below as the work of jobs of kind ``name`` ("articles.import")."""
+    """Register the function below as the work of jobs of kind ``name`` ("shop.import")."""
 
     def register(function: KindFunction) -> KindFunction:
         known = _KINDS.get(name)

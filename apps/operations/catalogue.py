@@ -22,7 +22,7 @@ PRACTICES = (
         promise="Hot reads come from memory or Redis, and are never stale after a write beyond a stated bound.",
         replaces="node-cache, ioredis",
         here="remember(), cached responses with ETags, django-redis behind a breaker",
-        try_it="curl -si '{url}/api/v1/articles?limit=1' | grep -i -E '^(cache-status|etag|age)'",
+        try_it="./manage.py prove --practice caching",
     ),
     Practice(
         number=129,
@@ -38,7 +38,7 @@ PRACTICES = (
         promise="Keyset pages, projection, bounded lists, a native pool, timeouts on every wait.",
         replaces="pg.Pool, Mongoose lean() and indexes",
         here="KeysetList, psycopg 3 and its pool",
-        try_it="curl -s '{url}/api/v1/articles?limit=2&fields=id,title'",
+        try_it="./manage.py prove --practice database",
     ),
     Practice(
         number=131,
@@ -46,7 +46,7 @@ PRACTICES = (
         promise="Atomic limits per address, user and scope, which a forged header does not get past.",
         replaces="express-rate-limit",
         here="one GCRA script in Redis, DRF throttles on it, django-ratelimit on forms",
-        try_it="curl -si '{url}/api/v1/articles?limit=1' | grep -i ^ratelimit",
+        try_it="curl -si {url}/api/v1/me | grep -i ^ratelimit",
     ),
     Practice(
         number=132,

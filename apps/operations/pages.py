@@ -11,6 +11,7 @@ from django.views.decorators.http import require_safe
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.renderers import OpenApiJsonRenderer2
 
+from apps.accounts.services.demo import DEMO_EMAIL, DEMO_PASSWORD, demo_user_exists
 from apps.operations.catalogue import PRACTICES
 
 
@@ -45,4 +46,5 @@ def welcome(request: HttpRequest) -> HttpResponse:
     """What runs here, the thirteen practices, and a command for each."""
     url = request.build_absolute_uri("/").rstrip("/")
     practices = [(practice, practice.try_it.format(url=url)) for practice in PRACTICES]
-    return render(request, "welcome.html", {"site_name": settings.SITE_NAME, "practices": practices, "url": url})
+    demo = {"demo_email": DEMO_EMAIL, "demo_password": DEMO_PASSWORD} if demo_user_exists() else {}
+    return render(request, "welcome.html", {"site_name": settings.SITE_NAME, "practices": practices, "url": url, **demo})

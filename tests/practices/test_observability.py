@@ -210,7 +210,7 @@ def test_a_sensitive_name_hides_whatever_it_names(name: str) -> None:
     "text",
     [
         "password authentication failed for user",
-        "GET /api/v1/articles/01a20563-693d-7549-8bf7-effdad9aebe3",
+        "GET /api/v1/notes/01a20563-693d-7549-8bf7-effdad9aebe3",
         "key (slug)=(a-title) already exists",
         "connection to 10.0.0.5:5432 refused",
         "took 3.5 s, 2 of 7 rows",

@@ -15,6 +15,11 @@ class DemoRefused(RuntimeError):
     """An account with a published password was asked for where strangers could use it."""
 
 
+def demo_user_exists() -> bool:
+    """Say whether the demo account is there."""
+    return User.objects.filter(email=DEMO_EMAIL).exists()
+
+
 def demo_user_create() -> User:
     """Make the demo account, or give the one that is there; raises DemoRefused outside of dev and test."""
     if settings.ENVIRONMENT_NAME not in ("dev", "test"):

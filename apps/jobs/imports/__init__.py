@@ -1,6 +1,6 @@
 """What any import needs: rows read within bounds, one serializer for all of them, COPY staging, batches that can be resumed.
 
-An app gives a serializer and one upsert; ``apps.articles.imports`` is the example.
+An app gives a serializer and one upsert.
 """
 
 from apps.jobs.imports.formats import Columns, ImportMalformed

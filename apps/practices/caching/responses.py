@@ -33,7 +33,7 @@ class CachedResponse:
 
     ``ttl`` seconds it is fresh, ``stale`` more it is served while one request makes the next, or while the database is away;
     together 60 at most, the bound within which a change that never reached Redis is seen. ``tags`` may use the URL's keyword
-    arguments (``"article:{id}"``). ``parameters`` are the query parameters that the answer depends on: a request with any
+    arguments (``"note:{id}"``). ``parameters`` are the query parameters that the answer depends on: a request with any
     other runs the view. The audience is the public: requests with credentials always run the view.
     """
 

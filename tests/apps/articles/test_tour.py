@@ -9,7 +9,8 @@ import pytest
 
 from tests.fleet import DEVELOPMENT, fleet_running
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
+pytestmark = pytest.mark.live
 ADDRESS = "http://localhost:8000"
 
 

@@ -1,0 +1,46 @@
+"""The example can be taken out: the recipe of the quickstart, run in a copy as it is written, leaves a project that is whole."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from apps.operations.stack import Stack
+from tests.copies import ROOT, project_copy, run
+
+CODE = ("apps", "bin", "deploy", "project", "settings", "templates", "tests", "pyproject.toml", "README.md")
+# The thousand tests of the practices run on the sample app. They know no feature, which the search for its name shows; their
+# walk over every route is run, with the tests of everything else. `--soak` runs them all.
+SHORT = ("-m", "not live", "tests", "--ignore=tests/practices")
+WALK = ("tests/practices/test_error_map.py", "tests/practices/test_sample.py")
+
+
+def recipe() -> list[str]:
+    """The shell blocks below the heading, in order: before and after the database, then the files."""
+    _, _, part = (ROOT / "docs" / "quickstart.md").read_text().partition("## Take the example out\n")
+    return re.findall(r"```sh\n(.*?)```", part, flags=re.DOTALL)
+
+
+@pytest.mark.timeout(900)
+def test_the_project_is_whole_without_the_example(tmp_path: Path, soak: bool) -> None:
+    copy = project_copy(tmp_path / "project")
+    tables, files = recipe()
+    with Stack.temporary() as stack:
+        development = {**stack.state.urls, "DJANGO_ENV": "dev"}
+        steps = ("./manage.py migrate -v 0", tables, files, "./manage.py migrate --check")
+        for step in steps:
+            ran = run(copy, "sh", "-e", script=step, **development)
+            assert ran.returncode == 0, f"{step}\n{ran.stdout}"
+
+    left = run(copy, "git", "grep", "-i", "-n", "-w", "-e", "articles", "--", *CODE)
+    assert left.stdout == ""
+
+    checks = "import sys; from tests.run import run_stages; sys.exit(run_stages()['failed'])"
+    ran = run(copy, "python", "-c", checks, seconds=400)
+    assert ran.returncode == 0, ran.stdout
+    tests = [SHORT, WALK] if not soak else [("tests",)]
+    for arguments in tests:
+        ran = run(copy, "pytest", "-q", *arguments, seconds=800)
+        assert ran.returncode == 0, ran.stdout[-8000:]
