@@ -23,9 +23,11 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection, transaction
 from django.db.models import Model
+from django.test import Client
 from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 from django.utils import timezone
 from django.utils.http import urlencode
+from drf_spectacular.generators import SchemaGenerator
 
 from apps.accounts.models import FamilyEnd, User
 from apps.accounts.selectors.sessions import sessions_forget_all
@@ -91,6 +93,22 @@ def rows() -> tuple[Row, ...]:
 
 
 @cache
+def document() -> Mapping[str, Any]:
+    """Give the OpenAPI document of the routes that are mounted in tests, the sample's among them."""
+    return SchemaGenerator().get_schema(request=None, public=True)
+
+
+def operations() -> dict[tuple[str, str], dict[str, Any]]:
+    """Give every operation of the document by method and path."""
+    return {
+        (method.upper(), path): operation
+        for path, item in document()["paths"].items()
+        for method, operation in item.items()
+        if method.upper() in METHODS
+    }
+
+
+@cache
 def scenes() -> Mapping[str, Scene]:
     """Give each app's scene. Imports the apps' models, so Django has to be set up."""
     found = {}
@@ -137,6 +155,13 @@ def address(path: str, thing: Model | None) -> str:
         return str(getattr(thing, "pk" if found[1] == names[-1] else found[1]))
 
     return re.sub(r"{(\w+)}", value, path)
+
+
+def send(client: Client, row: Row, thing: Model | None, body: Mapping[str, Any] | None, **headers: Any) -> Any:
+    """Send the row's request, as a form when its body holds a file, as JSON otherwise."""
+    is_form = any(isinstance(value, bytes) for value in (body or {}).values())
+    sent = encoded(body, content_type="multipart/form-data" if is_form else "application/json")
+    return client.generic(row.method, address(row.path, thing), **sent, **headers)
 
 
 def people(owner: User, permission: str | None) -> list[Person]:
@@ -210,7 +235,7 @@ def encoded(body: Mapping[str, Any] | None, *, content_type: str) -> dict[str, A
         return {}
     if content_type == "multipart/form-data":
         parts = {
-            name: SimpleUploadedFile("file.csv", value) if isinstance(value, bytes) else value
+            name: SimpleUploadedFile("file.csv", value) if isinstance(value, bytes) else str(value)
             for name, value in body.items()
         }
         return {"data": encode_multipart(BOUNDARY, parts), "content_type": MULTIPART_CONTENT}

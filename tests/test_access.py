@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from django.conf import settings
-from django.db.models import Model
+from django.contrib.auth.models import Permission
 from django.http import HttpResponseBase
 from django.test import Client, RequestFactory
 from django.urls import URLPattern, URLResolver, get_resolver, resolve
-from drf_spectacular.generators import SchemaGenerator
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.accounts.models import User
-from tests.access import CALLERS, METHODS, Person, Row, address, encoded, people, rows, scenes, stored, undone
+from tests.access import CALLERS, METHODS, Row, address, operations, people, rows, scenes, send, stored, undone
 from tests.apps.accounts.factories import user_create
 from tests.problems import assert_problem
 
@@ -27,18 +26,6 @@ pytestmark = pytest.mark.django_db
 SAFE = ("GET", "HEAD", "OPTIONS", "TRACE")
 # Walked by tests/test_access_admin.py, as people with a session.
 ADMIN = "/admin/"
-
-
-@pytest.fixture(scope="module")
-def operations() -> dict[tuple[str, str], dict[str, Any]]:
-    """Every operation of the OpenAPI document, the sample's included, by method and path."""
-    paths = SchemaGenerator().get_schema(request=None, public=True)["paths"]
-    return {
-        (method.upper(), path): operation
-        for path, item in paths.items()
-        for method, operation in item.items()
-        if method.upper() in METHODS
-    }
 
 
 @pytest.fixture
@@ -66,13 +53,6 @@ def views() -> dict[str, type[APIView]]:
     return {route: view.cls for route, view in routes(get_resolver()) if hasattr(view, "cls")}
 
 
-def ask(client: Client, row: Row, person: Person, thing: Model | None, body: Mapping[str, Any] | None) -> Any:
-    """Send the row's request as the person, with a body that is right, so that rights alone decide."""
-    is_upload = any(isinstance(value, bytes) for value in (body or {}).values())
-    sent = encoded(body, content_type="multipart/form-data" if is_upload else "application/json")
-    return client.generic(row.method, address(row.path, thing), **sent, **person.headers)
-
-
 def content(response: HttpResponseBase) -> bytes:
     return b"".join(response.streaming_content) if response.streaming else response.content
 
@@ -80,20 +60,16 @@ def content(response: HttpResponseBase) -> bytes:
 # --- The tables and the routes name each other.
 
 
-def test_every_operation_has_a_row_and_every_row_an_operation(
-    operations: dict[tuple[str, str], dict[str, Any]],
-) -> None:
+def test_every_operation_has_a_row_and_every_row_an_operation() -> None:
     written = {(row.method, urlsplit(row.path).path): row.operation for row in rows() if row.operation}
-    found = {place: operation["operationId"] for place, operation in operations.items()}
+    found = {place: operation["operationId"] for place, operation in operations().items()}
     assert {place: name for place, name in found.items() if place not in written} == {}, "operations without a row"
     assert {place: name for place, name in written.items() if place not in found} == {}, "rows without an operation"
     assert written == found
 
 
-def test_every_route_outside_the_document_has_a_row_and_every_such_row_a_route(
-    operations: dict[tuple[str, str], dict[str, Any]],
-) -> None:
-    documented = {resolve(address(path, _Anything())).route for _, path in operations}
+def test_every_route_outside_the_document_has_a_row_and_every_such_row_a_route() -> None:
+    documented = {resolve(address(path, _Anything())).route for _, path in operations()}
     found = {route for route, _ in routes(get_resolver())}
     outside = {route for route in found if route.strip("/") not in documented and not route.startswith(ADMIN)}
     written = {f"/{resolve(urlsplit(row.path).path).route}" for row in rows() if row.operation is None}
@@ -119,7 +95,7 @@ def test_everybody_gets_what_the_table_says(row: Row, client: Client, owner: Use
         with undone():
             body = scene.body(row.operation, owner)
             before = stored()
-            response = ask(client, row, person, thing, body)
+            response = send(client, row, thing, body, **person.headers)
             text = content(response)
             changed = sorted(name for name, digest in stored().items() if before[name] != digest)
         expected = row.expected[person.caller]
@@ -145,7 +121,7 @@ def test_lists_show_nobody_what_they_may_not_read(app: str, client: Client, owne
     for listing in (row for row in reading if not row.on):
         for person in people(owner, listing.permission):
             with undone():
-                document = json.loads(content(ask(client, listing, person, None, None)))
+                document = json.loads(content(send(client, listing, None, None, **person.headers)))
             listed = {str(each.get("id")) for each in document.get("results", ())}
             for row in (row for row in reading if row.on and row.path.endswith("}")):
                 if row.permission not in (None, listing.permission):
@@ -159,12 +135,10 @@ def test_lists_show_nobody_what_they_may_not_read(app: str, client: Client, owne
     assert hidden
 
 
-def test_what_no_row_names_is_not_allowed(
-    client: Client, owner: User, operations: dict[tuple[str, str], dict[str, Any]]
-) -> None:
+def test_what_no_row_names_is_not_allowed(client: Client, owner: User) -> None:
     """405 and the methods that there are to a superuser; strangers learn no more than that from what else they get."""
     declared = defaultdict(set)
-    for method, path in operations:
+    for method, path in operations():
         declared[path].add(method)
     objects = {urlsplit(row.path).path: (row.app, row.on) for row in rows() if row.operation}
     superuser = people(owner, None)[-1]
@@ -205,8 +179,6 @@ def test_every_view_of_the_api_asks_somebody() -> None:
 
 
 def test_views_that_ask_for_a_permission_name_one_that_exists() -> None:
-    from django.contrib.auth.models import Permission
-
     known = {f"{app}.{name}" for app, name in Permission.objects.values_list("content_type__app_label", "codename")}
     named = {getattr(view, "permission_required", None) for view in views().values()} - {None}
     assert named

@@ -47,4 +47,6 @@ def welcome(request: HttpRequest) -> HttpResponse:
     url = request.build_absolute_uri("/").rstrip("/")
     practices = [(practice, practice.try_it.format(url=url)) for practice in PRACTICES]
     demo = {"demo_email": DEMO_EMAIL, "demo_password": DEMO_PASSWORD} if demo_user_exists() else {}
-    return render(request, "welcome.html", {"site_name": settings.SITE_NAME, "practices": practices, "url": url, **demo})
+    return render(
+        request, "welcome.html", {"site_name": settings.SITE_NAME, "practices": practices, "url": url, **demo}
+    )
