@@ -7,8 +7,9 @@ from typing import Any
 from rest_framework import serializers
 
 from apps.articles.models import BODY_LENGTH, SLUG_LENGTH, SUMMARY_LENGTH, TAG_LENGTH, TAGS_MAX, TITLE_LENGTH
-from apps.practices.validation.fields import PlainTextField, RichTextField
+from apps.practices.validation.fields import CleanSlugField, PlainTextField, RichTextField
 from apps.practices.validation.serializers import StrictSerializer
+from apps.practices.validation.text import clean_plain
 
 
 class TagField(PlainTextField):
@@ -20,7 +21,7 @@ class TagField(PlainTextField):
         super().__init__(max_length=TAG_LENGTH, **options)
 
     def to_internal_value(self, data: Any) -> str:
-        tag = super().to_internal_value(data).lower()
+        tag = clean_plain(super().to_internal_value(data).lower())  # lower case may have another normal form
         if "," in tag or ";" in tag:
             self.fail("separator")
         return tag
@@ -50,20 +51,13 @@ class ArticleWriteSerializer(StrictSerializer):
     published_at = serializers.DateTimeField(
         allow_null=True, default=None, help_text="Null: a draft. To come: scheduled."
     )
-    slug = serializers.SlugField(
-        max_length=SLUG_LENGTH, allow_unicode=True, required=False, help_text="Unique. Left out: made from the title."
-    )
-
-    def validate_body(self, body: str) -> str:
-        if not body:
-            raise serializers.ValidationError("Nothing is left of the body once it is cleaned.", code="blank")
-        return body
+    slug = CleanSlugField(max_length=SLUG_LENGTH, required=False, help_text="Unique. Left out: made from the title.")
 
     def validate_tags(self, tags: list[str]) -> list[str]:
         return list(dict.fromkeys(tags))
 
     def validate_slug(self, slug: str) -> str:
-        return slug.lower()
+        return clean_plain(slug.lower())
 
 
 class ArticleAuthorSerializer(serializers.Serializer[Any]):

@@ -22,7 +22,7 @@ from apps.articles.permissions import Action, may_read, require_write, unpublish
 from apps.articles.selectors import State, article_get, article_list, article_read
 from apps.articles.serializers import ArticleSerializer, ArticleWriteSerializer
 from apps.articles.services import CACHE_TAG, SlugTaken, article_create, article_delete, article_update
-from apps.jobs.imports import ImportForm, upload_checked
+from apps.jobs.imports import IMPORT_BOUNDS, ImportForm, upload_checked
 from apps.jobs.services import job_submit
 from apps.jobs.views import ACCEPTED, submitted
 from apps.practices.caching import CachedResponse, if_match_version, with_version
@@ -151,6 +151,7 @@ class ArticleDetail(APIView):
 class ArticleImports(APIView):
     permission_classes = [IsAuthenticated]
     parser_classes = [BoundedMultiPartParser]
+    bounds = IMPORT_BOUNDS
 
     @extend_schema(
         operation_id="articles_import",

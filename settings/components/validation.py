@@ -2,13 +2,11 @@
 
 from settings.env import ENVIRONMENT
 
-# Bytes of a body. A path that ends in one of these has its own bound: any app's imports take a file and the form around it.
-VALIDATION_BODY_BYTES = 1024 * 1024
-VALIDATION_BODY_BYTES_BY_ENDING = {"/imports": ENVIRONMENT["IMPORT_MAX_BYTES"] + 64 * 1024}
+VALIDATION_BODY_BYTES = 1024 * 1024  # of a body, where the view's `bounds` do not say otherwise
 # How much of a body that nobody read is read and dropped before the answer leaves, and for how long a sender is waited for.
 VALIDATION_DRAIN_SECONDS = 3
 VALIDATION_SPOOL_SECONDS = 30  # how long a body of unknown length may take
-VALIDATION_DRAIN_BYTES = max(VALIDATION_BODY_BYTES_BY_ENDING.values())
+VALIDATION_DRAIN_BYTES = ENVIRONMENT["IMPORT_MAX_BYTES"] + 64 * 1024  # the largest that a view takes
 VALIDATION_JSON_DEPTH = 32
 VALIDATION_JSON_MEMBERS = 20_000  # objects, arrays and values in one document
 

@@ -3,10 +3,9 @@
 import time
 from typing import Any
 
-from rest_framework import serializers
-
 from apps.jobs.context import JobContext
 from apps.jobs.kinds import job_kind
+from apps.practices.validation.fields import BoundedFloatField
 from apps.practices.validation.serializers import StrictSerializer
 from tests.sample.models import Effect
 
@@ -16,7 +15,7 @@ STEP = 20_000  # additions between two looks at the clock
 class CountSerializer(StrictSerializer):
     """How long to count."""
 
-    seconds = serializers.FloatField(min_value=0, max_value=120, default=1.0)
+    seconds = BoundedFloatField(min_value=0, max_value=120, default=1.0)
 
 
 @job_kind("sample.count", serializer=CountSerializer)

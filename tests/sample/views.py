@@ -5,7 +5,7 @@ from uuid import UUID
 
 from django.db import connection
 from drf_spectacular.utils import extend_schema
-from rest_framework import serializers, status
+from rest_framework import status
 from rest_framework.permissions import AllowAny, IsAuthenticated, IsAuthenticatedOrReadOnly
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -16,6 +16,8 @@ from apps.jobs.views import ACCEPTED, submitted
 from apps.practices.caching import CachedResponse, if_match_version, with_version
 from apps.practices.database.schema import page_of
 from apps.practices.errors.schema import problems
+from apps.practices.validation.bounds import Bounds
+from apps.practices.validation.fields import BoundedFloatField, CanonicalUUIDField
 from apps.practices.validation.query import query_parameters
 from tests.sample.filters import NOTES
 from tests.sample.models import Note
@@ -134,9 +136,10 @@ class NoteBroken(APIView):
 
 
 class NoteCounts(APIView):
-    """Heavy work."""
+    """Heavy work. Its bounds are its own: a body larger than others may be, though of few values and flat."""
 
     permission_classes = [IsAuthenticated]
+    bounds = Bounds(body_bytes=4 * 1024 * 1024, json_depth=2, json_members=5)
 
     @extend_schema(
         operation_id="notes_count", request=CountSerializer, responses={202: ACCEPTED, **problems(400, 401, 413, 415)}
@@ -155,13 +158,13 @@ class NoteEffects(APIView):
 
     @extend_schema(operation_id="notes_effects", exclude=True)
     def get(self, request: Request) -> Response:
-        job_id = query_parameters(request, {"job": serializers.UUIDField()}).get("job")
+        job_id = query_parameters(request, {"job": CanonicalUUIDField()}).get("job")
         return Response({"effects": effect_count(job_id=job_id)})
 
 
 def _seconds(request: Request) -> float:
     """Read ``?seconds=``, 0 to 30; 1 when it is not given."""
-    bounds = serializers.FloatField(min_value=0, max_value=30)
+    bounds = BoundedFloatField(min_value=0, max_value=30)
     return float(query_parameters(request, {"seconds": bounds}).get("seconds", 1.0))
 
 

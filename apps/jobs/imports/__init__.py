@@ -7,10 +7,11 @@ from apps.jobs.imports.formats import Columns, ImportMalformed
 from apps.jobs.imports.outcomes import Import, OnConflict, Outcome, conflict
 from apps.jobs.imports.rows import ImportRow, Rejection
 from apps.jobs.imports.run import import_run
-from apps.jobs.imports.spool import ImportForm, ImportParametersSerializer, upload_checked
+from apps.jobs.imports.spool import IMPORT_BOUNDS, ImportForm, ImportParametersSerializer, upload_checked
 from apps.jobs.imports.staging import staged
 
 __all__ = [
+    "IMPORT_BOUNDS",
     "Columns",
     "Import",
     "ImportForm",

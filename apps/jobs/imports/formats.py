@@ -10,12 +10,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-import orjson
+from apps.jobs.imports.rows import POINTER_LENGTH, Rejection, SourceRow
+from apps.practices.errors import Malformed, Unprocessable, ValidationProblem
+from apps.practices.validation.parsers import json_bounded
 
-from apps.jobs.imports.rows import Rejection, SourceRow
-from apps.practices.errors import Unprocessable
-
-RECORD_BYTES = 1024**2  # of a line, and of a CSV field: a file that never closes a quote is noticed here
+RECORD_BYTES = (
+    1024**2
+)  # of an NDJSON line; characters of a CSV record: a file that never closes a quote is noticed here
+RECORD_DEPTH = 8  # levels of an NDJSON line
+RECORD_MEMBERS = 2_000  # values in it
+RECORDS_MAX = 1_000_000  # of a file: each leaves a line in the result when it is rejected, longer than itself
 
 
 class ImportMalformed(Unprocessable):
@@ -44,16 +48,18 @@ class Columns:
 
 def csv_rows(stream: BinaryIO, columns: Columns) -> Iterator[SourceRow]:
     """Read records of CSV in UTF-8, with or without a byte order mark, whatever the line ends."""
-    csv.field_size_limit(RECORD_BYTES)
+    csv.field_size_limit(RECORD_BYTES + 1)  # the lines below are bounded; the library's own limit is lower
     # A wrong byte becomes a lone surrogate, which the field that holds it refuses: the row is named, not just the file.
     text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    reader = csv.reader(_bounded_lines(text), strict=True)
+    lines = _BoundedLines(text)
+    reader = csv.reader(lines, strict=True)
     try:
         names = csv_header(next(reader, []), columns)
-    except HeaderRefused as error:
+    except (HeaderRefused, csv.Error) as error:
         raise ImportMalformed(f"Line 1: {error}") from error
     while True:
         line = reader.line_num + 1
+        lines.characters = 0
         try:
             record = next(reader)
         except StopIteration:
@@ -61,8 +67,7 @@ def csv_rows(stream: BinaryIO, columns: Columns) -> Iterator[SourceRow]:
         except csv.Error as error:
             raise ImportMalformed(f"Line {line}: {error}.") from error
         if record:
-            size = sum(map(len, record))
-            yield SourceRow(line, size, _cells(names, record))
+            yield SourceRow(line, lines.characters, _cells(names, record))
 
 
 def csv_header(record: Sequence[str], columns: Columns) -> list[str]:
@@ -81,7 +86,10 @@ def csv_header(record: Sequence[str], columns: Columns) -> list[str]:
 
 
 def ndjson_rows(stream: BinaryIO, columns: Columns) -> Iterator[SourceRow]:
-    """Read one JSON object a line; empty lines count as lines and are passed over."""
+    """Read one JSON object a line, as strictly as a body of the API; empty lines count as lines and are passed over.
+
+    No more than a line is in memory. A line that is no object, or holds a name twice, is a rejected row.
+    """
     line = 0
     while data := stream.readline(RECORD_BYTES + 1):
         line += 1
@@ -93,10 +101,27 @@ def ndjson_rows(stream: BinaryIO, columns: Columns) -> Iterator[SourceRow]:
             yield SourceRow(line, len(data), _document(data))
 
 
-def _bounded_lines(text: io.TextIOWrapper) -> Iterator[str]:
-    """Give lines of at most RECORD_BYTES characters; a longer one comes in pieces, which the field limit then refuses."""
-    while line := text.readline(RECORD_BYTES + 1):
-        yield line
+class _BoundedLines:
+    """The lines of a text, for a reader of records that may go over several; ``characters`` counts those of one record.
+
+    Raises ``csv.Error``, as the reader itself would, for a record of more than RECORD_BYTES characters, before it is whole.
+    """
+
+    def __init__(self, text: io.TextIOWrapper) -> None:
+        self._text = text
+        self.characters = 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self._text.readline(RECORD_BYTES + 1)
+        self.characters += len(line)
+        if not line:
+            raise StopIteration
+        if self.characters > RECORD_BYTES:
+            raise csv.Error(f"a record of more than {RECORD_BYTES} characters; is a quote not closed?")
+        return line
 
 
 def _cells(names: list[str], record: list[str]) -> dict[str, str] | Rejection:
@@ -109,12 +134,23 @@ def _cells(names: list[str], record: list[str]) -> dict[str, str] | Rejection:
 
 def _document(data: bytes) -> dict[str, Any] | Rejection:
     try:
-        document = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        return Rejection("", "malformed", f"The line is not JSON: {error.msg}.")
+        document = json_bounded(data.strip(), depth=RECORD_DEPTH, members=RECORD_MEMBERS)
+    except Malformed as error:
+        return Rejection("", "malformed", error.detail)
+    except ValidationProblem as error:
+        pointer, code, detail = error.errors[0]
+        return Rejection(pointer[:POINTER_LENGTH], code, detail)
     if not isinstance(document, dict):
         return Rejection("", "malformed", "The line is not a JSON object.")
     return document
+
+
+def import_rows(stream: BinaryIO, format: str, columns: Columns) -> Iterator[SourceRow]:
+    """Read the records of a file in one of IMPORT_FORMATS; raise ``ImportMalformed`` beyond RECORDS_MAX of them."""
+    for number, row in enumerate(IMPORT_FORMATS[format](stream, columns), start=1):
+        if number > RECORDS_MAX:
+            raise ImportMalformed(f"Line {row.line}: the file has more than {RECORDS_MAX} rows.")
+        yield row
 
 
 IMPORT_FORMATS: dict[str, Callable[[BinaryIO, Columns], Iterator[SourceRow]]] = {

@@ -11,9 +11,9 @@ from django.urls import reverse
 from rest_framework.exceptions import ValidationError
 
 from apps.jobs.context import JobContext
-from apps.jobs.imports.formats import IMPORT_FORMATS
+from apps.jobs.imports.formats import import_rows
 from apps.jobs.imports.outcomes import Import, OnConflict, Outcome, Tally, Upsert, conflict
-from apps.jobs.imports.rows import ImportRow, Rejection, SourceRow
+from apps.jobs.imports.rows import POINTER_LENGTH, ImportRow, Rejection, SourceRow
 from apps.practices.errors.pointers import field_errors
 
 BATCH_ROWS = 1000
@@ -21,7 +21,6 @@ BATCH_CHARACTERS = 2 * 1024**2  # memory stays flat whatever the rows' size
 NDJSON = "application/x-ndjson"
 # What is said about one row, which a hostile file makes as long as the row: it is kept in checkpoint and result.
 ROW_ERRORS = 20
-POINTER_LENGTH = 200  # characters; longer ones are cut
 
 _Checked = tuple[int, ImportRow | Rejection]  # by the line of the record
 
@@ -34,7 +33,7 @@ def import_run(context: JobContext, *, source: Import, format: str, on_conflict:
     tally = Tally(**context.checkpoint) if context.checkpoint else Tally(total=_count(context, source, format))
     context.result_file(name="rejected.ndjson", content_type=NDJSON)
     with context.upload() as stream:
-        records = islice(IMPORT_FORMATS[format](stream, source.columns), tally.rows, None)
+        records = islice(import_rows(stream, format, source.columns), tally.rows, None)
         for batch in _validated_ahead(_batches(records), source):
             _store(context, batch, tally, source, on_conflict)
     return tally.result() | {"errors_url": reverse("jobs:result", kwargs={"job_id": context.job.pk})}
@@ -44,7 +43,7 @@ def _count(context: JobContext, source: Import, format: str) -> int:
     """Read the whole file once: for the total that progress is measured by, and to find a broken structure first."""
     total = 0
     with context.upload() as stream:
-        for record in IMPORT_FORMATS[format](stream, source.columns):
+        for record in import_rows(stream, format, source.columns):
             total += 1
             if total % BATCH_ROWS == 0:
                 context.progress(done=0, message=f"reading line {record.line}")

@@ -71,7 +71,8 @@ def drain(request: HttpRequest) -> None:
     A sender that is gone has nothing left; one that claims more than the bound is not waited for.
     """
     left: int = settings.VALIDATION_DRAIN_BYTES
-    if int(request.META.get("CONTENT_LENGTH") or "0") > left:
+    length = request.META.get("CONTENT_LENGTH") or "0"
+    if not length.isdigit() or len(length) > 18 or int(length) > left:
         return
     deadline = time.monotonic() + settings.VALIDATION_DRAIN_SECONDS
     body: Any = request

@@ -1,18 +1,34 @@
-"""Serializer fields that store clean text."""
+"""Serializer fields that store clean, bounded values.
 
+Django REST framework's own are right for booleans, dates, choices and decimals: those are bounded by what they are. It
+leaves open what a text may hold, how large a number is, and in how many ways an id is written.
+"""
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
+from django.core.validators import URLValidator
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.validators import ProhibitSurrogateCharactersValidator
 
-from apps.practices.validation.text import UncleanText, clean_html, clean_plain
+from apps.practices.validation.text import UncleanText, clean_html, clean_plain, invisible, require_clean
+
+INTEGER = (-(2**31), 2**31 - 1)  # PostgreSQL's integer
+EXACT_INTEGER = 2**53 - 1  # what every JSON reader keeps exactly (RFC 7493, section 2.2)
+_DIGITS = re.compile(r"[+-]?[0-9]{1,20}")
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 class PlainTextField(serializers.CharField):
     """Text without markup: normal form C, no NUL, control or bidirectional control characters.
 
     ``max_length`` is required, and counts characters of the cleaned text. ``multiline=True`` allows tabs
-    and line feeds. Error codes: ``nul``, ``surrogate``, ``bidi``, ``control`` and those of ``CharField``.
+    and line feeds. Error codes: ``nul``, ``surrogate``, ``bidi``, ``control``, ``marks`` and those of ``CharField``.
     """
 
     def __init__(self, *, max_length: int, multiline: bool = False, **options: Any) -> None:
@@ -21,13 +37,14 @@ class PlainTextField(serializers.CharField):
         _drop_slow_validators(self)
 
     def to_internal_value(self, data: Any) -> str:
-        return _refusing(clean_plain, super().to_internal_value(data), multiline=self.multiline)
+        text = _refusing(clean_plain, super().to_internal_value(data), multiline=self.multiline)
+        return _present(self, text)
 
 
 class RichTextField(serializers.CharField):
     """HTML of the allowed tags; everything else is taken out before it is stored.
 
-    ``max_length`` is required, and counts characters of the cleaned HTML. Error codes as ``PlainTextField``.
+    ``max_length`` is required, and counts characters of the cleaned HTML. Error codes as ``PlainTextField``, and ``html``.
     """
 
     def __init__(self, *, max_length: int, **options: Any) -> None:
@@ -35,7 +52,165 @@ class RichTextField(serializers.CharField):
         _drop_slow_validators(self)
 
     def to_internal_value(self, data: Any) -> str:
-        return _refusing(clean_html, super().to_internal_value(data))
+        return _present(self, _refusing(clean_html, super().to_internal_value(data)))
+
+
+class CleanSlugField(serializers.SlugField):
+    """A word of letters, digits, hyphens and underscores in normal form C, of any script; ``max_length`` is required."""
+
+    def __init__(self, *, max_length: int, **options: Any) -> None:
+        super().__init__(max_length=max_length, allow_unicode=True, **options)
+        _drop_slow_validators(self)
+
+    def to_internal_value(self, data: Any) -> str:
+        return _refusing(clean_plain, super().to_internal_value(data))
+
+
+class WebAddressField(serializers.URLField):
+    """An http or https address, clean as plain text is; ``max_length`` is required. Code ``invalid`` for any other."""
+
+    def __init__(self, *, max_length: int, **options: Any) -> None:
+        super().__init__(max_length=max_length, **options)
+        _drop_slow_validators(self)
+        self.validators = [one for one in self.validators if not isinstance(one, URLValidator)]
+        self.validators.append(URLValidator(schemes=["http", "https"], message=self.error_messages["invalid"]))
+
+    def to_internal_value(self, data: Any) -> str:
+        address = _refusing(clean_plain, super().to_internal_value(data))
+        if _has_credentials(address):
+            self.fail("invalid")  # https://bank.example@elsewhere.example leads elsewhere
+        return address
+
+
+class BoundedIntegerField(serializers.IntegerField):
+    """A whole number that its column holds; the bounds default to those of PostgreSQL's ``integer``.
+
+    A text of ASCII digits is taken for a number, since forms and query strings have no other; nothing else is.
+    """
+
+    def __init__(self, *, min_value: int = INTEGER[0], max_value: int = INTEGER[1], **options: Any) -> None:
+        super().__init__(min_value=min_value, max_value=max_value, **options)
+
+    def to_internal_value(self, data: Any) -> int:
+        if isinstance(data, bool) or (isinstance(data, str) and not _DIGITS.fullmatch(data.strip(" "))):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class BoundedFloatField(serializers.FloatField):
+    """A number between two bounds, both required. NaN, which no comparison refuses, is refused (``invalid``)."""
+
+    def __init__(self, *, min_value: float, max_value: float, **options: Any) -> None:
+        super().__init__(min_value=min_value, max_value=max_value, **options)
+
+    def to_internal_value(self, data: Any) -> float:
+        if isinstance(data, bool):
+            self.fail("invalid")
+        try:
+            number = super().to_internal_value(data)
+        except OverflowError:  # a whole number of hundreds of digits
+            self.fail("invalid")
+        if not math.isfinite(number):
+            self.fail("invalid")
+        return number
+
+
+class CanonicalUUIDField(serializers.UUIDField):
+    """A UUID in its one usual spelling, 8-4-4-4-12 hexadecimal digits (RFC 9562, section 4); no numbers, braces or URNs."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, str) and not _UUID.fullmatch(data):
+            self.fail("invalid", value=data[:100])
+        if isinstance(data, int):
+            self.fail("invalid", value=str(data)[:100])
+        return super().to_internal_value(data)
+
+
+@extend_schema_field({})
+class BoundedJSONField(serializers.JSONField):
+    """A JSON value of any shape: at most ``max_length`` characters when written compactly, ``depth`` levels.
+
+    Its strings and names hold what ``PlainTextField(multiline=True)`` takes and are kept as they are; its whole numbers are
+    those that any reader keeps exactly. Error codes: those of plain text, ``max_length``, ``depth``, ``number``.
+    """
+
+    default_error_messages = {
+        "max_length": "The value has more than {max_length} characters as JSON.",
+        "depth": "The value is nested deeper than {depth} levels.",
+        "number": "A number is too large to be kept exactly.",
+    }
+
+    def __init__(self, *, max_length: int, depth: int = 8, **options: Any) -> None:
+        super().__init__(**options)
+        self.max_length, self.depth = max_length, depth
+
+    def to_internal_value(self, data: Any) -> Any:
+        value = super().to_internal_value(data)
+        try:
+            size = len(json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False))
+        except (ValueError, RecursionError):  # NaN, or a document built by hand
+            self.fail("invalid")
+        if size > self.max_length:
+            self.fail("max_length", max_length=self.max_length)
+        for level, one in _walked(value):
+            if level > self.depth:
+                self.fail("depth", depth=self.depth)
+            if isinstance(one, int) and abs(one) > EXACT_INTEGER:
+                self.fail("number")
+            for text in (one,) if isinstance(one, str) else one if isinstance(one, dict) else ():
+                _refusing(require_clean, text, multiline=True)
+        return value
+
+
+class ReferenceField(serializers.PrimaryKeyRelatedField):
+    """The primary key of a row of ``queryset``; the validated value is the instance, found by one query.
+
+    Whatever is not a key of the model is ``incorrect_type``, whatever names no row of the queryset ``does_not_exist``: a
+    client learns nothing of rows that the queryset leaves out.
+    """
+
+    def to_internal_value(self, data: Any) -> Any:
+        key = self.get_queryset().model._meta.pk
+        if key.get_internal_type() == "UUIDField":
+            wanted: Any = _refused_as(self, CanonicalUUIDField(), data)
+        elif isinstance(data, bool) or not isinstance(data, (int, str)):
+            self.fail("incorrect_type", data_type=type(data).__name__)
+        elif key.get_internal_type().endswith(("IntegerField", "AutoField")):
+            wanted = _refused_as(self, BoundedIntegerField(min_value=-(2**63), max_value=2**63 - 1), data)
+        else:
+            wanted = _refusing(clean_plain, str(data)[:1000])
+        return super().to_internal_value(wanted)
+
+
+def _refused_as(field: serializers.Field[Any, Any, Any, Any], reader: Any, data: Any) -> Any:
+    try:
+        return reader.run_validation(data)
+    except serializers.ValidationError:
+        field.fail("incorrect_type", data_type=type(data).__name__)
+
+
+def _walked(value: Any) -> Iterator[tuple[int, Any]]:
+    """Give each value of a document and the level it stands on, the document's own being 1, without recursion."""
+    pending = [(1, value)]
+    while pending:
+        level, one = pending.pop()
+        yield level, one
+        if isinstance(one, (dict, list)):
+            pending += [(level + 1, inner) for inner in (one.values() if isinstance(one, dict) else one)]
+
+
+def _has_credentials(address: str) -> bool:
+    try:
+        return "@" in urlsplit(address).netloc
+    except ValueError:
+        return False  # no address at all: the validator says so
+
+
+def _present(field: serializers.CharField, text: str) -> str:
+    """Refuse (``blank``) a text of which nothing is left, or can be seen, where a blank one is not allowed."""
+    if not field.allow_blank and invisible(text):
+        field.fail("blank")
+    return text
 
 
 def _drop_slow_validators(field: serializers.CharField) -> None:
@@ -43,7 +218,7 @@ def _drop_slow_validators(field: serializers.CharField) -> None:
     field.validators = [one for one in field.validators if not isinstance(one, ProhibitSurrogateCharactersValidator)]
 
 
-def _refusing(clean: Any, text: str, **options: bool) -> str:
+def _refusing(clean: Callable[..., str], text: str, **options: bool) -> str:
     """Call a cleaning function; turn its refusal into a serializer's."""
     try:
         return clean(text, **options)

@@ -1,23 +1,25 @@
 """The bounds of a request, checked before anything reads it."""
 
+import re
 from collections.abc import Callable
 from urllib.parse import unquote_to_bytes
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
 
 from apps.practices.errors import BodyTooLarge, Malformed, Problem, UnsupportedMediaType, problem_response
 from apps.practices.validation.bodies import chunked, drain, spool, spool_file
+from apps.practices.validation.bounds import body_bound
 
 BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
+LENGTH = re.compile("[0-9]{1,18}")
 
 
 class RequestBoundsMiddleware:
     """Refuse what no view should see: 400 for a doubtful URL, 413 for a large body, 415 for one of no stated type.
 
-    The bound of a body follows its path (``VALIDATION_BODY_BYTES_BY_ENDING``). A body without Content-Length
-    (chunked) is counted as it comes in, and has a length from then on. What nobody has read of a body is read before the
-    answer leaves: a server that closes on a sender who still sends loses its own answer (RFC 9112, section 9.6).
+    The bound of a body is its view's (``bounds.Bounds``), which the URL tells. A body without Content-Length (chunked) is
+    counted as it comes in, and has a length from then on. What nobody has read of a body is read before the answer
+    leaves: a server that closes on a sender who still sends loses its own answer (RFC 9112, section 9.6).
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -35,7 +37,7 @@ class RequestBoundsMiddleware:
 
     def _spooled(self, request: HttpRequest) -> HttpResponseBase:
         """Answer a request whose body must be read to know its length."""
-        bound = body_bound(request.path_info)
+        bound = body_bound(request)
         with spool_file() as body:
             try:
                 spool(request, body, bound)
@@ -48,6 +50,8 @@ def url_problem(request: HttpRequest) -> Problem | None:
     """Give the problem of a path or query that holds a NUL or is not UTF-8, as percent-encoded; None when neither."""
     if "\x00" in request.path_info:
         return Malformed("The path holds a NUL character.")
+    if not _utf8(request.META.get("PATH_INFO", "")):
+        return Malformed("The path is not UTF-8.")
     query = request.META.get("QUERY_STRING", "")
     if "%" not in query and query.isascii():
         return None
@@ -63,14 +67,14 @@ def url_problem(request: HttpRequest) -> Problem | None:
 
 def body_problem(request: HttpRequest) -> Problem | None:
     """Give the problem of a body that says it is too large, or encoded, or not what it is; None when there is none."""
-    bound = body_bound(request.path_info)
     length = request.META.get("CONTENT_LENGTH") or "0"
-    if not length.isascii() or not length.isdigit():
+    if not LENGTH.fullmatch(length):
         return Malformed("Content-Length is not a number.")
-    if int(length) > bound:
-        return _too_large(bound)
     if not int(length) and not chunked(request):
         return None
+    bound = body_bound(request)
+    if int(length) > bound:
+        return BodyTooLarge(f"At most {bound} bytes are accepted here.")
     if request.META.get("HTTP_CONTENT_ENCODING", "identity").strip().lower() != "identity":
         return UnsupportedMediaType("A body must not be compressed.", headers={"Accept-Encoding": "identity"})
     if request.method in BODY_METHODS and not request.META.get("CONTENT_TYPE"):
@@ -78,11 +82,12 @@ def body_problem(request: HttpRequest) -> Problem | None:
     return None
 
 
-def body_bound(path: str) -> int:
-    """Give the largest body in bytes that a path takes: its ending's, else the general one."""
-    bounds: dict[str, int] = settings.VALIDATION_BODY_BYTES_BY_ENDING
-    return next((bound for ending, bound in bounds.items() if path.endswith(ending)), settings.VALIDATION_BODY_BYTES)
-
-
-def _too_large(bound: int) -> BodyTooLarge:
-    return BodyTooLarge(f"At most {bound} bytes are accepted here.")
+def _utf8(path: str) -> bool:
+    """Tell whether a path, which WSGI hands over as Latin-1 (PEP 3333), is UTF-8. Django answers to others all the same."""
+    if path.isascii():
+        return True
+    try:
+        path.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return False
+    return True

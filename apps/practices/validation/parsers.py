@@ -11,10 +11,11 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import IO, Any, NoReturn
 
-from django.conf import settings
+from django.http import QueryDict
 from rest_framework import parsers
 
 from apps.practices.errors import BodyTooLarge, FieldError, Malformed, UnsupportedMediaType, ValidationProblem
+from apps.practices.validation.bounds import Allowed, allowed_by
 from apps.practices.validation.text import text_fault
 
 _CHARSET = re.compile(r";\s*charset\s*=\s*\"?([^\s;\"]*)", re.IGNORECASE)
@@ -29,28 +30,29 @@ class Bounded:
 
 
 class BoundedJSONParser(Bounded, parsers.JSONParser):
-    """JSON (RFC 8259) in UTF-8: no duplicate names, no NaN or infinity, nothing deeper than ``VALIDATION_JSON_DEPTH``.
+    """JSON (RFC 8259) in UTF-8: no duplicate names, no NaN or infinity, nothing too deep or too many.
 
-    Raises ``Malformed`` (400), or ``ValidationProblem`` (400) naming the member that holds a NUL or a lone surrogate.
+    The view's ``Bounds`` say how much that is, else the settings. Raises ``Malformed`` (400), or ``ValidationProblem`` (400)
+    naming the member that holds a NUL or a lone surrogate.
     """
 
     def parse(
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Any:
         _require_utf8(media_type)
-        body = stream.read(settings.VALIDATION_BODY_BYTES + 1)
-        if len(body) > settings.VALIDATION_BODY_BYTES:
+        allowed = _allowed(parser_context)
+        body = stream.read(allowed.body_bytes + 1)
+        if len(body) > allowed.body_bytes:
             raise BodyTooLarge()
-        document = json_document(body)
-        _require_bounds(document, escapes=b"\\u" in body)
-        return document
+        return json_bounded(body, depth=allowed.json_depth, members=allowed.json_members)
 
 
 class BoundedMultiPartParser(Bounded, parsers.MultiPartParser):
-    """A multipart form in UTF-8. Fields and files are counted by Django's settings; files beyond a size go to disk.
+    """A multipart form in UTF-8, each name once. Fields and files are counted; files beyond a size go to disk.
 
-    Raises ``Malformed`` (400) naming a field whose text is not UTF-8, or holds the replacement character that
-    decoders write in its place.
+    Raises ``Malformed`` (400) naming a field whose text is not UTF-8, or holds the replacement character that decoders
+    write in its place, and ``ValidationProblem`` (400) naming one that is there twice (``repeated``) or holds a NUL (``nul``):
+    of two values, two readers could take different ones.
     """
 
     def parse(
@@ -58,10 +60,25 @@ class BoundedMultiPartParser(Bounded, parsers.MultiPartParser):
     ) -> Any:
         _require_utf8(media_type)
         form = super().parse(stream, media_type, parser_context)
-        for name, values in form.data.lists():
-            if any("\ufffd" in text for text in (name, *values)):
-                raise Malformed(f"The field {json.dumps(name[:100])} is not UTF-8.")
+        allowed = _allowed(parser_context)
+        if len(form.data) > allowed.form_fields or len(form.files) > allowed.files:
+            raise Malformed(f"At most {allowed.form_fields} fields and {allowed.files} files are accepted here.")
+        _require_text_fields(form.data)
+        for name in form.files:
+            if len(form.files.getlist(name)) > 1 or name in form.data:
+                raise ValidationProblem(errors=[FieldError(f"/{name[:100]}", "repeated", "Give this field once.")])
         return form
+
+
+def json_bounded(body: bytes, *, depth: int, members: int) -> Any:
+    """Read one JSON document of at most so many levels and members; raise ``Malformed`` or ``ValidationProblem``.
+
+    Only an escape can smuggle in a NUL or a lone surrogate (raw ones are no JSON, no UTF-8), so without any the strings
+    are not looked at.
+    """
+    document = json_document(body)
+    _require_bounds(document, depth=depth, members=members, escapes=b"\\u" in body)
+    return document
 
 
 def json_document(body: bytes) -> Any:
@@ -74,13 +91,13 @@ def json_document(body: bytes) -> Any:
             parse_float=_finite,
         )
     except UnicodeDecodeError as error:
-        raise Malformed(f"The body is not UTF-8: byte {error.start}.") from error
+        raise Malformed(f"The document is not UTF-8: byte {error.start}.") from error
     except json.JSONDecodeError as error:
-        raise Malformed(f"The body is not JSON: {error.msg}, line {error.lineno}, column {error.colno}.") from error
+        raise Malformed(f"The document is not JSON: {error.msg}, line {error.lineno}, column {error.colno}.") from error
     except RecursionError as error:
-        raise Malformed(f"The document is nested deeper than {settings.VALIDATION_JSON_DEPTH} levels.") from error
+        raise Malformed("The document is nested too deep.") from error
     except ValueError as error:  # a number of thousands of digits, or one of the refusals below
-        raise Malformed(f"The body is not acceptable JSON: {error}.") from error
+        raise Malformed(f"The document is not acceptable JSON: {error}.") from error
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -111,24 +128,20 @@ def _finite(digits: str) -> float:
     return number
 
 
-def _require_bounds(document: Any, *, escapes: bool) -> None:
-    """Walk the document without recursion: depth, number of members, and strings that cannot be stored.
-
-    Only an escape can smuggle in a NUL or a lone surrogate (raw ones are no JSON, no UTF-8), so without any the
-    strings are not looked at.
-    """
-    members = depth = 0
+def _require_bounds(document: Any, *, depth: int, members: int, escapes: bool) -> None:
+    """Walk the document without recursion: depth, number of members, and with ``escapes`` strings that cannot be stored."""
+    found = at = 0
     level: list[tuple[_Trail, Any]] = [(None, document)]
     while level:
-        depth += 1
-        if depth > settings.VALIDATION_JSON_DEPTH and any(isinstance(value, (dict, list)) for _, value in level):
-            raise Malformed(f"The document is nested deeper than {settings.VALIDATION_JSON_DEPTH} levels.")
+        at += 1
+        if at > depth and any(isinstance(value, (dict, list)) for _, value in level):
+            raise Malformed(f"The document is nested deeper than {depth} levels.")
         below: list[tuple[_Trail, Any]] = []
         for trail, value in level:
             children = _children(value)
-            members += len(children)
-            if members > settings.VALIDATION_JSON_MEMBERS:
-                raise Malformed(f"The document has more than {settings.VALIDATION_JSON_MEMBERS} members.")
+            found += len(children)
+            if found > members:
+                raise Malformed(f"The document has more than {members} members.")
             if escapes:
                 _require_text(trail, value)
             below += [((trail, name), child) for name, child in children if escapes or isinstance(child, (dict, list))]
@@ -156,6 +169,23 @@ def _require_text(trail: _Trail, value: Any) -> None:
         fault = text_fault(text)
         if fault:
             raise ValidationProblem(errors=[FieldError(_pointer(trail), *fault)])
+
+
+def _require_text_fields(form: QueryDict) -> None:
+    """Raise for fields of a form that are given twice, or are no text."""
+    for name, values in form.lists():
+        if any("\ufffd" in text for text in (name, *values)):
+            raise Malformed(f"The field {json.dumps(name[:100])} is not UTF-8.")
+        fault = next(filter(None, map(text_fault, (name, *values))), None)
+        if len(values) > 1:
+            fault = ("repeated", "Give this field once.")
+        if fault:
+            raise ValidationProblem(errors=[FieldError(f"/{name[:100]}", *fault)])
+
+
+def _allowed(context: Mapping[str, Any] | None) -> Allowed:
+    """Give the bounds of the view that a parser works for."""
+    return allowed_by((context or {}).get("view"))
 
 
 def _require_utf8(media_type: str | None) -> None:

@@ -24,6 +24,12 @@ _CONTROL = re.compile(r"[\x01-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and line 
 _CONTROL_OR_BREAK = re.compile(r"[\x01-\x1f\x7f-\x9f\u2028\u2029]")
 _LINE_ENDS = re.compile(r"\r\n?|[\u2028\u2029]")
 _SUSPECT = re.compile(r"[^\x20-\x7e]")
+# White space, and what Unicode calls default-ignorable. Joiners and marks are part of ordinary text (Persian, emoji), but no
+# text by themselves.
+_INVISIBLE = re.compile(
+    r"[\s\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0"
+    r"\U000e0000-\U000e0fff]*"
+)
 _MARKUP = re.compile(r"[<>&]")
 _HTML_ROUNDS = 6
 
@@ -89,6 +95,18 @@ def clean_html(text: str) -> str:
             return text
         text = cleaned
     raise UncleanText("html", "The HTML cannot be cleaned.")
+
+
+def require_clean(text: str, *, multiline: bool = False) -> str:
+    """Give ``text`` back as it is, where every space and spelling counts; raise ``UncleanText`` as ``clean_plain`` does."""
+    if _SUSPECT.search(text):
+        _checked(_LINE_ENDS.sub("\n", text) if multiline else text, multiline=multiline)
+    return text
+
+
+def invisible(text: str) -> bool:
+    """Tell whether nothing of ``text`` can be seen: empty, or made of spaces and of characters that show nothing."""
+    return _INVISIBLE.fullmatch(text) is not None
 
 
 def text_fault(text: str) -> tuple[str, str] | None:
