@@ -1,0 +1,91 @@
+"""What PostgreSQL did for a query, and what in it grows with the table."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import connection
+
+from apps.practices.database.matching import SORTED_MAX, WALKED_MAX
+
+SLACK = 10  # rows visited for each row wanted: rows of other states stand between those of an order
+UNBOUNDED_SORT = "sorts a set without bound"
+_KEYS = re.compile(r'"\."id" IN \(([^)]*)\)')
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The executed plan of one statement."""
+
+    sql: str
+    root: dict[str, Any]
+
+    def nodes(self) -> Iterator[dict[str, Any]]:
+        """Give all nodes, the root first."""
+        waiting = [self.root]
+        while waiting:
+            node = waiting.pop()
+            yield node
+            waiting += node.get("Plans", [])
+
+    def visited(self, table: str) -> int:
+        """Count the rows of a table that were fetched, kept or not."""
+        return sum(_fetched(node) for node in self.nodes() if node.get("Relation Name") == table)
+
+
+def explained(sql: str, *, sorting: bool = True) -> Plan:
+    """Run a statement under EXPLAIN ANALYZE; without ``sorting``, in the best way that sorts nothing if there is one."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL enable_sort = {sorting}; SET LOCAL enable_incremental_sort = {sorting}")
+        cursor.execute(f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {sql}")
+        [(found,)] = cursor.fetchall()
+        cursor.execute("SET LOCAL enable_sort = on; SET LOCAL enable_incremental_sort = on")
+    return Plan(sql=sql, root=(json.loads(found) if isinstance(found, str) else found)[0]["Plan"])
+
+
+def faults(plan: Plan, table: str, *, wanted: int) -> list[str]:
+    """Say what in a plan would grow with ``table``, of which the statement wants so many rows.
+
+    PostgreSQL also sorts where an index gives the order, when it expects a handful of rows: such a plan is judged
+    by the one that it would make without sorting.
+    """
+    found = _faults(plan, table, wanted=wanted)
+    if UNBOUNDED_SORT in found and all(came <= SORTED_MAX for _, came in _sorts(plan)):
+        return _faults(explained(plan.sql, sorting=False), table, wanted=wanted)
+    return found
+
+
+def _faults(plan: Plan, table: str, *, wanted: int) -> list[str]:
+    found = []
+    for node in plan.nodes():
+        if node["Node Type"] == "Seq Scan" and node.get("Relation Name") == table:
+            found.append(f"reads {table} from its start")
+    if any(came > len(_keys(plan.sql)) or came > SORTED_MAX for _, came in _sorts(plan)):
+        found.append(UNBOUNDED_SORT)
+    bound = WALKED_MAX + SORTED_MAX if _bounded_by_matching(plan.sql) else wanted * SLACK
+    if (visited := plan.visited(table)) > bound:
+        found.append(f"visits {visited} rows of {table} for {wanted}")
+    return found
+
+
+def _fetched(node: dict[str, Any]) -> int:
+    removed = sum(node.get(f"Rows Removed by {why}", 0) for why in ("Filter", "Index Recheck"))
+    return int((node["Actual Rows"] + removed) * node["Actual Loops"])
+
+
+def _bounded_by_matching(sql: str) -> bool:
+    """Tell the statements of a list that matches words or tags: probe, look ahead, walk, and the page of few."""
+    return sql.startswith("WITH matching") or f"OFFSET {WALKED_MAX - 1}" in sql or "CASE WHEN" in sql or bool(_keys(sql))
+
+
+def _sorts(plan: Plan) -> list[tuple[dict[str, Any], float]]:
+    """Give the sorts of a plan, and how many rows came to each. A statement that names its rows' keys bounds them."""
+    nodes = [node for node in plan.nodes() if node["Node Type"] in ("Sort", "Incremental Sort")]
+    return [(node, sum(child["Actual Rows"] * child["Actual Loops"] for child in node["Plans"])) for node in nodes]
+
+
+def _keys(sql: str) -> list[str]:
+    found = _KEYS.search(sql)
+    return found[1].split(",") if found else []

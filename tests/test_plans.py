@@ -1,0 +1,231 @@
+"""Every list of the service over 200,000 rows: each filter, each order, at any depth, is read from an index.
+
+Lists are found in the OpenAPI document, rows are made from the models' fields, so that a new app is covered without a line;
+what cannot be known from there its own ``lists.py`` says (COLUMNS, VALUES).
+"""
+
+import importlib
+import itertools
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from django.db import connection, models, transaction
+from django.test.utils import CaptureQueriesContext
+from drf_spectacular.generators import SchemaGenerator
+from rest_framework import serializers
+from rest_framework.test import APIClient
+
+from apps.accounts.models import User
+from apps.practices.caching.testing import caches_forget
+from apps.practices.database.cursors import Cursor, cursor_encode
+from apps.practices.database.lists import Filter, KeysetList, ListQuery, Matching
+from tests.plans import UNBOUNDED_SORT, explained, faults
+from tests.rows import empty, fill, told_by
+
+ROWS = 200_000
+LIMIT = 25
+PAIRS = 30  # combinations of two filters that are tried, for each who asks
+DEPTHS = (0.5, 0.99)
+
+pytestmark = pytest.mark.django_db
+
+
+@dataclass
+class World:
+    """Full tables, who asks, and what a request was seen to read."""
+
+    owner: User
+    keeper: User
+    positions: dict[tuple[str, ...], list[tuple[Any, ...]]] = field(default_factory=dict)
+    common: dict[tuple[type[models.Model], str], list[str]] = field(default_factory=dict)
+    seen: list[tuple[KeysetList, ListQuery]] = field(default_factory=list)
+    explained: set[str] = field(default_factory=set)
+    pages: int = 0
+
+    def client(self, who: str) -> APIClient:
+        client = APIClient()
+        client.force_authenticate({"owner": self.owner, "keeper": self.keeper}.get(who))
+        return client
+
+
+def says(model: type[models.Model]) -> ModuleType | None:
+    """Give the ``lists.py`` of the tests of the model's app, if it has one."""
+    module = model.__module__.rpartition(".models")[0]
+    name = f"{module if module.startswith('tests.') else f'tests.{module}'}.lists"
+    return importlib.import_module(name) if importlib.util.find_spec(name) else None
+
+
+@pytest.fixture(scope="module")
+def world(django_db_setup: None, django_db_blocker: Any) -> Iterator[World]:
+    with django_db_blocker.unblock(), transaction.atomic(), pytest.MonkeyPatch.context() as patch:
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL statement_timeout = '300s'")
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")  # an index cannot be made while checks wait for the end
+        paths()  # loads the views, and the lists with them
+        models_ = sorted({declared.model for declared in KeysetList.declared}, key=lambda model: model is not User)
+        empty(*models_)
+        fill(User, ROWS, owner=None, told=told_by(says(User), "COLUMNS"))
+        owner, keeper = User.objects.order_by("created_at")[:2]
+        User.objects.filter(pk=keeper.pk).update(is_superuser=True, is_staff=True, is_active=True)
+        User.objects.filter(pk=owner.pk).update(is_superuser=False, is_staff=False, is_active=True)
+        world = World(owner=User.objects.get(pk=owner.pk), keeper=User.objects.get(pk=keeper.pk))
+        for model in models_:
+            if model is not User:
+                fill(model, ROWS, owner=owner.pk, told=told_by(says(model), "COLUMNS"))
+        read = KeysetList.read
+
+        def noting(self: KeysetList, query: ListQuery, queryset: Any) -> Any:
+            world.seen.append((self, query))
+            return read(self, query, queryset)
+
+        patch.setattr(KeysetList, "read", noting)
+        yield world
+        transaction.set_rollback(True)
+
+
+def paths() -> list[str]:
+    """Give the path of every operation that pages through a list."""
+    schema = SchemaGenerator().get_schema(request=None, public=True)
+    return [
+        path
+        for path, operations in schema["paths"].items()
+        if {"cursor", "ordering"} <= {parameter["name"] for parameter in operations.get("get", {}).get("parameters", [])}
+    ]
+
+
+def test_all_lists_are_looked_at() -> None:
+    found = {path.rpartition("/")[2] for path in paths()}
+    assert {"notes", "jobs", "users"} <= found
+
+
+@pytest.mark.parametrize("path", paths())
+def test_every_query_of_a_list_is_served_by_an_index(world: World, path: str) -> None:
+    found = list(bad_plans(world, path))
+    assert world.pages > 10
+    assert not found, "\n\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("index", "fault"),
+    [
+        ("sample_note_created", UNBOUNDED_SORT),
+        ("sample_note_title", UNBOUNDED_SORT),
+        ("sample_note_title_created", "visits"),
+    ],
+)
+def test_a_missing_index_is_found(world: World, index: str, fault: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP INDEX {index}")
+    world.explained.clear()
+    found = [next(bad_plans(world, "/api/v1/notes"), "")]
+    assert fault in found[0]
+
+
+@pytest.mark.parametrize(
+    ("where", "fault"),
+    [
+        ("ORDER BY body LIMIT 26", UNBOUNDED_SORT),
+        ("WHERE body LIKE '%never%' LIMIT 26", "reads sample_note from its start"),
+        ("WHERE NOT published AND version < 0 ORDER BY created_at DESC, id DESC LIMIT 26", "visits"),
+    ],
+)
+def test_each_rule_is_broken_by_its_query(world: World, where: str, fault: str) -> None:
+    with connection.cursor() as cursor:
+        if fault == "visits":
+            cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off")
+    plan = explained(f"SELECT id FROM sample_note {where}")
+    assert fault in " ".join(faults(plan, "sample_note", wanted=LIMIT + 1))
+
+
+def bad_plans(world: World, path: str) -> Iterator[str]:
+    """Ask a list all that it can be asked; describe each query whose plan would grow with the table."""
+    for who in ("nobody", "owner", "keeper"):
+        client = world.client(who)
+        if client.get(path).status_code in (401, 403):
+            continue
+        world.seen.clear()
+        yield from page(world, client, f"{who} {path}", path, {})
+        if not world.seen:
+            continue
+        declared = world.seen[0][0]
+        singles = [{name: value} for name in declared.filters for value in values(world, declared, name)]
+        pairs = [{**one, **two} for one, two in itertools.combinations(singles, 2) if len({*one, *two}) == 2]
+        orderings = [name for each in KeysetList.declared if each.model is declared.model for name in each.orderings]
+        for asked in [{}, *singles]:
+            for ordering in dict.fromkeys(orderings):
+                yield from page(world, client, f"{who} {path}", path, {**asked, "ordering": ordering})
+        if who != "nobody":
+            random.seed(130)
+            for asked in random.sample(pairs, min(len(pairs), PAIRS)):
+                yield from page(world, client, f"{who} {path}", path, asked)
+
+
+def values(world: World, declared: KeysetList, name: str) -> list[str]:
+    """Give values to ask a filter with: all of a choice; of a column a common, a rare and an absent one; else what is told."""
+    asked = declared.filters[name]
+    told = told_by(says(declared.model), "VALUES").get(name)
+    if told is not None:
+        return list(told)
+    if isinstance(asked.field, serializers.ChoiceField):
+        return [str(choice) for choice in asked.field.choices]
+    if isinstance(asked.field, serializers.BooleanField):
+        return ["true", "false"]
+    column = asked.range or (asked.equal[0] if asked.equal else None)
+    assert isinstance(asked, Filter), f"VALUES of {declared.model.__module__}'s lists.py lacks {name!r}"
+    assert not isinstance(asked, Matching)
+    assert column, f"VALUES of {declared.model.__module__}'s lists.py lacks {name!r}"
+    if (declared.model, column) not in world.common:
+        counted = declared.model._default_manager.exclude(**{column: None}).values_list(column)
+        by_count = counted.annotate(rows=models.Count("pk")).order_by("-rows", column)
+        found = [by_count[0], by_count.reverse()[0]]
+        text = [value.isoformat() if hasattr(value, "isoformat") else str(value) for value, _ in found]
+        world.common[declared.model, column] = text
+    return world.common[declared.model, column]
+
+
+def page(world: World, client: APIClient, who: str, path: str, asked: dict[str, str]) -> Iterator[str]:
+    """Read the first page, and pages from deep positions in both directions."""
+    world.seen.clear()
+    yield from bad_plans_of(world, client, who, path, asked)
+    if not world.seen:
+        return  # refused: 400
+    declared, query = world.seen[-1]
+    columns = declared.orderings[query.ordering]
+    for position in deep(world, declared, columns):
+        for backward in (False, True):
+            cursor = cursor_encode(Cursor(values=position, backward=backward), binding=query.binding)
+            yield from bad_plans_of(world, client, who, path, {**asked, "cursor": cursor})
+
+
+def deep(world: World, declared: KeysetList, columns: tuple[str, ...]) -> list[tuple[Any, ...]]:
+    """Give positions far from the start of an order: the keys of rows of the whole table, whatever the filters."""
+    key = (declared.model._meta.label, *columns)
+    if key not in world.positions:
+        names = [column.lstrip("-") for column in columns]
+        rows = declared.model._default_manager.filter(**{f"{name}__isnull": False for name in names}).order_by(*columns)
+        count = rows.count()
+        world.positions[key] = [rows.values_list(*names)[int((count - 1) * depth)] for depth in DEPTHS]
+    return world.positions[key]
+
+
+def bad_plans_of(world: World, client: APIClient, who: str, path: str, asked: dict[str, str]) -> Iterator[str]:
+    caches_forget()
+    url = f"{path}?{urlencode(asked)}"
+    with CaptureQueriesContext(connection) as queries:
+        answer = client.get(url)
+    if answer.status_code == 400:
+        return
+    assert answer.status_code == 200, (url, answer.content)
+    world.pages += 1
+    for table in {declared.model._meta.db_table for declared in KeysetList.declared}:
+        for sql in (query["sql"] for query in queries.captured_queries):
+            if f'"{table}"' in sql and sql.startswith(("SELECT", "WITH")) and (table, sql) not in world.explained:
+                world.explained.add((table, sql))
+                plan = explained(sql)
+                for fault in faults(plan, table, wanted=LIMIT + 1):
+                    yield f"{who} {asked}: {fault}\n    {sql[:600]}"
