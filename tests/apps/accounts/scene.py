@@ -13,7 +13,7 @@ def _sign_in(owner: User) -> RefreshFamily:
 OBJECTS = {
     "account": lambda owner: owner,
     "sign-in": _sign_in,
-    "group": lambda owner: Group.objects.create(name="A group"),
+    "group": lambda owner: Group.objects.create(name=f"A group of {owner.pk}"),
 }
 BODIES = {
     "auth_register": {"email": "new@example.com", "password": PASSWORD, "name": "New"},
