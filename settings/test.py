@@ -6,7 +6,8 @@ from settings.base import MIDDLEWARE as _MIDDLEWARE
 
 # zeal raises when a view loads rows one by one that one query could have loaded (N+1).
 INSTALLED_APPS = [*_INSTALLED_APPS, "zeal", "tests.sample"]
-MIDDLEWARE = [*_MIDDLEWARE, "zeal.middleware.zeal_middleware"]
+# Every answer is held against the OpenAPI document.
+MIDDLEWARE = ["tests.contract.middleware.ContractMiddleware", *_MIDDLEWARE, "zeal.middleware.zeal_middleware"]
 ZEAL_RAISE = True
 ROOT_URLCONF = "tests.sample.urls"
 EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"

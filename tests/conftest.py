@@ -7,6 +7,7 @@
 import os
 import shutil
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import django
@@ -67,7 +68,10 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say where the time went."""
+    """Say how many answers were held against the OpenAPI document, and where the time went."""
+    from tests.contract.middleware import seen
+
+    terminalreporter.line(f"{seen['answers']} answers held against the OpenAPI document")
     if len(_seconds) < 2:
         return
     terminalreporter.section("time by folder")
@@ -93,6 +97,16 @@ def nothing_cached() -> None:
 
     caches_forget()
     sessions_forget_all()
+
+
+@pytest.fixture(autouse=True)
+def contract_kept() -> Iterator[None]:
+    """Fail a test that saw an answer the OpenAPI document does not promise."""
+    from tests.contract.middleware import broken
+
+    broken.clear()
+    yield
+    assert broken == [], "answers that break the OpenAPI document"
 
 
 @pytest.fixture

@@ -4,11 +4,13 @@ import http.client
 import json
 import secrets
 import ssl
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
@@ -37,18 +39,23 @@ def fleet_running(
     """Create and migrate a database, start the sample service on it; both are gone afterwards."""
     urls = stack.state.urls
     name = f"fleet_{secrets.token_hex(4)}"
-    with psycopg.connect(urls["DATABASE_URL"], autocommit=True) as connection:
+    with (
+        tempfile.NamedTemporaryFile(prefix="contract-") as report,
+        psycopg.connect(urls["DATABASE_URL"], autocommit=True) as connection,
+    ):
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         try:
             environment = production_environment(
                 database_url=path_replaced(urls["DATABASE_URL"], name),
                 redis_url=path_replaced(urls["REDIS_URL"], str(REDIS_DATABASE)),
                 settings_module="tests.sample.settings",
-                **more,
+                **{"CONTRACT_REPORT": report.name, **more},
             )
             database_migrate(environment=environment)
             with Fleet(environment=environment, instances=instances, worker=worker, edge=edge) as fleet:
                 yield fleet
+            broken = Path(report.name).read_text()
+            assert not broken, f"answers that break the OpenAPI document:\n{broken}"
         finally:
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 

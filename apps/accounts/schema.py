@@ -18,5 +18,5 @@ class BearerScheme(OpenApiAuthenticationExtension):
             "type": "http",
             "scheme": "bearer",
             "bearerFormat": "JWT",
-            "description": "The access token of auth/login or auth/refresh.",
+            "description": "The access token of auth/login or auth/refresh; a JSON Web Token, used as RFC8725 asks.",
         }

@@ -6,6 +6,7 @@ from typing import Any, cast
 from uuid import UUID
 
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import status
@@ -68,7 +69,8 @@ class Register(CredentialView):
         body = RegisterSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         user = user_register(**body.validated_data)
-        return Response(UserSerializer(user).data, status=status.HTTP_201_CREATED, headers=NO_STORE)
+        headers = {**NO_STORE, "Location": reverse("me")}
+        return Response(UserSerializer(user).data, status=status.HTTP_201_CREATED, headers=headers)
 
 
 class Login(CredentialView):

@@ -54,7 +54,9 @@ class NoteList(APIView):
         serializer = NoteWriteSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         note = note_create(owner=request.user, **serializer.validated_data)
-        return _answer(note, status.HTTP_201_CREATED)
+        response = _answer(note, status.HTTP_201_CREATED)
+        response.headers["Location"] = f"{request.path}/{note.pk}"
+        return response
 
 
 class NoteDetail(APIView):

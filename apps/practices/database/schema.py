@@ -1,6 +1,7 @@
 """Lists in the OpenAPI document."""
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 from drf_spectacular.utils import OpenApiParameter, inline_serializer
@@ -59,3 +60,23 @@ def _filter_schema(field: serializers.Field[Any, Any, Any, Any]) -> dict[str, An
     found = {name: getattr(field, option, None) for name, option in bounds.items()}
     choices = {"enum": list(field.choices)} if isinstance(field, serializers.ChoiceField) else {}
     return {**schema, **choices, **{name: bound for name, bound in found.items() if bound is not None}}
+
+
+def describe_rows(result: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """Postprocessing hook of drf-spectacular: a page holds at most LIMIT_MAX rows, and ``fields`` leaves some of a row out.
+
+    The row of a page of ``X`` is the component ``XRow``: the same properties, none of them required.
+    """
+    schemas: dict[str, Any] = result.get("components", {}).get("schemas", {})
+    for page in [schema for name, schema in schemas.items() if name.endswith("Page")]:
+        rows = page.get("properties", {}).get("results", {})
+        name = rows.get("items", {}).get("$ref", "").rpartition("/")[2]
+        if name in schemas:
+            whole = {key: deepcopy(value) for key, value in schemas[name].items() if key != "required"}
+            schemas[f"{name}Row"] = whole
+            page["properties"]["results"] = {
+                **rows,
+                "items": {"$ref": f"#/components/schemas/{name}Row"},
+                "maxItems": LIMIT_MAX,
+            }
+    return result

@@ -63,7 +63,9 @@ def describe_everywhere(result: dict[str, Any], **_: Any) -> dict[str, Any]:
         for operation in path.values():
             if not isinstance(operation, dict) or "responses" not in operation:
                 continue
-            for status in (*ALWAYS, *(WITH_BODY if "requestBody" in operation else ())):
+            # A token that is refused is refused where none is needed, too.
+            signed_in = (401,) if any(operation.get("security", ())) else ()
+            for status in (*ALWAYS, *signed_in, *(WITH_BODY if "requestBody" in operation else ())):
                 answer = {"description": HTTPStatus(status).phrase, "content": schema}
                 operation["responses"].setdefault(str(status), answer)
     return result

@@ -1,0 +1,22 @@
+"""Conditional reads in OpenAPI: whatever answers JSON to GET can be asked whether it has changed."""
+
+from typing import Any
+
+_IF_NONE_MATCH = {
+    "in": "header",
+    "name": "If-None-Match",
+    "description": "The ETag of what is already at hand: 304 without a body if nothing has changed.",
+    "schema": {"type": "string", "maxLength": 1024, "pattern": r"^[\x20-\x7e]*$"},
+}
+
+
+def describe_revalidation(result: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """Postprocessing hook of drf-spectacular: reads take If-None-Match and may answer 304 (RFC 9110, 13.1.2)."""
+    for path in result.get("paths", {}).values():
+        read = path.get("get")
+        if read and "application/json" in read["responses"].get("200", {}).get("content", {}):
+            parameters = read.setdefault("parameters", [])
+            if not any(one.get("name") == "If-None-Match" for one in parameters):
+                parameters.append(_IF_NONE_MATCH)
+            read["responses"].setdefault("304", {"description": "Nothing has changed since."})
+    return result

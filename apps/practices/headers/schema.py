@@ -1,0 +1,76 @@
+"""Response headers in OpenAPI: each is described once, and every operation names those that its answers carry."""
+
+from typing import Any
+
+_RETRY = frozenset({"202", "429", "503", "504"})
+_PLACED = frozenset({"201", "202"})
+_TEXT = {"type": "string", "maxLength": 1024, "pattern": r"^[\x20-\x7e]+$"}
+
+HEADERS: dict[str, dict[str, Any]] = {
+    "X-Request-ID": {
+        "description": "Names the request in the service's logs.",
+        "required": True,
+        "schema": {"type": "string", "minLength": 8, "maxLength": 64, "pattern": "^[A-Za-z0-9_-]+$"},
+        "example": "01980c4e9f7a7c12b5d2f0a1c3e4d5f6",
+    },
+    "RateLimit-Policy": {
+        "description": 'The limits that count this request: name, quota (q) and seconds (w), as "default";q=100;w=900.',
+        "schema": {**_TEXT, "pattern": r'^"[^"]+";q=\d+;w=\d+(, "[^"]+";q=\d+;w=\d+)*$'},
+        "example": '"anon";q=100;w=900',
+    },
+    "RateLimit": {
+        "description": "What is left of each limit (r), and in how many seconds there is more (t).",
+        "schema": {**_TEXT, "pattern": r'^"[^"]+";r=\d+;t=\d+(, "[^"]+";r=\d+;t=\d+)*$'},
+        "example": '"anon";r=99;t=9',
+    },
+    "Access-Control-Allow-Origin": {
+        "description": "The page's own origin, when it is one of those that may read answers (CORS); never *.",
+        "schema": {"type": "string", "format": "uri", "maxLength": 2048},
+    },
+    "Retry-After": {
+        "description": "Seconds to wait before asking again.",
+        "required": True,
+        "schema": {"type": "integer", "format": "int32", "minimum": 0, "maximum": 86_400},
+        "example": 1,
+    },
+    "Location": {
+        "description": "The path of what was created or accepted.",
+        "required": True,
+        "schema": {"type": "string", "format": "uri-reference", "maxLength": 2048},
+    },
+    "ETag": {
+        "description": "Names this state of the thing: for If-None-Match and If-Match.",
+        "schema": {"type": "string", "maxLength": 100, "pattern": '^(W/)?"[^"]+"$'},
+        "example": '"7.0123456789abcdef"',
+    },
+}
+
+
+def describe_headers(result: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """Postprocessing hook of drf-spectacular: every answer names its headers.
+
+    All carry the request id and the limits (draft-ietf-httpapi-ratelimit-headers-10); what refuses for a while says for how
+    long, what creates says where, and what may be read again has an entity tag (RFC 9110, 8.8.3, 10.2.2, 10.2.3).
+    """
+    result.setdefault("components", {})["headers"] = {_key(name): {**header} for name, header in HEADERS.items()}
+    for path in result.get("paths", {}).values():
+        for method, operation in path.items():
+            if isinstance(operation, dict) and "responses" in operation:
+                for status, answer in operation["responses"].items():
+                    for name in _names(method, status):
+                        reference = {"$ref": f"#/components/headers/{_key(name)}"}
+                        answer.setdefault("headers", {}).setdefault(name, reference)
+    return result
+
+
+def _names(method: str, status: str) -> list[str]:
+    """Give the headers of an operation's answer with ``status``."""
+    names = ["X-Request-ID", "RateLimit-Policy", "RateLimit", "Access-Control-Allow-Origin"]
+    names += ["Retry-After"] if status in _RETRY else []
+    names += ["Location"] if status in _PLACED else []
+    names += ["ETag"] if status in {"200", "201", "304"} and method != "delete" else []
+    return names
+
+
+def _key(name: str) -> str:
+    return name.replace("-", "")
