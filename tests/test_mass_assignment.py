@@ -34,7 +34,7 @@ CLASSICS: dict[str, Any] = {
     "author__is_staff": True,
     "__class__": "assigned",
     "_state": {},
-    "constructor": {"prototype": {}},
+    "constructor": {"prototype": 1},
     "PK": "assigned",
 }
 
@@ -103,15 +103,16 @@ def test_a_member_that_is_not_declared_is_refused_by_name(row: Row, client: Clie
     # Rights widen nothing: where the table lets a superuser in, one tries too.
     superuser = bearer(user_create(is_staff=True, is_superuser=True)) if row.expected["keeper"] < 300 else header
 
-    def refuse(more: dict[str, Any], header: dict[str, str]) -> None:
-        response = send(client, row, things.get(row.on or ""), {**body, **more}, **header)
+    def refuse(name: str, value: Any, header: dict[str, str]) -> None:
+        response = send(client, row, things.get(row.on or ""), {**body, name: value}, **header)
         problem = assert_problem(response, 400, "validation")
-        assert {error["pointer"] for error in problem["errors"]} == {f"/{name}" for name in more}
+        assert [error["pointer"] for error in problem["errors"]] == [f"/{name}"]
 
     before = stored()
     for name, value in tried.items():
-        refuse({name: value}, header)
-    refuse(dict(list(tried.items())[:30]), superuser)
+        refuse(name, value, header)
+    for name in tried.keys() & CLASSICS.keys():
+        refuse(name, CLASSICS[name], superuser)
     assert stored() == before
 
 
@@ -127,8 +128,10 @@ def test_nothing_is_smuggled_in_below_a_member(row: Row, client: Client, owner: 
         if kind != JSON or not resolved(schema).keys() & {"type", "oneOf", "allOf", "enum"}:
             continue  # a form has no objects; a member without a type is any JSON
         for value in ({"is_staff": True}, [{"is_staff": True}]):
-            problem = assert_problem(send(client, row, thing, {**body, name: value}, **header), 400, "validation")
-            assert all(error["pointer"].startswith(f"/{name}") for error in problem["errors"]), problem
+            problem = assert_problem(send(client, row, thing, {**body, name: value}, **header), 400)
+            where = [error["pointer"] for error in problem.get("errors", ())]
+            assert all(pointer.startswith(f"/{name}") for pointer in where), where
+            assert where or problem["type"].endswith("/malformed"), problem  # deeper than the operation's bodies are
     assert stored() == before
 
 
