@@ -8,10 +8,11 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from django.core.validators import URLValidator
+from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.validators import ProhibitSurrogateCharactersValidator
@@ -106,10 +107,7 @@ class BoundedFloatField(serializers.FloatField):
     def to_internal_value(self, data: Any) -> float:
         if isinstance(data, bool):
             self.fail("invalid")
-        try:
-            number = super().to_internal_value(data)
-        except OverflowError:  # a whole number of hundreds of digits
-            self.fail("invalid")
+        number = super().to_internal_value(data)
         if not math.isfinite(number):
             self.fail("invalid")
         return number
@@ -170,7 +168,7 @@ class ReferenceField(serializers.PrimaryKeyRelatedField):
     """
 
     def to_internal_value(self, data: Any) -> Any:
-        key = self.get_queryset().model._meta.pk
+        key = cast("QuerySet[Any]", self.get_queryset()).model._meta.pk
         if key.get_internal_type() == "UUIDField":
             wanted: Any = _refused_as(self, CanonicalUUIDField(), data)
         elif isinstance(data, bool) or not isinstance(data, (int, str)):

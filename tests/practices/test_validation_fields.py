@@ -1,0 +1,196 @@
+"""validation (133), the fields: each takes what its column holds and an answer can show, and refuses the rest."""
+
+import datetime
+import json
+import math
+import uuid
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.settings import patched_settings
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rest_framework import serializers
+
+from apps.practices.caching.renderers import FastJSONRenderer
+from apps.practices.validation.fields import (
+    BoundedFloatField,
+    BoundedIntegerField,
+    BoundedJSONField,
+    CanonicalUUIDField,
+    CleanSlugField,
+    PlainTextField,
+    ReferenceField,
+    RichTextField,
+    WebAddressField,
+)
+from apps.practices.validation.text import clean_plain
+from tests.apps.accounts.factories import user_create
+from tests.sample.models import Effect, Note
+from tests.sample.services import note_create
+
+ID = "01890000-0000-7000-8000-00000000000a"
+BOUNDED = {"maxLength", "enum", "const"}
+FORMS = {"uuid", "date-time", "date", "time", "binary"}  # bounded by what they are
+DATE, MOMENT = serializers.DateField(), serializers.DateTimeField()
+DECIMAL = serializers.DecimalField(max_digits=12, decimal_places=2)
+
+
+def refused(field: Any, value: Any) -> str:
+    """Give the code of the field's refusal."""
+    with pytest.raises(serializers.ValidationError) as error:
+        field.run_validation(value)
+    return error.value.get_codes()[0]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "stored"),
+    [
+        (BoundedIntegerField(), "-7", -7),
+        (BoundedIntegerField(), 2**31 - 1, 2**31 - 1),
+        (BoundedFloatField(min_value=0, max_value=9), "1.5", 1.5),
+        (CanonicalUUIDField(), ID.upper(), uuid.UUID(ID)),
+        (CleanSlugField(max_length=9), "\uf900", "\u8c48"),
+        (WebAddressField(max_length=99), "https://example.com/a?b=c#d", "https://example.com/a?b=c#d"),
+        (BoundedJSONField(max_length=99), {"a": [1, "e\u0301\n", None]}, {"a": [1, "e\u0301\n", None]}),
+        (PlainTextField(max_length=9), "a\u200db", "a\u200db"),  # the joiner is part of words and emoji
+        (PlainTextField(max_length=9), "\u0645\u06cc\u200c", "\u0645\u06cc\u200c"),
+        (RichTextField(max_length=99), "<img src='x.png'>", '<img src="x.png">'),
+        (MOMENT, "2024-01-01T00:00:00+14:00", datetime.datetime(2023, 12, 31, 10, tzinfo=datetime.UTC)),
+    ],
+)  # fmt: skip
+def test_what_is_meant_is_stored(field: Any, value: Any, stored: Any) -> None:
+    assert field.run_validation(value) == stored
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "code"),
+    [
+        *((BoundedIntegerField(), value, "invalid") for value in (True, "1_000", "\u0661", "0x1", "1.5", [], {}, "9" * 21)),
+        (BoundedIntegerField(), 2**31, "max_value"),
+        (BoundedIntegerField(), -(2**31) - 1, "min_value"),
+        (BoundedIntegerField(), 10**40, "max_value"),
+        *((BoundedFloatField(min_value=0, max_value=9), value, "invalid") for value in ("nan", "-inf", True, "x", [])),
+        (BoundedFloatField(min_value=0, max_value=9), 10**400, "overflow"),
+        (BoundedFloatField(min_value=0, max_value=9), 1e300, "max_value"),
+        *((CanonicalUUIDField(), value, "invalid") for value in (
+            1, True, f"{{{ID}}}", f"urn:uuid:{ID}", ID.replace("-", ""), "x", [], 10**60)),
+        *((CleanSlugField(max_length=9), value, "invalid") for value in ("a b", "a/b", "e\u0338")),
+        (CleanSlugField(max_length=9), "a\u202eb", "bidi"),
+        *((WebAddressField(max_length=99), value, "invalid") for value in (
+            "javascript:alert(1)", "ftp://example.com", "//example.com", "data:text/html,x", "https://a:b@example.com",
+            "https://[x", "http://")),
+        (WebAddressField(max_length=99), "https://example.com/\u202egnp.exe", "bidi"),
+        (WebAddressField(max_length=99), "https://example.com/\x07", "control"),
+        (BoundedJSONField(max_length=9), ["x" * 9], "max_length"),
+        (BoundedJSONField(max_length=99, depth=2), [[[]]], "depth"),
+        (BoundedJSONField(max_length=99), {"a\u202e": 1}, "bidi"),
+        (BoundedJSONField(max_length=99), ["\x00"], "nul"),
+        (BoundedJSONField(max_length=99), [2**53], "number"),
+        (BoundedJSONField(max_length=99), [math.nan], "invalid"),
+        (PlainTextField(max_length=9), "\u200b\u2060", "blank"),
+        (RichTextField(max_length=99), "<script>x</script>", "blank"),
+        *((DATE, value, "invalid") for value in ("0000-01-01", "10000-01-01", "2024-02-30", 5, [])),
+        *((MOMENT, value, "invalid") for value in (
+            "0000-01-01T00:00:00Z", "10000-01-01T00:00:00Z", "2024-01-01T00:00:00+99:00", 5, {})),
+        *((MOMENT, value, "overflow") for value in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00")),
+        *((DECIMAL, value, "invalid") for value in ("nan", "sNaN", "Infinity", True, "x", [])),
+        *((DECIMAL, value, "max_digits") for value in ("1e400", "1e999999999", "1" * 13)),
+        *((DECIMAL, value, "max_decimal_places") for value in ("1e-3",)),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_meant_is_refused(field: Any, value: Any, code: str) -> None:
+    assert refused(field, value) == code
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=5), inner),
+    )
+)
+@settings(derandomize=True, deadline=None, database=None)
+@pytest.mark.django_db
+def test_json_that_is_taken_is_stored_and_shown(document: Any) -> None:
+    try:
+        value = BoundedJSONField(max_length=500).run_validation(document)
+    except serializers.ValidationError:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT %s::jsonb::text", [json.dumps(value)])
+        stored = json.loads(cursor.fetchone()[0])
+    assert json.loads(FastJSONRenderer().render({"value": stored})) == {"value": document}
+
+
+@given(st.text(max_size=30))
+@settings(derandomize=True, deadline=None, database=None)
+def test_a_slug_is_clean_whatever_it_was(text: str) -> None:
+    try:
+        slug = CleanSlugField(max_length=30).run_validation(text)
+    except serializers.ValidationError:
+        return
+    assert clean_plain(slug) == slug
+
+
+@pytest.mark.django_db
+def test_a_reference_is_found_by_one_query_or_refused() -> None:
+    owner = user_create()
+    shown, hidden = note_create(owner=owner, title="Shown"), note_create(owner=owner, title="Hidden", published=False)
+    field = ReferenceField(queryset=Note.objects.filter(published=True))
+    with CaptureQueriesContext(connection) as queries:
+        assert field.run_validation(str(shown.pk)) == shown
+    assert len(queries) == 1
+    assert {refused(field, value) for value in (str(hidden.pk), ID)} == {"does_not_exist"}
+    for wrong in (1, True, "x", "\x00", [], {}, f"{{{shown.pk}}}"):
+        assert refused(field, wrong) == "incorrect_type"
+    numbered = ReferenceField(queryset=Effect.objects.all())
+    effect = Effect.objects.create(job_id=ID)
+    assert numbered.run_validation(effect.pk) == effect
+    assert {refused(numbered, value) for value in (2**63 - 1, "0")} == {"does_not_exist"}
+    assert {refused(numbered, value) for value in (2**63, 10**30, True, "x", 1.5, [])} == {"incorrect_type"}
+
+
+def test_fields_that_need_a_bound_say_so() -> None:
+    for field in (CleanSlugField, WebAddressField, BoundedJSONField):
+        with pytest.raises(TypeError, match="max_length"):
+            field()
+    with pytest.raises(TypeError, match="min_value"):
+        BoundedFloatField()
+
+
+def _unbounded(schema: dict[str, Any], where: str, components: dict[str, Any]) -> list[str]:
+    """Name the places below a schema of what a client writes that nothing bounds."""
+    if "$ref" in schema:
+        return _unbounded(components[schema["$ref"].rpartition("/")[2]], where, components)
+    found: list[str] = []
+    for inner in (one for kind in ("oneOf", "allOf", "anyOf") for one in schema.get(kind, ())):
+        found += _unbounded(inner, where, components)
+    for name, inner in schema.get("properties", {}).items():
+        found += _unbounded(inner, f"{where}/{name}", components)
+    kinds = schema.get("type", ())
+    kinds = {kinds} if isinstance(kinds, str) else set(kinds)
+    if "array" in kinds:
+        found += [] if "maxItems" in schema else [f"{where} (maxItems)"]
+        found += _unbounded(schema.get("items", {}), f"{where}/0", components)
+    if "string" in kinds and not BOUNDED & set(schema) and schema.get("format") not in FORMS:
+        found.append(f"{where} (maxLength)")
+    if kinds & {"integer", "number"} and not {"minimum", "maximum"} <= set(schema):
+        found.append(f"{where} (minimum, maximum)")
+    return found
+
+
+def test_every_field_that_a_client_writes_is_bounded_by_its_serializer() -> None:
+    """Of every app: the document as the serializers make it, before what the layers around them promise is added."""
+    with patched_settings({"POSTPROCESSING_HOOKS": []}):
+        document = SchemaGenerator().get_schema(request=None, public=True)
+    found, seen = [], 0
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            for media in operation.get("requestBody", {}).get("content", {}).values():
+                seen += 1
+                found += _unbounded(media["schema"], f"{method.upper()} {path}", document["components"]["schemas"])
+    assert seen > 10
+    assert found == []
