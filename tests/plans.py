@@ -52,16 +52,15 @@ def faults(plan: Plan, table: str, *, wanted: int) -> list[str]:
     by the one that it would make without sorting.
     """
     found = _faults(plan, table, wanted=wanted)
-    if UNBOUNDED_SORT in found and all(came <= SORTED_MAX for _, came in _sorts(plan)):
+    handful = WALKED_MAX if _bounded_by_matching(plan.sql) else SORTED_MAX
+    if UNBOUNDED_SORT in found and all(came <= handful for _, came in _sorts(plan)):
         return _faults(explained(plan.sql, sorting=False), table, wanted=wanted)
     return found
 
 
 def _faults(plan: Plan, table: str, *, wanted: int) -> list[str]:
-    found = []
-    for node in plan.nodes():
-        if node["Node Type"] == "Seq Scan" and node.get("Relation Name") == table:
-            found.append(f"reads {table} from its start")
+    scanned = [node for node in plan.nodes() if node["Node Type"] == "Seq Scan" and node.get("Relation Name") == table]
+    found = [f"reads {table} from its start" for _ in scanned]
     if any(came > len(_keys(plan.sql)) or came > SORTED_MAX for _, came in _sorts(plan)):
         found.append(UNBOUNDED_SORT)
     bound = WALKED_MAX + SORTED_MAX if _bounded_by_matching(plan.sql) else wanted * SLACK
@@ -77,7 +76,12 @@ def _fetched(node: dict[str, Any]) -> int:
 
 def _bounded_by_matching(sql: str) -> bool:
     """Tell the statements of a list that matches words or tags: probe, look ahead, walk, and the page of few."""
-    return sql.startswith("WITH matching") or f"OFFSET {WALKED_MAX - 1}" in sql or "CASE WHEN" in sql or bool(_keys(sql))
+    return (
+        sql.startswith("WITH matching")
+        or any(f"OFFSET {count - 1}" in sql for count in (SORTED_MAX, WALKED_MAX))
+        or "CASE WHEN" in sql
+        or bool(_keys(sql))
+    )
 
 
 def _sorts(plan: Plan) -> list[tuple[dict[str, Any], float]]:

@@ -165,21 +165,35 @@ class KeysetList:
     def read(self, query: ListQuery, queryset: QuerySet[Any]) -> Page:
         """Read one page of ``queryset``, at most limit + 1 rows, of the columns asked for alone.
 
-        That is one query; up to three with a filter that no ordered index serves (``matching`` says which).
+        That is one query; up to five with a filter that no ordered index serves (``matching`` says which).
         """
         walk = Walk.along(self.orderings[query.ordering], query.cursor)
         rows = self._present(queryset, walk)
-        end: tuple[Any, ...] | None = None
         condition = self._condition(query.matching)
         if condition is None:
-            rows = walk.ordered(walk.following(rows))
-        elif (few := few_matches(rows, condition)) is not None:
-            rows = walk.ordered(walk.following(rows.filter(pk__in=few), sorted_=True), sorted_=True)
+            found, end = self._found(query, walk, walk.ordered(walk.following(rows))), None
         else:
-            rows, end = self._looked_through(walk, rows, condition)
-        wanted = dict.fromkeys(column for name in query.fields for column in self.fields[name].columns)
-        found = list(rows.values(*dict.fromkeys([*wanted, *walk.names]))[: query.limit + 1])
+            found, end = self._matched(query, walk, rows, condition)
         return self._page(query, walk, found, end=end)
+
+    def _matched(
+        self, query: ListQuery, walk: Walk, rows: QuerySet[Any], condition: Q
+    ) -> tuple[list[dict[str, Any]], tuple[Any, ...] | None]:
+        """Give the rows of a page that meet the condition, and where the walk stopped when it did not reach the end."""
+        near, end = self._looked_through(walk, rows, condition, SORTED_MAX)
+        found = self._found(query, walk, near)
+        if end is None or len(found) > query.limit:
+            return found, end
+        if (few := few_matches(rows, condition)) is not None:
+            matches = walk.ordered(walk.following(rows.filter(pk__in=few), sorted_=True), sorted_=True)
+            return self._found(query, walk, matches), None
+        far, end = self._looked_through(walk, rows, condition, WALKED_MAX)
+        return self._found(query, walk, far), end
+
+    def _found(self, query: ListQuery, walk: Walk, rows: QuerySet[Any]) -> list[dict[str, Any]]:
+        """Read the columns asked for, and those of the order, of one row more than the page has."""
+        wanted = dict.fromkeys(column for name in query.fields for column in self.fields[name].columns)
+        return list(rows.values(*dict.fromkeys([*wanted, *walk.names]))[: query.limit + 1])
 
     def first_matches(self, query: ListQuery, queryset: QuerySet[Any]) -> list[Any]:
         """Give the primary keys of the first rows that ``query`` matches, at most SORTED_MAX of them, in no order.
@@ -189,17 +203,20 @@ class KeysetList:
         walk = Walk.along(self.orderings[query.ordering], query.cursor)
         rows = self._present(queryset, walk)
         condition = self._condition(query.matching) or Q()
+        near = list(
+            self._looked_through(walk, rows, condition, WALKED_MAX)[0].values_list("pk", flat=True)[:SORTED_MAX]
+        )
+        if len(near) == SORTED_MAX:
+            return near
         few = few_matches(rows, condition)
-        if few is not None:
-            return few
-        return list(self._looked_through(walk, rows, condition)[0].values_list("pk", flat=True)[:SORTED_MAX])
+        return near if few is None else few
 
     def _looked_through(
-        self, walk: Walk, rows: QuerySet[Any], condition: Q
+        self, walk: Walk, rows: QuerySet[Any], condition: Q, count: int
     ) -> tuple[QuerySet[Any], tuple[Any, ...] | None]:
-        """Give the matches among the next WALKED_MAX rows, and the position of the last of these when there may be more."""
+        """Give the matches among the next ``count`` rows, and the position of the last of these when there may be more."""
         ahead = walk.ordered(walk.following(rows))
-        end = ahead.values_list(*walk.names)[WALKED_MAX - 1 : WALKED_MAX].first()
+        end = ahead.values_list(*walk.names)[count - 1 : count].first()
         return (walk.until(ahead, end) if end else ahead).filter(looked_at(condition)), end
 
     def _present(self, queryset: QuerySet[Any], walk: Walk) -> QuerySet[Any]:

@@ -1,9 +1,10 @@
 """Rows that a search or a tag finds, in the list's order, without ever sorting or walking an unbounded set.
 
-An index over words or array members finds rows in no order; an index in the list's order knows no words. So PostgreSQL
-is first asked for at most SORTED_MAX + 1 matches. As long as these are all, they are sorted. When there are more,
-the list's own index is walked and each row looked at, WALKED_MAX rows at most a page: where matches are rare among
-them, a page is shorter than asked for, even empty, and still leads on. Both ways give the same rows in the same order.
+An index over words or array members finds rows in no order; an index in the list's order knows no words. So the next
+SORTED_MAX rows of the order are looked at first: a common word fills a page from them. When it does not, PostgreSQL is asked
+for at most SORTED_MAX + 1 matches. As long as these are all, they are sorted. When there are more, the next WALKED_MAX
+rows of the order are looked at: where matches are rare among them, a page is shorter than asked for, even empty, and
+still leads on. Each way gives the same rows in the same order.
 """
 
 from typing import Any
