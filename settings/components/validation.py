@@ -29,9 +29,9 @@ VALIDATION_HTML_TAGS = frozenset({
 })
 # fmt: on
 VALIDATION_HTML_ATTRIBUTES = {
-    "a": {"href", "title"},
-    "abbr": {"title"},
-    "img": {"src", "alt", "title", "width", "height"},
+    "*": {"lang", "title"},  # on any of them
+    "a": {"href"},
+    "img": {"src", "alt", "width", "height"},
     "ol": {"start"},
     "td": {"colspan", "rowspan"},
     "th": {"colspan", "rowspan", "scope"},

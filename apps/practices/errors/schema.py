@@ -11,8 +11,9 @@ from apps.practices.errors.responses import CONTENT_TYPE
 
 # Any operation may meet these: they come from the layers around every view.
 ALWAYS = (400, 403, 406, 429, 500, 503, 504)
-# And any that takes a body.
+# And any whose method has a body, whether it wants one or not.
 WITH_BODY = (408, 413, 415)
+BODY_METHODS = ("post", "put", "patch")
 
 
 class FieldErrorSerializer(serializers.Serializer):
@@ -60,12 +61,12 @@ def describe_everywhere(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     """Postprocessing hook of drf-spectacular: every operation names what the layers around it can answer."""
     schema = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     for path in result.get("paths", {}).values():
-        for operation in path.values():
+        for method, operation in path.items():
             if not isinstance(operation, dict) or "responses" not in operation:
                 continue
             # A token that is refused is refused where none is needed, too.
             signed_in = (401,) if any(operation.get("security", ())) else ()
-            for status in (*ALWAYS, *signed_in, *(WITH_BODY if "requestBody" in operation else ())):
+            for status in (*ALWAYS, *signed_in, *(WITH_BODY if method in BODY_METHODS else ())):
                 answer = {"description": HTTPStatus(status).phrase, "content": schema}
                 operation["responses"].setdefault(str(status), answer)
     return result
