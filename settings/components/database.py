@@ -21,6 +21,7 @@ _BOUNDS = {
 # The client's own bound on one wait for the server, in web processes: only this notices a server that is stopped while its
 # kernel still acknowledges packets.
 DATABASE_WAIT_SECONDS = _BOUNDS["statement_timeout"] + 1.5
+DATABASE_SUSPICIOUS_WAIT_SECONDS = 1.5  # once it has failed to answer, until it answers again
 
 DATABASES = {"default": environ.Env.db_url_config(ENVIRONMENT["DATABASE_URL"])}
 _DEFAULT = DATABASES["default"]
@@ -44,7 +45,7 @@ if _KIND == "web":
         "min_size": 1,
         "max_size": max(1, min(ENVIRONMENT["DATABASE_POOL_MAX"], ENVIRONMENT["WEB_THREADS"] - 1)),
         "timeout": 1,  # seconds a request waits for a free connection before it is told 503
-        "reconnect_timeout": 3,  # seconds of growing pauses between tries, then the pool starts afresh
+        "reconnect_timeout": 0.5,  # seconds the pool tries by itself; then the next request that the breaker lets through does
         "max_idle": 300,
         "max_lifetime": 1800,
     }

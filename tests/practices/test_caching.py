@@ -19,7 +19,7 @@ from redis.exceptions import ConnectionError
 from structlog.testing import capture_logs
 
 from apps.practices.caching import engine, remember, tags_change
-from apps.practices.caching.breaker import FAILURES, FIRST_PAUSE, Breaker
+from apps.practices.errors.breaker import FAILURES, FIRST_PAUSE, Breaker
 from apps.practices.caching.connection import redis_client
 from apps.practices.caching.entries import MAX_BYTES, Entry
 from apps.practices.caching.local import OVERHEAD, LocalTier

@@ -17,7 +17,7 @@ from apps.jobs.kinds import job_kind, kind_named
 from apps.jobs.models import Job
 from apps.jobs.services import broker, job_submit
 from apps.jobs.services.relay import jobs_relay
-from apps.practices.caching.breaker import Breaker
+from apps.practices.errors.breaker import Breaker
 from project.celery import app
 from settings.env import read_environment
 from tests.apps.accounts.factories import bearer, user_create

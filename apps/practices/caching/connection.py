@@ -18,8 +18,8 @@ from redis.client import Pipeline, Redis
 from redis.connection import ConnectionPool
 from redis.exceptions import BusyLoadingError, ConnectionError, ReadOnlyError, RedisError, ResponseError, TimeoutError
 
-from apps.practices.caching.breaker import Breaker
 from apps.practices.caching.renderers import json_bytes
+from apps.practices.errors.breaker import Breaker
 
 # No answer, or an answer that says the server cannot serve: what the breaker counts.
 AWAY = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError)

@@ -1,38 +1,74 @@
-"""Connections of web processes: every wait for the server ends.
+"""Connections of web processes: every wait for the server ends, and one breaker a server knows how the waits ended.
 
 ``statement_timeout`` is the server's, so a server that is stopped never applies it; TCP's own timers do not run
 while the stopped server's kernel acknowledges packets. Only the client's clock is left.
 """
 
 import select
-from typing import Any
+from functools import cache
+from typing import Any, ClassVar, Self
 
 import psycopg
 from django.conf import settings
 from psycopg import errors
 from psycopg.abc import RV, PQGen
 
+from apps.practices.errors.breaker import Breaker
+
 LOOK_SECONDS = 0.1  # psycopg's own interval between looks for an interruption
+LONGEST_PAUSE = 1.0  # seconds between two probes of a server that is away
+
+
+class ServerAway(psycopg.OperationalError):
+    """The breaker is open: no connection was even asked for."""
 
 
 class ServerStalled(psycopg.OperationalError):
-    """The server has not answered within DATABASE_WAIT_SECONDS; the connection is closed."""
+    """The server has not answered within the bound of the client; the connection is closed."""
 
 
 class BoundedConnection(psycopg.Connection[Any]):
-    """A connection on which no single wait for the server lasts longer than ``settings.DATABASE_WAIT_SECONDS``."""
+    """A connection on which no single wait for the server lasts longer than ``settings.DATABASE_WAIT_SECONDS``.
+
+    While the last thing known of the server is a failure, it is ``settings.DATABASE_SUSPICIOUS_WAIT_SECONDS``. Use
+    `connection_class` for one that shares the breaker of its server.
+    """
+
+    breaker: ClassVar[Breaker] = Breaker("postgresql", longest_pause=LONGEST_PAUSE)
+
+    @classmethod
+    def connect(cls, conninfo: str = "", **options: Any) -> Self:
+        """Connect as psycopg does, and tell the breaker how it went."""
+        try:
+            connection = super().connect(conninfo, **options)
+        except psycopg.OperationalError as error:
+            cls.breaker.failed(error)
+            raise
+        cls.breaker.succeeded()
+        return connection
 
     def wait(self, gen: PQGen[RV], interval: float = LOOK_SECONDS, timeout: float | None = None) -> RV:
         """Wait as psycopg does, at most so long; close the connection and raise ``ServerStalled`` after that.
 
         The connection cannot be used again: an answer to the abandoned statement might still arrive on it.
         """
-        bound = settings.DATABASE_WAIT_SECONDS
+        name = "DATABASE_SUSPICIOUS_WAIT_SECONDS" if self.breaker.is_suspicious else "DATABASE_WAIT_SECONDS"
+        bound = getattr(settings, name)
         try:
-            return super().wait(gen, interval, bound if timeout is None else min(timeout, bound))
+            answer = super().wait(gen, interval, bound if timeout is None else min(timeout, bound))
         except errors._WaitTimeout as error:
             self.pgconn.finish()
+            self.breaker.failed(error)
             raise ServerStalled(f"no answer from PostgreSQL within {bound} s") from error
+        self.breaker.succeeded()
+        return answer
+
+
+@cache
+def connection_class(alias: str) -> type[BoundedConnection]:
+    """This function will return the connection class of one database, whose breaker all its connections share."""
+    breaker = Breaker("postgresql" if alias == "default" else f"postgresql-{alias}", longest_pause=LONGEST_PAUSE)
+    return type("BoundedConnection", (BoundedConnection,), {"breaker": breaker})
 
 
 def connection_lost(connection: psycopg.Connection[Any]) -> bool:

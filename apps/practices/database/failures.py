@@ -10,7 +10,7 @@ import psycopg
 from django.db import utils
 from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
-from apps.practices.database.connections import ServerStalled
+from apps.practices.database.connections import ServerAway, ServerStalled
 from apps.practices.errors import Problem, TimedOut, Unavailable
 
 _AWAY = (Unavailable, 2, "The database cannot be reached.")
@@ -61,7 +61,7 @@ def _causes(exception: BaseException) -> Iterator[BaseException]:
 def _outcome(error: BaseException) -> tuple[type[Problem], int, str] | None:
     if isinstance(error, (PoolTimeout, TooManyRequests)):
         return _BUSY
-    if isinstance(error, (PoolClosed, ServerStalled)):
+    if isinstance(error, (PoolClosed, ServerAway, ServerStalled)):
         return _AWAY
     state = getattr(error, "sqlstate", None)
     if isinstance(error, psycopg.Error) and state:

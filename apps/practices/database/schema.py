@@ -9,6 +9,7 @@ from rest_framework import serializers
 
 LIMIT_DEFAULT = 25
 LIMIT_MAX = 100
+_CURSOR = {"type": "string", "maxLength": 1000, "pattern": "^[A-Za-z0-9_.:=-]+$"}
 
 _FILTER_SCHEMAS: list[tuple[type[serializers.Field[Any, Any, Any, Any]], dict[str, Any]]] = [
     (serializers.BooleanField, {"type": "boolean"}),
@@ -43,14 +44,26 @@ def list_parameters(
             {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT},
             description="Rows in a page.",
         ),
-        OpenApiParameter("cursor", str, description="Where the page starts: taken from next or previous, never made."),
+        OpenApiParameter(
+            "cursor", _CURSOR, description="Where the page starts: taken from next or previous, never made."
+        ),
         OpenApiParameter("ordering", str, enum=list(orderings), default=orderings[0]),
-        OpenApiParameter("fields", str, description=f"Only these fields, separated by commas: {', '.join(fields)}."),
+        OpenApiParameter(
+            "fields",
+            _fields_schema(fields),
+            description=f"Only these fields, separated by commas: {', '.join(fields)}.",
+        ),
         *(
             OpenApiParameter(name, _filter_schema(field), description=str(field.help_text or ""))
             for name, field in filters.items()
         ),
     ]
+
+
+def _fields_schema(fields: Sequence[str]) -> dict[str, Any]:
+    """Give the JSON schema of a projection: names of fields between commas."""
+    one = f"({'|'.join(fields)})"
+    return {"type": "string", "maxLength": 1000, "pattern": f"^{one}(,{one})*$"}
 
 
 def _filter_schema(field: serializers.Field[Any, Any, Any, Any]) -> dict[str, Any]:

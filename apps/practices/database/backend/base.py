@@ -3,23 +3,27 @@
 Libraries that ask for the vendor still see ``postgresql``.
 """
 
+import os
+import time
 from typing import Any
 
+from django.db import connections
 from django.db.backends.postgresql import base
 from psycopg import Connection
+from psycopg_pool import PoolTimeout
 
-from apps.practices.database.connections import BoundedConnection, connection_lost
+from apps.practices.database.connections import ServerAway, connection_class, connection_lost
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Adds the connection class of the pool, and a look at each connection before it is used."""
+    """Adds the connection class of the pool, its breaker, and a look at each connection before it is used."""
 
     @property
     def pool(self) -> Any:
         """The process's pool of this alias, made at first use (so never before a fork); None when none is set."""
         options = self.settings_dict["OPTIONS"].get("pool")
         if isinstance(options, dict):
-            options.setdefault("connection_class", BoundedConnection)
+            options.setdefault("connection_class", connection_class(self.alias))
         return super().pool
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Connection[Any]:
@@ -27,13 +31,35 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
         After PostgreSQL restarts, every pooled connection is dead. Each is found by a look at its socket,
         which costs no round trip, and given back for the pool to replace, so no request pays for it.
+
+        Raises `ServerAway` at once while the breaker is open, but for one caller a pause, who finds out.
         """
-        connection: Connection[Any] = super().get_new_connection(conn_params)
-        if self.pool:
-            for _ in range(self.pool.max_size):
+        if not self.pool:
+            return super().get_new_connection(conn_params)
+        breaker = connection_class(self.alias).breaker
+        if not breaker.allows():
+            raise ServerAway("PostgreSQL is away")
+        asked_at = time.monotonic()
+        try:
+            for _ in range(self.pool.max_size + 1):
+                connection: Connection[Any] = super().get_new_connection(conn_params)
                 if not connection_lost(connection):
                     break
                 connection.close()
                 self.pool.putconn(connection)
-                connection = super().get_new_connection(conn_params)
+        except PoolTimeout as error:
+            if breaker.answered_at < asked_at:  # nobody else got an answer either: it is not our own crowd
+                breaker.failed(error)
+            raise
         return connection
+
+
+def connections_forget() -> None:
+    """Leave a parent's pools and connections to the parent: two processes on one socket read each other's answers."""
+    DatabaseWrapper._connection_pools.clear()
+    for connection in connections.all(initialized_only=True):
+        if isinstance(connection, DatabaseWrapper):
+            connection.connection = None
+
+
+os.register_at_fork(after_in_child=connections_forget)

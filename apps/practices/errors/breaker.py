@@ -12,19 +12,28 @@ logger = structlog.get_logger(__name__)
 
 FAILURES = 2  # in a row: one slow answer on a busy machine is not an outage
 FIRST_PAUSE = 0.5  # seconds until the first probe; doubles with every probe that fails
-LONGEST_PAUSE = 4.0
+LONGEST_PAUSE = 4.0  # unless the dependency asks for another
 
 
 class Breaker:
     """Counts failures of one dependency; a change of state, never a call, is a log line and ``dependency_away_total``."""
 
-    def __init__(self, name: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, name: str, *, longest_pause: float = LONGEST_PAUSE, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.name = name
+        self.answered_at = -float("inf")  # by the clock: when a call last succeeded
+        self._longest_pause = longest_pause
         self._clock = clock
         self._lock = threading.Lock()
         self._failures = 0
         self._pause = FIRST_PAUSE
         self._retry_at: float | None = None  # None: closed, calls pass
+
+    @property
+    def is_suspicious(self) -> bool:
+        """Whether the last call that ended was a failure."""
+        return self._failures > 0
 
     def allows(self) -> bool:
         """Whether to try a call: always when closed; when open, one caller a pause is let through as the probe."""
@@ -41,6 +50,7 @@ class Breaker:
 
     def succeeded(self) -> None:
         """Record an answer."""
+        self.answered_at = self._clock()
         if self._failures == 0 and self._retry_at is None:
             return
         with self._lock:
@@ -55,7 +65,7 @@ class Breaker:
             self._failures += 1
             was_open = self._retry_at is not None
             if was_open:
-                self._pause = min(self._pause * 2, LONGEST_PAUSE)
+                self._pause = min(self._pause * 2, self._longest_pause)
             elif self._failures < FAILURES:
                 return
             self._retry_at = self._clock() + self._pause
