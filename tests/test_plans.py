@@ -29,8 +29,8 @@ from tests.rows import empty, fill, told_by
 
 ROWS = 200_000
 LIMIT = 25
-PAIRS = 30  # combinations of two filters that are tried, for each who asks
-DEPTHS = (0.5, 0.99)
+PAIRS = 20  # combinations of two filters that are tried
+DEPTHS = (0.9,)
 
 pytestmark = pytest.mark.django_db
 
@@ -137,25 +137,35 @@ def test_each_rule_is_broken_by_its_query(world: World, where: str, fault: str) 
 
 def bad_plans(world: World, path: str) -> Iterator[str]:
     """Ask a list all that it can be asked; describe each query whose plan would grow with the table."""
+    filtered = False
     for who in ("nobody", "owner", "keeper"):
         client = world.client(who)
         if client.get(path).status_code in (401, 403):
             continue
-        world.seen.clear()
         yield from page(world, client, f"{who} {path}", path, {})
         if not world.seen:
             continue
         declared = world.seen[0][0]
-        singles = [{name: value} for name in declared.filters for value in values(world, declared, name)]
-        pairs = [{**one, **two} for one, two in itertools.combinations(singles, 2) if len({*one, *two}) == 2]
         orderings = [name for each in KeysetList.declared if each.model is declared.model for name in each.orderings]
-        for asked in [{}, *singles]:
+        choices = [{}] + [{name: value} for name in declared.filters for value in choices_of(declared, name)]
+        singles: list[dict[str, str]] = []
+        pairs: list[dict[str, str]] = []
+        if who != "nobody" and not filtered:  # every filter, as the first who is somebody and may
+            filtered = True
+            singles = [{name: value} for name in declared.filters for value in values(world, declared, name)]
+            pairs = [{**one, **two} for one, two in itertools.combinations(singles, 2) if len({*one, *two}) == 2]
+        for asked in [*choices, *(single for single in singles if single not in choices)]:
             for ordering in dict.fromkeys(orderings):
                 yield from page(world, client, f"{who} {path}", path, {**asked, "ordering": ordering})
-        if who != "nobody":
-            random.seed(130)
-            for asked in random.sample(pairs, min(len(pairs), PAIRS)):
-                yield from page(world, client, f"{who} {path}", path, asked)
+        random.seed(130)
+        for asked in random.sample(pairs, min(len(pairs), PAIRS)):
+            yield from page(world, client, f"{who} {path}", path, asked)
+
+
+def choices_of(declared: KeysetList, name: str) -> list[str]:
+    """Give the values of a filter that is a choice."""
+    asked = declared.filters[name].field
+    return [str(choice) for choice in asked.choices] if isinstance(asked, serializers.ChoiceField) else []
 
 
 def values(world: World, declared: KeysetList, name: str) -> list[str]:
@@ -164,8 +174,8 @@ def values(world: World, declared: KeysetList, name: str) -> list[str]:
     told = told_by(says(declared.model), "VALUES").get(name)
     if told is not None:
         return list(told)
-    if isinstance(asked.field, serializers.ChoiceField):
-        return [str(choice) for choice in asked.field.choices]
+    if choices := choices_of(declared, name):
+        return choices
     if isinstance(asked.field, serializers.BooleanField):
         return ["true", "false"]
     column = asked.range or (asked.equal[0] if asked.equal else None)
