@@ -11,7 +11,18 @@ import pytest
 from apps.operations.stack import Stack
 from tests.copies import ROOT, project_copy, run
 
-CODE = ("apps", "bin", "deploy", "project", "settings", "templates", "tests", "pyproject.toml", "README.md")
+CODE = (
+    "apps",
+    "benchmarks",
+    "bin",
+    "deploy",
+    "project",
+    "settings",
+    "templates",
+    "tests",
+    "pyproject.toml",
+    "README.md",
+)
 # The thousand tests of the practices run on the sample app, and the plans over many rows on each list by itself. They know no
 # feature, which the search for its name shows; the walks over every route are run, with the tests of everything else.
 # `--soak` runs them all.
