@@ -51,6 +51,14 @@ def csv_rows(stream: BinaryIO, columns: Columns) -> Iterator[SourceRow]:
     csv.field_size_limit(RECORD_BYTES + 1)  # the lines below are bounded; the library's own limit is lower
     # A wrong byte becomes a lone surrogate, which the field that holds it refuses: the row is named, not just the file.
     text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    try:
+        yield from _csv_records(text, columns)
+    finally:
+        if not stream.closed:
+            text.detach()  # or it would close the stream, which is the caller's
+
+
+def _csv_records(text: io.TextIOWrapper, columns: Columns) -> Iterator[SourceRow]:
     lines = _BoundedLines(text)
     reader = csv.reader(lines, strict=True)
     try:

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import tempfile
+import tracemalloc
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from apps.jobs.imports.formats import RECORD_BYTES, Columns, ImportMalformed, csv_rows, ndjson_rows
+from apps.jobs.imports import formats
+from apps.jobs.imports.formats import RECORD_BYTES, Columns, ImportMalformed, csv_rows, import_rows, ndjson_rows
 from apps.jobs.imports.outcomes import Import, OnConflict, Outcome
 from apps.jobs.imports.rows import ImportRow, Rejection, SourceRow
 from apps.jobs.imports.run import _upserted, _validated
+from apps.jobs.imports.spool import upload_checked
+from apps.practices.errors import ValidationProblem
 from apps.practices.validation.serializers import StrictSerializer
 
+PIECES = (b'"', b",", b"\n", b"\r", b"a", b"\x00", b"\xff", b"{", b"}", b'"title"', b":", b"\\ud800", b"[", b"1e999")
 COLUMNS = Columns(known=("title", "body"), required=("title",))
 
 
@@ -109,3 +119,112 @@ def test_what_is_said_about_one_row_is_bounded() -> None:
     assert rejection.code == "unknown"
     assert len(rejection.also) == 19
     assert len(str(rejection.document(1))) < 20_000
+
+
+@pytest.mark.parametrize(
+    ("data", "code", "pointer"),
+    [
+        (b'{"title": "a", "title": "b"}', "malformed", ""),
+        (b'{"title": NaN}', "malformed", ""),
+        (b'{"title": 1e999}', "malformed", ""),
+        (b'{"title": ' + b"9" * 5_000 + b"}", "malformed", ""),
+        (b'{"title": ' + b"[" * 9 + b"]" * 9 + b"}", "malformed", ""),
+        (b'{"title": ' + b"[" * 100_000, "malformed", ""),
+        (b'{"title": [' + b"1," * 3_000 + b"1]}", "malformed", ""),
+        (b'{"title": "\xff"}', "malformed", ""),
+        (b'{"title": "a\\ud800"}', "surrogate", "/title"),
+        (b'{"title": "a\\u0000"}', "nul", "/title"),
+        (b'"title"', "malformed", ""),
+    ],
+    ids=lambda data: str(data)[:30],
+)
+def test_a_line_of_json_is_read_as_strictly_as_a_body(data: bytes, code: str, pointer: str) -> None:
+    """And what cannot be read is one row's matter, not the file's."""
+    bad, good = (row.cells for row in ndjson_rows(io.BytesIO(data + b'\n{"title": "b"}\n'), COLUMNS))
+    assert isinstance(bad, Rejection)
+    assert (bad.code, bad.pointer) == (code, pointer)
+    assert len(bad.detail) < 300
+    assert good == {"title": "b"}
+
+
+def test_a_record_is_bounded_however_many_lines_it_has() -> None:
+    """A quoted cell may go over lines; cells below the bound add up, and are not all read before somebody counts."""
+    cells = b'"' + b"y\n" * 1_000 + b'",'
+    stream = io.BytesIO(b"title,body\n" + cells * (8 * RECORD_BYTES // len(cells)))
+    with pytest.raises(ImportMalformed, match="Line 2: a record of more than"):
+        list(csv_rows(stream, COLUMNS))
+    assert stream.tell() < 2 * RECORD_BYTES
+
+
+def test_wide_records_below_the_bound_are_rows_of_the_wrong_length() -> None:
+    (_, cells), (_, good) = read_csv(b"title,body\n" + b"," * (RECORD_BYTES - 10) + b"\na,b\n")
+    assert isinstance(cells, Rejection)
+    assert good == {"title": "a", "body": "b"}
+
+
+@pytest.mark.parametrize("format", ["csv", "ndjson"])
+def test_rows_are_counted(format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(formats, "RECORDS_MAX", 3)
+    head, row = (b"title\n", b"a\n") if format == "csv" else (b"", b'{"title": "a"}\n')
+    assert len(list(import_rows(io.BytesIO(head + row * 3), format, COLUMNS))) == 3
+    with pytest.raises(ImportMalformed, match="more than 3 rows"):
+        list(import_rows(io.BytesIO(head + row * 4), format, COLUMNS))
+
+
+@pytest.mark.parametrize("format", ["csv", "ndjson"])
+def test_memory_does_not_follow_the_file(format: str) -> None:
+    """A tenth of the file at most, while its rows are read one after another."""
+    row = b"t" * 5_000 + b"\n" if format == "csv" else b'{"title": "' + b"t" * 5_000 + b'"}\n'
+    with tempfile.TemporaryFile() as file:
+        file.write((b"title\n" if format == "csv" else b"") + row * 6_000)
+        size = file.tell()
+        file.seek(0)
+        tracemalloc.start()
+        try:
+            assert sum(1 for _ in import_rows(file, format, COLUMNS)) == 6_000
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert peak < size / 10
+
+
+@given(st.binary(max_size=200) | st.lists(st.sampled_from(PIECES), max_size=12).map(b"".join))
+@settings(derandomize=True, deadline=None, database=None)
+def test_any_bytes_are_rows_or_a_refusal(data: bytes) -> None:
+    for format, head in (("csv", b"title,body\n"), ("csv", b""), ("ndjson", b"")):
+        with contextlib.suppress(ImportMalformed):
+            rows = list(import_rows(io.BytesIO(head + data), format, COLUMNS))
+            assert all(isinstance(row.cells, (dict, Rejection)) for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("head", "declared", "format", "code"),
+    [
+        (b"PK\x03\x04title,body", "text/csv", "csv", "format"),
+        (b"%PDF-1.7\n", "text/csv", "csv", "format"),
+        (b"\x89PNG\r\n\x1a\n", "", "csv", "format"),
+        (b"\x1f\x8b\x08title", "", "ndjson", "format"),
+        ("title,body\na,b".encode("utf-16"), "text/csv", "csv", "format"),
+        ("title,body\na,b".encode("utf-16-le"), "text/csv", "csv", "format"),
+        ('{"title": 1}'.encode("utf-32"), "", "ndjson", "format"),
+        (b"title,body\na,b", "text/csv", "ndjson", "content_type"),
+        (b"title,body\na,b", "", "ndjson", "format"),
+        (b'{"title": 1}', "application/x-ndjson", "csv", "content_type"),
+        (b"title\na", "image/png", "csv", "content_type"),
+        (b"title\na", "application/zip", "csv", "content_type"),
+        (b"body\na", "text/csv", "csv", "header"),
+        (b"title\na", "text/csv; charset=utf-8", "csv", None),
+        (b"\xef\xbb\xbftitle\na", "application/vnd.ms-excel", "csv", None),
+        (b'\xef\xbb\xbf\n {"title": 1}', "application/json", "ndjson", None),
+        (b"title\n\xff\x00", "", "csv", None),
+    ],
+)
+def test_a_file_is_what_its_bytes_say(head: bytes, declared: str, format: str, code: str | None) -> None:
+    """And is refused by name before there is a job; wrong bytes in a row are the row's matter."""
+    file = SimpleUploadedFile("rows.csv", head, content_type=declared)
+    if code is None:
+        assert upload_checked(file=file, format=format, columns=COLUMNS).read() == head
+        return
+    with pytest.raises(ValidationProblem) as refused:
+        upload_checked(file=file, format=format, columns=COLUMNS)
+    assert [(error.pointer, error.code) for error in refused.value.errors] == [("/file", code)]
