@@ -1,5 +1,13 @@
 """Development: readable errors and logs, plain http on localhost, limits ten times wider (see variables.py)."""
 
 from settings.base import *  # noqa: F403 - dev is base with other values
+from settings.base import INSTALLED_APPS as _INSTALLED_APPS
+from settings.base import MIDDLEWARE as _MIDDLEWARE
 
 DEBUG = True
+
+# A view that loads rows one by one which one query could have loaded (N+1) fails, and says which relation: add
+# select_related() or prefetch_related() to its selector. Innermost, so that the error becomes an answer like any other.
+INSTALLED_APPS = [*_INSTALLED_APPS, "zeal"]
+MIDDLEWARE = [*_MIDDLEWARE, "zeal.middleware.zeal_middleware"]
+ZEAL_RAISE = True

@@ -56,6 +56,7 @@ def stages() -> list[Stage]:
         ),
         Stage(name="imports (import-linter)", command=("lint-imports",)),
         Stage(name="migrations are made", command=(*manage, "makemigrations", "--check", "--dry-run")),
+        Stage(name="migrations lock and rewrite nothing", command=(sys.executable, "-m", "tests.migrations")),
         Stage(
             name="check --deploy (prod)",
             command=(*manage, "check", "--deploy", "--fail-level", "WARNING"),

@@ -246,12 +246,13 @@ def test_the_search_column_never_leaves_the_database(client: Client, people: Peo
     assert not any('"search"' in sql for sql in read)
 
 
-def test_reads_cost_one_query_however_many_rows(client: Client, article_make: Make) -> None:
+def test_reads_cost_one_query_or_two_however_many_rows(client: Client, article_make: Make) -> None:
     articles = [article_make(title=f"t{number}") for number in range(5)]
-    for path in (URL, f"{URL}?limit=1&ordering=title", f"{URL}?search=t1", f"{URL}/{articles[0].pk}"):
+    paths = {URL: 1, f"{URL}?limit=1&ordering=title": 1, f"{URL}?search=t1": 2, f"{URL}/{articles[0].pk}": 1}
+    for path, expected in paths.items():
         with CaptureQueriesContext(connection) as queries:
             assert client.get(path).status_code == 200
-        assert len(queries) == 1, [query["sql"] for query in queries]
+        assert len(queries) == expected, [query["sql"] for query in queries]
 
 
 @pytest.mark.parametrize("ordering", ["-published_at", "published_at", "title", "-title"])
