@@ -5,6 +5,8 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
+from django.conf import settings
+from django.core import signing
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 from django.test import Client, RequestFactory, override_settings
@@ -15,7 +17,8 @@ from rest_framework.test import APIClient
 
 from apps.accounts.models import User
 from apps.practices.database.checks import ordering_errors
-from apps.practices.database.lists import KeysetList, Projected
+from apps.practices.database.lists import Filter, KeysetList, Projected
+from apps.practices.errors import ValidationProblem
 from tests.problems import assert_problem
 from tests.sample.filters import NOTES
 from tests.sample.models import Note
@@ -191,6 +194,71 @@ def test_cursors_are_bound_and_signed(notes: list[Note]) -> None:
         NOTES.parse(elsewhere)
     with override_settings(SECRET_KEY="another key of another service, long enough to be one", SECRET_KEY_FALLBACKS=[]):
         assert Client().get(PATH, {"title": "a", "cursor": cursor}).status_code == 400
+
+
+def test_cursors_outlive_a_change_of_the_secret_key(notes: list[Note]) -> None:
+    old, new = settings.SECRET_KEY, "another key of this service, long enough to be one"
+    following = read(f"{PATH}?limit=2")["next"]
+    assert following is not None
+    with override_settings(SECRET_KEY=new, SECRET_KEY_FALLBACKS=[old]):
+        page = read(following)
+        assert len(page["results"]) == 2
+    with override_settings(SECRET_KEY=new, SECRET_KEY_FALLBACKS=[]):
+        assert Client().get(following).status_code == 400
+        assert len(read(page["previous"])["results"]) == 2  # made while both were known: signed with the new one
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("values", [(), ("x",), (1, 2, 3), (None, None), ("2026-01-01T00:00:00Z", "no uuid"), ([], {})])
+def test_a_signed_cursor_of_another_shape_is_refused(values: tuple[Any, ...]) -> None:
+    """Ours, but of a list whose columns have changed since."""
+    query = NOTES.parse(RequestFactory().get(PATH))
+    text = signing.Signer(salt=f"database.cursor:{query.binding}", sep=".").sign_object([0, 0, *values])
+    response = Client().get(PATH, {"cursor": text})
+    assert_problem(response, 400, "validation")
+    assert response.json()["errors"][0]["pointer"] == "?cursor"
+
+
+@pytest.mark.django_db
+def test_a_cursor_with_a_nul_is_refused() -> None:
+    assert_problem(Client().get(f"{PATH}?cursor=a.%00b"), 400, "malformed")
+
+
+def test_rows_deleted_meanwhile_hide_no_others_backwards(notes: list[Note]) -> None:
+    order = [str(pk) for pk in Note.objects.order_by(*NOTES.orderings[NOTES.default]).values_list("pk", flat=True)]
+    page = read(f"{PATH}?limit=10")
+    for _ in range(3):
+        page = read(page["next"])
+    Note.objects.filter(pk__in=[order[29], order[25], order[0]]).delete()
+    back = [row for pages in reversed(walk(page["previous"], "previous")) for row in pages]
+    assert back == [pk for pk in order[:30] if pk not in (order[29], order[25], order[0])]
+
+
+def test_filters_that_no_index_serves_together_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(KeysetList, "declared", [])
+    filters = {"title": serializers.CharField(), "owner": serializers.UUIDField()}
+    orderings = {"-created_at": ("-created_at", "-id"), "title": ("title", "id")}
+    declared = KeysetList(model=Note, orderings=orderings, fields={"id": "id"}, filters=filters)
+    assert [error.id for error in ordering_errors(declared)] == ["database.E003"]  # owner
+    assert "'owner', '-created_at', '-id'" in (ordering_errors(declared)[0].hint or "")
+
+    def refused(query: str) -> tuple[str, str]:
+        with pytest.raises(ValidationProblem) as raised:
+            declared.parse(RequestFactory().get(f"/x?{query}"))
+        [error] = raised.value.errors
+        return error.pointer, error.code
+
+    assert declared.parse(RequestFactory().get("/x?title=a&ordering=title")).filters == {"title": "a"}
+    one = "00000000-0000-7000-8000-000000000000"
+    assert refused(f"title=a&owner={one}") == ("?title", "unsupported")
+    after = {"after": Filter(serializers.DateTimeField(), range="created_at")}
+    ranged = KeysetList(model=Note, orderings=orderings, fields={"id": "id"}, filters=after)
+    assert ordering_errors(ranged) == []
+    assert (ranged.served("-created_at", ["after"]), ranged.served("title", ["after"])) == (True, False)
+    declared = ranged
+    assert refused("after=2026-01-01T00:00:00Z&ordering=title") == ("?ordering", "unsupported")
+    with pytest.raises(ImproperlyConfigured, match=r"Wrap its field in Filter"):
+        KeysetList(model=Note, orderings=orderings, fields={"id": "id"}, filters={"colour": serializers.CharField()})
 
 
 def test_equal_requests_have_equal_keys() -> None:

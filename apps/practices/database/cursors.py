@@ -50,7 +50,7 @@ def cursor_decode(text: str, *, binding: str, columns: Sequence[Field[Any, Any]]
         raise BadCursor("too long")
     try:
         backward, inclusive, *values = _signer(binding).unsign_object(text)
-        if len(values) != len(columns):
+        if len(values) != len(columns) or not all(isinstance(value, (str, int)) for value in values):
             raise BadCursor("made for other columns")
         typed = tuple(column.to_python(value) for column, value in zip(columns, values, strict=True))
     except (signing.BadSignature, ValidationError) as error:

@@ -108,10 +108,10 @@ class KeysetList:
         self.orderings = {name: tuple(columns) for name, columns in orderings.items()}
         self.default = next(iter(orderings))
         self.fields = {name: Projected(of) if isinstance(of, str) else of for name, of in fields.items()}
+        checked_names(filters or {}, taken=("limit", "cursor", "ordering", "fields"))
         self.filters = declared_filters(model, filters or {})
         self.scope = tuple(scope)
         self.nonnull = tuple(nonnull)
-        checked_names(self.filters, taken=("limit", "cursor", "ordering", "fields"))
         self._parameters: dict[str, FilterField] = {
             "limit": serializers.IntegerField(min_value=1, max_value=LIMIT_MAX),
             "cursor": serializers.CharField(),
