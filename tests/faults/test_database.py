@@ -1,0 +1,234 @@
+"""PostgreSQL goes away under load: nobody gets a 500, nobody waits long, cached reads go on, accepted writes are kept."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import psutil
+import psycopg
+import pytest
+
+from apps.operations.fleet import Fleet, database_migrate, production_environment
+from apps.operations.stack import Stack
+from tests.fleet import Answer, ask
+
+RATE = 30  # requests a second: a third each of cached reads, signed-in reads and writes
+INSTANCES, POOL = 2, 3
+STATEMENT_SECONDS = 5  # statement_timeout of a web process
+SLACK = 1.5  # seconds that a loaded machine may add to any of the bounds
+WIDE = dict.fromkeys(("THROTTLE_ANON", "THROTTLE_USER", "THROTTLE_ADDRESS"), "1000000/15m")
+
+
+@pytest.fixture(scope="module")
+def own() -> Iterator[Stack]:
+    """Servers that nobody else uses; what is committed is kept, which a throw-away server does not promise."""
+    with Stack.temporary() as stack:
+        with psycopg.connect(stack.state.urls["DATABASE_URL"], autocommit=True) as connection:
+            connection.execute("ALTER ROLE ALL SET synchronous_commit = on")
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def fleet(own: Stack) -> Iterator[Fleet]:
+    """Two instances, asked directly as their edge would ask them."""
+    urls = own.state.urls
+    environment = production_environment(
+        database_url=urls["DATABASE_URL"],
+        redis_url=urls["REDIS_URL"],
+        settings_module="tests.sample.settings",
+        DATABASE_POOL_MAX=str(POOL),
+        **WIDE,
+    )
+    database_migrate(environment=environment)
+    with Fleet(environment=environment, instances=INSTANCES, edge=False) as fleet:
+        yield fleet
+
+
+@dataclass(frozen=True, kw_only=True)
+class Owner:
+    """A signed-in stranger: an access token, and the path of a published note, which anybody may read from the cache."""
+
+    token: str
+    note: str
+
+
+@pytest.fixture(scope="module")
+def owner(fleet: Fleet) -> Owner:
+    url, credentials = fleet.webs[0].url, {"email": "owner@example.com", "password": "lanterns over low water"}
+    assert ask(url, "/api/v1/auth/register", method="POST", body=credentials).status == 201
+    token = str(ask(url, "/api/v1/auth/login", method="POST", body=credentials).json()["access"])
+    note = {"title": "Read by all", "body": "<p>x</p>", "published": True}
+    written = ask(url, "/api/v1/notes", method="POST", body=note, headers={"Authorization": f"Bearer {token}"})
+    return Owner(token=token, note=written.headers["location"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """One request: which kind, when it was sent (monotonic seconds), and its answer."""
+
+    kind: str
+    sent_at: float
+    answer: Answer
+
+
+class Traffic:
+    """RATE requests a second, sent when they are due whether or not earlier ones are answered."""
+
+    def __init__(self, fleet: Fleet, owner: Owner) -> None:
+        self._fleet, self._owner = fleet, owner
+        self._stop = threading.Event()
+        self._pool = ThreadPoolExecutor(96)
+        self._futures: list[Future[Seen]] = []
+        self._sender = threading.Thread(target=self._send, daemon=True)
+
+    def __enter__(self) -> Traffic:
+        self._sender.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._sender.join(30)
+        self._pool.shutdown()
+
+    def _send(self) -> None:
+        number, due = 0, time.monotonic()
+        while not self._stop.wait(max(0.0, due - time.monotonic())):
+            self._futures.append(self._pool.submit(self._ask, number))
+            number, due = number + 1, due + 1 / RATE
+
+    def _ask(self, number: int) -> Seen:
+        kind = ("cached", "read", "write")[number % 3]
+        url = self._fleet.webs[number // 3 % INSTANCES].url
+        headers = {} if kind == "cached" else {"Authorization": f"Bearer {self._owner.token}"}
+        body = {"title": f"Note {number}", "body": "<p>x</p>"} if kind == "write" else None
+        path = self._owner.note if kind == "cached" else "/api/v1/notes?limit=3" if kind == "read" else "/api/v1/notes"
+        sent_at = time.monotonic()
+        answer = ask(url, path, method="POST" if body else "GET", body=body, headers=headers)
+        return Seen(kind=kind, sent_at=sent_at, answer=answer)
+
+    def seen(self) -> list[Seen]:
+        """Give what was asked and answered; a connection that broke raises here."""
+        return [future.result(timeout=30) for future in self._futures]
+
+
+@contextlib.contextmanager
+def stopped(own: Stack) -> Iterator[None]:
+    own.services["postgresql"].stop()
+    try:
+        yield
+    finally:
+        own.services["postgresql"].start()
+
+
+@contextlib.contextmanager
+def paused(own: Stack) -> Iterator[None]:
+    """Freeze the server and all its backends: their kernel goes on accepting and acknowledging."""
+    server = psutil.Process(own.services["postgresql"].pid)
+    frozen = [server, *server.children(recursive=True)]
+    for process in frozen:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            os.kill(process.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for process in reversed(frozen):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGCONT)
+
+
+@contextlib.contextmanager
+def restarted(own: Stack) -> Iterator[None]:
+    own.restart("postgresql")
+    yield
+
+
+@contextlib.contextmanager
+def exhausted(own: Stack) -> Iterator[None]:
+    """Take every connection that the server gives, and in the end those of the web processes too."""
+    url, web = own.state.urls["DATABASE_URL"], "pg_stat_activity WHERE application_name = 'shipshape-web'"
+    with contextlib.ExitStack() as taken, psycopg.connect(url, autocommit=True) as first:
+        for _ in range(20):
+            with contextlib.suppress(psycopg.OperationalError):
+                while True:
+                    taken.enter_context(psycopg.connect(url, connect_timeout=5))
+            if not first.execute(f"SELECT pid FROM {web}").fetchall():
+                break
+            first.execute(f"SELECT pg_terminate_backend(pid) FROM {web}")
+        else:
+            raise AssertionError("the web processes got connections all the time")
+        yield
+
+
+Fault = Callable[[Stack], contextlib.AbstractContextManager[None]]
+
+
+@pytest.mark.parametrize(
+    ("fault", "seconds"),
+    [(stopped, 5), (paused, 12), (restarted, 1), (exhausted, 4)],
+    ids=["stopped", "paused", "restarted", "exhausted"],
+)
+def test_under_load(
+    fleet: Fleet, own: Stack, owner: Owner, fault: Fault, seconds: float, soak: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(5 if soak else 1):
+        with Traffic(fleet, owner) as traffic:
+            time.sleep(2)
+            gone_at = time.monotonic()
+            with fault(own):
+                time.sleep(seconds)
+            back_at = time.monotonic()
+            time.sleep(4)
+        seen = traffic.seen()
+        report = judged(seen, gone_at=gone_at, back_at=back_at)
+        with capsys.disabled():
+            print(f"\n{fault.__name__} {seconds} s: {report}")
+        assert_kept(own, seen)
+
+
+def judged(seen: list[Seen], *, gone_at: float, back_at: float) -> str:
+    """Assert what a client may see of an outage; give the figures."""
+    assert {one.answer.status for one in seen} <= {200, 201, 503, 504}, [
+        one for one in seen if one.answer.status not in (200, 201, 503, 504)
+    ][:3]
+    refused = [one for one in seen if one.answer.status in (503, 504)]
+    assert all(one.answer.headers.get("retry-after") for one in refused)
+    assert all(b'"request_id"' in one.answer.content for one in refused)
+
+    during = [one for one in seen if gone_at <= one.sent_at < back_at]
+    waited = sorted((one.answer.seconds for one in refused), reverse=True)
+    in_a_query = INSTANCES * POOL  # those that had a connection when it happened
+    assert all(second < STATEMENT_SECONDS + 2 + SLACK for second in waited[:in_a_query]), waited[:in_a_query]
+    assert all(second < 2 + SLACK for second in waited[in_a_query:]), waited[: in_a_query + 5]
+
+    cached = [one.answer.status for one in during if one.kind == "cached"]
+    assert cached.count(200) >= 0.8 * len(cached), cached
+    slow = [one for one in during if one.kind == "cached" and one.answer.seconds > 2 + SLACK]
+    assert len(slow) <= 0.2 * len(cached), slow[:3]
+
+    after = [one.sent_at + one.answer.seconds - back_at for one in seen if one.kind != "cached" and is_good(one)]
+    first = min(second for second in after if second > 0)
+    assert first < 3 + SLACK, first
+    return (
+        f"{len(during)} requests, {len(refused)} refused, slowest {[round(second, 1) for second in waited[:8]]} s, "
+        f"cached {cached.count(200)}/{len(cached)}, first success {first:.1f} s after its return"
+    )
+
+
+def is_good(one: Seen) -> bool:
+    return one.answer.status in (200, 201)
+
+
+def assert_kept(own: Stack, seen: list[Seen]) -> None:
+    """Every note that was answered 201 is stored."""
+    accepted = [one.answer.json()["id"] for one in seen if one.answer.status == 201]
+    assert accepted
+    with psycopg.connect(own.state.urls["DATABASE_URL"]) as connection:
+        row = connection.execute("SELECT count(*) FROM sample_note WHERE id = ANY(%s::uuid[])", [accepted]).fetchone()
+    assert row == (len(accepted),)
