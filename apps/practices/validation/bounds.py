@@ -19,7 +19,8 @@ from django.urls import Resolver404, resolve
 class Bounds:
     """The bounds of one view's requests; what is None follows the settings.
 
-    ``body_bytes``: of the whole body, on the wire; a function when a setting decides. ``json_depth`` and ``json_members``:
+    ``body_bytes``: of the whole body, on the wire; a function when a setting decides. What is read into memory at once (JSON)
+    is bounded by Django's ``DATA_UPLOAD_MAX_MEMORY_SIZE`` besides. ``json_depth`` and ``json_members``:
     levels, and values at all levels, of a JSON document. ``form_fields`` and ``files``: parts of a multipart form.
     """
 

@@ -47,11 +47,12 @@ class RequestBoundsMiddleware:
 
 
 def url_problem(request: HttpRequest) -> Problem | None:
-    """Give the problem of a path or query that holds a NUL or is not UTF-8, as percent-encoded; None when neither."""
+    """Give the problem of a path or query that holds a NUL, or of a query that is not UTF-8; None when there is none.
+
+    What is not UTF-8 in a path Django leaves percent-encoded: such a path has no route, and is a 404.
+    """
     if "\x00" in request.path_info:
         return Malformed("The path holds a NUL character.")
-    if not _utf8(request.META.get("PATH_INFO", "")):
-        return Malformed("The path is not UTF-8.")
     query = request.META.get("QUERY_STRING", "")
     if "%" not in query and query.isascii():
         return None
@@ -80,14 +81,3 @@ def body_problem(request: HttpRequest) -> Problem | None:
     if request.method in BODY_METHODS and not request.META.get("CONTENT_TYPE"):
         return UnsupportedMediaType("Say what the body is: Content-Type is missing.")
     return None
-
-
-def _utf8(path: str) -> bool:
-    """Tell whether a path, which WSGI hands over as Latin-1 (PEP 3333), is UTF-8. Django answers to others all the same."""
-    if path.isascii():
-        return True
-    try:
-        path.encode("latin-1").decode("utf-8")
-    except UnicodeError:
-        return False
-    return True
