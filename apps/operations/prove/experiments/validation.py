@@ -24,18 +24,19 @@ def prove(ground: Ground) -> Evidence:
     unknown, null = write(owner="somebody"), write(title="a\x00b")
     deep = raw(b"[" * DEPTH + b"]" * DEPTH)
     large = raw(b'{"title": "' + b"x" * (3 * 1024 * 1024) + b'"}')
+    endless = raw(b'{"title": 1e999}')
     twice = raw(b'{"title": "a", "title": "b", "body": "", "published": false}')
     stored = client.post("/api/v1/notes", {"title": "t", "body": SCRIPT, "published": False}, token=token).json()[
         "body"
     ]
     clean = "Kept" in stored and not any(word in stored for word in ("script", "onclick", "javascript"))
     return Evidence(
-        did="sent an unknown field, a NUL, JSON 100,000 deep, 3 MiB, a key twice, and HTML with a script",
-        saw=f"{unknown[0]} at {unknown[1]}, {null[0]} at {null[1]}, {deep}, {large}, {twice}; stored {stored!r}",
+        did="sent an unknown field, a NUL, JSON 100,000 deep, 3 MiB, a key twice, 1e999, and HTML with a script",
+        saw=f"{unknown[0]} at {unknown[1]}, {null[0]} at {null[1]}, {deep}, {large}, {twice}, {endless}; stored {stored!r}",
         holds=(
             unknown == (400, ["/owner"])
             and null == (400, ["/title"])
-            and (deep, large, twice) == (400, 413, 400)
+            and (deep, large, twice, endless) == (400, 413, 400, 400)
             and clean
         ),
     )
