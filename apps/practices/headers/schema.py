@@ -52,13 +52,13 @@ def describe_headers(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     All carry the request id and the limits (draft-ietf-httpapi-ratelimit-headers-10); what refuses for a while says for how
     long, what creates says where, and what may be read again has an entity tag (RFC 9110, 8.8.3, 10.2.2, 10.2.3).
     """
-    result.setdefault("components", {})["headers"] = {_key(name): {**header} for name, header in HEADERS.items()}
+    result.setdefault("components", {})["headers"] = {name: {**header} for name, header in HEADERS.items()}
     for path in result.get("paths", {}).values():
         for method, operation in path.items():
             if isinstance(operation, dict) and "responses" in operation:
                 for status, answer in operation["responses"].items():
                     for name in _names(method, status):
-                        reference = {"$ref": f"#/components/headers/{_key(name)}"}
+                        reference = {"$ref": f"#/components/headers/{name}"}
                         answer.setdefault("headers", {}).setdefault(name, reference)
     return result
 
@@ -70,7 +70,3 @@ def _names(method: str, status: str) -> list[str]:
     names += ["Location"] if status in _PLACED else []
     names += ["ETag"] if status in {"200", "201", "304"} and method != "delete" else []
     return names
-
-
-def _key(name: str) -> str:
-    return name.replace("-", "")

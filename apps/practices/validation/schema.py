@@ -10,7 +10,7 @@ from django.conf import settings
 
 _BIGINT = 2**63 - 1
 _INT = 2**31 - 1
-_PARAMETER = 2000  # characters; an edge takes about twice as many for the whole line
+_PARAMETER = 1000  # characters of a query parameter or header; the whole request line has about four times as many
 _NO_NUL = r"^[^\u0000]*$"
 # Characters of what has a format of its own; RFC 3339 allows fractions of any length, nobody sends forty digits.
 # How large a file may be is its route's to say (413).
@@ -80,5 +80,5 @@ def _bound_schema(schema: dict[str, Any], kinds: set[str]) -> None:
     if "integer" in kinds:
         schema.setdefault("minimum", -_BIGINT - 1)
         schema.setdefault("maximum", _BIGINT)
-        small = -_INT - 1 <= schema["minimum"] and schema["maximum"] <= _INT
+        small = schema["minimum"] >= -_INT - 1 and schema["maximum"] <= _INT
         schema.setdefault("format", "int32" if small else "int64")

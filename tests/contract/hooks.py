@@ -1,0 +1,159 @@
+"""What Schemathesis cannot guess: things that exist, tokens that work once, a file that can be imported.
+
+Every second valid request of an operation acts on a new object of the app's scene and takes its body from there, so that
+what exists and what does not are both seen, however much has been deleted meanwhile. Objects are made in the service's own
+database: this process has the service's environment.
+"""
+
+import atexit
+import json
+import os
+from collections import Counter, defaultdict
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import django
+
+django.setup()
+
+import schemathesis  # noqa: E402 - what follows needs Django
+from schemathesis import Case, GenerationMode, HookContext  # noqa: E402 - as above
+from schemathesis.core.failures import Failure  # noqa: E402 - as above
+
+from apps.accounts.models import User  # noqa: E402 - as above
+from tests.access import Row, rows, scenes  # noqa: E402 - as above
+from tests.apps.accounts.factories import sign_in, user_create  # noqa: E402 - as above
+
+_ROLE = os.environ["CONTRACT_ROLE"]  # "nobody", or who holds every permission there is
+_ANSWERS = Path(os.environ["CONTRACT_ANSWERS"])
+_BEYOND_SCHEMA = frozenset(
+    {
+        *("blank", "bidi", "control", "marks", "html", "max_length"),  # text, cleaned before it is measured
+        *("password_too_short", "password_too_common", "password_too_similar", "password_entirely_numeric"),
+        *("header", "format", "empty"),  # what is in a file
+        *(
+            "separator",
+            "invalid",
+            "invalid_choice",
+            "unsupported",
+        ),  # tags; signed cursors; filters that exclude each other
+    }
+)
+_CHEAPER = {
+    "If-Match": {"enum": ["*", '"1.0123456789abcdef"']},
+    "fields": {"enum": ["id", "id,created_at"]},
+    "cursor": {"enum": ["W10.signed"]},  # no cursor is made up; a page's own are followed by the lists' tests
+}
+_turns: Counter[str] = Counter()
+_answers: Counter[tuple[str, int]] = Counter()
+_rows: defaultdict[str, list[Row]] = defaultdict(list)
+for _row in rows():
+    _rows[_row.operation or ""].append(_row)
+_owner = user_create(email=f"{_ROLE}@contract.example", is_staff=True, is_superuser=True)
+_token = sign_in(_owner).access
+
+
+@schemathesis.auth().skip_for(operation_id=["auth_login", "auth_refresh", "auth_register"])
+class Bearer:
+    """The token of a superuser, so that every operation can succeed; signing out gets one of its own."""
+
+    def get(self, case: Case, context: schemathesis.AuthContext) -> str:
+        return _token
+
+    def set(self, case: Case, data: str, context: schemathesis.AuthContext) -> None:
+        if _ROLE == "nobody":
+            return
+        token = sign_in(_owner).access if _name(case) == "auth_logout" else data
+        case.headers["Authorization"] = f"Bearer {token}"
+
+
+@schemathesis.hook
+def before_call(context: HookContext, case: Case, kwargs: dict[str, Any]) -> None:
+    """Put a thing of the scene in every second valid request; a sequence of requests keeps its own things."""
+    if (
+        case.meta is None
+        or case.meta.generation.mode != GenerationMode.POSITIVE
+        or case.method != case.operation.method.upper()
+    ):
+        return
+    if "stateful" in case.meta.phase.name.value.lower():
+        return
+    name = _name(case)
+    _turns[name] += 1
+    if _turns[name] % 2:
+        _staged(case, _rows[name][_turns[name] // 2 % len(_rows[name])] if _rows[name] else None)
+
+
+@schemathesis.hook
+def after_call(context: HookContext, case: Case, response: schemathesis.Response) -> None:
+    """Count the answer, unless the request's method is none of the operation's."""
+    if case.method == case.operation.method.upper():
+        _answers[_name(case), response.status_code] += 1
+
+
+def _staged(case: Case, row: Row | None) -> None:
+    """Make the request one that the row's scene can answer."""
+    if row is None:
+        return
+    scene = scenes()[row.app]
+    if row.on is not None and case.path_parameters:
+        owner = _owner if _name(case) != "users_read" else user_create(email=_fresh())
+        thing = scene.objects[row.on](owner)
+        case.path_parameters = {name: str(thing.pk) for name in case.path_parameters}
+    body = scene.body(row.operation, _owner)
+    if body is not None:
+        case.body = {key: value.decode() if isinstance(value, bytes) else value for key, value in body.items()}
+
+
+def _fresh() -> str:
+    return f"{User.objects.count()}-{_ROLE}@contract.example"
+
+
+def _name(case: Case) -> str:
+    return str(case.operation.definition.raw["operationId"])
+
+
+@atexit.register
+def _report() -> None:
+    found: defaultdict[str, dict[int, int]] = defaultdict(dict)
+    for (name, status), count in _answers.items():
+        found[name][status] = count
+    _ANSWERS.write_text(json.dumps(found))
+
+
+@schemathesis.hook
+def filter_failure(context: HookContext, failure: Failure, case: Case, response: schemathesis.Response) -> bool:
+    """Drop what is no failure here; each kind with its reason."""
+    if response.status_code == HTTPStatus.REQUEST_URI_TOO_LONG:
+        return False  # the server's own, before the application sees the request
+    if failure.code == "ST202":
+        # Refused for what JSON Schema cannot say: every error of the answer has one of these codes.
+        errors = response.json().get("errors", []) if response.status_code == HTTPStatus.BAD_REQUEST else []
+        return not errors or any(error["code"] not in _BEYOND_SCHEMA for error in errors)
+    if failure.code == "ST201":
+        # The enumerations above stand for patterns; a read whose condition cannot be understood is answered without it.
+        if any(f"`{name}`" in failure.message for name in (*_CHEAPER, "If-None-Match")):
+            return False
+        # A number is read as text, and 0, 1, "true" and the like as booleans: forms have no types.
+        return "Incorrect type" not in failure.message
+    # Cancelling is a DELETE that answers what it ended: the job stays, to be looked at.
+    return not (failure.code == "ST301" and context.operation is not None and "/jobs/" in context.operation.path)
+
+
+@schemathesis.hook
+def before_load_schema(context: HookContext, raw_schema: dict[str, Any]) -> None:
+    """Say in a cheaper way what the document says with patterns: drawing a long text from one takes up to a second."""
+    for path in raw_schema["paths"].values():
+        for operation in path.values():
+            for parameter in operation.get("parameters", ()):
+                parameter["schema"] |= _CHEAPER.get(parameter["name"], {})
+    _without_patterns(raw_schema)
+
+
+def _without_patterns(node: Any) -> None:
+    """Leave out "no NUL", which `allow-x00` says, and what an enumeration replaces."""
+    for child in list(node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()):
+        _without_patterns(child)
+    if isinstance(node, dict) and (node.get("pattern") == r"^[^\u0000]*$" or node.keys() >= {"pattern", "enum"}):
+        del node["pattern"]
