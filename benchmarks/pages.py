@@ -3,10 +3,10 @@
     python -m benchmarks.pages [--rows 10000 100000 1000000] [--path /api/v1/notes] [--json]
 
 Starts PostgreSQL and Valkey of its own, fills each list's table by SQL, and asks the list over HTTP, in this process, for
-pages at its start, in its middle and at its end, in every order, nothing cached. It prints the milliseconds of a page (of
-this process's processor time and of PostgreSQL's for the page's query, each the best of some tries, which other work on the
-machine disturbs least) and, in brackets, the blocks of 8 KiB that PostgreSQL touched for it; and the worst of an order against its first page of the smallest table. No filter: a search costs what
-it finds.
+pages at its start, in its middle and at its end, in every order, nothing cached. It prints the milliseconds of a page (this
+process's processor time and PostgreSQL's for the page's query, each the best of some tries, which other work on the machine
+disturbs least) and, in brackets, the blocks of 8 KiB that PostgreSQL touched for it; and the worst of an order against
+its first page of the smallest table. No filter: a search costs what it finds.
 """
 
 import argparse

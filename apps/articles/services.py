@@ -123,8 +123,7 @@ def article_update(*, article: Article, expected: int | None, changes: Mapping[s
 
 def article_delete(*, article: Article, expected: int | None = None) -> None:
     """Delete the article, if `expected` (None: whatever it is) is the stored version, else `PreconditionFailed` (412)."""
-    with transaction.atomic():  # a refusal leaves the caller's transaction, if there is one, as it was
-        version_delete(instance=article, expected=expected)
+    version_delete(instance=article, expected=expected)
     articles_changed(article.pk)
 
 
