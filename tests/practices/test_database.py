@@ -1,20 +1,17 @@
-"""database (130): bounds by kind of process, versions, and what failures look like."""
+"""database (130): keys, versions, N+1, the bounds of each kind of process, and the system checks."""
 
 import json
 import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
 from typing import Any
 
-import psycopg
 import pytest
 from django.conf import settings
 from django.core.checks import run_checks
 from django.core.management import CommandError, call_command
-from django.db import IntegrityError, OperationalError, connection, connections, transaction
-from django.db.utils import DatabaseError
+from django.db import connection, connections, transaction
 from django.test import override_settings
 from django.urls import path
 from rest_framework.permissions import AllowAny
@@ -23,8 +20,6 @@ from rest_framework.test import APIClient
 from rest_framework.views import APIView
 
 from apps.accounts.models import User
-from apps.practices.database.connections import BoundedConnection, ServerStalled, connection_lost
-from apps.practices.database.failures import problem_for
 from apps.practices.database.keys import uuid7
 from apps.practices.database.versions import version_delete, version_update
 from apps.practices.errors import NotFound, PreconditionFailed
@@ -119,177 +114,6 @@ def test_rows_loaded_one_by_one_are_an_error_in_tests(note: Note, caplog: pytest
     response = APIClient(raise_request_exception=False).get("/api/v1/each")
     assert_problem(response, 500, "internal-error")
     assert "N+1 detected on sample.Note.owner" in caplog.text
-
-
-# --- failures, made by a real server
-
-
-def failing(sql: str, *, bounds: str = "") -> Exception:
-    """Run ``sql`` and give the exception it ends with."""
-    with transaction.atomic(), connection.cursor() as cursor:
-        if bounds:
-            cursor.execute(f"SET LOCAL {bounds}")
-        with pytest.raises(DatabaseError) as raised, transaction.atomic():
-            cursor.execute(sql)
-    return raised.value
-
-
-@pytest.mark.django_db
-@pytest.mark.parametrize(
-    ("sql", "bounds", "status"),
-    [
-        ("SELECT pg_sleep(5)", "statement_timeout = '50ms'", 504),
-        ("INSERT INTO sample_note (id) VALUES (gen_random_uuid())", "transaction_read_only = on", 503),
-        ("DO $$ BEGIN RAISE 'x' USING ERRCODE = '40P01'; END $$", "", 503),
-        ("DO $$ BEGIN RAISE 'x' USING ERRCODE = '40001'; END $$", "", 503),
-        ("DO $$ BEGIN RAISE 'x' USING ERRCODE = '53300'; END $$", "", 503),
-        ("DO $$ BEGIN RAISE 'x' USING ERRCODE = '57P03'; END $$", "", 503),
-    ],
-)
-def test_failures_are_somebody_elses_outage(sql: str, bounds: str, status: int) -> None:
-    problem = problem_for(failing(sql, bounds=bounds))
-    assert problem is not None
-    assert problem.status == status
-    assert problem.retry_after
-
-
-@pytest.mark.django_db
-@pytest.mark.parametrize("sql", ["SELECT nothing", "SELECT 1/0", "INSERT INTO sample_note (id) VALUES (NULL)"])
-def test_mistakes_of_ours_stay_mistakes(sql: str) -> None:
-    assert problem_for(failing(sql)) is None
-    assert problem_for(IntegrityError("made by hand")) is None
-    assert problem_for(ValueError("anything")) is None
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_lock_that_is_not_given_is_503(note: Note) -> None:
-    with transaction.atomic(), other() as rival:
-        rival.execute("SELECT 1 FROM sample_note FOR UPDATE")
-        problem = problem_for(failing("SELECT 1 FROM sample_note FOR UPDATE", bounds="lock_timeout = '50ms'"))
-    assert problem is not None
-    assert problem.status == 503
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_connection_that_breaks_is_503_and_the_next_request_works() -> None:
-    with connection.cursor() as cursor, other() as rival:
-        cursor.execute("SELECT pg_backend_pid()")
-        rival.execute("SELECT pg_terminate_backend(%s)", cursor.fetchone())
-        rival.commit()
-    with pytest.raises(DatabaseError) as raised, connection.cursor() as cursor:
-        cursor.execute("SELECT 1")
-    problem = problem_for(raised.value)
-    assert problem is not None
-    assert problem.status == 503
-    connection.close()
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT 1")
-
-
-def test_a_server_that_is_not_there_is_503() -> None:
-    with pytest.raises(psycopg.OperationalError) as raised:
-        psycopg.connect(host="127.0.0.1", port=1, dbname="x", connect_timeout=2)
-    wrapped = OperationalError("wrapped")
-    wrapped.__cause__ = raised.value
-    problem = problem_for(wrapped)
-    assert problem is not None
-    assert (problem.status, problem.retry_after) == (503, 2)
-
-
-def other() -> psycopg.Connection[Any]:
-    """Make a second connection to the database of the tests."""
-    return psycopg.connect(**parameters())
-
-
-def parameters() -> dict[str, Any]:
-    chosen = {"host", "port", "user", "password", "dbname"}
-    return {name: value for name, value in connection.get_connection_params().items() if name in chosen}
-
-
-# --- bounded connections
-
-
-@pytest.mark.django_db
-@override_settings(DATABASE_WAIT_SECONDS=0.3)
-def test_no_wait_for_the_server_is_without_bound() -> None:
-    with BoundedConnection.connect(**parameters()) as bounded:
-        with pytest.raises(ServerStalled) as raised:
-            bounded.execute("SELECT pg_sleep(20)")
-        assert bounded.closed
-    problem = problem_for(raised.value)
-    assert problem is not None
-    assert problem.status == 503
-
-
-@pytest.mark.django_db
-def test_a_connection_closed_by_the_server_is_seen_without_asking() -> None:
-    with other() as watched, other() as rival:
-        watched.autocommit = True
-        watched.execute("SELECT 1")
-        assert not connection_lost(watched)
-        rival.execute("SELECT pg_terminate_backend(%s)", [watched.info.backend_pid])
-        rival.commit()
-        assert eventually(lambda: connection_lost(watched))
-        watched.close()
-        assert connection_lost(watched)
-
-
-def eventually(question: Callable[[], bool], seconds: float = 10) -> bool:
-    """Ask until the answer is yes; give False when it still is not after so long."""
-    deadline = threading.Event()
-    for _ in range(int(seconds / 0.05)):
-        if question():
-            return True
-        deadline.wait(0.05)
-    return False
-
-
-@pytest.fixture
-def pooled(db: None) -> Iterator[Any]:
-    """Give three wrappers that share a pool of two connections, as the threads of a web process do."""
-    from apps.practices.database.backend.base import DatabaseWrapper
-
-    settings_dict = json.loads(json.dumps(connection.settings_dict, default=str))
-    settings_dict["OPTIONS"]["pool"] = {"min_size": 1, "max_size": 2, "timeout": 0.3}
-    wrappers = [DatabaseWrapper(settings_dict, alias="default") for _ in range(3)]
-    yield wrappers
-    for wrapper in wrappers:
-        wrapper.close()
-    wrappers[0].close_pool()
-
-
-def test_an_exhausted_pool_is_503_and_a_freed_connection_serves(pooled: Any) -> None:
-    first, second, third = pooled
-    first.ensure_connection()
-    second.ensure_connection()
-    with pytest.raises(OperationalError) as raised:
-        third.ensure_connection()
-    problem = problem_for(raised.value)
-    assert problem is not None
-    assert (problem.status, problem.retry_after) == (503, 1)
-    first.close()
-    third.ensure_connection()
-    assert isinstance(third.connection, BoundedConnection)
-
-
-def test_pooled_connections_that_died_are_replaced_before_use(pooled: Any) -> None:
-    first, second, _ = pooled
-    for wrapper in (first, second):
-        wrapper.ensure_connection()
-    pids = [wrapper.connection.info.backend_pid for wrapper in (first, second)]
-    for wrapper in (first, second):
-        wrapper.close()
-    with other() as rival:
-        rival.execute("SELECT pg_terminate_backend(pid) FROM unnest(%s::int[]) AS pid", [pids])
-        rival.commit()
-        assert eventually(
-            lambda: not rival.execute("SELECT 1 FROM pg_stat_activity WHERE pid = ANY(%s)", [pids]).fetchall()
-        )
-    for _ in range(3):
-        with first.cursor() as cursor:
-            cursor.execute("SELECT pg_backend_pid()")
-            assert cursor.fetchone()[0] not in pids
-        first.close()
 
 
 # --- settings, in processes of each kind

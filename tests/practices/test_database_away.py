@@ -1,0 +1,236 @@
+"""database (130), when PostgreSQL is away: no wait is endless, the second to ask is refused at once, its return is noticed."""
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import OperationalError, connection, connections
+from django.test import override_settings
+
+from apps.operations.stack import port_free
+from apps.practices.database.backend.base import DatabaseWrapper
+from apps.practices.database.connections import (
+    BoundedConnection,
+    ServerAway,
+    ServerStalled,
+    connection_class,
+    connection_lost,
+)
+from apps.practices.database.failures import problem_for
+
+
+def other() -> psycopg.Connection[Any]:
+    """Make a second connection to the database of the tests."""
+    return psycopg.connect(**parameters())
+
+
+def parameters() -> dict[str, Any]:
+    chosen = {"host", "port", "user", "password", "dbname"}
+    return {name: value for name, value in connection.get_connection_params().items() if name in chosen}
+
+
+@pytest.fixture(autouse=True)
+def nothing_known() -> Iterator[None]:
+    """Begin and end with closed breakers."""
+    breakers = [BoundedConnection.breaker, connection_class("default").breaker]
+    for breaker in breakers:
+        breaker.reset()
+    yield
+    for breaker in breakers:
+        breaker.reset()
+
+
+# --- bounded connections
+
+
+@pytest.mark.django_db
+@override_settings(DATABASE_WAIT_SECONDS=0.3)
+def test_no_wait_for_the_server_is_without_bound() -> None:
+    with BoundedConnection.connect(**parameters()) as bounded:
+        with pytest.raises(ServerStalled) as raised:
+            bounded.execute("SELECT pg_sleep(20)")
+        assert bounded.closed
+    problem = problem_for(raised.value)
+    assert problem is not None
+    assert problem.status == 503
+
+
+@pytest.mark.django_db
+def test_a_connection_closed_by_the_server_is_seen_without_asking() -> None:
+    with other() as watched, other() as rival:
+        watched.autocommit = True
+        watched.execute("SELECT 1")
+        assert not connection_lost(watched)
+        rival.execute("SELECT pg_terminate_backend(%s)", [watched.info.backend_pid])
+        rival.commit()
+        assert eventually(lambda: connection_lost(watched))
+        watched.close()
+        assert connection_lost(watched)
+
+
+def eventually(question: Callable[[], bool], seconds: float = 10) -> bool:
+    """Ask until the answer is yes; give False when it still is not after so long."""
+    deadline = threading.Event()
+    for _ in range(int(seconds / 0.05)):
+        if question():
+            return True
+        deadline.wait(0.05)
+    return False
+
+
+@pytest.fixture
+def pooled(db: None) -> Iterator[Any]:
+    """Give three wrappers that share a pool of two connections, as the threads of a web process do."""
+    settings_dict = json.loads(json.dumps(connection.settings_dict, default=str))
+    settings_dict["OPTIONS"]["pool"] = {"min_size": 1, "max_size": 2, "timeout": 0.3}
+    wrappers = [DatabaseWrapper(settings_dict, alias="default") for _ in range(3)]
+    yield wrappers
+    for wrapper in wrappers:
+        wrapper.close()
+    wrappers[0].close_pool()
+
+
+def test_an_exhausted_pool_is_503_and_a_freed_connection_serves(pooled: Any) -> None:
+    first, second, third = pooled
+    first.ensure_connection()
+    second.ensure_connection()
+    with pytest.raises(OperationalError) as raised:
+        third.ensure_connection()
+    problem = problem_for(raised.value)
+    assert problem is not None
+    assert (problem.status, problem.retry_after) == (503, 1)
+    first.close()
+    third.ensure_connection()
+    assert isinstance(third.connection, BoundedConnection)
+
+
+def test_pooled_connections_that_died_are_replaced_before_use(pooled: Any) -> None:
+    first, second, _ = pooled
+    for wrapper in (first, second):
+        wrapper.ensure_connection()
+    pids = [wrapper.connection.info.backend_pid for wrapper in (first, second)]
+    for wrapper in (first, second):
+        wrapper.close()
+    with other() as rival:
+        rival.execute("SELECT pg_terminate_backend(pid) FROM unnest(%s::int[]) AS pid", [pids])
+        rival.commit()
+        assert eventually(
+            lambda: not rival.execute("SELECT 1 FROM pg_stat_activity WHERE pid = ANY(%s)", [pids]).fetchall()
+        )
+    for _ in range(3):
+        with first.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            assert cursor.fetchone()[0] not in pids
+        first.close()
+
+
+# --- the breaker
+
+
+@pytest.fixture
+def gone(pooled: Any) -> Any:
+    """Give three wrappers whose server is not there."""
+    for wrapper in pooled:
+        wrapper.settings_dict = {**wrapper.settings_dict, "PORT": port_free()}
+    return pooled
+
+
+def seconds_of(action: Callable[[], object]) -> float:
+    """Give how long ``action`` takes to fail."""
+    started = time.monotonic()
+    with pytest.raises(OperationalError):
+        action()
+    return time.monotonic() - started
+
+
+def test_a_server_that_is_away_is_waited_for_by_few(gone: Any) -> None:
+    breaker = connection_class("default").breaker
+    while breaker.allows():
+        seconds_of(gone[0].ensure_connection)
+    with pytest.raises(OperationalError) as raised:
+        gone[1].ensure_connection()
+    assert isinstance(raised.value.__cause__, ServerAway)
+    problem = problem_for(raised.value)
+    assert problem is not None
+    assert (problem.status, problem.retry_after) == (503, 2)
+
+
+def test_its_return_is_found_by_one_who_asks(pooled: Any) -> None:
+    breaker = connection_class("default").breaker
+    for _ in range(2):
+        breaker.failed(OSError())
+    with pytest.raises(OperationalError):
+        pooled[0].ensure_connection()
+
+    def connected() -> bool:
+        try:
+            pooled[0].ensure_connection()
+        except OperationalError:
+            return False
+        return True
+
+    assert eventually(connected)
+    pooled[1].ensure_connection()
+    assert not breaker.is_suspicious
+
+
+def test_our_own_crowd_does_not_look_like_an_outage(pooled: Any) -> None:
+    """The server answers somebody all the time: that the pool has no connection left says nothing about the server."""
+    first, second, third = pooled
+    first.ensure_connection()
+    second.ensure_connection()
+    stop = threading.Event()
+
+    def busy() -> None:
+        while not stop.wait(0.01):
+            first.connection.execute("SELECT 1")
+
+    thread = threading.Thread(target=busy)
+    thread.start()
+    try:
+        for _ in range(3):
+            seconds_of(third.ensure_connection)
+    finally:
+        stop.set()
+        thread.join(10)
+    assert not connection_class("default").breaker.is_suspicious
+
+
+@pytest.mark.django_db
+@override_settings(DATABASE_WAIT_SECONDS=30, DATABASE_SUSPICIOUS_WAIT_SECONDS=0.3)
+def test_whoever_failed_to_answer_is_waited_for_briefly() -> None:
+    with BoundedConnection.connect(**parameters()) as bounded:
+        BoundedConnection.breaker.failed(OSError())
+        with pytest.raises(ServerStalled):
+            bounded.execute("SELECT pg_sleep(20)")
+
+
+# --- forks
+
+
+def test_a_child_shares_no_connection_with_its_parent(pooled: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two processes that read from one socket get each other's answers."""
+    wrapper = pooled[0]
+    wrapper.ensure_connection()
+    with wrapper.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        mine = cursor.fetchone()[0]
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        pools = len(DatabaseWrapper._connection_pools)
+        open_here = [wrapper.connection for wrapper in connections.all() if wrapper.connection is not None]
+        os.write(writing, json.dumps([pools, len(open_here)]).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        assert json.load(pipe) == [0, 0]
+    with wrapper.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        assert cursor.fetchone()[0] == mine, "the child's end closed the parent's connection"
