@@ -19,11 +19,11 @@ from redis.exceptions import ConnectionError
 from structlog.testing import capture_logs
 
 from apps.practices.caching import engine, remember, tags_change
-from apps.practices.errors.breaker import FAILURES, FIRST_PAUSE, Breaker
 from apps.practices.caching.connection import redis_client
 from apps.practices.caching.entries import MAX_BYTES, Entry
 from apps.practices.caching.local import OVERHEAD, LocalTier
 from apps.practices.caching.tags import is_settled, tag_key
+from apps.practices.errors.breaker import FAILURES, FIRST_PAUSE, Breaker
 from settings.kinds import redis_url
 from tests.practices.caching_server import black_hole, private_redis
 

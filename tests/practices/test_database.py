@@ -11,7 +11,7 @@ import pytest
 from django.conf import settings
 from django.core.checks import run_checks
 from django.core.management import CommandError, call_command
-from django.db import connection, connections, transaction
+from django.db import connection, connections
 from django.test import override_settings
 from django.urls import path
 from rest_framework.permissions import AllowAny

@@ -2,7 +2,8 @@
 
 COLUMNS = {
     "title": "'Title ' || md5(n::text)",
-    "body": "'<p>common word' || n % 5000 || CASE WHEN n / 7 % 60 = 0 THEN ' uncommon' ELSE '' END || ' ' || md5(n::text) || '</p>'",
+    "body": "'<p>common word' || n % 5000 || CASE WHEN n / 7 % 60 = 0 THEN ' uncommon' ELSE '' END"
+    " || ' ' || md5(n::text) || '</p>'",
     "summary": "''",
     # One in all, one in a tenth, one in a hundredth, one that only old articles have, and many rare ones.
     "tags": "ARRAY['all', 'tag' || n % 2000] || CASE WHEN n / 7 % 10 = 0 THEN ARRAY['tenth'] ELSE '{}' END"

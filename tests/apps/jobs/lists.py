@@ -1,6 +1,9 @@
 """What the plans over many jobs cannot know from the model: a state goes with its times."""
 
-_STATE = "CASE n % 1000 WHEN 1 THEN 'queued' WHEN 2 THEN 'running' WHEN 3 THEN 'failed' WHEN 4 THEN 'cancelled' ELSE 'succeeded' END"
+_STATE = (
+    "CASE n % 1000 WHEN 1 THEN 'queued' WHEN 2 THEN 'running' WHEN 3 THEN 'failed' WHEN 4 THEN 'cancelled'"
+    " ELSE 'succeeded' END"
+)
 COLUMNS = {
     "state": _STATE,
     "kind": "CASE n % 1000 WHEN 0 THEN 'kind.rare' ELSE 'kind.' || n % 3 END",

@@ -56,7 +56,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
 def connections_forget() -> None:
     """Leave a parent's pools and connections to the parent: two processes on one socket read each other's answers."""
-    DatabaseWrapper._connection_pools.clear()
+    DatabaseWrapper._connection_pools.clear()  # type: ignore[attr-defined]  # the stubs leave it out
     for connection in connections.all(initialized_only=True):
         if isinstance(connection, DatabaseWrapper):
             connection.connection = None
