@@ -32,12 +32,8 @@ _BEYOND_SCHEMA = frozenset(
         *("blank", "bidi", "control", "marks", "html", "max_length"),  # text, cleaned before it is measured
         *("password_too_short", "password_too_common", "password_too_similar", "password_entirely_numeric"),
         *("header", "format", "empty"),  # what is in a file
-        *(
-            "separator",
-            "invalid",
-            "invalid_choice",
-            "unsupported",
-        ),  # tags; signed cursors; filters that exclude each other
+        *("separator", "invalid", "invalid_choice"),  # tags; signed cursors; an ordering of other rows
+        *("unsupported", "unknown"),  # filters that exclude each other
     }
 )
 _CHEAPER = {
