@@ -31,7 +31,7 @@ def few_matches(rows: QuerySet[Any], condition: Q) -> list[Any] | None:
         return []
     with connections[rows.db].cursor() as cursor:
         # S608 is about text of strangers: this is the ORM's own SQL, its values beside it.
-        fenced = f"WITH matching AS MATERIALIZED ({sql}) SELECT * FROM matching LIMIT {SORTED_MAX + 1}"  # noqa: S608 - see above
+        fenced = f"WITH matching AS MATERIALIZED ({sql}) SELECT * FROM matching LIMIT {SORTED_MAX + 1}"  # nosec B608 # noqa: S608 - see above
         cursor.execute(fenced, parameters)
         found = [key for (key,) in cursor.fetchall()]
     return found if len(found) <= SORTED_MAX else None
