@@ -13,6 +13,7 @@ from apps.accounts.models import User
 from apps.accounts.selectors.users import USER_FIELDS
 from apps.practices.validation.fields import PlainTextField
 from apps.practices.validation.serializers import StrictSerializer
+from apps.practices.validation.text import UncleanText, clean_plain
 
 EMAIL_LENGTH = 254
 NAME_LENGTH = 150
@@ -30,7 +31,10 @@ class EmailField(serializers.EmailField):
         text = super().to_internal_value(data)
         if len(text) > EMAIL_LENGTH:  # before the conversion of a domain of any length
             self.fail("max_length", max_length=EMAIL_LENGTH)
-        return email_normalised(text)
+        try:
+            return email_normalised(clean_plain(text))
+        except UncleanText as error:  # a domain of any script may hold what reorders it
+            raise serializers.ValidationError(error.detail, code=error.code) from error
 
     def run_validation(self, data: Any = serializers.empty) -> Any:
         value = super().run_validation(data)

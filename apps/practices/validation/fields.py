@@ -5,7 +5,6 @@ leaves open what a text may hold, how large a number is, and in how many ways an
 """
 
 import json
-import math
 import re
 from collections.abc import Callable, Iterator
 from typing import Any, cast
@@ -99,7 +98,7 @@ class BoundedIntegerField(serializers.IntegerField):
 
 
 class BoundedFloatField(serializers.FloatField):
-    """A number between two bounds, both required. NaN, which no comparison refuses, is refused (``invalid``)."""
+    """A number between two bounds, both required; neither NaN nor true is one (``invalid``)."""
 
     def __init__(self, *, min_value: float, max_value: float, **options: Any) -> None:
         super().__init__(min_value=min_value, max_value=max_value, **options)
@@ -107,10 +106,7 @@ class BoundedFloatField(serializers.FloatField):
     def to_internal_value(self, data: Any) -> float:
         if isinstance(data, bool):
             self.fail("invalid")
-        number = super().to_internal_value(data)
-        if not math.isfinite(number):
-            self.fail("invalid")
-        return number
+        return super().to_internal_value(data)
 
 
 class CanonicalUUIDField(serializers.UUIDField):
@@ -153,7 +149,7 @@ class BoundedJSONField(serializers.JSONField):
         for level, one in _walked(value):
             if level > self.depth:
                 self.fail("depth", depth=self.depth)
-            if isinstance(one, int) and abs(one) > EXACT_INTEGER:
+            if isinstance(one, (int, float)) and abs(one) > EXACT_INTEGER:  # jsonb gives 1e300 back as an integer
                 self.fail("number")
             for text in (one,) if isinstance(one, str) else one if isinstance(one, dict) else ():
                 _refusing(require_clean, text, multiline=True)
