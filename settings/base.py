@@ -72,6 +72,7 @@ MIDDLEWARE = [
     "project.middleware.PageCsrfMiddleware",
     "project.middleware.PageAuthenticationMiddleware",
     "project.middleware.PageMessageMiddleware",
+    "apps.practices.database.routing.ReplicaMiddleware",  # only with DATABASE_REPLICA_URL
 ]
 
 SILENCED_SYSTEM_CHECKS = [

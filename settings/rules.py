@@ -56,12 +56,15 @@ def _stores(values: Mapping[str, Any]) -> list[str]:
     if values["ALLOW_PLAINTEXT_STORES"]:
         return []
     broken = []
-    database = values["DATABASE_URL"]
-    if database is not None and not is_local(database):
-        modes = parse_qs(urlsplit(database).query).get("sslmode", [])
-        if UNENCRYPTED_MODES.intersection(modes):
+    for name in ("DATABASE_URL", "DATABASE_REPLICA_URL"):
+        url = values[name]
+        if (
+            url
+            and not is_local(url)
+            and UNENCRYPTED_MODES.intersection(parse_qs(urlsplit(url).query).get("sslmode", []))
+        ):
             broken.append(
-                "DATABASE_URL switches TLS off: use sslmode=verify-full or require, or set ALLOW_PLAINTEXT_STORES=true"
+                f"{name} switches TLS off: use sslmode=verify-full or require, or set ALLOW_PLAINTEXT_STORES=true"
             )
     for name in ("REDIS_URL", "CACHE_URL", "BROKER_URL"):
         url = values[name]

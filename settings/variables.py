@@ -95,6 +95,12 @@ VARIABLES = (
         secret=True,
     ),
     Variable(
+        name="DATABASE_REPLICA_URL",
+        why="A streaming replica, read for signed-in GETs while it is at most seconds behind. Empty: none.",
+        kind=kinds.url("postgres", "postgresql", "pgsql"),
+        secret=True,
+    ),
+    Variable(
         name="DATABASE_POOL_MAX",
         why="Connections one web process may hold. Processes x this must fit the server's max_connections.",
         kind=kinds.integer(at_least=1, at_most=200),

@@ -50,7 +50,7 @@ class JobContext:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.claim = Claim(job.pk, job.fence)
+        self.claim = Claim(job.pk, job.fence, job.owner_id)
         self._reported_at = 0.0
 
     @cached_property

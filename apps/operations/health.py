@@ -16,6 +16,7 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from apps.operations import lifecycle
+from apps.practices.database.replicas import replica_check
 from apps.practices.observability import store
 
 State = Literal["ready", "degraded", "draining", "unmigrated"]
@@ -55,7 +56,8 @@ class _Checks:
 
     def _look(self) -> dict[str, str]:
         database = database_check()
-        return {"database": database, "migrations": self._migrations(database), "redis": redis_check()}
+        found = {"database": database, "migrations": self._migrations(database), "redis": redis_check()}
+        return found if (replica := replica_check()) is None else {**found, "replica": replica}
 
     def _migrations(self, database: str) -> str:
         """Applied migrations do not go away again while an instance runs: found once, it is not asked again."""

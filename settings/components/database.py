@@ -3,6 +3,8 @@
 What a process may wait for follows its kind: a web process answers people, a worker computes, a command migrates.
 """
 
+from typing import Any
+
 import environ
 
 from settings.env import ENVIRONMENT
@@ -23,29 +25,45 @@ _BOUNDS = {
 DATABASE_WAIT_SECONDS = _BOUNDS["statement_timeout"] + 1.5
 DATABASE_SUSPICIOUS_WAIT_SECONDS = 1.5  # once it has failed to answer, until it answers again
 
-DATABASES = {"default": environ.Env.db_url_config(ENVIRONMENT["DATABASE_URL"])}
-_DEFAULT = DATABASES["default"]
-_DEFAULT["ENGINE"] = "apps.practices.database.backend"
-_DEFAULT["CONN_MAX_AGE"] = 0  # the pool keeps connections, where there is one; Django refuses both at once
-_OPTIONS = _DEFAULT["OPTIONS"] = {
-    "application_name": f"shipshape-{_KIND}",
-    "connect_timeout": 2,
-    "keepalives_idle": 5,
-    "keepalives_interval": 2,
-    "keepalives_count": 2,
-    "tcp_user_timeout": 5_000,  # milliseconds that sent data may stay unacknowledged: the network is cut
-    "options": " ".join(f"-c {name}={seconds}s" for name, seconds in _BOUNDS.items()),
-    **_DEFAULT.get("OPTIONS", {}),  # what the URL says wins
+# Fewer connections than threads: with PostgreSQL slow or away, a cached answer still finds a thread that waits for nothing.
+_POOL = {
+    "min_size": 1,
+    "max_size": max(1, min(ENVIRONMENT["DATABASE_POOL_MAX"], ENVIRONMENT["WEB_THREADS"] - 1)),
+    "timeout": 1,  # seconds a request waits for a free connection before it is told 503
+    "reconnect_timeout": 0.5,  # seconds the pool tries by itself; then the next request that the breaker lets through does
+    "max_idle": 300,
+    "max_lifetime": 1800,
 }
-if not is_local(ENVIRONMENT["DATABASE_URL"]) and not ENVIRONMENT["ALLOW_PLAINTEXT_STORES"]:
-    _OPTIONS.setdefault("sslmode", "require")
-if _KIND == "web":
-    # Fewer connections than threads: with PostgreSQL slow or away, a cached answer still finds a thread that waits for nothing.
-    _OPTIONS["pool"] = {
-        "min_size": 1,
-        "max_size": max(1, min(ENVIRONMENT["DATABASE_POOL_MAX"], ENVIRONMENT["WEB_THREADS"] - 1)),
-        "timeout": 1,  # seconds a request waits for a free connection before it is told 503
-        "reconnect_timeout": 0.5,  # seconds the pool tries by itself; then the next request that the breaker lets through does
-        "max_idle": 300,
-        "max_lifetime": 1800,
+
+
+def _database(url: str) -> dict[str, Any]:
+    """Return what Django is told of one server."""
+    database: dict[str, Any] = environ.Env.db_url_config(url)
+    options = {
+        "application_name": f"shipshape-{_KIND}",
+        "connect_timeout": 2,
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 2,
+        "tcp_user_timeout": 5_000,  # milliseconds that sent data may stay unacknowledged: the network is cut
+        "options": " ".join(f"-c {name}={seconds}s" for name, seconds in _BOUNDS.items()),
+        **({"pool": {**_POOL}} if _KIND == "web" else {}),
+        **database.get("OPTIONS", {}),  # what the URL says wins
     }
+    if not is_local(url) and not ENVIRONMENT["ALLOW_PLAINTEXT_STORES"]:
+        options.setdefault("sslmode", "require")
+    # CONN_MAX_AGE: the pool keeps connections, where there is one; Django refuses both at once.
+    return {**database, "ENGINE": "apps.practices.database.backend", "CONN_MAX_AGE": 0, "OPTIONS": options}
+
+
+DATABASES = {"default": _database(ENVIRONMENT["DATABASE_URL"])}
+
+# A replica serves web processes alone; elsewhere nobody would notice a slow read, but a stale one.
+DATABASE_PRIMARY_APPS = frozenset({"accounts", "admin", "auth", "contenttypes", "jobs", "sessions"})
+DATABASE_REPLICA_PINNED_SECONDS = (
+    10 if ENVIRONMENT["DATABASE_REPLICA_URL"] else 0
+)  # more than twice the lag it may have
+DATABASE_ROUTERS = []
+if ENVIRONMENT["DATABASE_REPLICA_URL"] and _KIND == "web":
+    DATABASES["replica"] = _database(ENVIRONMENT["DATABASE_REPLICA_URL"])
+    DATABASE_ROUTERS = ["apps.practices.database.routing.ReplicaRouter"]

@@ -20,6 +20,7 @@ from django.db.models.functions import Now
 from apps.jobs.kinds import kind_named
 from apps.jobs.models import ChunkPurpose, Job, JobState, JobStop
 from apps.jobs.services.files import chunks_delete
+from apps.practices.database.routing import user_wrote
 from apps.practices.errors import Problem
 from apps.practices.errors.responses import problem_members
 
@@ -49,6 +50,7 @@ class Claim:
 
     job_id: UUID
     fence: int
+    owner_id: object = None
 
     def rows(self) -> QuerySet[Job]:
         """The job's row as long as it is this claim's."""
@@ -97,6 +99,7 @@ def fenced(claim: Claim) -> Iterator[dict[str, Any]]:
         yield columns
         if not claim.rows().update(**columns, fence=claim.fence):
             raise ClaimLost
+        user_wrote(claim.owner_id)
 
 
 def job_progress(*, claim: Claim, columns: Mapping[str, Any]) -> str:

@@ -22,6 +22,7 @@ from apps.practices.caching.connection import redis_client
 from apps.practices.caching.entries import MAX_BYTES, Entry, entry_from_bytes, entry_to_bytes
 from apps.practices.caching.local import LocalTier
 from apps.practices.caching.tags import changed_here, is_settled, tag_key
+from apps.practices.database.replicas import primary_reads
 from apps.practices.observability.metrics import count
 
 TAG_SECONDS = 7 * 86400
@@ -274,7 +275,8 @@ def _build_alone(recipe: Recipe) -> Found:
 
 def _build(recipe: Recipe, *, versions: list[str] | None) -> tuple[Found, Entry]:
     entry = Entry(body=b"", created=time.time(), ttl=recipe.ttl, stale=recipe.stale)
-    body, headers = recipe.build()
+    with primary_reads():
+        body, headers = recipe.build()
     tags = dict(zip(recipe.tags, versions, strict=True)) if versions is not None else {}
     entry = replace(entry, body=body, headers=headers, tags=tags)
     return Found(entry, "built"), entry

@@ -1,0 +1,120 @@
+"""Reads from a replica: only of answers to signed-in GETs, and only where nobody can tell that they are seconds old.
+
+With DATABASE_REPLICA_URL the settings name `ReplicaRouter` and `ReplicaMiddleware`; without it neither runs. What decides
+anything (sign-ins, rights, jobs, whatever runs in a transaction) and what is put into a cache is read from the primary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.core.exceptions import MiddlewareNotUsed
+from django.db import DatabaseError, connections, models
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from redis.exceptions import RedisError
+
+from apps.practices.caching.connection import redis_client
+from apps.practices.database.replicas import REPLICA, Ticket, replica, ticket_held
+from apps.practices.observability.metrics import count
+
+logger = structlog.get_logger(__name__)
+
+PRIMARY = "default"
+READS = ("GET", "HEAD")
+HARMLESS = (*READS, "OPTIONS")
+UNABLE = (503, 504)
+
+
+class ReplicaRouter:
+    """Django's database router: writes to the primary, reads there too unless the request holds a ticket."""
+
+    def db_for_read(self, model: type[models.Model], **hints: Any) -> str:
+        ticket = ticket_held.get()
+        if ticket is None or model._meta.app_label in settings.DATABASE_PRIMARY_APPS:
+            return PRIMARY
+        if connections[PRIMARY].in_atomic_block or not _is_allowed(ticket):
+            return PRIMARY
+        try:
+            connections[REPLICA].ensure_connection()
+        except DatabaseError:
+            return PRIMARY  # its breaker has counted the failure; while it is open this costs nothing
+        ticket.was_used = True
+        return REPLICA
+
+    def db_for_write(self, model: type[models.Model], **hints: Any) -> str:
+        return PRIMARY
+
+    def allow_relation(self, left: models.Model, right: models.Model, **hints: Any) -> bool:
+        return True  # both are the same rows
+
+    def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool:
+        return db == PRIMARY
+
+
+class ReplicaMiddleware:
+    """The innermost middleware: gives GETs their ticket, and remembers who has just written.
+
+    A read that the replica could not finish (it was stopped half-way) is done once more, from the primary.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        if REPLICA not in settings.DATABASES:
+            raise MiddlewareNotUsed
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if request.method not in READS:
+            response = self.get_response(request)
+            if request.method not in HARMLESS:
+                user_wrote(_user_id(request))
+            return response
+        ticket = Ticket(request)
+        held = ticket_held.set(ticket)
+        try:
+            response = self.get_response(request)
+        finally:
+            ticket_held.reset(held)
+        if ticket.was_used and response.status_code in UNABLE:
+            response.close()
+            logger.warning("replica_failed", status=response.status_code)
+            return self.get_response(request)
+        return response
+
+
+def user_wrote(user_id: object) -> None:
+    """Let everything this user reads come from the primary for DATABASE_REPLICA_PINNED_SECONDS, in every process."""
+    if user_id is None or not settings.DATABASE_REPLICA_PINNED_SECONDS:
+        return
+    try:
+        redis_client().set(_key(user_id), b"1", ex=settings.DATABASE_REPLICA_PINNED_SECONDS)
+    except RedisError:
+        # Whoever cannot reach Redis reads the primary. Should others reach it, they are at most the replica's lag behind.
+        count("replica_pin_lost")
+
+
+def _is_allowed(ticket: Ticket) -> bool:
+    if ticket.is_allowed is None:
+        user_id = _user_id(ticket.request)
+        ticket.is_allowed = user_id is not None and replica.is_fresh() and not _has_just_written(user_id)
+    return ticket.is_allowed
+
+
+def _has_just_written(user_id: object) -> bool:
+    try:
+        return bool(redis_client().exists(_key(user_id)))
+    except RedisError:
+        return True  # nobody knows
+
+
+def _user_id(request: HttpRequest) -> object:
+    """Give the id of the user whom authentication has found; never one that is still to be looked up."""
+    user = request.__dict__.get("user")
+    return user.pk if user is not None and user.is_authenticated else None
+
+
+def _key(user_id: object) -> str:
+    return f"{settings.CACHES['default'].get('KEY_PREFIX', '')}:wrote:{user_id}"
