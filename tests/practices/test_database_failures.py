@@ -126,7 +126,9 @@ def test_the_loser_of_a_serialization_conflict_is_503(note: Note) -> None:
                 rival.execute("UPDATE sample_note SET title = 'theirs'")
             cursor.execute("UPDATE sample_note SET title = 'ours'")
 
-    assert_problem(answer_to(conflicting), 503, "unavailable")
+    answer = answer_to(conflicting)
+    assert_problem(answer, 503, "unavailable")
+    assert "same data" in answer.json()["detail"]
     note.refresh_from_db()
     assert note.title == "theirs"
 

@@ -30,11 +30,12 @@ class ServerStalled(psycopg.OperationalError):
 class BoundedConnection(psycopg.Connection[Any]):
     """A connection on which no single wait for the server lasts longer than ``settings.DATABASE_WAIT_SECONDS``.
 
-    While the last thing known of the server is a failure, it is ``settings.DATABASE_SUSPICIOUS_WAIT_SECONDS``. Use
-    `connection_class` for one that shares the breaker of its server.
+    While the last thing known of the server is a failure, or where another server could answer (`is_spared`), it is
+    ``settings.DATABASE_SUSPICIOUS_WAIT_SECONDS``. Use `connection_class` for one that shares the breaker of its server.
     """
 
     breaker: ClassVar[Breaker] = Breaker("postgresql", longest_pause=LONGEST_PAUSE)
+    is_spared: ClassVar[bool] = False
 
     @classmethod
     def connect(cls, conninfo: str = "", **options: Any) -> Self:
@@ -52,8 +53,8 @@ class BoundedConnection(psycopg.Connection[Any]):
 
         The connection cannot be used again: an answer to the abandoned statement might still arrive on it.
         """
-        name = "DATABASE_SUSPICIOUS_WAIT_SECONDS" if self.breaker.is_suspicious else "DATABASE_WAIT_SECONDS"
-        bound = getattr(settings, name)
+        is_brief = self.is_spared or self.breaker.is_suspicious
+        bound = settings.DATABASE_SUSPICIOUS_WAIT_SECONDS if is_brief else settings.DATABASE_WAIT_SECONDS
         try:
             answer = super().wait(gen, interval, bound if timeout is None else min(timeout, bound))
         except errors._WaitTimeout as error:
@@ -68,7 +69,7 @@ class BoundedConnection(psycopg.Connection[Any]):
 def connection_class(alias: str) -> type[BoundedConnection]:
     """This function will return the connection class of one database, whose breaker all its connections share."""
     breaker = Breaker("postgresql" if alias == "default" else f"postgresql-{alias}", longest_pause=LONGEST_PAUSE)
-    return type("BoundedConnection", (BoundedConnection,), {"breaker": breaker})
+    return type("BoundedConnection", (BoundedConnection,), {"breaker": breaker, "is_spared": alias != "default"})
 
 
 def connection_lost(connection: psycopg.Connection[Any]) -> bool:

@@ -1,0 +1,259 @@
+"""database (130), with a replica: a real one that streams from the session's server into web processes of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import psutil
+import psycopg
+import pytest
+from django.contrib.auth.models import Permission
+from django.contrib.sessions.models import Session
+from django.db import transaction
+from django.db.utils import ConnectionDoesNotExist
+from django.http import HttpRequest
+
+from apps.accounts.models import RefreshFamily, User
+from apps.jobs.models import Job
+from apps.operations.fleet import Fleet, database_migrate, production_environment
+from apps.operations.stack import Stack, port_free
+from apps.operations.stack.processes import launch_command, process_start, process_stop, user_for
+from apps.practices.caching import remember
+from apps.practices.database.replicas import Ticket, primary_reads, ticket_held
+from apps.practices.database.routing import ReplicaRouter
+from tests.fleet import Answer, ask, path_replaced
+from tests.processes import wait_until
+from tests.sample.models import Note
+
+NOTES = "/api/v1/notes?limit=1"
+
+
+@dataclass
+class Standby:
+    """A hot standby of the stack's PostgreSQL."""
+
+    stack: Stack
+    folder: Path
+    port: int
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        parts = urlsplit(self.stack.state.urls["DATABASE_URL"])
+        return urlunsplit(parts._replace(netloc=f"{parts.username}:{parts.password}@127.0.0.1:{self.port}"))
+
+    @property
+    def user(self) -> str:
+        return user_for(self.folder)
+
+    def copy(self) -> None:
+        """Take the primary's files and the order to follow it."""
+        primary = self.stack.state.urls["DATABASE_URL"].rpartition("/")[0]
+        server = self.stack.services["postgresql"]
+        command = [server.binary.path.with_name("pg_basebackup"), "--pgdata", self.folder / "data", "--dbname", primary]
+        command += ["--wal-method=stream", "--checkpoint=fast", "--no-sync", "--write-recovery-conf"]
+        subprocess.run(launch_command(command, user=self.user), check=True, capture_output=True, timeout=60)
+
+    def start(self) -> None:
+        command: list[str | Path] = [self.stack.services["postgresql"].binary.path, "-D", self.folder / "data"]
+        options = (f"port={self.port}", "listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=200")
+        for option in (*options, "fsync=off", "hot_standby=on"):
+            command += ["-c", option]
+        self.process = process_start(command, log=self.folder / "log", user=self.user, folder=self.folder)
+        wait_until(self._answers, seconds=20, what="the replica")
+
+    def stop(self) -> None:
+        if self.process is not None:
+            process_stop(self.process, signals=((signal.SIGQUIT, 3.0),))
+
+    def execute(self, statement: str) -> None:
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(statement)
+
+    def _answers(self) -> bool:
+        try:
+            self.execute("SELECT 1")
+        except psycopg.OperationalError:
+            return False
+        return True
+
+
+@pytest.fixture(scope="module")
+def own() -> Iterator[Stack]:
+    """A server that nobody else uses: its whole cluster is copied."""
+    with Stack.temporary() as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def standby(own: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standby]:
+    server = own.services["postgresql"]
+    folder = server.data.parent / f"standby-{secrets.token_hex(4)}"
+    folder.mkdir(mode=0o700)
+    standby = Standby(own, folder, port_free())
+    try:
+        standby.copy()
+        standby.start()
+        yield standby
+    finally:
+        standby.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def fleet(own: Stack, standby: Standby) -> Iterator[Fleet]:
+    """Two instances that read from the replica."""
+    urls = own.state.urls
+    environment = production_environment(
+        database_url=urls["DATABASE_URL"],
+        redis_url=path_replaced(urls["REDIS_URL"], "7"),
+        settings_module="tests.sample.settings",
+        DATABASE_REPLICA_URL=standby.url,
+    )
+    database_migrate(environment=environment)
+    with Fleet(environment=environment, instances=2, edge=False) as fleet:
+        yield fleet
+
+
+class Person:
+    """A signed-in stranger."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.fleet = fleet
+        credentials = {"email": f"{secrets.token_hex(4)}@example.com", "password": "lanterns over low water"}
+        assert self.ask(0, "/api/v1/auth/register", method="POST", body=credentials).status == 201
+        signed_in = self.ask(0, "/api/v1/auth/login", method="POST", body=credentials).json()
+        self.headers = {"Authorization": f"Bearer {signed_in['access']}"}
+
+    def ask(self, instance: int, path: str, **options: Any) -> Answer:
+        return ask(self.fleet.webs[instance].url, path, headers=getattr(self, "headers", {}), **options)
+
+    def write(self, title: str) -> None:
+        body = {"title": title, "body": "<p>x</p>", "published": True}
+        assert self.ask(0, "/api/v1/notes", method="POST", body=body).status == 201
+
+    def newest(self, instance: int = 0) -> str | None:
+        answer = self.ask(instance, NOTES)
+        assert answer.status == 200, answer
+        results = answer.json()["results"]
+        return results[0]["title"] if results else None
+
+
+@pytest.fixture
+def frozen(fleet: Fleet, standby: Standby) -> Iterator[None]:
+    """Let the replica stand still in time, half a second ago: it still counts as fresh for some seconds."""
+    reader = Person(fleet)
+    writer = Person(fleet)
+    writer.write("before")
+    wait_until(
+        lambda: all(reader.newest(instance) == "before" and _is_ok(fleet, instance) for instance in (0, 1)),
+        seconds=20,
+        what="the replica",
+    )
+    standby.execute("SELECT pg_wal_replay_pause()")
+    try:
+        yield
+    finally:
+        standby.execute("SELECT pg_wal_replay_resume()")
+
+
+def _is_ok(fleet: Fleet, instance: int) -> bool:
+    return ask(fleet.webs[instance].url, "/readyz").json()["checks"]["replica"] == "ok"
+
+
+def test_own_writes_are_seen_at_once_everywhere_and_others_a_little_later(fleet: Fleet, frozen: None) -> None:
+    writer, reader = Person(fleet), Person(fleet)
+    writer.write("after")
+    assert [writer.newest(instance) for instance in (0, 1)] == ["after", "after"]
+    assert {reader.newest(instance) for instance in (0, 1)} == {"before"}, "nobody reads from the replica"
+
+
+def test_a_replica_that_falls_behind_is_not_read(fleet: Fleet, frozen: None) -> None:
+    reader = Person(fleet)
+    Person(fleet).write("late")
+    wait_until(
+        lambda: [reader.newest(i) for i in (0, 1)] == ["late", "late"], seconds=20, what="reads from the primary"
+    )
+    assert ask(fleet.webs[0].url, "/readyz").status == 200
+
+
+@contextlib.contextmanager
+def stopped(standby: Standby) -> Iterator[None]:
+    standby.stop()
+    try:
+        yield
+    finally:
+        standby.start()
+
+
+@contextlib.contextmanager
+def paused(standby: Standby) -> Iterator[None]:
+    """Freeze it: its kernel goes on accepting and acknowledging."""
+    assert standby.process is not None
+    server = psutil.Process(standby.process.pid)
+    frozen = [process.pid for process in (server, *server.children(recursive=True))]
+    for pid in frozen:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in reversed(frozen):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("fault", [stopped, paused])
+def test_without_its_replica_the_primary_is_read(
+    fleet: Fleet, standby: Standby, fault: Callable[[Standby], contextlib.AbstractContextManager[None]]
+) -> None:
+    reader = Person(fleet)
+    Person(fleet).write("kept")
+    with fault(standby):
+        answers = [reader.ask(number % 2, NOTES) for number in range(12)]
+        assert {answer.status for answer in answers} == {200}
+        assert answers[-1].json()["results"][0]["title"] == "kept"
+        assert answers[-1].seconds < answers[0].seconds + 2, "each request waits for the replica anew"
+        ready = ask(fleet.webs[0].url, "/readyz")
+        assert (ready.status, ready.json()["checks"]["replica"]) == (200, "down")
+    wait_until(lambda: _is_ok(fleet, 0), seconds=20, what="the replica's return")
+
+
+# --- what never comes from the replica (there is none in this process: to want it is an error)
+
+
+@pytest.fixture
+def holder() -> Iterator[None]:
+    """Let this test's reads come from the replica."""
+    held = ticket_held.set(Ticket(HttpRequest(), is_allowed=True))
+    yield
+    ticket_held.reset(held)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_decides_comes_from_the_primary(holder: None) -> None:
+    router = ReplicaRouter()
+    with pytest.raises(ConnectionDoesNotExist):
+        router.db_for_read(Note)
+    assert {router.db_for_read(model) for model in (User, RefreshFamily, Job, Permission, Session)} == {"default"}
+    with primary_reads():
+        assert router.db_for_read(Note) == "default"
+    with transaction.atomic():
+        assert router.db_for_read(Note) == "default"
+    assert router.db_for_write(Note) == "default"
+    assert not router.allow_migrate("replica", "sample")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_a_cache_stores_comes_from_the_primary(holder: None) -> None:
+    router = ReplicaRouter()
+    assert remember(secrets.token_hex(8), build=lambda: router.db_for_read(Note)) == "default"
