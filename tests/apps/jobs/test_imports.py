@@ -178,14 +178,16 @@ def test_memory_does_not_follow_the_file(format: str) -> None:
     with tempfile.TemporaryFile() as file:
         file.write((b"title\n" if format == "csv" else b"") + row * 6_000)
         size = file.tell()
-        file.seek(0)
-        tracemalloc.start()
-        try:
-            assert sum(1 for _ in import_rows(file, format, COLUMNS)) == 6_000
-            peak = tracemalloc.get_traced_memory()[1]
-        finally:
-            tracemalloc.stop()
-    assert peak < size / 10
+        peaks = []
+        for _ in range(2):  # a table of the whole process that has to grow grows once, whoever was the last to fill it
+            file.seek(0)
+            tracemalloc.start()
+            try:
+                assert sum(1 for _ in import_rows(file, format, COLUMNS)) == 6_000
+                peaks.append(tracemalloc.get_traced_memory()[1])
+            finally:
+                tracemalloc.stop()
+    assert min(peaks) < size / 10
 
 
 @given(st.binary(max_size=200) | st.lists(st.sampled_from(PIECES), max_size=12).map(b"".join))
