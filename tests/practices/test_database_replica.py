@@ -218,11 +218,13 @@ def test_without_its_replica_the_primary_is_read(
 ) -> None:
     reader = Person(fleet)
     Person(fleet).write("kept")
+    # Each has just seen the replica well: the first to ask then meets the fault itself.
+    wait_until(lambda: _is_ok(fleet, 0) and _is_ok(fleet, 1), seconds=20, what="the replica")
     with fault(standby):
         answers = [reader.ask(number % 2, NOTES) for number in range(12)]
         assert {answer.status for answer in answers} == {200}
         assert answers[-1].json()["results"][0]["title"] == "kept"
-        assert answers[-1].seconds < answers[0].seconds + 2, "each request waits for the replica anew"
+        assert max(answer.seconds for answer in answers) < 5, "they waited as long as for a primary"
         ready = ask(fleet.webs[0].url, "/readyz")
         assert (ready.status, ready.json()["checks"]["replica"]) == (200, "down")
     wait_until(lambda: _is_ok(fleet, 0), seconds=20, what="the replica's return")
