@@ -15,6 +15,7 @@ import redis.exceptions
 from django.core import exceptions as django
 from django.db import DataError, IntegrityError
 from django.db import Error as DatabaseError
+from django.db.models import ProtectedError, RestrictedError
 from django.http import Http404, UnreadablePostError
 from django.http.multipartparser import MultiPartParserError
 from django_redis.exceptions import ConnectionInterrupted
@@ -47,6 +48,8 @@ _BY_CLASS: dict[type[Exception], type[Problem]] = {
     django.TooManyFilesSent: problems.TooManyFields,
     MultiPartParserError: problems.Malformed,
     UnreadablePostError: problems.Malformed,
+    ProtectedError: problems.Conflict,
+    RestrictedError: problems.Conflict,
     drf.NotAuthenticated: problems.NotAuthenticated,
     drf.MethodNotAllowed: problems.MethodNotAllowed,
     drf.NotAcceptable: problems.NotAcceptable,

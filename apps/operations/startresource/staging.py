@@ -1,0 +1,166 @@
+"""Everything or nothing: the files are made, formatted, migrated and checked in a copy, and only then put in place."""
+
+from __future__ import annotations
+
+import difflib
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from apps.operations.startresource.merging import merged, merged_table
+from apps.operations.startresource.registration import CONTRACTS, README, SETTINGS, URLS, registered
+from apps.operations.startresource.rendering import rendered
+from apps.operations.startresource.specification import Refused, Resource
+
+LINES = 320  # the longest that a module may get
+STEP_SECONDS = 120
+_LISTS = (SETTINGS, URLS, CONTRACTS, README)
+_COPIED = ("apps", "project", "settings", "templates", "tests")
+_LINKED = (".venv", "var", ".env", ".env.local")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """One file: its path in the project, its text before (None: it was not there) and after."""
+
+    path: str
+    before: str | None
+    after: str
+
+    @property
+    def lines(self) -> int:
+        return len(self.after.splitlines())
+
+    def difference(self) -> str:
+        """Give the change of a file that was there, as a unified diff."""
+        old, new = (self.before or "").splitlines(keepends=True), self.after.splitlines(keepends=True)
+        return "".join(difflib.unified_diff(old, new, self.path, self.path, n=1))
+
+
+def changes_for(resource: Resource, *, root: Path) -> list[Change]:
+    """Make all files of the resource in a copy of the project, where they are formatted, migrated and checked.
+
+    Raises ``Refused``; the project itself is not touched.
+    """
+    alone = rendered(resource)
+    before = {path: (root / path).read_text() for path in (*_LISTS, *alone) if (root / path).exists()}
+    if there := [path for path in alone if path in before and not resource.extends]:
+        raise Refused(f"{there[0]} exists. Nothing is overwritten: move it away, or choose another name.")
+    with _copy(root) as copy:
+        _write(copy, alone)
+        _tidy(copy, alone, "--config", "format.skip-magic-trailing-comma = true")
+        texts = {path: _joined(path, before.get(path), (copy / path).read_text()) for path in alone}
+        texts |= registered(resource, before)
+        _write(copy, texts)
+        _tidy(copy, [path for path in alone if path in before])
+        _step(copy, sys.executable, "manage.py", "makemigrations", resource.label, "--no-header", "-v", "0")
+        _step(copy, sys.executable, "manage.py", "check")
+        folder = f"apps/{resource.label}/migrations"
+        made = [
+            f"{folder}/{file.name}" for file in (copy / folder).glob("*.py") if not (root / folder / file.name).exists()
+        ]
+        found = [
+            Change(path=path, before=before.get(path), after=(copy / path).read_text())
+            for path in sorted({*texts, *made})
+            if before.get(path) != (copy / path).read_text()
+        ]
+    for change in found:
+        if change.path.startswith("apps/") and change.lines > LINES and change.before is not None:
+            raise Refused(
+                f"{change.path} would have {change.lines} lines, and {LINES} is the most. Make a package of it first "
+                f"(one module a resource), or start the resource in another app."
+            )
+    return found
+
+
+def _joined(path: str, old: str | None, new: str) -> str:
+    """Give a file's text with what the resource adds."""
+    if path.endswith(".txt"):
+        return merged_table(old or "", new)
+    if old is None:
+        return new
+    return old if path.endswith(("__init__.py", "/apps.py")) else merged(old, new, name=path)
+
+
+def _write(copy: Path, texts: dict[str, str]) -> None:
+    for path, text in texts.items():
+        (copy / path).parent.mkdir(parents=True, exist_ok=True)
+        (copy / path).write_text(text)
+
+
+def put(changes: list[Change], *, root: Path) -> None:
+    """Write all of the changes; when one fails, take back those that were made. Raises ``Refused`` or ``OSError``."""
+    for change in changes:
+        file = root / change.path
+        if (file.read_text() if file.exists() else None) != change.before:
+            raise Refused(f"{change.path} has been changed meanwhile. Nothing is written; try again.")
+    done: list[Change] = []
+    folders = [
+        folder for folder in dict.fromkeys(p for c in changes for p in (root / c.path).parents) if not folder.exists()
+    ]
+    try:
+        for change in changes:
+            file = root / change.path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            done.append(change)
+            fresh = file.with_name(f".{file.name}.new")
+            fresh.write_text(change.after)
+            fresh.replace(file)
+    except OSError:
+        for change in done:
+            file = root / change.path
+            file.with_name(f".{file.name}.new").unlink(missing_ok=True)
+            file.unlink(missing_ok=True) if change.before is None else file.write_text(change.before)
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def _copy(root: Path) -> Iterator[Path]:
+    """Copy what Django and the tools read to a folder that is thrown away."""
+    with TemporaryDirectory(prefix="startresource-") as name:
+        copy = Path(name)
+        for folder in _COPIED:
+            shutil.copytree(root / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
+        for file in ("manage.py", CONTRACTS, *(path.name for path in root.glob(".env.*") if path.is_file())):
+            shutil.copy(root / file, copy / file)
+        for link in _LINKED:
+            if (root / link).exists() and not (copy / link).exists():
+                (copy / link).symlink_to(root / link)
+        yield copy
+
+
+def _tidy(copy: Path, files: Iterable[str], *options: str) -> None:
+    """Sort and prune imports, then format, as bin/test will demand."""
+    paths = [path for path in files if path.endswith(".py")]
+    if not paths:
+        return
+    ruff = Path(sys.executable).with_name("ruff")
+    tool = str(ruff) if ruff.exists() else shutil.which("ruff") or ""
+    if not tool:
+        raise Refused("ruff is not installed, which formats what is written: run bin/setup, then try again.")
+    _step(copy, tool, "check", "--quiet", "--fix", "--exit-zero", "--select", "I,F401,RUF022,UP", "--no-cache", *paths)
+    _step(copy, tool, "format", "--quiet", "--no-cache", *options, *paths)
+
+
+def _step(copy: Path, *command: str) -> None:
+    """Run a step in the copy. Raises ``Refused`` with what it said when it fails."""
+    ran = subprocess.run(  # noqa: S603 - Python and ruff, with paths that are names checked before
+        command,
+        cwd=copy,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=STEP_SECONDS,
+        check=False,
+    )
+    if ran.returncode:
+        words = " ".join(Path(word).name for word in command[:3])
+        raise Refused(f"Tried in a copy, {words} failed, so nothing is written:\n{ran.stdout.strip()[-3000:]}")
