@@ -1,6 +1,6 @@
 """Many rows of any model, made by one statement from its fields: enough that a plan means something, in seconds."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import ModuleType
 
 from django.contrib.auth import get_user_model
@@ -59,6 +59,23 @@ def empty(*tables: type[models.Model]) -> None:
         cursor.execute(f"TRUNCATE {names} RESTART IDENTITY CASCADE")
 
 
+def in_order(wanted: Iterable[type[models.Model]]) -> list[type[models.Model]]:
+    """Give the models so that each comes after those that it refers to."""
+    found: dict[type[models.Model], None] = {}
+
+    def put(model: type[models.Model], asked: frozenset[type[models.Model]]) -> None:
+        for field in model._meta.concrete_fields:
+            target = field.related_model
+            if target in remaining and target not in asked and target is not model:
+                put(target, asked | {model})
+        found.setdefault(model)
+
+    remaining = sorted(wanted, key=lambda model: model._meta.label)
+    for model in remaining:
+        put(model, frozenset())
+    return list(found)
+
+
 def told_by(module: ModuleType | None, name: str) -> dict:
     """Give what an app's ``lists.py`` says under ``name`` (COLUMNS, VALUES); nothing when it says nothing."""
     return getattr(module, name, {})
@@ -80,9 +97,17 @@ def _value(field: models.Field, *, owner: object) -> str:
         found = next((sql for kind, sql in _BY_KIND if isinstance(field, kind)), None)
         assert found is not None, f"say how {field} is filled, in COLUMNS of its app's tests' lists.py"
         value = found.format(name=field.name, length=getattr(field, "max_length", None) or 100)
-        if field.unique and isinstance(field, (models.CharField, models.TextField)) and "n ||" not in value:
-            value = "md5(n::text)" if not isinstance(field, (models.EmailField, models.SlugField)) else value
+        if _is_unique(field) and isinstance(field, models.IntegerField):
+            value = "n"
+        elif _is_unique(field) and isinstance(field, (models.CharField, models.TextField)) and "' || n" not in value:
+            value = f"left(md5(n::text), {getattr(field, 'max_length', None) or 100})"
     return f"CASE WHEN n % 10 = 0 THEN NULL ELSE {value} END" if field.null else value
+
+
+def _is_unique(field: models.Field) -> bool:
+    """Tell a column of which no two rows have the same value, however the model says so."""
+    constraints = [one for one in field.model._meta.constraints if isinstance(one, models.UniqueConstraint)]
+    return field.unique or any(tuple(one.fields) == (field.name,) for one in constraints)
 
 
 def _reference(field: models.ForeignKey, *, owner: object) -> str:

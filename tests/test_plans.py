@@ -25,7 +25,7 @@ from apps.practices.caching.testing import caches_forget
 from apps.practices.database.cursors import Cursor, cursor_encode
 from apps.practices.database.lists import Filter, KeysetList, ListQuery, Matching
 from tests.plans import UNBOUNDED_SORT, explained, faults
-from tests.rows import empty, fill, told_by
+from tests.rows import empty, fill, in_order, told_by
 
 ROWS = 200_000
 LIMIT = 25
@@ -67,7 +67,7 @@ def world(django_db_setup: None, django_db_blocker: Any) -> Iterator[World]:
             cursor.execute("SET LOCAL statement_timeout = '300s'")
             cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")  # an index cannot be made while checks wait for the end
         paths()  # loads the views, and the lists with them
-        models_ = sorted({declared.model for declared in KeysetList.declared}, key=lambda model: model is not User)
+        models_ = in_order({declared.model for declared in KeysetList.declared})
         empty(*models_)
         fill(User, ROWS, owner=None, told=told_by(says(User), "COLUMNS"))
         owner, keeper = User.objects.order_by("created_at")[:2]

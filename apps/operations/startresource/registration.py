@@ -15,8 +15,8 @@ def registered(resource: Resource, texts: dict[str, str]) -> dict[str, str]:
     """Give the lists' new texts, by file name. Raises ``Refused`` naming what is to be written by hand."""
     if resource.extends:
         _above(resource, _storeys(texts[CONTRACTS]))
-        line = re.compile(rf"^(apps/{resource.label}/ +[^\n]*)", re.MULTILINE)
-        return {README: line.sub(rf"\g<1>, {resource.plural.replace('_', ' ')}", texts[README], count=1)}
+        entry = re.compile(rf"^(apps/{resource.label}/ +[^\n]*)", re.MULTILINE)
+        return {README: entry.sub(rf"\g<1>, {resource.plural.replace('_', ' ')}", texts[README], count=1)}
     label = resource.label
     found = {
         SETTINGS: _behind(

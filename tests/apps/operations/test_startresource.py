@@ -1,0 +1,284 @@
+"""manage.py startresource: what it reads, what it refuses and why, and that it writes everything or nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from apps.operations.management.commands import startresource as command
+from apps.operations.startresource import staging
+from apps.operations.startresource.merging import merged, merged_table
+from apps.operations.startresource.pieces import INDEX_NAME, field_code, indexes, orderings
+from apps.operations.startresource.registration import CONTRACTS, SETTINGS, URLS, registered, yours
+from apps.operations.startresource.specification import Refused, Resource, parse, plural_of
+from apps.operations.startresource.staging import Change, changes_for, put
+from tests.copies import ROOT
+
+EXAMPLE = ["name:str", "price:decimal:8:3", "owner:user", "state:choice:open,done", "note:text?", "sku:str:40!"]
+
+
+def parsed(name: str = "shop.Product", *fields: str, plural: str | None = None) -> Resource:
+    return parse(name=name, fields=[*(fields or ("name:str",))], is_public=True, plural=plural)
+
+
+def test_a_line_is_read() -> None:
+    resource = parsed("shop.OrderLine", *EXAMPLE)
+    assert (resource.label, resource.entity, resource.plural, resource.path) == (
+        *("shop", "order_line", "order_lines"),
+        "order-lines",
+    )
+    assert resource.owner == "owner"
+    name, price, state, note, sku = resource.fields
+    assert (name.length, price.digits, price.places, state.choices) == (200, 8, 3, ("open", "done"))
+    assert (note.optional, name.optional, sku.unique, sku.length) == (True, False, True, 40)
+
+
+@pytest.mark.parametrize(
+    ("word", "plural"),
+    [
+        ("product", "products"),
+        ("category", "categories"),
+        ("day", "days"),
+        ("box", "boxes"),
+        ("bus", "buses"),
+        ("match", "matches"),
+    ],
+)
+def test_plurals(word: str, plural: str) -> None:
+    assert plural_of(word) == plural
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        (["name:string"], "no type 'string'"),
+        (["name"], "no type ''"),
+        (["Name:str"], "lower-case"),
+        (["a__b:str"], "single underscores"),
+        (["name_:str"], "single underscores"),
+        ([f"{'x' * 51}:str"], "at most 50"),
+        (["class:str"], "Python's own"),
+        (["id:int"], "every resource"),
+        (["version:int"], "every resource"),
+        (["created_at:datetime"], "every resource"),
+        (["objects:str"], "every resource"),
+        (["models:str"], "every resource"),
+        (["limit:int"], "query parameter"),
+        (["cursor:str"], "query parameter"),
+        (["save:bool"], "Django's models"),
+        (["delete:bool"], "Django's models"),
+        (["data:json"], "serializers"),
+        (["label:str"], "serializers"),
+        (["product:str"], "the resource itself"),
+        (["name:str", "name:text"], "two fields"),
+        (["home:str", "home_id:int"], "a column of this name"),
+        (["owner:user"], "needs a field besides"),
+        (["name:str", "a:user", "b:user"], "says whose"),
+        (["name:str:5000"], "a length of 8 to 1000"),
+        (["price:decimal:4:4"], "one before the point"),
+        (["price:decimal:x:2"], "decimal:12:2"),
+        (["price:int:5"], "does not take '5'"),
+        (["state:choice"], "different words"),
+        (["state:choice:one"], "different words"),
+        (["state:choice:a,a"], "different words"),
+        (["state:choice:A,b"], "lower-case"),
+        (["home:fk"], "fk:shop.Category"),
+        (["flag:bool?"], "leave the"),
+        (["body:html!"], "! goes with"),
+        (["name:str?!"], "not together"),
+    ],
+)
+def test_fields_that_are_refused(fields: list[str], reason: str) -> None:
+    with pytest.raises(Refused, match=reason):
+        parsed("shop.Product", *fields)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("Product", "app.Model"),
+        ("shop.product", "app.Model"),
+        ("Shop.Product", "app.Model"),
+        ("shop.Prod-uct", "app.Model"),
+        ("class.Product", "no name"),
+        ("shop.None", "no name"),
+        ("json.Product", "Python's own"),
+        (f"shop.{'P' * 41}", "app.Model"),
+    ],
+)
+def test_names_that_are_refused(name: str, reason: str) -> None:
+    with pytest.raises(Refused, match=reason):
+        parsed(name)
+
+
+@pytest.mark.parametrize("plural", ["product", "Products", "pro ducts", "import"])
+def test_plurals_that_are_refused(plural: str) -> None:
+    with pytest.raises(Refused, match="--plural"):
+        parsed(plural=plural)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["accounts.Product", "name:str"], "installed app"),
+        (["auth.Product", "name:str"], "installed app"),
+        (["caching.Product", "name:str"], "a practice"),
+        (["shop.Job", "name:str"], "somebody's address"),
+        (["shop.Job", "name:str", "--plural", "jobbings"], "OpenAPI document"),
+        (["shop.Product", "home:fk:shop.Nowhere"], "no model shop.Nowhere"),
+        (["shop.Product", "name:str", "buyer:fk:accounts.User"], "buyer:user"),
+        (["shop.Product", "name:str", "job:fk:jobs.Job"], "no model of an app of yours"),
+    ],
+)
+def test_what_the_project_has_already_is_refused(arguments: list[str], reason: str) -> None:
+    before = snapshot(ROOT)
+    with pytest.raises(CommandError, match=reason):
+        call_command("startresource", *arguments)
+    assert snapshot(ROOT) == before
+
+
+def test_it_runs_where_code_is_written(settings: object) -> None:
+    settings.ENVIRONMENT_NAME = "prod"  # type: ignore[attr-defined]  # pytest-django's
+    with pytest.raises(CommandError, match="where you develop"):
+        call_command("startresource", "shop.Product", "name:str")
+
+
+def test_index_names_fit_and_stay_apart() -> None:
+    first, second = (f"extraordinarily_long_field_name_{end}" for end in ("one", "two"))
+    resource = parsed("warehouse.ConsignmentDocument", f"{first}:bool", f"{second}:bool")
+    names = [name for _, name in indexes(resource, [field_code(resource, spec) for spec in resource.fields])]
+    assert len(set(names)) == len(names) == 3
+    assert max(map(len, names)) <= INDEX_NAME
+
+
+def test_what_may_be_null_orders_nothing() -> None:
+    names = set(orderings(parsed("shop.Product", "day:date?", "due:date", "name:str", "long:str:900", "size:int")))
+    assert names == {f"{sign}{name}" for sign in ("", "-") for name in ("created_at", "due", "name", "size")}
+
+
+def lists() -> dict[str, str]:
+    return {path: (ROOT / path).read_text() for path in (SETTINGS, URLS, CONTRACTS, "README.md")}
+
+
+def test_an_app_is_named_in_each_list_once_and_nothing_else_changes() -> None:
+    before = lists()
+    after = registered(parsed(), before)
+    assert yours(after[CONTRACTS]) == ["shop", *yours(before[CONTRACTS])]
+    for path, text in after.items():
+        assert len(re_words(text)) - len(re_words(before[path])) in (1, 2), path
+        assert len(text.splitlines()) - len(before[path].splitlines()) in (0, 1), path
+    again = registered(parsed("blog.Post"), after)
+    assert yours(again[CONTRACTS])[:2] == ["blog", "shop"]
+
+
+def re_words(text: str) -> list[str]:
+    return [word for word in text.replace("/", " ").replace(".", " ").replace('"', " ").split() if word == "shop"]
+
+
+@pytest.mark.parametrize(
+    ("path", "anchor"), [(SETTINGS, "# Your apps:"), (URLS, "# Your apps:"), (CONTRACTS, "# Your apps")]
+)
+def test_a_list_without_its_anchor_is_left_alone(path: str, anchor: str) -> None:
+    texts = lists()
+    texts[path] = texts[path].replace(anchor, "# Ours")
+    with pytest.raises(Refused, match="Put"):
+        registered(parsed(), texts)
+
+
+def test_modules_are_put_together() -> None:
+    old = '"""One."""\n\nfrom a import b\n\nTABLE = {"a": 1}\nSAME = 1\n\n\ndef first() -> None:\n    """Kept."""  # as it is\n'
+    new = '"""Two."""\n\nfrom a import c\n\nTABLE = {"b": 2}\nSAME = 1\n\n\ndef second() -> None:\n    """New."""\n'
+    both = merged(old, new, name="module.py")
+    found: dict[str, object] = {}
+    exec(both.replace("from a import b\n", "").replace("from a import c\n", ""), found)
+    assert (found["TABLE"], both.count("SAME = 1"), both.count('"""One."""')) == ({"a": 1, "b": 2}, 1, 1)
+    assert "from a import c" in both
+    assert '"""Kept."""  # as it is' in both
+    assert callable(found["first"])
+    assert callable(found["second"])
+    with pytest.raises(Refused, match="defines first already"):
+        merged(old, "def first() -> int:\n    return 1\n", name="module.py")
+
+
+def test_tables_are_put_together() -> None:
+    head = "# operation method path on permission nobody ended other owner staff holder keeper"
+    row = "{} GET /api/v1/{} - - 200 401 200 200 200 200 200"
+    both = merged_table(f"# kept\n{head}\n{row.format('a_list', 'a')}\n", f"{head}\n{row.format('longer_list', 'b')}\n")
+    lines = both.splitlines()
+    assert [line.split()[:2] for line in lines] == [
+        ["#", "kept"],
+        ["#", "operation"],
+        ["a_list", "GET"],
+        ["longer_list", "GET"],
+    ]
+    assert len({line.index("/api") for line in lines[2:]}) == 1
+
+
+def snapshot(folder: Path) -> dict[str, str]:
+    """What there is below the folders that a resource is written to."""
+    files = [file for name in ("apps", "tests/apps", "settings", "project") for file in (folder / name).rglob("*")]
+    kept = [file for file in files if file.suffix in (".py", ".txt") and file.is_file()]
+    return {str(file): file.read_text() for file in [*kept, *(folder / name for name in (CONTRACTS, "README.md"))]}
+
+
+def test_a_dry_run_shows_all_and_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    before = snapshot(ROOT)
+    call_command("startresource", "shop.Product", "name:str", "owner:user", "--dry-run")
+    said = capsys.readouterr().out
+    for path in ("apps/shop/models.py", "apps/shop/migrations/0001_initial.py", "tests/apps/shop/test_products.py"):
+        assert path in said
+    assert '+    "apps.shop",' in said
+    assert snapshot(ROOT) == before
+
+
+def test_what_fails_in_the_copy_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = staging.rendered
+
+    def broken(resource: Resource) -> dict[str, str]:
+        texts = whole(resource)
+        return {**texts, "apps/shop/models.py": texts["apps/shop/models.py"].replace("'-created_at', ", "")}
+
+    monkeypatch.setattr(staging, "rendered", broken)
+    with pytest.raises(Refused, match=r"failed, so nothing is written"):
+        changes_for(parsed(), root=ROOT)
+
+
+def test_a_disk_that_fails_half_way_leaves_everything_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "there.py").write_text("old")
+    changes = [
+        Change(path="there.py", before="old", after="new"),
+        Change(path="fresh/one.py", before=None, after="one"),
+        Change(path="fresh/two.py", before=None, after="two"),
+    ]
+    replace = Path.replace
+
+    def failing(self: Path, target: Path) -> Path:
+        if target.name == "two.py":
+            raise OSError(28, "No space left on device")
+        return replace(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", failing)
+        with pytest.raises(OSError, match="No space"):
+            put(changes, root=tmp_path)
+    assert [path.name for path in tmp_path.rglob("*")] == ["there.py"]
+    assert (tmp_path / "there.py").read_text() == "old"
+    put(changes, root=tmp_path)
+    assert (tmp_path / "fresh" / "two.py").read_text() == "two"
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "there.py").write_text("somebody else's")
+    for before in (None, "old"):
+        with pytest.raises(Refused, match="changed meanwhile"):
+            put([Change(path="there.py", before=before, after="new")], root=tmp_path)
+    assert (tmp_path / "there.py").read_text() == "somebody else's"
+
+
+def test_help_names_every_type() -> None:
+    text = command._epilog()
+    assert all(f"\n  {name}" in text for name in (*command.KINDS, "user"))
