@@ -26,7 +26,7 @@ PROCESS = "the process environment"
 
 # manage.py commands that start servers of their own or none: in dev they may run without bin/dev, on addresses where
 # nobody answers.
-_WITHOUT_SERVERS = frozenset({"env", "help", "prove"})
+_WITHOUT_SERVERS = frozenset({"env", "help", "makemigrations", "prove", "startresource"})
 SERVERS_MISSING = "The development servers do not run: start them with bin/dev, or set DATABASE_URL and REDIS_URL."
 _NOBODY = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none", "REDIS_URL": "redis://127.0.0.1:9/0"}
 
@@ -90,7 +90,7 @@ def read_environment(*, process: Mapping[str, str], root: Path = ROOT, arguments
     mistakes: list[str] = []
     name = _environment_name(process=process, root=root, mistakes=mistakes)
     layers = _layers(name=name, process=process, root=root, mistakes=mistakes)
-    if name == "dev" and _WITHOUT_SERVERS.intersection(arguments[1:2]):
+    if name == "dev" and (_WITHOUT_SERVERS.intersection(arguments[1:2]) or "--help" in arguments[2:]):
         layers.insert(0, Layer(source="nobody", values=_NOBODY))
     ignored = _check_names(layers, mistakes)
     entries: dict[str, Entry] = {}

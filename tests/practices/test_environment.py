@@ -247,7 +247,8 @@ def test_manage_env_hides_secrets_and_names_sources():
 
 def test_commands_that_need_no_servers_run_without_them(tmp_path):
     dev = {"DJANGO_ENV": "dev"}
-    assert read_environment(process=dev, root=tmp_path, arguments=["manage.py", "prove"]).mistakes == []
+    for arguments in (["prove"], ["startresource", "shop.Product", "name:str"], ["shell", "--help"]):
+        assert read_environment(process=dev, root=tmp_path, arguments=["manage.py", *arguments]).mistakes == []
     assert len(read_environment(process=dev, root=tmp_path, arguments=["manage.py", "shell"]).mistakes) == 1
 
 
