@@ -26,7 +26,7 @@ PROCESS = "the process environment"
 
 # manage.py commands that start servers of their own or none: in dev they may run without bin/dev, on addresses where
 # nobody answers.
-_WITHOUT_SERVERS = frozenset({"env", "help", "makemigrations", "prove", "startresource"})
+_WITHOUT_SERVERS = frozenset({"check", "env", "help", "makemigrations", "prove", "startresource"})
 SERVERS_MISSING = "The development servers do not run: start them with bin/dev, or set DATABASE_URL and REDIS_URL."
 _NOBODY = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none", "REDIS_URL": "redis://127.0.0.1:9/0"}
 
