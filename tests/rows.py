@@ -105,9 +105,9 @@ def _value(field: models.Field, *, owner: object) -> str:
 
 
 def _is_unique(field: models.Field) -> bool:
-    """Tell a column of which no two rows have the same value, however the model says so."""
+    """Tell a column of which no two rows, or no two rows of one owner, have the same value, however the model says so."""
     constraints = [one for one in field.model._meta.constraints if isinstance(one, models.UniqueConstraint)]
-    return field.unique or any(tuple(one.fields) == (field.name,) for one in constraints)
+    return field.unique or any(field.name in one.fields for one in constraints)
 
 
 def _reference(field: models.ForeignKey, *, owner: object) -> str:

@@ -19,6 +19,7 @@ class FieldCode:
     name: str
     constant: str
     length: int | None
+    length_code: str
     model: str
     write: str
     read: str
@@ -73,6 +74,7 @@ def field_code(resource: Resource, spec: FieldSpec) -> FieldCode:
         name=spec.name,
         constant=constant,
         length=length,
+        length_code=f"{length or 0:_}",
         model=model,
         write=write,
         read=read,

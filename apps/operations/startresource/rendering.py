@@ -68,6 +68,7 @@ def _values(resource: Resource) -> dict[str, Any]:
         "Model": resource.model,
         "entity": resource.entity,
         "words": resource.entity.replace("_", " "),
+        "a": "an" if resource.entity[0] in "aeiou" else "a",
         "plural": resource.plural,
         "plural_words": resource.plural.replace("_", " "),
         "path": resource.path,

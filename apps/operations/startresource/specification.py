@@ -15,7 +15,8 @@ from rest_framework import serializers
 from apps.operations.startresource.kinds import KINDS, UNIQUE, Kind
 
 GRAMMAR = (
-    "name:type, name:type:argument, and ? behind it where it may be left out, ! where no two rows may have the same"
+    "name:type or name:type:argument; ? behind it: may be left out; ! behind it: no two rows have the same (no two of one "
+    "owner's, where only owners read)"
 )
 LISTS = frozenset({"limit", "cursor", "ordering", "fields"})
 KEPT = frozenset({"id", "pk", "version", "created_at", "updated_at", "objects", "seen", "self", "expected", "changes"})

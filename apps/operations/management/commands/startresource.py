@@ -24,6 +24,7 @@ examples:
 who may what:
   with a field of type user, a row belongs to who made it: the owner changes it, and who holds Django's model permission
   without one, who holds the permission writes
+  with owner:user?, a row stays, nobody's, once the account is gone; without the ? it goes with it
   --public: anybody reads, and answers are cached; else owners read their own, or, where there are none, all who sign in
 """
 
