@@ -46,6 +46,7 @@ def test_what_is_written_is_green_at_once(tmp_path: Path) -> None:
         ("tests/apps/shop", "tests/apps/diary", "tests/practices/test_error_map.py", "tests/test_docs.py"),
         (*WALKS, "-k", f"{' or '.join(('categor', 'product', 'entr', 'shop', 'diary'))} or schema or every_operation"),
         ("tests/test_plans.py", "-k", "categories or products or entries"),
+        ("tests/practices/test_validation_properties.py",),
     ):
         ran = run(copy, "pytest", "-q", *arguments, seconds=300)
         assert ran.returncode == 0, ran.stdout[-8000:]

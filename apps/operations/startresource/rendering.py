@@ -123,7 +123,7 @@ def _scene(resource: Resource, labels: list[str]) -> dict[str, Any]:
 
 def _member(spec: FieldSpec, number: int, *, own: str) -> str:
     if spec.target:
-        return f"{in_scene(spec).replace(f'{own}_scene.', '')}.pk"
+        return f"str({in_scene(spec).replace(f'{own}_scene.', '')}.pk)"
     if spec.unique and spec.type == "uuid":
         return "str(uuid4())"
     return fresh(spec) if spec.unique else repr(in_json(spec, number))
