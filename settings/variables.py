@@ -209,6 +209,18 @@ VARIABLES = (
         secret=True,
     ),
     Variable(
+        name="RETENTION_SESSIONS",
+        why="Days that sign-ins are kept after they ended or expired; manage.py prune removes them then.",
+        kind=kinds.integer(at_least=0, at_most=3650),
+        default="30",
+    ),
+    Variable(
+        name="RETENTION_JOBS",
+        why="Days that jobs are kept after they ended, with their uploads and results.",
+        kind=kinds.integer(at_least=0, at_most=3650),
+        default="30",
+    ),
+    Variable(
         name="SENTRY_DSN",
         why="Where errors are reported; unset reports nowhere.",
         kind=kinds.url("https", "http"),

@@ -21,7 +21,8 @@ _EXCUSE = re.compile(r"# squawk-ignore: ([a-z-]+) - \S+")
 def lint(sql: Path, *, excused: frozenset[str] = frozenset()) -> str:
     """Give what squawk finds in a file of SQL, one finding a line; nothing when all is well."""
     exclude = [f"--exclude={','.join(sorted(excused))}"] if excused else []
-    command = ["squawk", "--reporter", "gcc", "--config", str(ROOT / ".squawk.toml"), *exclude, str(sql)]
+    squawk = str(Path(sys.executable).with_name("squawk"))  # also where .venv is not on the path
+    command = [squawk, "--reporter", "gcc", "--config", str(ROOT / ".squawk.toml"), *exclude, str(sql)]
     found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     # 1 is "found something"; anything else besides 0 is no answer at all.
     if found.returncode > 1:

@@ -108,6 +108,9 @@ class RefreshFamily(models.Model):
     class Meta:
         verbose_name = "sign-in"
         verbose_name_plural = "sign-ins"
+        indexes = (
+            models.Index(fields=["ended_at"], name="accounts_family_ended", condition=models.Q(ended_at__isnull=False)),
+        )
         constraints = (
             models.CheckConstraint(
                 condition=models.Q(ended_at__isnull=True, ended_reason="")

@@ -100,6 +100,7 @@ class Job(models.Model):
             models.Index(fields=["-created_at", "-id"], name="jobs_created"),
             models.Index(fields=["run_at", "id"], name="jobs_queued", condition=Q(state="queued")),
             models.Index(fields=["leased_until"], name="jobs_running", condition=Q(state="running")),
+            models.Index(fields=["finished_at"], name="jobs_ended", condition=Q(finished_at__isnull=False)),
         ]
 
     def __str__(self) -> str:

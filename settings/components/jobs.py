@@ -37,3 +37,5 @@ CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False  # the ledger
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False  # whoever reaches the broker could stop workers
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False  # log lines are observability's
 CELERY_WORKER_REDIRECT_STDOUTS = False
+
+RETENTION_JOBS: int = ENVIRONMENT["RETENTION_JOBS"]  # days after the end; see apps/jobs/retention.py

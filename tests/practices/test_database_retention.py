@@ -1,0 +1,157 @@
+"""database (130), data's end: what is over goes after its days, in small transactions; what is not, stays."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.contrib.sessions.models import Session
+from django.core.management import CommandError, call_command
+from django.db import connection, transaction
+from django.test import override_settings
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from apps.accounts.models import FamilyEnd, RefreshFamily, User
+from apps.jobs.models import Job, JobChunk
+from apps.practices.database.keys import uuid7
+from apps.practices.database.retention import Retention, retentions
+from tests.practices.test_database_failures import other
+from tests.sample.models import Note
+
+DAY = timedelta(days=1)
+KEEPING = override_settings(RETENTION_SESSIONS=30, RETENTION_JOBS=10)
+
+
+def pruned(*arguments: str) -> str:
+    """Give what the command says."""
+    output = StringIO()
+    with KEEPING:
+        call_command("prune", *arguments, stdout=output, stderr=output)
+    return output.getvalue()
+
+
+def family(*, ended: datetime | None = None, expires: datetime) -> RefreshFamily:
+    user, _ = User.objects.get_or_create(email="owner@example.com")
+    now = timezone.now()
+    times = {"current_issued_at": now, "created_at": now, "last_used_at": now, "expires_at": expires}
+    reason = FamilyEnd.values[0] if ended else ""
+    return RefreshFamily.objects.create(user=user, current_id=uuid7(), ended_at=ended, ended_reason=reason, **times)
+
+
+@pytest.mark.django_db
+def test_sign_ins_go_once_they_are_over_for_long() -> None:
+    now = timezone.now()
+    family(expires=now - 31 * DAY)
+    family(expires=now + DAY, ended=now - 31 * DAY)
+    family(expires=now - 40 * DAY, ended=now - 41 * DAY)
+    kept = {family(expires=now - 29 * DAY).pk, family(expires=now + DAY, ended=now - 29 * DAY).pk}
+    kept.add(family(expires=now + DAY).pk)
+    assert "sign-ins: 3 would go" in pruned("--dry-run")
+    assert RefreshFamily.objects.count() == 6, "--dry-run removed something"
+    assert "sign-ins: 3 removed (over for 30 days)" in pruned()
+    assert set(RefreshFamily.objects.values_list("pk", flat=True)) == kept
+    assert "sign-ins: 0 removed" in pruned()
+
+
+@pytest.mark.django_db
+def test_jobs_go_with_their_files_and_never_while_they_are_at_work() -> None:
+    now = timezone.now()
+    gone = Job.objects.create(kind="sample.count", state="succeeded", finished_at=now - 11 * DAY)
+    kept = [
+        Job.objects.create(kind="sample.count", state="failed", finished_at=now - 9 * DAY),
+        Job.objects.create(kind="sample.count", state="queued", created_at=now - 99 * DAY, run_at=now - 99 * DAY),
+        Job.objects.create(kind="sample.count", state="running", created_at=now - 99 * DAY, leased_until=now + DAY),
+    ]
+    for job in (gone, *kept):
+        JobChunk.objects.create(job=job, purpose="upload", number=0, data=b"x" * 1000)
+    with CaptureQueriesContext(connection) as queries:
+        assert "jobs: 1 removed (over for 10 days)" in pruned("--only", "jobs")
+    assert set(Job.objects.values_list("pk", flat=True)) == {job.pk for job in kept}
+    assert JobChunk.objects.count() == 3
+    assert not [query for query in queries if '"data"' in query["sql"]], "the files were read to be removed"
+
+
+@pytest.mark.django_db
+def test_sessions_of_the_admin_go_when_they_expire() -> None:
+    now = timezone.now()
+    Session.objects.create(session_key="gone", session_data="", expire_date=now - timedelta(seconds=1))
+    Session.objects.create(session_key="kept", session_data="", expire_date=now + timedelta(hours=1))
+    assert "admin-sessions: 1 removed (over)" in pruned()
+    assert [session.pk for session in Session.objects.all()] == ["kept"]
+
+
+@pytest.fixture
+def notes(db: None) -> Retention:
+    """Say that notes go after a day, and make 1,200 old ones and a new one."""
+    owner = User.objects.create(email="owner@example.com")
+    Note.objects.bulk_create([Note(owner=owner, title=f"{number}") for number in range(1_200)])
+    Note.objects.update(created_at=timezone.now() - 2 * DAY)
+    Note.objects.create(owner=owner, title="new")
+    declared = Retention(
+        name="notes",
+        days=lambda: 1,
+        rows=lambda before: [Note.objects.filter(created_at__lt=before).order_by("created_at")],
+    )
+    del Retention.declared["notes"]
+    return declared
+
+
+def test_each_transaction_is_small(notes: Retention) -> None:
+    batches = list(notes.prune(now=timezone.now(), batch=500))
+    assert batches == [500, 500, 200]
+    assert [note.title for note in Note.objects.all()] == ["new"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_at_once_do_not_wait_for_each_other(notes: Retention) -> None:
+    with other() as rival:
+        rival.execute("SELECT id FROM sample_note WHERE title = '7' FOR UPDATE")
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL lock_timeout = '1s'")
+            assert sum(notes.prune(now=timezone.now())) == 1_199
+    assert sum(notes.prune(now=timezone.now())) == 1
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", ["sign-ins", "jobs", "admin-sessions"])
+def test_what_is_over_is_found_by_an_index(name: str) -> None:
+    retention = next(one for one in retentions() if one.name == name)
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute("SET LOCAL enable_sort = off")
+    for rows in retention.rows(timezone.now()):
+        plan = rows[:10].explain()
+        assert "Index Scan" in plan, plan
+        assert "Sort" not in plan, plan
+
+
+@pytest.mark.django_db
+def test_a_failure_is_named_and_leaves_the_rest_to_be_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    Session.objects.create(session_key="gone", session_data="", expire_date=timezone.now() - DAY)
+
+    def broken(before: datetime) -> list[Any]:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SELECT nothing")
+        return []
+
+    monkeypatch.setitem(Retention.declared, "aaa", object.__new__(Retention))
+    for field, value in {"name": "aaa", "days": lambda: 0, "rows": broken}.items():
+        object.__setattr__(Retention.declared["aaa"], field, value)
+    with pytest.raises(CommandError, match="Not finished: aaa"):
+        pruned()
+    assert not Session.objects.exists()
+
+
+@pytest.mark.django_db
+def test_an_unknown_kind_is_refused_with_those_there_are() -> None:
+    with pytest.raises(CommandError, match="admin-sessions, jobs, sign-ins"):
+        pruned("--only", "everything")
+
+
+def test_two_of_one_name_are_refused() -> None:
+    retentions()
+    with pytest.raises(ValueError, match="two retentions"):
+        Retention(name="jobs", days=lambda: 1, rows=lambda before: [])
