@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -22,6 +23,7 @@ from apps.practices.caching import engine, remember, tags_change
 from apps.practices.caching.connection import redis_client
 from apps.practices.caching.entries import MAX_BYTES, Entry
 from apps.practices.caching.local import OVERHEAD, LocalTier
+from apps.practices.caching.renderers import json_bytes
 from apps.practices.caching.tags import is_settled, tag_key
 from apps.practices.errors.breaker import FAILURES, FIRST_PAUSE, Breaker
 from settings.kinds import redis_url
@@ -356,6 +358,18 @@ class TestLocalTier:
         assert tier.bytes == 20 * (1000 + OVERHEAD)
         assert tier.get("99")
         assert tier.get("79") is None
+
+    def test_what_is_rendered_takes_as_much_memory_as_is_counted(self) -> None:
+        tier = LocalTier()
+        tracemalloc.start()
+        try:
+            for number in range(400):
+                entry = Entry(body=json_bytes({"text": "x" * 5_000}), created=0, ttl=1)
+                tier.put(str(number), entry, checked_at=0, max_entries=400, max_bytes=64 * 1024**2)
+            taken, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert taken < 1.5 * tier.bytes
 
 
 class TestAddress:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -23,6 +24,7 @@ from django.test import Client, RequestFactory, override_settings
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, Counter
 from structlog.testing import capture_logs
 
 from apps.operations.fleet import Fleet
@@ -422,6 +424,21 @@ def test_a_forked_child_sends_only_what_it_adds(numbers: None) -> None:
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, check=True, timeout=60)
     totals = {store.field_read(field)[0]: value for field, value in store.fleet_totals().items()}
     assert totals["shipshape_forked_things_total"] == 111
+
+
+def test_what_a_process_has_sent_is_remembered_in_little_memory() -> None:
+    """Every process keeps a number a series; a busy service has a thousand of them."""
+    registry = CollectorRegistry()
+    counter = Counter("things", "Things.", ["kind"], registry=registry)
+    for number in range(1_000):
+        counter.labels(kind=str(number)).inc()
+    tracemalloc.start()
+    try:
+        numbers = store.additive_samples(registry)
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken < 1_000 * len(numbers)
 
 
 def test_a_counters_name_is_checked() -> None:

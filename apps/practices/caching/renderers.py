@@ -14,7 +14,9 @@ _OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z | orjson.OPT_NAIVE_UTC
 
 def json_bytes(data: object) -> bytes:
     """``data`` as UTF-8 JSON (RFC 8259); times are RFC 3339 in UTC with Z, UUIDs and Decimals are strings."""
-    return orjson.dumps(data, default=_plain, option=_OPTIONS)
+    written = orjson.dumps(data, default=_plain, option=_OPTIONS)
+    # orjson gives the whole buffer that it wrote into, up to fourteen times what it wrote: whoever keeps it keeps all that.
+    return bytes(memoryview(written))
 
 
 def _plain(value: object) -> object:
