@@ -62,4 +62,4 @@ def progress(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def result_url(row: Mapping[str, Any]) -> str | None:
     has_result = row["state"] == JobState.SUCCEEDED and (row["result_type"] or row["result"] is not None)
-    return reverse("jobs:result", kwargs={"job_id": row["id"]}) if has_result else None
+    return reverse("jobs:result", kwargs={"id": row["id"]}) if has_result else None

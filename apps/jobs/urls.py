@@ -7,7 +7,7 @@ from apps.jobs.views import JobDetail, JobList, JobResult, JobRetry
 app_name = "jobs"
 urlpatterns = [
     path("jobs", JobList.as_view(), name="list"),
-    path("jobs/<uuid:job_id>", JobDetail.as_view(), name="detail"),
-    path("jobs/<uuid:job_id>/result", JobResult.as_view(), name="result"),
-    path("jobs/<uuid:job_id>/retry", JobRetry.as_view(), name="retry"),
+    path("jobs/<uuid:id>", JobDetail.as_view(), name="detail"),
+    path("jobs/<uuid:id>/result", JobResult.as_view(), name="result"),
+    path("jobs/<uuid:id>/retry", JobRetry.as_view(), name="retry"),
 ]

@@ -35,7 +35,7 @@ ACCEPTED = OpenApiResponse(
 def submitted(job: Job) -> Response:
     """Answer a submission: 202 with the job, where to follow it and when to look."""
     job.refresh_from_db(fields=["created_at"])
-    location = reverse("jobs:detail", kwargs={"job_id": job.pk})
+    location = reverse("jobs:detail", kwargs={"id": job.pk})
     headers = {"Location": location, "Retry-After": str(POLL_SECONDS)}
     return Response(job_body(job_row(job)), status=status.HTTP_202_ACCEPTED, headers=headers)
 
@@ -68,20 +68,20 @@ class JobDetail(APIView):
         summary="Follow a job",
         responses={200: JobSerializer, **problems(401, 404)},
     )
-    def get(self, request: Request, job_id: UUID) -> Response:
+    def get(self, request: Request, id: UUID) -> Response:
         """One job. While it waits or runs, Retry-After says when to look again."""
         query_parameters(request, {})
-        return _body(job_read(job_id=job_id, owner_id=owner_id(request)))
+        return _body(job_read(job_id=id, owner_id=owner_id(request)))
 
     @extend_schema(
         operation_id="jobs_cancel",
         summary="Cancel a job",
         responses={200: JobSerializer, **problems(401, 404)},
     )
-    def delete(self, request: Request, job_id: UUID) -> Response:
+    def delete(self, request: Request, id: UUID) -> Response:
         """A job that waits is cancelled at once, one that runs at its next checkpoint; one that has ended stays as it is."""
         query_parameters(request, {})
-        return _body(job_cancel(job_id=job_id, owner_id=owner_id(request)))
+        return _body(job_cancel(job_id=id, owner_id=owner_id(request)))
 
 
 class JobRetry(APIView):
@@ -93,10 +93,10 @@ class JobRetry(APIView):
         request=None,
         responses={202: ACCEPTED, **problems(401, 404, JobNotFailed)},
     )
-    def post(self, request: Request, job_id: UUID) -> Response:
+    def post(self, request: Request, id: UUID) -> Response:
         """It goes on at its last checkpoint, with all its attempts."""
         query_parameters(request, {})
-        return submitted(job_retry(job_id=job_id, owner_id=owner_id(request)))
+        return submitted(job_retry(job_id=id, owner_id=owner_id(request)))
 
 
 class JobResult(APIView):
@@ -111,10 +111,10 @@ class JobResult(APIView):
             **problems(401, 404, JobUnfinished),
         },
     )
-    def get(self, request: Request, job_id: UUID) -> HttpResponseBase:
+    def get(self, request: Request, id: UUID) -> HttpResponseBase:
         """The result file as a download, or the result itself where a kind has no file."""
         query_parameters(request, {})
-        job = job_finished(job_id=job_id, owner_id=owner_id(request))
+        job = job_finished(job_id=id, owner_id=owner_id(request))
         if not job.result_type:
             return Response(job.result)
         return StreamingHttpResponse(

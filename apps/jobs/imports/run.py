@@ -36,7 +36,7 @@ def import_run(context: JobContext, *, source: Import, format: str, on_conflict:
         records = islice(import_rows(stream, format, source.columns), tally.rows, None)
         for batch in _validated_ahead(_batches(records), source):
             _store(context, batch, tally, source, on_conflict)
-    return tally.result() | {"errors_url": reverse("jobs:result", kwargs={"job_id": context.job.pk})}
+    return tally.result() | {"errors_url": reverse("jobs:result", kwargs={"id": context.job.pk})}
 
 
 def _count(context: JobContext, source: Import, format: str) -> int:
