@@ -18,6 +18,7 @@ from settings.components.errors import *
 from settings.components.headers import *
 from settings.components.https import *
 from settings.components.jobs import *
+from settings.components.mail import *
 from settings.components.observability import *
 from settings.components.schema import *
 from settings.components.throttling import *

@@ -8,14 +8,18 @@ import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
+from email.utils import parseaddr
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit, urlunsplit
 
 Kind = Callable[[str], Any]
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
+_MAIL_SERVERS = frozenset({"smtp", "smtps", "smtp+tls", "smtp+ssl"})
+_MAIL_SCHEMES = _MAIL_SERVERS | {"consolemail", "filemail", "memorymail", "dummymail"}
 _RATE_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_OF_A_SESSION = frozenset({"assume_role", "options", "prepare_threshold", "server_side_binding"})
 
 
 def text(value: str) -> str:
@@ -105,6 +109,18 @@ def url(*schemes: str) -> Kind:
     return parse
 
 
+def pgbouncer_url(value: str) -> str:
+    """A PostgreSQL URL whose query asks for nothing that a session would have to keep: in transaction mode none is ours."""
+    address = url("postgres", "postgresql", "pgsql")(value)
+    asked = _OF_A_SESSION.intersection(parse_qs(urlsplit(address).query, keep_blank_values=True))
+    if asked:
+        raise ValueError(
+            f"leave {', '.join(sorted(asked))} out: in transaction mode no session is kept; "
+            "give the role its defaults instead (ALTER ROLE ... SET ...)"
+        )
+    return address
+
+
 def redis_url(value: str) -> str:
     """A Redis URL; with TLS it says ``ssl_cert_reqs`` in the one spelling that redis-py, django-redis and kombu all read.
 
@@ -130,6 +146,27 @@ def origins(value: str) -> list[str]:
         if parts.scheme not in ("http", "https") or not parts.hostname or origin != f"{parts.scheme}://{parts.netloc}":
             raise ValueError("write origins separated by commas: https://app.example.com,http://localhost:3000")
     return found
+
+
+def mail_url(value: str) -> str:
+    """A mail server (``smtp+tls://user:password@host:587``), or where mails go instead of to one."""
+    address = value.strip()
+    scheme, separator, rest = address.partition("://")
+    if not separator or scheme not in _MAIL_SCHEMES or (scheme in _MAIL_SERVERS and not urlsplit(address).hostname):
+        raise ValueError(
+            "write smtp+tls://user:password@host:587, smtps://…:465, or dummymail:// to send no mail at all"
+        )
+    if scheme == "filemail" and not rest:
+        raise ValueError("write the folder behind filemail://")
+    return address
+
+
+def mailbox(value: str) -> str:
+    """One mail address, with or without a name: ``Shipshape <noreply@example.com>``."""
+    name, address = parseaddr(value.strip())
+    if not re.fullmatch(r"[^@\s,;<>]+@[^@\s,;<>]+", address) or any(ord(char) < 32 for char in name):
+        raise ValueError("write one address: noreply@example.com or Shipshape <noreply@example.com>")
+    return value.strip()
 
 
 def rate(value: str) -> tuple[int, int]:

@@ -10,7 +10,6 @@ INSTALLED_APPS = [*_INSTALLED_APPS, "zeal", "tests.sample"]
 MIDDLEWARE = ["tests.contract.middleware.ContractMiddleware", *_MIDDLEWARE, "zeal.middleware.zeal_middleware"]
 ZEAL_RAISE = True
 ROOT_URLCONF = "tests.sample.urls"
-EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},

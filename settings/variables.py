@@ -95,6 +95,12 @@ VARIABLES = (
         secret=True,
     ),
     Variable(
+        name="DATABASE_PGBOUNCER",
+        why="A PgBouncer in transaction mode before it, for web processes; all others go on using DATABASE_URL. Empty: none.",
+        kind=kinds.pgbouncer_url,
+        secret=True,
+    ),
+    Variable(
         name="DATABASE_REPLICA_URL",
         why="A streaming replica, read for signed-in GETs while it is at most seconds behind. Empty: none.",
         kind=kinds.url("postgres", "postgresql", "pgsql"),
@@ -191,9 +197,15 @@ VARIABLES = (
     ),
     Variable(
         name="REFRESH_TOKEN_DAYS",
-        why="How long a sign-in lives, however often it is refreshed.",
+        why="How long a refresh token lives: a sign-in that nobody refreshes for so long is over.",
         kind=kinds.integer(at_least=1, at_most=365),
         default="14",
+    ),
+    Variable(
+        name="SESSION_DAYS",
+        why="How long a sign-in lives at most, however often it is refreshed.",
+        kind=kinds.integer(at_least=1, at_most=3650),
+        default="90",
     ),
     Variable(
         name="REFRESH_GRACE_SECONDS",
@@ -209,10 +221,48 @@ VARIABLES = (
         secret=True,
     ),
     Variable(
+        name="REQUIRE_VERIFIED_EMAIL",
+        why="Set to true where nobody signs in before following a mailed link; registering then tells nobody what exists.",
+        kind=kinds.boolean,
+        default="false",
+    ),
+    Variable(
+        name="ACCOUNT_URL",
+        why="Where mailed links lead: pages that read the token behind # and post it to the API. Empty: {PUBLIC_URL}/account.",
+        kind=kinds.url("https", "http"),
+    ),
+    Variable(
+        name="EMAIL_URL",
+        why="The mail server. Without one nobody gets back into an account; dummymail:// sends nothing, on purpose.",
+        kind=kinds.mail_url,
+        defaults={"dev": "consolemail://", "test": "memorymail://"},
+        required_in=DEPLOYED,
+        secret=True,
+    ),
+    Variable(
+        name="EMAIL_FROM",
+        why="Who mails come from.",
+        kind=kinds.mailbox,
+        defaults={"dev": "Shipshape <noreply@localhost>", "test": "Shipshape <noreply@testserver>"},
+        required_in=DEPLOYED,
+    ),
+    Variable(
+        name="EMAIL_REDIRECT",
+        why="Where every mail goes instead of to its recipient, so that a copy of real data writes to nobody.",
+        kind=kinds.mailbox,
+        required_in=frozenset({"staging"}),
+    ),
+    Variable(
         name="RETENTION_SESSIONS",
         why="Days that sign-ins are kept after they ended or expired; manage.py prune removes them then.",
         kind=kinds.integer(at_least=0, at_most=3650),
         default="30",
+    ),
+    Variable(
+        name="RETENTION_EVENTS",
+        why="Days that security events (sign-ins, failures, password changes) are kept.",
+        kind=kinds.integer(at_least=0, at_most=3650),
+        default="365",
     ),
     Variable(
         name="RETENTION_JOBS",

@@ -28,6 +28,8 @@ PROD = {
     "ALLOWED_HOSTS": "shipshape.example.com",
     "TRUSTED_PROXIES": "1",
     "METRICS_TOKEN": secrets.token_urlsafe(32),
+    "EMAIL_URL": "dummymail://",
+    "EMAIL_FROM": "noreply@shipshape.example.com",
     "JWT_KEYS": f'[{{"kid": "a", "key": "{secrets.token_urlsafe(48)}", "sign_from": "2026-01-01T00:00:00Z"}}]',
 }
 

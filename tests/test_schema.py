@@ -1,7 +1,11 @@
 """The OpenAPI document: valid 3.1, stable operation ids, every error described, served with its page from here alone."""
 
 import json
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -9,6 +13,7 @@ from drf_spectacular.validation import validate_schema
 
 from tests.access import SAMPLE, rows
 
+ROOT = Path(__file__).resolve().parents[1]
 METHODS = ("get", "post", "put", "patch", "delete")
 
 
@@ -79,3 +84,24 @@ def test_the_page_loads_from_here_alone(client):
     assert "<script>" not in page
     assert "<style" not in page
     assert "style=" not in page
+
+
+def test_the_first_readers_of_a_process_all_get_the_document():
+    """drf-spectacular's classes are shared by threads: of generations at the same time all but one would fail."""
+    code = """
+import threading, django
+django.setup()
+from django.test import Client
+begin, answers = threading.Barrier(8), []
+def read():
+    begin.wait()
+    answers.append(Client(raise_request_exception=False).get("/api/schema").status_code)
+threads = [threading.Thread(target=read) for _ in range(8)]
+[thread.start() for thread in threads]; [thread.join() for thread in threads]
+print(sorted(answers))
+"""
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "settings.test"}
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert ran.stdout.strip() == str([200] * 8), ran.stderr[-2000:]

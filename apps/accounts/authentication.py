@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from django.http import HttpRequest
 from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
 from apps.accounts.models import User
 from apps.accounts.selectors.sessions import session_user
+from apps.accounts.services.events import Origin
 from apps.accounts.services.tokens import AccessToken, TokenRefused
+from apps.practices.throttling.address import NOWHERE, client_address
 
 SCHEME = "bearer"
 
@@ -34,3 +37,10 @@ class BearerAuthentication(BaseAuthentication):
 
     def authenticate_header(self, request: Request) -> str:
         return f'Bearer realm="{self.www_authenticate_realm}"'
+
+
+def origin_of(request: HttpRequest) -> Origin:
+    """Give where a request comes from: the User-Agent without what PostgreSQL or a terminal could trip over, and the address."""
+    device = "".join(char for char in request.META.get("HTTP_USER_AGENT", "") if char.isprintable())
+    address = client_address(request)
+    return Origin(device=device, address=None if address == NOWHERE else address)

@@ -1,4 +1,4 @@
-"""The user, and the refresh family: one row for each place a user is signed in."""
+"""The user, the refresh family (one row for each place a user is signed in), and what is kept around the two."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from apps.accounts.managers import UserManager, email_normalised
 from apps.practices.database.keys import uuid7
 
 DEVICE_MAX_LENGTH = 200
+DIGEST_BYTES = 32  # of SHA-256
 
 
 class User(AbstractBaseUser, PermissionsMixin):
@@ -77,31 +78,46 @@ class FamilyEnd(models.TextChoices):
     """Why a sign-in ended."""
 
     LOGOUT = "logout", "signed out"
+    OWNER = "owner", "ended by its owner from another place"
     REUSE = "reuse", "a used refresh token came again"
     ADMIN = "admin", "ended by an administrator"
     ACCOUNT = "account", "the account was deactivated"
     PASSWORD = "password", "the password was set anew"
+    KEY = "key", "its signing key was given up as compromised"
+
+
+class Transport(models.TextChoices):
+    """How the tokens of a sign-in travel; the admin has none, only its session."""
+
+    BEARER = "bearer", "Authorization header"
+    COOKIE = "cookie", "cookies"
+    ADMIN = "admin", "admin"
 
 
 class RefreshFamily(models.Model):
     """One sign-in: every refresh token that descends from it, of which one is current and one its predecessor.
 
     Holds ids and times only: a token is signed again from them when it is needed, so that a copy of this table lets
-    nobody in. The API calls it a session.
+    nobody in. `signed_by` is the kid of the key that signs the current one. A sign-in to the admin has no tokens: its ids
+    are never signed. The API calls a row a session.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="families")
+    transport = models.CharField(
+        max_length=6, choices=Transport, default=Transport.BEARER, db_default=Transport.BEARER.value
+    )
     current_id = models.UUIDField(help_text="jti of the one refresh token that works")
     current_issued_at = models.DateTimeField()
     previous_id = models.UUIDField(null=True, blank=True)
     previous_issued_at = models.DateTimeField(null=True, blank=True)
+    signed_by = models.CharField(max_length=64, blank=True, default="", db_default="")
     rotated_at = models.DateTimeField(null=True, blank=True)
     device = models.CharField(max_length=DEVICE_MAX_LENGTH, blank=True, default="", help_text="User-Agent at sign-in")
     address = models.GenericIPAddressField(null=True, blank=True)
     created_at = models.DateTimeField()
     last_used_at = models.DateTimeField()
-    expires_at = models.DateTimeField(db_index=True)
+    expires_at = models.DateTimeField(db_index=True, help_text="when it ends however often it is refreshed")
     ended_at = models.DateTimeField(null=True, blank=True)
     ended_reason = models.CharField(max_length=20, blank=True, default="", choices=FamilyEnd)
 
@@ -110,6 +126,7 @@ class RefreshFamily(models.Model):
         verbose_name_plural = "sign-ins"
         indexes = (
             models.Index(fields=["ended_at"], name="accounts_family_ended", condition=models.Q(ended_at__isnull=False)),
+            models.Index(fields=["user", "-created_at", "-id"], name="accounts_family_user_created"),
         )
         constraints = (
             models.CheckConstraint(
@@ -121,3 +138,88 @@ class RefreshFamily(models.Model):
 
     def __str__(self) -> str:
         return f"sign-in {self.id}"
+
+
+class SecurityEventKind(models.TextChoices):
+    """What can happen to an account that its owner, or who looks after it, wants to know of later."""
+
+    REGISTERED = "registered", "account created"
+    SIGN_IN = "sign-in", "signed in"
+    SIGN_IN_FAILED = "sign-in-failed", "sign-in failed"
+    SIGN_INS_ENDED = "sign-ins-ended", "sign-ins ended"
+    TOKEN_REUSED = "token-reused", "a used refresh token came again"
+    PASSWORD_CHANGED = "password-changed", "password changed"
+    EMAIL_VERIFIED = "email-verified", "e-mail address verified"
+    EMAIL_CHANGED = "email-changed", "e-mail address changed"
+    UNLOCKED = "unlocked", "refusals after failed sign-ins lifted"
+    KEYS_ROTATED = "keys-rotated", "signing keys rotated"
+    DELETED = "deleted", "account deleted"
+
+
+class SecurityEvent(models.Model):
+    """One line of an account's history. Written by `services.events` alone, never changed, removed by retention.
+
+    `address` is as LOG_ADDRESSES lets it appear. `family_id` outlives the sign-in it names. `user` is NULL where nobody
+    is known (a sign-in to no account) and where nobody is left.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    kind = models.CharField(max_length=20, choices=SecurityEventKind)
+    created_at = models.DateTimeField()
+    user = models.ForeignKey(User, on_delete=models.CASCADE, null=True, related_name="security_events", db_index=False)
+    family_id = models.UUIDField(null=True)
+    address = models.CharField(max_length=45, blank=True, default="")
+    device = models.CharField(max_length=DEVICE_MAX_LENGTH, blank=True, default="")
+    request_id = models.CharField(max_length=64, blank=True, default="")
+    detail = models.JSONField(default=dict)
+
+    class Meta:
+        indexes = (
+            models.Index(fields=["user", "-created_at", "-id"], name="accounts_event_user"),
+            models.Index(fields=["-created_at", "-id"], name="accounts_event_created"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.created_at:%Y-%m-%d %H:%M}"
+
+
+class AttemptCount(models.Model):
+    """How often one account's password has been tried in vain, whether there is such an account or not.
+
+    `key` is an HMAC of purpose and normalised address: the table does not tell whose address it is. Times are the
+    database's.
+    """
+
+    key = models.BinaryField(max_length=DIGEST_BYTES, primary_key=True)
+    failures = models.PositiveIntegerField()
+    counted_since = models.DateTimeField()
+    refused_until = models.DateTimeField(null=True)
+    expires_at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return f"{self.failures} failures"
+
+
+class LinkPurpose(models.TextChoices):
+    """What following a mailed link does."""
+
+    VERIFY_EMAIL = "verify-email", "verify the address"
+    RESET_PASSWORD = "reset-password", "set a new password"
+    CHANGE_EMAIL = "change-email", "take a new address"
+
+
+class AccountLink(models.Model):
+    """A single-use link that was mailed. Its token is random and known to the mail alone; kept is the SHA-256 of it.
+
+    `email` is the address that the link was sent to, and so the one that it proves. A row is deleted when it is used.
+    """
+
+    digest = models.BinaryField(max_length=DIGEST_BYTES, primary_key=True)
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="links")
+    purpose = models.CharField(max_length=20, choices=LinkPurpose)
+    email = models.EmailField(max_length=254)
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return f"{self.purpose} for {self.user_id}"

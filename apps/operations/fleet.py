@@ -53,6 +53,8 @@ def production_environment(
         "SECRET_KEY": secrets.token_urlsafe(64),
         "JWT_KEYS": json.dumps(keys),
         "METRICS_TOKEN": secrets.token_urlsafe(32),
+        "EMAIL_URL": "dummymail://",
+        "EMAIL_FROM": "noreply@localhost",
         "ALLOWED_HOSTS": "localhost",
         "PUBLIC_URL": "https://localhost",
         "TRUSTED_PROXIES": "1",

@@ -8,17 +8,17 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.cache import get_conditional_response
 from django.views.decorators.http import require_safe
-from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.renderers import OpenApiJsonRenderer2
 
 from apps.accounts.services.demo import DEMO_EMAIL, DEMO_PASSWORD, demo_user_exists
 from apps.operations.catalogue import PRACTICES
+from apps.operations.openapi import document_generate
 
 
 @cache
 def _schema() -> tuple[bytes, str]:
     """The document and its entity tag; routes do not change while a process lives."""
-    document = OpenApiJsonRenderer2().render(SchemaGenerator().get_schema(request=None, public=True))
+    document = OpenApiJsonRenderer2().render(document_generate())
     return document, f'"{sha256(document).hexdigest()[:32]}"'
 
 

@@ -36,9 +36,10 @@ _POOL = {
 }
 
 
-def _database(url: str) -> dict[str, Any]:
-    """Return what Django is told of one server."""
+def _database(url: str, *, is_pgbouncer: bool = False) -> dict[str, Any]:
+    """Return what Django is told of one server, or of the PgBouncer before it."""
     database: dict[str, Any] = environ.Env.db_url_config(url)
+    bounds = {name: f"{seconds}s" for name, seconds in _BOUNDS.items()}
     options = {
         "application_name": f"shipshape-{_KIND}",
         "connect_timeout": 2,
@@ -46,17 +47,24 @@ def _database(url: str) -> dict[str, Any]:
         "keepalives_interval": 2,
         "keepalives_count": 2,
         "tcp_user_timeout": 5_000,  # milliseconds that sent data may stay unacknowledged: the network is cut
-        "options": " ".join(f"-c {name}={seconds}s" for name, seconds in _BOUNDS.items()),
+        # PgBouncer lets nobody in who asks for these: there the bounds go with each transaction.
+        **({} if is_pgbouncer else {"options": " ".join(f"-c {name}={bound}" for name, bound in bounds.items())}),
         **({"pool": {**_POOL}} if _KIND == "web" else {}),
         **database.get("OPTIONS", {}),  # what the URL says wins
     }
     if not is_local(url) and not ENVIRONMENT["ALLOW_PLAINTEXT_STORES"]:
         options.setdefault("sslmode", "require")
+    # A cursor that the server keeps would be on another connection by its second fetch.
+    pooled = {"TRANSACTION_BOUNDS": bounds, "DISABLE_SERVER_SIDE_CURSORS": True} if is_pgbouncer else {}
     # CONN_MAX_AGE: the pool keeps connections, where there is one; Django refuses both at once.
-    return {**database, "ENGINE": "apps.practices.database.backend", "CONN_MAX_AGE": 0, "OPTIONS": options}
+    return {**database, "ENGINE": "apps.practices.database.backend", "CONN_MAX_AGE": 0, "OPTIONS": options, **pooled}
 
 
-DATABASES = {"default": _database(ENVIRONMENT["DATABASE_URL"])}
+# Workers are few, and imports keep temporary tables; migrations lock and build for longer than a transaction.
+if ENVIRONMENT["DATABASE_PGBOUNCER"] and _KIND == "web":
+    DATABASES = {"default": _database(ENVIRONMENT["DATABASE_PGBOUNCER"], is_pgbouncer=True)}
+else:
+    DATABASES = {"default": _database(ENVIRONMENT["DATABASE_URL"])}
 
 # A replica serves web processes alone; elsewhere nobody would notice a slow read, but a stale one.
 DATABASE_PRIMARY_APPS = frozenset({"accounts", "admin", "auth", "contenttypes", "jobs", "sessions"})

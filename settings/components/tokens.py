@@ -17,10 +17,26 @@ TOKENS_ISSUER: str = ENVIRONMENT["PUBLIC_URL"]
 TOKENS_AUDIENCE = f"{ENVIRONMENT['PUBLIC_URL']}/api/"
 TOKENS_ACCESS_SECONDS: int = (ENVIRONMENT["ACCESS_TOKEN_MINUTES"] or 0) * 60
 TOKENS_REFRESH_SECONDS: int = (ENVIRONMENT["REFRESH_TOKEN_DAYS"] or 0) * 24 * 60 * 60
+TOKENS_SESSION_SECONDS: int = (ENVIRONMENT["SESSION_DAYS"] or 0) * 24 * 60 * 60
 TOKENS_GRACE_SECONDS: float = ENVIRONMENT["REFRESH_GRACE_SECONDS"]
-RETENTION_SESSIONS: int = ENVIRONMENT["RETENTION_SESSIONS"]  # days after the end; see apps/accounts/retention.py
 TOKENS_CHECK_SECONDS: float = ENVIRONMENT["SESSION_CHECK_SECONDS"]
 TOKENS_HASHES_AT_ONCE = 4  # a process; each takes 19 MiB and a core for some 45 ms, the next one is told 503
+
+# Failed sign-ins of one account: after so many in the window, each next try is refused for a time that doubles.
+TOKENS_ATTEMPTS = 10
+TOKENS_ATTEMPTS_WINDOW_SECONDS = 15 * 60
+TOKENS_REFUSAL_LONGEST_SECONDS = 15 * 60
+
+REQUIRE_VERIFIED_EMAIL: bool = ENVIRONMENT["REQUIRE_VERIFIED_EMAIL"]
+ACCOUNT_URL: str = ENVIRONMENT["ACCOUNT_URL"] or f"{ENVIRONMENT['PUBLIC_URL']}/account"
+ACCOUNT_LINK_SECONDS = 60 * 60  # how long a mailed link works
+
+# Days; see apps/accounts/retention.py
+RETENTION_SESSIONS: int = ENVIRONMENT["RETENTION_SESSIONS"]
+RETENTION_EVENTS: int = ENVIRONMENT["RETENTION_EVENTS"]
+
+# A sign-in to the admin: its own row ends it, the cookie goes with it (NIST SP 800-63B, 4.2.3: at most 12 hours).
+SESSION_COOKIE_AGE = 12 * 60 * 60
 
 # The claim that keeps a refresh token from being used as an access token.
 SIMPLE_JWT = {"TOKEN_TYPE_CLAIM": "typ"}

@@ -124,7 +124,6 @@ class Contract:
 @cache
 def contract_of(urlconf: str) -> Contract:
     """Return the contract of a URL configuration, built once a process."""
-    from drf_spectacular.generators import SchemaGenerator
+    from apps.operations.openapi import document_generate
 
-    document = SchemaGenerator(urlconf=urlconf).get_schema(request=None, public=True)
-    return Contract(json.loads(json.dumps(document, default=str)))
+    return Contract(json.loads(json.dumps(document_generate(urlconf=urlconf), default=str)))

@@ -67,7 +67,7 @@ SEEN = {
     "observability": "id absent in 0 web and 0 worker lines",
     "errors": "3 of 8 problem documents",
     "jobs": "seen running: True; then lost",
-    "environment": "exit status 0",
+    "environment": "1 of 5 named in one report, traceback: True",
     "shutdown": "the request answered 0;",
     "tokens": "afterwards [401, 200]",
 }

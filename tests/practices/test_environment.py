@@ -23,6 +23,9 @@ VALID = {
     "DATABASE_URL": "postgresql://user:word@127.0.0.1:1/none",
     "REDIS_URL": "redis://127.0.0.1:1/0",
     "JWT_KEYS": json.dumps([{"kid": "a", "key": STRONG, "sign_from": "2026-01-01T00:00:00Z"}]),
+    "EMAIL_URL": "dummymail://",
+    "EMAIL_FROM": "noreply@api.example.com",
+    "EMAIL_REDIRECT": "staging@example.com",
 }
 
 

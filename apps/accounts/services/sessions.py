@@ -9,18 +9,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
 from uuid import UUID
 
-import structlog
 from django.conf import settings
 from django.db import transaction
 
-from apps.accounts.models import DEVICE_MAX_LENGTH, FamilyEnd, RefreshFamily, User
+from apps.accounts.models import FamilyEnd, RefreshFamily, SecurityEventKind, Transport, User
 from apps.accounts.selectors.sessions import session_forget, sessions_forget
+from apps.accounts.services.events import NOWHERE, Origin, event_record
+from apps.accounts.services.keys import key_ring
 from apps.accounts.services.tokens import AccessToken, RefreshToken, TokenRefused, token_id_new
 from apps.practices.errors import Problem
-
-logger = structlog.get_logger(__name__)
 
 
 class TokenReused(Problem):
@@ -38,52 +40,87 @@ class TokenReused(Problem):
         super().__init__(headers={"WWW-Authenticate": 'Bearer realm="api", error="invalid_token"'})
 
 
+class SignInOvertaken(Problem):
+    """401: the account was closed, or its password set anew, while this sign-in was being checked."""
+
+    status = 401
+    type = "sign-in-overtaken"
+    title = "Account changed meanwhile"
+    explanation = "The account changed while the sign-in was being checked. Sign in again."
+
+    def __init__(self) -> None:
+        super().__init__(headers={"WWW-Authenticate": 'Bearer realm="api"'})
+
+
 @dataclass(frozen=True, kw_only=True)
 class TokenPair:
-    """The tokens of a sign-in, encoded; `expires_in` is in seconds and the access token's."""
+    """The tokens of a sign-in, encoded; ``expires_in`` is in seconds and the access token's."""
 
     access: str
     refresh: str
     expires_in: int
+    refresh_until: datetime
     family_id: UUID
+    transport: Transport
 
 
-def session_start(*, user: User, device: str, address: str | None, now: datetime) -> TokenPair:
-    """Sign a user in: a new family and its first pair."""
+def session_start(*, user: User, origin: Origin, now: datetime, transport: Transport = Transport.BEARER) -> TokenPair:
+    """Sign a user in, whose password was checked just now: a new family and its first pair. Raises SignInOvertaken."""
+    return _pair(family_start(user=user, origin=origin, now=now, transport=transport), now=now)
+
+
+def family_start(*, user: User, origin: Origin, now: datetime, transport: Transport) -> RefreshFamily:
+    """Store a new sign-in of a user whose password was checked just now; raises SignInOvertaken.
+
+    The user's row is locked against a change of password or state: whoever ends all sign-ins finds this one among them, or
+    has done so before, and then the row is no longer as it was checked.
+    """
+    lifetime = settings.SESSION_COOKIE_AGE if transport == Transport.ADMIN else settings.TOKENS_SESSION_SECONDS
     family = RefreshFamily(
         user=user,
+        transport=transport,
         current_id=token_id_new(),
         current_issued_at=now,
-        device=device[:DEVICE_MAX_LENGTH],
-        address=address,
+        signed_by="" if transport == Transport.ADMIN else key_ring().signing(at=now).kid,
+        device=origin.device_stored,
+        address=origin.address,
         created_at=now,
         last_used_at=now,
-        expires_at=now + timedelta(seconds=settings.TOKENS_REFRESH_SECONDS),
+        expires_at=now + timedelta(seconds=lifetime),
     )
-    family.save(force_insert=True)
-    logger.info("session_started", family_id=str(family.pk), user_id=str(user.pk))
-    return _pair(family, now=now)
+    with transaction.atomic():
+        checked = User.objects.select_for_update(no_key=True).filter(pk=user.pk, is_active=True, password=user.password)
+        if not checked.values_list("pk").first():
+            raise SignInOvertaken()
+        family.save(force_insert=True)
+        event_record(
+            SecurityEventKind.SIGN_IN,
+            now=now,
+            user_id=user.pk,
+            family_id=family.pk,
+            origin=origin,
+            transport=transport.value,
+        )
+    return family
 
 
-def session_refresh(*, token: str, device: str, address: str | None, now: datetime) -> TokenPair:
+def session_refresh(*, token: str, origin: Origin, now: datetime, transport: Transport = Transport.BEARER) -> TokenPair:
     """Change a refresh token for a new pair.
 
-    Raises TokenRefused (not ours, expired, its sign-in over) and TokenReused; the end of the family that the latter
-    tells of is committed by then.
+    Raises TokenRefused (not ours, expired, its sign-in over, or of another transport) and TokenReused; the end of the
+    family that the latter tells of is committed by then.
     """
     refresh = RefreshToken.read(token)
-    device = device[:DEVICE_MAX_LENGTH]
     with transaction.atomic():
         family = _locked(refresh.family_id)
-        if family is None or not _stands(family, now=now):
+        if family is None or family.transport != transport or not _stands(family, now=now):
             raise TokenRefused("The sign-in has ended.")
         if refresh.id == family.current_id:
-            _rotate(family, device=device, address=address, now=now)
-        elif not _in_grace(family, token_id=refresh.id, device=device, now=now):
-            session_end(family_id=family.pk, reason=FamilyEnd.REUSE, now=now)
+            _rotate(family, origin=origin, now=now)
+        elif not _in_grace(family, token_id=refresh.id, origin=origin, now=now):
+            _end_reused(family, origin=origin, now=now)
             family = None
     if family is None:
-        logger.warning("refresh_token_reused", family_id=str(refresh.family_id))
         raise TokenReused()
     return _pair(family, now=now)
 
@@ -94,20 +131,30 @@ def _locked(family_id: UUID) -> RefreshFamily | None:
 
 
 def _stands(family: RefreshFamily, *, now: datetime) -> bool:
-    return family.ended_at is None and family.expires_at > now and family.user.is_active
+    return family.ended_at is None and family.user.is_active and refresh_until(family) > now
 
 
-def _rotate(family: RefreshFamily, *, device: str, address: str | None, now: datetime) -> None:
+def refresh_until(family: RefreshFamily) -> datetime:
+    """When the family's current refresh token expires: unused for too long, or the sign-in too old."""
+    return min(family.current_issued_at + timedelta(seconds=settings.TOKENS_REFRESH_SECONDS), family.expires_at)
+
+
+def _rotate(family: RefreshFamily, *, origin: Origin, now: datetime) -> None:
     family.previous_id, family.previous_issued_at = family.current_id, family.current_issued_at
     family.current_id, family.current_issued_at = token_id_new(), now
+    family.signed_by = key_ring().signing(at=now).kid
     family.rotated_at = family.last_used_at = now
-    family.device, family.address = device, address  # a browser that updated itself is the same sign-in
+    family.device, family.address = (
+        origin.device_stored,
+        origin.address,
+    )  # a browser that updated itself is the same sign-in
     family.save(
         update_fields=[
             "previous_id",
             "previous_issued_at",
             "current_id",
             "current_issued_at",
+            "signed_by",
             "rotated_at",
             "last_used_at",
             "device",
@@ -116,14 +163,20 @@ def _rotate(family: RefreshFamily, *, device: str, address: str | None, now: dat
     )
 
 
-def _in_grace(family: RefreshFamily, *, token_id: UUID, device: str, now: datetime) -> bool:
+def _in_grace(family: RefreshFamily, *, token_id: UUID, origin: Origin, now: datetime) -> bool:
     """Whether this is the immediate predecessor, again, from the device that used it, soon enough."""
     return (
         token_id == family.previous_id
         and family.rotated_at is not None
         and now - family.rotated_at <= timedelta(seconds=settings.TOKENS_GRACE_SECONDS)
-        and device == family.device
+        and origin.device_stored == family.device
     )
+
+
+def _end_reused(family: RefreshFamily, *, origin: Origin, now: datetime) -> None:
+    """End the family of a stolen token, tell its owner once, and write it down; all in the caller's transaction."""
+    session_end(family_id=family.pk, reason=FamilyEnd.REUSE, now=now, origin=origin)
+    event_record(SecurityEventKind.TOKEN_REUSED, now=now, user_id=family.user_id, family_id=family.pk, origin=origin)
 
 
 def _pair(family: RefreshFamily, *, now: datetime) -> TokenPair:
@@ -133,34 +186,50 @@ def _pair(family: RefreshFamily, *, now: datetime) -> TokenPair:
         family_id=family.pk,
         token_id=family.current_id,
         issued_at=family.current_issued_at,
-        expires_at=family.expires_at,
+        expires_at=refresh_until(family),
     )
     access = AccessToken.mint(family_id=family.pk, token_id=token_id_new(), issued_at=now, expires_at=access_ends)
     return TokenPair(
         access=str(access),
         refresh=str(refresh),
         expires_in=int((access_ends - now).total_seconds()),
+        refresh_until=refresh_until(family),
         family_id=family.pk,
+        transport=Transport(family.transport),
     )
 
 
-def session_end(*, family_id: UUID, reason: FamilyEnd, now: datetime) -> bool:
+def session_end(*, family_id: UUID, reason: FamilyEnd, now: datetime, origin: Origin = NOWHERE) -> bool:
     """End one sign-in; False when it had ended before. No token of it works from the commit on."""
-    ended = _end(reason=reason, now=now, pk=family_id)
+    ended = _end(reason=reason, now=now, origin=origin, pk=family_id)
     transaction.on_commit(lambda: session_forget(family_id=family_id))
     return ended > 0
 
 
-def sessions_end(*, user_id: UUID, reason: FamilyEnd, now: datetime) -> int:
-    """End every sign-in of a user; give how many there were."""
-    ended = _end(reason=reason, now=now, user_id=user_id)
+def sessions_end(
+    *, user_id: UUID, reason: FamilyEnd, now: datetime, origin: Origin = NOWHERE, keep: UUID | None = None
+) -> int:
+    """End every sign-in of a user, but for the one to ``keep``; give how many there were."""
+    ended = _end(reason=reason, now=now, origin=origin, keep=keep, user_id=user_id)
     transaction.on_commit(lambda: sessions_forget(user_id=user_id))
     return ended
 
 
-def _end(*, reason: FamilyEnd, now: datetime, **which: UUID) -> int:
-    ended = RefreshFamily.objects.filter(ended_at=None, **which).update(ended_at=now, ended_reason=reason)
-    if ended:
-        names = {name: str(value) for name, value in which.items()}
-        logger.info("sessions_ended", reason=reason.value, count=ended, **names)
-    return ended
+def _end(*, reason: FamilyEnd, now: datetime, origin: Origin, keep: UUID | None = None, **which: Any) -> int:
+    """End the sign-ins that stand among these, and write an event for each user whose they were."""
+    with transaction.atomic():
+        standing = RefreshFamily.objects.filter(ended_at=None, **which).exclude(pk=keep).select_for_update(of=("self",))
+        families = list(standing.order_by("user_id", "pk").values_list("user_id", "pk"))
+        RefreshFamily.objects.filter(pk__in=[pk for _, pk in families]).update(ended_at=now, ended_reason=reason)
+        for user_id, group in groupby(families, key=itemgetter(0)):
+            ids = [pk for _, pk in group]
+            event_record(
+                SecurityEventKind.SIGN_INS_ENDED,
+                now=now,
+                user_id=user_id,
+                family_id=ids[0] if len(ids) == 1 else None,
+                origin=origin,
+                reason=reason.value,
+                count=len(ids),
+            )
+    return len(families)

@@ -74,7 +74,8 @@ def user_authenticate(*, email: str, password: str) -> User:
         raise CredentialsRefused()
 
     def renew(raw: str) -> None:
-        User.objects.filter(pk=user.pk).update(password=make_password(raw))
+        user.password = make_password(raw)
+        User.objects.filter(pk=user.pk).update(password=user.password)
 
     if not check_password(password, user.password, setter=renew) or not user.is_active:
         raise CredentialsRefused()

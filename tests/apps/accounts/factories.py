@@ -9,6 +9,7 @@ from django.contrib.auth.models import Permission
 from django.utils import timezone
 
 from apps.accounts.models import User
+from apps.accounts.services.events import Origin
 from apps.accounts.services.sessions import TokenPair, session_start
 
 PASSWORD = "tide tables and lanterns"
@@ -34,7 +35,8 @@ def user_create(
 
 def sign_in(user: User, *, device: str = "test", **options: Any) -> TokenPair:
     """A new sign-in of the user."""
-    return session_start(user=user, device=device, address="192.0.2.1", now=options.pop("now", timezone.now()))
+    origin = Origin(device=device, address="192.0.2.1")
+    return session_start(user=user, origin=origin, now=options.pop("now", timezone.now()), **options)
 
 
 def bearer(user: User) -> dict[str, str]:

@@ -1,0 +1,69 @@
+"""Security events: what happened to an account, as a row that is kept and a log line that is sent on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+
+from apps.accounts.models import DEVICE_MAX_LENGTH, SecurityEvent, SecurityEventKind
+from apps.practices.observability.access import address_shown
+from apps.practices.observability.ids import current_request_id
+
+logger = structlog.get_logger("security")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where something was asked from: the User-Agent, and the client's address; empty for a command or a job."""
+
+    device: str = ""
+    address: str | None = None
+
+    @property
+    def device_stored(self) -> str:
+        """The device, cut to what a row holds: what is compared with a stored one."""
+        return self.device[:DEVICE_MAX_LENGTH]
+
+
+NOWHERE = Origin()
+
+
+def event_record(
+    kind: SecurityEventKind,
+    *,
+    now: datetime,
+    user_id: UUID | None,
+    origin: Origin = NOWHERE,
+    family_id: UUID | None = None,
+    **detail: Any,
+) -> None:
+    """Store an event in the caller's transaction, and log it.
+
+    ``detail`` is JSON-able and holds nothing secret. The address appears as LOG_ADDRESSES says, in both.
+    """
+    address = address_shown(origin.address, settings.OBSERVABILITY_ADDRESSES) if origin.address else None
+    event = SecurityEvent(
+        kind=kind,
+        created_at=now,
+        user_id=user_id,
+        family_id=family_id,
+        address=address or "",
+        device=origin.device_stored,
+        request_id=(current_request_id() or "")[:64],
+        detail=detail,
+    )
+    event.save(force_insert=True)
+    logger.info(
+        "security_event",
+        kind=kind.value,
+        user_id=str(user_id) if user_id else None,
+        family_id=str(family_id) if family_id else None,
+        address=address,
+        device=origin.device_stored,
+        **detail,
+    )

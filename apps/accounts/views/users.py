@@ -1,0 +1,56 @@
+"""Accounts, for staff who may view them."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from apps.accounts.filters import USERS
+from apps.accounts.permissions import HasModelPermission
+from apps.accounts.selectors.users import USERS_TAG, user_list, user_read
+from apps.accounts.serializers import UserSerializer
+from apps.accounts.services.tokens import TokenRefused
+from apps.practices.caching import remember
+from apps.practices.database.schema import page_of
+from apps.practices.errors.schema import problems
+from apps.practices.validation.query import query_parameters
+
+
+class UserList(APIView):
+    permission_classes = (HasModelPermission,)
+    permission_required = "accounts.view_user"
+
+    @extend_schema(
+        operation_id="users_list",
+        summary="List accounts",
+        description="For staff who may view users. Remembered for up to 60 seconds; a change to any account shows at once.",
+        parameters=USERS.parameters(),
+        responses={200: page_of(UserSerializer), **problems(401, 403, TokenRefused)},
+    )
+    def get(self, request: Request) -> Response:
+        query = USERS.parse(request)
+
+        def read() -> dict[str, Any]:
+            return USERS.read(query, user_list()).body()
+
+        return Response(remember(f"users:{query.key}", ttl=60, tags=(USERS_TAG,), build=read))
+
+
+class UserDetail(APIView):
+    permission_classes = (HasModelPermission,)
+    permission_required = "accounts.view_user"
+
+    @extend_schema(
+        operation_id="users_read",
+        summary="Read an account",
+        description="For staff who may view users.",
+        responses={200: UserSerializer, **problems(401, 403, 404, TokenRefused)},
+    )
+    def get(self, request: Request, id: UUID) -> Response:
+        query_parameters(request, {})
+        return Response(user_read(user_id=id))
