@@ -1,6 +1,6 @@
 """What a page costs at any depth of any list of the service, over tables of 10,000 to 1,000,000 rows.
 
-    python -m benchmarks.pages [--rows 10000 100000 1000000] [--path /api/v1/notes] [--json]
+    python -m benchmarks.pages [--rows 10000 100000 1000000] [--path /api/v1/sample/notes] [--json]
 
 Starts PostgreSQL and Valkey of its own, fills each list's table by SQL, and asks the list over HTTP, in this process, for
 pages at its start, in its middle and at its end, in every order, nothing cached. It prints the milliseconds of a page (this

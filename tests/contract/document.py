@@ -12,7 +12,7 @@ PROBLEM = "application/problem+json"
 _REFERENCE = re.compile(r"^#/components/")
 _PARAMETER = re.compile(r"\\\{[^}]+\\\}")
 # Served beside the operations, and no part of the document; the sample's are for tests of waiting and of failing.
-_BESIDE = re.compile(r"^/api/(schema|docs|v1/notes/(slow|busy|broken|effects))$")
+_BESIDE = re.compile(r"^/api/(schema|docs|v1/sample/notes/(slow|busy|broken|effects))$")
 
 
 class Contract:

@@ -65,7 +65,7 @@ def owner(fleet: Fleet) -> Owner:
     assert ask(url, "/api/v1/auth/register", method="POST", body=credentials).status == 201
     token = str(ask(url, "/api/v1/auth/login", method="POST", body=credentials).json()["access"])
     note = {"title": "Read by all", "body": "<p>x</p>", "published": True}
-    written = ask(url, "/api/v1/notes", method="POST", body=note, headers={"Authorization": f"Bearer {token}"})
+    written = ask(url, "/api/v1/sample/notes", method="POST", body=note, headers={"Authorization": f"Bearer {token}"})
     return Owner(token=token, note=written.headers["location"])
 
 
@@ -108,7 +108,8 @@ class Traffic:
         url = self._fleet.webs[number // 3 % INSTANCES].url
         headers = {} if kind == "cached" else {"Authorization": f"Bearer {self._owner.token}"}
         body = {"title": f"Note {number}", "body": "<p>x</p>"} if kind == "write" else None
-        path = self._owner.note if kind == "cached" else "/api/v1/notes?limit=3" if kind == "read" else "/api/v1/notes"
+        notes = "/api/v1/sample/notes"
+        path = {"cached": self._owner.note, "read": f"{notes}?limit=3", "write": notes}[kind]
         sent_at = time.monotonic()
         answer = ask(url, path, method="POST" if body else "GET", body=body, headers=headers)
         return Seen(kind=kind, sent_at=sent_at, answer=answer)

@@ -32,7 +32,7 @@ class Owner:
         self.headers = {"Authorization": f"Bearer {signed_in['access']}"}
 
     def submit(self, seconds: float) -> str:
-        answer = self.ask("/api/v1/notes/counts", method="POST", body={"seconds": seconds})
+        answer = self.ask("/api/v1/sample/notes/counts", method="POST", body={"seconds": seconds})
         assert answer.status == 202, answer
         return str(answer.json()["id"])
 
@@ -54,7 +54,7 @@ class Owner:
     def done_once(self, job_id: str) -> dict[str, Any]:
         job = self.wait(job_id, *ENDED)
         assert job["state"] == "succeeded", job
-        assert self.ask(f"/api/v1/notes/effects?job={job_id}").json() == {"effects": 1}
+        assert self.ask(f"/api/v1/sample/notes/effects?job={job_id}").json() == {"effects": 1}
         return job
 
 
@@ -129,7 +129,7 @@ def test_a_stop_gives_a_long_job_back_and_a_cancellation_ends_it(owner: Owner, w
     assert owner.ask(f"/api/v1/jobs/{job_id}", method="DELETE").status == 200
     assert owner.wait(job_id, *ENDED)["state"] == "cancelled"
     assert time.monotonic() - asked < 10
-    assert owner.ask(f"/api/v1/notes/effects?job={job_id}").json() == {"effects": 0}
+    assert owner.ask(f"/api/v1/sample/notes/effects?job={job_id}").json() == {"effects": 0}
 
 
 @pytest.mark.parametrize("fault", ["stopped", "hung"])
@@ -159,7 +159,7 @@ def test_an_emptied_broker_loses_nothing(owner: Owner, worker: Service, stack: S
 
 
 def test_the_request_id_reaches_the_workers_log(owner: Owner, worker: Service) -> None:
-    answer = owner.ask("/api/v1/notes/counts", method="POST", body={"seconds": 0})
+    answer = owner.ask("/api/v1/sample/notes/counts", method="POST", body={"seconds": 0})
     job_id = answer.json()["id"]
     owner.done_once(job_id)
     wait_until(lambda: _ended(worker, job_id), seconds=PATIENCE, what=lambda: f"its last line: {worker.log()[-2000:]}")

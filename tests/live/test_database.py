@@ -17,7 +17,7 @@ from apps.operations.stack import Stack
 from tests.fleet import Answer, ask
 from tests.problems import assert_problem
 
-NOW = "/api/v1/notes/slow?seconds=0"  # the shortest request that needs PostgreSQL
+NOW = "/api/v1/sample/notes/slow?seconds=0"  # the shortest request that needs PostgreSQL
 
 
 @pytest.fixture(scope="module")
@@ -58,10 +58,10 @@ def serves_again(fleet: Fleet, seconds: float) -> float:
 
 def test_an_exhausted_pool_answers_503_and_the_lucky_ones_200(fleet: Fleet) -> None:
     with ThreadPoolExecutor(8) as pool:
-        holders = [pool.submit(get, fleet, "/api/v1/notes/slow?seconds=4") for _ in range(2)]
+        holders = [pool.submit(get, fleet, "/api/v1/sample/notes/slow?seconds=4") for _ in range(2)]
         time.sleep(1)
         refused = list(pool.map(lambda _: get(fleet, NOW), range(3)))
-        free = get(fleet, "/api/v1/notes/busy?seconds=0")
+        free = get(fleet, "/api/v1/sample/notes/busy?seconds=0")
     for answer in refused:
         assert_problem(answer, 503, "unavailable")
         assert answer.headers["retry-after"] == "1"
@@ -71,7 +71,7 @@ def test_an_exhausted_pool_answers_503_and_the_lucky_ones_200(fleet: Fleet) -> N
 
 
 def test_a_statement_without_end_is_ended(fleet: Fleet) -> None:
-    answer = get(fleet, "/api/v1/notes/slow?seconds=25")
+    answer = get(fleet, "/api/v1/sample/notes/slow?seconds=25")
     assert_problem(answer, 504, "timed-out")
     assert answer.headers["retry-after"]
     assert 4.5 < answer.seconds < 12
@@ -82,7 +82,7 @@ def test_a_stopped_server_is_503_and_its_return_is_noticed(fleet: Fleet, own: St
     assert get(fleet, NOW).status == 200
     own.services["postgresql"].stop()
     try:
-        for answer in (get(fleet, NOW), get(fleet, "/api/v1/notes?limit=3")):
+        for answer in (get(fleet, NOW), get(fleet, "/api/v1/sample/notes?limit=3")):
             assert_problem(answer, 503, "unavailable")
             assert answer.headers["retry-after"]
             assert answer.seconds < 6
@@ -154,6 +154,6 @@ def chunks(size: int) -> bytes:
     ids=["chunked", "large", "claimed", "unsent", "untyped", "compressed", "small"],
 )
 def test_bodies_on_the_wire(fleet: Fleet, head: str, body: bytes, status: bytes) -> None:
-    answer = send(fleet, f"POST /api/v1/notes HTTP/1.1\r\n{head}", body)
+    answer = send(fleet, f"POST /api/v1/sample/notes HTTP/1.1\r\n{head}", body)
     assert answer.split(b" ", 2)[1] == status, answer[:300]
     assert b"application/problem+json" in answer

@@ -24,7 +24,7 @@ from tests.sample.filters import NOTES
 from tests.sample.models import Note
 from tests.sample.selectors import note_list
 
-PATH = "/api/v1/notes"
+PATH = "/api/v1/sample/notes"
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def walk(reference: str | None, step: str) -> list[list[str]]:
     """Give the ids of all pages from ``reference`` on."""
     pages = []
     while reference is not None:
-        assert reference.startswith("/api/v1/notes?")
+        assert reference.startswith("/api/v1/sample/notes?")
         page = read(reference)
         pages.append([row["id"] for row in page["results"]])
         reference = page[step]

@@ -35,7 +35,7 @@ from tests.fleet import Answer, ask, path_replaced
 from tests.processes import wait_until
 from tests.sample.models import Note
 
-NOTES = "/api/v1/notes?limit=1"
+NOTES = "/api/v1/sample/notes?limit=1"
 
 
 @dataclass
@@ -140,7 +140,7 @@ class Person:
 
     def write(self, title: str) -> None:
         body = {"title": title, "body": "<p>x</p>", "published": True}
-        assert self.ask(0, "/api/v1/notes", method="POST", body=body).status == 201
+        assert self.ask(0, "/api/v1/sample/notes", method="POST", body=body).status == 201
 
     def newest(self, instance: int = 0) -> str | None:
         answer = self.ask(instance, NOTES)

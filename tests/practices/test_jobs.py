@@ -64,7 +64,7 @@ def test_without_a_broker_work_is_accepted_and_left_to_the_relay(
     headers = bearer(user_create())
     started = time.monotonic()
     answers = [
-        client.post("/api/v1/notes/counts", {"seconds": 0}, content_type="application/json", **headers)
+        client.post("/api/v1/sample/notes/counts", {"seconds": 0}, content_type="application/json", **headers)
         for _ in range(3)
     ]
     assert [answer.status_code for answer in answers] == [202, 202, 202]

@@ -81,9 +81,9 @@ def test_an_ill_formed_inbound_id_is_dropped(client: Client, inbound: str) -> No
 @pytest.mark.django_db
 def test_the_line_groups_by_the_routes_template_and_names_the_user(client: Client) -> None:
     with capture_logs() as captured:
-        client.get(f"/api/v1/notes/{UUID(int=7)}")
+        client.get(f"/api/v1/sample/notes/{UUID(int=7)}")
     (line,) = access_lines(captured)
-    assert line["route"] == "/api/v1/notes/<uuid:note_id>"
+    assert line["route"] == "/api/v1/sample/notes/<uuid:note_id>"
     assert line["user_id"] is None
 
 
@@ -212,7 +212,7 @@ def test_a_sensitive_name_hides_whatever_it_names(name: str) -> None:
     "text",
     [
         "password authentication failed for user",
-        "GET /api/v1/notes/01a20563-693d-7549-8bf7-effdad9aebe3",
+        "GET /api/v1/sample/notes/01a20563-693d-7549-8bf7-effdad9aebe3",
         "key (slug)=(a-title) already exists",
         "connection to 10.0.0.5:5432 refused",
         "took 3.5 s, 2 of 7 rows",
@@ -492,7 +492,7 @@ import logging, structlog, sentry_sdk
 from django.test import Client
 secret_local = "hunter2"
 client = Client(raise_request_exception=False)
-response = client.get("/api/v1/notes/broken?token=hunter2", headers={"X-Api-Key": "hunter2", "Cookie": "session=hunter2"})
+response = client.get("/api/v1/sample/notes/broken?token=hunter2", headers={"X-Api-Key": "hunter2", "Cookie": "session=hunter2"})
 print(response.status_code, response.headers["X-Request-ID"])
 try:
     raise RuntimeError("password=hunter2 for hunter2@example.com")
@@ -536,7 +536,7 @@ def test_the_id_of_a_request_follows_its_job_into_the_worker(fleet: Fleet) -> No
     assert ask(web.url, "/api/v1/auth/register", method="POST", body=account).status == 201
     access = ask(web.url, "/api/v1/auth/login", method="POST", body=account).json()["access"]
     bearer = {"Authorization": f"Bearer {access}"}
-    answer = ask(web.url, "/api/v1/notes/counts", method="POST", body={"seconds": 0}, headers=bearer)
+    answer = ask(web.url, "/api/v1/sample/notes/counts", method="POST", body={"seconds": 0}, headers=bearer)
     assert answer.status == 202
     request_id = answer.headers["x-request-id"]
     with psycopg.connect(web.environment["DATABASE_URL"]) as connection:
@@ -550,4 +550,4 @@ def test_the_id_of_a_request_follows_its_job_into_the_worker(fleet: Fleet) -> No
     )
     (line,) = [found for found in web.lines() if found.get("request_id") == request_id and found["event"] == "request"]
     assert line["user_id"]
-    assert line["route"] == "/api/v1/notes/counts"
+    assert line["route"] == "/api/v1/sample/notes/counts"

@@ -10,7 +10,7 @@ from apps.accounts.models import User
 from tests.problems import assert_problem
 from tests.sample.models import Note
 
-PATH = "/api/v1/notes"
+PATH = "/api/v1/sample/notes"
 
 
 def signed_in(email: str) -> APIClient:

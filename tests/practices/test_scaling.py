@@ -14,9 +14,9 @@ from tests.processes import ROOT, wait_until
 
 # A POST is never repeated by the edge: one that is answered by anything else than the application is a failure.
 CALLS = [
-    ("GET", "/api/v1/notes", 200),
-    ("POST", "/api/v1/notes", 401),
-    ("GET", "/api/v1/notes/busy?seconds=0.05", 200),
+    ("GET", "/api/v1/sample/notes", 200),
+    ("POST", "/api/v1/sample/notes", 401),
+    ("GET", "/api/v1/sample/notes/busy?seconds=0.05", 200),
 ]
 
 
@@ -29,7 +29,7 @@ def test_the_edge_speaks_tls_with_its_own_authority_only(fleet: Fleet) -> None:
 def test_plain_http_redirects_pages_to_the_same_port_and_refuses_the_api(fleet: Fleet) -> None:
     page = ask(fleet.plain_url, "/admin/?next=%2Fx", headers={"Host": "localhost"})
     assert (page.status, page.headers["location"]) == (308, f"{fleet.url}/admin/?next=%2Fx")
-    for method, path in (("GET", "/api/v1/notes"), ("POST", "/admin/login/")):
+    for method, path in (("GET", "/api/v1/sample/notes"), ("POST", "/admin/login/")):
         call = ask(fleet.plain_url, path, method=method, headers={"Host": "localhost"})
         assert (call.status, call.headers["content-type"]) == (403, "application/problem+json")
         assert call.json()["type"] == f"{fleet.url}/problems/https-required"
@@ -62,9 +62,9 @@ def test_what_one_instance_learned_another_knows(fleet: Fleet) -> None:
 
 def test_metrics_from_either_instance_are_the_fleets(fleet: Fleet) -> None:
     token = {"Authorization": f"Bearer {fleet.webs[0].environment['METRICS_TOKEN']}"}
-    wanted = 'shipshape_http_requests_total{method="GET",route="/api/v1/notes/busy",status="2xx"} '
+    wanted = 'shipshape_http_requests_total{method="GET",route="/api/v1/sample/notes/busy",status="2xx"} '
     for web in fleet.webs:
-        assert ask(web.url, "/api/v1/notes/busy?seconds=0").status == 200
+        assert ask(web.url, "/api/v1/sample/notes/busy?seconds=0").status == 200
 
     def told(url: str) -> float:
         lines = ask(url, "/metrics", headers=token).content.decode().splitlines()
@@ -105,7 +105,7 @@ def test_half_sent_bodies_hold_no_thread(fleet: Fleet) -> None:
             )
             held.append(secure)
         time.sleep(0.5)
-        assert ask(fleet.url, "/api/v1/notes", context=context, timeout=5).status == 200
+        assert ask(fleet.url, "/api/v1/sample/notes", context=context, timeout=5).status == 200
     finally:
         for secure in held:
             secure.close()
@@ -141,7 +141,7 @@ def test_a_body_too_large_is_refused_before_it_is_sent_in_full(fleet: Fleet) -> 
         fleet.ssl_context().wrap_socket(raw, server_hostname="localhost") as secure,
     ):
         secure.sendall(
-            b"POST /api/v1/notes HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"POST /api/v1/sample/notes HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             b"Content-Length: 100000000\r\n\r\n"
         )
         secure.sendall(b" " * 2**19)  # Caddy reads a quarter of a megabyte before it answers
@@ -151,7 +151,7 @@ def test_a_body_too_large_is_refused_before_it_is_sent_in_full(fleet: Fleet) -> 
 
 
 def test_nothing_connects_before_the_fork(fleet: Fleet) -> None:
-    ask(fleet.webs[0].url, "/api/v1/notes")
+    ask(fleet.webs[0].url, "/api/v1/sample/notes")
     master = psutil.Process(fleet.webs[0].pid)
     assert [found.status for found in master.net_connections()] == [psutil.CONN_LISTEN]
     assert any(
@@ -187,7 +187,7 @@ def test_with_every_instance_away_the_edge_says_so_and_when_to_return(fleet: Fle
     try:
         for web in fleet.webs:
             web.kill()
-        answer = ask(fleet.url, "/api/v1/notes", context=fleet.ssl_context())
+        answer = ask(fleet.url, "/api/v1/sample/notes", context=fleet.ssl_context())
         assert answer.status in (502, 503)
         assert answer.headers["content-type"] == "application/problem+json"
         assert answer.json()["status"] == answer.status

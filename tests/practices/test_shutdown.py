@@ -22,7 +22,7 @@ def test_requests_in_flight_are_answered(fleet: Fleet) -> None:
     clients = [
         threading.Thread(target=lambda url=web.url, path=path: answers.append(ask(url, path)))
         for web in fleet.webs
-        for path in ("/api/v1/notes/slow?seconds=4", "/api/v1/notes/busy?seconds=4")
+        for path in ("/api/v1/sample/notes/slow?seconds=4", "/api/v1/sample/notes/busy?seconds=4")
     ]
     try:
         for client in clients:
@@ -37,7 +37,7 @@ def test_requests_in_flight_are_answered(fleet: Fleet) -> None:
             ready = ask(web.url, "/readyz")
             assert (ready.status, ready.headers["content-type"]) == (503, "application/problem+json")
             assert ready.json()["type"].endswith("/problems/not-ready")
-            assert ask(web.url, "/api/v1/notes").status == 200
+            assert ask(web.url, "/api/v1/sample/notes").status == 200
         assert [web.wait(27) for web in fleet.webs] == [0, 0]
         assert time.monotonic() - asked < 26
         for client in clients:
@@ -50,7 +50,7 @@ def test_requests_in_flight_are_answered(fleet: Fleet) -> None:
 def test_no_connection_to_postgresql_is_left_and_an_idle_instance_stops_soon(fleet: Fleet) -> None:
     web = fleet.webs[0]
     with psycopg.connect(web.environment["DATABASE_URL"], autocommit=True) as connection:
-        assert ask(web.url, "/api/v1/notes/slow?seconds=0").status == 200
+        assert ask(web.url, "/api/v1/sample/notes/slow?seconds=0").status == 200
         ports = _database_ports(web, connection)
         assert _open(connection, ports) >= 1
         try:
@@ -83,7 +83,7 @@ def test_what_the_last_second_counted_is_kept(fleet: Fleet) -> None:
     """Killed at once instead, at most a second of metrics would be missing."""
     first, second = fleet.webs
     token = {"Authorization": f"Bearer {first.environment['METRICS_TOKEN']}"}
-    wanted = 'shipshape_http_requests_total{method="GET",route="/api/v1/notes/busy",status="2xx"} '
+    wanted = 'shipshape_http_requests_total{method="GET",route="/api/v1/sample/notes/busy",status="2xx"} '
 
     def told() -> float:
         lines = ask(second.url, "/metrics", headers=token).content.decode().splitlines()
@@ -92,7 +92,7 @@ def test_what_the_last_second_counted_is_kept(fleet: Fleet) -> None:
     before = told()
     try:
         # The last thing the process does is to answer this; its flush of every second comes too late for it.
-        last = threading.Thread(target=ask, args=(first.url, "/api/v1/notes/busy?seconds=4"))
+        last = threading.Thread(target=ask, args=(first.url, "/api/v1/sample/notes/busy?seconds=4"))
         last.start()
         time.sleep(0.5)
         first.terminate()

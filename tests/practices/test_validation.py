@@ -31,7 +31,7 @@ from apps.practices.validation.serializers import StrictSerializer
 from tests.problems import assert_problem
 from tests.sample.models import Note
 
-NOTES = "/api/v1/notes"
+NOTES = "/api/v1/sample/notes"
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from tests.problems import assert_problem
 from tests.sample.models import Note
 from tests.sample.views import NoteCounts
 
-NOTES = "/api/v1/notes"
+NOTES = "/api/v1/sample/notes"
 COUNTS = f"{NOTES}/counts"
 MEBIBYTE = 1024 * 1024
 
@@ -125,7 +125,7 @@ def test_what_a_body_says_it_is(extra: dict[str, str], status: int) -> None:
     [("\x00", 400, "malformed"), *((path, 404, "not-found") for path in ("\xed\xa0\x80", "\xff", "\xc3(", "\xc0\xaf"))],
 )
 def test_a_path_is_text(path: str, status: int, type: str) -> None:
-    assert_problem(Client().generic("GET", "/", PATH_INFO=f"/api/v1/notes/{path}"), status, type)
+    assert_problem(Client().generic("GET", "/", PATH_INFO=f"/api/v1/sample/notes/{path}"), status, type)
 
 
 @pytest.mark.parametrize("seconds", ["nan", "inf", "-inf", "1e400", "", "1,5", "x"])

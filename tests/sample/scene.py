@@ -7,8 +7,8 @@ OBJECTS = {
     "private": lambda owner: note_create(owner=owner, title="Private", published=False),
 }
 BODIES = {
-    "notes_create": {"title": "New", "body": "<p>New</p>"},
-    "notes_replace": {"title": "Replaced", "published": True},
-    "notes_update": {"title": "Changed"},
-    "notes_count": {"seconds": 0},
+    "sample_notes_create": {"title": "New", "body": "<p>New</p>"},
+    "sample_notes_replace": {"title": "Replaced", "published": True},
+    "sample_notes_update": {"title": "Changed"},
+    "sample_notes_count": {"seconds": 0},
 }

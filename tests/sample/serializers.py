@@ -7,7 +7,7 @@ from apps.practices.validation.serializers import StrictSerializer
 from tests.sample.models import BODY_LENGTH, TITLE_LENGTH, Note
 
 
-class NoteSerializer(serializers.ModelSerializer[Note]):
+class SampleNoteSerializer(serializers.ModelSerializer[Note]):
     """A note as the API shows it."""
 
     owner = serializers.UUIDField(source="owner_id")
@@ -17,7 +17,7 @@ class NoteSerializer(serializers.ModelSerializer[Note]):
         fields = ("id", "title", "body", "owner", "published", "version", "created_at", "updated_at")
 
 
-class NoteWriteSerializer(StrictSerializer):
+class SampleNoteWriteSerializer(StrictSerializer):
     """What a client writes."""
 
     title = PlainTextField(max_length=TITLE_LENGTH)

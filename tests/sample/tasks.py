@@ -12,13 +12,13 @@ from tests.sample.models import Effect
 STEP = 20_000  # additions between two looks at the clock
 
 
-class CountSerializer(StrictSerializer):
+class SampleCountSerializer(StrictSerializer):
     """How long to count."""
 
     seconds = BoundedFloatField(min_value=0, max_value=120, default=1.0)
 
 
-@job_kind("sample.count", serializer=CountSerializer)
+@job_kind("sample.count", serializer=SampleCountSerializer)
 def sample_count(context: JobContext, *, seconds: float) -> dict[str, Any]:
     """Keep a processor busy for ``seconds``, with progress in milliseconds, then store the effect in a fenced step."""
     started = time.monotonic()

@@ -9,12 +9,12 @@ from tests.sample.views import NoteBroken, NoteBusy, NoteCounts, NoteDetail, Not
 __all__ = ["handler400", "handler403", "handler404", "handler500", "urlpatterns"]
 
 urlpatterns = [
-    path("api/v1/notes", NoteList.as_view()),
-    path("api/v1/notes/slow", NoteSlow.as_view()),
-    path("api/v1/notes/busy", NoteBusy.as_view()),
-    path("api/v1/notes/broken", NoteBroken.as_view()),
-    path("api/v1/notes/counts", NoteCounts.as_view()),
-    path("api/v1/notes/effects", NoteEffects.as_view()),
-    path("api/v1/notes/<uuid:note_id>", NoteDetail.as_view()),
+    path("api/v1/sample/notes", NoteList.as_view()),
+    path("api/v1/sample/notes/slow", NoteSlow.as_view()),
+    path("api/v1/sample/notes/busy", NoteBusy.as_view()),
+    path("api/v1/sample/notes/broken", NoteBroken.as_view()),
+    path("api/v1/sample/notes/counts", NoteCounts.as_view()),
+    path("api/v1/sample/notes/effects", NoteEffects.as_view()),
+    path("api/v1/sample/notes/<uuid:note_id>", NoteDetail.as_view()),
     *_urlpatterns,
 ]

@@ -22,9 +22,9 @@ from apps.practices.validation.query import query_parameters
 from tests.sample.filters import NOTES
 from tests.sample.models import Note
 from tests.sample.selectors import effect_count, note_list, note_read
-from tests.sample.serializers import NoteSerializer, NoteWriteSerializer
+from tests.sample.serializers import SampleNoteSerializer, SampleNoteWriteSerializer
 from tests.sample.services import note_create, note_delete, note_update
-from tests.sample.tasks import CountSerializer
+from tests.sample.tasks import SampleCountSerializer
 
 
 class NoteList(APIView):
@@ -36,22 +36,22 @@ class NoteList(APIView):
     )
 
     @extend_schema(
-        operation_id="notes_list",
+        operation_id="sample_notes_list",
         parameters=NOTES.parameters(),
-        responses={200: page_of(NoteSerializer), **problems(400, 429)},
+        responses={200: page_of(SampleNoteSerializer), **problems(400, 429)},
     )
     def get(self, request: Request) -> Response:
         query = NOTES.parse(request)
         return Response(NOTES.read(query, note_list(**query.filters)).body())
 
     @extend_schema(
-        operation_id="notes_create",
-        request=NoteWriteSerializer,
-        responses={201: NoteSerializer, **problems(400, 401, 413, 415, 429)},
+        operation_id="sample_notes_create",
+        request=SampleNoteWriteSerializer,
+        responses={201: SampleNoteSerializer, **problems(400, 401, 413, 415, 429)},
     )
     def post(self, request: Request) -> Response:
         query_parameters(request, {})
-        serializer = NoteWriteSerializer(data=request.data)
+        serializer = SampleNoteWriteSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         note = note_create(owner=request.user, **serializer.validated_data)
         response = _answer(note, status.HTTP_201_CREATED)
@@ -65,28 +65,28 @@ class NoteDetail(APIView):
     permission_classes = [IsAuthenticatedOrReadOnly]
     cached = CachedResponse(ttl=30, stale=30, tags=("note:{note_id}",), parameters=())
 
-    @extend_schema(operation_id="notes_read", responses={200: NoteSerializer, **problems(400, 404, 429)})
+    @extend_schema(operation_id="sample_notes_read", responses={200: SampleNoteSerializer, **problems(400, 404, 429)})
     def get(self, request: Request, note_id: UUID) -> Response:
         query_parameters(request, {})
         return _answer(note_read(note_id=note_id, reader=request.user))
 
     @extend_schema(
-        operation_id="notes_replace",
-        request=NoteWriteSerializer,
-        responses={200: NoteSerializer, **problems(400, 401, 403, 404, 412, 413, 415, 429)},
+        operation_id="sample_notes_replace",
+        request=SampleNoteWriteSerializer,
+        responses={200: SampleNoteSerializer, **problems(400, 401, 403, 404, 412, 413, 415, 429)},
     )
     def put(self, request: Request, note_id: UUID) -> Response:
         return self._write(request, note_id, partial=False)
 
     @extend_schema(
-        operation_id="notes_update",
-        request=NoteWriteSerializer(partial=True),
-        responses={200: NoteSerializer, **problems(400, 401, 403, 404, 412, 413, 415, 429)},
+        operation_id="sample_notes_update",
+        request=SampleNoteWriteSerializer(partial=True),
+        responses={200: SampleNoteSerializer, **problems(400, 401, 403, 404, 412, 413, 415, 429)},
     )
     def patch(self, request: Request, note_id: UUID) -> Response:
         return self._write(request, note_id, partial=True)
 
-    @extend_schema(operation_id="notes_delete", responses={204: None, **problems(400, 401, 403, 404, 412, 429)})
+    @extend_schema(operation_id="sample_notes_delete", responses={204: None, **problems(400, 401, 403, 404, 412, 429)})
     def delete(self, request: Request, note_id: UUID) -> Response:
         query_parameters(request, {})
         note = note_read(note_id=note_id, reader=request.user)
@@ -96,7 +96,7 @@ class NoteDetail(APIView):
     def _write(self, request: Request, note_id: UUID, *, partial: bool) -> Response:
         query_parameters(request, {})
         note = note_read(note_id=note_id, reader=request.user)
-        serializer = NoteWriteSerializer(data=request.data, partial=partial)
+        serializer = SampleNoteWriteSerializer(data=request.data, partial=partial)
         serializer.is_valid(raise_exception=True)
         note_update(note=note, actor=request.user, expected=if_match_version(request), **serializer.validated_data)
         return _answer(note)
@@ -107,7 +107,7 @@ class NoteSlow(APIView):
 
     permission_classes = [AllowAny]
 
-    @extend_schema(operation_id="notes_slow", exclude=True)
+    @extend_schema(operation_id="sample_notes_slow", exclude=True)
     def get(self, request: Request) -> Response:
         seconds = _seconds(request)
         with connection.cursor() as cursor:
@@ -120,7 +120,7 @@ class NoteBusy(APIView):
 
     permission_classes = [AllowAny]
 
-    @extend_schema(operation_id="notes_busy", exclude=True)
+    @extend_schema(operation_id="sample_notes_busy", exclude=True)
     def get(self, request: Request) -> Response:
         seconds = _seconds(request)
         time.sleep(seconds)
@@ -132,7 +132,7 @@ class NoteBroken(APIView):
 
     permission_classes = [AllowAny]
 
-    @extend_schema(operation_id="notes_broken", exclude=True)
+    @extend_schema(operation_id="sample_notes_broken", exclude=True)
     def get(self, request: Request) -> Response:
         raise RuntimeError("sesame")
 
@@ -144,11 +144,13 @@ class NoteCounts(APIView):
     bounds = Bounds(body_bytes=4 * 1024 * 1024, json_depth=2, json_members=5)
 
     @extend_schema(
-        operation_id="notes_count", request=CountSerializer, responses={202: ACCEPTED, **problems(400, 401, 413, 415)}
+        operation_id="sample_notes_count",
+        request=SampleCountSerializer,
+        responses={202: ACCEPTED, **problems(400, 401, 413, 415)},
     )
     def post(self, request: Request) -> Response:
         query_parameters(request, {})
-        serializer = CountSerializer(data=request.data)
+        serializer = SampleCountSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         return submitted(job_submit(kind="sample.count", owner=request.user, parameters=serializer.validated_data))
 
@@ -158,7 +160,7 @@ class NoteEffects(APIView):
 
     permission_classes = [IsAuthenticated]
 
-    @extend_schema(operation_id="notes_effects", exclude=True)
+    @extend_schema(operation_id="sample_notes_effects", exclude=True)
     def get(self, request: Request) -> Response:
         job_id = query_parameters(request, {"job": CanonicalUUIDField()}).get("job")
         return Response({"effects": effect_count(job_id=job_id)})
@@ -171,4 +173,4 @@ def _seconds(request: Request) -> float:
 
 
 def _answer(note: Note, code: int = status.HTTP_200_OK) -> Response:
-    return with_version(Response(NoteSerializer(note).data, status=code), note.version)
+    return with_version(Response(SampleNoteSerializer(note).data, status=code), note.version)

@@ -78,7 +78,7 @@ class Ground:
 
     def _reach_database(self, client: Client) -> None:
         """Wait until an instance answers from PostgreSQL: its pool takes a moment to find a restarted server."""
-        path, headers = "/api/v1/notes/slow?seconds=0", self.as_edge()
+        path, headers = "/api/v1/sample/notes/slow?seconds=0", self.as_edge()
         wait_until(lambda: client.get(path, headers=headers).status == 200 or None, seconds=15)
 
     def account(self, client: Client) -> Account:

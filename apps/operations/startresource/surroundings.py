@@ -16,7 +16,7 @@ from apps.operations.startresource.registration import yours
 from apps.operations.startresource.specification import FieldSpec, Refused, Resource, Target
 
 _KEYS = {"UUIDField": "UUID", "AutoField": "int", "BigAutoField": "int", "SmallAutoField": "int"}
-_OURS = frozenset({*WORDS, "practices", "project", "settings", "tests", "apps"})
+_OURS = frozenset({*WORDS, "practices", "project", "settings", "tests", "apps", "sample"})
 
 
 def settled(resource: Resource, *, root: Path, contracts: str) -> Resource:

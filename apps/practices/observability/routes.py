@@ -10,7 +10,7 @@ UNMATCHED = "(unmatched)"
 
 
 def route_of(request: HttpRequest) -> str:
-    """Return the route's template, as ``/api/v1/notes/<uuid:id>``, or ``(unmatched)`` for paths that lead nowhere.
+    """Return the route's template, as ``/api/v1/sample/notes/<uuid:id>``, or ``(unmatched)`` for paths that lead nowhere.
 
     A middleware may answer before Django resolves the path; it is then resolved here, remembered per path.
     """

@@ -26,7 +26,7 @@ def headers(owner: User) -> dict[str, Any]:
 
 
 def test_submit_follow_and_read(client: Client, headers: dict[str, Any]) -> None:
-    answer = client.post("/api/v1/notes/counts", {"seconds": 0}, content_type="application/json", **headers)
+    answer = client.post("/api/v1/sample/notes/counts", {"seconds": 0}, content_type="application/json", **headers)
     job = answer.json()
     assert answer.status_code == 202
     assert answer.headers["Location"] == f"/api/v1/jobs/{job['id']}"
@@ -112,9 +112,9 @@ def test_retry_only_what_failed(client: Client, headers: dict[str, Any], job_mak
 
 
 def test_bad_parameters_make_no_job(client: Client, headers: dict[str, Any]) -> None:
-    answer = client.post("/api/v1/notes/counts", {"seconds": -1}, content_type="application/json", **headers)
+    answer = client.post("/api/v1/sample/notes/counts", {"seconds": -1}, content_type="application/json", **headers)
     assert_problem(answer, 400, "validation", pointer="/seconds")
-    answer = client.post("/api/v1/notes/counts", {"unheard": 1}, content_type="application/json", **headers)
+    answer = client.post("/api/v1/sample/notes/counts", {"unheard": 1}, content_type="application/json", **headers)
     assert_problem(answer, 400, "validation", pointer="/unheard")
     assert Job.objects.count() == 0
 

@@ -12,17 +12,17 @@ def prove(ground: Ground) -> Evidence:
     """This function will ask one public list four ways and compare what the cache said."""
     reader, writer = ground.stranger(), ground.stranger()
     account = ground.account(writer)
-    reader.get("/api/v1/notes")
-    again = [reader.get("/api/v1/notes") for _ in range(4)][-1]
+    reader.get("/api/v1/sample/notes")
+    again = [reader.get("/api/v1/sample/notes") for _ in range(4)][-1]
     hit = "hit" in again.headers.get("Cache-Status", "")
-    unchanged = reader.get("/api/v1/notes", headers={"If-None-Match": again.headers.get("ETag", "none")})
+    unchanged = reader.get("/api/v1/sample/notes", headers={"If-None-Match": again.headers.get("ETag", "none")})
     title = f"Written by {account.email}"
     written = writer.post(
-        "/api/v1/notes", {"title": title, "body": "<p>New</p>", "published": True}, token=account.access
+        "/api/v1/sample/notes", {"title": title, "body": "<p>New</p>", "published": True}, token=account.access
     )
 
     def shown() -> float | None:
-        answer = reader.get("/api/v1/notes")
+        answer = reader.get("/api/v1/sample/notes")
         return answer.seconds if title in answer.body.decode() else None
 
     seen = wait_until(shown, seconds=STALE_SECONDS) is not None
@@ -44,7 +44,7 @@ def _with_redis_hung(ground: Ground) -> tuple[float, int]:
     server = ground.stack.state.pids["redis"]
     os.kill(server, signal.SIGSTOP)
     try:
-        answers = [reader.get("/api/v1/notes") for _ in range(10)]
+        answers = [reader.get("/api/v1/sample/notes") for _ in range(10)]
     finally:
         os.kill(server, signal.SIGCONT)
     return max(answer.seconds for answer in answers), sum(answer.status == 200 for answer in answers)

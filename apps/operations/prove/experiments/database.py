@@ -25,7 +25,7 @@ def prove(ground: Ground) -> Evidence:
     account = ground.account(client)
     titles = {_note(client, account.access, f"Row {number}") for number in range(ROWS)}
     seen: list[str] = []
-    path: str | None = f"/api/v1/notes?limit={LIMIT}&fields=id,title"
+    path: str | None = f"/api/v1/sample/notes?limit={LIMIT}&fields=id,title"
     pages = 0
     shapes: set[tuple[str, ...]] = set()
     while path and pages < 100:
@@ -36,9 +36,9 @@ def prove(ground: Ground) -> Evidence:
         pages += 1
         if pages == 1:
             _note(client, account.access, "Written during the walk")
-    too_many = client.get("/api/v1/notes?limit=1000")
-    too_long = client.get("/api/v1/notes/slow?seconds=12")
-    cached, refused, back = _frozen(ground, f"/api/v1/notes/{next(iter(titles))}")
+    too_many = client.get("/api/v1/sample/notes?limit=1000")
+    too_long = client.get("/api/v1/sample/notes/slow?seconds=12")
+    cached, refused, back = _frozen(ground, f"/api/v1/sample/notes/{next(iter(titles))}")
     slowest = max((answer.seconds for answer in refused), default=float("inf"))
     missed, repeated = len(titles - set(seen)), len(seen) - len(set(seen))
     return Evidence(
@@ -70,7 +70,7 @@ def prove(ground: Ground) -> Evidence:
 
 def _frozen(ground: Ground, note: str) -> tuple[Answer, list[Answer], float | None]:
     """Freeze the server: a cached answer meanwhile, answers to those who come then, seconds until it serves again."""
-    client, path = ground.stranger(), "/api/v1/notes/slow?seconds=0"
+    client, path = ground.stranger(), "/api/v1/sample/notes/slow?seconds=0"
     client.get(note)
     with ThreadPoolExecutor(CROWD) as pool:
         with _server_stopped(ground):
@@ -102,5 +102,5 @@ def _server_stopped(ground: Ground) -> Iterator[None]:
 
 
 def _note(client: Client, token: str, title: str) -> str:
-    answer = client.post("/api/v1/notes", {"title": title, "body": "<p>Row</p>", "published": True}, token=token)
+    answer = client.post("/api/v1/sample/notes", {"title": title, "body": "<p>Row</p>", "published": True}, token=token)
     return str(answer.json()["id"])

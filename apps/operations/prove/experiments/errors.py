@@ -11,19 +11,21 @@ def prove(ground: Ground) -> Evidence:
     token = ground.account(client).access
     answers = {
         404: client.get("/api/v1/nowhere"),
-        405: client.request("PATCH", "/api/v1/notes", token=token, document={}),
-        406: client.get("/api/v1/notes", headers={"Accept": "image/png"}),
-        415: client.request("POST", "/api/v1/notes", token=token, body=b"a=b", headers={"Content-Type": "text/csv"}),
-        400: client.request("POST", "/api/v1/notes", token=token, body=b"{"),
+        405: client.request("PATCH", "/api/v1/sample/notes", token=token, document={}),
+        406: client.get("/api/v1/sample/notes", headers={"Accept": "image/png"}),
+        415: client.request(
+            "POST", "/api/v1/sample/notes", token=token, body=b"a=b", headers={"Content-Type": "text/csv"}
+        ),
+        400: client.request("POST", "/api/v1/sample/notes", token=token, body=b"{"),
         401: client.get("/api/v1/me"),
-        500: client.get("/api/v1/notes/broken"),
+        500: client.get("/api/v1/sample/notes/broken"),
     }
     ground.stack.services["postgresql"].stop()
     try:
-        answers[503] = client.get("/api/v1/notes/slow?seconds=0")
+        answers[503] = client.get("/api/v1/sample/notes/slow?seconds=0")
     finally:
         ground.stack.restart("postgresql")
-    back = wait_until(lambda: client.get("/api/v1/notes/slow?seconds=0").status == 200 or None, seconds=20)
+    back = wait_until(lambda: client.get("/api/v1/sample/notes/slow?seconds=0").status == 200 or None, seconds=20)
     wrong = [f"{answer.status} for {status}" for status, answer in answers.items() if answer.status != status]
     bare = [status for status, answer in answers.items() if not answer.is_problem]
     leaks = [word for answer in answers.values() for word in LEAKS if word in answer.body.decode(errors="replace")]

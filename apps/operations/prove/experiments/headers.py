@@ -15,7 +15,7 @@ WANTED = (
 )
 PATHS = (
     "/healthz",
-    "/api/v1/notes",
+    "/api/v1/sample/notes",
     "/api/v1/nowhere",
     "/nowhere",
     "/api/docs",
@@ -30,7 +30,7 @@ def prove(ground: Ground) -> Evidence:
     answers = {path: client.get(path) for path in PATHS}
     answers["POST /healthz"] = client.post("/healthz")
     missing = {f"{path}: {name}" for path, answer in answers.items() for name in _missing(answer)}
-    foreign = client.get("/api/v1/notes", headers={"Origin": "https://evil.example"})
+    foreign = client.get("/api/v1/sample/notes", headers={"Origin": "https://evil.example"})
     opened = "Access-Control-Allow-Origin" in foreign.headers
     policy = answers["/admin/login/"].headers.get("Content-Security-Policy", "absent")
     return Evidence(

@@ -7,9 +7,11 @@ def prove(ground: Ground) -> Evidence:
     """This function will ask over TLS, in clear, and as a client that only claims to be secure."""
     secure = ground.stranger().get("/admin/login/")
     plain = ground.stranger(ground.fleet.plain_url)
-    page, call = plain.get("/problems/not-found"), plain.get("/api/v1/notes")
+    page, call = plain.get("/problems/not-found"), plain.get("/api/v1/sample/notes")
     # And past the edge, as one that forwards http unasked would.
-    behind = ground.stranger(ground.fleet.webs[0].url).get("/api/v1/notes", headers=ground.as_edge(scheme="http"))
+    behind = ground.stranger(ground.fleet.webs[0].url).get(
+        "/api/v1/sample/notes", headers=ground.as_edge(scheme="http")
+    )
     target = page.headers.get("Location", "nowhere")
     cookie = secure.headers.get("Set-Cookie", "")
     lasting = secure.headers.get("Strict-Transport-Security", "absent")

@@ -11,7 +11,7 @@ def prove(ground: Ground) -> Evidence:
     client = ground.stranger()
     token = ground.account(client).access
     worker = ground.worker
-    submitted = client.post("/api/v1/notes/counts", {"seconds": 3}, token=token)
+    submitted = client.post("/api/v1/sample/notes/counts", {"seconds": 3}, token=token)
     place = submitted.headers.get("Location", "/nowhere")
 
     def in_state(*states: str) -> Answer | None:
@@ -23,7 +23,7 @@ def prove(ground: Ground) -> Evidence:
     worker.start()
     done = wait_until(lambda: in_state("succeeded", "failed"), seconds=30, every=0.3)
     job: dict[str, Any] = done.json() if done else {"state": "lost", "attempts": 0, "id": ""}
-    effects = client.get(f"/api/v1/notes/effects?job={job['id']}", token=token).json().get("effects")
+    effects = client.get(f"/api/v1/sample/notes/effects?job={job['id']}", token=token).json().get("effects")
     stranger = ground.account(other := ground.stranger())
     hidden = other.get(place, token=stranger.access).status
     return Evidence(

@@ -10,7 +10,7 @@ def prove(ground: Ground) -> Evidence:
     """This function will follow one request's id through every log, and ask for the metrics with and without the token."""
     client = ground.stranger()
     token = ground.account(client).access
-    answer = client.post("/api/v1/notes/counts", {"seconds": 0}, token=token)
+    answer = client.post("/api/v1/sample/notes/counts", {"seconds": 0}, token=token)
     request_id = answer.headers.get("X-Request-ID", "absent")
     worker = ground.worker
     webs = wait_until(lambda: _lines_of(request_id, *ground.fleet.webs) or None, seconds=5) or []
@@ -20,7 +20,7 @@ def prove(ground: Ground) -> Evidence:
     bearer = ground.environment["METRICS_TOKEN"]
 
     def counted() -> float | None:
-        total = _requests(client.get("/metrics", token=bearer).body.decode(), route="/api/v1/notes/counts")
+        total = _requests(client.get("/metrics", token=bearer).body.decode(), route="/api/v1/sample/notes/counts")
         return total if total >= 1 else None
 
     total = wait_until(counted, seconds=6) or 0

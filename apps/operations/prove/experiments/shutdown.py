@@ -14,7 +14,9 @@ def prove(ground: Ground) -> Evidence:
     client, direct = ground.stranger(), ground.stranger(ground.fleet.webs[0].url)
     token = ground.account(client).access
     web, worker = ground.fleet.webs[0], ground.worker
-    place = client.post("/api/v1/notes/counts", {"seconds": SECONDS}, token=token).headers.get("Location", "/nowhere")
+    place = client.post("/api/v1/sample/notes/counts", {"seconds": SECONDS}, token=token).headers.get(
+        "Location", "/nowhere"
+    )
 
     def in_state(state: str) -> Answer | None:
         answer = client.get(place, token=token)
@@ -22,7 +24,7 @@ def prove(ground: Ground) -> Evidence:
 
     wait_until(lambda: in_state("running"), seconds=20)
     with ThreadPoolExecutor(1) as pool:
-        flight = pool.submit(direct.get, f"/api/v1/notes/busy?seconds={SECONDS}", headers=ground.as_edge())
+        flight = pool.submit(direct.get, f"/api/v1/sample/notes/busy?seconds={SECONDS}", headers=ground.as_edge())
         time.sleep(1)
         started = time.monotonic()
         web.terminate_group()

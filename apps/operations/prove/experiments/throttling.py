@@ -16,7 +16,7 @@ def prove(ground: Ground) -> Evidence:
 
     def ask(number: int) -> tuple[int, bool]:
         claim = {"X-Forwarded-For": f"198.51.100.{number}", "X-Real-IP": f"198.51.100.{number}"}
-        answer = client.get("/api/v1/notes", headers=claim)
+        answer = client.get("/api/v1/sample/notes", headers=claim)
         refused_well = answer.is_problem and "Retry-After" in answer.headers and "RateLimit" in answer.headers
         return answer.status, answer.status == 200 or refused_well
 

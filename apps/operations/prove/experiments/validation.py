@@ -13,22 +13,22 @@ def prove(ground: Ground) -> Evidence:
 
     def write(**fields: object) -> tuple[int, list[str]]:
         answer = client.post(
-            "/api/v1/notes", {"title": "t", "body": "<p>b</p>", "published": False, **fields}, token=token
+            "/api/v1/sample/notes", {"title": "t", "body": "<p>b</p>", "published": False, **fields}, token=token
         )
         errors = answer.json().get("errors", []) if answer.is_problem else []
         return answer.status, [error["pointer"] for error in errors]
 
     def raw(body: bytes) -> int:
-        return client.request("POST", "/api/v1/notes", body=body, token=token).status
+        return client.request("POST", "/api/v1/sample/notes", body=body, token=token).status
 
     unknown, null = write(owner="somebody"), write(title="a\x00b")
     deep = raw(b"[" * DEPTH + b"]" * DEPTH)
     large = raw(b'{"title": "' + b"x" * (3 * 1024 * 1024) + b'"}')
     endless = raw(b'{"title": 1e999}')
     twice = raw(b'{"title": "a", "title": "b", "body": "", "published": false}')
-    stored = client.post("/api/v1/notes", {"title": "t", "body": SCRIPT, "published": False}, token=token).json()[
-        "body"
-    ]
+    stored = client.post(
+        "/api/v1/sample/notes", {"title": "t", "body": SCRIPT, "published": False}, token=token
+    ).json()["body"]
     clean = "Kept" in stored and not any(word in stored for word in ("script", "onclick", "javascript"))
     return Evidence(
         did="sent an unknown field, a NUL, JSON 100,000 deep, 3 MiB, a key twice, 1e999, and HTML with a script",
