@@ -15,7 +15,8 @@ class Kind:
     """What the ledger knows of a kind.
 
     ``function(context, **parameters)`` returns what becomes ``result``, JSON-able. ``attempts``: how often it is claimed
-    before it is parked, unless a claim is given back.
+    before it is parked, unless a claim is given back. ``keep``: whether the row stays after success, until retention; without
+    it what was personal in the parameters is gone with the work.
     """
 
     name: str
@@ -23,13 +24,14 @@ class Kind:
     serializer: type[Serializer]
     queue: str
     attempts: int
+    keep: bool
 
 
 _KINDS: dict[str, Kind] = {}
 
 
 def job_kind(
-    name: str, *, serializer: type[Serializer], queue: str = "default", attempts: int = 5
+    name: str, *, serializer: type[Serializer], queue: str = "default", attempts: int = 5, keep: bool = True
 ) -> Callable[[KindFunction], KindFunction]:
     """Register the function below as the work of jobs of kind ``name`` ("shop.import")."""
 
@@ -37,7 +39,9 @@ def job_kind(
         known = _KINDS.get(name)
         if known is not None and known.function.__module__ != function.__module__:
             raise ImproperlyConfigured(f"Two functions want to be jobs of kind {name}.")
-        _KINDS[name] = Kind(name=name, function=function, serializer=serializer, queue=queue, attempts=attempts)
+        _KINDS[name] = Kind(
+            name=name, function=function, serializer=serializer, queue=queue, attempts=attempts, keep=keep
+        )
         return function
 
     return register

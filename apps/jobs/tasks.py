@@ -89,7 +89,9 @@ def _ending(context: JobContext) -> Callable[[], str]:
         logger.warning("job_attempt_failed", attempt=job.attempts, error=type(error).__name__, exc_info=True)
         text = "".join(traceback.format_exception(error))
         return lambda: _recorded("failed", claims.job_fail, claim=claim, error=text)
-    return lambda: _recorded("succeeded", claims.job_succeed, claim=claim, result=result)
+    kind = kind_named(job.kind)
+    keep = kind is None or kind.keep
+    return lambda: _recorded("succeeded", claims.job_succeed, claim=claim, result=result, keep=keep)
 
 
 def _recorded(outcome: str, write: Callable[..., None], **arguments: Any) -> str:

@@ -112,11 +112,22 @@ def job_progress(*, claim: Claim, columns: Mapping[str, Any]) -> str:
     return stop
 
 
-def job_succeed(*, claim: Claim, result: Any) -> None:
-    """End the job well: its result becomes visible, its upload goes."""
+def job_succeed(*, claim: Claim, result: Any, keep: bool = True) -> None:
+    """End the job well: its result becomes visible, its upload goes; without ``keep`` the job goes with all its files."""
+    if not keep:
+        _job_forget(claim)
+        return
     with fenced(claim) as columns:
         columns.update(_ended(JobState.SUCCEEDED), result=result)
         chunks_delete(job_id=claim.job_id, purpose=ChunkPurpose.UPLOAD)
+
+
+def _job_forget(claim: Claim) -> None:
+    with transaction.atomic():
+        job = claim.rows().select_for_update().first()
+        if job is None:
+            raise ClaimLost
+        job.delete()
 
 
 def job_refuse(*, claim: Claim, problem: Problem) -> None:

@@ -11,8 +11,9 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from apps.jobs.models import Job
+from apps.jobs.models import Job, JobChunk
 from apps.jobs.services import claims
+from apps.jobs.services.files import upload_store
 from tests.sample.models import Effect
 
 Make = Callable[..., Job]
@@ -122,6 +123,21 @@ def test_a_release_gives_the_attempt_back(job_make: Make) -> None:
     job = job_make()
     claims.job_release(claim=claim(job))
     assert (stored(job).state, job.attempts, job.sent_at) == ("queued", 0, None)
+
+
+def test_a_job_that_is_not_kept_goes_with_its_files(job_make: Make) -> None:
+    kept, gone = job_make(), job_make()
+    upload_store(job_id=gone.pk, blocks=[b"rows"])
+    lost = claim(gone)
+    expire(gone)
+    claims.leases_reap()
+    with pytest.raises(claims.ClaimLost):
+        claims.job_succeed(claim=lost, result=None, keep=False)
+    Job.objects.filter(pk=gone.pk).update(run_at=timezone.now() - timedelta(seconds=1))
+    claims.job_succeed(claim=claim(gone), result=None, keep=False)
+    claims.job_succeed(claim=claim(kept), result=None)
+    assert set(Job.objects.values_list("pk", flat=True)) == {kept.pk}
+    assert not JobChunk.objects.exists()
 
 
 def test_an_abandoned_job_that_was_to_be_cancelled_is_cancelled(job_make: Make) -> None:
