@@ -18,11 +18,13 @@ from django.conf import settings
 from django.db import transaction
 
 from apps.accounts.models import FamilyEnd, RefreshFamily, SecurityEventKind, Transport, User
-from apps.accounts.selectors.sessions import session_forget, sessions_forget
+from apps.accounts.selectors.sessions import session_forget, sessions_forget, sessions_forget_all
 from apps.accounts.services.events import NOWHERE, Origin, event_record
 from apps.accounts.services.keys import key_ring
-from apps.accounts.services.tokens import AccessToken, RefreshToken, TokenRefused, token_id_new
+from apps.accounts.services.tokens import LEEWAY_SECONDS, AccessToken, RefreshToken, TokenRefused, token_id_new
 from apps.practices.errors import Problem
+
+END_BATCH = 500  # sign-ins a transaction, where a whole key's end: locks are held for moments
 
 
 class TokenReused(Problem):
@@ -115,14 +117,13 @@ def session_refresh(*, token: str, origin: Origin, now: datetime, transport: Tra
         family = _locked(refresh.family_id)
         if family is None or family.transport != transport or not _stands(family, now=now):
             raise TokenRefused("The sign-in has ended.")
-        if refresh.id == family.current_id:
+        is_current = refresh.id == family.current_id
+        if is_current:
             _rotate(family, origin=origin, now=now)
-        elif not _in_grace(family, token_id=refresh.id, origin=origin, now=now):
-            _end_reused(family, origin=origin, now=now)
-            family = None
-    if family is None:
-        raise TokenReused()
-    return _pair(family, now=now)
+    if is_current or _in_grace(family, token_id=refresh.id, origin=origin, now=now):
+        return _pair(family, now=now)
+    _end_reused(family, origin=origin, now=now)
+    raise TokenReused()
 
 
 def _locked(family_id: UUID) -> RefreshFamily | None:
@@ -164,31 +165,48 @@ def _rotate(family: RefreshFamily, *, origin: Origin, now: datetime) -> None:
 
 
 def _in_grace(family: RefreshFamily, *, token_id: UUID, origin: Origin, now: datetime) -> bool:
-    """Whether this is the immediate predecessor, again, from the device that used it, soon enough."""
-    return (
-        token_id == family.previous_id
-        and family.rotated_at is not None
-        and now - family.rotated_at <= timedelta(seconds=settings.TOKENS_GRACE_SECONDS)
-        and origin.device_stored == family.device
-    )
+    """Whether this is the immediate predecessor, again, from the device that used it, soon enough.
+
+    The clock may have been another instance's: it may lag as far as for a token, and a clock set back opens nothing more.
+    """
+    if token_id != family.previous_id or family.rotated_at is None or origin.device_stored != family.device:
+        return False
+    return -LEEWAY_SECONDS <= (now - family.rotated_at).total_seconds() <= settings.TOKENS_GRACE_SECONDS
 
 
 def _end_reused(family: RefreshFamily, *, origin: Origin, now: datetime) -> None:
-    """End the family of a stolen token, tell its owner once, and write it down; all in the caller's transaction."""
-    session_end(family_id=family.pk, reason=FamilyEnd.REUSE, now=now, origin=origin)
-    event_record(SecurityEventKind.TOKEN_REUSED, now=now, user_id=family.user_id, family_id=family.pk, origin=origin)
+    """End the family of a stolen token and write it down, committed; raises TokenRefused when it has just ended otherwise.
+
+    In a transaction of its own, which locks the user before the sign-in as every other end does. Whatever became of the
+    sign-in since it was looked at, it ends: a token that came again stays stolen.
+    """
+    with transaction.atomic():
+        if not session_end(family_id=family.pk, reason=FamilyEnd.REUSE, now=now, origin=origin):
+            raise TokenRefused("The sign-in has ended.")
+        event_record(
+            SecurityEventKind.TOKEN_REUSED, now=now, user_id=family.user_id, family_id=family.pk, origin=origin
+        )
 
 
 def _pair(family: RefreshFamily, *, now: datetime) -> TokenPair:
-    """Sign the family's current refresh token, from stored ids and times alone, and an access token of now."""
+    """Sign the family's current refresh token, from stored ids and times alone, and an access token of now.
+
+    The refresh token is signed by the key that signed it first. When that is gone, nobody takes what it signed, and the
+    same token by a key of today is no second one: its id is what rotates.
+    """
+    ring = key_ring()
+    signing = ring.signing(at=now)
     access_ends = min(now + timedelta(seconds=settings.TOKENS_ACCESS_SECONDS), family.expires_at)
     refresh = RefreshToken.mint(
         family_id=family.pk,
         token_id=family.current_id,
         issued_at=family.current_issued_at,
         expires_at=refresh_until(family),
+        key=ring.verifying(kid=family.signed_by) or signing,
     )
-    access = AccessToken.mint(family_id=family.pk, token_id=token_id_new(), issued_at=now, expires_at=access_ends)
+    access = AccessToken.mint(
+        family_id=family.pk, token_id=token_id_new(), issued_at=now, expires_at=access_ends, key=signing
+    )
     return TokenPair(
         access=str(access),
         refresh=str(refresh),
@@ -215,10 +233,27 @@ def sessions_end(
     return ended
 
 
+def sessions_end_signed_by(*, kid: str, now: datetime) -> int:
+    """End every sign-in whose refresh token that key has signed; give how many there were. Commits in batches."""
+    ended, after = 0, UUID(int=0)
+    signed = RefreshFamily.objects.filter(ended_at=None, signed_by=kid).order_by("pk").values_list("pk", flat=True)
+    while batch := list(signed.filter(pk__gt=after)[:END_BATCH]):
+        ended, after = ended + _end(reason=FamilyEnd.KEY, now=now, origin=NOWHERE, pk__in=batch), batch[-1]
+        transaction.on_commit(sessions_forget_all)
+    return ended
+
+
 def _end(*, reason: FamilyEnd, now: datetime, origin: Origin, keep: UUID | None = None, **which: Any) -> int:
-    """End the sign-ins that stand among these, and write an event for each user whose they were."""
+    """End the sign-ins that stand among these, and write an event for each user whose they were.
+
+    Users are locked before sign-ins, as a change of password, address or state and a deletion do: an event refers to its
+    user, and whoever took the two the other way round could wait for one who waits for them.
+    """
     with transaction.atomic():
-        standing = RefreshFamily.objects.filter(ended_at=None, **which).exclude(pk=keep).select_for_update(of=("self",))
+        sign_ins = RefreshFamily.objects.filter(ended_at=None, **which).exclude(pk=keep)
+        users = User.objects.filter(pk__in=sign_ins.values("user_id")).order_by("pk")
+        list(users.select_for_update(no_key=True).values_list("pk"))
+        standing = sign_ins.select_for_update(of=("self",))
         families = list(standing.order_by("user_id", "pk").values_list("user_id", "pk"))
         RefreshFamily.objects.filter(pk__in=[pk for _, pk in families]).update(ended_at=now, ended_reason=reason)
         for user_id, group in groupby(families, key=itemgetter(0)):

@@ -20,7 +20,7 @@ from rest_framework_simplejwt.exceptions import (
     TokenError,
 )
 
-from apps.accounts.services.keys import key_ring
+from apps.accounts.services.keys import Key, key_ring
 from apps.practices.errors import Problem
 
 ALGORITHM = "HS256"
@@ -49,8 +49,9 @@ class TokenRefused(Problem):
 class RingBackend(TokenBackend):
     """Signs with the ring's key of the moment and verifies with the key that the header names, HS256 only."""
 
-    def encode(self, payload: dict[str, Any]) -> str:
-        key = key_ring().signing(at=datetime.fromtimestamp(payload["iat"], tz=UTC))
+    def encode(self, payload: dict[str, Any], *, key: Key | None = None) -> str:
+        """Sign with ``key``, by default the one of the moment that `iat` names."""
+        key = key or key_ring().signing(at=datetime.fromtimestamp(payload["iat"], tz=UTC))
         claims = {**payload, "iss": settings.TOKENS_ISSUER, "aud": settings.TOKENS_AUDIENCE}
         return jwt.encode(claims, key.secret, algorithm=ALGORITHM, headers={"kid": key.kid})
 
@@ -60,7 +61,7 @@ class RingBackend(TokenBackend):
             return self._claims(token)
         except jwt.ExpiredSignatureError as error:
             raise TokenBackendExpiredToken("Token is expired") from error
-        except (jwt.InvalidTokenError, ValueError, RecursionError) as error:
+        except (jwt.InvalidTokenError, ValueError, OverflowError, RecursionError) as error:
             raise TokenBackendError("Token is invalid") from error
 
     def _claims(self, token: str) -> dict[str, Any]:
@@ -101,16 +102,20 @@ class SessionToken(tokens.Token):
 
     family_id: UUID
     id: UUID
+    key: Key | None = None  # signs it; of one that was read, none
 
     @property
     def token_backend(self) -> TokenBackend:
         return _backend
 
+    def __str__(self) -> str:
+        return _backend.encode(self.payload, key=self.key)
+
     @classmethod
-    def mint(cls, *, family_id: UUID, token_id: UUID, issued_at: datetime, expires_at: datetime) -> Self:
+    def mint(cls, *, family_id: UUID, token_id: UUID, issued_at: datetime, expires_at: datetime, key: Key) -> Self:
         """Make the token that these values describe; the same values give the same bytes."""
         token = cls()
-        token.family_id, token.id = family_id, token_id
+        token.family_id, token.id, token.key = family_id, token_id, key
         token.payload = {
             "typ": cls.token_type,
             "sid": str(family_id),
@@ -131,12 +136,12 @@ class SessionToken(tokens.Token):
             raise TokenRefused from error
 
     def verify(self) -> None:
-        """Check the claims that are ours: the kind of token and the two ids."""
-        super().verify()
+        """Check the claims that are ours: the kind of token and the two ids; `exp` once more, as a time."""
         try:
+            super().verify()
             self.family_id, self.id = UUID(self.payload["sid"]), UUID(self.payload["jti"])
-        except (AttributeError, TypeError, ValueError) as error:
-            raise TokenError("Token has unreadable ids") from error
+        except (AttributeError, TypeError, ValueError, OverflowError) as error:
+            raise TokenError("Token has unreadable claims") from error
 
 
 class AccessToken(SessionToken, tokens.AccessToken):
