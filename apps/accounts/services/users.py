@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 import structlog
-from django.contrib.auth.hashers import check_password, make_password
+from django.contrib.auth.hashers import make_password
 from django.db import IntegrityError, transaction
 from psycopg.errors import UniqueViolation
 
@@ -30,18 +30,6 @@ class EmailTaken(Problem):
     explanation = "An account with this e-mail address exists already. Sign in to it."
 
 
-class CredentialsRefused(Problem):
-    """401: no active account has this address and this password. Never says which of the three is wrong."""
-
-    status = 401
-    type = "credentials-refused"
-    title = "Sign-in refused"
-    explanation = "No active account has this e-mail address and this password."
-
-    def __init__(self) -> None:
-        super().__init__(headers={"WWW-Authenticate": 'Bearer realm="api"'})
-
-
 def user_register(*, email: str, password: str, name: str = "") -> User:
     """Store a new user; raises EmailTaken. The password has passed the validators of its form."""
     email = email_normalised(email)
@@ -60,26 +48,6 @@ def user_register(*, email: str, password: str, name: str = "") -> User:
 
 def _taken() -> EmailTaken:
     return EmailTaken(errors=[FieldError("/email", "unique", "An account with this e-mail address exists already.")])
-
-
-def user_authenticate(*, email: str, password: str) -> User:
-    """Give the active user with this address and password; raises CredentialsRefused.
-
-    One hash is computed whether the address exists or not, so neither the answer nor its time tells (OWASP ASVS 5.0,
-    6.3.8). A hash made with older parameters is renewed on the way.
-    """
-    user = User.objects.filter(email=email_normalised(email)).first()
-    if user is None:
-        make_password(password)
-        raise CredentialsRefused()
-
-    def renew(raw: str) -> None:
-        user.password = make_password(raw)
-        User.objects.filter(pk=user.pk).update(password=user.password)
-
-    if not check_password(password, user.password, setter=renew) or not user.is_active:
-        raise CredentialsRefused()
-    return user
 
 
 def user_update(*, user_id: UUID, name: str | None = None) -> User:

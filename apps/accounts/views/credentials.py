@@ -22,6 +22,8 @@ from apps.accounts.serializers import (
     TokenPairSerializer,
     UserSerializer,
 )
+from apps.accounts.services.attempts import AttemptPurpose, TooManyAttempts, attempt_begin
+from apps.accounts.services.credentials import CredentialsRefused, user_authenticate
 from apps.accounts.services.sessions import (
     SignInOvertaken,
     TokenPair,
@@ -31,7 +33,7 @@ from apps.accounts.services.sessions import (
     session_start,
 )
 from apps.accounts.services.tokens import AccessToken, TokenRefused
-from apps.accounts.services.users import CredentialsRefused, EmailTaken, user_authenticate, user_register
+from apps.accounts.services.users import EmailTaken, user_register
 from apps.practices.errors.schema import problems
 from apps.practices.throttling.throttles import LoginThrottle
 from apps.practices.validation.query import query_parameters
@@ -55,12 +57,13 @@ class Register(CredentialView):
         summary="Create an account",
         auth=[],
         request=RegisterSerializer,
-        responses={201: UserSerializer, **problems(413, 415, EmailTaken)},
+        responses={201: UserSerializer, **problems(413, 415, EmailTaken, TooManyAttempts)},
     )
     def post(self, request: Request) -> Response:
         query_parameters(request, {})
         body = RegisterSerializer(data=request.data)
         body.is_valid(raise_exception=True)
+        attempt_begin(purpose=AttemptPurpose.MAIL, email=body.validated_data["email"])
         user = user_register(**body.validated_data)
         headers = {**NO_STORE, "Location": reverse("me")}
         return Response(UserSerializer(user).data, status=status.HTTP_201_CREATED, headers=headers)
@@ -74,14 +77,18 @@ class Login(CredentialView):
         summary="Sign in",
         auth=[],
         request=LoginSerializer,
-        responses={200: TokenPairSerializer, **problems(413, 415, CredentialsRefused, SignInOvertaken)},
+        responses={
+            200: TokenPairSerializer,
+            **problems(413, 415, CredentialsRefused, SignInOvertaken, TooManyAttempts),
+        },
     )
     def post(self, request: Request) -> Response:
         query_parameters(request, {})
         body = LoginSerializer(data=request.data)
         body.is_valid(raise_exception=True)
-        user = user_authenticate(**body.validated_data)
-        return _tokens(session_start(user=user, now=timezone.now(), origin=origin_of(request._request)))
+        origin, now = origin_of(request._request), timezone.now()
+        user = user_authenticate(**body.validated_data, origin=origin, now=now)
+        return _tokens(session_start(user=user, now=now, origin=origin))
 
 
 class Refresh(CredentialView):

@@ -1,0 +1,135 @@
+"""Tries at one account's password are counted in PostgreSQL, by the database's clock, whatever address they come from.
+
+A try counts before its hash is computed, in one statement, so that of any number at once TOKENS_ATTEMPTS are computed and no
+more. From then on each refuses the next ones for a time that doubles, up to TOKENS_REFUSAL_LONGEST_SECONDS; nothing sleeps.
+TOKENS_ATTEMPTS_WINDOW_SECONDS without a try, or a success, and all is forgotten. An address without an account is counted
+alike. Keys are made with SECRET_KEY: after its change every count begins anew.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import Case, F, Value, When
+from django.utils.crypto import salted_hmac
+
+from apps.accounts.managers import email_normalised
+from apps.accounts.models import AttemptCount
+from apps.practices.errors import Problem
+
+logger = structlog.get_logger("security")
+
+
+class AttemptPurpose(StrEnum):
+    """What is counted apart from each other: a flood at one door leaves the others open."""
+
+    SIGN_IN = "sign-in"
+    AGAIN = "password again"  # asked of somebody who is signed in; strangers cannot use up these
+    MAIL = "mail"  # what sends a mail to an address; there is no success, each one counts
+
+
+class TooManyAttempts(Problem):
+    """429: the account was tried too often. Said before anything is looked up, so alike whether it exists."""
+
+    status = 429
+    type = "too-many-attempts"
+    title = "Too many attempts"
+    explanation = (
+        "This address was tried too often in a short time, by whoever it was. Try again after the time in Retry-After, "
+        "which doubles with every try in vain. Those who are signed in stay so, and links that were mailed work."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One counted try; ``number`` is which one it was."""
+
+    key: bytes
+    number: int
+
+
+_REFUSED = """
+SELECT extract(epoch FROM refused_until - clock_timestamp())::float FROM accounts_attemptcount
+WHERE key = %(key)s AND refused_until > clock_timestamp()
+"""
+# A rival waits for the row, then sees what the other has left; its time is read after the wait.
+_COUNTED = """
+INSERT INTO accounts_attemptcount AS kept (key, failures, counted_since, refused_until, expires_at)
+VALUES (%(key)s, 1, clock_timestamp(), NULL, clock_timestamp() + make_interval(secs => %(window)s))
+ON CONFLICT (key) DO UPDATE SET (failures, counted_since, refused_until, expires_at) = (
+    SELECT number, since, until, coalesce(until, at) + make_interval(secs => %(window)s)
+    FROM (SELECT clock_timestamp() AS at) AS clock
+    CROSS JOIN LATERAL (SELECT
+        CASE WHEN kept.expires_at > at THEN kept.failures + 1 ELSE 1 END AS number,
+        CASE WHEN kept.expires_at > at THEN kept.counted_since ELSE at END AS since
+    ) AS counted
+    CROSS JOIN LATERAL (SELECT CASE WHEN number >= %(free)s THEN
+        at + make_interval(secs => least(%(longest)s, 2 ^ least(number - %(free)s, 30)))
+    END AS until) AS refused
+)
+WHERE kept.refused_until IS NULL OR kept.refused_until <= clock_timestamp()
+RETURNING kept.failures
+"""
+
+
+def attempt_begin(*, purpose: AttemptPurpose, email: str) -> Attempt:
+    """Count one try, to stay counted until it succeeds; raises TooManyAttempts.
+
+    Never within a transaction, which could take the count back.
+    """
+    key = _key(purpose, email)
+    refused = _first(_REFUSED, key=key)
+    if refused is None:
+        with transaction.atomic(durable=True):
+            number = _first(
+                _COUNTED,
+                key=key,
+                window=settings.TOKENS_ATTEMPTS_WINDOW_SECONDS,
+                free=settings.TOKENS_ATTEMPTS,
+                longest=settings.TOKENS_REFUSAL_LONGEST_SECONDS,
+            )
+        if number is not None:
+            return Attempt(key=key, number=number)
+        refused = _first(_REFUSED, key=key) or 0  # a rival took the last one
+    seconds = max(1, math.ceil(refused))
+    logger.warning("attempt_refused", purpose=purpose.value, retry_after=seconds)
+    raise TooManyAttempts(retry_after=seconds)
+
+
+def attempt_return(attempt: Attempt) -> None:
+    """Take back a try that was not carried out."""
+    latest = When(failures=attempt.number, then=Value(None))
+    AttemptCount.objects.filter(key=attempt.key, failures__gt=0).update(
+        failures=F("failures") - 1, refused_until=Case(latest, default=F("refused_until"))
+    )
+
+
+def attempt_succeeded(attempt: Attempt) -> None:
+    """Forget the tries that led to a success."""
+    AttemptCount.objects.filter(key=attempt.key).delete()
+
+
+def attempts_forget(*, email: str) -> list[AttemptCount]:
+    """Forget every try for every purpose; give what was counted."""
+    rows = AttemptCount.objects.filter(key__in=[_key(purpose, email) for purpose in AttemptPurpose])
+    counted = list(rows.filter(failures__gt=0))
+    rows.delete()
+    return counted
+
+
+def _key(purpose: AttemptPurpose, email: str) -> bytes:
+    salt = f"accounts.attempts.{purpose.value}"
+    return salted_hmac(salt, email_normalised(email), algorithm="sha256").digest()
+
+
+def _first(query: str, **parameters: Any) -> Any:
+    with connection.cursor() as cursor:
+        cursor.execute(query, parameters)
+        row = cursor.fetchone()
+    return row[0] if row else None
