@@ -16,6 +16,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # gunicorn reads this file before it sets the path
 
 from gunicorn import glogging
+from gunicorn.http import wsgi
 
 from settings.env import ENVIRONMENT, select_settings
 
@@ -38,6 +39,38 @@ class Log(glogging.Logger):
         self.error_log.propagate = False
         self.error_log.setLevel(max(logging.getLevelNamesMapping()[ENVIRONMENT["LOG_LEVEL"]], self.loglevel))
 
+
+class _Held:
+    """Stands in for a socket while an answer is put together."""
+
+    def __init__(self) -> None:
+        self.parts: list[bytes] = []
+
+    def sendall(self, data: bytes) -> None:
+        self.parts.append(data)
+
+
+class WholeResponse(wsgi.Response):
+    """Sends the headers together with the first part of the body.
+
+    gunicorn sends them one after the other. A process that dies in between leaves half an answer, which no edge can ask for
+    again; and the second system call is paid by every request.
+    """
+
+    def write(self, arg: bytes) -> None:
+        if self.headers_sent:
+            return super().write(arg)
+        connection, held = self.sock, _Held()
+        self.sock = held
+        try:
+            super().write(arg)
+        finally:
+            self.sock = connection
+        connection.sendall(b"".join(held.parts))
+        return None
+
+
+wsgi.Response = WholeResponse  # gunicorn has no setting for it
 
 # In dev for this machine alone: it shows tracebacks, and has an account whose password is published.
 bind = f"127.0.0.1:{ENVIRONMENT['PORT']}" if ENVIRONMENT.name == "dev" else f"0.0.0.0:{ENVIRONMENT['PORT']}"

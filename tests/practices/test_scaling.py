@@ -1,5 +1,6 @@
 """scaling (129): two instances behind the edge, no state in a process, nothing lost when one goes away."""
 
+import re
 import secrets
 import socket
 import ssl
@@ -89,6 +90,17 @@ def test_what_a_client_says_about_proxies_is_thrown_away(fleet: Fleet) -> None:
     assert answer.status == 404
     lines = [line for web in fleet.webs for line in web.lines() if line.get("path") == f"/api/v1/{marker}"]
     assert [line["address"] for line in lines] == ["127.0.0.1"]
+
+
+def test_an_answer_leaves_in_one_piece(fleet: Fleet) -> None:
+    """A process killed between headers and body would leave half an answer, which no edge can ask for again."""
+    head = "GET /api/v1/nowhere HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-Proto: https\r\nX-Forwarded-For: 127.0.0.9\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", fleet.webs[0].port), timeout=10) as connection:
+        for _ in range(60):
+            connection.sendall(head.encode())
+            headers, _, body = connection.recv(65536).partition(b"\r\n\r\n")
+            length = int(re.search(rb"(?i)content-length: (\d+)", headers)[1])
+            assert len(body) == length > 0
 
 
 def test_half_sent_bodies_hold_no_thread(fleet: Fleet) -> None:

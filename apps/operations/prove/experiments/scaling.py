@@ -25,9 +25,9 @@ def prove(ground: Ground) -> Evidence:
         statuses = [*before, *answers]
     shares = [len(web.lines()) - mark for web, mark in zip((first, second), marks, strict=True)]
     first.start()
-    failed = sum(status != 200 for status in statuses)
+    failed = [status for status in statuses if status != 200]
     return Evidence(
         did=f"signed in through the edge, used the token on each instance, killed one (SIGKILL) during {READS} parallel reads",
-        saw=f"{known} from the two instances; {shares} log lines by instance; {failed} of {READS} reads failed",
-        holds=known == [200, 200] and min(shares) > 1 and failed == 0,
+        saw=f"{known} from the two instances; {shares} log lines by instance; {len(failed)} of {READS} reads failed {failed or ''}".rstrip(),
+        holds=known == [200, 200] and min(shares) > 1 and not failed,
     )
