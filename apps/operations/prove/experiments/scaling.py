@@ -26,8 +26,9 @@ def prove(ground: Ground) -> Evidence:
     shares = [len(web.lines()) - mark for web, mark in zip((first, second), marks, strict=True)]
     first.start()
     failed = [status for status in statuses if status != 200]
+    failures = f"{len(failed)} of {READS} reads failed" + (f": {failed}" if failed else "")
     return Evidence(
         did=f"signed in through the edge, used the token on each instance, killed one (SIGKILL) during {READS} parallel reads",
-        saw=f"{known} from the two instances; {shares} log lines by instance; {len(failed)} of {READS} reads failed {failed or ''}".rstrip(),
+        saw=f"{known} from the two instances; {shares} log lines by instance; {failures}",
         holds=known == [200, 200] and min(shares) > 1 and not failed,
     )
