@@ -99,7 +99,10 @@ TEMPLATES = [
 
 REST_FRAMEWORK = {
     # tokens
-    "DEFAULT_AUTHENTICATION_CLASSES": ["apps.accounts.authentication.BearerAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "apps.accounts.authentication.BearerAuthentication",
+        "apps.accounts.authentication.CookieAuthentication",
+    ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     # throttling
     "DEFAULT_THROTTLE_CLASSES": ["apps.practices.throttling.throttles.UserThrottle"],

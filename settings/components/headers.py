@@ -57,8 +57,8 @@ if ENVIRONMENT["CSP_REPORT_URI"]:
 
 CORS_URLS_REGEX = r"^/api/"
 CORS_ALLOWED_ORIGINS = ENVIRONMENT["CORS_ALLOWED_ORIGINS"]
-# Tokens travel in the Authorization header; no cookie of ours is meant for another origin.
-CORS_ALLOW_CREDENTIALS = False
+# Cookie mode: pages of the listed origins, and of no other, may send our cookies along and read the answer.
+CORS_ALLOW_CREDENTIALS = bool(CORS_ALLOWED_ORIGINS)
 CORS_ALLOW_METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 CORS_ALLOW_HEADERS = (
     "accept",

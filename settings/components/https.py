@@ -20,3 +20,10 @@ SESSION_COOKIE_NAME = "__Host-sessionid" if _HTTPS else "sessionid"
 CSRF_COOKIE_NAME = "__Host-csrftoken" if _HTTPS else "csrftoken"
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+
+# The tokens of a sign-in in cookie mode (apps/accounts/transports.py): the refresh token goes to where it is used alone,
+# which a __Host- cookie cannot, its path being /.
+TOKENS_COOKIE_SECURE = _HTTPS
+TOKENS_ACCESS_COOKIE = "__Host-access" if _HTTPS else "access"
+TOKENS_REFRESH_COOKIE = "__Secure-refresh" if _HTTPS else "refresh"
+TOKENS_REFRESH_PATH = "/api/v1/auth/"

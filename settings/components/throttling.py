@@ -8,8 +8,6 @@ THROTTLING_POLICIES = {
     "user": ENVIRONMENT["THROTTLE_USER"],
     "login": ENVIRONMENT["THROTTLE_LOGIN"],
 }
-# Cookies that may hold a token; a request without one of them and without Authorization is anonymous from the start.
-THROTTLING_CREDENTIAL_COOKIES = ("__Host-access", "access")
 
 # django-ratelimit, for HTML forms. Failing open: the flood limit stands with Redis away, counted by each process.
 RATELIMIT_USE_CACHE = "default"

@@ -296,16 +296,17 @@ def test_authorising_is_one_query_and_none_while_it_is_remembered(
     now = timezone.now()
     with override_settings(TOKENS_CHECK_SECONDS=60):
         with django_assert_num_queries(1):
-            user = session_user(family_id=pair.family_id, now=now)
+            user = session_user(family_id=pair.family_id, transport=pair.transport, now=now)
         with django_assert_num_queries(0):
-            again = session_user(family_id=pair.family_id, now=now)
+            again = session_user(family_id=pair.family_id, transport=pair.transport, now=now)
         assert user is not None
         assert again == user
         assert again is not user
         with django_assert_num_queries(0):
-            assert session_user(family_id=pair.family_id, now=now + timedelta(days=15)) is None
+            later = now + timedelta(days=15)
+            assert session_user(family_id=pair.family_id, transport=pair.transport, now=later) is None
     with override_settings(TOKENS_CHECK_SECONDS=0), django_assert_num_queries(1):
-        session_user(family_id=pair.family_id, now=now)
+        session_user(family_id=pair.family_id, transport=pair.transport, now=now)
 
 
 def test_a_request_pays_one_query_for_its_authorisation_and_one_for_its_answer(
@@ -320,7 +321,7 @@ def test_what_is_remembered_is_bounded(pair: Any, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(sessions, "REMEMBERED_MAX", 5)
     for _ in range(20):
-        assert sessions.session_user(family_id=uuid4(), now=timezone.now()) is None
+        assert sessions.session_user(family_id=uuid4(), transport=pair.transport, now=timezone.now()) is None
     assert len(sessions._table._looks) == 5
 
 
@@ -341,9 +342,9 @@ def test_a_look_that_began_before_the_end_is_not_remembered_after_it(
         return row
 
     monkeypatch.setattr(sessions, "_read", slowly)
-    assert sessions.session_user(family_id=pair.family_id, now=timezone.now()) is not None
+    assert sessions.session_user(family_id=pair.family_id, transport=pair.transport, now=timezone.now()) is not None
     monkeypatch.setattr(sessions, "_read", read)
-    assert sessions.session_user(family_id=pair.family_id, now=timezone.now()) is None
+    assert sessions.session_user(family_id=pair.family_id, transport=pair.transport, now=timezone.now()) is None
 
 
 @committed

@@ -13,13 +13,13 @@ from uuid import UUID
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS
 
-from apps.accounts.models import RefreshFamily, User
+from apps.accounts.models import RefreshFamily, Transport, User
 
 REMEMBERED_MAX = 10_000  # sign-ins a process remembers at once, some 10 MB
 
 # Everything a request may ask of its user except the hash, which stays out of memory (Django reads it when asked).
 _USER_FIELDS = [field.attname for field in User._meta.concrete_fields if field.attname != "password"]
-_COLUMNS = ["expires_at", *(f"user__{name}" for name in _USER_FIELDS)]
+_COLUMNS = ["expires_at", "transport", *(f"user__{name}" for name in _USER_FIELDS)]
 
 
 class _Look(NamedTuple):
@@ -64,8 +64,10 @@ class _Table:
 _table = _Table()
 
 
-def session_user(*, family_id: UUID, now: datetime) -> User | None:
+def session_user(*, family_id: UUID, transport: Transport, now: datetime) -> User | None:
     """Give the user of a sign-in that stands: not ended, not expired, its user active; None otherwise.
+
+    None, too, where its tokens came another way than theirs: a stolen cookie is no bearer token.
 
     Rights and names are the row's as of at most TOKENS_CHECK_SECONDS ago. Each call gives an object of its own, so what
     a request does to it stays in that request.
@@ -74,9 +76,9 @@ def session_user(*, family_id: UUID, now: datetime) -> User | None:
     if look is None:
         look = _Look(began=time.monotonic(), row=_read(family_id))
         _table.put(family_id, look)
-    if look.row is None or look.row[0] <= now:
+    if look.row is None or look.row[0] <= now or look.row[1] != transport:
         return None
-    return User.from_db(DEFAULT_DB_ALIAS, _USER_FIELDS, look.row[1:])
+    return User.from_db(DEFAULT_DB_ALIAS, _USER_FIELDS, look.row[2:])
 
 
 def _read(family_id: UUID) -> tuple | None:

@@ -34,7 +34,8 @@ class Problem(Exception):
 
     ``type`` is a slug: its page is ``/problems/<type>``. ``title`` never varies, ``detail`` tells this occurrence
     and is shown to the client, so it must hold nothing internal. ``explanation`` is the text of the type's page.
-    ``retry_after`` is in seconds; a subclass may set a default. ``headers`` are added to the answer.
+    ``retry_after`` is in seconds; a subclass may set a default. ``headers`` are added to the answer, and the cookies of
+    ``cookies_forgotten`` (name to path) are deleted with it.
     """
 
     status: ClassVar[int] = 500
@@ -59,6 +60,7 @@ class Problem(Exception):
         self.detail = detail or self.explanation
         self.errors = tuple(errors)
         self.headers = dict(headers or {})
+        self.cookies_forgotten: Mapping[str, str] = {}
         if retry_after is not None:
             self.retry_after = retry_after
         super().__init__(self.detail)

@@ -76,6 +76,8 @@ def problem_response(request: HttpRequest, problem: Problem) -> HttpResponse:
     )
     if problem.retry_after is not None:
         response.headers.setdefault("Retry-After", str(max(1, problem.retry_after)))
+    for name, path in problem.cookies_forgotten.items():
+        response.delete_cookie(name, path=path, samesite="Lax")
     if not is_api(request):
         patch_vary_headers(response, ["Accept"])
     response.problem_type = problem.type  # type: ignore[attr-defined]  # read by ProblemMiddleware, and by access lines

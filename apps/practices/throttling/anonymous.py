@@ -14,7 +14,7 @@ def carries_credentials(request: HttpRequest) -> bool:
     if "HTTP_AUTHORIZATION" in request.META:
         return True
     cookies = request.META.get("HTTP_COOKIE", "")
-    return bool(cookies) and any(name in request.COOKIES for name in settings.THROTTLING_CREDENTIAL_COOKIES)
+    return bool(cookies) and settings.TOKENS_ACCESS_COOKIE in request.COOKIES
 
 
 def is_verified(request: HttpRequest) -> bool:
