@@ -58,6 +58,12 @@ def job_finished(*, job_id: UUID, owner_id: UUID) -> Job:
     return job
 
 
+def job_under_way(*, owner_id: UUID, kind: str) -> UUID | None:
+    """Give the id of an owner's job of a kind that waits or runs; None when there is none."""
+    under_way = Job.objects.filter(owner_id=owner_id, kind=kind, state__in=(JobState.QUEUED, JobState.RUNNING))
+    return under_way.values_list("pk", flat=True).first()
+
+
 def job_row(job: Job) -> dict[str, Any]:
     """Give the columns that a list reads by ``.values()``."""
     return {name: getattr(job, name) for name in PUBLIC_COLUMNS}

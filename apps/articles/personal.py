@@ -1,0 +1,11 @@
+"""What a user has written."""
+
+from apps.articles.models import Article
+from apps.practices.database.personal import PersonalData
+
+PersonalData(
+    name="articles",
+    model=Article,
+    user="author",
+    fields=("id", "slug", "title", "body", "summary", "tags", "published_at", "created_at", "updated_at", "version"),
+)

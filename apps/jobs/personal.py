@@ -1,0 +1,22 @@
+"""The jobs that a user has submitted. What only administrators read of them (errors, workers) is the service's."""
+
+from apps.jobs.models import Job
+from apps.practices.database.personal import PersonalData
+
+PersonalData(
+    name="jobs",
+    model=Job,
+    user="owner",
+    fields=(
+        "id",
+        "kind",
+        "parameters",
+        "state",
+        "attempts",
+        "created_at",
+        "started_at",
+        "finished_at",
+        "result",
+        "problem",
+    ),
+)

@@ -1,0 +1,64 @@
+"""What is held of a user, declared beside the models: what the user gets when asking for it.
+
+Each app says it in its `personal` module, which is looked for in every installed app::
+
+    PersonalData(name="articles", model=Article, user="author", fields=("id", "title", "body"))
+
+Every column that refers to users is declared, or says why nobody gets its rows::
+
+    PersonalData(name="entries", model=Entry, user="editor", withheld="What editors did to the texts of others.")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from django.apps import apps
+from django.contrib.auth import get_user_model
+from django.db import models
+from django.utils.module_loading import autodiscover_modules
+
+CHUNK_ROWS = 50  # read at a time: a row may hold a text of 100,000 characters
+
+
+@dataclass(frozen=True, kw_only=True)
+class PersonalData:
+    """Rows of one model by the column that says whose they are (``pk``: the user's own), and what of them is given out."""
+
+    name: str
+    model: type[models.Model]
+    user: str
+    fields: tuple[str, ...] = ()
+    withheld: str = ""
+
+    declared: ClassVar[dict[str, PersonalData]] = {}
+
+    def __post_init__(self) -> None:
+        if bool(self.fields) == bool(self.withheld):
+            raise ValueError(f"{self.name}: say which fields are given out, or why none are")
+        if self.declared.setdefault(self.name, self) is not self:
+            raise ValueError(f"two declarations of personal data are named {self.name!r}")
+
+    def rows(self, *, user_id: object) -> Iterator[dict[str, Any]]:
+        """Read the user's rows in the order of their keys, CHUNK_ROWS at a time, by the fields' names."""
+        found = self.model._base_manager.filter(**{self.user: user_id}).order_by("pk").values(*self.fields)
+        return found.iterator(chunk_size=CHUNK_ROWS)
+
+
+def personal_data() -> list[PersonalData]:
+    """This function will return what every installed app declares, by name."""
+    autodiscover_modules("personal")
+    return [PersonalData.declared[name] for name in sorted(PersonalData.declared)]
+
+
+def user_columns() -> list[models.ForeignKey[Any, Any]]:
+    """This function will return every column that refers to users, those of many-to-many tables among them."""
+    return [
+        field
+        for model in apps.get_models(include_auto_created=True)
+        if not model._meta.proxy
+        for field in model._meta.local_concrete_fields
+        if isinstance(field, models.ForeignKey) and field.related_model is get_user_model()
+    ]
