@@ -41,11 +41,12 @@ class Layer:
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One variable in force: its value, parsed, and the source it came from."""
+    """One variable in force: its value, parsed, the source it came from, and the file where X_FILE named one."""
 
     variable: Variable
     value: Any
     source: str
+    path: Path | None = None
 
 
 class Environment:
@@ -184,7 +185,7 @@ def _check_names(layers: list[Layer], mistakes: list[str]) -> list[str]:
 def _entry(
     variable: Variable, *, name: str, layers: list[Layer], known: Mapping[str, Any], mistakes: list[str]
 ) -> Entry:
-    text, source = _text(variable, layers=layers, mistakes=mistakes)
+    text, source, path = _text(variable, layers=layers, mistakes=mistakes)
     if text is None:
         if source is None and name in variable.required_in:
             mistake = f"{variable.name} is missing: {variable.why}"
@@ -194,30 +195,33 @@ def _entry(
     if text is None:
         return Entry(variable=variable, value=None, source="unset")
     try:
-        return Entry(variable=variable, value=variable.kind(text), source=source or "default")
+        return Entry(variable=variable, value=variable.kind(text), source=source or "default", path=path)
     except ValueError as error:
         mistakes.append(f"{variable.name} ({source}): {error}")
         return Entry(variable=variable, value=None, source=source or "default")
 
 
-def _text(variable: Variable, *, layers: list[Layer], mistakes: list[str]) -> tuple[str | None, str | None]:
-    """The strongest layer's text and its source; (None, source) when a file it names cannot be read."""
+def _text(
+    variable: Variable, *, layers: list[Layer], mistakes: list[str]
+) -> tuple[str | None, str | None, Path | None]:
+    """The strongest layer's text, its source and the file it is from; no text and a source when that cannot be read."""
     for layer in reversed(layers):
         direct = layer.values.get(variable.name, "")
         path = layer.values.get(f"{variable.name}_FILE", "")
         if direct and path:
             mistakes.append(f"{variable.name} and {variable.name}_FILE are both set in {layer.source}: keep one")
         if direct:
-            return direct, layer.source
+            return direct, layer.source, None
         if not path and variable.name in layer.values:
-            return None, None
+            return None, None, None
         if path:
             try:
-                return Path(path).read_text(encoding="utf-8").rstrip("\r\n"), f"{variable.name}_FILE in {layer.source}"
+                text = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+                return text, f"{variable.name}_FILE in {layer.source}", Path(path)
             except (OSError, UnicodeDecodeError):
                 mistakes.append(f"{variable.name}_FILE in {layer.source} names a file that cannot be read as text")
-                return None, layer.source
-    return None, None
+                return None, layer.source, None
+    return None, None, None
 
 
 ENVIRONMENT = read_environment(process=os.environ, arguments=sys.argv)

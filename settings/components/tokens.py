@@ -3,6 +3,7 @@
 import datetime
 import hashlib
 import hmac
+from pathlib import Path
 from typing import Any
 
 from settings.env import ENVIRONMENT
@@ -13,6 +14,7 @@ _DERIVED = hmac.new((ENVIRONMENT["SECRET_KEY"] or "").encode(), b"shipshape toke
 TOKENS_KEYS: list[dict[str, Any]] = ENVIRONMENT["JWT_KEYS"] or [
     {"kid": "derived", "key": _DERIVED, "sign_from": datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)}
 ]
+TOKENS_KEYS_FILE: Path | None = ENVIRONMENT.entries["JWT_KEYS"].path  # what manage.py rotate_keys writes
 TOKENS_ISSUER: str = ENVIRONMENT["PUBLIC_URL"]
 TOKENS_AUDIENCE = f"{ENVIRONMENT['PUBLIC_URL']}/api/"
 TOKENS_ACCESS_SECONDS: int = (ENVIRONMENT["ACCESS_TOKEN_MINUTES"] or 0) * 60
