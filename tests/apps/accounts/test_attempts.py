@@ -1,0 +1,295 @@
+"""Guessing at one account: ten tries, then refusals that grow, before any hash is computed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from datetime import timedelta
+from typing import Any, ClassVar
+
+import pytest
+from django.db import connection, transaction
+from django.db.models import F
+from django.test import Client, override_settings
+from django.utils import timezone
+
+from apps.accounts.hashers import BoundedArgon2Hasher, hashing_slot
+from apps.accounts.models import AttemptCount, SecurityEvent, User
+from apps.accounts.services.attempts import (
+    AttemptPurpose,
+    TooManyAttempts,
+    attempt_begin,
+    attempt_return,
+    attempt_succeeded,
+    attempts_forget,
+)
+from apps.accounts.services.credentials import (
+    CredentialsRefused,
+    PasswordWrong,
+    password_check_again,
+    user_authenticate,
+)
+from apps.accounts.services.events import NOWHERE
+from tests.apps.accounts.factories import PASSWORD, bearer, sign_in, user_create
+from tests.problems import assert_problem
+
+pytestmark = pytest.mark.django_db
+committed = pytest.mark.django_db(transaction=True)  # threads of their own connections see it
+
+ADA = "ada@example.com"
+WRONG = "not what it should be"
+
+
+def tried(*, email: str = ADA, password: str = WRONG) -> User:
+    return user_authenticate(email=email, password=password, origin=NOWHERE, now=timezone.now())
+
+
+def begin(purpose: AttemptPurpose = AttemptPurpose.SIGN_IN, email: str = ADA) -> Any:
+    return attempt_begin(purpose=purpose, email=email)
+
+
+def refused_for(purpose: AttemptPurpose = AttemptPurpose.SIGN_IN) -> int:
+    with pytest.raises(TooManyAttempts) as refusal:
+        begin(purpose)
+    assert refusal.value.retry_after is not None
+    return refusal.value.retry_after
+
+
+def elapse(seconds: float) -> None:
+    """Let the database's clock be so much later, as far as the counts can tell."""
+    passed = timedelta(seconds=seconds)
+    AttemptCount.objects.update(
+        counted_since=F("counted_since") - passed,
+        refused_until=F("refused_until") - passed,
+        expires_at=F("expires_at") - passed,
+    )
+
+
+def login(client: Client, email: str = ADA, password: str = WRONG) -> Any:
+    body = {"email": email, "password": password}
+    return client.post("/api/v1/auth/login", body, content_type="application/json")
+
+
+def test_ten_tries_are_free_and_each_further_one_costs_twice_the_time() -> None:
+    for number in range(1, 11):
+        assert begin().number == number
+    seconds = []
+    for _ in range(14):
+        seconds.append(refused_for())
+        elapse(seconds[-1])
+        begin()
+    assert seconds == [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900, 900, 900]
+
+
+def test_a_refused_try_neither_counts_nor_prolongs() -> None:
+    for _ in range(10):
+        begin()
+    before = AttemptCount.objects.values().get()
+    for _ in range(20):
+        refused_for()
+    assert AttemptCount.objects.values().get() == before
+
+
+def test_years_of_guessing_overflow_nothing() -> None:
+    begin()
+    AttemptCount.objects.update(failures=2_000_000)
+    begin()
+    assert refused_for() == 900
+
+
+def test_a_quarter_of_an_hour_without_a_try_forgets() -> None:
+    for _ in range(9):
+        begin()
+    elapse(15 * 60 - 5)
+    assert begin().number == 10  # ten in a row, none a window after the one before it
+    elapse(1 + 15 * 60 - 5)
+    assert begin().number == 11
+    elapse(2 + 15 * 60 + 5)
+    assert begin().number == 1
+
+
+def test_success_forgets_and_so_does_an_administrator() -> None:
+    for _ in range(9):
+        begin()
+    attempt_succeeded(begin())
+    assert not AttemptCount.objects.exists()
+    for purpose in AttemptPurpose:
+        begin(purpose)
+    begin(email="other@example.com")
+    assert sum(count.failures for count in attempts_forget(email="Ada@Example.com")) == 3
+    assert AttemptCount.objects.count() == 1
+
+
+def test_doors_and_addresses_are_counted_apart_and_any_case_together() -> None:
+    for name in ("ada@example.com", "ADA@example.com", " ada@EXAMPLE.com ") * 3:
+        begin(email=name)
+    begin()
+    refused_for()
+    assert begin(email="bda@example.com").number == 1
+    assert begin(AttemptPurpose.MAIL).number == 1
+    assert begin(AttemptPurpose.AGAIN).number == 1
+
+
+def test_what_is_stored_tells_no_address_and_another_secret_begins_anew() -> None:
+    begin()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT encode(key, 'escape') || encode(key, 'hex') FROM accounts_attemptcount")
+        assert "ada" not in cursor.fetchone()[0]
+    with override_settings(SECRET_KEY="x" * 50):
+        assert begin().number == 1
+
+
+def test_a_try_that_was_not_carried_out_is_given_back() -> None:
+    for _ in range(9):
+        begin()
+    attempt_return(begin())
+    attempt_return(begin())
+    begin()
+    refused_for()
+
+
+def test_an_older_try_given_back_leaves_the_refusal_of_a_later_one() -> None:
+    first = begin()
+    for _ in range(9):
+        begin()
+    attempt_return(first)
+    refused_for()
+
+
+@committed
+def test_a_count_cannot_be_rolled_back() -> None:
+    with pytest.raises(RuntimeError, match="durable"), transaction.atomic():
+        begin()
+
+
+@committed
+def test_of_many_guesses_at_once_ten_compute_a_hash() -> None:
+    user_create(email=ADA)
+    ready = threading.Barrier(40)
+
+    def guess(number: int) -> str:
+        ready.wait(10)
+        try:
+            tried(password=f"guess number {number}")
+        except (CredentialsRefused, TooManyAttempts) as problem:
+            return problem.type
+        finally:
+            connection.close()
+        return "in"
+
+    with override_settings(TOKENS_HASHES_AT_ONCE=40), ThreadPoolExecutor(40) as pool:
+        answers = list(pool.map(guess, range(40)))
+    assert answers.count("credentials-refused") == 10
+    assert answers.count("too-many-attempts") == 30
+    assert SecurityEvent.objects.filter(kind="sign-in-failed").count() == 10
+
+
+def test_being_busy_costs_nobody_a_try(client: Client) -> None:
+    user_create(email=ADA)
+    with override_settings(TOKENS_HASHES_AT_ONCE=1), ExitStack() as stack:
+        stack.enter_context(hashing_slot())
+        for _ in range(12):
+            assert_problem(login(client), 503, "hashing-busy")
+    assert login(client, password=PASSWORD).status_code == 200
+
+
+@pytest.mark.parametrize("kind", ["known", "unknown", "deactivated"])
+def test_the_refusal_over_http_is_the_same_for_every_address(client: Client, kind: str) -> None:
+    if kind != "unknown":
+        user_create(email=ADA, is_active=kind == "known")
+    for _ in range(10):
+        assert_problem(login(client), 401, "credentials-refused")
+    answer = login(client, password=PASSWORD)
+    document = assert_problem(answer, 429, "too-many-attempts")
+    assert answer.headers["Retry-After"] == "1"
+    assert "ada" not in str(document)
+    events = SecurityEvent.objects.filter(kind="sign-in-failed")
+    assert events.count() == 10
+    assert set(events.values_list("user__email", flat=True)) == {None if kind == "unknown" else ADA}
+
+
+def test_who_is_signed_in_notices_nothing_and_comes_in_again_after_the_wait(client: Client) -> None:
+    user = user_create(email=ADA)
+    pair = sign_in(user)
+    for _ in range(11):
+        login(client)
+    assert_problem(login(client, password=PASSWORD), 429, "too-many-attempts")
+    assert client.get("/api/v1/me", headers={"authorization": f"Bearer {pair.access}"}).status_code == 200
+    refresh = client.post("/api/v1/auth/refresh", {"refresh": pair.refresh}, content_type="application/json")
+    assert refresh.status_code == 200
+    elapse(1)
+    assert login(client, password=PASSWORD).status_code == 200
+    assert not AttemptCount.objects.exists()
+
+
+def test_strangers_cannot_use_up_the_tries_of_who_is_signed_in() -> None:
+    user = user_create(email=ADA)
+    for _ in range(10):
+        begin()
+
+    def again(password: str) -> User:
+        return password_check_again(user_id=user.pk, password=password, origin=NOWHERE, now=timezone.now())
+
+    assert again(PASSWORD) == user
+    for _ in range(10):
+        with pytest.raises(PasswordWrong):
+            again(WRONG)
+    with pytest.raises(TooManyAttempts):
+        again(PASSWORD)
+    assert SecurityEvent.objects.filter(user=user, detail={"again": True}).count() == 10
+
+
+def test_mails_to_one_address_are_bounded(client: Client) -> None:
+    body = {"email": ADA, "password": PASSWORD}
+    answers = [client.post("/api/v1/auth/register", body, content_type="application/json") for _ in range(11)]
+    assert {answer.status_code for answer in answers[1:10]} <= {202, 409}
+    assert_problem(answers[10], 429, "too-many-attempts")
+    assert login(client, password=PASSWORD).status_code in (200, 403)
+
+
+class Meanwhile(BoundedArgon2Hasher):
+    """Sees something else happen while the password is checked."""
+
+    happens: ClassVar[Callable[[], object]]
+
+    def verify(self, password: str, encoded: str) -> bool:
+        self.happens()
+        return super().verify(password, encoded)
+
+    def must_update(self, encoded: str) -> bool:
+        return True
+
+
+@pytest.fixture
+def meanwhile(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Callable[[Callable[[], object]], None]:
+    settings.PASSWORD_HASHERS = [f"{__name__}.Meanwhile"]
+    return lambda happens: monkeypatch.setattr(Meanwhile, "happens", staticmethod(happens), raising=False)
+
+
+def test_a_hash_is_renewed_but_never_over_a_password_that_was_set_meanwhile(meanwhile: Any) -> None:
+    user = user_create(email=ADA)
+    meanwhile(lambda: None)
+    assert tried(password=PASSWORD).password == User.objects.get().password != user.password
+    meanwhile(lambda: User.objects.update(password="newer"))
+    assert tried(password=PASSWORD).password != "newer"
+    assert User.objects.get().password == "newer"
+
+
+@committed
+def test_an_account_that_goes_while_its_password_is_checked_is_refused_like_any_other(meanwhile: Any) -> None:
+    user_create(email=ADA)
+    meanwhile(lambda: User.objects.all().delete())
+    with pytest.raises(CredentialsRefused):
+        tried()
+    assert SecurityEvent.objects.get().user_id is None
+
+
+def test_a_bearer_is_no_way_around(client: Client) -> None:
+    user = user_create(email=ADA)
+    for _ in range(10):
+        begin()
+    body = {"email": ADA, "password": PASSWORD}
+    answer = client.post("/api/v1/auth/login", body, content_type="application/json", **bearer(user))
+    assert_problem(answer, 429, "too-many-attempts")
