@@ -1,4 +1,4 @@
-"""Sign-ins that have ended, or were left to expire."""
+"""What accounts keep for a time: sign-ins that are over, security events, counters of failed tries, mailed links."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -6,14 +6,29 @@ from datetime import datetime
 from django.conf import settings
 from django.db.models import QuerySet
 
-from apps.accounts.models import RefreshFamily
+from apps.accounts.models import AccountLink, AttemptCount, RefreshFamily, SecurityEvent
 from apps.practices.database.retention import Retention
 
 
-def _rows(before: datetime) -> Sequence[QuerySet[RefreshFamily]]:
+def _sign_ins(before: datetime) -> Sequence[QuerySet[RefreshFamily]]:
     ended = RefreshFamily.objects.filter(ended_at__lt=before).order_by("ended_at")
     expired = RefreshFamily.objects.filter(expires_at__lt=before).order_by("expires_at")
     return (ended, expired)
 
 
-Retention(name="sign-ins", days=lambda: settings.RETENTION_SESSIONS, rows=_rows)
+def _events(before: datetime) -> Sequence[QuerySet[SecurityEvent]]:
+    return (SecurityEvent.objects.filter(created_at__lt=before).order_by("created_at", "id"),)
+
+
+def _attempts(before: datetime) -> Sequence[QuerySet[AttemptCount]]:
+    return (AttemptCount.objects.filter(expires_at__lt=before).order_by("expires_at"),)
+
+
+def _links(before: datetime) -> Sequence[QuerySet[AccountLink]]:
+    return (AccountLink.objects.filter(expires_at__lt=before).order_by("expires_at"),)
+
+
+Retention(name="sign-ins", days=lambda: settings.RETENTION_SESSIONS, rows=_sign_ins)
+Retention(name="security-events", days=lambda: settings.RETENTION_EVENTS, rows=_events)
+Retention(name="attempts", days=lambda: 0, rows=_attempts)
+Retention(name="links", days=lambda: 0, rows=_links)

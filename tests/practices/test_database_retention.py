@@ -14,7 +14,7 @@ from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from apps.accounts.models import FamilyEnd, RefreshFamily, User
+from apps.accounts.models import AccountLink, AttemptCount, FamilyEnd, RefreshFamily, SecurityEvent, User
 from apps.jobs.models import Job, JobChunk
 from apps.practices.database.keys import uuid7
 from apps.practices.database.retention import Retention, retentions
@@ -22,7 +22,7 @@ from tests.practices.test_database_failures import other
 from tests.sample.models import Note
 
 DAY = timedelta(days=1)
-KEEPING = override_settings(RETENTION_SESSIONS=30, RETENTION_JOBS=10)
+KEEPING = override_settings(RETENTION_SESSIONS=30, RETENTION_EVENTS=8, RETENTION_JOBS=10)
 
 
 def pruned(*arguments: str) -> str:
@@ -54,6 +54,37 @@ def test_sign_ins_go_once_they_are_over_for_long() -> None:
     assert "sign-ins: 3 removed (over for 30 days)" in pruned()
     assert set(RefreshFamily.objects.values_list("pk", flat=True)) == kept
     assert "sign-ins: 0 removed" in pruned()
+
+
+@pytest.mark.django_db
+def test_security_events_go_after_their_days_with_a_user_or_without() -> None:
+    now = timezone.now()
+    user = User.objects.create(email="owner@example.com")
+    for age in (7, 9, 11):
+        for owner in (user, None):
+            SecurityEvent.objects.create(
+                kind="sign-in-failed", created_at=now - age * DAY, user=owner, address="192.0.2.0"
+            )
+    assert "security-events: 4 would go" in pruned("--dry-run")
+    assert "security-events: 4 removed (over for 8 days)" in pruned()
+    assert {event.created_at for event in SecurityEvent.objects.all()} == {now - 7 * DAY}
+    assert SecurityEvent.objects.count() == 2
+
+
+@pytest.mark.django_db
+def test_counters_and_links_go_when_they_are_over() -> None:
+    now = timezone.now()
+    user = User.objects.create(email="owner@example.com")
+    for key, expires in ((b"gone" * 8, now - timedelta(seconds=1)), (b"kept" * 8, now + timedelta(hours=1))):
+        AttemptCount.objects.create(key=key, failures=3, counted_since=now, expires_at=expires)
+        AccountLink.objects.create(
+            digest=key, user=user, purpose="reset-password", email=user.email, created_at=now, expires_at=expires
+        )
+    said = pruned()
+    assert "attempts: 1 removed (over)" in said
+    assert "links: 1 removed (over)" in said
+    assert [bytes(count.key) for count in AttemptCount.objects.all()] == [b"kept" * 8]
+    assert [bytes(link.digest) for link in AccountLink.objects.all()] == [b"kept" * 8]
 
 
 @pytest.mark.django_db
@@ -116,7 +147,7 @@ def test_two_at_once_do_not_wait_for_each_other(notes: Retention) -> None:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("name", ["sign-ins", "jobs", "admin-sessions"])
+@pytest.mark.parametrize("name", ["sign-ins", "security-events", "attempts", "links", "jobs", "admin-sessions"])
 def test_what_is_over_is_found_by_an_index(name: str) -> None:
     retention = next(one for one in retentions() if one.name == name)
     with connection.cursor() as cursor:
@@ -147,7 +178,7 @@ def test_a_failure_is_named_and_leaves_the_rest_to_be_done(monkeypatch: pytest.M
 
 @pytest.mark.django_db
 def test_an_unknown_kind_is_refused_with_those_there_are() -> None:
-    with pytest.raises(CommandError, match="admin-sessions, jobs, sign-ins"):
+    with pytest.raises(CommandError, match="admin-sessions, attempts, jobs, links, security-events, sign-ins"):
         pruned("--only", "everything")
 
 

@@ -18,7 +18,7 @@ class Command(BaseCommand):
 
 Run it once a day. Twice at once, or again after it was interrupted, is no harm: each leaves to the other what that has taken.
 With --dry-run nothing is removed. Exit status 1 says that something could not be removed; the rest was.
-RETENTION_SESSIONS and RETENTION_JOBS (days) say how long is kept what."""
+RETENTION_SESSIONS, RETENTION_EVENTS and RETENTION_JOBS (days) say how long is kept what."""
 
     def create_parser(self, prog_name: str, subcommand: str, **options: Any) -> Any:
         return super().create_parser(prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, **options)
