@@ -1,21 +1,35 @@
 """mail: by which server, from whom, and in staging to whom instead."""
 
-from typing import Any
-
-import environ
+from urllib.parse import unquote, urlsplit
 
 from settings.env import ENVIRONMENT
 
-_MAIL: dict[str, Any] = environ.Env.email_url_config(ENVIRONMENT["EMAIL_URL"] or "dummymail://")
+_SMTP = "django.core.mail.backends.smtp.EmailBackend"
+# The backend and the server's port, by the scheme of EMAIL_URL. smtps is TLS from the first byte (RFC 8314), smtp+tls STARTTLS.
+_KINDS = {
+    "smtp": (_SMTP, 25),
+    "smtp+tls": (_SMTP, 587),
+    "smtps": (_SMTP, 465),
+    "smtp+ssl": (_SMTP, 465),
+    "consolemail": ("django.core.mail.backends.console.EmailBackend", 0),
+    "filemail": ("django.core.mail.backends.filebased.EmailBackend", 0),
+    "memorymail": ("django.core.mail.backends.locmem.EmailBackend", 0),
+    "dummymail": ("django.core.mail.backends.dummy.EmailBackend", 0),
+}
+_ADDRESS: str = ENVIRONMENT["EMAIL_URL"] or "dummymail://"
+_SCHEME, _, _REST = _ADDRESS.partition("://")
+_SERVER = urlsplit(_ADDRESS)
+_BACKEND, _PORT = _KINDS[_SCHEME]
 
-EMAIL_BACKEND: str = _MAIL["EMAIL_BACKEND"]
-EMAIL_HOST: str = _MAIL.get("EMAIL_HOST") or "localhost"
-EMAIL_PORT: int = _MAIL.get("EMAIL_PORT") or 25
-EMAIL_HOST_USER: str = _MAIL.get("EMAIL_HOST_USER") or ""
-EMAIL_HOST_PASSWORD: str = _MAIL.get("EMAIL_HOST_PASSWORD") or ""
-EMAIL_USE_TLS: bool = _MAIL.get("EMAIL_USE_TLS", False)
-EMAIL_USE_SSL: bool = _MAIL.get("EMAIL_USE_SSL", False)
-EMAIL_FILE_PATH: str | None = _MAIL.get("EMAIL_FILE_PATH") or None
-EMAIL_TIMEOUT = 10  # seconds; mails are sent by workers, which try again
+EMAIL_HOST: str = _SERVER.hostname or "localhost"
+EMAIL_PORT: int = (_SERVER.port if _PORT else None) or _PORT
+EMAIL_HOST_USER: str = unquote(_SERVER.username or "")
+EMAIL_HOST_PASSWORD: str = unquote(_SERVER.password or "")
+EMAIL_USE_TLS: bool = _SCHEME == "smtp+tls"
+EMAIL_USE_SSL: bool = _SCHEME in ("smtps", "smtp+ssl")
+EMAIL_FILE_PATH: str | None = _REST if _SCHEME == "filemail" else None  # a folder, as it is written
+EMAIL_TIMEOUT = 10  # seconds of each wait for the server; mails are sent by workers, which try again
 EMAIL_REDIRECT: str | None = ENVIRONMENT["EMAIL_REDIRECT"]
+EMAIL_REDIRECTED_BACKEND = _BACKEND
+EMAIL_BACKEND = "apps.practices.environment.mail.RedirectBackend" if EMAIL_REDIRECT else _BACKEND
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = ENVIRONMENT["EMAIL_FROM"] or "noreply@localhost"

@@ -5,20 +5,21 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-import structlog
+from django.conf import settings
 from django.contrib.auth.hashers import make_password
 from django.db import IntegrityError, transaction
 from psycopg.errors import UniqueViolation
 
 from apps.accounts.managers import email_normalised
-from apps.accounts.models import FamilyEnd, User
+from apps.accounts.models import FamilyEnd, SecurityEventKind, User
 from apps.accounts.selectors.sessions import sessions_forget
 from apps.accounts.selectors.users import USERS_TAG
+from apps.accounts.services.events import NOWHERE, Origin, event_record
+from apps.accounts.services.links import links_end
+from apps.accounts.services.mails import Mail, mail_submit
 from apps.accounts.services.sessions import sessions_end
 from apps.practices.caching import tags_change
 from apps.practices.errors import FieldError, Problem
-
-logger = structlog.get_logger(__name__)
 
 
 class EmailTaken(Problem):
@@ -30,20 +31,29 @@ class EmailTaken(Problem):
     explanation = "An account with this e-mail address exists already. Sign in to it."
 
 
-def user_register(*, email: str, password: str, name: str = "") -> User:
-    """Store a new user; raises EmailTaken. The password has passed the validators of its form."""
+def user_register(*, email: str, password: str, name: str = "", origin: Origin = NOWHERE, now: datetime) -> User | None:
+    """Store a new user and have its address verified by mail; raises EmailTaken.
+
+    Where addresses have to be verified (REQUIRE_VERIFIED_EMAIL) the answer is None, and the work the same, whether the
+    address was free or not: its owner learns by mail. The password has passed the validators of its form.
+    """
     email = email_normalised(email)
-    if User.objects.filter(email=email).exists():  # saves a hash; the constraint decides between rivals
+    is_told = not settings.REQUIRE_VERIFIED_EMAIL
+    if is_told and User.objects.filter(email=email).exists():  # saves a hash; the constraint decides between rivals
         raise _taken()
     user = User(email=email, name=name, password=make_password(password))
     try:
-        user_save(user=user)
+        with transaction.atomic():
+            user_save(user=user)
+            event_record(SecurityEventKind.REGISTERED, now=now, user_id=user.pk, origin=origin)
+            mail_submit(template=Mail.VERIFY_EMAIL, user_id=user.pk)
     except IntegrityError as error:
-        if isinstance(error.__cause__, UniqueViolation):
+        if not isinstance(error.__cause__, UniqueViolation):
+            raise
+        if is_told:
             raise _taken() from error
-        raise
-    logger.info("user_registered", user_id=str(user.pk))
-    return user
+        mail_submit(template=Mail.REGISTERED_AGAIN, address=email)
+    return user if is_told else None
 
 
 def _taken() -> EmailTaken:
@@ -76,12 +86,23 @@ def user_deactivate(*, user: User, now: datetime) -> None:
 
 
 def user_password_set(*, user: User, password: str | None, now: datetime) -> None:
-    """Set a password that has passed the validators, None for an account nobody can sign in to; every sign-in ends."""
+    """Set somebody's password, which has passed the validators; None for an account that nobody can sign in to."""
     hashed = make_password(password)
     with transaction.atomic():
-        user.password = hashed
-        user_save(user=user)
-        sessions_end(user_id=user.pk, reason=FamilyEnd.PASSWORD, now=now)
+        user_hash_set(user=user, hashed=hashed, by="administrator", origin=NOWHERE, now=now)
+
+
+def user_hash_set(*, user: User, hashed: str, by: str, origin: Origin, now: datetime) -> None:
+    """Store the hash of a new password, with all that it means: every sign-in and mailed link ends, and the owner is told.
+
+    In the caller's transaction. ``by`` is what showed that it may be set: for the account's history.
+    """
+    user.password = hashed
+    user_save(user=user)
+    sessions_end(user_id=user.pk, reason=FamilyEnd.PASSWORD, now=now, origin=origin)
+    links_end(user_id=user.pk)  # whoever had the password may have asked for another address
+    event_record(SecurityEventKind.PASSWORD_CHANGED, now=now, user_id=user.pk, origin=origin, by=by)
+    mail_submit(template=Mail.PASSWORD_CHANGED, user_id=user.pk)
 
 
 def user_delete(*, user: User) -> None:

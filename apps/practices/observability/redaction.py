@@ -123,6 +123,7 @@ def _settings_secrets() -> list[str]:
     secrets = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS, settings.OBSERVABILITY_METRICS_TOKEN or ""]
     secrets += [str(database.get("PASSWORD") or "") for database in settings.DATABASES.values()]
     secrets += [entry["key"] for entry in settings.TOKENS_KEYS]
+    secrets.append(settings.EMAIL_HOST_PASSWORD)
     stores = (
         settings.OBSERVABILITY_REDIS_URL or "",
         str(settings.CACHES["default"]["LOCATION"]),

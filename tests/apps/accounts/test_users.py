@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 from django.contrib.auth.models import Group, Permission
 from django.test import Client
+from django.utils import timezone
 
 from apps.accounts.models import User
 from apps.accounts.services.users import user_register, user_update
@@ -141,5 +142,5 @@ def test_a_change_shows_in_the_remembered_list_at_once(client: Client) -> None:
     assert "Before" in names()
     user_update(user_id=user.pk, name="After")
     assert "After" in names()
-    user_register(email="new@example.com", password=PASSWORD, name="Newcomer")
+    user_register(email="new@example.com", password=PASSWORD, name="Newcomer", now=timezone.now())
     assert "Newcomer" in names()

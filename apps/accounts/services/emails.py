@@ -1,0 +1,78 @@
+"""The address of an account: proving it, and changing it, by links that are mailed to it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from django.db import IntegrityError, transaction
+from psycopg.errors import UniqueViolation
+
+from apps.accounts.managers import email_normalised
+from apps.accounts.models import LinkPurpose, SecurityEventKind, User
+from apps.accounts.services.credentials import password_check_again
+from apps.accounts.services.events import Origin, event_record
+from apps.accounts.services.links import LinkRefused, link_find, link_use, links_end
+from apps.accounts.services.mails import Mail, mail_submit
+from apps.accounts.services.users import EmailTaken, user_save
+
+VERIFYING = (LinkPurpose.VERIFY_EMAIL, LinkPurpose.CHANGE_EMAIL)
+
+
+def email_verification_request(*, email: str) -> None:
+    """Have a link mailed that verifies the address, if there is such an account and it is not verified.
+
+    The worker looks, so that neither the answer nor its time tells.
+    """
+    mail_submit(template=Mail.VERIFY_EMAIL, address=email_normalised(email))
+
+
+def email_change_request(*, user_id: UUID, email: str, current_password: str, origin: Origin, now: datetime) -> None:
+    """Have a link mailed to the new address; nothing changes before it is followed.
+
+    Raises what ``password_check_again`` raises. Whether the new address has an account already shows in neither the answer nor
+    its time: the worker looks.
+    """
+    password_check_again(user_id=user_id, password=current_password, origin=origin, now=now)
+    mail_submit(template=Mail.CHANGE_EMAIL, user_id=user_id, address=email_normalised(email))
+
+
+def email_verify(*, token: str, origin: Origin, now: datetime) -> None:
+    """Do what a mailed link is for: mark the address as verified, or make a new one the account's.
+
+    Raises LinkRefused, and EmailTaken when somebody else has the new address by now; the link is used up by neither.
+    """
+    link = link_find(token=token, purposes=VERIFYING, now=now)
+    try:
+        with transaction.atomic():
+            user = User.objects.select_for_update().filter(pk=link.user_id, is_active=True).first()
+            if user is None:
+                raise LinkRefused()
+            link_use(link)
+            if link.purpose == LinkPurpose.CHANGE_EMAIL:
+                _change(user, link.email, origin=origin, now=now)
+            else:
+                _verify(user, link.email, origin=origin, now=now)
+    except IntegrityError as error:
+        if isinstance(error.__cause__, UniqueViolation):
+            raise EmailTaken() from error
+        raise
+
+
+def _verify(user: User, email: str, *, origin: Origin, now: datetime) -> None:
+    if user.email != email:
+        raise LinkRefused()  # it proves an address that is no longer the account's
+    user.email_verified = True
+    user_save(user=user)
+    links_end(user_id=user.pk, purposes=[LinkPurpose.VERIFY_EMAIL])
+    event_record(SecurityEventKind.EMAIL_VERIFIED, now=now, user_id=user.pk, origin=origin)
+
+
+def _change(user: User, email: str, *, origin: Origin, now: datetime) -> None:
+    """Take the new address, tell the old one, and end what was mailed there."""
+    former = user.email
+    user.email, user.email_verified = email, True
+    user_save(user=user)
+    links_end(user_id=user.pk)
+    event_record(SecurityEventKind.EMAIL_CHANGED, now=now, user_id=user.pk, origin=origin)
+    mail_submit(template=Mail.EMAIL_CHANGED, address=former)

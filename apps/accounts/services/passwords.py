@@ -1,0 +1,76 @@
+"""A new password: by who knows the present one, or by who gets the account's mail. Either way every sign-in ends."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from django.contrib.auth.hashers import make_password
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.db import transaction
+
+from apps.accounts.managers import email_normalised
+from apps.accounts.models import LinkPurpose, SecurityEventKind, Transport, User
+from apps.accounts.services.attempts import attempts_forget
+from apps.accounts.services.credentials import password_check_again
+from apps.accounts.services.events import Origin, event_record
+from apps.accounts.services.links import LinkRefused, link_find, link_use
+from apps.accounts.services.mails import Mail, mail_submit
+from apps.accounts.services.sessions import SignInOvertaken, TokenPair, session_start
+from apps.accounts.services.users import user_hash_set
+from apps.practices.errors import FieldError, ValidationProblem
+
+POINTER = "/new_password"
+
+
+def password_change(
+    *, user_id: UUID, current_password: str, new_password: str, transport: Transport, origin: Origin, now: datetime
+) -> TokenPair:
+    """Set a new password, end every sign-in, and give a new one for the place that this was asked from.
+
+    Raises ValidationProblem, what ``password_check_again`` raises, and SignInOvertaken when the account changed meanwhile.
+    """
+    checked = password_check_again(user_id=user_id, password=current_password, origin=origin, now=now)
+    _require_acceptable(new_password, user=checked)
+    hashed = make_password(new_password)
+    with transaction.atomic():
+        standing = User.objects.select_for_update().filter(pk=user_id, is_active=True, password=checked.password)
+        user = standing.first()
+        if user is None:
+            raise SignInOvertaken()
+        user_hash_set(user=user, hashed=hashed, by="password", origin=origin, now=now)
+        return session_start(user=user, origin=origin, now=now, transport=transport)
+
+
+def password_reset_request(*, email: str) -> None:
+    """Have a link mailed to set a new password, if there is such an account; neither the answer nor its time tells."""
+    mail_submit(template=Mail.RESET_PASSWORD, address=email_normalised(email))
+
+
+def password_reset(*, token: str, new_password: str, origin: Origin, now: datetime) -> None:
+    """Set a new password by a mailed link, which proves the address too; refusals after failed tries are lifted.
+
+    Raises LinkRefused, and ValidationProblem for a password that will not do, which leaves the link to be used again.
+    """
+    link = link_find(token=token, purposes=[LinkPurpose.RESET_PASSWORD], now=now)
+    _require_acceptable(new_password, user=link.user)
+    hashed = make_password(new_password)
+    with transaction.atomic():
+        user = User.objects.select_for_update().filter(pk=link.user_id, is_active=True, email=link.email).first()
+        if user is None:
+            raise LinkRefused()
+        link_use(link)
+        if not user.email_verified:
+            user.email_verified = True
+            event_record(SecurityEventKind.EMAIL_VERIFIED, now=now, user_id=user.pk, origin=origin)
+        user_hash_set(user=user, hashed=hashed, by="link", origin=origin, now=now)
+        attempts_forget(email=user.email)
+
+
+def _require_acceptable(password: str, *, user: User) -> None:
+    try:
+        validate_password(password, user=user)
+    except ValidationError as error:
+        errors = [FieldError(POINTER, each.code or "invalid", each.messages[0]) for each in error.error_list]
+        raise ValidationProblem(errors=errors) from error

@@ -1,0 +1,30 @@
+"""The heavy work of accounts: mails, which leave the request so that no mail server can slow it down or fail it."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.utils import timezone
+from rest_framework import serializers
+
+from apps.accounts.services.mails import KIND, Mail, mail_send
+from apps.jobs.context import JobContext
+from apps.jobs.kinds import job_kind
+from apps.practices.validation.serializers import StrictSerializer
+
+# A mail server may be away for hours: the pauses between these add up to some four.
+ATTEMPTS = 36
+
+
+class MailParametersSerializer(StrictSerializer):
+    """Which mail, and to whom."""
+
+    template = serializers.ChoiceField(choices=[mail.value for mail in Mail])
+    user = serializers.UUIDField(required=False)
+    address = serializers.CharField(max_length=254, required=False)
+
+
+@job_kind(KIND, serializer=MailParametersSerializer, attempts=ATTEMPTS, keep=False)
+def accounts_mail(context: JobContext, *, template: str, user: UUID | None = None, address: str | None = None) -> None:
+    """Send a mail at least once; it is known by its Message-ID when it comes twice."""
+    mail_send(context, template=Mail(template), user_id=user, address=address, now=timezone.now())

@@ -1,0 +1,39 @@
+"""The pages that mailed links lead to where ACCOUNT_URL names no front end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import path, reverse
+from django.views.decorators.http import require_safe
+
+from apps.accounts.models import LinkPurpose
+
+# What a link is sent to when its page's button is pressed, by the name of the route.
+ACTIONS = {
+    LinkPurpose.VERIFY_EMAIL: "auth-email-verify",
+    LinkPurpose.RESET_PASSWORD: "auth-password-reset-confirm",
+    LinkPurpose.CHANGE_EMAIL: "auth-email-verify",
+}
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "X-Robots-Tag": "noindex, nofollow",
+}
+
+
+def _page(purpose: LinkPurpose) -> Callable[[HttpRequest], HttpResponse]:
+    @require_safe
+    def page(request: HttpRequest) -> HttpResponse:
+        values = {"site_name": settings.SITE_NAME, "action": reverse(ACTIONS[purpose])}
+        response = render(request, f"account/{purpose.value}.html", values)
+        response.headers.update(HEADERS)
+        return response
+
+    return page
+
+
+urlpatterns = [path(purpose.value, _page(purpose), name=f"account-{purpose.value}") for purpose in LinkPurpose]

@@ -1,0 +1,1 @@
+"""What staging keeps away from the world beyond it."""
