@@ -16,8 +16,9 @@ from django.utils.html import format_html
 
 from apps.accounts.forms import PasswordSetForm, UserCreateForm, UserForm
 from apps.accounts.models import FamilyEnd, RefreshFamily, User
+from apps.accounts.services.deletion import user_delete
 from apps.accounts.services.sessions import session_end, sessions_end
-from apps.accounts.services.users import user_deactivate, user_delete, user_save
+from apps.accounts.services.users import user_deactivate, user_save
 
 RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
@@ -82,11 +83,11 @@ class UserAdmin(DjangoUserAdmin):
         return shown, counts, needed & {str(User._meta.verbose_name)}, protected
 
     def delete_model(self, request: HttpRequest, obj: User) -> None:
-        user_delete(user=obj)
+        user_delete(user=obj, now=timezone.now())
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         for user in queryset:
-            user_delete(user=user)
+            user_delete(user=user, now=timezone.now())
 
     @admin.action(description="End all sign-ins of the selected users", permissions=["change"])
     def end_sessions(self, request: HttpRequest, queryset: QuerySet[User]) -> None:

@@ -1,13 +1,15 @@
-"""The heavy work of accounts: mails, which leave the request so that no mail server can slow it down or fail it."""
+"""The heavy work of accounts: mails, which no mail server may slow down or fail, and what is held of a user, as a file."""
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from django.utils import timezone
 from rest_framework import serializers
 
-from apps.accounts.services.mails import KIND, Mail, mail_send
+from apps.accounts.services import exports, mails
+from apps.accounts.services.mails import Mail, mail_send
 from apps.jobs.context import JobContext
 from apps.jobs.kinds import job_kind
 from apps.practices.validation.serializers import StrictSerializer
@@ -24,7 +26,17 @@ class MailParametersSerializer(StrictSerializer):
     address = serializers.CharField(max_length=254, required=False)
 
 
-@job_kind(KIND, serializer=MailParametersSerializer, attempts=ATTEMPTS, keep=False)
+@job_kind(mails.KIND, serializer=MailParametersSerializer, attempts=ATTEMPTS, keep=False)
 def accounts_mail(context: JobContext, *, template: str, user: UUID | None = None, address: str | None = None) -> None:
     """Send a mail at least once; it is known by its Message-ID when it comes twice."""
     mail_send(context, template=Mail(template), user_id=user, address=address, now=timezone.now())
+
+
+class ExportParametersSerializer(StrictSerializer):
+    """An export takes no parameters: it is of its owner."""
+
+
+@job_kind(exports.KIND, serializer=ExportParametersSerializer)
+def accounts_export(context: JobContext) -> dict[str, Any]:
+    """Write all that is held of the owner to a file."""
+    return exports.account_export(context)

@@ -4,7 +4,7 @@ from apps.practices.database.personal import PersonalData
 from tests.sample.models import Note
 
 PersonalData(
-    name="sample-notes",
+    name="sample.notes",
     model=Note,
     user="owner",
     fields=("id", "title", "body", "published", "created_at", "updated_at", "version"),

@@ -105,15 +105,6 @@ def user_hash_set(*, user: User, hashed: str, by: str, origin: Origin, now: date
     mail_submit(template=Mail.PASSWORD_CHANGED, user_id=user.pk)
 
 
-def user_delete(*, user: User) -> None:
-    """Delete a user with all sign-ins."""
-    user_id = user.pk
-    with transaction.atomic():
-        user.delete()
-        tags_change(USERS_TAG)
-        transaction.on_commit(lambda: sessions_forget(user_id=user_id))
-
-
 def _changed(user: User) -> None:
     tags_change(USERS_TAG)
     transaction.on_commit(lambda: sessions_forget(user_id=user.pk))

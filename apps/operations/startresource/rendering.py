@@ -39,7 +39,8 @@ def rendered(resource: Resource) -> dict[str, str]:
     """Give the text of each file by its path in the project, as if the resource were alone in its app."""
     context = Context(_values(resource), autoescape=False)
     app, tests = f"apps/{resource.label}", f"tests/apps/{resource.label}"
-    files = {f"{app}/{name}.py": name for name in ("__init__", "apps", *MODULES)}
+    modules = ("__init__", "apps", *MODULES, *(["personal"] if resource.owner else []))
+    files = {f"{app}/{name}.py": name for name in modules}
     files |= {
         f"{tests}/scene.py": "scene",
         f"{tests}/operations.txt": "operations",

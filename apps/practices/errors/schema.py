@@ -66,7 +66,11 @@ def describe_everywhere(result: dict[str, Any], **_: Any) -> dict[str, Any]:
                 continue
             # A token that is refused is refused where none is needed, too.
             signed_in = (401,) if any(operation.get("security", ())) else ()
-            for status in (*ALWAYS, *signed_in, *(WITH_BODY if method in BODY_METHODS else ())):
+            for status in (
+                *ALWAYS,
+                *signed_in,
+                *(WITH_BODY if method in BODY_METHODS or "requestBody" in operation else ()),
+            ):
                 answer = {"description": HTTPStatus(status).phrase, "content": schema}
                 operation["responses"].setdefault(str(status), answer)
     return result

@@ -12,6 +12,7 @@ from apps.operations.startresource import staging
 from apps.operations.startresource.merging import merged, merged_table
 from apps.operations.startresource.pieces import INDEX_NAME, field_code, indexes, orderings
 from apps.operations.startresource.registration import CONTRACTS, SETTINGS, URLS, registered, yours
+from apps.operations.startresource.rendering import rendered
 from apps.operations.startresource.specification import Refused, Resource, parse, plural_of
 from apps.operations.startresource.staging import Change, changes_for, put
 from tests.copies import ROOT
@@ -200,6 +201,16 @@ def test_modules_are_put_together() -> None:
     assert callable(found["second"])
     with pytest.raises(Refused, match="defines first already"):
         merged(old, "def first() -> int:\n    return 1\n", name="module.py")
+
+
+def test_what_has_an_owner_says_what_the_owner_gets() -> None:
+    path = "apps/shop/personal.py"
+    assert path not in rendered(parsed())
+    product, order = (rendered(parsed(f"shop.{model}", *EXAMPLE))[path] for model in ("Product", "Order"))
+    both = merged(product, order, name=path)
+    assert both.count("PersonalData(\n") == 2
+    assert 'fields=("id", "name", "price", "state", "note", "sku", "created_at", ' in both
+    assert (both.count("model=Product"), both.count("model=Order")) == (1, 1)
 
 
 def test_tables_are_put_together() -> None:

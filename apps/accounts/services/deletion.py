@@ -1,0 +1,99 @@
+"""An account goes, with everything that says whose it was."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth import SESSION_KEY
+from django.contrib.contenttypes.models import ContentType
+from django.contrib.sessions.models import Session
+from django.db import transaction
+from django.db.models import Q
+
+from apps.accounts.models import RefreshFamily, SecurityEventKind, Transport, User
+from apps.accounts.selectors.sessions import sessions_forget
+from apps.accounts.selectors.users import USERS_TAG
+from apps.accounts.services.attempts import attempts_forget
+from apps.accounts.services.credentials import password_check_again
+from apps.accounts.services.events import Origin, event_record
+from apps.accounts.services.mails import KIND as MAIL_KIND
+from apps.accounts.services.mails import Mail, mail_submit
+from apps.accounts.services.sessions import SignInOvertaken
+from apps.jobs.services.removal import jobs_naming_remove, jobs_remove
+from apps.practices.caching import tags_change
+from apps.practices.errors import Conflict, NotFound
+
+GONE = "a deleted account"  # in the admin's log, where the address stood
+
+
+class LastAdministrator(Conflict):
+    """409: without this account nobody could hand out rights."""
+
+    status = 409
+    type = "last-administrator"
+    title = "Last administrator"
+    explanation = "This is the only active account that may do everything, so it is not deleted. Make another one a superuser first."
+
+
+def account_delete(*, user_id: UUID, password: str, origin: Origin, now: datetime) -> None:
+    """Delete the account of who asks for it and knows its password.
+
+    Raises what ``password_check_again`` raises, SignInOvertaken when the account changed meanwhile, and LastAdministrator.
+    """
+    checked = password_check_again(user_id=user_id, password=password, pointer="/password", origin=origin, now=now)
+    with transaction.atomic():
+        user = _locked(checked)
+        if user.password != checked.password or not user.is_active:
+            raise SignInOvertaken()
+        _erase(user, now=now, by="owner")
+
+
+def user_delete(*, user: User, now: datetime) -> None:
+    """Delete somebody's account, as an administrator; raises NotFound when it is gone already, and LastAdministrator."""
+    with transaction.atomic():
+        _erase(_locked(user), now=now, by="administrator")
+
+
+def _locked(user: User) -> User:
+    """Lock the user against sign-ins and changes, and a superuser together with the others, of whom one must remain."""
+    wanted = Q(pk=user.pk)
+    if user.is_superuser:
+        wanted |= Q(is_superuser=True, is_active=True)
+    found = {one.pk: one for one in User.objects.select_for_update(no_key=True).filter(wanted).order_by("pk")}
+    if user.pk not in found:
+        raise NotFound()
+    return found[user.pk]
+
+
+def _erase(user: User, *, now: datetime, by: str) -> None:
+    """Remove the locked user in the caller's transaction, and tell the address that it had.
+
+    In this order nobody waits for one who waits for us: a job writes its effects, then its row, and refers to its owner when
+    it commits. From the second lock on no row that refers to the user can come.
+    """
+    administrators = User.objects.filter(is_superuser=True, is_active=True)
+    if user.is_superuser and user.is_active and not administrators.exclude(pk=user.pk).exists():
+        raise LastAdministrator()
+    user_id, email = user.pk, user.email
+    jobs_remove(owner_id=user_id)
+    User.objects.select_for_update().get(pk=user_id)
+    _admin_forget(user)
+    jobs_naming_remove(kind=MAIL_KIND, user=str(user_id), address=email)
+    attempts_forget(email=email)
+    user.delete()
+    event_record(SecurityEventKind.DELETED, now=now, user_id=None, by=by)
+    mail_submit(template=Mail.ACCOUNT_DELETED, address=email)
+    tags_change(USERS_TAG)
+    transaction.on_commit(lambda: sessions_forget(user_id=user_id))
+
+
+def _admin_forget(user: User) -> None:
+    """Take the account out of what the admin keeps beside our tables: its log of what was done to it, and sessions."""
+    kind = ContentType.objects.get_for_model(User)
+    LogEntry.objects.filter(content_type=kind, object_id=str(user.pk)).update(object_id=None, object_repr=GONE)
+    signed_in = RefreshFamily.objects.filter(user_id=user.pk, transport=Transport.ADMIN)
+    if user.is_staff or signed_in.exists():  # sessions name their user where no query finds it, and are few
+        sessions = [one.pk for one in Session.objects.iterator() if one.get_decoded().get(SESSION_KEY) == str(user.pk)]
+        Session.objects.filter(pk__in=sessions).delete()
