@@ -34,7 +34,7 @@ from apps.accounts.selectors.sessions import sessions_forget_all
 from apps.accounts.services.sessions import session_end
 from apps.accounts.services.users import user_deactivate
 from apps.practices.caching.testing import caches_forget
-from tests.apps.accounts.factories import bearer, sign_in, user_create
+from tests.apps.accounts.factories import sign_in, user_create
 from tests.processes import ROOT
 
 CALLERS = ("nobody", "ended", "other", "owner", "staff", "holder", "keeper")
@@ -165,7 +165,14 @@ def send(client: Client, row: Row, thing: Model | None, body: Mapping[str, Any] 
 
 
 def people(owner: User, permission: str | None) -> list[Person]:
-    """Make everybody who calls. Holders and keepers have the permission, or every one there is when none is named."""
+    """Make everybody who calls. Holders and keepers have the permission, or every one there is when none is named.
+
+    Whoever is signed in is so twice: there is another place to sign out of.
+    """
+
+    def bearer(user: User) -> dict[str, str]:
+        sign_in(user)
+        return {"HTTP_AUTHORIZATION": f"Bearer {sign_in(user).access}"}
 
     now = timezone.now()
     over = sign_in(owner)

@@ -119,18 +119,19 @@ def test_lists_show_nobody_what_they_may_not_read(app: str, client: Client, owne
     reading = [row for row in rows() if row.app == app and row.method == "GET" and row.operation]
     shown = hidden = 0
     for listing in (row for row in reading if not row.on):
-        for person in people(owner, listing.permission):
-            with undone():
-                document = json.loads(content(send(client, listing, None, None, **person.headers)))
-            listed = {str(each.get("id")) for each in document.get("results", ())}
-            for row in (row for row in reading if row.on and row.path.endswith("}")):
-                if row.permission not in (None, listing.permission):
-                    continue
-                if row.expected[person.caller] == 200:
-                    shown += str(things[row.on].pk) in listed
-                else:
-                    hidden += 1
-                    assert str(things[row.on].pk) not in listed, f"{listing}: {person.name} sees {row.on}"
+        with undone():  # those who ask, so that no list grows beyond its first page
+            for person in people(owner, listing.permission):
+                with undone():
+                    document = json.loads(content(send(client, listing, None, None, **person.headers)))
+                listed = {str(each.get("id")) for each in document.get("results", ())}
+                for row in (row for row in reading if row.on and row.path.endswith("}")):
+                    if row.permission not in (None, listing.permission):
+                        continue
+                    if row.expected[person.caller] == 200:
+                        shown += str(things[row.on].pk) in listed
+                    else:
+                        hidden += 1
+                        assert str(things[row.on].pk) not in listed, f"{listing}: {person.name} sees {row.on}"
     assert shown
     assert hidden
 

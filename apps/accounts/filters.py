@@ -1,8 +1,8 @@
-"""The list of users: its orderings and its projection."""
+"""The lists of users and of sign-ins: their orderings and their projection."""
 
 from __future__ import annotations
 
-from apps.accounts.models import User
+from apps.accounts.models import RefreshFamily, User
 from apps.accounts.selectors.users import USER_FIELDS
 from apps.practices.database.lists import KeysetList
 
@@ -16,4 +16,11 @@ USERS = KeysetList(
     },
     fields={name: name for name in USER_FIELDS},
     filters={},
+)
+
+SESSIONS = KeysetList(
+    model=RefreshFamily,
+    orderings={"-created_at": ("-created_at", "-id"), "created_at": ("created_at", "id")},
+    fields={name: name for name in ("id", "device", "address", "created_at", "last_used_at", "current")},
+    scope=("user",),
 )

@@ -1,17 +1,41 @@
-"""The bearer scheme in the OpenAPI document."""
+"""How a request is authorised, in the OpenAPI document."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.utils import OpenApiParameter
+
+from apps.accounts.transports import SAFE
+
+BEARER, COOKIE, LEAVING, CSRF = "bearer", "cookie", "refreshCookie", "csrf"
+
+_CSRF_SCHEME = {
+    "type": "apiKey",
+    "in": "header",
+    "name": "X-CSRFToken",
+    "description": "The csrf_token of the same sign-in: besides a cookie, on whatever changes something.",
+}
+# Of answers that sign in, refresh or sign out in cookie mode.
+SET_COOKIE = OpenApiParameter(
+    "Set-Cookie",
+    str,
+    OpenApiParameter.HEADER,
+    response=[200, 204],
+    description=(
+        f"In cookie mode, {settings.TOKENS_ACCESS_COOKIE} (Path=/) and {settings.TOKENS_REFRESH_COOKIE} "
+        f"(Path={settings.TOKENS_REFRESH_PATH}), HttpOnly, SameSite=Lax, over https Secure; Max-Age=0 takes them back."
+    ),
+)
 
 
 class BearerScheme(OpenApiAuthenticationExtension):
-    """Registers itself by being imported."""
+    """Registers itself by being imported, as the others do."""
 
     target_class = "apps.accounts.authentication.BearerAuthentication"
-    name = "bearer"
+    name = BEARER
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
         return {
@@ -20,3 +44,33 @@ class BearerScheme(OpenApiAuthenticationExtension):
             "bearerFormat": "JWT",
             "description": "The access token of auth/login or auth/refresh; a JSON Web Token, used as RFC8725 asks.",
         }
+
+
+class CookieScheme(OpenApiAuthenticationExtension):
+    """The access cookie, with the CSRF header where something changes."""
+
+    target_class = "apps.accounts.authentication.CookieAuthentication"
+    name = [COOKIE, CSRF]
+
+    def get_security_definition(self, auto_schema: Any) -> list[dict[str, str]]:
+        return [_cookie(settings.TOKENS_ACCESS_COOKIE, "The access token of a sign-in in cookie mode."), _CSRF_SCHEME]
+
+    def get_security_requirement(self, auto_schema: Any) -> dict[str, list[Any]]:
+        return {COOKIE: []} if auto_schema.method in SAFE else {COOKIE: [], CSRF: []}
+
+
+class LeavingScheme(OpenApiAuthenticationExtension):
+    """Signing out: the access cookie or the refresh cookie. CookieScheme defines the others."""
+
+    target_class = "apps.accounts.authentication.LeavingAuthentication"
+    name = LEAVING
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        return _cookie(settings.TOKENS_REFRESH_COOKIE, "Its refresh token, which browsers send below auth/ alone.")
+
+    def get_security_requirement(self, auto_schema: Any) -> list[dict[str, list[Any]]]:
+        return [{COOKIE: [], CSRF: []}, {LEAVING: [], CSRF: []}]
+
+
+def _cookie(name: str, description: str) -> dict[str, str]:
+    return {"type": "apiKey", "in": "cookie", "name": name, "description": description}

@@ -1,4 +1,4 @@
-"""Whether a sign-in stands, and whose it is: one query by primary key, remembered for TOKENS_CHECK_SECONDS."""
+"""Which sign-ins stand. Whose one is, is one query by primary key, remembered for TOKENS_CHECK_SECONDS."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS
+from django.db.models import BooleanField, Case, QuerySet, Value, When
 
 from apps.accounts.models import RefreshFamily, Transport, User
 
@@ -84,6 +85,17 @@ def session_user(*, family_id: UUID, transport: Transport, now: datetime) -> Use
 def _read(family_id: UUID) -> tuple | None:
     standing = RefreshFamily.objects.filter(pk=family_id, ended_at=None, user__is_active=True)
     return next(iter(standing.values_list(*_COLUMNS)), None)
+
+
+def session_list(*, user_id: UUID, current: UUID | None, now: datetime) -> QuerySet[RefreshFamily]:
+    """A user's sign-ins that stand, those to the admin included; ``current`` of each row tells the one of that id."""
+    unused_since = now - timedelta(seconds=settings.TOKENS_REFRESH_SECONDS)
+    standing = RefreshFamily.objects.filter(
+        user_id=user_id, ended_at=None, expires_at__gt=now, current_issued_at__gt=unused_since
+    )
+    return standing.annotate(
+        current=Case(When(pk=current, then=Value(True)), default=Value(False), output_field=BooleanField())
+    )
 
 
 def session_forget(*, family_id: UUID) -> None:

@@ -18,11 +18,11 @@ from django.conf import settings
 from django.db import transaction
 
 from apps.accounts.models import FamilyEnd, RefreshFamily, SecurityEventKind, Transport, User
-from apps.accounts.selectors.sessions import session_forget, sessions_forget, sessions_forget_all
+from apps.accounts.selectors.sessions import session_forget, session_list, sessions_forget, sessions_forget_all
 from apps.accounts.services.events import NOWHERE, Origin, event_record
 from apps.accounts.services.keys import key_ring
 from apps.accounts.services.tokens import LEEWAY_SECONDS, AccessToken, RefreshToken, TokenRefused, token_id_new
-from apps.practices.errors import Problem
+from apps.practices.errors import NotFound, Problem
 
 END_BATCH = 500  # sign-ins a transaction, where a whole key's end: locks are held for moments
 
@@ -222,6 +222,13 @@ def session_end(*, family_id: UUID, reason: FamilyEnd, now: datetime, origin: Or
     ended = _end(reason=reason, now=now, origin=origin, pk=family_id)
     transaction.on_commit(lambda: session_forget(family_id=family_id))
     return ended > 0
+
+
+def session_end_own(*, user_id: UUID, family_id: UUID, now: datetime, origin: Origin) -> None:
+    """End one of a user's sign-ins from another; raises NotFound unless it is theirs and stands."""
+    standing = session_list(user_id=user_id, current=None, now=now).filter(pk=family_id)
+    if not standing.exists() or not session_end(family_id=family_id, reason=FamilyEnd.OWNER, now=now, origin=origin):
+        raise NotFound()
 
 
 def sessions_end(

@@ -1,0 +1,85 @@
+"""Where one is signed in, over HTTP."""
+
+from __future__ import annotations
+
+from typing import cast
+from uuid import UUID
+
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework import status
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from apps.accounts.authentication import origin_of
+from apps.accounts.filters import SESSIONS
+from apps.accounts.models import FamilyEnd, User
+from apps.accounts.selectors.sessions import session_list
+from apps.accounts.serializers import SessionSerializer
+from apps.accounts.services.sessions import session_end_own, sessions_end
+from apps.accounts.services.tokens import SessionToken, TokenRefused
+from apps.accounts.transports import CsrfTokenRefused, cookies_forget, has_cookies
+from apps.practices.database.schema import page_of
+from apps.practices.errors.schema import problems
+from apps.practices.validation.query import query_parameters
+
+
+class Sessions(APIView):
+    @extend_schema(
+        operation_id="auth_sessions_list",
+        summary="List where you are signed in",
+        description="Your sign-ins that stand, those to the admin included.",
+        parameters=SESSIONS.parameters(),
+        responses={200: page_of(SessionSerializer), **problems(401, TokenRefused)},
+    )
+    def get(self, request: Request) -> Response:
+        query = SESSIONS.parse(request)
+        user = cast("User", request.user)
+        rows = session_list(user_id=user.pk, current=_current(request), now=timezone.now())
+        return Response(SESSIONS.read(query, rows).body())
+
+    @extend_schema(
+        operation_id="auth_sessions_end",
+        summary="Sign out everywhere else",
+        description="Ends all your sign-ins but the one that asks.",
+        request=None,
+        responses={204: OpenApiResponse(description="Signed out."), **problems(401, TokenRefused, CsrfTokenRefused)},
+    )
+    def delete(self, request: Request) -> Response:
+        query_parameters(request, {})
+        user = cast("User", request.user)
+        sessions_end(
+            user_id=user.pk,
+            reason=FamilyEnd.OWNER,
+            keep=_current(request),
+            now=timezone.now(),
+            origin=origin_of(request._request),
+        )
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class SessionDetail(APIView):
+    @extend_schema(
+        operation_id="auth_session_end",
+        summary="Sign out in one place",
+        description="Ends one of your sign-ins. Ending the one that asks is signing out.",
+        request=None,
+        responses={
+            204: OpenApiResponse(description="Signed out there."),
+            **problems(401, 404, TokenRefused, CsrfTokenRefused),
+        },
+    )
+    def delete(self, request: Request, id: UUID) -> Response:
+        query_parameters(request, {})
+        user = cast("User", request.user)
+        session_end_own(user_id=user.pk, family_id=id, now=timezone.now(), origin=origin_of(request._request))
+        response = Response(status=status.HTTP_204_NO_CONTENT)
+        if id == _current(request) and has_cookies(request._request):
+            cookies_forget(response)
+        return response
+
+
+def _current(request: Request) -> UUID | None:
+    """Give the sign-in that asks."""
+    return getattr(cast("SessionToken | None", request.auth), "family_id", None)
