@@ -1,6 +1,7 @@
-"""One fleet for all live tests of the practices; a test that stops an instance of it starts it again."""
+"""One fleet for all live tests of the practices; a test that stops an instance of it starts it again. And a sign-in."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -15,3 +16,23 @@ def fleet(stack: Stack) -> Iterator[Fleet]:
     wide = {f"THROTTLE_{name}": "1000000/15m" for name in ("ANON", "USER", "ADDRESS", "LOGIN")}
     with fleet_running(stack, worker=True, WEB_THREADS="3", LOG_ADDRESSES="full", **wide) as running:
         yield running
+
+
+@pytest.fixture
+def token_keys() -> Iterator[None]:
+    """A ring of one key that the tests know."""
+    from django.test import override_settings
+
+    from tests.practices.tokens_bench import EPOCH, KEY, ring
+
+    with override_settings(TOKENS_KEYS=ring(("a", KEY, EPOCH))):
+        yield
+
+
+@pytest.fixture
+def pair(db: None, token_keys: None) -> Any:
+    """The tokens of a fresh sign-in, from the device that the bench asks from."""
+    from tests.apps.accounts.factories import sign_in, user_create
+    from tests.practices.tokens_bench import AGENT
+
+    return sign_in(user_create(), device=AGENT)

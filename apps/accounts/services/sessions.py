@@ -171,7 +171,8 @@ def _in_grace(family: RefreshFamily, *, token_id: UUID, origin: Origin, now: dat
     """
     if token_id != family.previous_id or family.rotated_at is None or origin.device_stored != family.device:
         return False
-    return -LEEWAY_SECONDS <= (now - family.rotated_at).total_seconds() <= settings.TOKENS_GRACE_SECONDS
+    grace = settings.TOKENS_GRACE_SECONDS
+    return grace > 0 and -LEEWAY_SECONDS <= (now - family.rotated_at).total_seconds() <= grace
 
 
 def _end_reused(family: RefreshFamily, *, origin: Origin, now: datetime) -> None:

@@ -1,0 +1,219 @@
+"""tokens (140): of all uses of one refresh token one mints a successor, whoever asks how often; what is older ends all."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import jwt
+import pytest
+from django.conf import settings
+from django.db import connection
+from django.test import override_settings
+from django.utils import timezone
+
+from apps.accounts.models import FamilyEnd, RefreshFamily, SecurityEvent
+from apps.accounts.selectors.sessions import sessions_forget_all
+from apps.accounts.services.sessions import session_end
+from tests.apps.accounts.factories import sign_in, user_create
+from tests.practices.tokens_bench import AGENT, EPOCH, KEY, NEXT, claims_of, get_me, refresh, ring
+from tests.problems import assert_problem
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("token_keys")]
+committed = pytest.mark.django_db(transaction=True)  # what happens after a commit happens, and threads see it
+
+DAY = timedelta(days=1)
+
+
+def families() -> Any:
+
+    return RefreshFamily.objects.all()
+
+
+def family_of(pair: Any) -> Any:
+    return families().get(pk=pair.family_id)
+
+
+def later(seconds: float) -> None:
+    """Let time pass: the sign-in was rotated so much earlier."""
+    rotated = families().get().rotated_at
+    families().update(rotated_at=rotated - timedelta(seconds=seconds))
+
+
+def at_once(uses: int, use: Callable[[int], Any]) -> list[Any]:
+    """What `use` gives to so many threads that begin at the same moment."""
+    start = threading.Barrier(uses)
+
+    def one(number: int) -> Any:
+        try:
+            start.wait(timeout=30)
+            return use(number)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(uses) as pool:
+        return list(pool.map(one, range(uses)))
+
+
+@committed
+def test_of_parallel_uses_exactly_one_mints_a_successor(pair: Any) -> None:
+    answers = at_once(12, lambda _: refresh(pair.refresh))
+    assert [answer.status_code for answer in answers] == [200] * 12
+    successors = {answer.json()["refresh"] for answer in answers}
+    assert len(successors) == 1
+    family = family_of(pair)
+    assert claims_of(successors.pop())["jti"] == str(family.current_id)
+    assert str(family.previous_id) == claims_of(pair.refresh)["jti"]
+
+
+@committed
+@pytest.mark.parametrize("case", ["no grace", "other devices"])
+def test_parallel_uses_outside_the_grace_have_one_winner_and_end_the_sign_in_once(pair: Any, case: str) -> None:
+
+    grace = 0 if case == "no grace" else 10
+    with override_settings(TOKENS_GRACE_SECONDS=grace):
+        answers = at_once(8, lambda number: refresh(pair.refresh, agent=AGENT if grace == 0 else f"tab/{number}"))
+    types = [answer.json().get("type", "").rpartition("/")[2] for answer in answers]
+    assert sorted(types) == ["", *["token-refused"] * 6, "token-reused"]
+    assert family_of(pair).ended_reason == "reuse"
+    assert SecurityEvent.objects.filter(kind="token-reused", family_id=pair.family_id).count() == 1
+    winner = next(answer for answer in answers if answer.status_code == 200)
+    assert_problem(refresh(winner.json()["refresh"]), 401, "token-refused")
+    assert_problem(get_me(winner.json()["access"]), 401, "token-refused")
+
+
+def test_the_predecessor_within_the_grace_gets_the_same_successor_and_no_longer_grace(pair: Any) -> None:
+    first = refresh(pair.refresh).json()
+    before = families().values().get()
+    later(settings.TOKENS_GRACE_SECONDS - 2)
+    again = refresh(pair.refresh).json()
+    assert again["refresh"] == first["refresh"]
+    assert get_me(again["access"]).status_code == 200
+    assert families().values().get() == {
+        **before,
+        "rotated_at": before["rotated_at"] - timedelta(seconds=settings.TOKENS_GRACE_SECONDS - 2),
+    }
+    later(3)
+    assert_problem(refresh(pair.refresh), 401, "token-reused")
+
+
+@pytest.mark.parametrize(("ahead", "status"), [(8, 200), (60, 401)])
+def test_a_clock_that_was_set_back_prolongs_no_grace(pair: Any, ahead: int, status: int) -> None:
+    """Another instance's clock may lag as far as for a token; from an hour's difference nobody gets an hour of grace."""
+    refresh(pair.refresh)
+    later(-ahead)
+    assert refresh(pair.refresh).status_code == status
+
+
+@committed
+@pytest.mark.parametrize("case", ["after the grace", "from another device", "the one before"])
+def test_reuse_ends_the_sign_in_for_everybody(pair: Any, case: str) -> None:
+
+    latest, agent = refresh(pair.refresh).json(), AGENT
+    if case == "after the grace":
+        later(settings.TOKENS_GRACE_SECONDS + 1)
+    elif case == "from another device":
+        agent = "thief/1"
+    else:
+        latest = refresh(latest["refresh"]).json()
+    assert get_me(latest["access"]).status_code == 200
+    answer = refresh(pair.refresh, agent=agent)
+    assert_problem(answer, 401, "token-reused")
+    assert "WWW-Authenticate" in answer.headers
+    assert family_of(pair).ended_reason == "reuse"
+    assert_problem(get_me(latest["access"]), 401, "token-refused")
+    for token in (latest["refresh"], pair.refresh):
+        assert_problem(refresh(token), 401, "token-refused")
+    event = SecurityEvent.objects.get(kind="token-reused")
+    assert (event.family_id, event.device) == (pair.family_id, agent)
+
+
+@committed
+def test_a_token_of_a_sign_in_that_was_left_is_refused_and_no_theft(pair: Any) -> None:
+
+    latest = refresh(pair.refresh).json()
+    session_end(family_id=pair.family_id, reason=FamilyEnd.LOGOUT, now=timezone.now())
+    for token in (pair.refresh, latest["refresh"]):
+        assert_problem(refresh(token), 401, "token-refused")
+    assert family_of(pair).ended_reason == "logout"
+    assert not SecurityEvent.objects.filter(kind="token-reused").exists()
+
+
+def test_the_device_is_the_whole_user_agent_cut_at_200(pair: Any) -> None:
+    long = "x" * 300
+    refresh(pair.refresh, agent=long)
+    assert family_of(pair).device == "x" * 200
+    assert refresh(pair.refresh, agent="x" * 250).status_code == 200
+    assert_problem(refresh(pair.refresh, agent="x" * 199), 401, "token-reused")
+
+
+# What signs a token signs it again.
+
+
+@pytest.fixture
+def rotated(pair: Any) -> Any:
+    """The answer to a refresh, signed by `a`."""
+    return refresh(pair.refresh).json()
+
+
+def test_in_the_grace_the_successor_is_the_same_though_another_key_signs_by_now(
+    pair: Any, rotated: dict[str, Any]
+) -> None:
+    taken_over = family_of(pair).current_issued_at - timedelta(seconds=1)  # as if the two instances' clocks differed
+    with override_settings(TOKENS_KEYS=ring(("a", KEY, EPOCH), ("b", NEXT, taken_over))):
+        again = refresh(pair.refresh).json()
+        assert again["refresh"] == rotated["refresh"]
+        assert jwt.get_unverified_header(again["access"])["kid"] == "b"
+        assert jwt.get_unverified_header(refresh(again["refresh"]).json()["refresh"])["kid"] == "b"
+        assert family_of(pair).signed_by == "b"
+
+
+def test_when_the_key_of_the_successor_is_gone_another_signs_the_same_token(pair: Any, rotated: dict[str, Any]) -> None:
+    """Its signature was worth nothing any more; id and times stay, so there are no two tokens to use."""
+    families().update(signed_by="lost")
+    again = refresh(pair.refresh).json()
+    assert claims_of(again["refresh"]) == claims_of(rotated["refresh"])
+    assert jwt.get_unverified_header(again["refresh"])["kid"] == "a"
+    assert refresh(again["refresh"]).status_code == 200
+
+
+# The two ends of a sign-in.
+
+
+def test_a_sign_in_ends_when_its_days_are_over_however_often_it_was_refreshed(pair: Any) -> None:
+
+    families().update(expires_at=timezone.now() + timedelta(seconds=60))
+    answer = refresh(pair.refresh).json()
+    assert abs(claims_of(answer["refresh"])["exp"] - family_of(pair).expires_at.timestamp()) <= 1
+    assert answer["expires_in"] <= 60, "the access token outlives its sign-in"
+    assert get_me(answer["access"]).status_code == 200
+    families().update(expires_at=timezone.now() - timedelta(seconds=1))
+    sessions_forget_all()
+    assert_problem(refresh(answer["refresh"]), 401, "token-refused")
+    assert_problem(get_me(answer["access"]), 401, "token-refused")
+
+
+def test_a_sign_in_lives_for_the_days_of_a_session_and_its_token_for_those_of_a_token(pair: Any) -> None:
+    family = family_of(pair)
+    assert (family.expires_at - family.created_at).total_seconds() == settings.TOKENS_SESSION_SECONDS
+    assert claims_of(pair.refresh)["exp"] - claims_of(pair.refresh)["iat"] == settings.TOKENS_REFRESH_SECONDS
+
+
+def test_a_sign_in_that_nobody_refreshes_ends_and_every_refresh_begins_its_days_anew(token_keys: None) -> None:
+
+    days = timedelta(seconds=settings.TOKENS_REFRESH_SECONDS)
+    pair = sign_in(user_create(), now=timezone.now() - days + timedelta(minutes=1), device=AGENT)
+    answer = refresh(pair.refresh).json()
+    assert claims_of(answer["refresh"])["exp"] - claims_of(pair.refresh)["exp"] > days.total_seconds() - 120
+    left = sign_in(user_create(), now=timezone.now() - days - timedelta(minutes=1), device=AGENT)
+    assert_problem(refresh(left.refresh), 401, "token-refused")
+
+
+def test_days_that_were_lowered_hold_for_tokens_that_are_out(pair: Any) -> None:
+    families().update(current_issued_at=timezone.now() - 2 * DAY)
+    with override_settings(TOKENS_REFRESH_SECONDS=DAY.total_seconds()):
+        assert_problem(refresh(pair.refresh), 401, "token-refused")
+    assert refresh(pair.refresh).status_code == 200
