@@ -5,6 +5,7 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 from django.views.generic import RedirectView
 
+from apps.accounts.views import pages as account_pages
 from apps.operations import pages
 from apps.practices.throttling.forms import limited_form
 
@@ -13,6 +14,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/", include("apps.jobs.urls")),
     # Your apps:
     path("api/v1/", include("apps.articles.urls")),
+    path("account/", include(account_pages)),
     path("api/schema", pages.schema, name="schema"),
     path("api/docs", pages.docs, name="docs"),
     path("", include("apps.practices.errors.urls")),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from rest_framework import serializers
 
 from apps.accounts.managers import email_normalised
-from apps.accounts.models import User
+from apps.accounts.models import RefreshFamily, Transport, User
 from apps.accounts.selectors.users import USER_FIELDS
 from apps.practices.validation.fields import PlainTextField
 from apps.practices.validation.serializers import StrictSerializer
@@ -18,6 +18,7 @@ from apps.practices.validation.text import UncleanText, clean_plain
 EMAIL_LENGTH = 254
 NAME_LENGTH = 150
 PASSWORD_LENGTH = 128  # ASVS 5.0, 6.2.9 asks for 64 or more; a bound keeps the cost of a hash one
+LINK_LENGTH = 200  # of the token in a mailed link; ours have 43
 TOKEN_LENGTH = 16_384  # a larger body is invalid; the token itself is refused from 2 KiB on
 
 
@@ -56,6 +57,21 @@ class PasswordField(serializers.CharField):
         )
 
 
+class NewPasswordField(PasswordField):
+    """A password that somebody chooses; the validators look at it where the account's other values are known."""
+
+    def __init__(self, **options: Any) -> None:
+        text = "12 characters or more, not made of a common one, not like the e-mail or name."
+        super().__init__(help_text=text, **options)
+
+
+class CSRFTokenField(serializers.CharField):
+    """The CSRF token of a sign-in."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(help_text="For the header X-CSRFToken, as long as the sign-in stands.", **options)
+
+
 class UserSerializer(serializers.ModelSerializer[User]):
     """An account."""
 
@@ -69,9 +85,7 @@ class RegisterSerializer(StrictSerializer):
     """A new account."""
 
     email = EmailField()
-    password = PasswordField(
-        help_text="12 characters or more, not one of the common ones, not like the e-mail or name."
-    )
+    password = NewPasswordField()
     name = PlainTextField(max_length=NAME_LENGTH, required=False, allow_blank=True, default="")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -84,16 +98,48 @@ class RegisterSerializer(StrictSerializer):
 
 
 class LoginSerializer(StrictSerializer):
-    """Credentials."""
+    """Credentials, and how the tokens are to travel."""
 
     email = EmailField()
     password = PasswordField()
+    transport = serializers.ChoiceField(
+        choices=[Transport.BEARER.value, Transport.COOKIE.value],
+        default=Transport.BEARER.value,
+        help_text="bearer: tokens in the body. cookie: in cookies that scripts cannot read, for pages of a listed origin.",
+    )
 
 
 class RefreshSerializer(StrictSerializer):
-    """The refresh token of a sign-in; it works once."""
+    """The refresh token of a sign-in, which works once; left out where it is in a cookie."""
 
-    refresh = serializers.CharField(max_length=TOKEN_LENGTH, write_only=True)
+    refresh = serializers.CharField(max_length=TOKEN_LENGTH, required=False, write_only=True)
+
+
+class EmailSerializer(StrictSerializer):
+    """Where to send a mail."""
+
+    email = EmailField()
+
+
+class LinkSerializer(StrictSerializer):
+    """What a mailed link holds."""
+
+    token = serializers.CharField(
+        max_length=LINK_LENGTH, write_only=True, help_text="What stands behind # in the link."
+    )
+
+
+class PasswordChangeSerializer(StrictSerializer):
+    """A new password, by who knows the present one."""
+
+    current_password = PasswordField()
+    new_password = NewPasswordField()
+
+
+class PasswordResetSerializer(LinkSerializer):
+    """A new password, by who got the mail."""
+
+    new_password = NewPasswordField()
 
 
 class TokenPairSerializer(serializers.Serializer[Any]):
@@ -106,7 +152,51 @@ class TokenPairSerializer(serializers.Serializer[Any]):
     session = serializers.UUIDField(help_text="The sign-in that the tokens belong to.")
 
 
+class CookiePairSerializer(serializers.Serializer[Any]):
+    """A sign-in whose tokens are in cookies."""
+
+    csrf_token = CSRFTokenField()
+    token_type = serializers.ChoiceField(choices=["Bearer"])
+    expires_in = serializers.IntegerField(help_text="Seconds that the access cookie lives.")
+    session = serializers.UUIDField(help_text="The sign-in that the tokens belong to.")
+
+
+class CSRFTokenSerializer(serializers.Serializer[Any]):
+    """What proves that a page of ours asks."""
+
+    csrf_token = CSRFTokenField()
+
+
+class SessionSerializer(serializers.ModelSerializer[RefreshFamily]):
+    """A sign-in that stands."""
+
+    current = serializers.BooleanField(help_text="Whether it is the one that asks.")
+
+    class Meta:
+        model = RefreshFamily
+        fields = ("id", "device", "address", "created_at", "last_used_at", "current")
+        read_only_fields = fields
+        extra_kwargs: ClassVar[dict[str, dict[str, str]]] = {
+            "device": {"help_text": "The User-Agent that used it last."},
+            "address": {"help_text": "The address it was last used from; null when it is not known."},
+        }
+
+
 class MeSerializer(StrictSerializer):
     """What people may change about their own account."""
 
     name = PlainTextField(max_length=NAME_LENGTH, required=False, allow_blank=True)
+    email = EmailField(required=False, help_text="Becomes the account's once the link that is mailed to it is followed.")
+    current_password = PasswordField(required=False, help_text="Needed with email.")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if "email" in attrs and "current_password" not in attrs:
+            detail = serializers.ErrorDetail("Another address needs the account's present password.", code="required")
+            raise serializers.ValidationError({"current_password": [detail]})
+        return attrs
+
+
+class AccountDeleteSerializer(StrictSerializer):
+    """What the end of an account needs."""
+
+    password = PasswordField()

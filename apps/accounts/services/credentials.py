@@ -13,6 +13,7 @@ from apps.accounts.managers import email_normalised
 from apps.accounts.models import SecurityEventKind, User
 from apps.accounts.services.attempts import Attempt, AttemptPurpose, attempt_begin, attempt_return, attempt_succeeded
 from apps.accounts.services.events import Origin, event_record
+from apps.accounts.services.verification import verified_require
 from apps.practices.errors import FieldError, Problem
 
 
@@ -38,7 +39,8 @@ class PasswordWrong(Problem):
 
 
 def user_authenticate(*, email: str, password: str, origin: Origin, now: datetime) -> User:
-    """Give the active user with this address and password; raises CredentialsRefused, TooManyAttempts and HashingBusy.
+    """Give the active user with this address and password; raises CredentialsRefused, TooManyAttempts and HashingBusy, and
+    EmailUnverified where addresses have to be verified.
 
     One hash is computed whether the address exists or not, so neither the answer nor its time tells (OWASP ASVS 5.0,
     6.3.8). A hash made with older parameters is renewed on the way.
@@ -50,6 +52,7 @@ def user_authenticate(*, email: str, password: str, origin: Origin, now: datetim
         _record_failure(user, origin=origin, now=now)
         raise CredentialsRefused()
     attempt_succeeded(attempt)
+    verified_require(user=user)
     return user
 
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import cast
 
 from django.urls import reverse
 from django.utils import timezone
-from drf_spectacular.utils import OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiResponse, PolymorphicProxySerializer, extend_schema
 from rest_framework import status
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from apps.accounts.authentication import origin_of
-from apps.accounts.models import FamilyEnd
+from apps.accounts.authentication import BearerAuthentication, LeavingAuthentication, origin_of
+from apps.accounts.models import FamilyEnd, Transport
+from apps.accounts.schema import SET_COOKIE
 from apps.accounts.serializers import (
+    CookiePairSerializer,
+    CSRFTokenSerializer,
     LoginSerializer,
     RefreshSerializer,
     RegisterSerializer,
@@ -32,8 +36,24 @@ from apps.accounts.services.sessions import (
     session_refresh,
     session_start,
 )
-from apps.accounts.services.tokens import AccessToken, TokenRefused
+from apps.accounts.services.tokens import SessionToken, TokenRefused
 from apps.accounts.services.users import EmailTaken, user_register
+from apps.accounts.services.verification import EmailUnverified
+from apps.accounts.transports import (
+    CookieRepeated,
+    CsrfOriginRefused,
+    CsrfTokenRefused,
+    TwoTransports,
+    cookies_forget,
+    cookies_set,
+    csrf_token,
+    forgetting,
+    has_cookies,
+    origin_require,
+    refresh_presented,
+    replaced_family,
+)
+from apps.practices.errors import NotAuthenticated, PermissionDenied
 from apps.practices.errors.schema import problems
 from apps.practices.throttling.throttles import LoginThrottle
 from apps.practices.validation.query import query_parameters
@@ -55,18 +75,36 @@ class Register(CredentialView):
     @extend_schema(
         operation_id="auth_register",
         summary="Create an account",
+        description=(
+            "A link that proves the address is mailed to it. Where the service asks for that before the first sign-in "
+            "(REQUIRE_VERIFIED_EMAIL) the answer is always 202, and a mail tells the owner of an address that is taken; "
+            "everywhere else it is 201 or 409."
+        ),
         auth=[],
         request=RegisterSerializer,
-        responses={201: UserSerializer, **problems(413, 415, EmailTaken, TooManyAttempts)},
+        responses={
+            201: OpenApiResponse(UserSerializer, description="Created; sign in."),
+            202: OpenApiResponse(description="Accepted: a mail says how to go on."),
+            **problems(413, 415, EmailTaken, TooManyAttempts),
+        },
     )
     def post(self, request: Request) -> Response:
         query_parameters(request, {})
         body = RegisterSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         attempt_begin(purpose=AttemptPurpose.MAIL, email=body.validated_data["email"])
-        user = user_register(**body.validated_data)
+        user = user_register(**body.validated_data, origin=origin_of(request._request), now=timezone.now())
+        if user is None:
+            return Response(status=status.HTTP_202_ACCEPTED, headers=NO_STORE)
         headers = {**NO_STORE, "Location": reverse("me")}
         return Response(UserSerializer(user).data, status=status.HTTP_201_CREATED, headers=headers)
+
+
+SIGNED_IN = PolymorphicProxySerializer(
+    component_name="SignedIn",
+    serializers=[TokenPairSerializer, CookiePairSerializer],
+    resource_type_field_name=None,
+)
 
 
 class Login(CredentialView):
@@ -75,20 +113,31 @@ class Login(CredentialView):
     @extend_schema(
         operation_id="auth_login",
         summary="Sign in",
+        description="In cookie mode the page's Origin has to be listed; a sign-in whose cookies are replaced is ended.",
         auth=[],
         request=LoginSerializer,
+        parameters=[SET_COOKIE],
         responses={
-            200: TokenPairSerializer,
-            **problems(413, 415, CredentialsRefused, SignInOvertaken, TooManyAttempts),
+            200: SIGNED_IN,
+            **problems(
+                413, 415, CredentialsRefused, SignInOvertaken, EmailUnverified, TooManyAttempts, CsrfOriginRefused
+            ),
         },
     )
     def post(self, request: Request) -> Response:
         query_parameters(request, {})
         body = LoginSerializer(data=request.data)
         body.is_valid(raise_exception=True)
+        transport = Transport(body.validated_data.pop("transport"))
+        if transport == Transport.COOKIE:
+            origin_require(request._request)
         origin, now = origin_of(request._request), timezone.now()
         user = user_authenticate(**body.validated_data, origin=origin, now=now)
-        return _tokens(session_start(user=user, now=now, origin=origin))
+        pair = session_start(user=user, now=now, origin=origin, transport=transport)
+        if transport == Transport.COOKIE and (replaced := replaced_family(request._request)):
+            # OWASP ASVS 5.0, 7.2.4: signing in again does not leave the former sign-in behind.
+            session_end(family_id=replaced, reason=FamilyEnd.LOGOUT, now=now, origin=origin)
+        return signed_in(pair, now=now)
 
 
 class Refresh(CredentialView):
@@ -97,41 +146,75 @@ class Refresh(CredentialView):
     @extend_schema(
         operation_id="auth_refresh",
         summary="Change a refresh token for new tokens",
+        description="The token is in the body, or in cookie mode in the refresh cookie, with an empty body and a listed Origin.",
         auth=[],
         request=RefreshSerializer,
-        responses={200: TokenPairSerializer, **problems(413, 415, TokenRefused, TokenReused)},
+        parameters=[SET_COOKIE],
+        responses={
+            200: SIGNED_IN,
+            **problems(
+                413, 415, NotAuthenticated, TokenRefused, TokenReused, TwoTransports, CookieRepeated, CsrfOriginRefused
+            ),
+        },
     )
     def post(self, request: Request) -> Response:
         query_parameters(request, {})
         body = RefreshSerializer(data=request.data)
         body.is_valid(raise_exception=True)
-        token = body.validated_data["refresh"]
-        return _tokens(session_refresh(token=token, now=timezone.now(), origin=origin_of(request._request)))
+        token, transport = refresh_presented(request._request, body=body.validated_data.get("refresh"))
+        now = timezone.now()
+        try:
+            pair = session_refresh(token=token, now=now, origin=origin_of(request._request), transport=transport)
+        except (TokenRefused, TokenReused) as refused:
+            if transport == Transport.COOKIE:
+                forgetting(refused)
+            raise
+        return signed_in(pair, now=now)
 
 
 class Logout(APIView):
+    authentication_classes = (BearerAuthentication, LeavingAuthentication)
+
     @extend_schema(
         operation_id="auth_logout",
         summary="Sign out here",
-        description="Ends this sign-in: its access and refresh tokens stop working at once.",
+        description="Ends this sign-in: its access and refresh tokens stop working at once, and its cookies are taken back.",
         request=None,
-        responses={204: OpenApiResponse(description="Signed out."), **problems(401, TokenRefused)},
+        parameters=[SET_COOKIE],
+        responses={204: OpenApiResponse(description="Signed out."), **problems(401, TokenRefused, CsrfTokenRefused)},
     )
     def post(self, request: Request) -> Response:
         query_parameters(request, {})
-        token = cast("AccessToken", request.auth)
+        token = cast("SessionToken", request.auth)
         session_end(
             family_id=token.family_id, reason=FamilyEnd.LOGOUT, now=timezone.now(), origin=origin_of(request._request)
         )
-        return Response(status=status.HTTP_204_NO_CONTENT, headers=NO_STORE)
+        response = Response(status=status.HTTP_204_NO_CONTENT, headers=NO_STORE)
+        if has_cookies(request._request):
+            cookies_forget(response)
+        return response
 
 
-def _tokens(pair: TokenPair) -> Response:
-    body = {
-        "access": pair.access,
-        "refresh": pair.refresh,
-        "token_type": "Bearer",
-        "expires_in": pair.expires_in,
-        "session": pair.family_id,
-    }
-    return Response(body, headers=NO_STORE)
+class CSRF(APIView):
+    @extend_schema(
+        operation_id="auth_csrf",
+        summary="Read the CSRF token",
+        description="For a page in cookie mode that was loaded anew. Needs the access cookie: refresh first if it is gone.",
+        responses={200: CSRFTokenSerializer, **problems(401, 403, TokenRefused)},
+    )
+    def get(self, request: Request) -> Response:
+        query_parameters(request, {})
+        if not has_cookies(request._request):
+            raise PermissionDenied("A sign-in with bearer tokens needs no CSRF token.")
+        token = cast("SessionToken", request.auth)
+        return Response({"csrf_token": csrf_token(token.family_id)}, headers=NO_STORE)
+
+
+def signed_in(pair: TokenPair, *, now: datetime) -> Response:
+    """Answer the tokens of a sign-in the way they travel."""
+    rest = {"token_type": "Bearer", "expires_in": pair.expires_in, "session": pair.family_id}
+    if pair.transport == Transport.BEARER:
+        return Response({"access": pair.access, "refresh": pair.refresh, **rest}, headers=NO_STORE)
+    response = Response({"csrf_token": csrf_token(pair.family_id), **rest}, headers=NO_STORE)
+    cookies_set(response, pair, now=now)
+    return response

@@ -30,7 +30,8 @@ def _page(purpose: LinkPurpose) -> Callable[[HttpRequest], HttpResponse]:
     def page(request: HttpRequest) -> HttpResponse:
         values = {"site_name": settings.SITE_NAME, "action": reverse(ACTIONS[purpose])}
         response = render(request, f"account/{purpose.value}.html", values)
-        response.headers.update(HEADERS)
+        for name, value in HEADERS.items():
+            response[name] = value
         return response
 
     return page

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-_RETRY = frozenset({"202", "429", "503", "504"})
-_PLACED = frozenset({"201", "202"})
+_RETRY = frozenset({"429", "503", "504"})
 _TEXT = {"type": "string", "maxLength": 1024, "pattern": r"^[\x20-\x7e]+$"}
 
 HEADERS: dict[str, dict[str, Any]] = {
@@ -57,16 +56,16 @@ def describe_headers(result: dict[str, Any], **_: Any) -> dict[str, Any]:
         for method, operation in path.items():
             if isinstance(operation, dict) and "responses" in operation:
                 for status, answer in operation["responses"].items():
-                    for name in _names(method, status):
+                    for name in _names(method, status, is_job="content" in answer and status == "202"):
                         reference = {"$ref": f"#/components/headers/{name}"}
                         answer.setdefault("headers", {}).setdefault(name, reference)
     return result
 
 
-def _names(method: str, status: str) -> list[str]:
-    """Give the headers of an operation's answer with ``status``."""
+def _names(method: str, status: str, *, is_job: bool) -> list[str]:
+    """Give the headers of an operation's answer with ``status``; a 202 that shows a job says where it is, and when to look."""
     names = ["X-Request-ID", "RateLimit-Policy", "RateLimit", "Access-Control-Allow-Origin"]
-    names += ["Retry-After"] if status in _RETRY else []
-    names += ["Location"] if status in _PLACED else []
+    names += ["Retry-After"] if status in _RETRY or is_job else []
+    names += ["Location"] if status == "201" or is_job else []
     names += ["ETag"] if status in {"200", "201", "304"} and method != "delete" else []
     return names

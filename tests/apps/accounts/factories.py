@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import itertools
+from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.models import Permission
 from django.utils import timezone
 
-from apps.accounts.models import User
+from apps.accounts.models import LinkPurpose, User
 from apps.accounts.services.events import Origin
+from apps.accounts.services.links import link_mint
 from apps.accounts.services.sessions import TokenPair, session_start
 
 PASSWORD = "tide tables and lanterns"
+NEW_PASSWORD = "harbour lights and fog horns"
 _numbers = itertools.count(1)
 _hashes: dict[str, str] = {}
 
@@ -42,3 +45,9 @@ def sign_in(user: User, *, device: str = "test", **options: Any) -> TokenPair:
 def bearer(user: User) -> dict[str, str]:
     """The header of a new sign-in, for Django's test client: `client.get(url, **bearer(user))`."""
     return {"HTTP_AUTHORIZATION": f"Bearer {sign_in(user).access}"}
+
+
+def link(user: User, purpose: LinkPurpose, *, email: str | None = None, now: datetime | None = None) -> str:
+    """The token of a link that has just been mailed to the user, or to the address they want."""
+    now = now or timezone.now()
+    return link_mint(user_id=user.pk, purpose=purpose, email=email or user.email, before=now, now=now)

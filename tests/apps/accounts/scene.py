@@ -2,12 +2,18 @@
 
 from django.contrib.auth.models import Group
 
-from apps.accounts.models import RefreshFamily, User
-from tests.apps.accounts.factories import PASSWORD, sign_in
+from apps.accounts.models import LinkPurpose, RefreshFamily, User
+from tests.apps.accounts.factories import NEW_PASSWORD, PASSWORD, link, sign_in, user_create
 
 
 def _sign_in(owner: User) -> RefreshFamily:
     return RefreshFamily.objects.get(pk=sign_in(owner).family_id)
+
+
+def _delete(owner: User) -> dict[str, str]:
+    """A body for whoever deletes their account; a superuser may, as another one is there."""
+    user_create(is_superuser=True)
+    return {"password": PASSWORD}
 
 
 OBJECTS = {
@@ -19,6 +25,15 @@ BODIES = {
     "auth_register": {"email": "new@example.com", "password": PASSWORD, "name": "New"},
     "auth_login": lambda owner: {"email": owner.email, "password": PASSWORD},
     "auth_refresh": lambda owner: {"refresh": sign_in(owner).refresh},
+    "auth_email_verify": lambda owner: {"token": link(owner, LinkPurpose.VERIFY_EMAIL)},
+    "auth_email_verify_request": lambda owner: {"email": owner.email},
+    "auth_password_change": {"current_password": PASSWORD, "new_password": NEW_PASSWORD},
+    "auth_password_reset": lambda owner: {"email": owner.email},
+    "auth_password_reset_confirm": lambda owner: {
+        "token": link(owner, LinkPurpose.RESET_PASSWORD),
+        "new_password": NEW_PASSWORD,
+    },
     "me_update": {"name": "Another name"},
+    "me_delete": _delete,
 }
 ADMIN_CLOSED = {"refreshfamily": {"add", "delete"}}
