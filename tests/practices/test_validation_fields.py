@@ -4,6 +4,7 @@ import datetime
 import json
 import math
 import uuid
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -17,11 +18,13 @@ from rest_framework import serializers
 
 from apps.practices.caching.renderers import FastJSONRenderer
 from apps.practices.validation.fields import (
+    BoundedDecimalField,
     BoundedFloatField,
     BoundedIntegerField,
     BoundedJSONField,
     CanonicalUUIDField,
     CleanSlugField,
+    EmailAddressField,
     PlainTextField,
     ReferenceField,
     RichTextField,
@@ -34,9 +37,9 @@ from tests.sample.services import note_create
 
 ID = "01890000-0000-7000-8000-00000000000a"
 BOUNDED = {"maxLength", "enum", "const"}
-FORMS = {"uuid", "date-time", "date", "time", "binary"}  # bounded by what they are
+FORMS = {"uuid", "date-time", "date", "time", "binary", "decimal"}  # bounded by what they are
 DATE, MOMENT = serializers.DateField(), serializers.DateTimeField()
-DECIMAL = serializers.DecimalField(max_digits=12, decimal_places=2)
+DECIMAL = BoundedDecimalField(max_digits=12, decimal_places=2)
 
 
 def refused(field: Any, value: Any) -> str:
@@ -55,6 +58,11 @@ def refused(field: Any, value: Any) -> str:
         (CanonicalUUIDField(), ID.upper(), uuid.UUID(ID)),
         (CleanSlugField(max_length=9), "\uf900", "\u8c48"),
         (WebAddressField(max_length=99), "https://example.com/a?b=c#d", "https://example.com/a?b=c#d"),
+        (EmailAddressField(), " Ann@example.com ", "Ann@example.com"),
+        (EmailAddressField(), "a@be\u0301.example", "a@b\xe9.example"),
+        (DECIMAL, "-12.30", Decimal("-12.30")),
+        (DECIMAL, 0.1, Decimal("0.1")),
+        (DECIMAL, 10**9, Decimal(10**9)),
         (BoundedJSONField(max_length=99), {"a": [1, "e\u0301\n", None]}, {"a": [1, "e\u0301\n", None]}),
         (PlainTextField(max_length=9), "a\u200db", "a\u200db"),  # the joiner is part of words and emoji
         (PlainTextField(max_length=9), "\u0645\u06cc\u200c", "\u0645\u06cc\u200c"),
@@ -97,9 +105,12 @@ def test_what_is_meant_is_stored(field: Any, value: Any, stored: Any) -> None:
         *((MOMENT, value, "invalid") for value in (
             "0000-01-01T00:00:00Z", "10000-01-01T00:00:00Z", "2024-01-01T00:00:00+99:00", 5, {})),
         *((MOMENT, value, "overflow") for value in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00")),
-        *((DECIMAL, value, "invalid") for value in ("nan", "sNaN", "Infinity", True, "x", [])),
-        *((DECIMAL, value, "max_digits") for value in ("1e400", "1e999999999", "1" * 13)),
-        *((DECIMAL, value, "max_decimal_places") for value in ("1e-3",)),
+        *((DECIMAL, value, "invalid") for value in (
+            "nan", "sNaN", "Infinity", True, "x", [], "1e400", "1e999999999", "1_000", "\u0661", "1" * 101, "-", ".", "")),
+        *((DECIMAL, value, "max_digits") for value in ("1" * 13, 10**12, 1e300)),
+        *((DECIMAL, value, "max_decimal_places") for value in ("0.001", 1e-3)),
+        *((EmailAddressField(), value, "bidi") for value in ("a@example.coma\u202eb",)),
+        *((EmailAddressField(), value, "invalid") for value in ("nobody", "a b@example.com", "a@b@example.com")),
     ],
 )  # fmt: skip
 def test_what_cannot_be_meant_is_refused(field: Any, value: Any, code: str) -> None:

@@ -84,7 +84,7 @@ KINDS: dict[str, Kind] = {
     ),
     "email": _text(
         "models.EmailField(max_length=254)",
-        "serializers.EmailField(max_length=254)",
+        "EmailAddressField(max_length=254)",
         sample=lambda n: f"a{n}@example.com",
         fresh='f"{{uuid4().hex}}@example.com"',
         length=254,
@@ -119,7 +119,7 @@ KINDS: dict[str, Kind] = {
     ),
     "decimal": Kind(
         model="models.DecimalField(max_digits={digits}, decimal_places={places})",
-        write="serializers.DecimalField(max_digits={digits}, decimal_places={places})",
+        write="BoundedDecimalField(max_digits={digits}, decimal_places={places})",
         read="serializers.DecimalField(max_digits={digits}, decimal_places={places})",
         annotation="Decimal",
         sample=str,
@@ -164,7 +164,7 @@ KINDS: dict[str, Kind] = {
         fresh="uuid4()",
     ),
     "choice": Kind(
-        model="models.CharField(max_length={length}, choices={choices}.choices)",
+        model="models.CharField(max_length={length}, choices={choices})",
         write="serializers.ChoiceField(choices={choices}.choices)",
         read="serializers.CharField()",
         annotation="str",

@@ -1,12 +1,13 @@
 """Serializer fields that store clean, bounded values.
 
-Django REST framework's own are right for booleans, dates, choices and decimals: those are bounded by what they are. It
-leaves open what a text may hold, how large a number is, and in how many ways an id is written.
+Django REST framework's own are right for booleans, dates and choices: those are bounded by what they are. It leaves open
+what a text may hold, how large a number is, and in how many ways it or an id is written.
 """
 
 import json
 import re
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -21,6 +22,7 @@ from apps.practices.validation.text import UncleanText, clean_html, clean_plain,
 INTEGER = (-(2**31), 2**31 - 1)  # PostgreSQL's integer
 EXACT_INTEGER = 2**53 - 1  # what every JSON reader keeps exactly (RFC 7493, section 2.2)
 _DIGITS = re.compile(r"[+-]?[0-9]{1,20}")
+_DECIMAL = re.compile(r"[+-]?(?:[0-9]{1,100}(?:\.[0-9]{0,100})?|\.[0-9]{1,100})")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 
 
@@ -82,6 +84,17 @@ class WebAddressField(serializers.URLField):
         return address
 
 
+class EmailAddressField(serializers.EmailField):
+    """An e-mail address as it was typed, clean as plain text is: a domain of any script may hold what reorders it."""
+
+    def __init__(self, *, max_length: int = 254, **options: Any) -> None:
+        super().__init__(max_length=max_length, **options)
+        _drop_slow_validators(self)
+
+    def to_internal_value(self, data: Any) -> str:
+        return _refusing(clean_plain, super().to_internal_value(data))
+
+
 class BoundedIntegerField(serializers.IntegerField):
     """A whole number that its column holds; the bounds default to those of PostgreSQL's ``integer``.
 
@@ -105,6 +118,18 @@ class BoundedFloatField(serializers.FloatField):
 
     def to_internal_value(self, data: Any) -> float:
         if isinstance(data, bool):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class BoundedDecimalField(serializers.DecimalField):
+    """An exact number of at most ``max_digits`` digits, ``decimal_places`` of them after the point.
+
+    A text is ASCII digits and perhaps a point: no exponent, no ``1_000``, no other digits (``invalid``).
+    """
+
+    def to_internal_value(self, data: Any) -> Decimal:
+        if isinstance(data, bool) or (isinstance(data, str) and not _DECIMAL.fullmatch(data.strip(" "))):
             self.fail("invalid")
         return super().to_internal_value(data)
 

@@ -17,6 +17,8 @@ from apps.operations.startresource.specification import Refused, Resource, parse
 from apps.operations.startresource.staging import Change, changes_for, put
 from tests.copies import ROOT
 
+# What is held against the project has names that no project's own app will have.
+UNHEARD = "unheard_of.Thingamabob"
 EXAMPLE = ["name:str", "price:decimal:8:3", "owner:user", "state:choice:open,done", "note:text?", "sku:str:40!"]
 
 
@@ -126,11 +128,11 @@ def test_plurals_that_are_refused(plural: str) -> None:
         (["accounts.Product", "name:str"], "installed app"),
         (["auth.Product", "name:str"], "installed app"),
         (["caching.Product", "name:str"], "a practice"),
-        (["shop.Job", "name:str"], "somebody's address"),
-        (["shop.Job", "name:str", "--plural", "jobbings"], "OpenAPI document"),
-        (["shop.Product", "home:fk:shop.Nowhere"], "no model shop.Nowhere"),
-        (["shop.Product", "name:str", "buyer:fk:accounts.User"], "buyer:user"),
-        (["shop.Product", "name:str", "job:fk:jobs.Job"], "no model of an app of yours"),
+        (["unheard_of.Job", "name:str"], "somebody's address"),
+        (["unheard_of.Job", "name:str", "--plural", "jobbings"], "OpenAPI document"),
+        ([UNHEARD, "home:fk:unheard_of.Nowhere"], "no model unheard_of.Nowhere"),
+        ([UNHEARD, "name:str", "buyer:fk:accounts.User"], "buyer:user"),
+        ([UNHEARD, "name:str", "job:fk:jobs.Job"], "no model of an app of yours"),
     ],
 )
 def test_what_the_project_has_already_is_refused(arguments: list[str], reason: str) -> None:
@@ -165,17 +167,18 @@ def lists() -> dict[str, str]:
 
 def test_an_app_is_named_in_each_list_once_and_nothing_else_changes() -> None:
     before = lists()
-    after = registered(parsed(), before)
-    assert yours(after[CONTRACTS]) == ["shop", *yours(before[CONTRACTS])]
+    after = registered(parsed(UNHEARD), before)
+    assert yours(after[CONTRACTS]) == ["unheard_of", *yours(before[CONTRACTS])]
     for path, text in after.items():
         assert len(re_words(text)) - len(re_words(before[path])) in (1, 2), path
         assert len(text.splitlines()) - len(before[path].splitlines()) in (0, 1), path
-    again = registered(parsed("blog.Post"), after)
-    assert yours(again[CONTRACTS])[:2] == ["blog", "shop"]
+    again = registered(parsed("unheard_of_either.Thing"), after)
+    assert yours(again[CONTRACTS])[:2] == ["unheard_of_either", "unheard_of"]
 
 
 def re_words(text: str) -> list[str]:
-    return [word for word in text.replace("/", " ").replace(".", " ").replace('"', " ").split() if word == "shop"]
+    words = text.replace("/", " ").replace(".", " ").replace('"', " ").split()
+    return [word for word in words if word == "unheard_of"]
 
 
 @pytest.mark.parametrize(
@@ -185,7 +188,7 @@ def test_a_list_without_its_anchor_is_left_alone(path: str, anchor: str) -> None
     texts = lists()
     texts[path] = texts[path].replace(anchor, "# Ours")
     with pytest.raises(Refused, match="Put"):
-        registered(parsed(), texts)
+        registered(parsed(UNHEARD), texts)
 
 
 def test_modules_are_put_together() -> None:
@@ -236,11 +239,12 @@ def snapshot(folder: Path) -> dict[str, str]:
 
 def test_a_dry_run_shows_all_and_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     before = snapshot(ROOT)
-    call_command("startresource", "shop.Product", "name:str", "owner:user", "--dry-run")
+    call_command("startresource", UNHEARD, "name:str", "owner:user", "--dry-run")
     said = capsys.readouterr().out
-    for path in ("apps/shop/models.py", "apps/shop/migrations/0001_initial.py", "tests/apps/shop/test_products.py"):
-        assert path in said
-    assert '+    "apps.shop",' in said
+    for path in ("models.py", "migrations/0001_initial.py"):
+        assert f"apps/unheard_of/{path}" in said
+    assert "tests/apps/unheard_of/test_thingamabobs.py" in said
+    assert '+    "apps.unheard_of",' in said
     assert snapshot(ROOT) == before
 
 
@@ -249,11 +253,12 @@ def test_what_fails_in_the_copy_is_not_written(monkeypatch: pytest.MonkeyPatch) 
 
     def broken(resource: Resource) -> dict[str, str]:
         texts = whole(resource)
-        return {**texts, "apps/shop/models.py": texts["apps/shop/models.py"].replace("'-created_at', ", "")}
+        path = "apps/unheard_of/models.py"
+        return {**texts, path: texts[path].replace("'-created_at', ", "")}
 
     monkeypatch.setattr(staging, "rendered", broken)
     with pytest.raises(Refused, match=r"failed, so nothing is written"):
-        changes_for(parsed(), root=ROOT)
+        changes_for(parsed(UNHEARD), root=ROOT)
 
 
 def test_a_disk_that_fails_half_way_leaves_everything_as_it_was(
