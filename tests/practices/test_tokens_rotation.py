@@ -28,19 +28,14 @@ committed = pytest.mark.django_db(transaction=True)  # what happens after a comm
 DAY = timedelta(days=1)
 
 
-def families() -> Any:
-
-    return RefreshFamily.objects.all()
-
-
 def family_of(pair: Any) -> Any:
-    return families().get(pk=pair.family_id)
+    return RefreshFamily.objects.get(pk=pair.family_id)
 
 
 def later(seconds: float) -> None:
     """Let time pass: the sign-in was rotated so much earlier."""
-    rotated = families().get().rotated_at
-    families().update(rotated_at=rotated - timedelta(seconds=seconds))
+    rotated = RefreshFamily.objects.get().rotated_at
+    RefreshFamily.objects.update(rotated_at=rotated - timedelta(seconds=seconds))
 
 
 def at_once(uses: int, use: Callable[[int], Any]) -> list[Any]:
@@ -87,12 +82,12 @@ def test_parallel_uses_outside_the_grace_have_one_winner_and_end_the_sign_in_onc
 
 def test_the_predecessor_within_the_grace_gets_the_same_successor_and_no_longer_grace(pair: Any) -> None:
     first = refresh(pair.refresh).json()
-    before = families().values().get()
+    before = RefreshFamily.objects.values().get()
     later(settings.TOKENS_GRACE_SECONDS - 2)
     again = refresh(pair.refresh).json()
     assert again["refresh"] == first["refresh"]
     assert get_me(again["access"]).status_code == 200
-    assert families().values().get() == {
+    assert RefreshFamily.objects.values().get() == {
         **before,
         "rotated_at": before["rotated_at"] - timedelta(seconds=settings.TOKENS_GRACE_SECONDS - 2),
     }
@@ -173,7 +168,7 @@ def test_in_the_grace_the_successor_is_the_same_though_another_key_signs_by_now(
 
 def test_when_the_key_of_the_successor_is_gone_another_signs_the_same_token(pair: Any, rotated: dict[str, Any]) -> None:
     """Its signature was worth nothing any more; id and times stay, so there are no two tokens to use."""
-    families().update(signed_by="lost")
+    RefreshFamily.objects.update(signed_by="lost")
     again = refresh(pair.refresh).json()
     assert claims_of(again["refresh"]) == claims_of(rotated["refresh"])
     assert jwt.get_unverified_header(again["refresh"])["kid"] == "a"
@@ -185,12 +180,12 @@ def test_when_the_key_of_the_successor_is_gone_another_signs_the_same_token(pair
 
 def test_a_sign_in_ends_when_its_days_are_over_however_often_it_was_refreshed(pair: Any) -> None:
 
-    families().update(expires_at=timezone.now() + timedelta(seconds=60))
+    RefreshFamily.objects.update(expires_at=timezone.now() + timedelta(seconds=60))
     answer = refresh(pair.refresh).json()
     assert abs(claims_of(answer["refresh"])["exp"] - family_of(pair).expires_at.timestamp()) <= 1
     assert answer["expires_in"] <= 60, "the access token outlives its sign-in"
     assert get_me(answer["access"]).status_code == 200
-    families().update(expires_at=timezone.now() - timedelta(seconds=1))
+    RefreshFamily.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
     sessions_forget_all()
     assert_problem(refresh(answer["refresh"]), 401, "token-refused")
     assert_problem(get_me(answer["access"]), 401, "token-refused")
@@ -213,7 +208,7 @@ def test_a_sign_in_that_nobody_refreshes_ends_and_every_refresh_begins_its_days_
 
 
 def test_days_that_were_lowered_hold_for_tokens_that_are_out(pair: Any) -> None:
-    families().update(current_issued_at=timezone.now() - 2 * DAY)
+    RefreshFamily.objects.update(current_issued_at=timezone.now() - 2 * DAY)
     with override_settings(TOKENS_REFRESH_SECONDS=DAY.total_seconds()):
         assert_problem(refresh(pair.refresh), 401, "token-refused")
     assert refresh(pair.refresh).status_code == 200

@@ -1,0 +1,135 @@
+"""tokens (140): a sign-in that has ended opens nothing, wherever somebody looked at it before, and ends whole."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.conf import settings
+from django.db import connection, transaction
+from django.test import Client, override_settings
+from django.utils import timezone
+
+from apps.accounts.models import FamilyEnd, RefreshFamily
+from apps.accounts.selectors import sessions
+from apps.accounts.selectors.sessions import session_user
+from apps.accounts.services.sessions import session_end
+from apps.accounts.services.users import user_save
+from tests.apps.accounts.factories import bearer, user_create
+from tests.practices.test_database_failures import other
+from tests.practices.tokens_bench import get_me, refresh
+from tests.problems import assert_problem
+from tests.processes import wait_until
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("token_keys")]
+committed = pytest.mark.django_db(transaction=True)  # what happens after a commit happens, and threads see it
+
+
+def test_authorising_is_one_query_and_none_while_it_is_remembered(pair: Any, django_assert_num_queries: Any) -> None:
+    now = timezone.now()
+    with override_settings(TOKENS_CHECK_SECONDS=60):
+        with django_assert_num_queries(1):
+            user = session_user(family_id=pair.family_id, transport=pair.transport, now=now)
+        with django_assert_num_queries(0):
+            again = session_user(family_id=pair.family_id, transport=pair.transport, now=now)
+        assert user is not None
+        assert again == user
+        assert again is not user
+        with django_assert_num_queries(0):
+            later = now + timedelta(seconds=settings.TOKENS_SESSION_SECONDS)
+            assert session_user(family_id=pair.family_id, transport=pair.transport, now=later) is None
+    with override_settings(TOKENS_CHECK_SECONDS=0), django_assert_num_queries(1):
+        session_user(family_id=pair.family_id, transport=pair.transport, now=now)
+
+
+def test_a_request_pays_one_query_for_its_authorisation_and_one_for_its_answer(
+    pair: Any, django_assert_num_queries: Any
+) -> None:
+    with django_assert_num_queries(2):
+        assert get_me(pair.access).status_code == 200
+
+
+def test_what_is_remembered_is_bounded(pair: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "REMEMBERED_MAX", 5)
+    for _ in range(20):
+        assert session_user(family_id=uuid4(), transport=pair.transport, now=timezone.now()) is None
+    assert len(sessions._table._looks) == 5
+
+
+@committed
+def test_a_look_that_began_before_the_end_is_not_remembered_after_it(
+    pair: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request reads the row, the sign-in ends, and only then the request remembers what it read."""
+    read = sessions._read
+
+    def slowly(family_id: Any) -> Any:
+        row = read(family_id)
+        session_end(family_id=family_id, reason=FamilyEnd.LOGOUT, now=timezone.now())
+        return row
+
+    monkeypatch.setattr(sessions, "_read", slowly)
+    assert session_user(family_id=pair.family_id, transport=pair.transport, now=timezone.now()) is not None
+    monkeypatch.setattr(sessions, "_read", read)
+    assert session_user(family_id=pair.family_id, transport=pair.transport, now=timezone.now()) is None
+
+
+@committed
+def test_a_sign_in_that_ends_in_a_transaction_that_is_rolled_back_stands(pair: Any) -> None:
+    with transaction.atomic():
+        session_end(family_id=pair.family_id, reason=FamilyEnd.LOGOUT, now=timezone.now())
+        transaction.set_rollback(True)
+    assert get_me(pair.access).status_code == 200
+
+
+@committed
+def test_rights_come_from_the_row_at_once(client: Client) -> None:
+    user = user_create(is_staff=True, permissions=("accounts.view_user",))
+    header = bearer(user)
+    assert client.get("/api/v1/users", **header).status_code == 200
+    user.is_staff = False
+    user_save(user=user)
+    assert_problem(client.get("/api/v1/users", **header), 403, "permission-denied")
+
+
+LEAVING: dict[str, Callable[[Any], Any]] = {
+    "logout": lambda pair: Client().post("/api/v1/auth/logout", HTTP_AUTHORIZATION=f"Bearer {pair.access}"),
+    "reuse": lambda pair: refresh(pair.refresh, agent="thief/1"),
+}
+
+
+@committed
+@pytest.mark.parametrize("end", LEAVING)
+def test_two_ends_at_once_do_not_wait_for_each_other(pair: Any, end: str) -> None:
+    """An e-mail change or a deletion has locked the user, and comes for the sign-ins while one of those ends by itself."""
+    assert refresh(pair.refresh).status_code == 200
+    statuses = []
+
+    def leave() -> None:
+        try:
+            statuses.append(LEAVING[end](pair).status_code)
+        finally:
+            connection.close()
+
+    with other() as rival:
+        rival.execute("SELECT id FROM accounts_user FOR UPDATE")
+        leaving = threading.Thread(target=leave)
+        leaving.start()
+        wait_until(lambda: is_waited_for(rival.info.backend_pid), seconds=10, what="the end to wait for the user")
+        rival.execute("SET LOCAL lock_timeout = '2s'")
+        rival.execute("SELECT id FROM accounts_refreshfamily FOR UPDATE")
+        rival.commit()
+        leaving.join(10)
+    assert statuses == [204 if end == "logout" else 401]
+    assert RefreshFamily.objects.get().ended_reason == end
+
+
+def is_waited_for(backend: int) -> bool:
+    """Whether another session waits for a lock that this one holds."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE %s = ANY(pg_blocking_pids(pid))", [backend])
+        return bool(cursor.fetchone()[0])
