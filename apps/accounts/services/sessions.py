@@ -21,6 +21,7 @@ from apps.accounts.models import FamilyEnd, RefreshFamily, SecurityEventKind, Tr
 from apps.accounts.selectors.sessions import session_forget, session_list, sessions_forget, sessions_forget_all
 from apps.accounts.services.events import NOWHERE, Origin, event_record
 from apps.accounts.services.keys import key_ring
+from apps.accounts.services.mails import Mail, mail_submit
 from apps.accounts.services.tokens import LEEWAY_SECONDS, AccessToken, RefreshToken, TokenRefused, token_id_new
 from apps.practices.errors import NotFound, Problem
 
@@ -176,7 +177,7 @@ def _in_grace(family: RefreshFamily, *, token_id: UUID, origin: Origin, now: dat
 
 
 def _end_reused(family: RefreshFamily, *, origin: Origin, now: datetime) -> None:
-    """End the family of a stolen token and write it down, committed; raises TokenRefused when it has just ended otherwise.
+    """End the family of a stolen token, write it down and tell its owner, committed; raises TokenRefused when it has just ended otherwise.
 
     In a transaction of its own, which locks the user before the sign-in as every other end does. Whatever became of the
     sign-in since it was looked at, it ends: a token that came again stays stolen.
@@ -187,6 +188,7 @@ def _end_reused(family: RefreshFamily, *, origin: Origin, now: datetime) -> None
         event_record(
             SecurityEventKind.TOKEN_REUSED, now=now, user_id=family.user_id, family_id=family.pk, origin=origin
         )
+        mail_submit(template=Mail.TOKEN_REUSED, user_id=family.user_id)
 
 
 def _pair(family: RefreshFamily, *, now: datetime) -> TokenPair:
