@@ -18,6 +18,7 @@ from django.utils import timezone
 from apps.accounts.models import FamilyEnd, RefreshFamily, SecurityEvent
 from apps.accounts.selectors.sessions import sessions_forget_all
 from apps.accounts.services.sessions import session_end
+from apps.jobs.models import Job
 from tests.apps.accounts.factories import sign_in, user_create
 from tests.practices.tokens_bench import AGENT, EPOCH, KEY, NEXT, claims_of, get_me, refresh, ring
 from tests.problems import assert_problem
@@ -75,6 +76,8 @@ def test_parallel_uses_outside_the_grace_have_one_winner_and_end_the_sign_in_onc
     assert sorted(types) == ["", *["token-refused"] * 6, "token-reused"]
     assert family_of(pair).ended_reason == "reuse"
     assert SecurityEvent.objects.filter(kind="token-reused", family_id=pair.family_id).count() == 1
+    (mail,) = Job.objects.all()
+    assert mail.parameters == {"template": "token-reused", "user": str(family_of(pair).user_id)}
     winner = next(answer for answer in answers if answer.status_code == 200)
     assert_problem(refresh(winner.json()["refresh"]), 401, "token-refused")
     assert_problem(get_me(winner.json()["access"]), 401, "token-refused")
@@ -135,6 +138,7 @@ def test_a_token_of_a_sign_in_that_was_left_is_refused_and_no_theft(pair: Any) -
         assert_problem(refresh(token), 401, "token-refused")
     assert family_of(pair).ended_reason == "logout"
     assert not SecurityEvent.objects.filter(kind="token-reused").exists()
+    assert not Job.objects.exists(), "somebody was mailed"
 
 
 def test_the_device_is_the_whole_user_agent_cut_at_200(pair: Any) -> None:
