@@ -16,7 +16,8 @@ from django.utils.html import format_html
 
 from apps.accounts.forms import PasswordSetForm, UserCreateForm, UserForm
 from apps.accounts.models import FamilyEnd, RefreshFamily, User
-from apps.accounts.services.deletion import user_delete
+from apps.accounts.selectors.users import administrators_remain
+from apps.accounts.services.deletion import LastAdministrator, user_delete
 from apps.accounts.services.sessions import session_end, sessions_end
 from apps.accounts.services.users import user_deactivate, user_save
 
@@ -78,8 +79,10 @@ class UserAdmin(DjangoUserAdmin):
             user_save(user=obj)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, Any, set[str], Any]:
-        """Who may delete a user may delete what goes with it (sign-ins, jobs), though not one by one."""
+        """Who may delete a user may delete what goes with it (sign-ins, jobs), though not one by one. One administrator stays."""
         shown, counts, needed, protected = super().get_deleted_objects(objs, request)
+        if not administrators_remain(without=[user.pk for user in objs]):
+            protected = [*protected, LastAdministrator.explanation]
         return shown, counts, needed & {str(User._meta.verbose_name)}, protected
 
     def delete_model(self, request: HttpRequest, obj: User) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +19,11 @@ USER_FIELDS = ("id", "email", "name", "is_active", "is_staff", "email_verified",
 def user_list() -> QuerySet[User]:
     """All users."""
     return User.objects.all()
+
+
+def administrators_remain(*, without: Collection[UUID]) -> bool:
+    """Say whether an active superuser is left when these users are gone."""
+    return User.objects.filter(is_superuser=True, is_active=True).exclude(pk__in=without).exists()
 
 
 def user_read(*, user_id: UUID) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from django.db.models import Q
 
 from apps.accounts.models import RefreshFamily, SecurityEventKind, Transport, User
 from apps.accounts.selectors.sessions import sessions_forget
-from apps.accounts.selectors.users import USERS_TAG
+from apps.accounts.selectors.users import USERS_TAG, administrators_remain
 from apps.accounts.services.attempts import attempts_forget
 from apps.accounts.services.credentials import password_check_again
 from apps.accounts.services.events import Origin, event_record
@@ -73,8 +73,7 @@ def _erase(user: User, *, now: datetime, by: str) -> None:
     In this order nobody waits for one who waits for us: a job writes its effects, then its row, and refers to its owner when
     it commits. From the second lock on no row that refers to the user can come.
     """
-    administrators = User.objects.filter(is_superuser=True, is_active=True)
-    if user.is_superuser and user.is_active and not administrators.exclude(pk=user.pk).exists():
+    if user.is_superuser and user.is_active and not administrators_remain(without=[user.pk]):
         raise LastAdministrator()
     user_id, email = user.pk, user.email
     jobs_remove(owner_id=user_id)

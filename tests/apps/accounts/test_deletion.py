@@ -1,0 +1,305 @@
+"""An account goes: no table holds whose it was, and nothing that is under way keeps it or is left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.auth.models import Group, Permission
+from django.contrib.contenttypes.models import ContentType
+from django.contrib.sessions.models import Session
+from django.db import connection
+from django.test import Client
+from django.utils import timezone
+from psycopg.errors import ForeignKeyViolation
+
+from apps.accounts.models import AttemptCount, LinkPurpose, RefreshFamily, SecurityEvent, Transport, User
+from apps.accounts.services.attempts import AttemptPurpose, attempt_begin
+from apps.accounts.services.links import link_mint
+from apps.accounts.services.mails import Mail, mail_submit
+from apps.jobs.models import Job, JobChunk
+from apps.jobs.services import job_submit
+from apps.jobs.services.files import result_append
+from apps.jobs.tasks import job_run
+from tests.apps.accounts.factories import PASSWORD, bearer, sign_in, user_create
+from tests.apps.accounts.test_me import NEW, delete
+from tests.practices.test_database_failures import other
+from tests.problems import assert_problem
+from tests.processes import wait_until
+from tests.sample.models import Note
+from tests.sample.services import note_create
+
+pytestmark = pytest.mark.django_db
+committed = pytest.mark.django_db(transaction=True)  # what happens after a commit happens
+LATE = """
+INSERT INTO sample_note (id, title, body, owner_id, published, version, created_at, updated_at)
+VALUES (gen_random_uuid(), 'late', '', %s, true, 1, now(), now())
+"""
+
+
+@pytest.fixture(autouse=True)
+def _two_users_a_request(settings: Any) -> None:
+    """The admin reads the user who is signed in and the one who is deleted, a session and its successor: not N + 1."""
+    settings.ZEAL_ALLOWLIST = [{"model": model, "field": "get()"} for model in ("accounts.User", "sessions.Session")]
+
+
+def everything_of(user: User) -> None:
+    """Leave a trace of the user in every table that may hold one."""
+    now = timezone.now()
+    admin = user_create(is_staff=True, is_superuser=True)
+    kind = ContentType.objects.get_for_model(User)
+    note_create(owner=user, title="Note")
+    group = Group.objects.create(name="Editors")
+    user.groups.add(group)
+    user.user_permissions.add(Permission.objects.get(codename="view_job"))
+    for transport in Transport:
+        sign_in(user, transport=transport)
+    link_mint(user_id=user.pk, purpose=LinkPurpose.VERIFY_EMAIL, email=user.email, before=now, now=now)
+    for purpose in AttemptPurpose:
+        attempt_begin(purpose=purpose, email=user.email)
+    job = job_submit(kind="sample.count", owner=user, parameters={"seconds": 0})
+    Job.objects.filter(pk=job.pk).update(state="succeeded", finished_at=now, result={"by": user.email})
+    result_append(job_id=job.pk, data=f'{{"of":"account","row":{{"email":"{user.email}"}}}}\n'.encode())
+    job_submit(kind="sample.count", owner=user, parameters={"seconds": 0})
+    mail_submit(template=Mail.RESET_PASSWORD, address=user.email)
+    mail_submit(template=Mail.CHANGE_EMAIL, user_id=user.pk, address=NEW)
+    mail_submit(template=Mail.PASSWORD_CHANGED, user_id=user.pk)
+    Job.objects.filter(parameters__template="password-changed").update(state="failed", finished_at=now)
+    for who, what in ((admin, user), (user, admin)):
+        LogEntry.objects.create(
+            user=who, content_type=kind, object_id=str(what.pk), object_repr=str(what), action_flag=CHANGE
+        )
+    Client().force_login(user)
+    Client().force_login(admin)
+
+
+def traces(*words: str) -> list[str]:
+    """Every row of every table of the database that holds one of the words, as text or as bytes; sessions are opened."""
+    wanted = [form for word in words for form in (word.lower(), word.encode().hex(), word.lower().encode().hex())]
+    found = []
+    with connection.cursor() as cursor:
+        for table in connection.introspection.table_names(cursor):
+            cursor.execute(f"SELECT t::text FROM {connection.ops.quote_name(table)} AS t")
+            found += [
+                f"{table}: {row[:200]}" for (row,) in cursor.fetchall() if any(form in row.lower() for form in wanted)
+            ]
+    opened = [str(session.get_decoded()).lower() for session in Session.objects.all()]
+    return found + [f"session: {one}" for one in opened if any(form in one for form in wanted)]
+
+
+@pytest.fixture
+def gone() -> User:
+    """Somebody with traces everywhere."""
+    user = user_create(email="ada.lovelace@example.com", name="Ada King Lovelace", is_staff=True)
+    everything_of(user)
+    user.refresh_from_db()
+    return user
+
+
+def words_of(user: User) -> tuple[str, ...]:
+    return (user.email, user.name, str(user.pk), user.pk.hex, NEW)
+
+
+def delete_oneself(user: User) -> None:
+    assert delete(Client(), {"password": PASSWORD}, bearer(user)).status_code == 204
+
+
+def delete_by_admin(user: User) -> None:
+    desk = Client()
+    desk.force_login(User.objects.get(is_superuser=True))
+    assert desk.post(f"/admin/accounts/user/{user.pk}/delete/", {"post": "yes"}).status_code == 302
+
+
+def delete_as_one_of_some(user: User) -> None:
+    desk = Client()
+    desk.force_login(User.objects.get(is_superuser=True))
+    chosen = {"action": "delete_selected", "_selected_action": [str(user.pk)], "post": "yes"}
+    assert desk.post("/admin/accounts/user/", chosen).status_code == 302
+
+
+@pytest.mark.parametrize("way", [delete_oneself, delete_by_admin, delete_as_one_of_some])
+def test_no_table_holds_who_is_gone(way: Callable[[User], None], gone: User, mailoutbox: list[Any]) -> None:
+    words = words_of(gone)
+    held = {line.partition(":")[0] for line in traces(*words)}
+    assert held >= {
+        *("accounts_user", "accounts_user_groups", "accounts_user_user_permissions", "accounts_refreshfamily"),
+        *("accounts_securityevent", "accounts_accountlink", "jobs_job", "jobs_jobchunk", "sample_note"),
+        *("django_admin_log", "session"),
+    }
+    assert AttemptCount.objects.exists()
+    others = Session.objects.count() - 1
+
+    way(gone)
+    told = Job.objects.get()  # no other is left
+    assert told.parameters == {"template": "account-deleted", "address": gone.email}
+    job_run(str(told.pk))
+
+    assert traces(*words) == []
+    assert not AttemptCount.objects.exists()
+    assert not JobChunk.objects.exists()
+    assert Session.objects.count() >= others, "somebody else's session went, too"
+    event = SecurityEvent.objects.get(kind="deleted")
+    assert (event.user_id, event.family_id, event.address, event.device) == (None, None, "", "")
+    assert event.detail == {"by": "owner" if way is delete_oneself else "administrator"}
+    assert set(LogEntry.objects.values_list("object_repr", flat=True)) == {"a deleted account"}
+    [mail] = mailoutbox
+    assert mail.to == [gone.email]
+    assert gone.name not in mail.body
+
+
+def test_others_keep_what_is_theirs(client: Client) -> None:
+    user, other = user_create(), user_create()
+    note_create(owner=other, title="Kept")
+    sign_in(other)
+    job_submit(kind="sample.count", owner=other, parameters={"seconds": 0})
+    mail_submit(template=Mail.PASSWORD_CHANGED, user_id=other.pk)
+    mail_submit(template=Mail.RESET_PASSWORD, address=other.email)
+    attempt_begin(purpose=AttemptPurpose.SIGN_IN, email=other.email)
+    assert delete(client, {"password": PASSWORD}, bearer(user)).status_code == 204
+    assert (Note.objects.count(), RefreshFamily.objects.count(), Job.objects.count()) == (1, 1, 4)
+    assert AttemptCount.objects.count() == 1
+    assert SecurityEvent.objects.filter(user=other).exists()
+
+
+# --- Somebody has to look after it all.
+
+
+def test_the_last_administrator_stays(client: Client) -> None:
+    user_create(is_superuser=True, is_active=False)
+    admin = user_create(is_staff=True, is_superuser=True)
+    header = bearer(admin)
+    assert_problem(delete(client, {"password": PASSWORD}, header), 409, "last-administrator")
+    desk = Client()
+    desk.force_login(admin)
+    everybody = [str(pk) for pk in User.objects.values_list("pk", flat=True)]
+    for path, chosen in (
+        (f"/admin/accounts/user/{admin.pk}/delete/", {}),
+        ("/admin/accounts/user/", {"action": "delete_selected", "_selected_action": everybody}),
+    ):
+        assert "the only active account" in desk.post(path, {"post": "yes", **chosen}).content.decode()
+    assert User.objects.count() == 2
+    assert not LogEntry.objects.exists(), "the admin's log tells of a deletion that was refused"
+    user_create(is_superuser=True)
+    assert delete(client, {"password": PASSWORD}, header).status_code == 204
+
+
+@committed
+def test_of_two_last_administrators_who_leave_at_once_one_stays() -> None:
+    headers = [bearer(user_create(is_superuser=True)) for _ in range(2)]
+    with ThreadPoolExecutor(2) as threads:
+        answers = list(threads.map(lambda header: in_thread(delete, Client(), {"password": PASSWORD}, header), headers))
+    assert sorted(answer.status_code for answer in answers) == [204, 409]
+    assert User.objects.filter(is_superuser=True).count() == 1
+
+
+# --- Deletion meets what is under way.
+
+
+def in_thread(call: Callable[..., Any], *arguments: Any) -> Any:
+    """Call in a thread, whose connection is closed afterwards."""
+    try:
+        return call(*arguments)
+    finally:
+        connection.close()
+
+
+@committed
+def test_a_row_that_comes_meanwhile_goes_too_or_does_not_come() -> None:
+    """A job of the user has written and not yet committed: deletion waits for it, then removes what it wrote."""
+    user = user_create()
+    job = job_submit(kind="sample.count", owner=user, parameters={"seconds": 0})
+    header = bearer(user)
+    with other() as rival, ThreadPoolExecutor(1) as threads:
+        rival.execute("BEGIN")
+        rival.execute(LATE, [user.pk])
+        rival.execute("UPDATE jobs_job SET progress_done = 1 WHERE id = %s", [job.pk])
+        deleting = threads.submit(in_thread, delete, Client(), {"password": PASSWORD}, header)
+        waiting_for_locks(1)
+        rival.execute("COMMIT")
+        assert deleting.result(30).status_code == 204
+    assert not Note.objects.exists()
+    assert not User.objects.exists()
+
+
+@committed
+def test_nothing_comes_between_what_was_found_and_the_end() -> None:
+    """Deletion waits for somebody's lock on a row that it has found; a row that would come meanwhile is refused."""
+    user = user_create()
+    note = note_create(owner=user, title="Found")
+    header = bearer(user)
+    with other() as holder, other() as rival, ThreadPoolExecutor(2) as threads:
+        holder.execute("SELECT FROM sample_note WHERE id = %s FOR UPDATE", [note.pk])
+        deleting = threads.submit(in_thread, delete, Client(), {"password": PASSWORD}, header)
+        waiting_for_locks(1)
+        rival.execute(LATE, [user.pk])
+        coming = threads.submit(rival.commit)
+        waiting_for_locks(2)
+        holder.commit()
+        assert deleting.result(30).status_code == 204
+        with pytest.raises(ForeignKeyViolation):
+            coming.result(30)
+    assert not Note.objects.exists()
+
+
+@committed
+def test_what_would_come_after_is_refused() -> None:
+    """A request of the user has written and commits after deletion: it is told so, and nothing is left behind."""
+    user = user_create()
+    header = bearer(user)
+    with other() as rival:
+        rival.execute("BEGIN")
+        rival.execute(LATE, [user.pk])
+        assert delete(Client(), {"password": PASSWORD}, header).status_code == 204
+        with pytest.raises(ForeignKeyViolation):
+            rival.execute("COMMIT")
+    assert not Note.objects.exists()
+
+
+@committed
+def test_sign_ins_refreshes_and_deletion_do_not_wait_for_each_other_in_a_circle() -> None:
+    for _ in range(5):
+        user = user_create()
+        header, pairs = bearer(user), [sign_in(user) for _ in range(4)]
+        login = {"email": user.email, "password": PASSWORD}
+        calls = [
+            *(("/api/v1/auth/refresh", {"refresh": pair.refresh}, {}) for pair in pairs),
+            ("/api/v1/auth/login", login, {}),
+            (
+                "/api/v1/auth/password/change",
+                {"current_password": PASSWORD, "new_password": "an entirely different one"},
+                header,
+            ),
+            ("/api/v1/auth/logout", None, header),
+        ]
+        begin = Barrier(len(calls) + 1)
+
+        def post(path: str, body: Any, header: dict[str, str], begin: Barrier = begin) -> Any:
+            begin.wait(10)
+            return Client().post(path, body, content_type="application/json", **header)
+
+        def leave(header: dict[str, str] = header, begin: Barrier = begin) -> Any:
+            begin.wait(10)
+            return delete(Client(), {"password": PASSWORD}, header)
+
+        with ThreadPoolExecutor(len(calls) + 1) as threads:
+            asked = [threads.submit(in_thread, post, *call) for call in calls]
+            left = threads.submit(in_thread, leave).result(30).status_code
+            statuses = [one.result(30).status_code for one in asked]
+        assert left in (204, 401), "overtaken by the change of password or the sign-out, or carried out"
+        assert set(statuses) <= {200, 204, 401}, statuses
+        assert User.objects.filter(pk=user.pk).exists() is (left == 401)
+
+
+def waiting_for_locks(count: int) -> None:
+    """Return once so many wait for a lock."""
+
+    def waiting() -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+            return bool(cursor.fetchone()[0] == count)
+
+    wait_until(waiting, seconds=10, what=f"{count} who wait for a lock")
