@@ -18,6 +18,7 @@ from apps.accounts.transports import (
     cookie_text,
     csrf_require,
     forgetting,
+    has_cookies,
 )
 from apps.practices.throttling.address import NOWHERE, client_address
 
@@ -28,15 +29,15 @@ class BearerAuthentication(BaseAuthentication):
     """`Authorization: Bearer …` with an access token whose sign-in stands (RFC 6750, 2.1).
 
     Sets `request.user` to a User and `request.auth` to the AccessToken. The token says which sign-in it belongs to and
-    nothing about rights: those are read from the database, in one query. Raises TokenRefused, and TwoTransports when an
-    access cookie is there as well.
+    nothing about rights: those are read from the database, in one query. Raises TokenRefused, and TwoTransports when a
+    cookie of ours is there as well.
     """
 
     def authenticate(self, request: Request) -> tuple[User, SessionToken] | None:
         text = bearer_text(request._request)
         if text is None:
             return None
-        if settings.TOKENS_ACCESS_COOKIE in request._request.COOKIES:
+        if has_cookies(request._request):
             raise TwoTransports()
         token = AccessToken.read(text)
         user = session_user(family_id=token.family_id, transport=Transport.BEARER, now=timezone.now())
