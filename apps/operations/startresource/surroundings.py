@@ -44,11 +44,16 @@ def _extends(resource: Resource, *, root: Path, mine: list[str]) -> bool:
     if label in _OURS:
         raise Refused(f"{label}: a practice or a folder of the project has this name. Choose another.")
     for folder in (root / "apps" / label, root / "tests" / "apps" / label):
-        if folder.exists():
+        if _holds_files(folder):
             raise Refused(
                 f"{folder.relative_to(root)} exists. Nothing is overwritten: move it away, or choose another name."
             )
     return False
+
+
+def _holds_files(folder: Path) -> bool:
+    """Say whether there is anything to lose: git leaves what Python compiled when it takes an app away."""
+    return any(path.is_file() and path.parent.name != "__pycache__" for path in folder.rglob("*"))
 
 
 def _check_names(resource: Resource) -> None:

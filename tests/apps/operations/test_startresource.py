@@ -15,6 +15,7 @@ from apps.operations.startresource.registration import CONTRACTS, SETTINGS, URLS
 from apps.operations.startresource.rendering import rendered
 from apps.operations.startresource.specification import Refused, Resource, parse, plural_of
 from apps.operations.startresource.staging import Change, changes_for, put
+from apps.operations.startresource.surroundings import settled
 from tests.copies import ROOT
 
 # What is held against the project has names that no project's own app will have.
@@ -140,6 +141,20 @@ def test_what_the_project_has_already_is_refused(arguments: list[str], reason: s
     with pytest.raises(CommandError, match=reason):
         call_command("startresource", *arguments)
     assert snapshot(ROOT) == before
+
+
+@pytest.mark.parametrize(("left", "is_free"), [("__pycache__/models.cpython-311.pyc", True), ("notes.txt", False)])
+def test_a_folder_with_anything_to_lose_is_refused(left: str, is_free: bool, tmp_path: Path) -> None:
+    """Git leaves what Python compiled when it takes an app away again."""
+    file = tmp_path / "apps" / "unheard_of" / left
+    file.parent.mkdir(parents=True)
+    file.touch()
+    contracts = (ROOT / CONTRACTS).read_text()
+    if is_free:
+        assert not settled(parsed(UNHEARD), root=tmp_path, contracts=contracts).extends
+        return
+    with pytest.raises(Refused, match="apps/unheard_of exists"):
+        settled(parsed(UNHEARD), root=tmp_path, contracts=contracts)
 
 
 def test_it_runs_where_code_is_written(settings: object) -> None:
