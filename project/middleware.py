@@ -3,10 +3,15 @@
 from typing import Any
 
 from django.contrib.auth.middleware import AuthenticationMiddleware
+from django.contrib.auth.models import AnonymousUser
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.middleware.csrf import CsrfViewMiddleware
+from django.utils.functional import SimpleLazyObject
+
+from apps.accounts.models import User
+from apps.accounts.page_sessions import page_user
 
 PAGE_PREFIXES = ("/admin",)
 
@@ -40,9 +45,16 @@ class PageCsrfMiddleware(CsrfViewMiddleware):
 
 
 class PageAuthenticationMiddleware(AuthenticationMiddleware):
+    """The user is the one of a sign-in that stands at this moment, looked up when somebody asks."""
+
     def process_request(self, request: HttpRequest) -> None:
         if is_page(request):
-            super().process_request(request)
+            request.user = SimpleLazyObject(lambda: _user(request))
+
+
+def _user(request: HttpRequest) -> User | AnonymousUser:
+    request._cached_user = page_user(request)  # type: ignore[attr-defined]  # where Django keeps it, and logs look
+    return request._cached_user  # type: ignore[attr-defined]  # set one line above
 
 
 class PageMessageMiddleware(MessageMiddleware):

@@ -19,7 +19,7 @@ from django.urls import NoReverseMatch, URLPattern, reverse
 
 from apps.accounts.models import User
 from tests.access import Scene, scenes, stored, undone
-from tests.apps.accounts.factories import user_create
+from tests.apps.accounts.factories import admin_sign_in, user_create
 
 pytestmark = pytest.mark.django_db
 MODELS = sorted(admin.site._registry, key=lambda model: model._meta.label_lower)
@@ -44,7 +44,7 @@ def _rights_alone(settings: Any) -> None:
 
 def signed_in(user: User) -> Client:
     client = Client(headers={"accept": "text/html"})
-    client.force_login(user)
+    admin_sign_in(client, user)
     return client
 
 

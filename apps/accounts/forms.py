@@ -5,12 +5,26 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.contrib.admin.forms import AdminAuthenticationForm
+from django.contrib.admin.forms import AdminPasswordChangeForm as AdminOwnPasswordForm
 from django.contrib.auth.forms import AdminPasswordChangeForm, AdminUserCreationForm
+from django.contrib.auth.hashers import make_password
+from django.core.validators import MaxLengthValidator
+from django.http import HttpRequest
 from django.utils import timezone
 
+from apps.accounts.authentication import origin_of
 from apps.accounts.managers import email_normalised
 from apps.accounts.models import User
 from apps.accounts.serializers import PASSWORD_LENGTH
+from apps.accounts.services.credentials import (
+    CredentialsRefused,
+    PasswordWrong,
+    password_check_again,
+    user_authenticate,
+)
+from apps.accounts.services.events import NOWHERE, Origin
+from apps.accounts.services.passwords import password_replace
 from apps.accounts.services.users import user_password_set
 from apps.practices.validation.text import UncleanText, clean_plain
 
@@ -59,4 +73,49 @@ class PasswordSetForm(AdminPasswordChangeForm):
         usable = self.cleaned_data.get("set_usable_password", True)
         password = self.cleaned_data["password1"] if usable else None
         user_password_set(user=self.user, password=password, now=timezone.now())
+        return self.user
+
+
+class SignInForm(AdminAuthenticationForm):
+    """The admin's door. Tries are counted as at auth/login; what that answers with 429 or 503 is raised here, too."""
+
+    def __init__(self, request: HttpRequest | None = None, *args: Any, **options: Any) -> None:
+        super().__init__(request, *args, **options)
+        self.fields["password"].validators.append(MaxLengthValidator(PASSWORD_LENGTH))
+
+    def clean(self) -> dict[str, Any]:
+        given = self.cleaned_data
+        if given.get("username") and given.get("password"):
+            who = {"email": given["username"], "password": given["password"]}
+            try:
+                user = user_authenticate(**who, origin=origin_of(self.request), now=timezone.now())
+            except CredentialsRefused as refusal:
+                raise self.get_invalid_login_error() from refusal
+            self.confirm_login_allowed(user)
+            self.user_cache = user
+        return given
+
+
+class OwnPasswordForm(AdminOwnPasswordForm):
+    """Another password for oneself, by who knows the present one."""
+
+    def __init__(self, user: User, *args: Any, origin: Origin = NOWHERE, **options: Any) -> None:
+        super().__init__(user, *args, **options)
+        self.origin = origin
+        for field in self.fields.values():
+            field.validators.append(MaxLengthValidator(PASSWORD_LENGTH))
+
+    def clean_old_password(self) -> str:
+        password: str = self.cleaned_data["old_password"]
+        try:
+            self.user = password_check_again(
+                user_id=self.user.pk, password=password, origin=self.origin, now=timezone.now()
+            )
+        except PasswordWrong as refusal:
+            raise forms.ValidationError(refusal.errors[0].detail, code="password_incorrect") from refusal
+        return password
+
+    def save(self, commit: bool = True) -> User:
+        hashed = make_password(self.cleaned_data["new_password1"])
+        self.user = password_replace(checked=self.user, hashed=hashed, origin=self.origin, now=timezone.now())
         return self.user

@@ -35,12 +35,22 @@ def password_change(
     _require_acceptable(new_password, user=checked)
     hashed = make_password(new_password)
     with transaction.atomic():
-        standing = User.objects.select_for_update().filter(pk=user_id, is_active=True, password=checked.password)
+        user = password_replace(checked=checked, hashed=hashed, origin=origin, now=now)
+        return session_start(user=user, origin=origin, now=now, transport=transport)
+
+
+def password_replace(*, checked: User, hashed: str, origin: Origin, now: datetime) -> User:
+    """Store another hash for a user whose present password was checked just now, and end every sign-in.
+
+    Gives the user as it then is; raises SignInOvertaken when the account changed meanwhile.
+    """
+    with transaction.atomic():
+        standing = User.objects.select_for_update().filter(pk=checked.pk, is_active=True, password=checked.password)
         user = standing.first()
         if user is None:
             raise SignInOvertaken()
         user_hash_set(user=user, hashed=hashed, by="password", origin=origin, now=now)
-        return session_start(user=user, origin=origin, now=now, transport=transport)
+    return user
 
 
 def password_reset_request(*, email: str) -> None:

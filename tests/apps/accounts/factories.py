@@ -7,12 +7,14 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.models import Permission
+from django.test import Client
 from django.utils import timezone
 
-from apps.accounts.models import LinkPurpose, User
+from apps.accounts.models import LinkPurpose, RefreshFamily, Transport, User
+from apps.accounts.page_sessions import FAMILY
 from apps.accounts.services.events import Origin
 from apps.accounts.services.links import link_mint
-from apps.accounts.services.sessions import TokenPair, session_start
+from apps.accounts.services.sessions import TokenPair, family_start, session_start
 
 PASSWORD = "tide tables and lanterns"
 NEW_PASSWORD = "harbour lights and fog horns"
@@ -40,6 +42,17 @@ def sign_in(user: User, *, device: str = "test", **options: Any) -> TokenPair:
     """A new sign-in of the user."""
     origin = Origin(device=device, address="192.0.2.1")
     return session_start(user=user, origin=origin, now=options.pop("now", timezone.now()), **options)
+
+
+def admin_sign_in(client: Client, user: User) -> RefreshFamily:
+    """Sign the browser in to the admin, as its login page does after the password."""
+    client.force_login(user)
+    origin, now = Origin(device="desk", address="192.0.2.1"), timezone.now()
+    family = family_start(user=user, origin=origin, now=now, transport=Transport.ADMIN)
+    session = client.session
+    session[FAMILY] = str(family.pk)
+    session.save()
+    return family
 
 
 def bearer(user: User) -> dict[str, str]:

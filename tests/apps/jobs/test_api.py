@@ -13,7 +13,7 @@ from apps.accounts.models import User
 from apps.jobs.models import Job
 from apps.jobs.services.files import result_append
 from apps.jobs.tasks import job_run
-from tests.apps.accounts.factories import bearer, user_create
+from tests.apps.accounts.factories import admin_sign_in, bearer, user_create
 from tests.problems import assert_problem
 
 pytestmark = pytest.mark.django_db
@@ -143,7 +143,7 @@ def test_an_unexpected_error_is_tried_again_and_tells_nothing(
 def test_the_admin_lists_jobs_and_changes_none(client: Client, job_make: Make) -> None:
     job = job_make(progress_done=30, progress_total=60)
     admin = user_create(is_staff=True, is_superuser=True)
-    client.force_login(admin)
+    admin_sign_in(client, admin)
     page = client.get("/admin/jobs/job/").content.decode()
     assert "50 %" in page
     assert client.post(f"/admin/jobs/job/{job.pk}/delete/", {"post": "yes"}).status_code == 403
