@@ -1,0 +1,196 @@
+"""What is held of a user, as a file: all of it, nobody else's, and nothing that signs anybody in."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group
+from django.db import connection
+from django.test import Client
+from django.utils import timezone
+
+from apps.accounts.models import AccountLink, LinkPurpose, RefreshFamily, User
+from apps.accounts.services.exports import export_submit
+from apps.accounts.services.links import link_mint
+from apps.jobs.context import JobStopped
+from apps.jobs.models import CHUNK_BYTES, Job, JobChunk
+from apps.jobs.services.removal import jobs_remove
+from apps.jobs.tasks import job_run
+from apps.practices.database.personal import PersonalData, personal_data
+from tests.apps.accounts.factories import bearer, sign_in, user_create
+from tests.problems import assert_problem
+from tests.sample.models import BODY_LENGTH, Note
+from tests.sample.services import note_create
+
+pytestmark = pytest.mark.django_db
+EXPORT = "/api/v1/me/export"
+
+
+def submit(client: Client, header: dict[str, str]) -> Any:
+    return client.generic("POST", EXPORT, content_type="", **header)
+
+
+def exported(client: Client, header: dict[str, str]) -> tuple[dict[str, Any], bytes]:
+    """Have an export made, and give the job and the file as the user reads them."""
+    accepted = submit(client, header)
+    assert accepted.status_code == 202
+    job_run(accepted.json()["id"])
+    job = client.get(accepted.headers["Location"], **header).json()
+    assert job["state"] == "succeeded"
+    answer = client.get(job["result_url"], **header)
+    assert answer.headers["Content-Type"] == "application/x-ndjson"
+    assert answer.headers["Content-Disposition"] == 'attachment; filename="account.ndjson"'
+    return job, b"".join(answer.streaming_content)
+
+
+def rows_of(file: bytes) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for line in file.splitlines():
+        entry = json.loads(line)
+        assert set(entry) == {"of", "row"}
+        found.setdefault(entry["of"], []).append(entry["row"])
+    return found
+
+
+@pytest.fixture
+def ada() -> User:
+    user = user_create(name="Ada", is_staff=True, permissions=("jobs.view_job",))
+    user.groups.add(Group.objects.create(name="Editors"))
+    note_create(owner=user, title="Élan", published=False)
+    link_mint(user_id=user.pk, purpose=LinkPurpose.CHANGE_EMAIL, email="b@example.com", before=now(), now=now())
+    return user
+
+
+def now() -> Any:
+    return timezone.now()
+
+
+def test_all_that_is_held_and_nobody_elses(client: Client, ada: User) -> None:
+    other = user_create(name="Other")
+    note_create(owner=other, title="Theirs")
+    sign_in(other)
+    header = bearer(ada)
+    job, file = exported(client, header)
+    rows = rows_of(file)
+    assert job["result"] == {"rows": {name: len(found) for name, found in rows.items()}}
+    [account] = rows["account"]
+    assert (account["id"], account["email"], account["name"]) == (str(ada.pk), ada.email, "Ada")
+    assert rows["groups"] == [{"group.name": "Editors"}]
+    assert [row["permission.codename"] for row in rows["permissions"]] == ["view_job"]
+    assert [(row["title"], row["published"]) for row in rows["sample.notes"]] == [("Élan", False)]
+    assert [row["email"] for row in rows["links"]] == ["b@example.com"]
+    assert [row["device"] for row in rows["sign-ins"]] == ["test"]
+    assert {row["kind"] for row in rows["security-events"]} >= {"sign-in"}
+    assert [row["id"] for row in rows["jobs"]] == [job["id"]]
+    for foreign in (other.email, str(other.pk), "Theirs"):
+        assert foreign not in file.decode()
+
+
+def test_nothing_that_signs_anybody_in(client: Client, ada: User) -> None:
+    _, file = exported(client, bearer(ada))
+    family = RefreshFamily.objects.get(user=ada)
+    link = AccountLink.objects.get(user=ada)
+    secrets = [ada.password, str(family.current_id), family.signed_by, bytes(link.digest).hex(), "argon2", "$"]
+    assert [secret for secret in secrets if secret in file.decode()] == []
+
+
+def test_no_declaration_names_a_secret() -> None:
+    secret = {"password", "current_id", "previous_id", "signed_by", "digest", "error", "session_data"}
+    named = {(data.name, field) for data in personal_data() for field in data.fields}
+    assert {(name, field) for name, field in named if secret & set(field.split("__"))} == set()
+
+
+def test_one_at_a_time_and_one_file_a_user(client: Client, ada: User) -> None:
+    header = bearer(ada)
+    first = submit(client, header).json()["id"]
+    problem = assert_problem(submit(client, header), 409, "export-under-way")
+    assert first in problem["detail"]
+    assert submit(client, bearer(user_create())).status_code == 202, "another's is another matter"
+    job_run(first)
+    assert JobChunk.objects.filter(job=first).exists()
+    second = submit(client, header).json()["id"]
+    assert [str(job.pk) for job in Job.objects.filter(owner=ada)] == [second]
+    assert not JobChunk.objects.filter(job=first).exists()
+    assert client.get(f"/api/v1/jobs/{first}", **header).status_code == 404
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_requests_at_once_one_gets_its_export() -> None:
+    header = bearer(user_create())
+
+    def ask(_: int) -> int:
+        try:
+            return int(submit(Client(), header).status_code)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(6) as threads:
+        assert Counter(threads.map(ask, range(6))) == {202: 1, 409: 5}
+
+
+def test_it_takes_no_parameters(client: Client, ada: User) -> None:
+    answer = client.post(EXPORT, {"of": "everybody"}, content_type="application/json", **bearer(ada))
+    assert_problem(answer, 400, "validation", pointer="/of")
+
+
+def test_an_attempt_that_is_repeated_writes_the_file_anew(
+    client: Client, ada: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    header = bearer(ada)
+    job = export_submit(user=ada)
+    monkeypatch.setattr("apps.accounts.services.exports.CHUNK_BYTES", 1)  # each row is stored at once
+    whole = PersonalData.rows
+
+    def stopped(self: PersonalData, *, user_id: object) -> Any:
+        if self.name == "sign-ins":
+            raise JobStopped("release")
+        return whole(self, user_id=user_id)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PersonalData, "rows", stopped)
+        job_run(str(job.pk))
+    assert JobChunk.objects.filter(job=job).exists()
+    job_run(str(job.pk))
+    answer = client.get(f"/api/v1/jobs/{job.pk}/result", **header)
+    rows = rows_of(b"".join(answer.streaming_content))
+    assert [len(rows[name]) for name in ("account", "groups", "sign-ins")] == [1, 1, 1]
+
+
+def test_an_export_of_somebody_who_leaves_stores_nothing(ada: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = export_submit(user=ada)
+    whole = PersonalData.rows
+
+    def leaving(self: PersonalData, *, user_id: object) -> Any:
+        jobs_remove(owner_id=ada.pk)
+        return whole(self, user_id=user_id)
+
+    monkeypatch.setattr(PersonalData, "rows", leaving)
+    job_run(str(job.pk))
+    assert not JobChunk.objects.exists()
+
+
+def test_memory_holds_a_part_of_it(client: Client) -> None:
+    user = user_create()
+    notes = 1_500
+    Note.objects.bulk_create(
+        [Note(owner=user, title=str(number), body="x" * BODY_LENGTH) for number in range(notes)], batch_size=100
+    )
+    job = export_submit(user=user)
+    tracemalloc.start()
+    try:
+        job_run(str(job.pk))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    sizes = list(JobChunk.objects.filter(job=job).order_by("number").values_list("data", flat=True))
+    whole = sum(map(len, sizes))
+    assert whole > notes * BODY_LENGTH  # 30 MB
+    assert max(map(len, sizes)) <= CHUNK_BYTES
+    rows = rows_of(b"".join(map(bytes, sizes)))
+    assert {row["title"] for row in rows["sample.notes"]} == {str(number) for number in range(notes)}
+    assert peak < whole / 2, f"{peak / 1e6:.1f} MB at its peak for {whole / 1e6:.1f} MB"
