@@ -180,6 +180,7 @@ def _end_reused(family: RefreshFamily, *, origin: Origin, now: datetime) -> None
     """End the family of a stolen token, write it down and tell its owner, committed.
 
     Raises TokenRefused when it has just ended otherwise.
+
     In a transaction of its own, which locks the user before the sign-in as every other end does. Whatever became of the
     sign-in since it was looked at, it ends: a token that came again stays stolen.
     """

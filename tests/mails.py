@@ -1,0 +1,51 @@
+"""Mails as their recipients find them: the jobs that are due are done here, and what a link holds is read from the text."""
+
+from __future__ import annotations
+
+import re
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from pathlib import Path
+
+from django.core import mail
+
+from apps.accounts.services.mails import KIND
+from apps.jobs.models import Job, JobState
+from apps.jobs.tasks import job_run
+
+
+def mails_sent() -> list[EmailMessage]:
+    """Do every mail job that waits, as a worker would, and give what was sent since the test began."""
+    for job_id in Job.objects.filter(kind=KIND, state=JobState.QUEUED).order_by("id").values_list("pk", flat=True):
+        job_run(str(job_id))
+    return [parsed(message.message().as_bytes()) for message in mail.outbox]
+
+
+def mails_in(folder: Path) -> list[EmailMessage]:
+    """Give what lies in the folder of filemail://, the oldest first."""
+    files = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    contents = [path.read_bytes().split(b"\n" + b"-" * 79 + b"\n") for path in files]
+    return [parsed(one) for content in contents for one in content if one.strip()]
+
+
+def parsed(content: bytes) -> EmailMessage:
+    return message_from_bytes(content, policy=policy.default)
+
+
+def text_of(message: EmailMessage, kind: str = "plain") -> str:
+    """Give the text or the HTML of a mail."""
+    part = message.get_body((kind,))
+    assert part is not None
+    return str(part.get_content())
+
+
+def link_in(message: EmailMessage) -> str:
+    """Give the one link of a mail."""
+    found = re.findall(r"https?://\S+#\S+", text_of(message))
+    assert len(found) == 1, found
+    return found[0]
+
+
+def token_in(message: EmailMessage) -> str:
+    """Give what its link holds."""
+    return link_in(message).partition("#")[2]
