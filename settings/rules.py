@@ -48,6 +48,10 @@ def _addresses(values: Mapping[str, Any]) -> list[str]:
         broken.append("ALLOWED_HOSTS holds a wildcard: name each host (.example.com takes its subdomains)")
     if values["PUBLIC_URL"] is not None and not values["PUBLIC_URL"].startswith("https://"):
         broken.append("PUBLIC_URL must begin with https://: tokens and cookies never travel in clear")
+    if any(origin.startswith("http:") and not is_local(origin) for origin in values["CORS_ALLOWED_ORIGINS"] or []):
+        broken.append(
+            "CORS_ALLOWED_ORIGINS holds an http:// origin: whoever sits on the way writes its pages, and they may use cookies"
+        )
     return broken
 
 

@@ -175,11 +175,11 @@ def test_violations_are_reported_where_the_operator_says(monkeypatch: pytest.Mon
 
 
 def test_a_listed_origin_may_read_answers_errors_and_our_headers(settings: Any) -> None:
-    settings.CORS_ALLOWED_ORIGINS = [APP]
+    settings.CORS_ALLOWED_ORIGINS, settings.CORS_ALLOW_CREDENTIALS = [APP], True
     for path in ("/api/v1/plain", "/api/v1/failing/conflict", "/api/v1/nowhere", "/api/v1/failing/bug"):
         response = Client(raise_request_exception=False).get(path, headers={"Origin": APP})
         assert response.headers["Access-Control-Allow-Origin"] == APP
-        assert "Access-Control-Allow-Credentials" not in response.headers
+        assert response.headers["Access-Control-Allow-Credentials"] == "true"
         exposed = response.headers["Access-Control-Expose-Headers"].split(", ")
         assert {"ETag", "Link", "Location", "Retry-After", "RateLimit", "RateLimit-Policy", "X-Request-ID"} <= set(
             exposed
@@ -191,9 +191,25 @@ def test_a_listed_origin_may_read_answers_errors_and_our_headers(settings: Any) 
     ["https://evil.example", f"{APP}.evil.example", "http://app.example.com", "null", "*", "nonsense", "http://[::1"],
 )
 def test_other_origins_get_no_leave(settings: Any, origin: str) -> None:
-    settings.CORS_ALLOWED_ORIGINS = [APP]
-    response = Client().get("/api/v1/plain", headers={"Origin": origin})
-    assert not [name for name in response.headers if name.lower().startswith("access-control-")]
+    settings.CORS_ALLOWED_ORIGINS, settings.CORS_ALLOW_CREDENTIALS = [APP], True
+    asked = {"Origin": origin, "Access-Control-Request-Method": "PATCH"}
+    for response in (
+        Client().get("/api/v1/plain", headers={"Origin": origin}),
+        Client().options("/api/v1/plain", headers=asked),
+    ):
+        assert not [name for name in response.headers if name.lower().startswith("access-control-")]
+
+
+@pytest.mark.parametrize(("listed", "credentials"), [("", False), (APP, True)])
+def test_credentials_are_for_a_list_and_only_with_one(
+    monkeypatch: pytest.MonkeyPatch, listed: str, credentials: bool
+) -> None:
+    entry = ENVIRONMENT.entries["CORS_ALLOWED_ORIGINS"]
+    monkeypatch.setitem(ENVIRONMENT.entries, "CORS_ALLOWED_ORIGINS", replace(entry, value=[listed] if listed else []))
+    component = run_path(str(ROOT / "settings/components/headers.py"))
+    assert component["CORS_ALLOW_CREDENTIALS"] is credentials
+    with override_settings(**{name: component[name] for name in component if name.startswith("CORS_")}):
+        assert _ids() == set()
 
 
 def test_caches_know_that_the_origin_matters(settings: Any) -> None:
@@ -203,18 +219,31 @@ def test_caches_know_that_the_origin_matters(settings: Any) -> None:
         assert "origin" in varied
 
 
+@pytest.mark.urls("tests.sample.urls")
+def test_a_cached_answer_names_the_origin_of_who_asks(settings: Any) -> None:
+    settings.CORS_ALLOWED_ORIGINS, settings.CORS_ALLOW_CREDENTIALS = [APP, "https://two.example.com"], True
+    for origin in (APP, "https://two.example.com", "https://evil.example", APP):
+        response = Client().get("/api/v1/sample/notes", headers={"Origin": origin})
+        assert response.headers.get("Access-Control-Allow-Origin") == (None if "evil" in origin else origin)
+        assert "origin" in response.headers["Vary"].lower()
+    assert "hit" in response.headers["Cache-Status"]
+
+
 def test_pages_are_not_shared(settings: Any) -> None:
     settings.CORS_ALLOWED_ORIGINS = [APP]
     assert "Access-Control-Allow-Origin" not in Client().get("/page", headers={"Origin": APP}).headers
 
 
 def test_a_preflight_names_what_may_be_sent(settings: Any) -> None:
-    settings.CORS_ALLOWED_ORIGINS = [APP]
-    asked = {"Origin": APP, "Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "if-match"}
+    settings.CORS_ALLOWED_ORIGINS, settings.CORS_ALLOW_CREDENTIALS = [APP], True
+    asked = {"Origin": APP, "Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "x-csrftoken"}
     response = Client().options("/api/v1/plain", headers=asked)
     assert response.status_code == 200
+    assert response.headers["Access-Control-Allow-Origin"] == APP
+    assert response.headers["Access-Control-Allow-Credentials"] == "true"
+    assert "origin" in response.headers["Vary"].lower()
     assert "PUT" in response.headers["Access-Control-Allow-Methods"]
-    assert {"authorization", "if-match", "idempotency-key"} <= set(
+    assert {"authorization", "if-match", "idempotency-key", "x-csrftoken"} <= set(
         response.headers["Access-Control-Allow-Headers"].split(", ")
     )
     assert response.headers["Access-Control-Max-Age"] == "7200"
