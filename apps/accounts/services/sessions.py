@@ -146,10 +146,8 @@ def _rotate(family: RefreshFamily, *, origin: Origin, now: datetime) -> None:
     family.current_id, family.current_issued_at = token_id_new(), now
     family.signed_by = key_ring().signing(at=now).kid
     family.rotated_at = family.last_used_at = now
-    family.device, family.address = (
-        origin.device_stored,
-        origin.address,
-    )  # a browser that updated itself is the same sign-in
+    # A browser that updated itself is the same sign-in.
+    family.device, family.address = origin.device_stored, origin.address
     family.save(
         update_fields=[
             "previous_id",
@@ -177,12 +175,10 @@ def _in_grace(family: RefreshFamily, *, token_id: UUID, origin: Origin, now: dat
 
 
 def _end_reused(family: RefreshFamily, *, origin: Origin, now: datetime) -> None:
-    """End the family of a stolen token, write it down and tell its owner, committed.
+    """End the family of a stolen token, write it down and tell its owner; raises TokenRefused when it has just ended.
 
-    Raises TokenRefused when it has just ended otherwise.
-
-    In a transaction of its own, which locks the user before the sign-in as every other end does. Whatever became of the
-    sign-in since it was looked at, it ends: a token that came again stays stolen.
+    Commits, in a transaction of its own that locks the user before the sign-in, as every other end does. Whatever became
+    of the sign-in since it was looked at, it ends: a token that came again stays stolen.
     """
     with transaction.atomic():
         if not session_end(family_id=family.pk, reason=FamilyEnd.REUSE, now=now, origin=origin):
