@@ -115,7 +115,11 @@ def indexes(resource: Resource, codes: list[FieldCode]) -> list[tuple[list[str],
     if resource.owner and not scope:
         filters.insert(0, resource.owner)
     found += [([*scope, name, *newest], f"{name}_new") for name in filters]
-    return [(columns, index_name(f"{resource.label}_{resource.entity}_{word}")) for columns, word in found]
+    words = [word for _, word in found]
+    # A field may be called as one of these words is: the one that comes later has its place in its name.
+    words = [f"{word}_{at}" if word in words[:at] else word for at, word in enumerate(words)]
+    names = [index_name(f"{resource.label}_{resource.entity}_{word}") for word in words]
+    return [(columns, name) for (columns, _), name in zip(found, names, strict=True)]
 
 
 def index_name(name: str) -> str:

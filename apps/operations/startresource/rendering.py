@@ -84,7 +84,7 @@ def _values(resource: Resource) -> dict[str, Any]:
         "relations": [code for code in codes if code.spec.target],
         "filters": filters,
         "name": next((code.name for code in texts), None),
-        "orderings": orderings(resource),
+        "orderings": list(orderings(resource).items()),
         "indexes": indexes(resource, codes),
         "present": [
             (code.name, index_name(f"{resource.label}_{resource.entity}_{code.name}_present")) for code in texts

@@ -171,6 +171,18 @@ def test_index_names_fit_and_stay_apart() -> None:
     assert max(map(len, names)) <= INDEX_NAME
 
 
+def test_index_names_stay_apart_whatever_the_fields_are_called() -> None:
+    resource = parsed("shop.Product", "created:date", "state:choice:a,b", "state_new:int")
+    names = [name for _, name in indexes(resource, [field_code(resource, spec) for spec in resource.fields])]
+    assert len(set(names)) == len(names) == 4
+
+
+def test_a_field_may_be_called_as_what_a_template_calls() -> None:
+    text = rendered(parsed("shop.Product", "items:str"))["apps/shop/filters.py"]
+    assert '"items": (' in text
+    assert '"-items": (' in text
+
+
 def test_what_may_be_null_orders_nothing() -> None:
     names = set(orderings(parsed("shop.Product", "day:date?", "due:date", "name:str", "long:str:900", "size:int")))
     assert names == {f"{sign}{name}" for sign in ("", "-") for name in ("created_at", "due", "name", "size")}
