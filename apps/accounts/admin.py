@@ -16,7 +16,7 @@ from django.utils.html import format_html
 
 from apps.accounts.forms import PasswordSetForm, UserCreateForm, UserForm
 from apps.accounts.models import FamilyEnd, RefreshFamily, User
-from apps.accounts.selectors.users import administrators_remain
+from apps.accounts.selectors.users import is_last_administrator
 from apps.accounts.services.deletion import LastAdministrator, user_delete
 from apps.accounts.services.sessions import session_end, sessions_end
 from apps.accounts.services.users import user_deactivate, user_save
@@ -81,7 +81,7 @@ class UserAdmin(DjangoUserAdmin):
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, Any, set[str], Any]:
         """Who may delete a user may delete what goes with it (sign-ins, jobs), though not one by one. One administrator stays."""
         shown, counts, needed, protected = super().get_deleted_objects(objs, request)
-        if not administrators_remain(without=[user.pk for user in objs]):
+        if is_last_administrator([user.pk for user in objs]):
             protected = [*protected, LastAdministrator.explanation]
         return shown, counts, needed & {str(User._meta.verbose_name)}, protected
 

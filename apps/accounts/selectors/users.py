@@ -21,9 +21,10 @@ def user_list() -> QuerySet[User]:
     return User.objects.all()
 
 
-def administrators_remain(*, without: Collection[UUID]) -> bool:
-    """Say whether an active superuser is left when these users are gone."""
-    return User.objects.filter(is_superuser=True, is_active=True).exclude(pk__in=without).exists()
+def is_last_administrator(user_ids: Collection[UUID]) -> bool:
+    """Say whether active superusers are among these, and none is left without them."""
+    administrators = User.objects.filter(is_superuser=True, is_active=True)
+    return administrators.filter(pk__in=user_ids).exists() and not administrators.exclude(pk__in=user_ids).exists()
 
 
 def user_read(*, user_id: UUID) -> dict[str, Any]:

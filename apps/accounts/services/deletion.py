@@ -14,7 +14,7 @@ from django.db.models import Q
 
 from apps.accounts.models import RefreshFamily, SecurityEventKind, Transport, User
 from apps.accounts.selectors.sessions import sessions_forget
-from apps.accounts.selectors.users import USERS_TAG, administrators_remain
+from apps.accounts.selectors.users import USERS_TAG, is_last_administrator
 from apps.accounts.services.attempts import attempts_forget
 from apps.accounts.services.credentials import password_check_again
 from apps.accounts.services.events import Origin, event_record
@@ -73,7 +73,7 @@ def _erase(user: User, *, now: datetime, by: str) -> None:
     In this order nobody waits for one who waits for us: a job writes its effects, then its row, and refers to its owner when
     it commits. From the second lock on no row that refers to the user can come.
     """
-    if user.is_superuser and user.is_active and not administrators_remain(without=[user.pk]):
+    if is_last_administrator([user.pk]):
         raise LastAdministrator()
     user_id, email = user.pk, user.email
     jobs_remove(owner_id=user_id)
@@ -92,7 +92,7 @@ def _admin_forget(user: User) -> None:
     """Take the account out of what the admin keeps beside our tables: its log of what was done to it, and sessions."""
     kind = ContentType.objects.get_for_model(User)
     LogEntry.objects.filter(content_type=kind, object_id=str(user.pk)).update(object_id=None, object_repr=GONE)
-    signed_in = RefreshFamily.objects.filter(user_id=user.pk, transport=Transport.ADMIN)
-    if user.is_staff or signed_in.exists():  # sessions name their user where no query finds it, and are few
+    if RefreshFamily.objects.filter(user_id=user.pk, transport=Transport.ADMIN).exists():
+        # Sessions name their user where no query finds it. They are few: those of the admin's last twelve hours.
         sessions = [one.pk for one in Session.objects.iterator() if one.get_decoded().get(SESSION_KEY) == str(user.pk)]
         Session.objects.filter(pk__in=sessions).delete()

@@ -19,13 +19,12 @@ from psycopg.errors import ForeignKeyViolation
 
 from apps.accounts.models import AttemptCount, LinkPurpose, RefreshFamily, SecurityEvent, Transport, User
 from apps.accounts.services.attempts import AttemptPurpose, attempt_begin
-from apps.accounts.services.links import link_mint
 from apps.accounts.services.mails import Mail, mail_submit
 from apps.jobs.models import Job, JobChunk
 from apps.jobs.services import job_submit
 from apps.jobs.services.files import result_append
 from apps.jobs.tasks import job_run
-from tests.apps.accounts.factories import PASSWORD, bearer, sign_in, user_create
+from tests.apps.accounts.factories import PASSWORD, admin_sign_in, bearer, link, sign_in, user_create
 from tests.apps.accounts.test_me import NEW, delete
 from tests.practices.test_database_failures import other
 from tests.problems import assert_problem
@@ -58,7 +57,7 @@ def everything_of(user: User) -> None:
     user.user_permissions.add(Permission.objects.get(codename="view_job"))
     for transport in Transport:
         sign_in(user, transport=transport)
-    link_mint(user_id=user.pk, purpose=LinkPurpose.VERIFY_EMAIL, email=user.email, before=now, now=now)
+    link(user, LinkPurpose.VERIFY_EMAIL)
     for purpose in AttemptPurpose:
         attempt_begin(purpose=purpose, email=user.email)
     job = job_submit(kind="sample.count", owner=user, parameters={"seconds": 0})
@@ -73,8 +72,8 @@ def everything_of(user: User) -> None:
         LogEntry.objects.create(
             user=who, content_type=kind, object_id=str(what.pk), object_repr=str(what), action_flag=CHANGE
         )
-    Client().force_login(user)
-    Client().force_login(admin)
+    admin_sign_in(Client(), user)
+    admin_sign_in(Client(), admin)
 
 
 def traces(*words: str) -> list[str]:
@@ -110,13 +109,13 @@ def delete_oneself(user: User) -> None:
 
 def delete_by_admin(user: User) -> None:
     desk = Client()
-    desk.force_login(User.objects.get(is_superuser=True))
+    admin_sign_in(desk, User.objects.get(is_superuser=True))
     assert desk.post(f"/admin/accounts/user/{user.pk}/delete/", {"post": "yes"}).status_code == 302
 
 
 def delete_as_one_of_some(user: User) -> None:
     desk = Client()
-    desk.force_login(User.objects.get(is_superuser=True))
+    admin_sign_in(desk, User.objects.get(is_superuser=True))
     chosen = {"action": "delete_selected", "_selected_action": [str(user.pk)], "post": "yes"}
     assert desk.post("/admin/accounts/user/", chosen).status_code == 302
 
@@ -174,7 +173,7 @@ def test_the_last_administrator_stays(client: Client) -> None:
     header = bearer(admin)
     assert_problem(delete(client, {"password": PASSWORD}, header), 409, "last-administrator")
     desk = Client()
-    desk.force_login(admin)
+    admin_sign_in(desk, admin)
     everybody = [str(pk) for pk in User.objects.values_list("pk", flat=True)]
     for path, chosen in (
         (f"/admin/accounts/user/{admin.pk}/delete/", {}),

@@ -12,17 +12,15 @@ import pytest
 from django.contrib.auth.models import Group
 from django.db import connection
 from django.test import Client
-from django.utils import timezone
 
 from apps.accounts.models import AccountLink, LinkPurpose, RefreshFamily, User
 from apps.accounts.services.exports import export_submit
-from apps.accounts.services.links import link_mint
 from apps.jobs.context import JobStopped
 from apps.jobs.models import CHUNK_BYTES, Job, JobChunk
 from apps.jobs.services.removal import jobs_remove
 from apps.jobs.tasks import job_run
 from apps.practices.database.personal import PersonalData, personal_data
-from tests.apps.accounts.factories import bearer, sign_in, user_create
+from tests.apps.accounts.factories import bearer, link, sign_in, user_create
 from tests.problems import assert_problem
 from tests.sample.models import BODY_LENGTH, Note
 from tests.sample.services import note_create
@@ -62,12 +60,8 @@ def ada() -> User:
     user = user_create(name="Ada", is_staff=True, permissions=("jobs.view_job",))
     user.groups.add(Group.objects.create(name="Editors"))
     note_create(owner=user, title="Élan", published=False)
-    link_mint(user_id=user.pk, purpose=LinkPurpose.CHANGE_EMAIL, email="b@example.com", before=now(), now=now())
+    link(user, LinkPurpose.CHANGE_EMAIL, email="b@example.com")
     return user
-
-
-def now() -> Any:
-    return timezone.now()
 
 
 def test_all_that_is_held_and_nobody_elses(client: Client, ada: User) -> None:
