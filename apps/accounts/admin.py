@@ -1,4 +1,4 @@
-"""Users and their sign-ins in the admin. No hash, no token, no token's id is shown; every change is a service's."""
+"""Users, their sign-ins and their history in the admin. No hash, no token's id is shown; every change is a service's."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from django.forms import ModelForm
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 
 from apps.accounts.forms import PasswordSetForm, UserCreateForm, UserForm
-from apps.accounts.models import FamilyEnd, RefreshFamily, User
+from apps.accounts.models import FamilyEnd, RefreshFamily, SecurityEvent, User
 from apps.accounts.selectors.users import is_last_administrator
 from apps.accounts.services.deletion import LastAdministrator, user_delete
 from apps.accounts.services.sessions import session_end, sessions_end
@@ -40,9 +40,9 @@ class UserAdmin(DjangoUserAdmin):
     search_fields = ("email", "name")
     ordering = ("-created_at", "-id")
     show_full_result_count = False
-    readonly_fields = ("id", "password_link", "created_at", "updated_at")
+    readonly_fields = ("id", "password_link", "history_links", "created_at", "updated_at")
     fieldsets = (
-        (None, {"fields": ("id", "email", "email_verified", "name", "password_link")}),
+        (None, {"fields": ("id", "email", "email_verified", "name", "password_link", "history_links")}),
         ("Rights", {"fields": ("is_active", *RIGHTS)}),
         ("Times", {"fields": ("created_at", "updated_at")}),
     )
@@ -55,6 +55,13 @@ class UserAdmin(DjangoUserAdmin):
         return format_html(
             '<a href="{}">Set another password</a>', reverse("admin:auth_user_password_change", args=[user.pk])
         )
+
+    @admin.display(description="history")
+    def history_links(self, user: User) -> str:
+        """Ways to where the user is signed in, and to what happened to the account."""
+        lists = (("refreshfamily", "Sign-ins"), ("securityevent", "Security events"))
+        links = ((reverse(f"admin:accounts_{name}_changelist"), user.pk, text) for name, text in lists)
+        return format_html_join(" · ", '<a href="{}?user__id__exact={}">{}</a>', links)
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **options: Any) -> Any:
         """Read each permission together with its content type, which its name on the page needs."""
@@ -112,6 +119,7 @@ class RefreshFamilyAdmin(admin.ModelAdmin):
     list_display = (
         "id",
         "user",
+        "transport",
         "device",
         "address",
         "created_at",
@@ -120,7 +128,7 @@ class RefreshFamilyAdmin(admin.ModelAdmin):
         "ended_at",
         "ended_reason",
     )
-    list_filter = ("ended_reason",)
+    list_filter = ("transport", "ended_reason")
     list_select_related = ("user",)
     search_fields = ("user__email", "address")
     ordering = ("-id",)
@@ -145,3 +153,25 @@ class RefreshFamilyAdmin(admin.ModelAdmin):
         ids = queryset.values_list("pk", flat=True)
         ended = sum(session_end(family_id=family_id, reason=FamilyEnd.ADMIN, now=now) for family_id in ids)
         self.message_user(request, f"{ended} sign-ins ended.", messages.SUCCESS)
+
+
+@admin.register(SecurityEvent)
+class SecurityEventAdmin(admin.ModelAdmin):
+    """What happened to accounts, to look at. Nobody writes history by hand, and retention alone takes it away."""
+
+    list_display = ("created_at", "kind", "user", "address", "device", "family_id", "request_id")
+    list_filter = ("kind", "created_at")
+    list_select_related = ("user",)
+    search_fields = ("user__email",)
+    ordering = ("-created_at", "-id")
+    show_full_result_count = False
+    fields = ("id", *list_display, "detail")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -20,7 +21,8 @@ from django.db.models import Case, F, Value, When
 from django.utils.crypto import salted_hmac
 
 from apps.accounts.managers import email_normalised
-from apps.accounts.models import AttemptCount
+from apps.accounts.models import AttemptCount, SecurityEventKind, User
+from apps.accounts.services.events import event_record
 from apps.practices.errors import Problem
 
 logger = structlog.get_logger("security")
@@ -120,6 +122,15 @@ def attempts_forget(*, email: str) -> list[AttemptCount]:
     rows = AttemptCount.objects.filter(key__in=[_key(purpose, email) for purpose in AttemptPurpose])
     counted = list(rows.filter(failures__gt=0))
     rows.delete()
+    return counted
+
+
+def account_unlock(*, user: User, now: datetime) -> list[AttemptCount]:
+    """Let an account be tried again at once, and write that down; give what was counted."""
+    with transaction.atomic():
+        counted = attempts_forget(email=user.email)
+        tries = sum(count.failures for count in counted)
+        event_record(SecurityEventKind.UNLOCKED, now=now, user_id=user.pk, tries=tries)
     return counted
 
 

@@ -2,12 +2,16 @@
 
 from django.contrib.auth.models import Group
 
-from apps.accounts.models import LinkPurpose, RefreshFamily, User
+from apps.accounts.models import LinkPurpose, RefreshFamily, SecurityEvent, User
 from tests.apps.accounts.factories import NEW_PASSWORD, PASSWORD, link, sign_in, user_create
 
 
 def _sign_in(owner: User) -> RefreshFamily:
     return RefreshFamily.objects.get(pk=sign_in(owner).family_id)
+
+
+def _event(owner: User) -> SecurityEvent:
+    return SecurityEvent.objects.get(family_id=sign_in(owner).family_id)
 
 
 def _delete(owner: User) -> dict[str, str]:
@@ -19,6 +23,7 @@ def _delete(owner: User) -> dict[str, str]:
 OBJECTS = {
     "account": lambda owner: owner,
     "sign-in": _sign_in,
+    "event": _event,
     "group": lambda owner: Group.objects.create(name=f"A group of {owner.pk}"),
 }
 BODIES = {
@@ -36,4 +41,4 @@ BODIES = {
     "me_update": {"name": "Another name"},
     "me_delete": _delete,
 }
-ADMIN_CLOSED = {"refreshfamily": {"add", "delete"}}
+ADMIN_CLOSED = {"refreshfamily": {"add", "delete"}, "securityevent": {"add", "change", "delete"}}

@@ -1,0 +1,112 @@
+"""`manage.py user`: an operator's help for one account."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.test import Client
+from django.utils import timezone
+
+from apps.accounts.models import AttemptCount, RefreshFamily, SecurityEvent
+from apps.accounts.services.attempts import AttemptPurpose, attempt_begin
+from tests.apps.accounts.factories import PASSWORD, admin_sign_in, bearer, user_create
+from tests.problems import assert_problem
+from tests.processes import ROOT
+
+pytestmark = pytest.mark.django_db(transaction=True)
+ADA = "ada@example.com"
+
+
+def user(*arguments: str) -> str:
+    out = StringIO()
+    call_command("user", *arguments, stdout=out)
+    return out.getvalue()
+
+
+def login(client: Client) -> Any:
+    body = {"email": ADA, "password": PASSWORD}
+    return client.post("/api/v1/auth/login", body, content_type="application/json")
+
+
+def test_unlock_lets_in_at_once_and_is_written_down(client: Client) -> None:
+    account = user_create(email=ADA)
+    for _ in range(10):
+        attempt_begin(purpose=AttemptPurpose.SIGN_IN, email=ADA)
+    attempt_begin(purpose=AttemptPurpose.SIGN_IN, email="other@example.com")
+    assert_problem(login(client), 429, "too-many-attempts")
+    said = user("unlock", "Ada@Example.com")
+    assert said.startswith(f"{ADA}: 10 tries since {timezone.now():%Y-}"), said
+    assert said.rstrip().endswith("UTC forgotten.")
+    assert login(client).status_code == 200
+    event = SecurityEvent.objects.get(kind="unlocked")
+    assert (event.user, event.detail) == (account, {"tries": 10})
+    assert AttemptCount.objects.count() == 1  # the other's
+
+
+def test_unlock_says_when_there_was_nothing() -> None:
+    user_create(email=ADA)
+    assert user("unlock", ADA) == f"{ADA}: no failed tries were counted.\n"
+
+
+def test_end_sessions_ends_those_of_the_api_and_of_the_admin(client: Client) -> None:
+    account, other = user_create(email=ADA, is_staff=True), user_create()
+    header, kept, browser = bearer(account), bearer(other), Client()
+    admin_sign_in(browser, account)
+    assert user("end-sessions", ADA) == f"{ADA}: 2 sign-ins ended, everywhere within 1 s.\n"
+    assert_problem(client.get("/api/v1/me", **header), 401, "token-refused")
+    assert browser.get("/admin/").status_code == 302
+    assert client.get("/api/v1/me", **kept).status_code == 200
+    assert set(RefreshFamily.objects.filter(user=account).values_list("ended_reason", flat=True)) == {"admin"}
+    assert SecurityEvent.objects.get(kind="sign-ins-ended").detail == {"reason": "admin", "count": 2}
+    assert user("end-sessions", ADA).startswith(f"{ADA}: 0 sign-ins ended")
+    assert login(client).status_code == 200
+
+
+@pytest.mark.parametrize("action", ["unlock", "end-sessions"])
+def test_an_unknown_address_is_an_error(action: str) -> None:
+    with pytest.raises(CommandError, match=r"There is no account with the address nobody@example\.com\."):
+        user(action, "nobody@example.com")
+    assert not SecurityEvent.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "taught"),
+    [(["--help"], "end-sessions"), (["unlock", "--help"], "15 minutes"), (["end-sessions", "--help"], "active")],
+)
+def test_help_needs_no_servers(arguments: list[str], taught: str) -> None:
+    ran = run(*arguments)
+    assert ran.returncode == 0, ran.stderr
+    assert taught in ran.stdout
+
+
+def test_without_a_database_it_says_so() -> None:
+    ran = run("unlock", ADA)
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("CommandError: PostgreSQL is away, nothing was done"), ran.stderr
+
+
+@pytest.mark.parametrize("arguments", [[], ["unlock"], ["forget", ADA]])
+def test_what_is_not_understood_is_refused(arguments: list[str]) -> None:
+    ran = run(*arguments)
+    assert ran.returncode == 2
+    assert "usage:" in ran.stderr
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run it as an operator does, where no server answers."""
+    away = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none", "REDIS_URL": "redis://127.0.0.1:1/0"}
+    return subprocess.run(  # noqa: S603 - argv is constant
+        [sys.executable, "manage.py", "user", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **away},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
