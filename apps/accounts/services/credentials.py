@@ -13,6 +13,7 @@ from apps.accounts.managers import email_normalised
 from apps.accounts.models import SecurityEventKind, User
 from apps.accounts.services.attempts import Attempt, AttemptPurpose, attempt_begin, attempt_return, attempt_succeeded
 from apps.accounts.services.events import Origin, event_record
+from apps.accounts.services.tokens import TokenRefused
 from apps.accounts.services.verification import verified_require
 from apps.practices.errors import FieldError, Problem
 
@@ -61,9 +62,13 @@ def password_check_again(
 ) -> User:
     """Give the signed-in user whose password this is; raises PasswordWrong, TooManyAttempts and HashingBusy.
 
+    And TokenRefused when the account has just been deleted, which another process may learn within TOKENS_CHECK_SECONDS.
+
     What it gives holds the hash that was checked. ``pointer`` is where the password stood in the body.
     """
-    user = User.objects.get(pk=user_id)
+    user = User.objects.filter(pk=user_id).first()
+    if user is None:
+        raise TokenRefused("The account is gone.")
     attempt = attempt_begin(purpose=AttemptPurpose.AGAIN, email=user.email)
     if not _fits(user, password, attempt=attempt):
         _record_failure(user, origin=origin, now=now, again=True)

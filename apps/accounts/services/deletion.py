@@ -34,7 +34,7 @@ class LastAdministrator(Conflict):
     status = 409
     type = "last-administrator"
     title = "Last administrator"
-    explanation = "This is the only active account that may do everything, so it is not deleted. Make another one a superuser first."
+    explanation = "The only active account that may do everything stays. Make another one a superuser first."
 
 
 def account_delete(*, user_id: UUID, password: str, origin: Origin, now: datetime) -> None:

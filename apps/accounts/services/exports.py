@@ -10,6 +10,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import transaction
 
 from apps.accounts.models import User
+from apps.accounts.services.tokens import TokenRefused
 from apps.jobs.context import JobContext
 from apps.jobs.models import CHUNK_BYTES, Job
 from apps.jobs.selectors import job_under_way
@@ -33,10 +34,11 @@ class ExportUnderWay(Conflict):
 def export_submit(*, user: User) -> Job:
     """Have the user's data written to a file, and let the former file go; raises ExportUnderWay.
 
-    The user's row is locked, so that of several requests one gets its export.
+    The user's row is locked, so that of several requests one gets its export. Raises TokenRefused when it has just gone.
     """
     with transaction.atomic():
-        User.objects.select_for_update(no_key=True).get(pk=user.pk)
+        if not User.objects.select_for_update(no_key=True).filter(pk=user.pk).values_list("pk").first():
+            raise TokenRefused("The account is gone.")
         under_way = job_under_way(owner_id=user.pk, kind=KIND)
         if under_way is not None:
             raise ExportUnderWay(f"The job {under_way} is at it already. Follow it, or cancel it.")

@@ -18,6 +18,7 @@ from apps.accounts.services.events import NOWHERE, Origin, event_record
 from apps.accounts.services.links import links_end
 from apps.accounts.services.mails import Mail, mail_submit
 from apps.accounts.services.sessions import sessions_end
+from apps.accounts.services.tokens import TokenRefused
 from apps.practices.caching import tags_change
 from apps.practices.errors import FieldError, Problem
 
@@ -61,9 +62,11 @@ def _taken() -> EmailTaken:
 
 
 def user_update(*, user_id: UUID, name: str | None = None) -> User:
-    """Change what a user may change about their own account."""
+    """Change what a user may change about their own account; raises TokenRefused when it has just been deleted."""
     with transaction.atomic():
-        user = User.objects.select_for_update().get(pk=user_id)
+        user = User.objects.select_for_update().filter(pk=user_id).first()
+        if user is None:
+            raise TokenRefused("The account is gone.")
         if name is not None:
             user.name = name
         user_save(user=user)

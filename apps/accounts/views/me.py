@@ -25,6 +25,7 @@ from apps.accounts.services.sessions import SignInOvertaken
 from apps.accounts.services.tokens import TokenRefused
 from apps.accounts.transports import cookies_forget, has_cookies
 from apps.jobs.views import ACCEPTED, submitted
+from apps.practices.errors import NotFound
 from apps.practices.errors.schema import problems
 from apps.practices.throttling.throttles import LoginThrottle
 from apps.practices.validation.query import query_parameters
@@ -46,7 +47,12 @@ class Me(APIView):
     )
     def get(self, request: Request) -> Response:
         query_parameters(request, {})
-        return Response(user_read(user_id=_user(request).pk))
+        try:
+            return Response(user_read(user_id=_user(request).pk))
+        except (
+            NotFound
+        ) as error:  # another process has just deleted it: what is remembered of the sign-in is a second old
+            raise TokenRefused("The account is gone.") from error
 
     @extend_schema(
         operation_id="me_update",

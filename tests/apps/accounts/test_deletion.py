@@ -179,7 +179,7 @@ def test_the_last_administrator_stays(client: Client) -> None:
         (f"/admin/accounts/user/{admin.pk}/delete/", {}),
         ("/admin/accounts/user/", {"action": "delete_selected", "_selected_action": everybody}),
     ):
-        assert "the only active account" in desk.post(path, {"post": "yes", **chosen}).content.decode()
+        assert "The only active account" in desk.post(path, {"post": "yes", **chosen}).content.decode()
     assert User.objects.count() == 2
     assert not LogEntry.objects.exists(), "the admin's log tells of a deletion that was refused"
     user_create(is_superuser=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -83,6 +84,25 @@ def test_deletion_ends_every_sign_in_at_once(client: Client) -> None:
     assert_problem(
         client.post("/api/v1/auth/login", login, content_type="application/json"), 401, "credentials-refused"
     )
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", ME, None),
+        ("PATCH", ME, {"name": "Ada"}),
+        ("PATCH", ME, {"email": NEW, "current_password": PASSWORD}),
+        ("DELETE", ME, {"password": PASSWORD}),
+        ("POST", f"{ME}/export", None),
+    ],
+)
+def test_a_process_that_has_not_heard_of_it_says_the_same(client: Client, method: str, path: str, body: Any) -> None:
+    user = user_create()
+    header = bearer(user)
+    assert client.get(ME, **header).status_code == 200
+    User.objects.filter(pk=user.pk).delete()  # by another process, while this one remembers the sign-in
+    sent = {} if body is None else {"data": json.dumps(body), "content_type": "application/json"}
+    assert_problem(client.generic(method, path, **sent, **header), 401, "token-refused")
 
 
 @pytest.mark.parametrize(
