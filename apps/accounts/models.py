@@ -211,7 +211,8 @@ class LinkPurpose(models.TextChoices):
 class AccountLink(models.Model):
     """A single-use link that was mailed. Its token is random and known to the mail alone; kept is the SHA-256 of it.
 
-    `email` is the address that the link was sent to, and so the one that it proves. A row is deleted when it is used.
+    `email` is the address that the link was sent to, and so the one that it proves; `created_at` is when its mail was asked
+    for. A row is deleted when it is used.
     """
 
     digest = models.BinaryField(max_length=DIGEST_BYTES, primary_key=True)

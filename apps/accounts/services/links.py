@@ -34,20 +34,20 @@ class LinkRefused(Problem):
         super().__init__(headers={"WWW-Authenticate": 'Bearer realm="api"'})
 
 
-def link_mint(*, user_id: UUID, purpose: LinkPurpose, email: str, before: datetime, now: datetime) -> str:
-    """Make a link for the owner of ``email``, and give its token; those for the same purpose from ``before`` die.
+def link_mint(*, user_id: UUID, purpose: LinkPurpose, email: str, asked_at: datetime, now: datetime) -> str:
+    """Make a link for the owner of ``email``, and give its token; those for the same purpose that were asked for earlier die.
 
-    ``before`` is when the mail was asked for. A mail that is sent twice, as nobody knows whether it arrived, leaves both of
-    its links alive: they were mailed to the same address, and the use of one ends the other.
+    A mail that is sent twice, as nobody knows whether it arrived, leaves both of its links alive: they went to the same
+    address, a mail program may show either, and the use of one ends the other.
     """
-    AccountLink.objects.filter(user_id=user_id, purpose=purpose, created_at__lt=before).delete()
+    AccountLink.objects.filter(user_id=user_id, purpose=purpose, created_at__lt=asked_at).delete()
     token = secrets.token_urlsafe(TOKEN_BYTES)
     AccountLink.objects.create(
         digest=_digest(token),
         user_id=user_id,
         purpose=purpose,
         email=email,
-        created_at=now,
+        created_at=asked_at,
         expires_at=now + timedelta(seconds=settings.ACCOUNT_LINK_SECONDS),
     )
     return token

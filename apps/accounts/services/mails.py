@@ -102,7 +102,8 @@ def _letter(
     if purpose is None and address is not None:
         return Letter(template=template, address=address)  # of an account that has left this address
     who = {"pk": user_id} if user_id is not None else {"email": email_normalised(address or "")}
-    user = User.objects.filter(**who).first()
+    # Locked before its links, as by everything that ends links: the two never wait for each other the other way round.
+    user = User.objects.select_for_update(no_key=True).filter(**who).first()
     if user is None:
         return None
     if purpose is None:
@@ -114,7 +115,7 @@ def _letter(
         if address is None or User.objects.filter(email=address).exists():
             return None  # the address is somebody's, who is not told and not asked
         email = address
-    token = link_mint(user_id=user.pk, purpose=purpose, email=email, before=asked_at, now=now)
+    token = link_mint(user_id=user.pk, purpose=purpose, email=email, asked_at=asked_at, now=now)
     return Letter(template=template, address=email, link=f"{settings.ACCOUNT_URL}/{purpose.value}#{token}")
 
 

@@ -63,4 +63,4 @@ def bearer(user: User) -> dict[str, str]:
 def link(user: User, purpose: LinkPurpose, *, email: str | None = None, now: datetime | None = None) -> str:
     """The token of a link that has just been mailed to the user, or to the address they want."""
     now = now or timezone.now()
-    return link_mint(user_id=user.pk, purpose=purpose, email=email or user.email, before=now, now=now)
+    return link_mint(user_id=user.pk, purpose=purpose, email=email or user.email, asked_at=now, now=now)

@@ -1,0 +1,208 @@
+"""Addresses: proved by a mailed link, changed by one, and what is asked of whom before the first sign-in."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from threading import Barrier
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.utils import timezone
+
+from apps.accounts.models import AccountLink, LinkPurpose, SecurityEvent, User
+from apps.accounts.services.credentials import PasswordWrong
+from apps.accounts.services.emails import email_change_request
+from apps.accounts.services.events import NOWHERE
+from apps.accounts.services.mails import KIND
+from apps.jobs.models import Job
+from tests.apps.accounts.factories import PASSWORD, bearer, link, user_create
+from tests.mails import mails_sent, token_in
+from tests.problems import assert_problem
+
+pytestmark = pytest.mark.django_db
+NEW = "new@example.com"
+
+
+def post(client: Client, path: str, body: Any = None, **extra: Any) -> Any:
+    return client.post(f"/api/v1/auth/{path}", data=body, content_type="application/json", **extra)
+
+
+def verify(client: Client, token: str) -> Any:
+    return post(client, "email/verify", {"token": token})
+
+
+def register(client: Client, email: str = "ada@example.com") -> Any:
+    return post(client, "register", {"email": email, "password": PASSWORD, "name": "Ada"})
+
+
+def login(client: Client, email: str) -> Any:
+    return post(client, "login", {"email": email, "password": PASSWORD})
+
+
+def stored(user: User) -> User:
+    user.refresh_from_db()
+    return user
+
+
+# --- Proving an address.
+
+
+def test_registering_mails_a_link_that_proves_the_address(client: Client) -> None:
+    assert register(client).status_code == 201
+    user = User.objects.get()
+    [message] = mails_sent()
+    assert message["To"] == user.email
+    assert "Ada" not in str(message)  # a name is a stranger's words
+    assert verify(client, token_in(message)).status_code == 204
+    assert stored(user).email_verified
+    assert_problem(verify(client, token_in(message)), 401, "link-refused")
+    assert [event.kind for event in SecurityEvent.objects.order_by("created_at")] == ["registered", "email-verified"]
+
+
+def test_a_new_link_on_request_ends_the_former(client: Client) -> None:
+    register(client)
+    response = post(client, "email/verify/request", {"email": "ADA@example.com"})
+    assert (response.status_code, response.content) == (202, b"")
+    first, second = mails_sent()
+    assert_problem(verify(client, token_in(first)), 401, "link-refused")
+    assert verify(client, token_in(second)).status_code == 204
+    post(client, "email/verify/request", {"email": "ada@example.com"})
+    assert len(mails_sent()) == 2  # there is nothing left to prove
+
+
+@pytest.mark.parametrize("case", ["late", "reset", "other address", "deactivated"])
+def test_a_link_that_does_not_verify(client: Client, case: str) -> None:
+    user = user_create()
+    tokens = {
+        "late": lambda: link(user, LinkPurpose.VERIFY_EMAIL, now=timezone.now() - timedelta(minutes=61)),
+        "reset": lambda: link(user, LinkPurpose.RESET_PASSWORD),
+        "other address": lambda: link(user, LinkPurpose.VERIFY_EMAIL, email="former@example.com"),
+        "deactivated": lambda: link(user, LinkPurpose.VERIFY_EMAIL),
+    }
+    token = tokens[case]()
+    if case == "deactivated":
+        User.objects.filter(pk=user.pk).update(is_active=False)
+    assert_problem(verify(client, token), 401, "link-refused")
+    assert not stored(user).email_verified
+
+
+def test_to_verify_ends_no_other_kind_of_link(client: Client) -> None:
+    user = user_create()
+    link(user, LinkPurpose.RESET_PASSWORD)
+    assert verify(client, link(user, LinkPurpose.VERIFY_EMAIL)).status_code == 204
+    assert [one.purpose for one in AccountLink.objects.all()] == [LinkPurpose.RESET_PASSWORD]
+
+
+# --- Changing it.
+
+
+def request_change(user: User, email: str = NEW, password: str = PASSWORD) -> None:
+    email_change_request(user_id=user.pk, email=email, current_password=password, origin=NOWHERE, now=timezone.now())
+
+
+def test_an_address_changes_when_the_link_mailed_to_it_is_followed(client: Client) -> None:
+    user = user_create()
+    former = user.email
+    link(user, LinkPurpose.RESET_PASSWORD)
+    request_change(user, "NEW@example.com")
+    [message] = mails_sent()
+    assert message["To"] == NEW
+    assert stored(user).email == former
+    assert verify(client, token_in(message)).status_code == 204
+    assert (stored(user).email, user.email_verified) == (NEW, True)
+    assert not AccountLink.objects.exists()  # what was mailed to the old address
+    told = mails_sent()[1]
+    assert told["To"] == former
+    assert NEW not in str(told)
+    assert login(client, NEW).status_code == 200
+    assert login(client, former).status_code == 401
+    assert SecurityEvent.objects.filter(user=user, kind="email-changed").count() == 1
+
+
+def test_a_change_needs_the_password(client: Client) -> None:
+    with pytest.raises(PasswordWrong):
+        request_change(user_create(), password="not the one at all")
+    assert not Job.objects.filter(kind=KIND).exists()
+
+
+def test_an_address_that_is_taken_meanwhile_is_a_conflict(client: Client) -> None:
+    user = user_create()
+    request_change(user)
+    [message] = mails_sent()
+    user_create(email=NEW)
+    assert_problem(verify(client, token_in(message)), 409, "email-taken")
+    assert stored(user).email != NEW
+    assert not SecurityEvent.objects.filter(kind="email-changed").exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_who_want_one_address_one_gets_it() -> None:
+    users = [user_create(), user_create()]
+    tokens = [link(user, LinkPurpose.CHANGE_EMAIL, email=NEW) for user in users]
+    start = Barrier(2)
+
+    def follow(token: str) -> int:
+        start.wait(timeout=30)
+        try:
+            return int(verify(Client(), token).status_code)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(follow, tokens)) == [204, 409]
+    assert User.objects.filter(email=NEW).count() == 1
+
+
+# --- Where an address has to be proved first.
+
+
+@pytest.fixture
+def required(settings: Any) -> None:
+    settings.REQUIRE_VERIFIED_EMAIL = True
+
+
+@pytest.mark.usefixtures("required")
+def test_registering_tells_nobody_whether_an_address_is_taken(client: Client) -> None:
+    owner = user_create(email_verified=True)
+    answers = {
+        (one.status_code, one.content, frozenset(one.headers))
+        for one in (register(client), register(client, owner.email))
+    }
+    assert len(answers) == 1
+    assert {status for status, *_ in answers} == {202}
+    to_new, to_owner = mails_sent()
+    assert (to_new["To"], to_owner["To"]) == ("ada@example.com", owner.email)
+    assert "You have an account" in to_owner["Subject"]
+    assert stored(owner).check_password(PASSWORD)
+    assert owner.name == ""
+
+
+@pytest.mark.usefixtures("required")
+def test_who_has_not_proved_their_address_is_not_let_in(client: Client) -> None:
+    register(client)
+    assert_problem(login(client, "ada@example.com"), 403, "email-unverified")
+    wrong = post(client, "login", {"email": "ada@example.com", "password": "a wrong one of course"})
+    assert_problem(wrong, 401, "credentials-refused")  # only who knows the password learns of it
+    at_first, again = mails_sent()
+    assert_problem(verify(client, token_in(at_first)), 401, "link-refused")
+    assert verify(client, token_in(again)).status_code == 204
+    assert login(client, "ada@example.com").status_code == 200
+
+
+@pytest.mark.usefixtures("required")
+def test_signing_in_does_not_flood_the_address_with_links(client: Client, settings: Any) -> None:
+    settings.TOKENS_ATTEMPTS = 3
+    user = user_create()
+    for _ in range(6):
+        assert_problem(login(client, user.email), 403, "email-unverified")
+    assert len(mails_sent()) == 3
+
+
+def test_where_it_is_not_asked_for_an_unproved_address_signs_in(client: Client) -> None:
+    register(client)
+    assert login(client, "ada@example.com").status_code == 200
+    assert_problem(register(client), 409, "email-taken", pointer="/email")
+    assert client.get("/api/v1/me", **bearer(User.objects.get())).json()["email_verified"] is False

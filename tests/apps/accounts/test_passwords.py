@@ -1,0 +1,330 @@
+"""A new password: by the present one or by a mailed link; which passwords are taken; what ends with the old one."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from threading import Barrier
+from typing import Any
+
+import pytest
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.db import connection
+from django.test import Client
+from django.utils import timezone
+
+from apps.accounts.models import AccountLink, AttemptCount, FamilyEnd, LinkPurpose, RefreshFamily, SecurityEvent
+from apps.accounts.services.mails import KIND
+from apps.accounts.validators import CommonPasswordValidator
+from apps.jobs.models import Job
+from tests.apps.accounts.factories import NEW_PASSWORD, PASSWORD, bearer, link, sign_in, user_create
+from tests.mails import mails_sent, token_in
+from tests.problems import assert_problem
+
+pytestmark = pytest.mark.django_db
+committed = pytest.mark.django_db(transaction=True)
+
+
+def post(client: Client, path: str, body: Any = None, **extra: Any) -> Any:
+    return client.post(f"/api/v1/auth/{path}", data=body, content_type="application/json", **extra)
+
+
+def login(client: Client, email: str, password: str) -> Any:
+    return post(client, "login", {"email": email, "password": password})
+
+
+def change(client: Client, current: str = PASSWORD, new: str = NEW_PASSWORD, **extra: Any) -> Any:
+    return post(client, "password/change", {"current_password": current, "new_password": new}, **extra)
+
+
+def confirm(client: Client, token: str, new: str = NEW_PASSWORD) -> Any:
+    return post(client, "password/reset/confirm", {"token": token, "new_password": new})
+
+
+def kinds(user: Any) -> list[str]:
+    return [event.kind for event in SecurityEvent.objects.filter(user=user).order_by("created_at", "id")]
+
+
+# --- Changing it.
+
+
+@committed
+def test_a_change_ends_every_sign_in_and_begins_one(client: Client) -> None:
+    user = user_create()
+    elsewhere, here = sign_in(user, device="elsewhere"), bearer(user)
+    link(user, LinkPurpose.CHANGE_EMAIL, email="thief@example.com")
+    response = change(client, **here)
+    assert response.status_code == 200, response.content
+    assert response.headers["Cache-Control"] == "no-store"
+    for header in (here, {"HTTP_AUTHORIZATION": f"Bearer {elsewhere.access}"}):
+        assert client.get("/api/v1/me", **header).status_code == 401
+    assert post(client, "refresh", {"refresh": elsewhere.refresh}).status_code == 401
+    fresh = response.json()
+    assert client.get("/api/v1/me", HTTP_AUTHORIZATION=f"Bearer {fresh['access']}").status_code == 200
+    assert post(client, "refresh", {"refresh": fresh["refresh"]}).status_code == 200
+    ended = RefreshFamily.objects.exclude(pk=fresh["session"])
+    assert {family.ended_reason for family in ended} == {FamilyEnd.PASSWORD}
+    assert not AccountLink.objects.exists()
+    assert login(client, user.email, PASSWORD).status_code == 401
+    assert login(client, user.email, NEW_PASSWORD).status_code == 200
+    [message] = mails_sent()
+    assert (message["To"], "password" in message["Subject"]) == (user.email, True)
+    event = SecurityEvent.objects.get(kind="password-changed")
+    assert (event.user_id, event.device, event.detail) == (user.pk, "tests/1", {"by": "password"})
+
+
+def test_a_change_in_cookie_mode_gives_cookies(client: Client, settings: Any) -> None:
+    user = user_create()
+    headers = {"HTTP_ORIGIN": settings.PUBLIC_URL}
+    body = {"email": user.email, "password": PASSWORD, "transport": "cookie"}
+    csrf = post(client, "login", body, **headers).json()["csrf_token"]
+    before = {name: morsel.value for name, morsel in client.cookies.items()}
+    assert_problem(change(client), 403, "csrf-token")
+    response = change(client, HTTP_X_CSRFTOKEN=csrf)
+    assert response.status_code == 200, response.content
+    assert set(response.json()) == {"csrf_token", "token_type", "expires_in", "session"}
+    after = {name: morsel.value for name, morsel in client.cookies.items()}
+    assert before.keys() == after.keys() == {settings.TOKENS_ACCESS_COOKIE, settings.TOKENS_REFRESH_COOKIE}
+    assert not set(before.values()) & set(after.values())
+    assert client.get("/api/v1/me").status_code == 200
+
+
+def test_a_change_needs_the_present_password(client: Client) -> None:
+    user = user_create()
+    here = bearer(user)
+    assert_problem(
+        change(client, current="not the one at all", **here), 403, "password-wrong", pointer="/current_password"
+    )
+    assert client.get("/api/v1/me", **here).status_code == 200
+    assert not Job.objects.exists()
+    user.refresh_from_db()
+    assert user.check_password(PASSWORD)
+
+
+@pytest.mark.parametrize(
+    ("password", "code"),
+    [
+        ("short", "password_too_short"),
+        ("x" * 129, "max_length"),
+        ("941375082693", "password_entirely_numeric"),
+        ("Password2024!", "password_too_common"),
+        ("grace.hopper@example.com", "password_too_similar"),
+        ("Grace Brewster Murray", "password_too_similar"),
+    ],
+)
+def test_what_does_not_do_as_a_password(client: Client, password: str, code: str) -> None:
+    user = user_create(email="grace.hopper@example.com", name="Grace Brewster Murray")
+    token = link(user, LinkPurpose.RESET_PASSWORD)
+    for response in (change(client, new=password, **bearer(user)), confirm(client, token, password)):
+        problem = assert_problem(response, 400, "validation", pointer="/new_password")
+        assert code in [error["code"] for error in problem["errors"]]
+    assert confirm(client, token).status_code == 204  # the link was not used up
+
+
+def test_a_sign_in_ends_while_its_password_is_being_changed(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The password changes between the check and the write: the one who checked the old one is told, and changes nothing."""
+    from apps.accounts.services import passwords
+    from apps.accounts.services.users import user_password_set
+
+    user = user_create()
+    here = bearer(user)
+    plain = passwords.make_password
+
+    def meanwhile(password: str) -> str:
+        user_password_set(user=user, password="set by an administrator", now=timezone.now())
+        return plain(password)
+
+    monkeypatch.setattr(passwords, "make_password", meanwhile)
+    assert_problem(change(client, **here), 401, "sign-in-overtaken")
+    user.refresh_from_db()
+    assert user.check_password("set by an administrator")
+
+
+# --- Resetting it.
+
+
+@committed
+def test_a_reset_by_the_mailed_link(client: Client) -> None:
+    user = user_create()
+    elsewhere = sign_in(user)
+    response = post(client, "password/reset", {"email": user.email.upper()})
+    assert (response.status_code, response.content) == (202, b"")
+    [message] = mails_sent()
+    token = token_in(message)
+    assert confirm(client, token).status_code == 204
+    assert_problem(confirm(client, token), 401, "link-refused")
+    assert client.get("/api/v1/me", HTTP_AUTHORIZATION=f"Bearer {elsewhere.access}").status_code == 401
+    assert post(client, "refresh", {"refresh": elsewhere.refresh}).status_code == 401
+    assert login(client, user.email, PASSWORD).status_code == 401
+    assert login(client, user.email, NEW_PASSWORD).status_code == 200
+    user.refresh_from_db()
+    assert user.email_verified
+    assert {"email-verified", "password-changed", "sign-ins-ended"} <= set(kinds(user))
+    assert [message["Subject"] for message in mails_sent()][1:] == ["Your password for Shipshape was changed"]
+
+
+def test_a_reset_lifts_the_refusals_after_failed_tries(client: Client, settings: Any) -> None:
+    settings.TOKENS_ATTEMPTS = 2
+    user = user_create()
+    for _ in range(2):
+        login(client, user.email, "a wrong one of course")
+    assert_problem(login(client, user.email, PASSWORD), 429, "too-many-attempts")
+    assert confirm(client, link(user, LinkPurpose.RESET_PASSWORD)).status_code == 204
+    assert not AttemptCount.objects.exists()
+    assert login(client, user.email, NEW_PASSWORD).status_code == 200
+
+
+def test_an_account_without_a_password_gets_one_by_mail(client: Client) -> None:
+    user = user_create()
+    user.set_unusable_password()
+    user.save()
+    post(client, "password/reset", {"email": user.email})
+    [message] = mails_sent()
+    assert confirm(client, token_in(message)).status_code == 204
+    assert login(client, user.email, NEW_PASSWORD).status_code == 200
+
+
+def refused_links() -> dict[str, Callable[[Any], str]]:
+    def late(user: Any) -> str:
+        return link(user, LinkPurpose.RESET_PASSWORD, now=timezone.now() - timedelta(minutes=61))
+
+    def another_purpose(user: Any) -> str:
+        return link(user, LinkPurpose.VERIFY_EMAIL)
+
+    def another_address(user: Any) -> str:
+        return link(user, LinkPurpose.RESET_PASSWORD, email="former@example.com")
+
+    def deactivated(user: Any) -> str:
+        token = link(user, LinkPurpose.RESET_PASSWORD)
+        type(user).objects.filter(pk=user.pk).update(is_active=False)
+        return token
+
+    def changed(user: Any) -> str:
+        from apps.accounts.services.users import user_password_set
+
+        token = link(user, LinkPurpose.RESET_PASSWORD)
+        user_password_set(user=user, password=PASSWORD, now=timezone.now())
+        return token
+
+    def digest(user: Any) -> str:
+        link(user, LinkPurpose.RESET_PASSWORD)
+        return bytes(AccountLink.objects.get().digest).hex()
+
+    return {
+        "made up": lambda _: "A" * 43,
+        "not ASCII": lambda _: "ключ",
+        "its hash": digest,
+        "an hour old": late,
+        "to verify": another_purpose,
+        "to another address": another_address,
+        "of a deactivated account": deactivated,
+        "from before a change": changed,
+    }
+
+
+@pytest.mark.parametrize("name", refused_links())
+def test_a_link_that_does_not_do(client: Client, name: str) -> None:
+    user = user_create()
+    token = refused_links()[name](user)
+    assert_problem(confirm(client, token), 401, "link-refused")
+    user.refresh_from_db()
+    assert user.check_password(PASSWORD)
+
+
+@committed
+def test_of_many_who_follow_a_link_one_sets_the_password(settings: Any) -> None:
+    settings.TOKENS_HASHES_AT_ONCE = 8
+    user = user_create()
+    token, start = link(user, LinkPurpose.RESET_PASSWORD), Barrier(6)
+
+    def follow(number: int) -> int:
+        start.wait(timeout=30)
+        try:
+            return int(confirm(Client(), token, f"{NEW_PASSWORD} {number}").status_code)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(6) as pool:
+        assert sorted(pool.map(follow, range(6))) == [204, 401, 401, 401, 401, 401]
+    assert SecurityEvent.objects.filter(kind="password-changed").count() == 1
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        "qwerty123456",
+        "Password2024!",
+        "P@ssw0rd2024!",
+        "1990 football 1990",
+        "monkeymonkey",
+        "$unsh1ne$unsh1ne!",
+        "aaaaaaaaaaaa",
+        "xyzxyzxyzxyz!",
+        "Bits&Bobs2024",
+        "bits & bobs!",
+    ],
+)
+def test_a_common_password_is_refused_however_it_is_dressed_up(password: str, settings: Any) -> None:
+    settings.SITE_NAME = "Bits & Bobs"
+    with pytest.raises(ValidationError, match="a common one, or made of one") as refused:
+        CommonPasswordValidator().validate(password)
+    assert refused.value.code == "password_too_common"
+
+
+@pytest.mark.parametrize(
+    "password", ["correct horse battery staple", "monkey football dragon", "k7#9vQ!2mZ@41", "a3!7$9(2)5&8"]
+)
+def test_words_in_a_row_and_chance_are_not_common(password: str) -> None:
+    CommonPasswordValidator().validate(password)
+    validate_password(password)
+
+
+# --- What strangers learn.
+
+
+def test_a_reset_answers_alike_whether_the_account_exists(client: Client, settings: Any) -> None:
+    """The same bytes, the same work (one job row each), and medians of 200 interleaved pairs within 10 % or 5 ms."""
+    settings.TOKENS_ATTEMPTS = 1000
+    settings.THROTTLING_POLICIES = {**settings.THROTTLING_POLICIES, "login": (10_000, 1), "anon": (10_000, 1)}
+    known, unknown = user_create().email, "nobody@example.com"
+    times: dict[str, list[float]] = {known: [], unknown: []}
+    answers = set()
+    for _ in range(200):
+        for email in (known, unknown):
+            started = time.perf_counter()
+            response = post(client, "password/reset", {"email": email})
+            times[email].append(time.perf_counter() - started)
+            answers.add((response.status_code, response.content, frozenset(response.headers.keys())))
+    assert len(answers) == 1, answers
+    assert Job.objects.filter(kind=KIND).count() == 400
+    a, b = (statistics.median(found) for found in times.values())
+    assert abs(a - b) < max(0.005, 0.1 * max(a, b)), (a, b)
+    assert [message["To"] for message in mails_sent()] == [known] * 200
+
+
+@pytest.mark.parametrize("path", ["password/reset", "email/verify/request"])
+def test_mails_to_one_address_are_limited_alike(client: Client, settings: Any, path: str) -> None:
+    settings.TOKENS_ATTEMPTS = 3
+    for email in (user_create().email, "nobody@example.com"):
+        assert [post(client, path, {"email": email}).status_code for _ in range(4)] == [202, 202, 202, 429]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("password/reset", {"email": "no address"}),
+        ("password/reset", {"email": "a@example.com", "x": 1}),
+        ("password/reset/confirm", {"token": "x" * 201, "new_password": NEW_PASSWORD}),
+        ("password/reset/confirm", {"token": "\ud800", "new_password": NEW_PASSWORD}),
+        ("password/reset/confirm", {"token": ["x"], "new_password": NEW_PASSWORD}),
+        ("email/verify", {"token": "a\x00b"}),
+        ("email/verify", {"token": ""}),
+        ("email/verify", []),
+    ],
+)
+def test_what_cannot_be_meant_is_a_400(client: Client, path: str, body: Any) -> None:
+    assert_problem(post(client, path, body), 400)
