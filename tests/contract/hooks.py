@@ -50,7 +50,13 @@ _owner = user_create(email=f"{_ROLE}@contract.example", is_staff=True, is_superu
 _token = sign_in(_owner).access
 
 
-@schemathesis.auth().skip_for(operation_id=["auth_login", "auth_refresh", "auth_register"])
+_TOKENLESS = (
+    *("auth_register", "auth_login", "auth_refresh", "auth_email_verify", "auth_email_verify_request"),
+    *("auth_password_reset", "auth_password_reset_confirm"),
+)
+
+
+@schemathesis.auth().skip_for(operation_id=list(_TOKENLESS))
 class Bearer:
     """The token of a superuser, so that every operation can succeed; what ends a sign-in or an account gets its own."""
 
@@ -60,8 +66,10 @@ class Bearer:
     def set(self, case: Case, data: str, context: schemathesis.AuthContext) -> None:
         if _ROLE == "nobody":
             return
-        owner = {"auth_logout": lambda: _owner, "me_delete": lambda: user_create(email=_fresh())}.get(_name(case))
-        token = sign_in(owner()).access if owner else data
+        name = _name(case)
+        owner = user_create(email=_fresh()) if name in ("auth_password_change", "me_delete") else _owner
+        is_own = owner != _owner or name == "auth_logout"
+        token = sign_in(owner).access if is_own else data
         case.headers["Authorization"] = f"Bearer {token}"
 
 
@@ -98,7 +106,9 @@ def _staged(case: Case, row: Row | None) -> None:
         owner = _owner if _name(case) != "users_read" else user_create(email=_fresh())
         thing = scene.objects[row.on](owner)
         case.path_parameters = {name: str(thing.pk) for name in case.path_parameters}
-    body = scene.body(row.operation, _owner)
+    # A new password ends every sign-in of its account.
+    owner = user_create(email=_fresh()) if _name(case) == "auth_password_reset_confirm" else _owner
+    body = scene.body(row.operation, owner)
     if body is not None:
         case.body = {key: value.decode() if isinstance(value, bytes) else value for key, value in body.items()}
 

@@ -6,6 +6,8 @@ const done = document.getElementById("done");
 const problem = document.getElementById("problem");
 const token = window.location.hash.slice(1);
 window.history.replaceState(null, "", window.location.pathname);
+// Another link, followed where this page is open already, loads nothing by itself.
+window.addEventListener("hashchange", () => window.location.reload());
 
 function complain(text) {
   problem.textContent = text;
