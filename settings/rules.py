@@ -16,7 +16,7 @@ def broken_rules(*, name: str, values: Mapping[str, Any], process: Mapping[str, 
     """One sentence for each rule that the values break; none outside staging and prod."""
     if name not in DEPLOYED:
         return []
-    return [*_secrets(values), *_addresses(values), *_stores(values), *_debug(process)]
+    return [*_secrets(values), *_addresses(values), *_stores(values), *_pgbouncer(values), *_debug(process)]
 
 
 def _secrets(values: Mapping[str, Any]) -> list[str]:
@@ -60,7 +60,7 @@ def _stores(values: Mapping[str, Any]) -> list[str]:
     if values["ALLOW_PLAINTEXT_STORES"]:
         return []
     broken = []
-    for name in ("DATABASE_URL", "DATABASE_REPLICA_URL"):
+    for name in ("DATABASE_URL", "DATABASE_PGBOUNCER", "DATABASE_REPLICA_URL"):
         url = values[name]
         if (
             url
@@ -77,6 +77,24 @@ def _stores(values: Mapping[str, Any]) -> list[str]:
                 f"{name} is not encrypted: use rediss://, or set ALLOW_PLAINTEXT_STORES=true on a private network"
             )
     return broken
+
+
+def _pgbouncer(values: Mapping[str, Any]) -> list[str]:
+    """Whoever is given one address for both has named PgBouncer twice, or PostgreSQL."""
+    pooled, direct = values["DATABASE_PGBOUNCER"], values["DATABASE_URL"]
+    if pooled and direct and _server(pooled) == _server(direct):
+        return [
+            "DATABASE_PGBOUNCER and DATABASE_URL lead to the same server: DATABASE_URL is PostgreSQL's own address, "
+            "for workers and migrations"
+        ]
+    return []
+
+
+def _server(url: str) -> tuple[str | None, int, list[str], list[str]]:
+    """Where a database URL leads: host and port, and those that its query says (a socket's folder)."""
+    parts = urlsplit(url)
+    query = parse_qs(parts.query)
+    return parts.hostname, parts.port or 5432, query.get("host", []), query.get("port", [])
 
 
 def is_local(url: str) -> bool:

@@ -117,12 +117,22 @@ def soak(pytestconfig: pytest.Config) -> bool:
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    """The path of a Chromium for browser tests; skips without one, fails where CI=true promises one."""
-    found = next(
-        (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-    )
+    """The path of a Chromium for browser tests."""
+    return _from_debian("Chromium", "chromium", "chromium-browser", "google-chrome")
+
+
+@pytest.fixture(scope="session")
+def pgbouncer_binary() -> str:
+    """The path of a PgBouncer."""
+    return _from_debian("PgBouncer", "pgbouncer")
+
+
+def _from_debian(what: str, *names: str) -> str:
+    """Find what no wheel brings; skip without it, fail where CI=true promises it."""
+    path = os.pathsep.join([_ENVIRONMENT.get("PATH", os.defpath), "/usr/sbin"])  # servers lie there
+    found = next((found for name in names if (found := shutil.which(name, path=path))), None)
     if found is None:
-        missing = "Chromium is missing: bin/setup --browser installs it (as root)"
+        missing = f"{what} is missing: bin/setup --browser installs it (as root)"
         if _ENVIRONMENT.get("CI", "").lower() in ("1", "true"):
             pytest.fail(missing)
         pytest.skip(missing)

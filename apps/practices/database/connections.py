@@ -5,6 +5,7 @@ while the stopped server's kernel acknowledges packets. Only the client's clock 
 """
 
 import select
+import time
 from functools import cache
 from typing import Any, ClassVar, Self
 
@@ -17,6 +18,8 @@ from apps.practices.errors.breaker import Breaker
 
 LOOK_SECONDS = 0.1  # psycopg's own interval between looks for an interruption
 LONGEST_PAUSE = 1.0  # seconds between two probes of a server that is away
+# PgBouncer speaks for itself (08P01) or passes on why it cannot log in; PostgreSQL leaves or is about to come (57P).
+NOT_AN_ANSWER = ("08", "28", "3D", "53300", "57P")
 
 
 class ServerAway(psycopg.OperationalError):
@@ -45,7 +48,7 @@ class BoundedConnection(psycopg.Connection[Any]):
         except psycopg.OperationalError as error:
             cls.breaker.failed(error)
             raise
-        cls.breaker.succeeded()
+        cls._connected()
         return connection
 
     def wait(self, gen: PQGen[RV], interval: float = LOOK_SECONDS, timeout: float | None = None) -> RV:
@@ -55,21 +58,63 @@ class BoundedConnection(psycopg.Connection[Any]):
         """
         is_brief = self.is_spared or self.breaker.is_suspicious
         bound = settings.DATABASE_SUSPICIOUS_WAIT_SECONDS if is_brief else settings.DATABASE_WAIT_SECONDS
+        asked_at = time.monotonic()
         try:
             answer = super().wait(gen, interval, bound if timeout is None else min(timeout, bound))
         except errors._WaitTimeout as error:
             self.pgconn.finish()
-            self.breaker.failed(error)
+            self._unanswered(error, asked_at)
             raise ServerStalled(f"no answer from PostgreSQL within {bound} s") from error
+        except psycopg.Error as error:
+            self._refused(error, asked_at)
+            raise
         self.breaker.succeeded()
         return answer
 
+    @classmethod
+    def _connected(cls) -> None:
+        cls.breaker.succeeded()
+
+    def _unanswered(self, error: Exception, asked_at: float) -> None:
+        self.breaker.failed(error)
+
+    def _refused(self, error: psycopg.Error, asked_at: float) -> None:
+        """An error instead of an answer says nothing: the statement may be wrong, the connection may have ended."""
+
+
+class PgBouncerConnection(BoundedConnection):
+    """A bounded connection to a PgBouncer, which lets clients in while PostgreSQL is away, and has them queue for it.
+
+    So what counts for the breaker is PostgreSQL's own answer, be it an error. That one client got none says nothing while
+    others get theirs: it stood in the queue.
+    """
+
+    @classmethod
+    def _connected(cls) -> None:
+        """Nothing is known of PostgreSQL yet."""
+
+    def _unanswered(self, error: Exception, asked_at: float) -> None:
+        if self.breaker.answered_at < asked_at:
+            self.breaker.failed(error)
+
+    def _refused(self, error: psycopg.Error, asked_at: float) -> None:
+        if error.sqlstate and not error.sqlstate.startswith(NOT_AN_ANSWER):
+            self.breaker.succeeded()
+        elif error.sqlstate or isinstance(error, psycopg.OperationalError):  # else it was made on this side
+            self._unanswered(error, asked_at)
+
 
 @cache
-def connection_class(alias: str) -> type[BoundedConnection]:
-    """This function will return the connection class of one database, whose breaker all its connections share."""
-    breaker = Breaker("postgresql" if alias == "default" else f"postgresql-{alias}", longest_pause=LONGEST_PAUSE)
-    return type("BoundedConnection", (BoundedConnection,), {"breaker": breaker, "is_spared": alias != "default"})
+def breaker_of(alias: str) -> Breaker:
+    """This function will return the breaker of one database, which all connections to it share."""
+    return Breaker("postgresql" if alias == "default" else f"postgresql-{alias}", longest_pause=LONGEST_PAUSE)
+
+
+@cache
+def connection_class(alias: str, *, is_pgbouncer: bool = False) -> type[BoundedConnection]:
+    """This function will return the class of the connections to one database, or to the PgBouncer before it."""
+    base = PgBouncerConnection if is_pgbouncer else BoundedConnection
+    return type(base.__name__, (base,), {"breaker": breaker_of(alias), "is_spared": alias != "default"})
 
 
 def connection_lost(connection: psycopg.Connection[Any]) -> bool:

@@ -12,6 +12,7 @@ from django.db.backends.postgresql import base
 from psycopg import Connection
 from psycopg_pool import PoolTimeout
 
+from apps.practices.database.bounds import cursor_class
 from apps.practices.database.connections import ServerAway, connection_class, connection_lost
 
 
@@ -23,8 +24,16 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """The process's pool of this alias, made at first use (so never before a fork); None when none is set."""
         options = self.settings_dict["OPTIONS"].get("pool")
         if isinstance(options, dict):
-            options.setdefault("connection_class", connection_class(self.alias))
+            is_pgbouncer = bool(self.settings_dict.get("TRANSACTION_BOUNDS"))
+            options.setdefault("connection_class", connection_class(self.alias, is_pgbouncer=is_pgbouncer))
         return super().pool
+
+    def get_connection_params(self) -> dict[str, Any]:
+        """Give what psycopg connects with; TRANSACTION_BOUNDS of the database are carried by its cursors."""
+        parameters: dict[str, Any] = super().get_connection_params()
+        if bounds := self.settings_dict.get("TRANSACTION_BOUNDS"):
+            parameters["cursor_factory"] = cursor_class(tuple(bounds.items()))
+        return parameters
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Connection[Any]:
         """Give a connection that the server has not closed meanwhile.

@@ -1,0 +1,105 @@
+"""Debian's PgBouncer in transaction mode before a stack's PostgreSQL."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+
+from apps.operations.stack import Stack, port_free
+from apps.operations.stack.processes import process_start, process_stop, user_for
+from tests.processes import wait_until
+
+SERVERS = 2  # connections to PostgreSQL, for whoever comes
+
+
+class PgBouncer:
+    """One process; ``start`` is also the way to start it again, on the same port.
+
+    It is given what docs/database.md advises, and few connections, so that there is a queue for them.
+    """
+
+    def __init__(self, *, binary: str, stack: Stack, folder: Path) -> None:
+        self.binary = binary
+        self.folder = folder
+        self.port = port_free()
+        self.process: subprocess.Popen[bytes] | None = None
+        self._direct = urlsplit(stack.state.urls["DATABASE_URL"])
+
+    @property
+    def url(self) -> str:
+        """Its address, with the database and the role of the stack."""
+        direct = self._direct
+        return urlunsplit(direct._replace(netloc=f"{direct.username}:{direct.password}@127.0.0.1:{self.port}"))
+
+    def start(self) -> None:
+        """Start it and wait until it lets a client in."""
+        # Paths are those of its own folder: whoever runs it may see nothing above.
+        (self.folder / "users.txt").write_text(f'"{self._direct.username}" "{self._direct.password}"\n')
+        settings = {
+            "listen_addr": "127.0.0.1",
+            "listen_port": self.port,
+            "unix_socket_dir": "",
+            "auth_type": "scram-sha-256",
+            "auth_file": "users.txt",
+            "admin_users": self._direct.username,
+            "pool_mode": "transaction",
+            "default_pool_size": SERVERS,
+            "query_wait_timeout": 2,
+            "server_login_retry": 1,
+        }
+        lines = [f"{name} = {value}" for name, value in settings.items()]
+        database = f"{self._direct.path[1:]} = host=127.0.0.1 port={self._direct.port}"
+        (self.folder / "pgbouncer.ini").write_text("\n".join(["[databases]", database, "[pgbouncer]", *lines, ""]))
+        user = user_for(self.folder)
+        self.process = process_start(
+            [self.binary, "pgbouncer.ini"], log=self.folder / "log", user=user, death=signal.SIGKILL, folder=self.folder
+        )
+        wait_until(self._answers, seconds=20, what=lambda: f"PgBouncer: {(self.folder / 'log').read_text()[-2000:]}")
+
+    def stop(self) -> None:
+        """Take it away at once; by which signal it leaves in good order depends on its version."""
+        if self.process is not None:
+            process_stop(self.process, signals=())
+
+    def clients(self) -> int:
+        """How many clients are in or wait for a connection to PostgreSQL."""
+        console = self.url.rpartition("/")[0] + "/pgbouncer"
+        with psycopg.connect(console, autocommit=True, cursor_factory=psycopg.ClientCursor) as connection:
+            cursor = connection.execute("SHOW POOLS")
+            names = [column.name for column in cursor.description or ()]
+            pools = [dict(zip(names, row, strict=True)) for row in cursor]
+        own = [pool for pool in pools if pool["database"] != "pgbouncer"]
+        return sum(int(pool["cl_active"]) + int(pool["cl_waiting"]) for pool in own)
+
+    def connect(self, **options: Any) -> psycopg.Connection[Any]:
+        """Connect to PostgreSQL through it, as any client does."""
+        return psycopg.connect(self.url, autocommit=True, prepare_threshold=None, **options)
+
+    def _answers(self) -> bool:
+        try:
+            self.connect(connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+
+@contextlib.contextmanager
+def pgbouncer_running(*, binary: str, stack: Stack) -> Iterator[PgBouncer]:
+    """Start a PgBouncer before the stack's PostgreSQL; it is gone afterwards."""
+    folder = stack.directory / "pgbouncer"
+    folder.mkdir(mode=0o700)
+    pgbouncer = PgBouncer(binary=binary, stack=stack, folder=folder)
+    try:
+        pgbouncer.start()
+        yield pgbouncer
+    finally:
+        pgbouncer.stop()
+        shutil.rmtree(folder, ignore_errors=True)
