@@ -101,7 +101,7 @@ def test_what_is_not_understood_is_refused(arguments: list[str]) -> None:
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run it as an operator does, where no server answers."""
     away = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none", "REDIS_URL": "redis://127.0.0.1:1/0"}
-    return subprocess.run(  # noqa: S603 - argv is constant
+    return subprocess.run(
         [sys.executable, "manage.py", "user", *arguments],
         cwd=ROOT,
         env={**os.environ, **away},

@@ -1,0 +1,282 @@
+"""One account is guessed at from everywhere while Redis is away: few hashes, its owner unharmed; too many at once: 503."""
+
+from __future__ import annotations
+
+import http.client
+import itertools
+import math
+import re
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import psycopg
+import pytest
+
+from apps.operations.fleet import Fleet, database_migrate, production_environment
+from apps.operations.stack import Stack
+from tests.fleet import Answer, ask
+from tests.mails import mails_in, text_of, token_in
+from tests.processes import wait_until
+
+# The attackers have as many addresses as it takes: what holds them up is the account's own count.
+WIDE = dict.fromkeys(("THROTTLE_ANON", "THROTTLE_ADDRESS", "THROTTLE_LOGIN", "THROTTLE_USER"), "1000000/15m")
+ADDRESSES = [f"198.51.100.{number}" for number in range(1, 101)]
+THREADS = 20
+FREE = 10  # tries before the first refusal
+LOGIN = "/api/v1/auth/login"
+PASSWORD, NEW = "lanterns over low water", "a harbour after the storm"
+
+
+@pytest.fixture(scope="module")
+def own() -> Iterator[Stack]:
+    with Stack.temporary() as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def mails(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("mails")
+
+
+@pytest.fixture(scope="module")
+def fleet(own: Stack, mails: Path) -> Iterator[Fleet]:
+    """Two instances, asked directly as their edge would ask them, and a worker that writes mails into files."""
+    environment = production_environment(
+        database_url=own.state.urls["DATABASE_URL"],
+        redis_url=own.state.urls["REDIS_URL"],
+        settings_module="tests.sample.settings",
+        EMAIL_URL=f"filemail://{mails}",
+        WEB_THREADS="16",
+        **WIDE,
+    )
+    database_migrate(environment=environment)
+    with Fleet(environment=environment, instances=2, edge=False, worker=True) as fleet:
+        yield fleet
+
+
+def post(fleet: Fleet, path: str, body: Any, *, number: int = 0, address: str = "203.0.113.9") -> Answer:
+    """Ask the instances in turn, as a client of that address."""
+    url = fleet.webs[number % len(fleet.webs)].url
+    return ask(url, path, method="POST", body=body, headers={"X-Forwarded-For": address})
+
+
+def login(fleet: Fleet, email: str, password: str) -> Answer:
+    return post(fleet, LOGIN, {"email": email, "password": password})
+
+
+class Guessing:
+    """Wrong passwords for one account, from ADDRESSES, at both instances and both doors, as fast as they are answered."""
+
+    def __init__(self, fleet: Fleet, email: str) -> None:
+        self.answers: list[Answer] = []
+        self._fleet, self._email = fleet, email
+        self._numbers = itertools.count()
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(THREADS)]
+
+    def __enter__(self) -> Guessing:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(30)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            number = next(self._numbers)
+            body = {"email": self._email, "password": f"guess number {number}"}
+            address = ADDRESSES[number % len(ADDRESSES)]
+            self.answers.append(post(self._fleet, LOGIN, body, number=number, address=address))
+
+
+@dataclass
+class Owner:
+    """Somebody who is signed in and goes on working."""
+
+    fleet: Fleet
+    email: str
+    access: str
+    seen: list[Answer]
+    stop: threading.Event
+
+    def work(self) -> None:
+        headers = {"Authorization": f"Bearer {self.access}"}
+        for web in itertools.cycle(self.fleet.webs):
+            if self.stop.wait(0.1):
+                return
+            self.seen.append(ask(web.url, "/api/v1/me", headers=headers))
+
+
+def failures(own: Stack, email: str) -> int:
+    """How many hashes were computed in vain: each one is a row."""
+    query = """
+        SELECT count(*) FROM accounts_securityevent e JOIN accounts_user u ON u.id = e.user_id
+        WHERE e.kind = 'sign-in-failed' AND u.email = %s
+    """
+    with psycopg.connect(own.state.urls["DATABASE_URL"]) as connection:
+        row = connection.execute(query, [email]).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def allowed(seconds: float) -> int:
+    """Tries that get through in so long: the free ones, then one after 1, 1 + 2, 1 + 2 + 4, … seconds."""
+    return FREE + int(math.log2(seconds + 1))
+
+
+def registered(fleet: Fleet, email: str) -> str:
+    """A new account's access token."""
+    body = {"email": email, "password": PASSWORD}
+    assert post(fleet, "/api/v1/auth/register", body).status == 201
+    return str(login(fleet, email, PASSWORD).json()["access"])
+
+
+def test_a_hundred_addresses_guess_at_one_account_while_redis_is_away(
+    fleet: Fleet, own: Stack, mails: Path, soak: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    email, seconds = "owner@example.com", 60 if soak else 8
+    owner = Owner(fleet=fleet, email=email, access=registered(fleet, email), seen=[], stop=threading.Event())
+    assert post(fleet, "/api/v1/auth/password/reset", {"email": email}).status == 202
+    wait_until(lambda: reset_tokens(mails), seconds=20, what="the mail")
+    token = reset_tokens(mails)[0]
+
+    own.services["redis"].stop()
+    try:
+        working = threading.Thread(target=owner.work, daemon=True)
+        working.start()
+        began = time.monotonic()
+        with Guessing(fleet, email) as guessing:
+            time.sleep(seconds)
+        lasted = time.monotonic() - began
+        computed = failures(own, email)
+        assert_refused(guessing.answers, computed=computed, lasted=lasted)
+
+        refused = login(fleet, email, PASSWORD)
+        assert refused.status == 429, refused.content
+        wait = int(refused.headers["retry-after"])
+        time.sleep(wait)
+        again = login(fleet, email, PASSWORD)
+        assert again.status == 200, again.content
+
+        with Guessing(fleet, email) as more:
+            wait_until(lambda: any(answer.status == 429 for answer in more.answers), seconds=20, what="a refusal")
+            body = {"token": token, "new_password": NEW}
+            by_link = patient(fleet, "/api/v1/auth/password/reset/confirm", body)
+            assert owner.seen[-1].status == 200
+            owner.stop.set()
+        assert by_link.status == 204, by_link.content
+        working.join(30)
+        assert {answer.status for answer in owner.seen[:-1]} == {200}
+        assert owner.seen[-1].status in (200, 401)  # the last may come after the new password, which ends every sign-in
+        assert patient(fleet, LOGIN, {"email": email, "password": NEW}).status == 200
+    finally:
+        own.services["redis"].start()
+    with capsys.disabled():
+        slowest = max(answer.seconds for answer in owner.seen)
+        print(
+            f"\n{len(guessing.answers)} guesses in {lasted:.0f} s, {computed} hashes (at most {allowed(lasted)}); the owner, "
+            f"signed in: {len(owner.seen)} requests, slowest {slowest:.2f} s; signed in anew after {wait} s"
+        )
+
+
+def assert_refused(answers: list[Answer], *, computed: int, lasted: float) -> None:
+    """Assert that few guesses were looked at, and that all others were told so alike."""
+    statuses = Counter(answer.status for answer in answers)
+    assert set(statuses) <= {401, 429, 503}, statuses
+    assert FREE <= computed <= allowed(lasted), f"{computed} hashes in {lasted:.1f} s"
+    assert statuses[401] == computed
+    assert statuses[429] > 10 * computed, statuses
+    refused = [answer for answer in answers if answer.status == 429]
+    assert {answer.json()["type"].rpartition("/")[2] for answer in refused} == {"too-many-attempts"}
+    assert all(1 <= int(answer.headers["retry-after"]) <= 2 * (lasted + 1) for answer in refused)
+
+
+def patient(fleet: Fleet, path: str, body: Any) -> Answer:
+    """Ask as a client does that waits when it is told to, three times at most."""
+    for _ in range(3):
+        answer = post(fleet, path, body)
+        if answer.status not in (429, 503):
+            break
+        time.sleep(int(answer.headers["retry-after"]))
+    return answer
+
+
+def reset_tokens(mails: Path) -> list[str]:
+    """The tokens of the links to set a new password that were mailed."""
+    return [token_in(message) for message in mails_in(mails) if "/reset-password#" in text_of(message)]
+
+
+class Desk:
+    """The admin's login form, as a browser sends it."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        page = ask(url, "/admin/login/", headers={"Accept": "text/html"})
+        self.cookie = page.headers["set-cookie"].partition(";")[0]
+        found = re.search(rb'name="csrfmiddlewaretoken" value="([^"]+)"', page.content)
+        assert found is not None
+        self.token = found[1].decode()
+
+    def post(self, email: str, password: str) -> tuple[int, Mapping[str, str]]:
+        form = {"username": email, "password": password, "csrfmiddlewaretoken": self.token, "next": "/admin/"}
+        connection = http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=30)
+        headers = {
+            "Host": "localhost",
+            "X-Forwarded-Proto": "https",
+            "X-Forwarded-For": "203.0.113.9",
+            "Origin": "https://localhost",
+            "Cookie": self.cookie,
+            "Accept": "text/html",
+            "Content-Type": "application/x-www-form-urlencoded",
+        }
+        try:
+            connection.request("POST", "/admin/login/", urlencode(form), headers)
+            answer = connection.getresponse()
+            answer.read()
+        finally:
+            connection.close()
+        return answer.status, {name.lower(): value for name, value in answer.getheaders()}
+
+
+def test_more_passwords_at_once_than_can_be_checked_are_refused_at_once_at_both_doors(fleet: Fleet) -> None:
+    desk, url = Desk(fleet.webs[0].url), fleet.webs[0].url
+    seen: list[tuple[str, int, str | None]] = []
+
+    def api(number: int) -> None:
+        body = {"email": f"nobody{number}@example.com", "password": "not what it should be"}
+        answer = ask(url, LOGIN, method="POST", body=body)
+        seen.append(("api", answer.status, answer.headers.get("retry-after")))
+
+    def admin(number: int) -> None:
+        status, headers = desk.post(f"nobody{number}@example.com", "not what it should be")
+        seen.append(("admin", status, headers.get("retry-after")))
+
+    with ThreadPoolExecutor(16) as pool:
+        for number in range(120):
+            pool.submit(admin if number % 2 else api, number)
+    assert len(seen) == 120
+    for door, good in (("api", 401), ("admin", 200)):
+        answers = [(status, retry) for where, status, retry in seen if where == door]
+        assert {status for status, _ in answers} == {good, 503}, (door, Counter(answers))
+        assert {retry for status, retry in answers if status == 503} == {"1"}
+
+
+def test_the_admins_door_is_shut_with_the_other(fleet: Fleet) -> None:
+    email = "keeper@example.com"
+    registered(fleet, email)
+    desk = Desk(fleet.webs[1].url)
+    for number in range(FREE):
+        assert post(fleet, LOGIN, {"email": email, "password": f"guess number {number}"}).status == 401
+    status, headers = desk.post(email, PASSWORD)
+    assert (status, headers["content-type"].partition(";")[0]) == (429, "text/html")
+    assert int(headers["retry-after"]) >= 1
