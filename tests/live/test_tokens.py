@@ -23,11 +23,11 @@ from apps.operations.fleet import Fleet
 from apps.operations.stack import Stack
 from tests.fleet import Answer, ask, fleet_running
 from tests.processes import ROOT
+from tests.visitors import AGENT, PASSWORD, bearer, problem, refreshed, registered, signed_in
 
 pytestmark = pytest.mark.timeout(300)
 
 USES, GRACE = 20, 3.0
-PASSWORD = "lanterns over low water"
 WIDE = {f"THROTTLE_{name}": "1000000/15m" for name in ("ANON", "USER", "ADDRESS", "LOGIN")}
 
 
@@ -54,27 +54,8 @@ def database(fleet: Fleet) -> Iterator[psycopg.Connection[Any]]:
         yield connection
 
 
-def registered(fleet: Fleet) -> dict[str, str]:
-    """The credentials of a new account."""
-    credentials = {"email": f"{secrets.token_hex(6)}@example.com", "password": PASSWORD}
-    assert ask(fleet.webs[0].url, "/api/v1/auth/register", method="POST", body=credentials).status == 201
-    return credentials
-
-
-def signed_in(fleet: Fleet, credentials: dict[str, str], *, at: int = 0, agent: str = "tab") -> dict[str, Any]:
-    headers = {"User-Agent": agent}
-    answer = ask(fleet.webs[at].url, "/api/v1/auth/login", method="POST", body=credentials, headers=headers)
-    assert answer.status == 200, answer.content
-    return dict(answer.json())
-
-
-def refreshed(fleet: Fleet, token: str, *, at: int = 0, agent: str = "tab") -> Answer:
-    headers = {"User-Agent": agent}
-    return ask(fleet.webs[at].url, "/api/v1/auth/refresh", method="POST", body={"refresh": token}, headers=headers)
-
-
 def me(fleet: Fleet, access: str, *, at: int = 0) -> int:
-    return ask(fleet.webs[at].url, "/api/v1/me", headers={"Authorization": f"Bearer {access}"}).status
+    return ask(fleet.webs[at].url, "/api/v1/me", headers=bearer({"access": access})).status
 
 
 def at_once(fleet: Fleet, token: str, *, agents: Sequence[str]) -> list[Answer]:
@@ -83,24 +64,19 @@ def at_once(fleet: Fleet, token: str, *, agents: Sequence[str]) -> list[Answer]:
 
     def use(number: int) -> Answer:
         start.wait(timeout=30)
-        return refreshed(fleet, token, at=number % 2, agent=agents[number])
+        return refreshed(fleet.webs[number % 2].url, token, agent=agents[number])
 
     with ThreadPoolExecutor(len(agents)) as pool:
         return list(pool.map(use, range(len(agents))))
 
 
-def problem(answer: Answer) -> str:
-    """The slug of a problem's type; "" of another answer."""
-    return str(answer.json().get("type", "")).rpartition("/")[2]
-
-
 def test_of_twenty_uses_at_once_one_mints_a_successor(
     fleet: Fleet, database: psycopg.Connection[Any], soak: bool
 ) -> None:
-    tokens = signed_in(fleet, registered(fleet))
+    tokens = signed_in(fleet.webs[0].url, registered(fleet.webs[0].url))
     for _ in range(50 if soak else 5):
         used = tokens["refresh"]
-        answers = at_once(fleet, used, agents=["tab"] * USES)
+        answers = at_once(fleet, used, agents=[AGENT] * USES)
         assert [answer.status for answer in answers] == [200] * USES, Counter(map(problem, answers))
         assert len({answer.json()["refresh"] for answer in answers}) == 1
         tokens = answers[-1].json()
@@ -115,13 +91,13 @@ def test_of_twenty_uses_at_once_one_mints_a_successor(
 def test_of_twenty_thieves_at_once_one_gets_in_and_nobody_stays(
     fleet: Fleet, database: psycopg.Connection[Any], soak: bool
 ) -> None:
-    credentials = registered(fleet)
+    credentials = registered(fleet.webs[0].url)
     for _ in range(50 if soak else 5):
-        tokens = signed_in(fleet, credentials)
+        tokens = signed_in(fleet.webs[0].url, credentials)
         answers = at_once(fleet, tokens["refresh"], agents=[f"thief/{number}" for number in range(USES)])
         assert Counter(map(problem, answers)) == {"": 1, "token-reused": 1, "token-refused": USES - 2}
         winner = next(answer.json() for answer in answers if answer.status == 200)
-        assert [refreshed(fleet, winner["refresh"], at=at).status for at in (0, 1)] == [401, 401]
+        assert [refreshed(fleet.webs[at].url, winner["refresh"]).status for at in (0, 1)] == [401, 401]
         told = database.execute(
             "SELECT (SELECT count(*) FROM accounts_securityevent WHERE kind = 'token-reused' AND family_id = f.id),"
             " (SELECT count(*) FROM jobs_job WHERE kind = 'accounts.mail' AND parameters ->> 'template' = 'token-reused'"
@@ -134,42 +110,41 @@ def test_of_twenty_thieves_at_once_one_gets_in_and_nobody_stays(
 
 @pytest.mark.parametrize("replayed", ["the parent after the grace", "the grandparent"])
 def test_a_replay_ends_the_descendant_at_its_next_call(fleet: Fleet, replayed: str) -> None:
-    tokens = signed_in(fleet, registered(fleet))
+    tokens = signed_in(fleet.webs[0].url, registered(fleet.webs[0].url))
     stolen = tokens["refresh"]
-    latest = refreshed(fleet, stolen).json()
+    latest = refreshed(fleet.webs[0].url, stolen).json()
     if replayed == "the grandparent":
-        latest = refreshed(fleet, latest["refresh"], at=1).json()
+        latest = refreshed(fleet.webs[1].url, latest["refresh"]).json()
     else:
         time.sleep(GRACE + 0.2)
     assert [me(fleet, latest["access"], at=at) for at in (0, 1)] == [200, 200]
-    answer = refreshed(fleet, stolen, at=0)
+    answer = refreshed(fleet.webs[0].url, stolen)
     assert (answer.status, problem(answer)) == (401, "token-reused")
     assert me(fleet, latest["access"], at=0) == 401
-    assert problem(refreshed(fleet, latest["refresh"], at=1)) == "token-refused"
+    assert problem(refreshed(fleet.webs[1].url, latest["refresh"])) == "token-refused"
     time.sleep(1.1)  # SESSION_CHECK_SECONDS: the other process may have looked just before
     assert me(fleet, latest["access"], at=1) == 401
 
 
 @pytest.mark.parametrize("end", ["logout", "password change"])
 def test_tokens_of_a_sign_in_that_ended_are_refused_and_no_theft(fleet: Fleet, end: str) -> None:
-    credentials = registered(fleet)
-    tokens = signed_in(fleet, credentials)
-    latest = refreshed(fleet, tokens["refresh"]).json()
-    bearer = {"Authorization": f"Bearer {latest['access']}"}
+    credentials = registered(fleet.webs[0].url)
+    tokens = signed_in(fleet.webs[0].url, credentials)
+    latest = refreshed(fleet.webs[0].url, tokens["refresh"]).json()
     path, body, status = "logout", {}, 204
     if end == "password change":
         path, body, status = "password/change", {"current_password": PASSWORD, "new_password": PASSWORD[::-1]}, 200
-    done = ask(fleet.webs[0].url, f"/api/v1/auth/{path}", method="POST", body=body, headers=bearer)
+    done = ask(fleet.webs[0].url, f"/api/v1/auth/{path}", method="POST", body=body, headers=bearer(latest))
     assert done.status == status, done.content
     for token in (tokens["refresh"], latest["refresh"]):
         for at in (0, 1):
-            assert problem(refreshed(fleet, token, at=at)) == "token-refused"
+            assert problem(refreshed(fleet.webs[at].url, token)) == "token-refused"
 
 
 def test_keys_roll_out_over_two_instances_and_nobody_is_refused(fleet: Fleet, ring: Path) -> None:
     """`rotate_keys`, then one instance after the other; each takes the other's tokens before, between and after."""
-    credentials = registered(fleet)
-    pairs = [signed_in(fleet, credentials, at=at) for at in (0, 1)]
+    credentials = registered(fleet.webs[0].url)
+    pairs = [signed_in(fleet.webs[at].url, credentials) for at in (0, 1)]
     (old,) = {kid(tokens["access"]) for tokens in pairs}
     rotated = subprocess.run(
         [sys.executable, "manage.py", "rotate_keys"],
@@ -206,11 +181,11 @@ def test_keys_roll_out_over_two_instances_and_nobody_is_refused(fleet: Fleet, ri
 def everybody_is_let_in(fleet: Fleet, credentials: dict[str, str], pairs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Use every token of before and of now at both instances; give one pair signed by each."""
     found = []
-    for at, tokens in enumerate([*pairs, *(signed_in(fleet, credentials, at=at) for at in (0, 1))]):
+    for at, tokens in enumerate([*pairs, *(signed_in(fleet.webs[at].url, credentials) for at in (0, 1))]):
         here, there = at % 2, 1 - at % 2
         assert [me(fleet, tokens["access"], at=here), me(fleet, tokens["access"], at=there)] == [200, 200]
-        first = refreshed(fleet, tokens["refresh"], at=there)
-        again = refreshed(fleet, tokens["refresh"], at=here)  # the answer of the other instance was lost
+        first = refreshed(fleet.webs[there].url, tokens["refresh"])
+        again = refreshed(fleet.webs[here].url, tokens["refresh"])  # the answer of the other instance was lost
         assert (first.status, again.status) == (200, 200), (first.content, again.content)
         assert first.json()["refresh"] == again.json()["refresh"]
         assert [me(fleet, answer.json()["access"], at=here) for answer in (first, again)] == [200, 200]

@@ -1,0 +1,230 @@
+"""A sign-in ends everywhere in time whether Redis is there or not; PostgreSQL's absence costs nobody a sign-in."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import psycopg
+import pytest
+import redis
+
+from apps.operations.fleet import Fleet, database_migrate, production_environment
+from apps.operations.stack import Stack
+from tests.faults.ends import ENDS, KEPT, Victim, victim_of
+from tests.fleet import ask
+from tests.processes import wait_until
+from tests.visitors import Pages, bearer, problem, refreshed, registered, signed_in
+
+pytestmark = pytest.mark.timeout(300)
+
+CHECK_SECONDS = 1.0  # SESSION_CHECK_SECONDS as shipped
+HASHES_AT_ONCE = 4  # a process refuses more
+SLACK = 1.5  # seconds that a loaded machine may add
+WIDE = {f"THROTTLE_{name}": "1000000/15m" for name in ("ANON", "USER", "ADDRESS", "LOGIN")}
+
+
+@pytest.fixture(scope="module")
+def own() -> Iterator[Stack]:
+    """Servers that nobody else uses, and that keep what was committed."""
+    with Stack.temporary() as stack:
+        with psycopg.connect(stack.state.urls["DATABASE_URL"], autocommit=True) as connection:
+            connection.execute("ALTER ROLE ALL SET synchronous_commit = on")
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def fleet(own: Stack) -> Iterator[Fleet]:
+    """Two instances: things end at the first, the second hears of it by looking."""
+    urls = own.state.urls
+    environment = production_environment(
+        database_url=urls["DATABASE_URL"],
+        redis_url=urls["REDIS_URL"],
+        settings_module="tests.sample.settings",
+        WEB_THREADS="8",
+        **WIDE,
+    )
+    database_migrate(environment=environment)
+    with Fleet(environment=environment, instances=2, edge=False) as fleet:
+        yield fleet
+
+
+@pytest.fixture
+def database(own: Stack) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(own.state.urls["DATABASE_URL"], autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="module")
+def administrator(fleet: Fleet, own: Stack) -> Pages:
+    """A superuser in the admin of the first instance."""
+    credentials = registered(fleet.webs[0].url)
+    with psycopg.connect(own.state.urls["DATABASE_URL"], autocommit=True) as connection:
+        connection.execute(
+            "UPDATE accounts_user SET is_staff = true, is_superuser = true WHERE email = %s", [credentials["email"]]
+        )
+    return Pages.signed_in(fleet.webs[0].url, credentials)
+
+
+@contextlib.contextmanager
+def up(own: Stack) -> Iterator[None]:
+    yield
+
+
+@contextlib.contextmanager
+def stopped(own: Stack) -> Iterator[None]:
+    own.services["redis"].stop()
+    try:
+        yield
+    finally:
+        own.services["redis"].start()
+
+
+@contextlib.contextmanager
+def flushed(own: Stack) -> Iterator[None]:
+    """Gone and back, with nothing in it, and emptied again and again while sign-ins end."""
+    own.services["redis"].stop()
+    own.services["redis"].start()
+    done = threading.Event()
+
+    def flush() -> None:
+        with redis.Redis.from_url(own.state.urls["REDIS_URL"]) as client:
+            while not done.wait(0.1):
+                client.flushall()
+
+    flushing = threading.Thread(target=flush)
+    flushing.start()
+    try:
+        yield
+    finally:
+        done.set()
+        flushing.join(10)
+
+
+State = Callable[[Stack], contextlib.AbstractContextManager[None]]
+
+
+@pytest.mark.parametrize("state", [up, stopped, flushed], ids=lambda state: state.__name__)
+def test_an_end_is_heard_of_in_time(
+    fleet: Fleet,
+    own: Stack,
+    database: psycopg.Connection[Any],
+    administrator: Pages,
+    state: State,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    here, there = (web.url for web in fleet.webs)
+    victims = {name: victim_of(fleet, database) for name in ENDS}
+    with state(own):
+        heard = at_a_time(lambda name: heard_after(name, victims[name], administrator, there=there), ENDS)
+    with capsys.disabled():
+        print(f"\nRedis {state.__name__}: " + ", ".join(f"{name} {took:.2f} s" for name, took in heard.items()))
+    late = {name: took for name, took in heard.items() if took > CHECK_SECONDS + SLACK}
+    assert not late
+    for name, victim in victims.items():
+        if name not in KEPT:
+            answers = [refreshed(url, victim.ending["refresh"]) for url in (here, there)]
+            assert [problem(answer) for answer in answers] == ["token-refused"] * 2, name
+
+
+def heard_after(name: str, victim: Victim, administrator: Pages, *, there: str) -> float:
+    """The seconds from the answer that something has ended until the other instance knows; at the first it is over at once."""
+    path, open_to = ("users", 403) if name in KEPT else ("me", 401)
+
+    def status(url: str) -> int:
+        return ask(url, f"/api/v1/{path}", headers=bearer(victim.ending)).status
+
+    assert (status(victim.here), status(there)) == (200, 200)
+    assert ENDS[name](victim, administrator), f"{name} was not taken"
+    ended = time.monotonic()
+    assert status(victim.here) == open_to, f"{name}: the next request at the same instance"
+    while (found := status(there)) == 200:
+        assert time.monotonic() - ended < 20, f"{name} was never heard of"
+        time.sleep(0.02)
+    took = time.monotonic() - ended
+    assert found == open_to
+    return took
+
+
+IN_THE_ADMIN = (
+    "password change",
+    "password reset",
+    "deletion",
+    "administrator ends all of a user",
+    "administrator sets a password",
+    "deactivation",
+    "demotion from staff",
+    "end all others",
+)
+
+
+def test_sign_ins_to_the_admin_end_too(fleet: Fleet, database: psycopg.Connection[Any], administrator: Pages) -> None:
+    victims = {name: victim_of(fleet, database) for name in IN_THE_ADMIN}
+
+    def closed_after(name: str) -> float:
+        pages = victims[name].pages.elsewhere(fleet.webs[1].url)
+        assert pages.get("/admin/") == 200
+        assert ENDS[name](victims[name], administrator), f"{name} was not taken"
+        ended = time.monotonic()
+        wait_until(lambda: pages.get("/admin/") == 302, seconds=20, what=f"the admin's door to close after: {name}")
+        return time.monotonic() - ended
+
+    late = {name: took for name, took in at_a_time(closed_after, IN_THE_ADMIN).items() if took > CHECK_SECONDS + SLACK}
+    assert not late
+
+
+def at_a_time(seconds: Callable[[str], float], names: Iterable[str]) -> dict[str, float]:
+    """What it gives for each, a few of them side by side: most of it is waiting."""
+    with ThreadPoolExecutor(HASHES_AT_ONCE) as pool:
+        return dict(zip(names, pool.map(seconds, names), strict=True))
+
+
+def test_a_refresh_without_postgresql_says_when_to_come_back_and_costs_no_token(fleet: Fleet, own: Stack) -> None:
+    credentials = registered(fleet.webs[0].url)
+    tokens = signed_in(fleet.webs[0].url, credentials)
+    own.services["postgresql"].stop()
+    try:
+        for web in fleet.webs * 2:
+            answer = refreshed(web.url, tokens["refresh"])
+            assert (answer.status, problem(answer)) == (503, "unavailable")
+            assert int(answer.headers["retry-after"]) >= 1
+    finally:
+        own.services["postgresql"].start()
+    wait_until(
+        lambda: refreshed(fleet.webs[0].url, tokens["refresh"]).status == 200, seconds=15, what="the same token to do"
+    )
+
+
+def test_whoever_refreshes_while_postgresql_goes_and_comes_stays_signed_in(fleet: Fleet, own: Stack) -> None:
+    """Also when an answer was lost with its commit done: the token before is good for the same answer."""
+    here, there = (web.url for web in fleet.webs)
+    people = [signed_in(here, registered(here)) for _ in range(4)]
+    done = threading.Event()
+
+    def refresh_on(tokens: dict[str, Any]) -> list[int]:
+        seen, number = [], 0
+        while not done.is_set() or seen[-1] != 200:
+            answer = refreshed((here, there)[number % 2], tokens["refresh"])
+            number += 1
+            seen.append(answer.status)
+            if answer.status == 200:
+                tokens = answer.json()
+            else:
+                assert answer.headers.get("retry-after"), answer.content
+                time.sleep(0.2)
+            assert number < 10_000
+        return seen
+
+    with ThreadPoolExecutor(len(people)) as pool:
+        seen = [pool.submit(refresh_on, tokens) for tokens in people]
+        time.sleep(0.5)
+        own.restart("postgresql")
+        time.sleep(2)
+        done.set()
+        statuses = [future.result(timeout=60) for future in seen]
+    assert {status for each in statuses for status in each} <= {200, 503}, statuses
+    assert all(each[-1] == 200 for each in statuses)

@@ -1,0 +1,91 @@
+"""People on a fleet: they register, sign in and refresh over HTTP, and one of them opens the admin's pages."""
+
+from __future__ import annotations
+
+import http.client
+import secrets
+from http.cookies import SimpleCookie
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from tests.fleet import Answer, ask
+
+PASSWORD = "lanterns over low water"
+AGENT = "tab"
+
+
+def registered(url: str) -> dict[str, str]:
+    """The credentials of a new account."""
+    credentials = {"email": f"{secrets.token_hex(6)}@example.com", "password": PASSWORD}
+    answer = ask(url, "/api/v1/auth/register", method="POST", body=credentials)
+    assert answer.status == 201, answer.content
+    return credentials
+
+
+def signed_in(url: str, credentials: dict[str, str], *, agent: str = AGENT) -> dict[str, Any]:
+    """The answer to a sign-in: tokens in the body."""
+    headers = {"User-Agent": agent}
+    answer = ask(url, "/api/v1/auth/login", method="POST", body=credentials, headers=headers)
+    assert answer.status == 200, answer.content
+    return dict(answer.json())
+
+
+def refreshed(url: str, token: str, *, agent: str = AGENT) -> Answer:
+    """What a refresh token gets."""
+    return ask(url, "/api/v1/auth/refresh", method="POST", body={"refresh": token}, headers={"User-Agent": agent})
+
+
+def bearer(tokens: dict[str, Any]) -> dict[str, str]:
+    """The header of a sign-in."""
+    return {"Authorization": f"Bearer {tokens['access']}"}
+
+
+def problem(answer: Answer) -> str:
+    """The slug of a problem's type; "" of another answer."""
+    return str(answer.json().get("type", "")).rpartition("/")[2]
+
+
+class Pages:
+    """A browser on the admin of one instance, with the cookies that it was given."""
+
+    def __init__(self, url: str, *, cookies: dict[str, str] | None = None) -> None:
+        self.url = url
+        self.cookies = dict(cookies or {})
+
+    @classmethod
+    def signed_in(cls, url: str, credentials: dict[str, str]) -> Pages:
+        """Sign in by the form."""
+        pages = cls(url)
+        pages.get("/admin/login/")
+        form = {"username": credentials["email"], "password": credentials["password"], "next": "/admin/"}
+        status = pages.post("/admin/login/", form)
+        assert status == 302, f"the admin's login answered {status}"
+        return pages
+
+    def elsewhere(self, url: str) -> Pages:
+        """The same browser, sent to another instance."""
+        return Pages(url, cookies=self.cookies)
+
+    def get(self, path: str) -> int:
+        """The status of a page: 302 leads to the login."""
+        return self._ask("GET", path, None, {})
+
+    def post(self, path: str, form: dict[str, Any]) -> int:
+        """The status of a form that was sent: 302 when it was taken."""
+        token = next((value for name, value in self.cookies.items() if "csrftoken" in name), "")
+        headers = {"Content-Type": "application/x-www-form-urlencoded", "Referer": f"https://localhost{path}"}
+        return self._ask("POST", path, urlencode(form, doseq=True), {**headers, "X-CSRFToken": token})
+
+    def _ask(self, method: str, path: str, body: str | None, headers: dict[str, str]) -> int:
+        cookie = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        sent = {"Host": "localhost", "X-Forwarded-Proto": "https", "X-Forwarded-For": "127.0.0.1", "Cookie": cookie}
+        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=30)
+        try:
+            connection.request(method, path, body, {**sent, "Accept": "text/html", **headers})
+            response = connection.getresponse()
+            response.read()
+        finally:
+            connection.close()
+        for value in response.headers.get_all("Set-Cookie", []):
+            self.cookies.update({name: morsel.value for name, morsel in SimpleCookie(value).items()})
+        return response.status
