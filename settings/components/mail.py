@@ -29,7 +29,7 @@ EMAIL_USE_TLS: bool = _SCHEME == "smtp+tls"
 EMAIL_USE_SSL: bool = _SCHEME in ("smtps", "smtp+ssl")
 EMAIL_FILE_PATH: str | None = _REST if _SCHEME == "filemail" else None  # a folder, as it is written
 EMAIL_TIMEOUT = 10  # seconds of each wait for the server; mails are sent by workers, which try again
-EMAIL_REDIRECT: str | None = ENVIRONMENT["EMAIL_REDIRECT"]
+EMAIL_REDIRECT: str = ENVIRONMENT["EMAIL_REDIRECT"] or ""
 EMAIL_REDIRECTED_BACKEND = _BACKEND
 EMAIL_BACKEND = "apps.practices.environment.mail.RedirectBackend" if EMAIL_REDIRECT else _BACKEND
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = ENVIRONMENT["EMAIL_FROM"] or "noreply@localhost"
