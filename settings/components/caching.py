@@ -7,7 +7,8 @@ CACHING_LOCAL_SECONDS = ENVIRONMENT["CACHE_LOCAL_SECONDS"]
 CACHING_LOCAL_ENTRIES = 2048
 CACHING_LOCAL_BYTES = 32 * 1024**2
 # A request that carries one of these may have an answer of its own: it is never served, or stored as, the public one.
-CACHING_PRIVATE_COOKIES = ("__Host-access", "__Secure-refresh", "access", "refresh", "sessionid")
+# Those of a sign-in and of a session always count; here go your own.
+CACHING_PRIVATE_COOKIES: tuple[str, ...] = ()
 
 CACHES = {
     "default": {

@@ -31,6 +31,8 @@ def deployed(settings: Any) -> Any:
     settings.TRUSTED_PROXIES = 1
     settings.SESSION_COOKIE_SECURE = settings.CSRF_COOKIE_SECURE = True
     settings.SESSION_COOKIE_NAME, settings.CSRF_COOKIE_NAME = "__Host-sessionid", "__Host-csrftoken"
+    settings.TOKENS_COOKIE_SECURE = True
+    settings.TOKENS_ACCESS_COOKIE, settings.TOKENS_REFRESH_COOKIE = "__Host-access", "__Secure-refresh"
     return settings
 
 
@@ -169,8 +171,10 @@ def test_everything_follows_from_the_scheme_of_the_public_address(
     entry = ENVIRONMENT.entries["PUBLIC_URL"]
     monkeypatch.setitem(ENVIRONMENT.entries, "PUBLIC_URL", replace(entry, value=url))
     component = run_path(str(ROOT / "settings/components/https.py"))
-    for name in ("SECURE_SSL_REDIRECT", "SESSION_COOKIE_SECURE", "CSRF_COOKIE_SECURE"):
+    for name in ("SECURE_SSL_REDIRECT", "SESSION_COOKIE_SECURE", "CSRF_COOKIE_SECURE", "TOKENS_COOKIE_SECURE"):
         assert component[name] is secure
+    assert component["TOKENS_ACCESS_COOKIE"].startswith("__Host-") is secure
+    assert component["TOKENS_REFRESH_COOKIE"].startswith("__Secure-") is secure
     assert component["SESSION_COOKIE_NAME"].startswith("__Host-") is secure
     assert component["CSRF_COOKIE_NAME"].startswith("__Host-") is secure
     assert (component["SECURE_HSTS_SECONDS"] >= 31_536_000) is secure
@@ -203,6 +207,9 @@ def test_checks_are_content_with_a_deployed_service(deployed: Any) -> None:
         ("SESSION_COOKIE_SECURE", False, "https.E007", True),
         ("CSRF_COOKIE_NAME", "csrftoken", "https.E007", True),
         ("SESSION_COOKIE_DOMAIN", ".example.com", "https.E007", True),
+        ("TOKENS_ACCESS_COOKIE", "__Secure-access", "https.E007", True),
+        ("TOKENS_REFRESH_COOKIE", "refresh", "https.E007", True),
+        ("TOKENS_COOKIE_SECURE", False, "https.E007", True),
         ("TRUSTED_PROXIES", 0, "https.W001", True),
     ],
 )

@@ -91,7 +91,7 @@ def public_key(request: HttpRequest, plan: Plan) -> str | None:
     ):
         return None
     cookies = meta.get("HTTP_COOKIE")
-    if cookies and any(name in cookies for name in settings.CACHING_PRIVATE_COOKIES):
+    if cookies and any(name in cookies for name in _private_cookies()):
         return None
     if not _takes_json(meta.get("HTTP_ACCEPT", "")):
         return None
@@ -107,6 +107,12 @@ def public_key(request: HttpRequest, plan: Plan) -> str | None:
         return None
     canonical = urlencode(sorted(pairs), errors="surrogateescape")
     return entry_key(f"public:{path}?{canonical}")
+
+
+def _private_cookies() -> tuple[str, ...]:
+    """Parts of the names of cookies that make an answer somebody's own."""
+    ours = (settings.TOKENS_ACCESS_COOKIE, settings.TOKENS_REFRESH_COOKIE, settings.SESSION_COOKIE_NAME)
+    return (*ours, *settings.CACHING_PRIVATE_COOKIES)
 
 
 def _takes_json(accept: str) -> bool:
