@@ -18,8 +18,9 @@ from apps.accounts.forms import PasswordSetForm, UserCreateForm, UserForm
 from apps.accounts.models import FamilyEnd, RefreshFamily, SecurityEvent, User
 from apps.accounts.selectors.users import is_last_administrator
 from apps.accounts.services.deletion import LastAdministrator, user_delete
+from apps.accounts.services.events import NOWHERE
 from apps.accounts.services.sessions import session_end, sessions_end
-from apps.accounts.services.users import user_deactivate, user_save
+from apps.accounts.services.users import user_deactivate, user_email_set, user_save
 
 RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
@@ -80,8 +81,11 @@ class UserAdmin(DjangoUserAdmin):
         return super().has_delete_permission(request, obj) and _may_touch(request, obj)
 
     def save_model(self, request: HttpRequest, obj: User, form: ModelForm, change: bool) -> None:
+        now, former = timezone.now(), form.initial.get("email")
+        if change and former != obj.email:
+            user_email_set(user=obj, former=former, by="administrator", origin=NOWHERE, now=now)
         if change and not obj.is_active:
-            user_deactivate(user=obj, now=timezone.now())
+            user_deactivate(user=obj, now=now)
         else:
             user_save(user=obj)
 

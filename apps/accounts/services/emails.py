@@ -14,7 +14,7 @@ from apps.accounts.services.credentials import password_check_again
 from apps.accounts.services.events import Origin, event_record
 from apps.accounts.services.links import LinkRefused, link_find, link_use, links_end
 from apps.accounts.services.mails import Mail, mail_submit
-from apps.accounts.services.users import EmailTaken, user_save
+from apps.accounts.services.users import EmailTaken, user_email_set, user_save
 
 VERIFYING = (LinkPurpose.VERIFY_EMAIL, LinkPurpose.CHANGE_EMAIL)
 
@@ -69,10 +69,6 @@ def _verify(user: User, email: str, *, origin: Origin, now: datetime) -> None:
 
 
 def _change(user: User, email: str, *, origin: Origin, now: datetime) -> None:
-    """Take the new address, tell the old one, and end what was mailed there."""
     former = user.email
     user.email, user.email_verified = email, True
-    user_save(user=user)
-    links_end(user_id=user.pk)
-    event_record(SecurityEventKind.EMAIL_CHANGED, now=now, user_id=user.pk, origin=origin)
-    mail_submit(template=Mail.EMAIL_CHANGED, address=former)
+    user_email_set(user=user, former=former, by="link", origin=origin, now=now)

@@ -80,6 +80,17 @@ def user_save(*, user: User) -> None:
         _changed(user)
 
 
+def user_email_set(*, user: User, former: str, by: str, origin: Origin, now: datetime) -> None:
+    """Write a user whose address is another one than the ``former``, which is told, and whose links end.
+
+    In the caller's transaction. ``by`` is what showed that it may be set: for the account's history.
+    """
+    user_save(user=user)
+    links_end(user_id=user.pk)
+    event_record(SecurityEventKind.EMAIL_CHANGED, now=now, user_id=user.pk, origin=origin, by=by)
+    mail_submit(template=Mail.EMAIL_CHANGED, address=former)
+
+
 def user_deactivate(*, user: User, now: datetime) -> None:
     """Close the account's door: every sign-in ends, and none can be made."""
     with transaction.atomic():

@@ -18,7 +18,7 @@ from apps.accounts.services.emails import email_change_request
 from apps.accounts.services.events import NOWHERE
 from apps.accounts.services.mails import KIND
 from apps.jobs.models import Job
-from tests.apps.accounts.factories import PASSWORD, bearer, link, user_create
+from tests.apps.accounts.factories import PASSWORD, admin_sign_in, bearer, link, user_create
 from tests.mails import mails_sent, token_in
 from tests.problems import assert_problem
 
@@ -154,6 +154,20 @@ def test_of_two_who_want_one_address_one_gets_it() -> None:
     with ThreadPoolExecutor(2) as pool:
         assert sorted(pool.map(follow, tokens)) == [204, 409]
     assert User.objects.filter(email=NEW).count() == 1
+
+
+def test_an_administrators_change_tells_the_old_address_and_ends_links(settings: Any) -> None:
+    settings.ZEAL_ALLOWLIST = [{"model": model, "field": "get()"} for model in ("accounts.User", "sessions.Session")]
+    user, desk = user_create(), Client()
+    admin_sign_in(desk, user_create(is_staff=True, is_superuser=True))
+    page = f"/admin/accounts/user/{user.pk}/change/"
+    link(user, LinkPurpose.CHANGE_EMAIL, email="thief@example.com")
+    assert desk.post(page, {"email": user.email, "name": "Ada", "is_active": "on"}).status_code == 302
+    assert AccountLink.objects.exists()
+    assert desk.post(page, {"email": NEW, "name": "Ada", "is_active": "on"}).status_code == 302
+    assert not AccountLink.objects.exists()
+    assert [message["To"] for message in mails_sent()] == [user.email]
+    assert SecurityEvent.objects.get(user=user, kind="email-changed").detail == {"by": "administrator"}
 
 
 # --- Where an address has to be proved first.
