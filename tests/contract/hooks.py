@@ -19,9 +19,11 @@ import django
 django.setup()
 
 import schemathesis  # noqa: E402 - what follows needs Django
+from django.conf import settings  # noqa: E402 - as above
 from schemathesis import Case, GenerationMode, HookContext  # noqa: E402 - as above
 from schemathesis.core.failures import Failure  # noqa: E402 - as above
 
+from apps.accounts.models import Transport  # noqa: E402 - as above
 from tests.access import Row, rows, scenes  # noqa: E402 - as above
 from tests.apps.accounts.factories import sign_in, user_create  # noqa: E402 - as above
 
@@ -67,6 +69,10 @@ class Bearer:
         if _ROLE == "nobody":
             return
         name = _name(case)
+        if name == "auth_csrf":  # the one that bearer tokens are of no use for
+            access = sign_in(_owner, transport=Transport.COOKIE).access
+            case.cookies = {**(case.cookies or {}), settings.TOKENS_ACCESS_COOKIE: access}
+            return
         owner = user_create(email=_fresh()) if name in ("auth_password_change", "me_delete") else _owner
         is_own = owner != _owner or name == "auth_logout"
         token = sign_in(owner).access if is_own else data
