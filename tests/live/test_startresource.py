@@ -20,6 +20,7 @@ SHAPES = (
         "diary.Note",  # as the sample app's is called
         *("title:str:80!", "text:text?", "day:date", "remind_at:datetime?", "mood:choice:good,bad", "extra:json?"),
         *("link:url?", "contact:email?", "weight:int?", "price:decimal:8:3?", "owner:user"),
+        *("first:fk:shop.Product", "second:fk:shop.Product?"),
     ),
 )
 # A development environment whose servers are away: writing a resource needs none.

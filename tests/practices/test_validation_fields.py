@@ -8,6 +8,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django import forms
+from django.core.exceptions import ValidationError
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from drf_spectacular.generators import SchemaGenerator
@@ -15,6 +17,7 @@ from drf_spectacular.settings import patched_settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rest_framework import serializers
+from zeal import zeal_context
 
 from apps.practices.caching.renderers import FastJSONRenderer
 from apps.practices.validation.fields import (
@@ -30,6 +33,7 @@ from apps.practices.validation.fields import (
     RichTextField,
     WebAddressField,
 )
+from apps.practices.validation.forms import ReferenceFormField
 from apps.practices.validation.text import clean_plain
 from tests.apps.accounts.factories import user_create
 from tests.sample.models import Effect, Note
@@ -162,6 +166,32 @@ def test_a_reference_is_found_by_one_query_or_refused() -> None:
     assert numbered.run_validation(effect.pk) == effect
     assert {refused(numbered, value) for value in (2**63 - 1, "0")} == {"does_not_exist"}
     assert {refused(numbered, value) for value in (2**63, 10**30, True, "x", 1.5, [])} == {"incorrect_type"}
+
+
+@pytest.mark.django_db
+def test_two_references_to_one_model_are_no_loop() -> None:
+    """What looks for N+1, in development and in tests, takes two calls of get() on a line for one."""
+    owner = user_create()
+    given = {name: str(note_create(owner=owner, title=name).pk) for name in ("first", "second")}
+    notes = Note.objects.all()
+    serializer = type("Pair", (serializers.Serializer,), {name: ReferenceField(queryset=notes) for name in given})
+    form = type("PairForm", (forms.Form,), {name: ReferenceFormField(queryset=notes) for name in given})
+    with zeal_context():
+        wire, page = serializer(data=given), form(given)
+        assert wire.is_valid()
+        assert page.is_valid()
+    assert {name: str(note.pk) for name, note in wire.validated_data.items()} == given
+    assert page.cleaned_data == wire.validated_data
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("value", [ID, "x", "\x00", "1", f"{{{ID}}}x"])
+def test_a_form_refuses_what_names_no_row(value: str) -> None:
+    field = ReferenceFormField(queryset=Note.objects.all())
+    with pytest.raises(ValidationError) as refusal:
+        field.clean(value)
+    assert refusal.value.code == "invalid_choice"
+    assert ReferenceFormField(queryset=Note.objects.all(), required=False).clean("") is None
 
 
 def test_fields_that_need_a_bound_say_so() -> None:

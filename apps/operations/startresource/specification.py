@@ -22,7 +22,9 @@ LISTS = frozenset({"limit", "cursor", "ordering", "fields"})
 KEPT = frozenset({"id", "pk", "version", "created_at", "updated_at", "objects", "seen", "self", "expected", "changes"})
 # Lower-case names that the written modules use themselves.
 MODULES = frozenset({"models", "serializers", "settings", "timezone", "uuid7", "forms", "admin", "transaction"})
-_TAKEN_BY_FIELDS = frozenset(inspect.signature(serializers.Field.__init__).parameters)
+_TAKEN_BY_FIELDS = frozenset(
+    {*inspect.signature(serializers.Field.__init__).parameters, *vars(serializers.Serializer())}
+)
 
 
 class Refused(Exception):

@@ -75,6 +75,7 @@ def test_plurals(word: str, plural: str) -> None:
         (["delete:bool"], "Django's models"),
         (["data:json"], "serializers"),
         (["label:str"], "serializers"),
+        (["parent:str"], "serializers"),
         (["product:str"], "the resource itself"),
         (["name:str", "name:text"], "two fields"),
         (["home:str", "home_id:int"], "a column of this name"),
