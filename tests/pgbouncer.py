@@ -18,6 +18,13 @@ from apps.operations.stack.processes import process_start, process_stop, user_fo
 from tests.processes import wait_until
 
 SERVERS = 2  # connections to PostgreSQL, for whoever comes
+LEFT_BEHIND = """
+    SELECT name FROM pg_settings WHERE source = 'session' AND name NOT IN ('application_name', 'client_encoding', 'TimeZone')
+    UNION ALL SELECT name FROM pg_prepared_statements UNION ALL SELECT name FROM pg_cursors
+    UNION ALL SELECT relname FROM pg_class WHERE relpersistence = 't' AND relnamespace = pg_my_temp_schema()
+    UNION ALL SELECT 'advisory lock' FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()
+    UNION ALL SELECT 'role ' || current_user WHERE current_user <> session_user
+"""
 
 
 class PgBouncer:
@@ -26,16 +33,16 @@ class PgBouncer:
     It is given what docs/database.md advises, and few connections, so that there is a queue for them.
     """
 
-    def __init__(self, *, binary: str, stack: Stack, folder: Path) -> None:
+    def __init__(self, *, binary: str, database_url: str, folder: Path) -> None:
         self.binary = binary
         self.folder = folder
         self.port = port_free()
         self.process: subprocess.Popen[bytes] | None = None
-        self._direct = urlsplit(stack.state.urls["DATABASE_URL"])
+        self._direct = urlsplit(database_url)
 
     @property
     def url(self) -> str:
-        """Its address, with the database and the role of the stack."""
+        """Its address, with the database and the role of PostgreSQL's own."""
         direct = self._direct
         return urlunsplit(direct._replace(netloc=f"{direct.username}:{direct.password}@127.0.0.1:{self.port}"))
 
@@ -83,6 +90,19 @@ class PgBouncer:
         """Connect to PostgreSQL through it, as any client does."""
         return psycopg.connect(self.url, autocommit=True, prepare_threshold=None, **options)
 
+    def left_behind(self) -> list[str]:
+        """Give what earlier clients have left in the sessions that are kept; to see each, all are held at once."""
+        found: dict[int, list[str]] = {}
+        with contextlib.ExitStack() as held:
+            for _ in range(SERVERS):
+                client = held.enter_context(self.connect())
+                held.enter_context(client.transaction())
+                names = [name for (name,) in client.execute(LEFT_BEHIND).fetchall()]
+                ((pid,),) = client.execute("SELECT pg_backend_pid()").fetchall()
+                found[pid] = names
+        assert len(found) == SERVERS
+        return [name for names in found.values() for name in names]
+
     def _answers(self) -> bool:
         try:
             self.connect(connect_timeout=2).close()
@@ -92,11 +112,12 @@ class PgBouncer:
 
 
 @contextlib.contextmanager
-def pgbouncer_running(*, binary: str, stack: Stack) -> Iterator[PgBouncer]:
-    """Start a PgBouncer before the stack's PostgreSQL; it is gone afterwards."""
+def pgbouncer_running(*, binary: str, stack: Stack, database_url: str | None = None) -> Iterator[PgBouncer]:
+    """Start a PgBouncer before a database of the stack, by default its own; it is gone afterwards."""
     folder = stack.directory / "pgbouncer"
     folder.mkdir(mode=0o700)
-    pgbouncer = PgBouncer(binary=binary, stack=stack, folder=folder)
+    database_url = database_url or stack.state.urls["DATABASE_URL"]
+    pgbouncer = PgBouncer(binary=binary, database_url=database_url, folder=folder)
     try:
         pgbouncer.start()
         yield pgbouncer

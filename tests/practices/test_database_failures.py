@@ -75,8 +75,10 @@ def other() -> psycopg.Connection[Any]:
         ("DO $$ BEGIN RAISE 'x' USING ERRCODE = '53100'; END $$", "SELECT 1", 503, "1"),
         ("DO $$ BEGIN RAISE 'x' USING ERRCODE = '57P03'; END $$", "SELECT 1", 503, "2"),
         ("DO $$ BEGIN RAISE 'x' USING ERRCODE = '58030'; END $$", "SELECT 1", 503, "2"),
+        ("DO $$ BEGIN RAISE 'x' USING ERRCODE = '28P01'; END $$", "SELECT 1", 503, "2"),
+        ("DO $$ BEGIN RAISE 'x' USING ERRCODE = '3D000'; END $$", "SELECT 1", 503, "2"),
     ],
-    ids=["too slow", "read-only", "disk full", "starting up", "input or output"],
+    ids=["too slow", "read-only", "disk full", "starting up", "input or output", "no login", "no database"],
 )
 def test_a_failing_server_is_not_our_error(sql: str, before: str, status: int, retry: str) -> None:
     answer = answer_to(lambda: execute(sql, before))

@@ -3,42 +3,33 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 import secrets
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 import psycopg
 import pytest
-from django.contrib.contenttypes.models import ContentType
-from django.db import DatabaseError, OperationalError, connections, transaction
-from django.test import override_settings
-from psycopg import sql
 
-from apps.operations.fleet import Fleet, database_migrate, production_environment
-from apps.operations.stack import Stack
-from apps.practices.database.backend.base import DatabaseWrapper
-from apps.practices.database.connections import breaker_of, connection_class
-from apps.practices.database.failures import problem_for
-from settings.components.database import _database
+from apps.operations.fleet import Fleet, Service, database_migrate, production_environment
+from apps.operations.stack import Stack, port_free
 from tests.fleet import Answer, ask, path_replaced
 from tests.pgbouncer import SERVERS, PgBouncer, pgbouncer_running
 from tests.problems import assert_problem
 from tests.processes import wait_until
+from tests.standby import standby_running
 
-NOW = "/api/v1/sample/notes/slow?seconds=0"  # the shortest request that needs PostgreSQL
-BOUNDS = {"statement_timeout": "300ms", "lock_timeout": "200ms", "idle_in_transaction_session_timeout": "400ms"}
-LEFT_BEHIND = """
-    SELECT name FROM pg_settings WHERE source = 'session' AND name NOT IN ('application_name', 'client_encoding', 'TimeZone')
-    UNION ALL SELECT name FROM pg_prepared_statements UNION ALL SELECT name FROM pg_cursors
-    UNION ALL SELECT relname FROM pg_class WHERE relpersistence = 't' AND relnamespace = pg_my_temp_schema()
-    UNION ALL SELECT 'advisory lock' FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()
-    UNION ALL SELECT 'role ' || current_user WHERE current_user <> session_user
-"""
+NOTES = "/api/v1/sample/notes"
+NOW = f"{NOTES}/slow?seconds=0"  # the shortest request that needs PostgreSQL
 
 
 @pytest.fixture(scope="module")
@@ -54,263 +45,52 @@ def pgbouncer(pgbouncer_binary: str, own: Stack) -> Iterator[PgBouncer]:
         yield running
 
 
-def left_behind(pgbouncer: PgBouncer) -> list[str]:
-    """Give what earlier clients have left in the sessions that PgBouncer keeps; the latter are told apart by holding all."""
-    found: dict[int, list[str]] = {}
-    with contextlib.ExitStack() as held:
-        for _ in range(SERVERS):
-            client = held.enter_context(pgbouncer.connect())
-            held.enter_context(client.transaction())
-            names = [name for (name,) in client.execute(LEFT_BEHIND).fetchall()]
-            ((pid,),) = client.execute("SELECT pg_backend_pid()").fetchall()
-            found[pid] = names
-    assert len(found) == SERVERS
-    return [name for names in found.values() for name in names]
+# --- the settings
+
+REPORT = """
+import json, django
+django.setup()
+from django.conf import settings
+from django.db import connection, connections
+names = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"]
+with connection.cursor() as cursor:
+    values = []
+    for name in names:
+        cursor.execute(f"SHOW {name}")
+        values.append(cursor.fetchone()[0])
+print(json.dumps({"bounds": values, "ports": {one.alias: int(one.settings_dict["PORT"]) for one in connections.all()}}))
+if connection.pool:
+    connection.close_pool()
+"""
 
 
-# --- one connection
-
-
-@pytest.fixture
-def wrapper(db: None, pgbouncer: PgBouncer) -> Iterator[DatabaseWrapper]:
-    """What a thread of a web process has, with bounds that a test can wait for, as `connections["bounced"]`.
-
-    Under that name it is waited for as briefly as any server but the main one (`is_spared`).
-    """
-    settings_dict = {**connections["default"].settings_dict, **_database(pgbouncer.url, is_pgbouncer=True)}
-    settings_dict["TRANSACTION_BOUNDS"] = BOUNDS
-    settings_dict["OPTIONS"]["pool"] = {"min_size": 1, "max_size": 8, "timeout": 1}
-    made = connections["bounced"] = DatabaseWrapper(settings_dict, alias="bounced")
-    breaker_of("bounced").reset()
-    yield made
-    made.close()
-    made.close_pool()
-    breaker_of("bounced").reset()
-    del connections["bounced"]
-
-
-def executed(wrapper: DatabaseWrapper, statement: str) -> None:
-    with wrapper.cursor() as cursor:
-        cursor.execute(statement)
-
-
-def in_a_transaction(wrapper: DatabaseWrapper, statement: str) -> None:
-    with transaction.atomic("bounced"), wrapper.cursor() as cursor:
-        cursor.execute("SELECT 1")
-        cursor.execute(statement)
-
-
-def behind_a_savepoint_undone(wrapper: DatabaseWrapper, statement: str) -> None:
-    with transaction.atomic("bounced"):
-        with contextlib.suppress(ZeroDivisionError), transaction.atomic("bounced"):
-            raise ZeroDivisionError
-        executed(wrapper, statement)
-
-
-def composed(wrapper: DatabaseWrapper, statement: str) -> None:
-    with wrapper.cursor() as cursor:
-        cursor.execute(sql.SQL("{}").format(sql.SQL(statement)))
-
-
-def as_bytes(wrapper: DatabaseWrapper, statement: str) -> None:
-    with wrapper.cursor() as cursor:
-        cursor.execute(statement.encode())
-
-
-def as_many(wrapper: DatabaseWrapper, statement: str) -> None:
-    with wrapper.cursor() as cursor:
-        cursor.executemany(f"{statement} WHERE %s", [(True,), (True,)])
-
-
-def as_many_in_a_transaction(wrapper: DatabaseWrapper, statement: str) -> None:
-    with transaction.atomic("bounced"):
-        as_many(wrapper, statement)
-
-
-def as_a_copy(wrapper: DatabaseWrapper, statement: str) -> None:
-    with wrapper.cursor() as cursor, cursor.copy(f"COPY ({statement}) TO STDOUT") as copy:
-        list(copy)
-
-
-WAYS = [
-    executed,
-    in_a_transaction,
-    behind_a_savepoint_undone,
-    composed,
-    as_bytes,
-    as_many,
-    as_many_in_a_transaction,
-    as_a_copy,
-]
-
-
-@pytest.mark.parametrize("way", WAYS)
-def test_no_statement_is_without_bound(
-    wrapper: DatabaseWrapper, pgbouncer: PgBouncer, way: Callable[[DatabaseWrapper, str], None]
+@pytest.mark.parametrize(
+    ("kind", "bounds"),
+    [
+        ("web", ["5s", "2s", "10s"]),
+        ("worker", ["5min", "10s", "2min"]),
+        ("beat", ["30s", "5s", "30s"]),
+        ("command", ["0", "30s", "0"]),
+    ],
+)
+def test_web_processes_go_through_it_and_all_are_bounded_as_without(
+    own: Stack, pgbouncer: PgBouncer, kind: str, bounds: list[str]
 ) -> None:
-    started = time.monotonic()
-    with pytest.raises((OperationalError, psycopg.OperationalError)) as raised:
-        way(wrapper, "SELECT pg_sleep(6)")
-    assert time.monotonic() - started < 5
-    problem = problem_for(raised.value)
-    assert problem is not None
-    assert problem.status == 504, "the server ended it, not the client"
-    wrapper.close()
-    assert left_behind(pgbouncer) == []
-    assert not breaker_of("bounced").is_suspicious
-
-
-def test_no_lock_is_waited_for_without_bound(wrapper: DatabaseWrapper, own: Stack) -> None:
-    with psycopg.connect(own.state.urls["DATABASE_URL"]) as rival:
-        rival.execute("SELECT pg_advisory_xact_lock(7)")
-        with pytest.raises(OperationalError) as raised:
-            executed(wrapper, "SELECT pg_advisory_xact_lock(7)")
-    problem = problem_for(raised.value)
-    assert problem is not None
-    assert (problem.status, problem.retry_after) == (503, 1)
-    assert "same data" in str(problem.detail)
-
-
-def test_a_transaction_that_lies_idle_is_ended(wrapper: DatabaseWrapper) -> None:
-    def idle() -> None:
-        with transaction.atomic("bounced"):
-            executed(wrapper, "SELECT 1")
-            time.sleep(1.5)
-            executed(wrapper, "SELECT 1")
-
-    with pytest.raises(DatabaseError) as raised:
-        idle()
-    problem = problem_for(raised.value)
-    assert problem is not None
-    assert problem.status == 503
-
-
-@pytest.mark.parametrize("begins", [True, False], ids=["begins", "goes on"])
-def test_results_are_those_of_the_statement(wrapper: DatabaseWrapper, begins: bool) -> None:
-    with contextlib.nullcontext() if begins else transaction.atomic("bounced"), wrapper.cursor() as cursor:
-        if not begins:
-            cursor.execute("SELECT 1")
-        cursor.execute("SELECT n, '100%%' AS share FROM generate_series(1, %s) AS n", [3])
-        assert [column.name for column in cursor.description] == ["n", "share"]
-        assert (cursor.rowcount, cursor.fetchall()) == (3, [(1, "100%"), (2, "100%"), (3, "100%")])
-        assert not cursor.nextset()
-        cursor.execute("SELECT '100%'")
-        assert cursor.fetchone() == ("100%",)
-        cursor.execute("SELECT 1; SELECT 2")
-        assert cursor.fetchone() == (1,)
-        assert cursor.nextset()
-        assert cursor.fetchone() == (2,)
-
-
-def test_rows_written_are_kept_and_those_rolled_back_are_not(wrapper: DatabaseWrapper, own: Stack) -> None:
-    with wrapper.cursor() as cursor:
-        cursor.execute("CREATE TABLE kept (n int)")
-        cursor.execute("INSERT INTO kept SELECT generate_series(1, 3)")
-        assert cursor.rowcount == 3
-        cursor.executemany("INSERT INTO kept VALUES (%s)", [(4,), (5,)])
-        with cursor.copy("COPY kept FROM STDIN") as copy:
-            copy.write_row((6,))
-        with contextlib.suppress(ZeroDivisionError), transaction.atomic("bounced"):
-            cursor.execute("INSERT INTO kept VALUES (7)")
-            cursor.executemany("INSERT INTO kept VALUES (%s)", [(8,)])
-            raise ZeroDivisionError
-        with transaction.atomic("bounced"):
-            with contextlib.suppress(DatabaseError), transaction.atomic("bounced"):
-                cursor.execute("INSERT INTO kept SELECT 1 / 0")
-            cursor.execute("INSERT INTO kept VALUES (9)")
-    with psycopg.connect(own.state.urls["DATABASE_URL"]) as direct:
-        assert [n for (n,) in direct.execute("SELECT n FROM kept ORDER BY n")] == [1, 2, 3, 4, 5, 6, 9]
-
-
-def test_each_client_has_its_own_time_zone(wrapper: DatabaseWrapper, pgbouncer: PgBouncer) -> None:
-    """The one thing that Django sets for a session; PgBouncer knows it, and sets it again for whoever comes."""
-    with contextlib.ExitStack() as held:
-        others = [held.enter_context(pgbouncer.connect()) for _ in range(SERVERS * 2)]
-        for number, other in enumerate(others):
-            other.execute(f"SET TimeZone = 'Etc/GMT{number:+d}'")
-        for _ in range(3):
-            assert [one.execute("SHOW TimeZone").fetchone() for one in others] == [
-                (f"Etc/GMT{number:+d}",) for number in range(len(others))
-            ]
-            with wrapper.cursor() as cursor:
-                cursor.execute("SHOW TimeZone")
-                assert cursor.fetchone() == ("UTC",)
-
-
-@override_settings(DATABASE_SUSPICIOUS_WAIT_SECONDS=1)
-def test_a_queue_for_connections_does_not_look_like_an_outage(wrapper: DatabaseWrapper, own: Stack) -> None:
-    """All who wait reach their bound at the same moment; that another was answered meanwhile tells where they stood."""
-    everybody = threading.Barrier(SERVERS + 1, timeout=20)
-    wrapper.ensure_connection()
-
-    def inside() -> None:
-        with wrapper.pool.connection() as connection, connection.transaction():
-            connection.execute("SELECT 1")
-            everybody.wait()
-            everybody.wait()
-            connection.execute("SELECT 1")
-            everybody.wait()
-
-    def outside() -> int:
-        mine = DatabaseWrapper(wrapper.settings_dict, alias="bounced")
-        with pytest.raises(OperationalError) as raised:
-            executed(mine, "SELECT 1")
-        problem = problem_for(raised.value)
-        mine.close()
-        return problem.status if problem else 0
-
-    with ThreadPoolExecutor(SERVERS + 3) as threads:
-        for _ in range(SERVERS):
-            threads.submit(inside)
-        everybody.wait()
-        waiting = [threads.submit(outside) for _ in range(3)]
-        time.sleep(0.5)
-        everybody.wait()
-        statuses = [one.result() for one in waiting]
-        suspicious = breaker_of("bounced").is_suspicious
-        everybody.wait()
-    assert statuses == [503] * 3
-    assert not suspicious
-
-
-@pytest.fixture
-def bounced(wrapper: DatabaseWrapper, pgbouncer: PgBouncer) -> Iterator[psycopg.Connection[Any]]:
-    """A connection of the pool's class, made while PostgreSQL is under suspicion."""
-    breaker_of("bounced").failed(OSError())
-    with connection_class("bounced", is_pgbouncer=True).connect(pgbouncer.url, autocommit=True) as connection:
-        yield connection
-
-
-def test_that_pgbouncer_lets_somebody_in_says_nothing_of_postgresql(bounced: psycopg.Connection[Any]) -> None:
-    assert breaker_of("bounced").is_suspicious
-    bounced.execute("SELECT 1")
-    assert not breaker_of("bounced").is_suspicious
-
-
-def test_an_error_of_postgresql_is_an_answer(bounced: psycopg.Connection[Any]) -> None:
-    with pytest.raises(psycopg.errors.DivisionByZero):
-        bounced.execute("SELECT 1 / 0")
-    assert not breaker_of("bounced").is_suspicious
-
-
-@override_settings(DATABASE_SUSPICIOUS_WAIT_SECONDS=10)
-def test_an_error_of_pgbouncer_is_none(bounced: psycopg.Connection[Any], pgbouncer: PgBouncer) -> None:
-    bounced.execute("SELECT 1")
-    with contextlib.ExitStack() as held:
-        for _ in range(SERVERS):
-            other = held.enter_context(pgbouncer.connect())
-            held.enter_context(other.transaction())
-            other.execute("SELECT 1")
-        with pytest.raises(psycopg.OperationalError, match="query_wait_timeout"):
-            bounced.execute("SELECT 1")
-    assert breaker_of("bounced").is_suspicious
-
-
-def test_mistakes_on_this_side_say_nothing_of_the_server(wrapper: DatabaseWrapper) -> None:
-    for _ in range(3):
-        with pytest.raises(DatabaseError), wrapper.cursor() as cursor:
-            cursor.execute("SELECT %s, %s", ["one"])
-    assert not breaker_of("bounced").is_suspicious
+    direct = own.state.urls["DATABASE_URL"]
+    addresses = {"DATABASE_URL": direct, "DATABASE_PGBOUNCER": pgbouncer.url, "DATABASE_REPLICA_URL": direct}
+    ran = subprocess.run(
+        [sys.executable, "-c", REPORT],
+        env={**os.environ, **addresses, "PROCESS_KIND": kind},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    report = json.loads(ran.stdout.splitlines()[-1])
+    assert report["bounds"] == bounds
+    postgresql = urlsplit(direct).port
+    through = {"default": pgbouncer.port, "replica": postgresql}
+    assert report["ports"] == (through if kind == "web" else {"default": postgresql})
 
 
 # --- the service
@@ -385,14 +165,12 @@ def test_more_clients_than_connections_are_served_and_leave_nothing_behind(
     def use(number: int) -> list[int]:
         """Write a note, change it, read it and a list, and look whether the instance is ready."""
         url, title = fleet.webs[number % 2].url, f"Note {number} {secrets.token_hex(4)}"
-        written = ask(
-            url, "/api/v1/sample/notes", method="POST", body={"title": title, "body": "<p>x</p>"}, headers=somebody
-        )
+        written = ask(url, NOTES, method="POST", body={"title": title, "body": "<p>x</p>"}, headers=somebody)
         path = written.headers["location"]
         changed = ask(url, path, method="PATCH", body={"title": f"{title}!"}, headers=somebody)
         shown = ask(url, path, headers=somebody)
         assert shown.json()["title"] == f"{title}!"
-        listed = ask(url, "/api/v1/sample/notes?limit=5", headers=somebody)
+        listed = ask(url, f"{NOTES}?limit=5", headers=somebody)
         answers = (written, changed, shown, listed, get(fleet, "/readyz", number % 2))
         return [answer.status for answer in answers]
 
@@ -401,29 +179,15 @@ def test_more_clients_than_connections_are_served_and_leave_nothing_behind(
     assert [status for status in statuses if status != [201, 200, 200, 200, 200]] == []
     assert watch.servers == SERVERS
     assert watch.clients > SERVERS
-    assert left_behind(pgbouncer) == []
+    assert pgbouncer.left_behind() == []
     with psycopg.connect(own.state.urls["DATABASE_URL"]) as connection:
         row = connection.execute("SELECT count(*) FROM sample_note WHERE title LIKE 'Note %!'").fetchone()
     assert row == (120,)
 
 
-def test_a_walk_over_many_rows_needs_no_cursor_of_the_server(
-    fleet: Fleet, wrapper: DatabaseWrapper, pgbouncer: PgBouncer
-) -> None:
-    with contextlib.ExitStack() as held:
-        for number, _ in enumerate(ContentType.objects.using("bounced").order_by("pk").iterator(chunk_size=1)):
-            if number < SERVERS - 1:  # whoever comes next is given another connection than before
-                other = held.enter_context(pgbouncer.connect())
-                held.enter_context(other.transaction())
-                other.execute("SELECT 1")
-    assert number > SERVERS
-    wrapper.close()
-    assert left_behind(pgbouncer) == []
-
-
 def test_heavy_work_goes_past_it(fleet: Fleet, own: Stack, somebody: dict[str, str]) -> None:
     url = fleet.webs[0].url
-    sent = ask(url, "/api/v1/sample/notes/counts", method="POST", body={"seconds": 1}, headers=somebody)
+    sent = ask(url, f"{NOTES}/counts", method="POST", body={"seconds": 1}, headers=somebody)
     assert sent.status == 202
     job = f"/api/v1/jobs/{sent.json()['id']}"
     wait_until(
@@ -447,8 +211,26 @@ def family_of(service: Any) -> list[psutil.Process]:
     return [process, *process.children(recursive=True)]
 
 
+def test_a_replica_is_read_beside_it(fleet: Fleet, own: Stack, somebody: dict[str, str]) -> None:
+    note = {"title": "Both ways", "body": "<p>x</p>"}
+    with standby_running(own) as standby:
+        port = port_free()
+        environment = {**fleet.webs[0].environment, "DATABASE_REPLICA_URL": standby.url, "PORT": str(port)}
+        web = Service(name="web-3", folder=fleet.folder, environment=environment, port=port)
+        try:
+            web.start()
+            wait_until(
+                lambda: ask(web.url, "/readyz").json()["checks"]["replica"] == "ok", seconds=20, what="the replica"
+            )
+            assert ask(web.url, NOTES, method="POST", body=note, headers=somebody).status == 201
+            listed = ask(web.url, f"{NOTES}?limit=1", headers=somebody)
+            assert listed.json()["results"][0]["title"] == "Both ways"
+        finally:
+            web.stop()
+
+
 def test_a_request_without_end_is_ended(fleet: Fleet, own: Stack) -> None:
-    answer = get(fleet, "/api/v1/sample/notes/slow?seconds=25")
+    answer = get(fleet, f"{NOTES}/slow?seconds=25")
     assert_problem(answer, 504, "timed-out")
     assert answer.headers["retry-after"]
     assert 4.5 < answer.seconds < 12
@@ -460,7 +242,7 @@ def test_a_request_without_end_is_ended(fleet: Fleet, own: Stack) -> None:
 
 def test_whoever_queues_too_long_is_503_and_the_lucky_ones_are_200(fleet: Fleet) -> None:
     with ThreadPoolExecutor(SERVERS) as threads:
-        holders = [threads.submit(get, fleet, "/api/v1/sample/notes/slow?seconds=4", 1) for _ in range(SERVERS)]
+        holders = [threads.submit(get, fleet, f"{NOTES}/slow?seconds=4", 1) for _ in range(SERVERS)]
         time.sleep(1)
         refused = get(fleet, NOW)
     assert_problem(refused, 503, "unavailable")
@@ -528,7 +310,7 @@ def test_whatever_is_away_it_is_503_soon_at_once_and_its_return_is_noticed(
     with fault(own, pgbouncer):
         with ThreadPoolExecutor(8) as threads:
             first = list(threads.map(lambda _: get(fleet, NOW), range(8)))
-        for answer in (*first, ask(url, "/api/v1/sample/notes", method="POST", body=note, headers=somebody)):
+        for answer in (*first, ask(url, NOTES, method="POST", body=note, headers=somebody)):
             assert_problem(answer, 503, "unavailable")
             assert answer.headers["retry-after"]
             assert answer.seconds < 9
@@ -541,7 +323,7 @@ def test_whatever_is_away_it_is_503_soon_at_once_and_its_return_is_noticed(
     returned_at = time.monotonic()
     serves_again(fleet, 10)
     assert time.monotonic() - returned_at < 8
-    assert ask(url, "/api/v1/sample/notes", method="POST", body=note, headers=somebody).status == 201
+    assert ask(url, NOTES, method="POST", body=note, headers=somebody).status == 201
 
 
 @pytest.mark.parametrize("name", ["postgresql", "pgbouncer"])

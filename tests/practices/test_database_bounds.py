@@ -1,0 +1,293 @@
+"""database (130), one connection to a PgBouncer in transaction mode: every transaction is bounded, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import psycopg
+import pytest
+from django.contrib.contenttypes.models import ContentType
+from django.db import DatabaseError, OperationalError, connections, transaction
+from django.test import override_settings
+from psycopg import sql
+
+from apps.operations.stack import Stack
+from apps.practices.database.backend.base import DatabaseWrapper
+from apps.practices.database.connections import breaker_of, connection_class
+from apps.practices.database.failures import problem_for
+from settings.components.database import _database
+from tests.fleet import path_replaced
+from tests.pgbouncer import SERVERS, PgBouncer, pgbouncer_running
+
+BOUNDS = {"statement_timeout": "300ms", "lock_timeout": "200ms", "idle_in_transaction_session_timeout": "400ms"}
+
+
+@pytest.fixture(scope="module")
+def url(stack: Stack, django_db_setup: None) -> str:
+    """PostgreSQL's own address of the tests' database."""
+    return path_replaced(stack.state.urls["DATABASE_URL"], connections["default"].settings_dict["NAME"])
+
+
+@pytest.fixture(scope="module")
+def pgbouncer(pgbouncer_binary: str, stack: Stack, url: str) -> Iterator[PgBouncer]:
+    with pgbouncer_running(binary=pgbouncer_binary, stack=stack, database_url=url) as running:
+        yield running
+
+
+@pytest.fixture
+def wrapper(db: None, pgbouncer: PgBouncer) -> Iterator[DatabaseWrapper]:
+    """What a thread of a web process has, with bounds that a test can wait for, as `connections["bounced"]`.
+
+    Under that name it is waited for as briefly as any server but the main one (`is_spared`).
+    """
+    settings_dict = {**connections["default"].settings_dict, **_database(pgbouncer.url, is_pgbouncer=True)}
+    settings_dict["TRANSACTION_BOUNDS"] = BOUNDS
+    settings_dict["OPTIONS"]["pool"] = {"min_size": 1, "max_size": 8, "timeout": 1}
+    made = connections["bounced"] = DatabaseWrapper(settings_dict, alias="bounced")
+    breaker_of("bounced").reset()
+    yield made
+    made.close()
+    made.close_pool()
+    breaker_of("bounced").reset()
+    del connections["bounced"]
+
+
+def executed(wrapper: DatabaseWrapper, statement: str) -> None:
+    with wrapper.cursor() as cursor:
+        cursor.execute(statement)
+
+
+def in_a_transaction(wrapper: DatabaseWrapper, statement: str) -> None:
+    with transaction.atomic("bounced"), wrapper.cursor() as cursor:
+        cursor.execute("SELECT 1")
+        cursor.execute(statement)
+
+
+def behind_a_savepoint_undone(wrapper: DatabaseWrapper, statement: str) -> None:
+    with transaction.atomic("bounced"):
+        with contextlib.suppress(ZeroDivisionError), transaction.atomic("bounced"):
+            raise ZeroDivisionError
+        executed(wrapper, statement)
+
+
+def composed(wrapper: DatabaseWrapper, statement: str) -> None:
+    with wrapper.cursor() as cursor:
+        cursor.execute(sql.SQL("{}").format(sql.SQL(statement)))
+
+
+def as_bytes(wrapper: DatabaseWrapper, statement: str) -> None:
+    with wrapper.cursor() as cursor:
+        cursor.execute(statement.encode())
+
+
+def as_many(wrapper: DatabaseWrapper, statement: str) -> None:
+    with wrapper.cursor() as cursor:
+        cursor.executemany(f"{statement} WHERE %s", [(True,), (True,)])
+
+
+def as_many_in_a_transaction(wrapper: DatabaseWrapper, statement: str) -> None:
+    with transaction.atomic("bounced"):
+        as_many(wrapper, statement)
+
+
+def as_a_copy(wrapper: DatabaseWrapper, statement: str) -> None:
+    with wrapper.cursor() as cursor, cursor.copy(f"COPY ({statement}) TO STDOUT") as copy:
+        list(copy)
+
+
+WAYS = [
+    executed,
+    in_a_transaction,
+    behind_a_savepoint_undone,
+    composed,
+    as_bytes,
+    as_many,
+    as_many_in_a_transaction,
+    as_a_copy,
+]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_no_statement_is_without_bound(
+    wrapper: DatabaseWrapper, pgbouncer: PgBouncer, way: Callable[[DatabaseWrapper, str], None]
+) -> None:
+    started = time.monotonic()
+    with pytest.raises((OperationalError, psycopg.OperationalError)) as raised:
+        way(wrapper, "SELECT pg_sleep(6)")
+    assert time.monotonic() - started < 5
+    problem = problem_for(raised.value)
+    assert problem is not None
+    assert problem.status == 504, "the server ended it, not the client"
+    wrapper.close()
+    assert pgbouncer.left_behind() == []
+    assert not breaker_of("bounced").is_suspicious
+
+
+def test_no_lock_is_waited_for_without_bound(wrapper: DatabaseWrapper, url: str) -> None:
+    with psycopg.connect(url) as rival:
+        rival.execute("SELECT pg_advisory_xact_lock(7)")
+        with pytest.raises(OperationalError) as raised:
+            executed(wrapper, "SELECT pg_advisory_xact_lock(7)")
+    problem = problem_for(raised.value)
+    assert problem is not None
+    assert (problem.status, problem.retry_after) == (503, 1)
+    assert "same data" in str(problem.detail)
+
+
+def test_a_transaction_that_lies_idle_is_ended(wrapper: DatabaseWrapper) -> None:
+    def idle() -> None:
+        with transaction.atomic("bounced"):
+            executed(wrapper, "SELECT 1")
+            time.sleep(1.5)
+            executed(wrapper, "SELECT 1")
+
+    with pytest.raises(DatabaseError) as raised:
+        idle()
+    problem = problem_for(raised.value)
+    assert problem is not None
+    assert problem.status == 503
+
+
+@pytest.mark.parametrize("begins", [True, False], ids=["begins", "goes on"])
+def test_results_are_those_of_the_statement(wrapper: DatabaseWrapper, begins: bool) -> None:
+    with contextlib.nullcontext() if begins else transaction.atomic("bounced"), wrapper.cursor() as cursor:
+        if not begins:
+            cursor.execute("SELECT 1")
+        cursor.execute("SELECT n, '100%%' AS share FROM generate_series(1, %s) AS n", [3])
+        assert [column.name for column in cursor.description] == ["n", "share"]
+        assert (cursor.rowcount, cursor.fetchall()) == (3, [(1, "100%"), (2, "100%"), (3, "100%")])
+        assert not cursor.nextset()
+        cursor.execute("SELECT '100%'")
+        assert cursor.fetchone() == ("100%",)
+        cursor.execute("SELECT 1; SELECT 2")
+        assert cursor.fetchone() == (1,)
+        assert cursor.nextset()
+        assert cursor.fetchone() == (2,)
+
+
+def test_rows_written_are_kept_and_those_rolled_back_are_not(wrapper: DatabaseWrapper, url: str) -> None:
+    with wrapper.cursor() as cursor:
+        cursor.execute("CREATE TABLE kept (n int)")
+        cursor.execute("INSERT INTO kept SELECT generate_series(1, 3)")
+        assert cursor.rowcount == 3
+        cursor.executemany("INSERT INTO kept VALUES (%s)", [(4,), (5,)])
+        with cursor.copy("COPY kept FROM STDIN") as copy:
+            copy.write_row((6,))
+        with contextlib.suppress(ZeroDivisionError), transaction.atomic("bounced"):
+            cursor.execute("INSERT INTO kept VALUES (7)")
+            cursor.executemany("INSERT INTO kept VALUES (%s)", [(8,)])
+            raise ZeroDivisionError
+        with transaction.atomic("bounced"):
+            with contextlib.suppress(DatabaseError), transaction.atomic("bounced"):
+                cursor.execute("INSERT INTO kept SELECT 1 / 0")
+            cursor.execute("INSERT INTO kept VALUES (9)")
+    with psycopg.connect(url) as direct:
+        assert [n for (n,) in direct.execute("SELECT n FROM kept ORDER BY n")] == [1, 2, 3, 4, 5, 6, 9]
+
+
+def test_each_client_has_its_own_time_zone(wrapper: DatabaseWrapper, pgbouncer: PgBouncer) -> None:
+    """The one thing that Django sets for a session; PgBouncer knows it, and sets it again for whoever comes."""
+    with contextlib.ExitStack() as held:
+        others = [held.enter_context(pgbouncer.connect()) for _ in range(SERVERS * 2)]
+        for number, other in enumerate(others):
+            other.execute(f"SET TimeZone = 'Etc/GMT{number:+d}'")
+        for _ in range(3):
+            assert [one.execute("SHOW TimeZone").fetchone() for one in others] == [
+                (f"Etc/GMT{number:+d}",) for number in range(len(others))
+            ]
+            with wrapper.cursor() as cursor:
+                cursor.execute("SHOW TimeZone")
+                assert cursor.fetchone() == ("UTC",)
+
+
+@override_settings(DATABASE_SUSPICIOUS_WAIT_SECONDS=1)
+def test_a_queue_for_connections_does_not_look_like_an_outage(wrapper: DatabaseWrapper) -> None:
+    """All who wait reach their bound at the same moment; that another was answered meanwhile tells where they stood."""
+    everybody = threading.Barrier(SERVERS + 1, timeout=20)
+    wrapper.ensure_connection()
+
+    def inside() -> None:
+        with wrapper.pool.connection() as connection, connection.transaction():
+            connection.execute("SELECT 1")
+            everybody.wait()
+            everybody.wait()
+            connection.execute("SELECT 1")
+            everybody.wait()
+
+    def outside() -> int:
+        mine = DatabaseWrapper(wrapper.settings_dict, alias="bounced")
+        with pytest.raises(OperationalError) as raised:
+            executed(mine, "SELECT 1")
+        problem = problem_for(raised.value)
+        mine.close()
+        return problem.status if problem else 0
+
+    with ThreadPoolExecutor(SERVERS + 3) as threads:
+        for _ in range(SERVERS):
+            threads.submit(inside)
+        everybody.wait()
+        waiting = [threads.submit(outside) for _ in range(3)]
+        time.sleep(0.5)
+        everybody.wait()
+        statuses = [one.result() for one in waiting]
+        suspicious = breaker_of("bounced").is_suspicious
+        everybody.wait()
+    assert statuses == [503] * 3
+    assert not suspicious
+
+
+@pytest.fixture
+def bounced(wrapper: DatabaseWrapper, pgbouncer: PgBouncer) -> Iterator[psycopg.Connection[Any]]:
+    """A connection of the pool's class, made while PostgreSQL is under suspicion."""
+    breaker_of("bounced").failed(OSError())
+    with connection_class("bounced", is_pgbouncer=True).connect(pgbouncer.url, autocommit=True) as connection:
+        yield connection
+
+
+def test_that_pgbouncer_lets_somebody_in_says_nothing_of_postgresql(bounced: psycopg.Connection[Any]) -> None:
+    assert breaker_of("bounced").is_suspicious
+    bounced.execute("SELECT 1")
+    assert not breaker_of("bounced").is_suspicious
+
+
+def test_an_error_of_postgresql_is_an_answer(bounced: psycopg.Connection[Any]) -> None:
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        bounced.execute("SELECT 1 / 0")
+    assert not breaker_of("bounced").is_suspicious
+
+
+@override_settings(DATABASE_SUSPICIOUS_WAIT_SECONDS=10)
+def test_an_error_of_pgbouncer_is_none(bounced: psycopg.Connection[Any], pgbouncer: PgBouncer) -> None:
+    bounced.execute("SELECT 1")
+    with contextlib.ExitStack() as held:
+        for _ in range(SERVERS):
+            other = held.enter_context(pgbouncer.connect())
+            held.enter_context(other.transaction())
+            other.execute("SELECT 1")
+        with pytest.raises(psycopg.OperationalError, match="query_wait_timeout"):
+            bounced.execute("SELECT 1")
+    assert breaker_of("bounced").is_suspicious
+
+
+def test_mistakes_on_this_side_say_nothing_of_the_server(wrapper: DatabaseWrapper) -> None:
+    for _ in range(3):
+        with pytest.raises(DatabaseError), wrapper.cursor() as cursor:
+            cursor.execute("SELECT %s, %s", ["one"])
+    assert not breaker_of("bounced").is_suspicious
+
+
+def test_a_walk_over_many_rows_needs_no_cursor_of_the_server(wrapper: DatabaseWrapper, pgbouncer: PgBouncer) -> None:
+    with contextlib.ExitStack() as held:
+        for number, _ in enumerate(ContentType.objects.using("bounced").order_by("pk").iterator(chunk_size=1)):
+            if number < SERVERS - 1:  # whoever comes next is given another connection than before
+                other = held.enter_context(pgbouncer.connect())
+                held.enter_context(other.transaction())
+                other.execute("SELECT 1")
+    assert number > SERVERS
+    wrapper.close()
+    assert pgbouncer.left_behind() == []
