@@ -49,9 +49,8 @@ class Me(APIView):
         query_parameters(request, {})
         try:
             return Response(user_read(user_id=_user(request).pk))
-        except (
-            NotFound
-        ) as error:  # another process has just deleted it: what is remembered of the sign-in is a second old
+        except NotFound as error:
+            # Another process has just deleted it; what this one remembers of the sign-in is a second old.
             raise TokenRefused("The account is gone.") from error
 
     @extend_schema(

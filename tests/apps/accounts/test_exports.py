@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth.models import Group
 from django.db import connection
 from django.test import Client
@@ -61,6 +62,7 @@ def ada() -> User:
     user.groups.add(Group.objects.create(name="Editors"))
     note_create(owner=user, title="Élan", published=False)
     link(user, LinkPurpose.CHANGE_EMAIL, email="b@example.com")
+    LogEntry.objects.create(user=user, object_repr="somebody@example.com", action_flag=CHANGE)
     return user
 
 
@@ -81,7 +83,7 @@ def test_all_that_is_held_and_nobody_elses(client: Client, ada: User) -> None:
     assert [row["device"] for row in rows["sign-ins"]] == ["test"]
     assert {row["kind"] for row in rows["security-events"]} >= {"sign-in"}
     assert [row["id"] for row in rows["jobs"]] == [job["id"]]
-    for foreign in (other.email, str(other.pk), "Theirs"):
+    for foreign in (other.email, str(other.pk), "Theirs", "somebody@example.com"):
         assert foreign not in file.decode()
 
 

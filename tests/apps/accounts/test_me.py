@@ -76,6 +76,7 @@ def test_deletion_ends_every_sign_in_at_once(client: Client) -> None:
     answer = delete(client, {"password": PASSWORD}, here)
     assert (answer.status_code, answer.content) == (204, b"")
     for header in (here, there):
+        assert_problem(client.get("/api/v1/jobs", **header), 401, "token-refused")  # which reads no account
         assert_problem(client.get(ME, **header), 401, "token-refused")
         assert_problem(delete(client, {"password": PASSWORD}, header), 401, "token-refused")
     again = client.post("/api/v1/auth/refresh", {"refresh": pair.refresh}, content_type="application/json")
