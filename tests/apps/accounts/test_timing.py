@@ -1,0 +1,90 @@
+"""A sign-in that is refused tells nobody whether the account exists: not by its words, nor its work, nor its time."""
+
+from __future__ import annotations
+
+import re
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from tests.apps.accounts.factories import user_create
+
+pytestmark = pytest.mark.django_db
+PAIRS = 200
+WRONG = "not what it should be"
+WIDE = (1_000_000, 1)
+
+
+@pytest.fixture(autouse=True)
+def _no_other_limit(settings: Any) -> None:
+    settings.THROTTLING_POLICIES = dict.fromkeys(settings.THROTTLING_POLICIES, WIDE)
+
+
+def emails(kind: str, amount: int) -> list[str]:
+    """Addresses of one length, with an account or without."""
+    found = [f"{kind:.4}{number:04}@example.com" for number in range(amount)]
+    if kind != "unknown":
+        for email in found:
+            user_create(email=email, is_active=kind != "deactivated", is_staff=True)
+    return found
+
+
+def api(client: Client, email: str) -> Any:
+    return client.post("/api/v1/auth/login", {"email": email, "password": WRONG}, content_type="application/json")
+
+
+def admin(client: Client, email: str) -> Any:
+    body = {"username": email, "password": WRONG}
+    return client.post("/admin/login/", body, headers={"accept": "text/html"})
+
+
+Try = Callable[[Client, str], Any]
+
+
+def shape(answer: Any, email: str) -> tuple[int, bytes, tuple[tuple[str, str], ...]]:
+    """What a stranger can compare: all but ids, counts, tokens of forms and the address that they typed themselves."""
+    request_id = answer.headers["X-Request-ID"]
+    passing = {"x-request-id", "ratelimit", "set-cookie", "content-security-policy", "expires"}
+    headers = sorted((name, value) for name, value in answer.headers.items() if name.lower() not in passing)
+    content = answer.content.replace(request_id.encode(), b"").replace(email.encode(), b"")
+    content = re.sub(rb'(name="csrfmiddlewaretoken" value|nonce)="[^"]*"', b"", content)
+    return answer.status_code, content, tuple(headers)
+
+
+@pytest.mark.parametrize("door", [api, admin])
+def test_words_and_work_are_the_same_for_every_address(client: Client, door: Try) -> None:
+    shapes, work = set(), set()
+    for kind in ("known", "deactivated", "unknown"):
+        (email,) = emails(kind, 1)
+        for number in range(11):
+            with CaptureQueriesContext(connection) as queries:
+                answer = door(client, email)
+            shapes.add((number == 10, shape(answer, email)))
+            statements = (query["sql"].split()[0] for query in queries)
+            work.add((min(number, 1), number == 10, tuple(statements)))
+    assert {status for _, (status, _, _) in shapes} == {401 if door is api else 200, 429}
+    assert len(shapes) == 2  # one of a wrong password, one of too many
+    assert len(work) == 3, work  # the first, a later one, a refused one
+
+
+def test_the_time_is_the_same(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
+    """200 interleaved pairs: medians within 10 % or 5 ms."""
+    kinds = ("known", "unknown")
+    addresses = {kind: emails(kind, PAIRS) for kind in kinds}
+    seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
+    for number in range(PAIRS):
+        for kind in kinds if number % 2 else reversed(kinds):
+            began = time.perf_counter()
+            answer = api(client, addresses[kind][number])
+            seconds[kind].append(time.perf_counter() - began)
+            assert answer.status_code == 401
+    known, unknown = (statistics.median(seconds[kind]) for kind in kinds)
+    with capsys.disabled():
+        print(f"\nsign-in refused: median {known * 1000:.1f} ms with an account, {unknown * 1000:.1f} ms without")
+    assert abs(known - unknown) <= max(0.005, 0.1 * max(known, unknown))
