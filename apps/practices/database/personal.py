@@ -2,7 +2,7 @@
 
 Each app says it in its `personal` module, which is looked for in every installed app::
 
-    PersonalData(name="articles", model=Article, user="author", fields=("id", "title", "body"))
+    PersonalData(name="notes", model=Note, user="owner", fields=("id", "title", "body"))
 
 Every column that refers to users is declared, or says why nobody gets its rows::
 
