@@ -48,6 +48,14 @@ def _addresses(values: Mapping[str, Any]) -> list[str]:
         broken.append("ALLOWED_HOSTS holds a wildcard: name each host (.example.com takes its subdomains)")
     if values["PUBLIC_URL"] is not None and not values["PUBLIC_URL"].startswith("https://"):
         broken.append("PUBLIC_URL must begin with https://: tokens and cookies never travel in clear")
+    if (
+        values["ACCOUNT_URL"] is not None
+        and values["ACCOUNT_URL"].startswith("http:")
+        and not is_local(values["ACCOUNT_URL"])
+    ):
+        broken.append(
+            "ACCOUNT_URL must begin with https://: whoever sits on the way would read the links that are mailed"
+        )
     if any(origin.startswith("http:") and not is_local(origin) for origin in values["CORS_ALLOWED_ORIGINS"] or []):
         broken.append(
             "CORS_ALLOWED_ORIGINS holds an http:// origin: whoever sits on the way writes its pages, and they may use cookies"
@@ -76,6 +84,12 @@ def _stores(values: Mapping[str, Any]) -> list[str]:
             broken.append(
                 f"{name} is not encrypted: use rediss://, or set ALLOW_PLAINTEXT_STORES=true on a private network"
             )
+    url = values["EMAIL_URL"]
+    if url is not None and url.startswith("smtp://") and not is_local(url):
+        broken.append(
+            "EMAIL_URL is not encrypted, and mails open accounts: use smtp+tls:// or smtps://, or set "
+            "ALLOW_PLAINTEXT_STORES=true on a private network"
+        )
     return broken
 
 

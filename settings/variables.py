@@ -133,7 +133,7 @@ VARIABLES = (
     ),
     Variable(
         name="ALLOW_PLAINTEXT_STORES",
-        why="Set to true where PostgreSQL or Redis beyond this machine may be spoken to without TLS (a private network).",
+        why="Set to true on a private network where PostgreSQL, Redis or the mail server may be spoken to without TLS.",
         kind=kinds.boolean,
         default="false",
     ),

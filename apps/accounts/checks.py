@@ -12,13 +12,14 @@ from django.utils import timezone
 from apps.accounts.hashers import BoundedArgon2Hasher
 from apps.accounts.services.keys import KeyRing
 
+NO_MAIL = "django.core.mail.backends.dummy.EmailBackend"
 BLACKLIST = "rest_framework_simplejwt.token_blacklist"
 
 
 @register(Tags.security)
 def tokens_check(**_: Any) -> list[CheckMessage]:
-    """Check the ring of keys, the times, and how passwords are hashed."""
-    return [*_keys(), *_times(), *_hashers(), *_blacklist()]
+    """Check the ring of keys, the times, how passwords are hashed, and that mails go out where sign-ins need them."""
+    return [*_keys(), *_times(), *_hashers(), *_blacklist(), *_mails()]
 
 
 def _keys() -> list[CheckMessage]:
@@ -51,3 +52,10 @@ def _blacklist() -> list[CheckMessage]:
         return []
     hint = f"Take {BLACKLIST} out of INSTALLED_APPS: a refresh family says what is valid."
     return [Error("Two tables would say which refresh tokens are valid.", hint=hint, id="tokens.E005")]
+
+
+def _mails() -> list[CheckMessage]:
+    if not settings.REQUIRE_VERIFIED_EMAIL or settings.EMAIL_BACKEND != NO_MAIL:
+        return []
+    hint = "Give EMAIL_URL a mail server, or leave REQUIRE_VERIFIED_EMAIL out."
+    return [Error("Addresses have to be verified by mail, and no mail is sent.", hint=hint, id="tokens.E006")]

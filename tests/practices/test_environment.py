@@ -85,6 +85,8 @@ def test_a_valid_environment_has_no_mistake(tmp_path):
         ("CORS_ALLOWED_ORIGINS", "https://user@app.example.com", "origins"),
         ("CORS_ALLOWED_ORIGINS", "https://app.example.com:x", "origins"),
         ("CORS_ALLOWED_ORIGINS", "http://app.example.com", "sits on the way"),
+        ("ACCOUNT_URL", "http://app.example.com/account", "sits on the way"),
+        ("EMAIL_URL", "smtp://user:letmein@mail.example.com", "EMAIL_URL is not encrypted"),
         ("JWT_KEYS", "{}", "JSON list"),
         ("LOG_LEVEL", "chatty", "DEBUG, INFO"),
         ("WEB_THREADS", "0", "from 1 to 256"),
@@ -112,8 +114,9 @@ def test_each_required_name_is_missed(tmp_path, environment, name):
 
 
 def test_private_networks_may_go_without_tls_when_told_so(tmp_path):
-    changes = {"REDIS_URL": "redis://cache.internal/0", "ALLOW_PLAINTEXT_STORES": "true"}
-    assert mistakes(tmp_path, **changes) == []
+    changes = {"REDIS_URL": "redis://cache.internal/0", "EMAIL_URL": "smtp://mail.internal"}
+    assert mistakes(tmp_path, **changes, ALLOW_PLAINTEXT_STORES="true") == []
+    assert mistakes(tmp_path, EMAIL_URL="smtp://localhost:25") == []
 
 
 def test_one_report_names_every_mistake_at_once_without_traceback_or_secret():

@@ -14,7 +14,7 @@ from django.core.management.base import SystemCheckError
 from django.test import override_settings
 from django.utils import timezone
 
-from apps.accounts.checks import BLACKLIST, tokens_check
+from apps.accounts.checks import BLACKLIST, NO_MAIL, tokens_check
 from settings.kinds import key_ring
 from tests.apps.accounts.factories import sign_in, user_create
 from tests.practices.tokens_bench import EPOCH, HEADER, KEY, NEXT, claims_of, forge, get_me, ring
@@ -59,6 +59,7 @@ def test_a_new_key_verifies_before_it_signs_and_an_old_one_after(pair: Any) -> N
         ({"TOKENS_KEYS": ring(("a", KEY, datetime(2999, 1, 1, tzinfo=UTC)))}, "tokens.E002"),
         ({"TOKENS_ACCESS_SECONDS": 14 * 86400}, "tokens.E003"),
         ({"PASSWORD_HASHERS": ["django.contrib.auth.hashers.Argon2PasswordHasher"]}, "tokens.E004"),
+        ({"REQUIRE_VERIFIED_EMAIL": True, "EMAIL_BACKEND": NO_MAIL}, "tokens.E006"),
     ],
 )
 def test_check_refuses(values: dict[str, Any], expected: str) -> None:

@@ -10,6 +10,7 @@ from psycopg.errors import UniqueViolation
 
 from apps.accounts.managers import email_normalised
 from apps.accounts.models import LinkPurpose, SecurityEventKind, User
+from apps.accounts.services.attempts import AttemptPurpose, attempt_begin
 from apps.accounts.services.credentials import password_check_again
 from apps.accounts.services.events import Origin, event_record
 from apps.accounts.services.links import LinkRefused, link_find, link_use, links_end
@@ -30,10 +31,11 @@ def email_verification_request(*, email: str) -> None:
 def email_change_request(*, user_id: UUID, email: str, current_password: str, origin: Origin, now: datetime) -> None:
     """Have a link mailed to the new address; nothing changes before it is followed.
 
-    Raises what ``password_check_again`` raises. Whether the new address has an account already shows in neither the answer nor
-    its time: the worker looks.
+    Raises what ``password_check_again`` raises, and TooManyAttempts for an address that is mailed to too often. Whether it has
+    an account already shows in neither the answer nor its time: the worker looks.
     """
     password_check_again(user_id=user_id, password=current_password, origin=origin, now=now)
+    attempt_begin(purpose=AttemptPurpose.MAIL, email=email)
     mail_submit(template=Mail.CHANGE_EMAIL, user_id=user_id, address=email_normalised(email))
 
 

@@ -13,6 +13,7 @@ from django.test import Client
 from django.utils import timezone
 
 from apps.accounts.models import AccountLink, LinkPurpose, SecurityEvent, User
+from apps.accounts.services.attempts import TooManyAttempts
 from apps.accounts.services.credentials import PasswordWrong
 from apps.accounts.services.emails import email_change_request
 from apps.accounts.services.events import NOWHERE
@@ -126,6 +127,16 @@ def test_a_change_needs_the_password(client: Client) -> None:
     with pytest.raises(PasswordWrong):
         request_change(user_create(), password="not the one at all")
     assert not Job.objects.filter(kind=KIND).exists()
+
+
+def test_nobody_is_flooded_with_questions_whether_an_address_is_theirs(settings: Any) -> None:
+    settings.TOKENS_ATTEMPTS = 2
+    asking = [user_create() for _ in range(3)]
+    for user in asking[:2]:
+        request_change(user)
+    with pytest.raises(TooManyAttempts):
+        request_change(asking[2])
+    assert [message["To"] for message in mails_sent()] == [NEW, NEW]
 
 
 def test_an_address_that_is_taken_meanwhile_is_a_conflict(client: Client) -> None:
