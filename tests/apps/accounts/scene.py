@@ -1,5 +1,7 @@
 """What the walk over operations.txt acts on."""
 
+from uuid import uuid4
+
 from django.contrib.auth.models import Group
 
 from apps.accounts.models import LinkPurpose, RefreshFamily, SecurityEvent, User
@@ -16,7 +18,7 @@ def _event(owner: User) -> SecurityEvent:
 
 def _delete(owner: User) -> dict[str, str]:
     """A body for whoever deletes their account; a superuser may, as another one is there."""
-    user_create(is_superuser=True)
+    user_create(email=f"{uuid4()}@example.com", is_superuser=True)  # of a service that runs, too
     return {"password": PASSWORD}
 
 
