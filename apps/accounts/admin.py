@@ -81,7 +81,7 @@ class UserAdmin(DjangoUserAdmin):
         return super().has_delete_permission(request, obj) and _may_touch(request, obj)
 
     def save_model(self, request: HttpRequest, obj: User, form: ModelForm, change: bool) -> None:
-        now, former = timezone.now(), form.initial.get("email")
+        now, former = timezone.now(), str(form.initial.get("email", ""))
         if change and former != obj.email:
             user_email_set(user=obj, former=former, by="administrator", origin=NOWHERE, now=now)
         if change and not obj.is_active:
