@@ -49,7 +49,7 @@ class PageAuthenticationMiddleware(AuthenticationMiddleware):
 
     def process_request(self, request: HttpRequest) -> None:
         if is_page(request):
-            request.user = SimpleLazyObject(lambda: _user(request))
+            request.user = SimpleLazyObject(lambda: _user(request))  # type: ignore[assignment]  # stands in for what it gives
 
 
 def _user(request: HttpRequest) -> User | AnonymousUser:

@@ -88,7 +88,8 @@ class SignInForm(AdminAuthenticationForm):
         if given.get("username") and given.get("password"):
             who = {"email": given["username"], "password": given["password"]}
             try:
-                user = user_authenticate(**who, origin=origin_of(self.request), now=timezone.now())
+                origin = origin_of(self.request) if self.request else NOWHERE
+                user = user_authenticate(**who, origin=origin, now=timezone.now())
             except CredentialsRefused as refusal:
                 raise self.get_invalid_login_error() from refusal
             self.confirm_login_allowed(user)

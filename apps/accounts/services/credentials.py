@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.hashers import check_password, make_password
@@ -89,7 +90,7 @@ def _fits(user: User | None, password: str, *, attempt: Attempt) -> bool:
         raise
 
 
-def _record_failure(user: User | None, *, origin: Origin, now: datetime, **detail: bool) -> None:
+def _record_failure(user: User | None, *, origin: Origin, now: datetime, **detail: Any) -> None:
     kind = SecurityEventKind.SIGN_IN_FAILED
     try:
         event_record(kind, now=now, user_id=user.pk if user else None, origin=origin, **detail)
