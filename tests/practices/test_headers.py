@@ -17,6 +17,7 @@ from django.urls import reverse
 
 from apps.operations.fleet import ROOT
 from settings.env import ENVIRONMENT
+from tests.apps.accounts.factories import admin_sign_in
 from tests.problems import assert_problem
 
 pytestmark = [pytest.mark.urls("tests.practices.failing"), pytest.mark.django_db]
@@ -128,7 +129,8 @@ def test_a_nonce_is_for_the_page_that_asks(client: Client) -> None:
     assert "nonce" not in client.get("/page").headers["Content-Security-Policy"]
 
 
-def test_the_admin_needs_nothing_inline(admin_client: Client) -> None:
+def test_the_admin_needs_nothing_inline(client: Client, admin_user: Any) -> None:
+    admin_sign_in(client, admin_user)
     paths = ["/admin/", "/admin/password_change/"]
     for model, site in admin.site._registry.items():
         request = RequestFactory().get("/")
@@ -138,7 +140,7 @@ def test_the_admin_needs_nothing_inline(admin_client: Client) -> None:
         if site.has_add_permission(request):
             paths.append(reverse(f"{name}_add"))
     for path in paths:
-        _assert_nothing_inline(admin_client.get(path))
+        _assert_nothing_inline(client.get(path))
 
 
 @pytest.mark.parametrize("path", ["/api/docs", "/admin/login/", "/problems", "/problems/conflict"])
