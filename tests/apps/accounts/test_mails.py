@@ -315,7 +315,7 @@ def test_a_mail_to_nobody_stays_one(settings: Any) -> None:
 )
 def test_the_mail_server_is_what_its_url_says(url: str, expected: tuple[Any, ...]) -> None:
     names = ["EMAIL_HOST", "EMAIL_PORT", "EMAIL_HOST_USER", "EMAIL_HOST_PASSWORD", "EMAIL_USE_TLS", "EMAIL_USE_SSL"]
-    assert component(EMAIL_URL=url, names=[*names, "EMAIL_BACKEND"]) == [*expected, SMTP]
+    assert component(EMAIL_URL=url, names=[*names, "EMAIL_BACKEND", "EMAIL_TIMEOUT"]) == [*expected, SMTP, 10]
 
 
 def test_the_redirection_and_a_folder_are_what_the_environment_says(tmp_path: Path) -> None:
