@@ -20,7 +20,7 @@ from apps.accounts.selectors.sessions import sessions_forget_all
 from apps.accounts.services.sessions import session_end
 from apps.jobs.models import Job
 from tests.apps.accounts.factories import sign_in, user_create
-from tests.practices.tokens_bench import AGENT, EPOCH, KEY, NEXT, claims_of, get_me, refresh, ring
+from tests.practices.tokens_bench import AGENT, EPOCH, HEADER, KEY, NEXT, claims_of, forge, get_me, refresh, ring
 from tests.problems import assert_problem
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("token_keys")]
@@ -172,11 +172,15 @@ def test_in_the_grace_the_successor_is_the_same_though_another_key_signs_by_now(
 
 def test_when_the_key_of_the_successor_is_gone_another_signs_the_same_token(pair: Any, rotated: dict[str, Any]) -> None:
     """Its signature was worth nothing any more; id and times stay, so there are no two tokens to use."""
-    RefreshFamily.objects.update(signed_by="lost")
-    again = refresh(pair.refresh).json()
-    assert claims_of(again["refresh"]) == claims_of(rotated["refresh"])
-    assert jwt.get_unverified_header(again["refresh"])["kid"] == "a"
-    assert refresh(again["refresh"]).status_code == 200
+    predecessor = forge({**HEADER, "kid": "b"}, claims_of(pair.refresh), key=NEXT)
+    with override_settings(
+        TOKENS_KEYS=ring(("b", NEXT, timezone.now()))
+    ):  # it may sign from a moment after the rotation on
+        again = refresh(predecessor).json()
+        assert claims_of(again["refresh"]) == claims_of(rotated["refresh"])
+        assert jwt.get_unverified_header(again["refresh"])["kid"] == "b"
+        assert refresh(again["refresh"]).status_code == 200
+        assert_problem(refresh(rotated["refresh"]), 401, "token-refused")
 
 
 # The two ends of a sign-in.

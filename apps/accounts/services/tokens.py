@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, Self, cast
 from uuid import UUID, uuid4
@@ -47,11 +47,10 @@ class TokenRefused(Problem):
 
 
 class RingBackend(TokenBackend):
-    """Signs with the ring's key of the moment and verifies with the key that the header names, HS256 only."""
+    """Signs with the key it is given and verifies with the key that the header names, HS256 only."""
 
-    def encode(self, payload: dict[str, Any], *, key: Key | None = None) -> str:
-        """Sign with ``key``, by default the one of the moment that `iat` names."""
-        key = key or key_ring().signing(at=datetime.fromtimestamp(payload["iat"], tz=UTC))
+    def sign(self, payload: dict[str, Any], *, key: Key) -> str:
+        """Give the token with these claims and ours."""
         claims = {**payload, "iss": settings.TOKENS_ISSUER, "aud": settings.TOKENS_AUDIENCE}
         return jwt.encode(claims, key.secret, algorithm=ALGORITHM, headers={"kid": key.kid})
 
@@ -61,7 +60,7 @@ class RingBackend(TokenBackend):
             return self._claims(token)
         except jwt.ExpiredSignatureError as error:
             raise TokenBackendExpiredToken("Token is expired") from error
-        except (jwt.InvalidTokenError, ValueError, OverflowError, RecursionError) as error:
+        except (jwt.InvalidTokenError, ValueError, RecursionError) as error:
             raise TokenBackendError("Token is invalid") from error
 
     def _claims(self, token: str) -> dict[str, Any]:
@@ -102,14 +101,14 @@ class SessionToken(tokens.Token):
 
     family_id: UUID
     id: UUID
-    key: Key | None = None  # signs it; of one that was read, none
+    key: Key  # that signs it; a token that was read has none
 
     @property
     def token_backend(self) -> TokenBackend:
         return _backend
 
     def __str__(self) -> str:
-        return _backend.encode(self.payload, key=self.key)
+        return _backend.sign(self.payload, key=self.key)
 
     @classmethod
     def mint(cls, *, family_id: UUID, token_id: UUID, issued_at: datetime, expires_at: datetime, key: Key) -> Self:
