@@ -33,6 +33,7 @@ AUTH_USER_MODEL = "accounts.User"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 INSTALLED_APPS = [
+    "apps.accounts",  # before django.contrib.auth, whose changepassword it replaces
     "project.apps.AdminConfig",  # django.contrib.admin
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -48,7 +49,6 @@ INSTALLED_APPS = [
     "django_structlog",
     "apps.practices",
     "apps.jobs",
-    "apps.accounts",
     "apps.operations",
     # Your apps:
     "apps.articles",

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from apps.accounts.models import AttemptCount, RefreshFamily, SecurityEvent
 from apps.accounts.services.attempts import AttemptPurpose, attempt_begin
-from tests.apps.accounts.factories import PASSWORD, admin_sign_in, bearer, user_create
+from tests.apps.accounts.factories import NEW_PASSWORD, PASSWORD, admin_sign_in, bearer, user_create
 from tests.problems import assert_problem
 from tests.processes import ROOT
 
@@ -29,8 +29,8 @@ def user(*arguments: str) -> str:
     return out.getvalue()
 
 
-def login(client: Client) -> Any:
-    body = {"email": ADA, "password": PASSWORD}
+def login(client: Client, password: str = PASSWORD) -> Any:
+    body = {"email": ADA, "password": password}
     return client.post("/api/v1/auth/login", body, content_type="application/json")
 
 
@@ -66,6 +66,22 @@ def test_end_sessions_ends_those_of_the_api_and_of_the_admin(client: Client) -> 
     assert SecurityEvent.objects.get(kind="sign-ins-ended").detail == {"reason": "admin", "count": 2}
     assert user("end-sessions", ADA).startswith(f"{ADA}: 0 sign-ins ended")
     assert login(client).status_code == 200
+
+
+def test_djangos_changepassword_means_all_that_a_new_password_means(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = user_create(email=ADA)
+    header = bearer(account)
+    for _ in range(10):
+        attempt_begin(purpose=AttemptPurpose.SIGN_IN, email=ADA)
+    monkeypatch.setattr("getpass.getpass", lambda prompt="": NEW_PASSWORD)
+    call_command("changepassword", "Ada@Example.com", stdout=StringIO())
+    assert_problem(client.get("/api/v1/me", **header), 401, "token-refused")
+    assert SecurityEvent.objects.get(kind="password-changed").detail == {"by": "command"}
+    assert login(client, NEW_PASSWORD).status_code == 200
+    with pytest.raises(CommandError, match="does not exist"):
+        call_command("changepassword", "nobody@example.com", stdout=StringIO())
 
 
 @pytest.mark.parametrize("action", ["unlock", "end-sessions"])
