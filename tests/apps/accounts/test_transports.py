@@ -13,10 +13,14 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.test import Client, override_settings
+from django.test import Client, RequestFactory, override_settings
 from django.urls import resolve, reverse
 from django.utils import timezone
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
 
+from apps.accounts.authentication import CookieAuthentication
 from apps.accounts.models import RefreshFamily, Transport, User
 from apps.accounts.services.sessions import TokenPair, session_refresh
 from apps.accounts.services.tokens import AccessToken, RefreshToken
@@ -337,6 +341,20 @@ def test_two_transports_in_one_request_are_refused(signed_in: Client, user: User
     assert_problem(post(signed_in, "refresh", {"refresh": other.refresh}), 400, "two-transports")
     assert_problem(post(signed_in, "logout", **header), 400, "two-transports")
     assert RefreshFamily.objects.filter(ended_at=None, previous_id=None).count() == 2
+
+
+def test_a_view_that_takes_cookies_alone_refuses_two_transports_as_well(user: User) -> None:
+    class Bare(APIView):
+        authentication_classes = (CookieAuthentication,)
+
+        def get(self, request: Request) -> Response:
+            return Response({"email": request.user.email})
+
+    pair = sign_in(user, transport=Transport.COOKIE)
+    view, own = Bare.as_view(), {"cookie": f"access={pair.access}"}
+    assert view(RequestFactory().get("/", headers=own)).status_code == 200
+    both = {**own, "authorization": f"Bearer {pair.access}"}
+    assert json.loads(view(RequestFactory().get("/", headers=both)).content)["type"].endswith("/two-transports")
 
 
 def test_a_token_of_a_cookie_is_no_bearer_token(client: Client, signed_in: Client) -> None:
