@@ -258,7 +258,9 @@ def _end(*, reason: FamilyEnd, now: datetime, origin: Origin, keep: UUID | None 
     user, and whoever took the two the other way round could wait for one who waits for them.
     """
     with transaction.atomic():
-        sign_ins = RefreshFamily.objects.filter(ended_at=None, **which).exclude(pk=keep)
+        sign_ins = RefreshFamily.objects.filter(ended_at=None, **which)
+        if keep is not None:
+            sign_ins = sign_ins.exclude(pk=keep)
         users = User.objects.filter(pk__in=sign_ins.values("user_id")).order_by("pk")
         list(users.select_for_update(no_key=True).values_list("pk"))
         standing = sign_ins.select_for_update(of=("self",))
