@@ -186,7 +186,9 @@ class MeSerializer(StrictSerializer):
     """What people may change about their own account."""
 
     name = PlainTextField(max_length=NAME_LENGTH, required=False, allow_blank=True)
-    email = EmailField(required=False, help_text="Becomes the account's once the link that is mailed to it is followed.")
+    email = EmailField(
+        required=False, help_text="Becomes the account's once the link that is mailed to it is followed."
+    )
     current_password = PasswordField(required=False, help_text="Needed with email.")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
