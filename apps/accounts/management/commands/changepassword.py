@@ -18,7 +18,7 @@ from apps.accounts.services.users import user_hash_set
 class Command(changepassword.Command):
     help = "Set an account's password, given its address. Every sign-in and mailed link of it ends, and its owner is told."
 
-    def handle(self, *args: Any, **options: Any) -> str:
+    def handle(self, *args: Any, **options: Any) -> str | None:
         email = email_normalised(options["username"] or "")
         said = super().handle(*args, **{**options, "username": email})
         with transaction.atomic():
