@@ -1,0 +1,51 @@
+"""A browser in cookie mode, as far as Django's test client is one: it sends every cookie to every path."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.test import Client
+
+from apps.accounts.models import RefreshFamily, User
+from apps.accounts.services.tokens import AccessToken
+from tests.apps.accounts.factories import PASSWORD
+
+HERE = "http://testserver"
+APP = "https://app.example.com"
+ME, NOTES = "/api/v1/me", "/api/v1/sample/notes"
+
+
+class Browser(Client):
+    """Keeps the CSRF token that its last sign-in was told."""
+
+    csrf = ""
+
+
+def post(client: Client, path: str, body: Any = None, *, origin: str | None = HERE, **headers: str) -> Any:
+    sent = {} if body is None else {"data": json.dumps(body), "content_type": "application/json"}
+    named = {"origin": origin, **headers} if origin else headers
+    return client.generic("POST", f"/api/v1/auth/{path}", **sent, headers=named)
+
+
+def login(client: Client, user: User, **more: Any) -> Any:
+    return post(client, "login", {"email": user.email, "password": PASSWORD, "transport": "cookie"}, **more)
+
+
+def held(client: Client) -> dict[str, str]:
+    """The cookies that the client would send."""
+    return {name: morsel.value for name, morsel in client.cookies.items() if morsel.value}
+
+
+def taken_back(response: Any) -> set[str]:
+    """The names of the cookies that an answer deletes."""
+    return {name for name, morsel in response.cookies.items() if morsel["max-age"] == 0 and not morsel.value}
+
+
+def family_of(client: Client) -> RefreshFamily:
+    return RefreshFamily.objects.get(pk=AccessToken.read(held(client)["access"]).family_id)
+
+
+def csrf(browser: Browser) -> dict[str, str]:
+    """The header that proves that a page of ours asks."""
+    return {"x-csrftoken": browser.csrf}

@@ -1,0 +1,191 @@
+"""Cookies that are none of ours, that are replaced, and that are taken back."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.conf import settings
+from django.test import Client, override_settings
+from django.utils import timezone
+
+from apps.accounts.models import RefreshFamily, Transport, User
+from apps.accounts.services.sessions import TokenPair, session_refresh
+from apps.accounts.services.tokens import RefreshToken
+from apps.accounts.transports import csrf_token
+from tests.apps.accounts.cookies import ME, NOTES, Browser, csrf, family_of, held, login, post, taken_back
+from tests.apps.accounts.factories import PASSWORD, sign_in, user_create
+from tests.problems import assert_problem
+
+pytestmark = pytest.mark.django_db
+committed = pytest.mark.django_db(transaction=True)  # what happens after a commit happens
+
+
+# --- Cookies that somebody else has planted, or that are none of ours.
+
+
+def test_a_cookie_that_comes_twice_is_refused(signed_in: Browser) -> None:
+    theirs = sign_in(user_create(), transport=Transport.COOKIE)
+    own = held(signed_in)
+    bare = Client()
+    for first, second in ((own["access"], theirs.access), (theirs.access, own["access"])):
+        assert_problem(bare.get(ME, headers={"cookie": f"access={first}; access={second}"}), 400, "cookie-repeated")
+    for first, second in ((own["refresh"], theirs.refresh), (theirs.refresh, own["refresh"])):
+        answer = post(bare, "refresh", cookie=f"refresh={first};  refresh ={second}")
+        assert_problem(answer, 400, "cookie-repeated")
+        answer = post(bare, "logout", cookie=f"refresh={first}; refresh={second}", **csrf(signed_in))
+        assert_problem(answer, 400, "cookie-repeated")
+    assert RefreshFamily.objects.filter(ended_at=None, previous_id=None).count() == 2
+    # Another's cookie whose name only looks alike is nobody's business.
+    fine = bare.get(ME, headers={"cookie": f"xaccess=1; access={own['access']}; access2=; my=access"})
+    assert fine.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", "x", "a.b.c", "é.é.é", "%00", '"', "a" * 60_000, "." * 5000, "\x7f", "eyJhbGciOiJub25lIn0.e30.", "Bearer x"],
+)
+def test_a_cookie_that_is_no_token_is_refused_and_taken_back(client: Client, value: str) -> None:
+    answer = client.get(ME, headers={"cookie": f"access={value}"})
+    assert_problem(answer, 401, "token-refused")
+    assert taken_back(answer) == {"access"}  # what is in the refresh cookie may be good
+    answer = post(client, "refresh", cookie=f"refresh={value}")
+    assert_problem(answer, 401, "token-refused")
+    assert taken_back(answer) == {"access", "refresh"}
+    answer = post(client, "logout", cookie=f"access={value}; refresh={value}")
+    assert_problem(answer, 401, "token-refused")
+    assert taken_back(answer) == {"access", "refresh"}
+
+
+def test_a_public_page_refuses_a_bad_cookie_too(client: Client) -> None:
+    assert_problem(client.get(NOTES, headers={"cookie": "access=x"}), 401, "token-refused")
+
+
+# --- Signing in anew.
+
+
+@committed
+def test_signing_in_replaces_whatever_sign_in_was_there(signed_in: Browser, user: User) -> None:
+    """Nothing that was planted before is kept, and what is replaced does not live on unseen."""
+    before, planted = family_of(signed_in), held(signed_in)
+    other = user_create()
+    answer = login(signed_in, other)
+    assert answer.status_code == 200
+    after = family_of(signed_in)
+    assert after.user_id == other.pk
+    assert after.pk != before.pk
+    assert {planted["access"], planted["refresh"]} & set(held(signed_in).values()) == set()
+    before.refresh_from_db()
+    assert before.ended_reason == "logout"
+    assert_problem(Client().get(ME, headers={"cookie": f"access={planted['access']}"}), 401, "token-refused")
+
+
+@committed
+def test_signing_in_by_cookie_or_bearer_is_not_hindered_by_stale_cookies(client: Client, user: User) -> None:
+    client.cookies["access"], client.cookies["refresh"] = "stale", "stale"
+    assert post(client, "login", {"email": user.email, "password": PASSWORD}).status_code == 200
+    assert login(client, user).status_code == 200
+    assert client.get(ME).status_code == 200
+    answer = post(
+        Client(),
+        "login",
+        {"email": user.email, "password": PASSWORD, "transport": "cookie"},
+        cookie="access=1; access=2",
+    )
+    assert answer.status_code == 200
+
+
+@committed
+def test_a_bearer_sign_in_leaves_the_one_in_cookies_alone(signed_in: Browser, user: User) -> None:
+    assert post(signed_in, "login", {"email": user.email, "password": PASSWORD}).status_code == 200
+    assert family_of(signed_in).ended_at is None
+
+
+def test_a_failed_sign_in_leaves_what_was_there(signed_in: Browser, user: User) -> None:
+    before = held(signed_in)
+    body = {"email": user.email, "password": "not the password", "transport": "cookie"}
+    assert_problem(post(signed_in, "login", body), 401, "credentials-refused")
+    assert held(signed_in) == before
+    assert signed_in.get(ME).status_code == 200
+
+
+# --- The end.
+
+
+@committed
+def test_signing_out_works_when_the_access_cookie_is_gone(signed_in: Browser) -> None:
+    family, access = family_of(signed_in), held(signed_in)["access"]
+    signed_in.cookies.pop("access")
+    assert_problem(post(signed_in, "logout"), 403, "csrf-token")
+    assert set(held(signed_in)) == {"refresh"}
+    answer = post(signed_in, "logout", **csrf(signed_in))
+    assert answer.status_code == 204
+    assert taken_back(answer) == {"access", "refresh"}
+    family.refresh_from_db()
+    assert family.ended_reason == "logout"
+    assert_problem(Client().get(ME, headers={"cookie": f"access={access}"}), 401, "token-refused")
+
+
+@committed
+def test_signing_out_works_when_the_access_cookie_has_expired(client: Client, user: User) -> None:
+    old = sign_in(user, transport=Transport.COOKIE, now=timezone.now() - timedelta(hours=1))
+    client.cookies["access"], client.cookies["refresh"] = old.access, old.refresh
+    answer = client.get(ME)
+    assert_problem(answer, 401, "token-refused")
+    assert taken_back(answer) == {"access"}
+    assert set(held(client)) == {"refresh"}
+    client.cookies["access"] = old.access
+    assert post(client, "logout", **{"x-csrftoken": csrf_token(old.family_id)}).status_code == 204
+    assert RefreshFamily.objects.get(pk=old.family_id).ended_reason == "logout"
+
+
+@committed
+def test_a_sign_in_that_is_over_takes_its_cookies_along(signed_in: Browser, user: User) -> None:
+    family = family_of(signed_in)
+    RefreshFamily.objects.filter(pk=family.pk).update(ended_at=timezone.now(), ended_reason="admin")
+    kept = held(signed_in)
+    with override_settings(TOKENS_CHECK_SECONDS=0):
+        for call in (
+            lambda: signed_in.get(ME),
+            lambda: signed_in.get(NOTES),
+            lambda: post(signed_in, "refresh"),
+            lambda: post(signed_in, "logout", **csrf(signed_in)),
+        ):
+            answer = call()
+            assert_problem(answer, 401, "token-refused")
+            assert taken_back(answer) == {"access", "refresh"}
+            assert answer.cookies["refresh"]["path"] == settings.TOKENS_REFRESH_PATH
+            for name, value in kept.items():
+                signed_in.cookies[name] = value
+
+
+@committed
+def test_a_stolen_refresh_cookie_ends_the_sign_in_for_both(signed_in: Browser) -> None:
+    stolen = held(signed_in)["refresh"]
+    with override_settings(TOKENS_GRACE_SECONDS=0):
+        assert post(signed_in, "refresh").status_code == 200
+        thief = Client()
+        thief.cookies["refresh"] = stolen
+        answer = post(thief, "refresh")
+    assert_problem(answer, 401, "token-reused")
+    assert taken_back(answer) == {"access", "refresh"}
+    assert_problem(signed_in.get(ME), 401, "token-refused")
+
+
+def test_two_tabs_that_refresh_at_once_get_the_same_successor(client: Client, user: User) -> None:
+    device = {"user-agent": "tests/1"}
+    login(client, user, **device)
+    tabs = [Client(), Client()]
+    for tab in tabs:
+        tab.cookies["refresh"] = held(client)["refresh"]
+        assert post(tab, "refresh", **device).status_code == 200
+    assert held(tabs[0])["refresh"] == held(tabs[1])["refresh"]
+
+
+def test_a_cookie_sign_in_refreshes_by_cookie_in_the_service_too(user: User) -> None:
+    from apps.accounts.services.events import Origin
+
+    pair: TokenPair = sign_in(user, transport=Transport.COOKIE)
+    options = {"token": pair.refresh, "origin": Origin(device="test"), "now": timezone.now()}
+    assert session_refresh(**options, transport=Transport.COOKIE).transport == Transport.COOKIE
+    assert RefreshToken.read(pair.refresh).family_id == pair.family_id
