@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.test import Client
@@ -34,3 +36,27 @@ def signed_in(user: User) -> Browser:
     assert response.status_code == 200, response.content
     browser.csrf = response.json()["csrf_token"]
     return browser
+
+
+@pytest.fixture
+def ring() -> list[dict[str, Any]]:
+    """A ring of one key, which signs."""
+    from django.utils import timezone
+
+    from tests.apps.accounts.rings import DAY, OLD, entry
+
+    return [entry("old", OLD, timezone.now() - 3 * DAY)]
+
+
+@pytest.fixture
+def file(tmp_path: Path, ring: list[dict[str, Any]]) -> Iterator[Path]:
+    """The ring in a file, as the process found it when it started."""
+    from django.test import override_settings
+
+    from tests.apps.accounts.rings import text_of
+
+    path = tmp_path / "ring"
+    path.write_text(text_of(*ring))
+    path.chmod(0o600)
+    with override_settings(TOKENS_KEYS=ring, TOKENS_KEYS_FILE=path):
+        yield path

@@ -1,55 +1,27 @@
-"""`manage.py rotate_keys`: what becomes of the ring, of its file, and of the sign-ins of a key that others know."""
+"""`manage.py rotate_keys`: what becomes of the ring, and of the sign-ins of a key that others know."""
 
 from __future__ import annotations
 
 import json
-import os
-import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 from django.test import Client, override_settings
 from django.utils import timezone
 
 from apps.accounts.models import RefreshFamily, SecurityEvent
 from settings.kinds import key_ring
 from tests.apps.accounts.factories import sign_in, user_create
+from tests.apps.accounts.rings import DAY, OLD, SPARE, entry, rotate, text_of
 from tests.problems import assert_problem
 
 pytestmark = pytest.mark.django_db
 committed = pytest.mark.django_db(transaction=True)
-
-OLD, SPARE = "0ld-" + "0123456789abcdef" * 3, "5pare-" + "fedcba9876543210" * 3
-DAY = timedelta(days=1)
-
-
-def entry(kid: str, key: str, sign_from: datetime) -> dict[str, Any]:
-    return {"kid": kid, "key": key, "sign_from": sign_from.replace(microsecond=0)}
-
-
-def text_of(*entries: dict[str, Any]) -> str:
-    return json.dumps([{**each, "sign_from": each["sign_from"].isoformat()} for each in entries])
-
-
-@pytest.fixture
-def ring() -> list[dict[str, Any]]:
-    return [entry("old", OLD, timezone.now() - 3 * DAY)]
-
-
-@pytest.fixture
-def file(tmp_path: Path, ring: list[dict[str, Any]]) -> Iterator[Path]:
-    """The ring in a file, as the process found it when it started."""
-    path = tmp_path / "ring"
-    path.write_text(text_of(*ring))
-    path.chmod(0o600)
-    with override_settings(TOKENS_KEYS=ring, TOKENS_KEYS_FILE=path):
-        yield path
 
 
 @pytest.fixture
@@ -57,13 +29,6 @@ def variable(ring: list[dict[str, Any]]) -> Iterator[None]:
     """The ring in a variable."""
     with override_settings(TOKENS_KEYS=ring, TOKENS_KEYS_FILE=None):
         yield
-
-
-def rotate(*arguments: str) -> tuple[str, str]:
-    """What the command says on standard output and on standard error."""
-    out, error = StringIO(), StringIO()
-    call_command("rotate_keys", *arguments, stdout=out, stderr=error)
-    return out.getvalue(), error.getvalue()
 
 
 def test_a_new_key_comes_beside_the_old_one_and_signs_ten_minutes_later(file: Path) -> None:
@@ -215,77 +180,6 @@ def test_an_unknown_kid_is_refused_with_those_there_are(file: Path) -> None:
     with pytest.raises(CommandError, match=r"No key of the ring has the kid 'nothing'.*The ring has old"):
         rotate("--compromised", "nothing")
     assert file.read_bytes() == before
-
-
-@pytest.mark.parametrize(("was", "becomes"), [(0o600, 0o600), (0o640, 0o640), (0o644, 0o600), (0o666, 0o600)])
-def test_a_file_stays_closed_or_is_closed(file: Path, was: int, becomes: int) -> None:
-    file.chmod(was)
-    rotate()
-    assert stat.S_IMODE(file.stat().st_mode) == becomes
-    assert list(file.parent.iterdir()) == [file], "something was left beside it"
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a file to somebody else")
-def test_a_file_stays_its_owners(file: Path) -> None:
-    os.chown(file, 1234, 4321)
-    rotate()
-    assert (file.stat().st_uid, file.stat().st_gid) == (1234, 4321)
-
-
-def test_a_link_is_followed_and_stays_one(file: Path, tmp_path: Path) -> None:
-    link = tmp_path / "link"
-    link.symlink_to(file)
-    with override_settings(TOKENS_KEYS_FILE=link):
-        rotate()
-    assert link.is_symlink()
-    assert len(key_ring(file.read_text())) == 2
-
-
-def test_a_file_that_cannot_be_written_is_as_it_was_and_nothing_is_recorded(
-    file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = file.read_bytes()
-
-    def full(_: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(CommandError, match=r"No space left on device.*is as it was"):
-        rotate("--compromised", "old")
-    assert (file.read_bytes(), list(file.parent.iterdir())) == (before, [file])
-    assert not SecurityEvent.objects.exists()
-
-
-def test_a_file_that_changed_meanwhile_is_not_overwritten(file: Path) -> None:
-    file.write_text(text_of(entry("another", SPARE, timezone.now() - DAY)))
-    before = file.read_bytes()
-    with pytest.raises(CommandError, match="has changed since this command began"):
-        rotate()
-    assert file.read_bytes() == before
-
-
-def test_two_rotations_at_once_are_refused(file: Path) -> None:
-    import fcntl
-
-    with file.open() as rival:
-        fcntl.flock(rival, fcntl.LOCK_EX)
-        with pytest.raises(CommandError, match="Another rotation is at work"):
-            rotate()
-    rotate()
-
-
-def test_a_reader_never_finds_half_a_ring(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At the moment of the replacement the file is whole, and so is what replaces it."""
-    seen = []
-    replace = os.replace
-
-    def look(source: str, target: Path) -> None:
-        seen.append((len(key_ring(Path(target).read_text())), len(key_ring(Path(source).read_text()))))
-        replace(source, target)
-
-    monkeypatch.setattr(os, "replace", look)
-    rotate()
-    assert seen == [(1, 2)]
 
 
 def test_times_are_written_in_utc_and_read_back_as_they_were(file: Path) -> None:

@@ -1,0 +1,28 @@
+"""A ring of keys in a file, and the command that rotates it."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from io import StringIO
+from typing import Any
+
+from django.core.management import call_command
+
+OLD, SPARE = "0ld-" + "0123456789abcdef" * 3, "5pare-" + "fedcba9876543210" * 3
+DAY = timedelta(days=1)
+
+
+def entry(kid: str, key: str, sign_from: datetime) -> dict[str, Any]:
+    return {"kid": kid, "key": key, "sign_from": sign_from.replace(microsecond=0)}
+
+
+def text_of(*entries: dict[str, Any]) -> str:
+    return json.dumps([{**each, "sign_from": each["sign_from"].isoformat()} for each in entries])
+
+
+def rotate(*arguments: str) -> tuple[str, str]:
+    """What the command says on standard output and on standard error."""
+    out, error = StringIO(), StringIO()
+    call_command("rotate_keys", *arguments, stdout=out, stderr=error)
+    return out.getvalue(), error.getvalue()
