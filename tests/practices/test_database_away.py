@@ -210,6 +210,18 @@ def test_whoever_failed_to_answer_is_waited_for_briefly() -> None:
             bounded.execute("SELECT pg_sleep(20)")
 
 
+@pytest.mark.django_db
+def test_what_asks_nothing_of_the_server_is_no_answer() -> None:
+    """Each request begins with it, on whatever connection it is given: an outage would be forgotten all the time."""
+    with BoundedConnection.connect(**parameters()) as bounded:
+        BoundedConnection.breaker.failed(OSError())
+        bounded.autocommit = True
+        bounded.rollback()
+        assert BoundedConnection.breaker.is_suspicious
+        bounded.execute("SELECT 1")
+        assert not BoundedConnection.breaker.is_suspicious
+
+
 # --- forks
 
 

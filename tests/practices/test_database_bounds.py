@@ -255,10 +255,17 @@ def test_that_pgbouncer_lets_somebody_in_says_nothing_of_postgresql(bounced: psy
     assert not breaker_of("bounced").is_suspicious
 
 
-def test_an_error_of_postgresql_is_an_answer(bounced: psycopg.Connection[Any]) -> None:
-    with pytest.raises(psycopg.errors.DivisionByZero):
-        bounced.execute("SELECT 1 / 0")
-    assert not breaker_of("bounced").is_suspicious
+@pytest.mark.parametrize(
+    ("code", "answers"),
+    [("22012", True), ("57014", True), ("28P01", False), ("3D000", False), ("53300", False), ("57P01", False)],
+)
+def test_an_error_is_an_answer_unless_it_tells_of_a_login(
+    bounced: psycopg.Connection[Any], code: str, answers: bool
+) -> None:
+    """Newer versions of PgBouncer pass on, with PostgreSQL's own codes, why they cannot log in."""
+    with pytest.raises(psycopg.Error):
+        bounced.execute(f"DO $$ BEGIN RAISE 'x' USING ERRCODE = '{code}'; END $$")
+    assert breaker_of("bounced").is_suspicious is not answers
 
 
 @override_settings(DATABASE_SUSPICIOUS_WAIT_SECONDS=10)

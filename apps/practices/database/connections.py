@@ -7,7 +7,7 @@ while the stopped server's kernel acknowledges packets. Only the client's clock 
 import select
 import time
 from functools import cache
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Generic, Self
 
 import psycopg
 from django.conf import settings
@@ -28,6 +28,27 @@ class ServerAway(psycopg.OperationalError):
 
 class ServerStalled(psycopg.OperationalError):
     """The server has not answered within the bound of the client; the connection is closed."""
+
+
+class Steps(Generic[RV]):
+    """The steps of one operation of psycopg: between two of them it waits for the server."""
+
+    __slots__ = ("_gen", "have_waited")
+
+    def __init__(self, gen: PQGen[RV]) -> None:
+        self._gen = gen
+        self.have_waited = False
+
+    def taken(self) -> PQGen[RV]:
+        """Take them as psycopg would, and remember whether there was more than one."""
+        try:
+            what = next(self._gen)
+            self.have_waited = True
+            while True:
+                what = self._gen.send((yield what))
+        except StopIteration as end:
+            answer: RV = end.value
+            return answer
 
 
 class BoundedConnection(psycopg.Connection[Any]):
@@ -55,12 +76,14 @@ class BoundedConnection(psycopg.Connection[Any]):
         """Wait as psycopg does, at most so long; close the connection and raise ``ServerStalled`` after that.
 
         The connection cannot be used again: an answer to the abandoned statement might still arrive on it.
+        What waits for nothing (``set_autocommit``, a commit of nothing) tells the breaker nothing.
         """
         is_brief = self.is_spared or self.breaker.is_suspicious
         bound = settings.DATABASE_SUSPICIOUS_WAIT_SECONDS if is_brief else settings.DATABASE_WAIT_SECONDS
         asked_at = time.monotonic()
+        steps = Steps(gen)
         try:
-            answer = super().wait(gen, interval, bound if timeout is None else min(timeout, bound))
+            answer = super().wait(steps.taken(), interval, bound if timeout is None else min(timeout, bound))
         except errors._WaitTimeout as error:
             self.pgconn.finish()
             self._unanswered(error, asked_at)
@@ -68,7 +91,8 @@ class BoundedConnection(psycopg.Connection[Any]):
         except psycopg.Error as error:
             self._refused(error, asked_at)
             raise
-        self.breaker.succeeded()
+        if steps.have_waited:
+            self.breaker.succeeded()
         return answer
 
     @classmethod

@@ -25,8 +25,7 @@ _BY_SQLSTATE = {
     "25006": _READ_ONLY,  # read only transaction: a standby, or a primary that became one
     "25P03": _AWAY,  # idle in transaction too long: the server closed the connection
     "25P04": _SLOW,  # transaction timeout
-    "28": _AWAY,  # invalid authorization: a PgBouncer cannot log in to the server
-    "3D": _AWAY,  # no such database: likewise
+    "3D": _AWAY,  # no such database: a PgBouncer found none where it was sent
     "40001": _RIVAL,  # serialization failure
     "40P01": _RIVAL,  # deadlock
     "53": _BUSY,  # insufficient resources: connections, memory, disk
