@@ -99,10 +99,11 @@ def ask(
     context: ssl.SSLContext | None = None,
     timeout: float = 30,
 ) -> Answer:
-    """One request on a connection of its own. ``body`` goes as JSON; an instance is asked as the edge would ask it."""
+    """One request on a connection of its own, as the edge would ask an instance. ``body`` goes as JSON, bytes as they are."""
     parts = urlsplit(url)
     sent = dict(headers or {})
-    if body is not None:
+    if body is not None and not isinstance(body, bytes):
+        body = json.dumps(body)
         sent["Content-Type"] = "application/json"
     connection: http.client.HTTPConnection
     if parts.scheme == "https":
@@ -112,7 +113,7 @@ def ask(
         sent = {"Host": "localhost", "X-Forwarded-Proto": "https", "X-Forwarded-For": "127.0.0.1", **sent}
     started = time.monotonic()
     try:
-        connection.request(method, path, None if body is None else json.dumps(body), sent)
+        connection.request(method, path, body, sent)
         response = connection.getresponse()
         content = response.read()
     finally:

@@ -1,0 +1,75 @@
+"""Files imported where web processes reach PostgreSQL through a PgBouncer: taken through it, worked off past it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
+
+from apps.operations.fleet import Fleet, database_migrate, production_environment
+from apps.operations.stack import Stack
+from tests.fleet import ask, path_replaced
+from tests.pgbouncer import PgBouncer, pgbouncer_running
+from tests.processes import wait_until
+from tests.visitors import bearer, registered, signed_in
+
+ROWS = 3_000
+
+
+@pytest.fixture(scope="module")
+def own() -> Iterator[Stack]:
+    """Servers that nobody else uses."""
+    with Stack.temporary() as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def pgbouncer(pgbouncer_binary: str, own: Stack) -> Iterator[PgBouncer]:
+    with pgbouncer_running(binary=pgbouncer_binary, stack=own) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def fleet(own: Stack, pgbouncer: PgBouncer) -> Iterator[Fleet]:
+    """One instance and a worker."""
+    urls = own.state.urls
+    environment = production_environment(
+        database_url=urls["DATABASE_URL"],
+        redis_url=path_replaced(urls["REDIS_URL"], "7"),
+        DATABASE_PGBOUNCER=pgbouncer.url,
+        THROTTLE_USER="1000000/15m",
+    )
+    database_migrate(environment=environment)
+    with Fleet(environment=environment, instances=1, worker=True, edge=False) as fleet:
+        yield fleet
+
+
+def test_files_are_imported_beside_each_other(fleet: Fleet, own: Stack, pgbouncer: PgBouncer) -> None:
+    url = fleet.webs[0].url
+    headers = bearer(signed_in(url, registered(url)))
+
+    def send(name: str) -> str:
+        rows = "".join(f"{name} {number},<p>x</p>,{name}\n" for number in range(ROWS))
+        form = encode_multipart(BOUNDARY, {"file": SimpleUploadedFile("rows.csv", f"title,body,tags\n{rows}".encode())})
+        typed = {**headers, "Content-Type": MULTIPART_CONTENT}
+        sent = ask(url, "/api/v1/articles/imports", method="POST", body=form, headers=typed)
+        assert sent.status == 202, sent.content
+        return f"/api/v1/jobs/{sent.json()['id']}"
+
+    with ThreadPoolExecutor(4) as threads:
+        jobs = list(threads.map(send, ("one", "two", "three", "four")))
+    for job in jobs:
+        wait_until(
+            lambda job=job: ask(url, job, headers=headers).json()["state"] not in ("queued", "running"),
+            seconds=60,
+            what="an import to end",
+        )
+        result = ask(url, job, headers=headers).json()["result"]
+        assert (result["rows"], result["created"]) == (ROWS, ROWS)
+    with psycopg.connect(own.state.urls["DATABASE_URL"]) as connection:
+        assert connection.execute("SELECT count(*) FROM articles_article").fetchone() == (4 * ROWS,)
+    assert pgbouncer.left_behind() == []
