@@ -57,6 +57,8 @@ class WholeResponse(wsgi.Response):
     again; and the second system call is paid by every request.
     """
 
+    sock: Any
+
     def write(self, arg: bytes) -> None:
         if self.headers_sent:
             return super().write(arg)
