@@ -33,29 +33,55 @@ DEVELOPMENT = {
 
 
 @contextmanager
+def servers_alone() -> Iterator[Stack]:
+    """Servers that nobody else uses, to be hurt; what is committed is kept, which throw-away ones do not promise."""
+    with Stack.temporary() as stack:
+        with psycopg.connect(stack.state.urls["DATABASE_URL"], autocommit=True) as connection:
+            connection.execute("ALTER ROLE ALL SET synchronous_commit = on")
+        yield stack
+
+
+@contextmanager
+def fleet_on(
+    urls: Mapping[str, str],
+    *,
+    settings_module: str = "tests.sample.settings",
+    instances: int = 2,
+    worker: bool = False,
+    edge: bool = False,
+    **more: str,
+) -> Iterator[Fleet]:
+    """Migrate the database of these servers and start the sample service on it.
+
+    Without an edge the instances are asked directly, as it would ask them. An answer that breaks the document fails in the end.
+    """
+    with tempfile.NamedTemporaryFile(prefix="contract-") as report:
+        environment = production_environment(
+            database_url=urls["DATABASE_URL"],
+            redis_url=path_replaced(urls["REDIS_URL"], str(REDIS_DATABASE)),
+            settings_module=settings_module,
+            **{"CONTRACT_REPORT": report.name, **more},
+        )
+        database_migrate(environment=environment)
+        with Fleet(environment=environment, instances=instances, worker=worker, edge=edge) as fleet:
+            yield fleet
+        broken = Path(report.name).read_text()
+        assert not broken, f"answers that break the OpenAPI document:\n{broken}"
+
+
+@contextmanager
 def fleet_running(
     stack: Stack, *, worker: bool = False, edge: bool = True, instances: int = 2, **more: str
 ) -> Iterator[Fleet]:
-    """Create and migrate a database, start the sample service on it; both are gone afterwards."""
+    """Create a database and start the sample service on it; both are gone afterwards."""
     urls = stack.state.urls
     name = f"fleet_{secrets.token_hex(4)}"
-    with (
-        tempfile.NamedTemporaryFile(prefix="contract-") as report,
-        psycopg.connect(urls["DATABASE_URL"], autocommit=True) as connection,
-    ):
+    own = {**urls, "DATABASE_URL": path_replaced(urls["DATABASE_URL"], name)}
+    with psycopg.connect(urls["DATABASE_URL"], autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         try:
-            environment = production_environment(
-                database_url=path_replaced(urls["DATABASE_URL"], name),
-                redis_url=path_replaced(urls["REDIS_URL"], str(REDIS_DATABASE)),
-                settings_module="tests.sample.settings",
-                **{"CONTRACT_REPORT": report.name, **more},
-            )
-            database_migrate(environment=environment)
-            with Fleet(environment=environment, instances=instances, worker=worker, edge=edge) as fleet:
+            with fleet_on(own, instances=instances, worker=worker, edge=edge, **more) as fleet:
                 yield fleet
-            broken = Path(report.name).read_text()
-            assert not broken, f"answers that break the OpenAPI document:\n{broken}"
         finally:
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 

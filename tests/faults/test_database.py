@@ -15,9 +15,9 @@ import psutil
 import psycopg
 import pytest
 
-from apps.operations.fleet import Fleet, database_migrate, production_environment
+from apps.operations.fleet import Fleet
 from apps.operations.stack import Stack
-from tests.fleet import Answer, ask
+from tests.fleet import Answer, ask, fleet_on, servers_alone
 
 RATE = 30  # requests a second: a third each of cached reads, signed-in reads and writes
 INSTANCES, POOL = 2, 3
@@ -28,26 +28,13 @@ WIDE = dict.fromkeys(("THROTTLE_ANON", "THROTTLE_USER", "THROTTLE_ADDRESS"), "10
 
 @pytest.fixture(scope="module")
 def own() -> Iterator[Stack]:
-    """Servers that nobody else uses; what is committed is kept, which a throw-away server does not promise."""
-    with Stack.temporary() as stack:
-        with psycopg.connect(stack.state.urls["DATABASE_URL"], autocommit=True) as connection:
-            connection.execute("ALTER ROLE ALL SET synchronous_commit = on")
+    with servers_alone() as stack:
         yield stack
 
 
 @pytest.fixture(scope="module")
 def fleet(own: Stack) -> Iterator[Fleet]:
-    """Two instances, asked directly as their edge would ask them."""
-    urls = own.state.urls
-    environment = production_environment(
-        database_url=urls["DATABASE_URL"],
-        redis_url=urls["REDIS_URL"],
-        settings_module="tests.sample.settings",
-        DATABASE_POOL_MAX=str(POOL),
-        **WIDE,
-    )
-    database_migrate(environment=environment)
-    with Fleet(environment=environment, instances=INSTANCES, edge=False) as fleet:
+    with fleet_on(own.state.urls, instances=INSTANCES, DATABASE_POOL_MAX=str(POOL), **WIDE) as fleet:
         yield fleet
 
 

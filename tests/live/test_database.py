@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from apps.operations.fleet import Fleet, database_migrate, production_environment
+from apps.operations.fleet import Fleet
 from apps.operations.stack import Stack
-from tests.fleet import Answer, ask
+from tests.fleet import Answer, ask, fleet_on, servers_alone
 from tests.problems import assert_problem
 
 NOW = "/api/v1/sample/notes/slow?seconds=0"  # the shortest request that needs PostgreSQL
@@ -22,24 +22,14 @@ NOW = "/api/v1/sample/notes/slow?seconds=0"  # the shortest request that needs P
 
 @pytest.fixture(scope="module")
 def own() -> Iterator[Stack]:
-    """Servers that nobody else uses, to be stopped and frozen."""
-    with Stack.temporary() as stack:
+    with servers_alone() as stack:
         yield stack
 
 
 @pytest.fixture(scope="module")
 def fleet(own: Stack) -> Iterator[Fleet]:
     """One web process of 8 threads and 2 connections, asked directly as its edge would ask it."""
-    urls = own.state.urls
-    environment = production_environment(
-        database_url=urls["DATABASE_URL"],
-        redis_url=urls["REDIS_URL"],
-        settings_module="tests.sample.settings",
-        WEB_THREADS="8",
-        DATABASE_POOL_MAX="2",
-    )
-    database_migrate(environment=environment)
-    with Fleet(environment=environment, instances=1, edge=False) as fleet:
+    with fleet_on(own.state.urls, instances=1, WEB_THREADS="8", DATABASE_POOL_MAX="2") as fleet:
         yield fleet
 
 
