@@ -86,8 +86,8 @@ class UserAdmin(DjangoUserAdmin):
             user_email_set(user=obj, former=former, by="administrator", origin=NOWHERE, now=now)
         if change and not obj.is_active:
             user_deactivate(user=obj, now=now)
-        else:
-            user_save(user=obj)
+        columns = {field.name for field in User._meta.concrete_fields}
+        user_save(user=obj, fields=columns.intersection(form.changed_data))
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, Any, set[str], Any]:
         """Who may delete a user may delete what goes with it (sign-ins, jobs), though not one by one. One administrator stays."""

@@ -92,7 +92,7 @@ def test_rights_come_from_the_row_at_once(client: Client) -> None:
     header = bearer(user)
     assert client.get("/api/v1/users", **header).status_code == 200
     user.is_staff = False
-    user_save(user=user)
+    user_save(user=user, fields=("is_staff",))
     assert_problem(client.get("/api/v1/users", **header), 403, "permission-denied")
 
 

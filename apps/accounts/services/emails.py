@@ -65,7 +65,7 @@ def _verify(user: User, email: str, *, origin: Origin, now: datetime) -> None:
     if user.email != email:
         raise LinkRefused()  # it proves an address that is no longer the account's
     user.email_verified = True
-    user_save(user=user)
+    user_save(user=user, fields=("email_verified",))
     links_end(user_id=user.pk, purposes=[LinkPurpose.VERIFY_EMAIL])
     event_record(SecurityEventKind.EMAIL_VERIFIED, now=now, user_id=user.pk, origin=origin)
 

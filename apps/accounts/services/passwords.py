@@ -18,7 +18,7 @@ from apps.accounts.services.events import Origin, event_record
 from apps.accounts.services.links import LinkRefused, link_find, link_use
 from apps.accounts.services.mails import Mail, mail_submit
 from apps.accounts.services.sessions import SignInOvertaken, TokenPair, session_start
-from apps.accounts.services.users import user_hash_set
+from apps.accounts.services.users import user_hash_set, user_save
 from apps.practices.errors import FieldError, ValidationProblem
 
 POINTER = "/new_password"
@@ -73,6 +73,7 @@ def password_reset(*, token: str, new_password: str, origin: Origin, now: dateti
         link_use(link)
         if not user.email_verified:
             user.email_verified = True
+            user_save(user=user, fields=("email_verified",))
             event_record(SecurityEventKind.EMAIL_VERIFIED, now=now, user_id=user.pk, origin=origin)
         user_hash_set(user=user, hashed=hashed, by="link", origin=origin, now=now)
         attempts_forget(email=user.email)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from uuid import UUID
 
@@ -69,14 +70,20 @@ def user_update(*, user_id: UUID, name: str | None = None) -> User:
             raise TokenRefused("The account is gone.")
         if name is not None:
             user.name = name
-        user_save(user=user)
+        user_save(user=user, fields=("name",))
     return user
 
 
-def user_save(*, user: User) -> None:
-    """Write a user as it stands, make its sign-ins look again, and drop the cached lists."""
+def user_save(*, user: User, fields: Collection[str] = ()) -> None:
+    """Write a new user, or of a stored one these fields alone; make its sign-ins look again, and drop the cached lists.
+
+    What somebody else has changed since the user was read stays: a form that was open for minutes undoes no new password.
+    """
     with transaction.atomic():
-        user.save()
+        if user._state.adding:
+            user.save(force_insert=True)
+        else:
+            user.save(update_fields={*fields, "updated_at"})
         _changed(user)
 
 
@@ -85,7 +92,7 @@ def user_email_set(*, user: User, former: str, by: str, origin: Origin, now: dat
 
     In the caller's transaction. ``by`` is what showed that it may be set: for the account's history.
     """
-    user_save(user=user)
+    user_save(user=user, fields=("email", "email_verified"))
     links_end(user_id=user.pk)
     event_record(SecurityEventKind.EMAIL_CHANGED, now=now, user_id=user.pk, origin=origin, by=by)
     mail_submit(template=Mail.EMAIL_CHANGED, address=former)
@@ -95,7 +102,7 @@ def user_deactivate(*, user: User, now: datetime) -> None:
     """Close the account's door: every sign-in ends, and none can be made."""
     with transaction.atomic():
         user.is_active = False
-        user_save(user=user)
+        user_save(user=user, fields=("is_active",))
         sessions_end(user_id=user.pk, reason=FamilyEnd.ACCOUNT, now=now)
 
 
@@ -112,7 +119,7 @@ def user_hash_set(*, user: User, hashed: str, by: str, origin: Origin, now: date
     In the caller's transaction. ``by`` is what showed that it may be set: for the account's history.
     """
     user.password = hashed
-    user_save(user=user)
+    user_save(user=user, fields=("password",))
     sessions_end(user_id=user.pk, reason=FamilyEnd.PASSWORD, now=now, origin=origin)
     links_end(user_id=user.pk)  # whoever had the password may have asked for another address
     event_record(SecurityEventKind.PASSWORD_CHANGED, now=now, user_id=user.pk, origin=origin, by=by)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.contrib.auth.models import Group, Permission
 from django.test import Client
 
+from apps.accounts.admin import UserAdmin
 from apps.accounts.models import RefreshFamily, User
 from apps.jobs.services import job_submit
 from tests.apps.accounts.factories import PASSWORD, admin_sign_in, bearer, sign_in, user_create
@@ -47,6 +50,23 @@ def test_no_page_shows_a_hash_or_a_tokens_id(desk: Client) -> None:
             pair.refresh,
         ):
             assert secret not in text, f"{page} shows {secret}"
+
+
+def test_a_form_that_was_open_meanwhile_undoes_nothing(desk: Client) -> None:
+    """The form is checked against the user as it was read; a password set between that and the saving stays."""
+    user = user_create(name="Ada")
+    load = UserAdmin.get_object
+
+    def overtaken(self: UserAdmin, *arguments: Any, **options: Any) -> User | None:
+        found = load(self, *arguments, **options)
+        User.objects.filter(pk=user.pk).update(password="set meanwhile", email_verified=True)
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(UserAdmin, "get_object", overtaken)
+        assert desk.post(f"{USER}/{user.pk}/change/", fields(user, name="Grace")).status_code == 302
+    user.refresh_from_db()
+    assert (user.name, user.password) == ("Grace", "set meanwhile")
 
 
 def test_what_the_admin_saves_is_normalised_and_clean(desk: Client) -> None:

@@ -104,7 +104,7 @@ def _family_ends(keeper: User) -> None:
 
 def _demoted(keeper: User) -> None:
     keeper.is_staff = False
-    user_save(user=keeper)
+    user_save(user=keeper, fields=("is_staff",))
 
 
 def _expired(keeper: User) -> None:
