@@ -18,7 +18,7 @@ from psycopg import sql
 
 from apps.operations.stack import Stack
 from apps.practices.database.backend.base import DatabaseWrapper
-from apps.practices.database.connections import breaker_of, connection_class
+from apps.practices.database.connections import ServerStalled, breaker_of, connection_class
 from apps.practices.database.failures import problem_for
 from settings.components.database import _database
 from tests.fleet import path_replaced
@@ -209,7 +209,10 @@ def test_each_client_has_its_own_time_zone(wrapper: DatabaseWrapper, pgbouncer: 
 def test_a_queue_for_connections_does_not_look_like_an_outage(wrapper: DatabaseWrapper) -> None:
     """All who wait reach their bound at the same moment; that another was answered meanwhile tells where they stood."""
     everybody = threading.Barrier(SERVERS + 1, timeout=20)
-    wrapper.ensure_connection()
+    wrapper.settings_dict["OPTIONS"]["pool"]["min_size"] = SERVERS + 3
+    wrapper.pool.open(wait=True, timeout=20)
+    wrapper.ensure_connection()  # what Django asks of a database once, it asks in this thread
+    wrapper.close()
 
     def inside() -> None:
         with wrapper.pool.connection() as connection, connection.transaction():
@@ -219,13 +222,12 @@ def test_a_queue_for_connections_does_not_look_like_an_outage(wrapper: DatabaseW
             connection.execute("SELECT 1")
             everybody.wait()
 
-    def outside() -> int:
+    def outside() -> BaseException | None:
         mine = DatabaseWrapper(wrapper.settings_dict, alias="bounced")
         with pytest.raises(OperationalError) as raised:
             executed(mine, "SELECT 1")
-        problem = problem_for(raised.value)
         mine.close()
-        return problem.status if problem else 0
+        return raised.value.__cause__
 
     with ThreadPoolExecutor(SERVERS + 3) as threads:
         for _ in range(SERVERS):
@@ -234,10 +236,10 @@ def test_a_queue_for_connections_does_not_look_like_an_outage(wrapper: DatabaseW
         waiting = [threads.submit(outside) for _ in range(3)]
         time.sleep(0.5)
         everybody.wait()
-        statuses = [one.result() for one in waiting]
+        causes = [one.result() for one in waiting]
         suspicious = breaker_of("bounced").is_suspicious
         everybody.wait()
-    assert statuses == [503] * 3
+    assert [type(cause) for cause in causes] == [ServerStalled] * 3
     assert not suspicious
 
 
