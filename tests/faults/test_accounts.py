@@ -19,9 +19,9 @@ from urllib.parse import urlencode
 import psycopg
 import pytest
 
-from apps.operations.fleet import Fleet, database_migrate, production_environment
+from apps.operations.fleet import Fleet
 from apps.operations.stack import Stack
-from tests.fleet import Answer, ask
+from tests.fleet import Answer, ask, fleet_on, servers_alone
 from tests.mails import mails_in, text_of, token_in
 from tests.processes import wait_until
 
@@ -36,7 +36,7 @@ PASSWORD, NEW = "lanterns over low water", "a harbour after the storm"
 
 @pytest.fixture(scope="module")
 def own() -> Iterator[Stack]:
-    with Stack.temporary() as stack:
+    with servers_alone() as stack:
         yield stack
 
 
@@ -48,16 +48,7 @@ def mails(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def fleet(own: Stack, mails: Path) -> Iterator[Fleet]:
     """Two instances, asked directly as their edge would ask them, and a worker that writes mails into files."""
-    environment = production_environment(
-        database_url=own.state.urls["DATABASE_URL"],
-        redis_url=own.state.urls["REDIS_URL"],
-        settings_module="tests.sample.settings",
-        EMAIL_URL=f"filemail://{mails}",
-        WEB_THREADS="16",
-        **WIDE,
-    )
-    database_migrate(environment=environment)
-    with Fleet(environment=environment, instances=2, edge=False, worker=True) as fleet:
+    with fleet_on(own.state.urls, worker=True, EMAIL_URL=f"filemail://{mails}", WEB_THREADS="16", **WIDE) as fleet:
         yield fleet
 
 

@@ -13,10 +13,10 @@ import psycopg
 import pytest
 import redis
 
-from apps.operations.fleet import Fleet, database_migrate, production_environment
+from apps.operations.fleet import Fleet
 from apps.operations.stack import Stack
 from tests.faults.ends import ENDS, KEPT, Victim, victim_of
-from tests.fleet import ask
+from tests.fleet import ask, fleet_on, servers_alone
 from tests.processes import wait_until
 from tests.visitors import Pages, bearer, problem, refreshed, registered, signed_in
 
@@ -30,26 +30,14 @@ WIDE = {f"THROTTLE_{name}": "1000000/15m" for name in ("ANON", "USER", "ADDRESS"
 
 @pytest.fixture(scope="module")
 def own() -> Iterator[Stack]:
-    """Servers that nobody else uses, and that keep what was committed."""
-    with Stack.temporary() as stack:
-        with psycopg.connect(stack.state.urls["DATABASE_URL"], autocommit=True) as connection:
-            connection.execute("ALTER ROLE ALL SET synchronous_commit = on")
+    with servers_alone() as stack:
         yield stack
 
 
 @pytest.fixture(scope="module")
 def fleet(own: Stack) -> Iterator[Fleet]:
     """Two instances: things end at the first, the second hears of it by looking."""
-    urls = own.state.urls
-    environment = production_environment(
-        database_url=urls["DATABASE_URL"],
-        redis_url=urls["REDIS_URL"],
-        settings_module="tests.sample.settings",
-        WEB_THREADS="8",
-        **WIDE,
-    )
-    database_migrate(environment=environment)
-    with Fleet(environment=environment, instances=2, edge=False) as fleet:
+    with fleet_on(own.state.urls, WEB_THREADS="8", **WIDE) as fleet:
         yield fleet
 
 

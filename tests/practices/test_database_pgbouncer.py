@@ -20,9 +20,9 @@ import psutil
 import psycopg
 import pytest
 
-from apps.operations.fleet import Fleet, Service, database_migrate, production_environment
+from apps.operations.fleet import Fleet, Service
 from apps.operations.stack import Stack, port_free
-from tests.fleet import Answer, ask, path_replaced
+from tests.fleet import Answer, ask, fleet_on, servers_alone
 from tests.pgbouncer import SERVERS, PgBouncer, pgbouncer_running
 from tests.problems import assert_problem
 from tests.processes import wait_until
@@ -34,10 +34,7 @@ NOW = f"{NOTES}/slow?seconds=0"  # the shortest request that needs PostgreSQL
 
 @pytest.fixture(scope="module")
 def own() -> Iterator[Stack]:
-    """Servers that nobody else uses, to be stopped and frozen; what is committed is kept, which others do not promise."""
-    with Stack.temporary() as stack:
-        with psycopg.connect(stack.state.urls["DATABASE_URL"], autocommit=True) as connection:
-            connection.execute("ALTER ROLE ALL SET synchronous_commit = on")
+    with servers_alone() as stack:
         yield stack
 
 
@@ -101,17 +98,9 @@ def test_web_processes_go_through_it_and_all_are_bounded_as_without(
 @pytest.fixture(scope="module")
 def fleet(own: Stack, pgbouncer: PgBouncer) -> Iterator[Fleet]:
     """Two instances with five connections each to PgBouncer, and a worker, which has PostgreSQL's own address."""
-    urls = own.state.urls
-    environment = production_environment(
-        database_url=urls["DATABASE_URL"],
-        redis_url=path_replaced(urls["REDIS_URL"], "7"),
-        settings_module="tests.sample.settings",
-        DATABASE_PGBOUNCER=pgbouncer.url,
-        DATABASE_POOL_MAX="5",
-        **{f"THROTTLE_{name}": "1000000/15m" for name in ("ANON", "USER", "ADDRESS", "LOGIN")},
-    )
-    database_migrate(environment=environment)
-    with Fleet(environment=environment, instances=2, worker=True, edge=False) as fleet:
+    given = {f"THROTTLE_{name}": "1000000/15m" for name in ("ANON", "USER", "ADDRESS", "LOGIN")}
+    given |= {"DATABASE_PGBOUNCER": pgbouncer.url, "DATABASE_POOL_MAX": "5"}
+    with fleet_on(own.state.urls, worker=True, **given) as fleet:
         yield fleet
 
 

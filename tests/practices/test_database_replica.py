@@ -19,12 +19,12 @@ from django.http import HttpRequest
 
 from apps.accounts.models import RefreshFamily, User
 from apps.jobs.models import Job
-from apps.operations.fleet import Fleet, database_migrate, production_environment
+from apps.operations.fleet import Fleet
 from apps.operations.stack import Stack
 from apps.practices.caching import remember
 from apps.practices.database.replicas import Ticket, primary_reads, ticket_held
 from apps.practices.database.routing import ReplicaRouter
-from tests.fleet import Answer, ask, path_replaced
+from tests.fleet import Answer, ask, fleet_on, servers_alone
 from tests.processes import wait_until
 from tests.sample.models import Note
 from tests.standby import Standby, standby_running
@@ -35,7 +35,7 @@ NOTES = "/api/v1/sample/notes?limit=1"
 @pytest.fixture(scope="module")
 def own() -> Iterator[Stack]:
     """A server that nobody else uses: its whole cluster is copied."""
-    with Stack.temporary() as stack:
+    with servers_alone() as stack:
         yield stack
 
 
@@ -48,15 +48,7 @@ def standby(own: Stack) -> Iterator[Standby]:
 @pytest.fixture(scope="module")
 def fleet(own: Stack, standby: Standby) -> Iterator[Fleet]:
     """Two instances that read from the replica."""
-    urls = own.state.urls
-    environment = production_environment(
-        database_url=urls["DATABASE_URL"],
-        redis_url=path_replaced(urls["REDIS_URL"], "7"),
-        settings_module="tests.sample.settings",
-        DATABASE_REPLICA_URL=standby.url,
-    )
-    database_migrate(environment=environment)
-    with Fleet(environment=environment, instances=2, edge=False) as fleet:
+    with fleet_on(own.state.urls, DATABASE_REPLICA_URL=standby.url) as fleet:
         yield fleet
 
 

@@ -10,9 +10,9 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 
-from apps.operations.fleet import Fleet, database_migrate, production_environment
+from apps.operations.fleet import Fleet
 from apps.operations.stack import Stack
-from tests.fleet import ask, path_replaced
+from tests.fleet import ask, fleet_on, servers_alone
 from tests.pgbouncer import PgBouncer, pgbouncer_running
 from tests.processes import wait_until
 from tests.visitors import bearer, registered, signed_in
@@ -23,7 +23,7 @@ ROWS = 3_000
 @pytest.fixture(scope="module")
 def own() -> Iterator[Stack]:
     """Servers that nobody else uses."""
-    with Stack.temporary() as stack:
+    with servers_alone() as stack:
         yield stack
 
 
@@ -36,15 +36,8 @@ def pgbouncer(pgbouncer_binary: str, own: Stack) -> Iterator[PgBouncer]:
 @pytest.fixture(scope="module")
 def fleet(own: Stack, pgbouncer: PgBouncer) -> Iterator[Fleet]:
     """One instance and a worker."""
-    urls = own.state.urls
-    environment = production_environment(
-        database_url=urls["DATABASE_URL"],
-        redis_url=path_replaced(urls["REDIS_URL"], "7"),
-        DATABASE_PGBOUNCER=pgbouncer.url,
-        THROTTLE_USER="1000000/15m",
-    )
-    database_migrate(environment=environment)
-    with Fleet(environment=environment, instances=1, worker=True, edge=False) as fleet:
+    wide = {"DATABASE_PGBOUNCER": pgbouncer.url, "THROTTLE_USER": "1000000/15m"}
+    with fleet_on(own.state.urls, instances=1, worker=True, **wide) as fleet:
         yield fleet
 
 
