@@ -2,11 +2,12 @@
 
     python -m benchmarks.pages [--rows 10000 100000 1000000] [--path /api/v1/sample/notes] [--json]
 
-Starts PostgreSQL and Valkey of its own, fills each list's table by SQL, and asks the list over HTTP, in this process, for
-pages at its start, in its middle and at its end, in every order, nothing cached. It prints the milliseconds of a page (this
-process's processor time and PostgreSQL's for the page's query, each the best of some tries, which other work on the machine
-disturbs least) and, in brackets, the blocks of 8 KiB that PostgreSQL touched for it; and the worst of an order against
-its first page of the smallest table. No filter: a search costs what it finds.
+Starts PostgreSQL and Valkey of its own, fills each list's table by SQL in a database for each size, and asks the list over
+HTTP, in this process, for pages at its start, in its middle and at its end, in every order, nothing cached. It prints the
+milliseconds of a page (this process's processor time and PostgreSQL's for the page's query, each the best of some tries; the
+sizes and depths of an order take turns, so that other work on the machine disturbs all of them alike) and, in brackets, the
+blocks of 8 KiB that PostgreSQL touched for it; and the worst of an order against its first page of the smallest table. No
+filter: a search costs what it finds.
 """
 
 import argparse
@@ -15,12 +16,36 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 from apps.operations.stack import Stack
 
 DEPTHS = {"first": None, "middle": 0.5, "last": 0.9999}
 ROUNDS = 40
+
+
+@dataclass(kw_only=True)
+class Size:
+    """A database in which every list's table has so many rows, and a client who may read all of them."""
+
+    rows: int
+    connection: Any
+    client: Any
+
+
+@dataclass(kw_only=True)
+class Page:
+    """One page of one order of a list: what is asked for, and the least that it cost so far."""
+
+    size: Size
+    depth: str
+    path: str
+    asked: dict[str, str]
+    computed: float = float("inf")
+    queried: float = float("inf")
+    blocks: int = 0
 
 
 def main() -> int:
@@ -37,99 +62,132 @@ def main() -> int:
         import django
 
         django.setup()
-        from django.core.management import call_command
-
-        call_command("migrate", verbosity=0)
-        found = [figure for rows in options.rows for figure in measured(rows, options.path)]
+        found = list(measured([filled(rows) for rows in options.rows], options.path))
     for figure in found if options.json else []:
         print(json.dumps(figure))
     print("\n".join(table(found, options.rows)))
     return 0
 
 
-def measured(rows: int, only: list[str] | None) -> Iterator[dict]:
-    """Fill every list's table with so many rows, and give the cost of each page."""
-    from django.db import connection, transaction
+def filled(rows: int) -> Size:
+    """Make a database, and fill each list's table with so many rows."""
+    from django.core.management import call_command
+    from django.db import connections, transaction
     from rest_framework.test import APIClient
 
     from apps.accounts.models import User
-    from apps.practices.database.cursors import Cursor, cursor_encode
     from apps.practices.database.lists import KeysetList
-    from tests.rows import empty, fill, told_by
+    from tests.rows import fill, in_order, told_by
     from tests.test_plans import paths, says
 
-    wanted = [path for path in paths() if not only or path in only]
+    paths()  # loads the views, and the lists with them
+    with connections["default"].cursor() as cursor:
+        cursor.execute(f"CREATE DATABASE rows_{rows}")
+    own = connections["default"].copy()
+    own.settings_dict["NAME"] = f"rows_{rows}"
+    connections["default"] = own
+    call_command("migrate", verbosity=0)
     with transaction.atomic():
-        with connection.cursor() as cursor:
+        with own.cursor() as cursor:
             cursor.execute("SET LOCAL statement_timeout = 0; SET CONSTRAINTS ALL IMMEDIATE")
-        models = sorted({declared.model for declared in KeysetList.declared}, key=lambda model: model is not User)
-        empty(*models)
-        fill(User, rows, owner=None, told={})
+        fill(User, rows, owner=None, told=told_by(says(User), "COLUMNS"))
         keeper = User.objects.order_by("created_at")[0]
         User.objects.filter(pk=keeper.pk).update(is_superuser=True, is_staff=True, is_active=True)
         keeper.refresh_from_db()
-        client = APIClient()
-        client.force_authenticate(keeper)
-        for model in models[1:]:
+        for model in in_order({declared.model for declared in KeysetList.declared} - {User}):
             fill(model, rows, owner=keeper.pk, told=told_by(says(model), "COLUMNS"))
-        noted = []
-        read = KeysetList.read
-        KeysetList.read = lambda self, query, queryset: (noted.append((self, query)), read(self, query, queryset))[1]
-        try:
-            for path in wanted:
-                client.get(path)
-                declared = noted[-1][0]
-                for ordering, (depth, share) in product(declared.orderings, DEPTHS.items()):
-                    client.get(path, {"ordering": ordering})
-                    asked = {"ordering": ordering}
-                    if share is not None:
-                        names = [column.lstrip("-") for column in declared.orderings[ordering]]
-                        given = declared.model.objects.filter(**{f"{name}__isnull": False for name in names})
-                        place = int(given.count() * share)
-                        values = given.order_by(*declared.orderings[ordering]).values_list(*names)[place - 26]
-                        asked["cursor"] = cursor_encode(Cursor(values=values), binding=noted[-1][1].binding)
-                    figure = {"path": path, "ordering": ordering, "depth": depth, "rows": rows}
-                    server, touched = queried(client, path, asked)
-                    yield {**figure, "ms": round(computed(client, path, asked) + server, 2), "blocks": touched}
-        finally:
-            KeysetList.read = read
-        transaction.set_rollback(True)
+    client = APIClient()
+    client.force_authenticate(keeper)
+    return Size(rows=rows, connection=own, client=client)
 
 
-def computed(client, path: str, asked: dict[str, str]) -> float:
-    """Give the milliseconds of processor time that this process takes for one page, uncached: the best of ROUNDS."""
+def measured(sizes: list[Size], only: list[str] | None) -> Iterator[dict]:
+    """Give the cost of each page of each list."""
+    from tests.test_plans import paths
+
+    for path in paths():
+        if only and path not in only:
+            continue
+        for ordering in read(sizes[0], path, {})[0].orderings:
+            pages = [
+                Page(size=size, depth=depth, path=path, asked=asked_for(size, path, ordering, share))
+                for size, (depth, share) in product(sizes, DEPTHS.items())
+            ]
+            for page in pages * ROUNDS:
+                compute(page)
+            for page, sql in [(page, page_query(page)) for page in pages] * ROUNDS:
+                query(page, sql)
+            for page in pages:
+                figure = {"path": path, "ordering": ordering, "depth": page.depth, "rows": page.size.rows}
+                yield {**figure, "ms": round(page.computed + page.queried, 2), "blocks": page.blocks}
+
+
+def read(size: Size, path: str, asked: dict[str, str]) -> tuple[Any, Any]:
+    """Ask for a page, uncached; give the list that answered and the query that it read."""
+    from django.db import connections
+
+    from apps.practices.caching.testing import caches_forget
+    from apps.practices.database.lists import KeysetList
+
+    noted: list[tuple[Any, Any]] = []
+    reading = KeysetList.read
+    connections["default"] = size.connection
+    KeysetList.read = lambda self, query, queryset: (noted.append((self, query)), reading(self, query, queryset))[1]
+    try:
+        caches_forget()
+        answer = size.client.get(path, asked)
+    finally:
+        KeysetList.read = reading
+    assert answer.status_code == 200, answer.content
+    return noted[-1]
+
+
+def asked_for(size: Size, path: str, ordering: str, share: float | None) -> dict[str, str]:
+    """Give the query of the page that begins after this share of the rows; None: of the first."""
+    from apps.practices.database.cursors import Cursor, cursor_encode
+
+    declared, query = read(size, path, {"ordering": ordering})
+    if share is None:
+        return {"ordering": ordering}
+    names = [column.lstrip("-") for column in declared.orderings[ordering]]
+    given = declared.model.objects.filter(**{f"{name}__isnull": False for name in names})
+    place = int(given.count() * share)
+    values = given.order_by(*declared.orderings[ordering]).values_list(*names)[place - 26]
+    return {"ordering": ordering, "cursor": cursor_encode(Cursor(values=values), binding=query.binding)}
+
+
+def compute(page: Page) -> None:
+    """Note the milliseconds of processor time that this process takes for the page, uncached, if they are the least."""
+    from django.db import connections
+
     from apps.practices.caching.testing import caches_forget
 
-    taken = []
-    for _ in range(ROUNDS):
-        caches_forget()
-        start = time.process_time()
-        answer = client.get(path, asked)
-        taken.append((time.process_time() - start) * 1000)
-        assert answer.status_code == 200, answer.content
-    return min(taken)
+    connections["default"] = page.size.connection
+    caches_forget()
+    start = time.process_time()
+    answer = page.size.client.get(page.path, page.asked)
+    taken = (time.process_time() - start) * 1000
+    assert answer.status_code == 200, answer.content
+    page.computed = min(page.computed, taken)
 
 
-def queried(client, path: str, asked: dict[str, str]) -> tuple[float, int]:
-    """Give PostgreSQL's milliseconds for the page's own query, the one with a limit (best of ROUNDS), and the blocks touched."""
-    from django.db import connection
+def page_query(page: Page) -> str:
+    """Give the page's own query, the one with a limit."""
     from django.test.utils import CaptureQueriesContext
 
-    from apps.practices.caching.testing import caches_forget
+    with CaptureQueriesContext(page.size.connection) as queries:
+        read(page.size, page.path, page.asked)
+    return next(query["sql"] for query in queries.captured_queries if "LIMIT 26" in query["sql"])
 
-    caches_forget()
-    with CaptureQueriesContext(connection) as queries:
-        client.get(path, asked)
-    page = next(query["sql"] for query in queries.captured_queries if "LIMIT 26" in query["sql"])
-    with connection.cursor() as cursor:
-        plans = []
-        for _ in range(ROUNDS):
-            cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) {page}")
-            [(plan,)] = cursor.fetchall()
-            plans.append((json.loads(plan) if isinstance(plan, str) else plan)[0])
-    root = plans[-1]["Plan"]
-    taken = min(plan["Planning Time"] + plan["Execution Time"] for plan in plans)
-    return taken, root["Shared Hit Blocks"] + root["Shared Read Blocks"]
+
+def query(page: Page, sql: str) -> None:
+    """Note PostgreSQL's milliseconds for the page's query, if they are the least, and the blocks that it touched."""
+    with page.size.connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) {sql}")
+        [(plan,)] = cursor.fetchall()
+    plan = (json.loads(plan) if isinstance(plan, str) else plan)[0]
+    page.queried = min(page.queried, plan["Planning Time"] + plan["Execution Time"])
+    page.blocks = plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"]
 
 
 def table(found: list[dict], sizes: list[int]) -> Iterator[str]:
