@@ -1,11 +1,11 @@
-"""How a request is authorised, in the OpenAPI document."""
+"""What the OpenAPI document says of accounts that no view can: how a request is authorised, what belongs together."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from django.conf import settings
-from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.extensions import OpenApiAuthenticationExtension, OpenApiSerializerExtension
 from drf_spectacular.utils import OpenApiParameter
 
 from apps.accounts.transports import SAFE
@@ -74,3 +74,13 @@ class LeavingScheme(OpenApiAuthenticationExtension):
 
 def _cookie(name: str, description: str) -> dict[str, str]:
     return {"type": "apiKey", "in": "cookie", "name": name, "description": description}
+
+
+class MeExtension(OpenApiSerializerExtension):
+    """What no single field says: another address needs the password."""
+
+    target_class = "apps.accounts.serializers.MeSerializer"
+
+    def map_serializer(self, auto_schema: Any, direction: Any) -> dict[str, Any]:
+        schema: dict[str, Any] = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)
+        return {**schema, "dependentRequired": {"email": ["current_password"]}}

@@ -54,6 +54,8 @@ def test_without_the_password_no_address_changes(client: Client) -> None:
     user = user_create(name="Ada")
     header = bearer(user)
     problem = assert_problem(patch(client, {"email": NEW}, header), 400, "validation", pointer="/current_password")
+    schemas = client.get("/api/schema").json()["components"]["schemas"]
+    assert schemas["PatchedMeRequest"]["dependentRequired"] == {"email": ["current_password"]}
     assert [error["code"] for error in problem["errors"]] == ["required"]
     wrong = {"email": NEW, "current_password": "not the password", "name": "Adele"}
     assert_problem(patch(client, wrong, header), 403, "password-wrong", pointer="/current_password")
