@@ -17,7 +17,7 @@ def merged(old: str, new: str, *, name: str) -> str:
     """
     head, body = _parts(old)
     new_head, _ = _parts(new)
-    there = {word: node for node in ast.parse(old).body for word in _names(node)}
+    there = {word: node for node in ast.parse(old).body for word in names_of(node)}
     imports = _imports(new, new_head)
     lines = new.splitlines()
     end, added = new_head, []
@@ -26,7 +26,7 @@ def merged(old: str, new: str, *, name: str) -> str:
             continue
         text = "\n".join(lines[end : node.end_lineno])
         end = node.end_lineno or end
-        clash = next((there[word] for word in _names(node) if word in there), None)
+        clash = next((there[word] for word in names_of(node) if word in there), None)
         if clash is None:
             added.append(text)
         elif ast.dump(clash) != ast.dump(node):
@@ -76,9 +76,12 @@ def _imports(text: str, head: int) -> list[str]:
     return found
 
 
-def _names(node: ast.stmt) -> list[str]:
+def names_of(node: ast.stmt) -> list[str]:
+    """Give the names that a statement of a module defines."""
     match node:
         case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+            return [name]
+        case ast.AnnAssign(target=ast.Name(id=name)):
             return [name]
         case ast.Assign(targets=targets):
             return [target.id for target in targets if isinstance(target, ast.Name)]
@@ -87,7 +90,7 @@ def _names(node: ast.stmt) -> list[str]:
 
 def _grown(body: str, old: ast.stmt, new: ast.stmt, *, name: str) -> str:
     """Put the entries of a list or dictionary into the one of the same name."""
-    word = _names(new)[0]
+    word = names_of(new)[0]
     both = [node.value if isinstance(node, ast.Assign) else node for node in (old, new)]
     if not all(isinstance(value, ast.List) for value in both) and not all(
         isinstance(value, ast.Dict) for value in both

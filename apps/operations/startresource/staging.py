@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from apps.operations.startresource.merging import merged, merged_table
+from apps.operations.startresource.merging import merged, merged_table, names_of
 from apps.operations.startresource.registration import CONTRACTS, README, SETTINGS, URLS, registered
 from apps.operations.startresource.rendering import rendered
 from apps.operations.startresource.specification import Refused, Resource
@@ -47,7 +48,7 @@ def changes_for(resource: Resource, *, root: Path) -> list[Change]:
 
     Raises ``Refused``; the project itself is not touched.
     """
-    alone = rendered(resource)
+    alone = _in_packages(rendered(resource), resource, root=root)
     before = {path: (root / path).read_text() for path in (*_LISTS, *alone) if (root / path).exists()}
     if there := [path for path in alone if path in before and not resource.extends]:
         raise Refused(f"{there[0]} exists. Nothing is overwritten: move it away, or choose another name.")
@@ -71,11 +72,32 @@ def changes_for(resource: Resource, *, root: Path) -> list[Change]:
         ]
     for change in found:
         if change.path.startswith("apps/") and change.lines > LINES and change.before is not None:
+            package = change.path.removesuffix(".py")
             raise Refused(
-                f"{change.path} would have {change.lines} lines, and {LINES} is the most. Make a package of it first "
-                f"(one module a resource), or start the resource in another app."
+                f"{change.path} would have {change.lines} lines, and {LINES} is the most. Make a package of it, and the "
+                f"resource gets a module there: mkdir {package} && git mv {change.path} {package}/__init__.py"
             )
     return found
+
+
+def _in_packages(texts: Mapping[str, str], resource: Resource, *, root: Path) -> dict[str, str]:
+    """Put what belongs into a module of which the app has made a package into a file there; the package has its names."""
+    found: dict[str, str] = {}
+    for path, text in texts.items():
+        package = path.removesuffix(".py")
+        if not (root / package / "__init__.py").exists():
+            found[path] = text
+            continue
+        there = _defined((root / package / "__init__.py").read_text())
+        names = [name for name in _defined(text) if name not in there and not name.startswith("_")]
+        module = f"{package.replace('/', '.')}.{resource.plural}"
+        found[f"{package}/{resource.plural}.py"] = text
+        found[f"{package}/__init__.py"] = f"from {module} import {', '.join(names)}\n\n__all__ = {names!r}\n"
+    return found
+
+
+def _defined(text: str) -> list[str]:
+    return [name for node in ast.parse(text).body for name in names_of(node)]
 
 
 def _joined(path: str, old: str | None, new: str) -> str:
@@ -84,7 +106,8 @@ def _joined(path: str, old: str | None, new: str) -> str:
         return merged_table(old or "", new)
     if old is None:
         return new
-    return old if path.endswith(("__init__.py", "/apps.py")) else merged(old, new, name=path)
+    is_kept = path.endswith("/apps.py") or (path.endswith("/__init__.py") and "__all__" not in new)
+    return old if is_kept else merged(old, new, name=path)
 
 
 def _write(copy: Path, texts: dict[str, str]) -> None:
