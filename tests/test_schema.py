@@ -66,6 +66,11 @@ def test_every_operation_names_its_problems(document):
                 assert answer["content"]["application/problem+json"]["schema"] == problem, (method, path, status)
 
 
+def test_every_shape_is_spoken_of(document):
+    spoken_of = set(re.findall(r"\"#/components/schemas/([^\"]+)\"", json.dumps(document)))
+    assert set(document["components"]["schemas"]) == spoken_of
+
+
 def test_the_document_is_served_and_not_sent_twice(client):
     answer = client.get("/api/schema")
     assert answer.status_code == 200

@@ -78,7 +78,8 @@ def _filter_schema(field: serializers.Field[Any, Any, Any, Any]) -> dict[str, An
 def describe_rows(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     """Postprocessing hook of drf-spectacular: a page holds at most LIMIT_MAX rows, and ``fields`` leaves some of a row out.
 
-    The row of a page of ``X`` is the component ``XRow``: the same properties, none of them required.
+    The row of a page of ``X`` is the component ``XRow``: the same properties, none of them required. An ``X`` of which
+    nothing else speaks is left out.
     """
     schemas: dict[str, Any] = result.get("components", {}).get("schemas", {})
     for page in [schema for name, schema in schemas.items() if name.endswith("Page")]:
@@ -92,4 +93,13 @@ def describe_rows(result: dict[str, Any], **_: Any) -> dict[str, Any]:
                 "items": {"$ref": f"#/components/schemas/{name}Row"},
                 "maxItems": LIMIT_MAX,
             }
+            if f"#/components/schemas/{name}" not in _references(result):
+                del schemas[name]
     return result
+
+
+def _references(node: Any) -> set[str]:
+    """Give every ``$ref`` below a node of the document."""
+    children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    found = {node["$ref"]} if isinstance(node, dict) and isinstance(node.get("$ref"), str) else set()
+    return found.union(*map(_references, children))
