@@ -23,7 +23,7 @@ from typing import Any
 from apps.operations.stack import Stack
 
 DEPTHS = {"first": None, "middle": 0.5, "last": 0.9999}
-ROUNDS = 40
+ROUNDS = 100
 
 
 @dataclass(kw_only=True)
