@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import secrets
+import threading
 from http.cookies import SimpleCookie
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -46,11 +47,16 @@ def problem(answer: Answer) -> str:
 
 
 class Pages:
-    """A browser on the admin of one instance, with the cookies that it was given."""
+    """A browser on the admin of one instance, with the cookies that it was given.
+
+    It asks for one page at a time, whichever thread it is used from: Django gives a browser that sets somebody's password
+    another session, and requests with the former one come from nobody.
+    """
 
     def __init__(self, url: str, *, cookies: dict[str, str] | None = None) -> None:
         self.url = url
         self.cookies = dict(cookies or {})
+        self._lock = threading.Lock()
 
     @classmethod
     def signed_in(cls, url: str, credentials: dict[str, str]) -> Pages:
@@ -68,15 +74,22 @@ class Pages:
 
     def get(self, path: str) -> int:
         """The status of a page: 302 leads to the login."""
-        return self._ask("GET", path, None, {})
+        return self._ask("GET", path, None, {})[0]
 
     def post(self, path: str, form: dict[str, Any]) -> int:
         """The status of a form that was sent: 302 when it was taken."""
         token = next((value for name, value in self.cookies.items() if "csrftoken" in name), "")
         headers = {"Content-Type": "application/x-www-form-urlencoded", "Referer": f"https://localhost{path}"}
-        return self._ask("POST", path, urlencode(form, doseq=True), {**headers, "X-CSRFToken": token})
+        status, location = self._ask("POST", path, urlencode(form, doseq=True), {**headers, "X-CSRFToken": token})
+        assert not location.startswith("/admin/login/"), f"{path} came from nobody"
+        return status
 
-    def _ask(self, method: str, path: str, body: str | None, headers: dict[str, str]) -> int:
+    def _ask(self, method: str, path: str, body: str | None, headers: dict[str, str]) -> tuple[int, str]:
+        """The status of an answer and where it leads."""
+        with self._lock:
+            return self._asked(method, path, body, headers)
+
+    def _asked(self, method: str, path: str, body: str | None, headers: dict[str, str]) -> tuple[int, str]:
         cookie = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         sent = {"Host": "localhost", "X-Forwarded-Proto": "https", "X-Forwarded-For": "127.0.0.1", "Cookie": cookie}
         connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=30)
@@ -88,4 +101,4 @@ class Pages:
             connection.close()
         for value in response.headers.get_all("Set-Cookie", []):
             self.cookies.update({name: morsel.value for name, morsel in SimpleCookie(value).items()})
-        return response.status
+        return response.status, response.headers.get("Location", "")
