@@ -141,6 +141,9 @@ class RefreshFamilyAdmin(admin.ModelAdmin):
     readonly_fields = fields
     actions = ("end_selected",)
 
+    def save_model(self, request: HttpRequest, obj: RefreshFamily, form: ModelForm, change: bool) -> None:
+        """Write nothing: no field can be edited, and the row as it was read might bring a sign-in back that ended since."""
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Group, Permission
 from django.test import Client
+from django.utils import timezone
 
-from apps.accounts.admin import UserAdmin
+from apps.accounts.admin import RefreshFamilyAdmin, UserAdmin
 from apps.accounts.models import RefreshFamily, User
 from apps.jobs.services import job_submit
 from tests.apps.accounts.factories import PASSWORD, admin_sign_in, bearer, sign_in, user_create
@@ -67,6 +68,22 @@ def test_a_form_that_was_open_meanwhile_undoes_nothing(desk: Client) -> None:
         assert desk.post(f"{USER}/{user.pk}/change/", fields(user, name="Grace")).status_code == 302
     user.refresh_from_db()
     assert (user.name, user.password) == ("Grace", "set meanwhile")
+
+
+def test_saving_a_sign_in_brings_none_back(desk: Client) -> None:
+    family = RefreshFamily.objects.get(pk=sign_in(user_create()).family_id)
+    load = RefreshFamilyAdmin.get_object
+
+    def overtaken(self: RefreshFamilyAdmin, *arguments: Any, **options: Any) -> RefreshFamily | None:
+        found = load(self, *arguments, **options)
+        RefreshFamily.objects.filter(pk=family.pk).update(ended_at=timezone.now(), ended_reason="logout")
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RefreshFamilyAdmin, "get_object", overtaken)
+        assert desk.post(f"{FAMILY}/{family.pk}/change/", {}).status_code == 302
+    family.refresh_from_db()
+    assert family.ended_at is not None
 
 
 def test_what_the_admin_saves_is_normalised_and_clean(desk: Client) -> None:
