@@ -33,8 +33,13 @@ class Step:
         self._columns = columns
 
     def save(self, *, checkpoint: Any, done: int, total: int | None = None) -> None:
-        """Store where the next attempt goes on (JSON-able), and how far the job is."""
+        """Store where the next attempt goes on (JSON-able), and how far the job is.
+
+        A job that gets somewhere is not the one that never will: its attempts are counted anew from here.
+        """
         self._columns.update(checkpoint=checkpoint, progress_done=done, progress_total=total)
+        if checkpoint is not None:
+            self._columns.update(attempts=1)
 
     def append_result(self, data: bytes) -> None:
         """Add bytes to the result file."""

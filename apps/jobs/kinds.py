@@ -15,8 +15,9 @@ class Kind:
     """What the ledger knows of a kind.
 
     ``function(context, **parameters)`` returns what becomes ``result``, JSON-able. ``attempts``: how often it is claimed
-    before it is parked, unless a claim is given back. ``keep``: whether the row stays after success, until retention; without
-    it what was personal in the parameters is gone with the work.
+    before it is parked, unless a claim is given back or has moved the checkpoint. ``seconds``: how long one claim may take.
+    ``memory_mib``: what its process may use beyond what it had before, in MiB. ``keep``: whether the row stays after success,
+    until retention; without it what was personal in the parameters is gone with the work.
     """
 
     name: str
@@ -24,6 +25,8 @@ class Kind:
     serializer: type[Serializer]
     queue: str
     attempts: int
+    seconds: float
+    memory_mib: int
     keep: bool
 
 
@@ -31,16 +34,30 @@ _KINDS: dict[str, Kind] = {}
 
 
 def job_kind(
-    name: str, *, serializer: type[Serializer], queue: str = "default", attempts: int = 5, keep: bool = True
+    name: str,
+    *,
+    serializer: type[Serializer],
+    queue: str = "default",
+    attempts: int = 5,
+    seconds: float = 3600,
+    memory_mib: int = 1024,
+    keep: bool = True,
 ) -> Callable[[KindFunction], KindFunction]:
-    """Register the function below as the work of jobs of kind ``name`` ("shop.import")."""
+    """Register the function below as the work of jobs of kind ``name`` ("shop.import"); the values are those of `Kind`."""
 
     def register(function: KindFunction) -> KindFunction:
         known = _KINDS.get(name)
         if known is not None and known.function.__module__ != function.__module__:
             raise ImproperlyConfigured(f"Two functions want to be jobs of kind {name}.")
         _KINDS[name] = Kind(
-            name=name, function=function, serializer=serializer, queue=queue, attempts=attempts, keep=keep
+            name=name,
+            function=function,
+            serializer=serializer,
+            queue=queue,
+            attempts=attempts,
+            seconds=seconds,
+            memory_mib=memory_mib,
+            keep=keep,
         )
         return function
 

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 
 from apps.jobs.processes import runner_lives, worker_identity
-from apps.jobs.services import claims
+from apps.jobs.services import claims, crashes
 from apps.jobs.services.relay import jobs_relay
 
 logger = structlog.get_logger(__name__)
@@ -43,7 +43,7 @@ class Supervisor(threading.Thread):
             if not self._draining:
                 jobs_relay()
             if started >= self._reap_after:
-                reaped = claims.leases_reap()
+                reaped = crashes.leases_reap()
                 if reaped:
                     logger.warning("jobs_reclaimed", count=reaped)
         except DatabaseError:
@@ -92,7 +92,7 @@ class Supervisor(threading.Thread):
                 alive.append(claim)
             elif not self._draining:
                 logger.warning("job_process_died", job_id=str(claim.job_id), runner=runner)
-                claims.claim_abandon(claim=claim, error=f"The process {runner} that did the job died.")
+                crashes.claim_abandon(claim=claim, error=f"The process {runner} that did the job died.")
         if alive:
             claims.claims_renew(worker=self.worker, claims=alive)
 

@@ -5,7 +5,6 @@ import time
 import traceback
 from collections.abc import Callable
 from typing import Any
-from uuid import UUID
 
 import structlog
 from celery import shared_task
@@ -15,12 +14,13 @@ from apps.jobs.context import JobContext, JobStopped
 from apps.jobs.kinds import Kind, kind_named
 from apps.jobs.models import Job, JobStop
 from apps.jobs.processes import runner_identity, worker_identity
-from apps.jobs.services import claims
+from apps.jobs.services import claims, crashes
 from apps.jobs.services.broker import TASK
 from apps.practices.errors import PermissionDenied, Problem, Unprocessable, ValidationProblem
 
 EX_TEMPFAIL = 75  # sysexits.h
 REPORT_TRIES = 5
+RESERVED_SECONDS = 0.2  # between two looks of a process that stands by
 logger = structlog.get_logger(__name__)
 
 
@@ -34,16 +34,29 @@ class UnknownKind(Unprocessable):
 
 
 @shared_task(name=TASK, ignore_result=True)
-def job_run(job_id: str) -> None:
-    """Do the job, if it is there to be done. A message that comes twice, late or for a cancelled job does nothing."""
-    job = claims.job_claim(job_id=UUID(job_id), worker=worker_identity(), runner=runner_identity())
+def job_run(job_id: str, queue: str = "default") -> None:
+    """Do the job whose turn it is in the queue; a message too many does nothing.
+
+    A message wakes somebody up. There are as many as jobs, so the one it names (for who reads the broker) has its turn, too.
+    """
+    job = _claimed(queue=queue)
     if job is None:
         return
-    bound = {"job_id": job_id, "kind": job.kind}
+    bound = {"job_id": str(job.pk), "kind": job.kind}
     if job.request_id:
         bound["request_id"] = job.request_id
     with structlog.contextvars.bound_contextvars(**bound):
         _attempt(job)
+
+
+def _claimed(*, queue: str) -> Job | None:
+    """Claim a job, and wait while this worker is reserved for a suspect: nothing else is to be done by then."""
+    worker, runner = worker_identity(), runner_identity()
+    while True:
+        try:
+            return claims.job_claim(queue=queue, worker=worker, runner=runner)
+        except claims.WorkerReserved:
+            time.sleep(RESERVED_SECONDS)
 
 
 def _attempt(job: Job) -> None:
@@ -88,7 +101,7 @@ def _ending(context: JobContext) -> Callable[[], str]:
     except Exception as error:
         logger.warning("job_attempt_failed", attempt=job.attempts, error=type(error).__name__, exc_info=True)
         text = "".join(traceback.format_exception(error))
-        return lambda: _recorded("failed", claims.job_fail, claim=claim, error=text)
+        return lambda: _recorded("failed", crashes.job_fail, claim=claim, error=text)
     kind = kind_named(job.kind)
     keep = kind is None or kind.keep
     return lambda: _recorded("succeeded", claims.job_succeed, claim=claim, result=result, keep=keep)

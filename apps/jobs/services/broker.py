@@ -58,7 +58,8 @@ def depth(*, queue: str) -> int | None:
 
 
 def _send(producer: Producer, *, job_id: UUID, queue: str) -> None:
-    current_app.send_task(TASK, args=[str(job_id)], queue=queue, producer=producer, retry=False, ignore_result=True)
+    arguments = [str(job_id), queue]
+    current_app.send_task(TASK, args=arguments, queue=queue, producer=producer, retry=False, ignore_result=True)
 
 
 @contextmanager

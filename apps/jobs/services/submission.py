@@ -16,6 +16,7 @@ from apps.jobs.kinds import kind_named
 from apps.jobs.models import ChunkPurpose, Job, JobState, JobStop
 from apps.jobs.services.broker import publish
 from apps.jobs.services.files import chunks_delete, upload_store
+from apps.jobs.services.sharing import turn_next
 from apps.practices.errors import Conflict, NotFound
 from apps.practices.observability.ids import current_request_id
 
@@ -55,11 +56,13 @@ def job_submit(
         raise LookupError(f"No kind of job is called {kind}.")
     serializer = found.serializer(data=dict(parameters))
     serializer.is_valid(raise_exception=True)
+    owner_id = cast("UUID | None", owner and owner.pk)
     with transaction.atomic():
         job = Job.objects.create(
             kind=kind,
             queue=found.queue,
-            owner_id=cast("UUID | None", owner and owner.pk),
+            owner_id=owner_id,
+            turn=turn_next(queue=found.queue, owner_id=owner_id),
             parameters=json.loads(json.dumps(serializer.validated_data, cls=DjangoJSONEncoder)),
             request_id=request_id or current_request_id() or "",
             sent_at=Now(),  # said before it is done, as that saves a write a job; _wake takes it back on failure
