@@ -139,7 +139,7 @@ VARIABLES = (
     ),
     Variable(
         name="CORS_ALLOWED_ORIGINS",
-        why="Origins whose scripts may call the API from a browser.",
+        why="Origins whose scripts may call the API from a browser, with our cookies too: your own front ends alone.",
         kind=kinds.origins,
         default="",
         defaults={"dev": "http://localhost:3000,http://localhost:5173"},

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import configparser
 import contextlib
+import re
 import shutil
 import signal
 import subprocess
@@ -15,7 +17,7 @@ import psycopg
 
 from apps.operations.stack import Stack, port_free
 from apps.operations.stack.processes import process_start, process_stop, user_for
-from tests.processes import wait_until
+from tests.processes import ROOT, wait_until
 
 SERVERS = 2  # connections to PostgreSQL, for whoever comes
 LEFT_BEHIND = """
@@ -30,7 +32,7 @@ LEFT_BEHIND = """
 class PgBouncer:
     """One process; ``start`` is also the way to start it again, on the same port.
 
-    It is given what docs/database.md advises, and few connections, so that there is a queue for them.
+    It is given what the documents advise, and few connections, so that there is a queue for them.
     """
 
     def __init__(self, *, binary: str, database_url: str, folder: Path) -> None:
@@ -57,10 +59,8 @@ class PgBouncer:
             "auth_type": "scram-sha-256",
             "auth_file": "users.txt",
             "admin_users": self._direct.username,
-            "pool_mode": "transaction",
             "default_pool_size": SERVERS,
-            "query_wait_timeout": 2,
-            "server_login_retry": 1,
+            **advised(),
         }
         lines = [f"{name} = {value}" for name, value in settings.items()]
         database = f"{self._direct.path[1:]} = host=127.0.0.1 port={self._direct.port}"
@@ -109,6 +109,15 @@ class PgBouncer:
         except psycopg.OperationalError:
             return False
         return True
+
+
+def advised() -> dict[str, str]:
+    """What the page on the database tells an operator to set."""
+    page = (ROOT / "docs" / "database.md").read_text()
+    (block,) = re.findall(r"^```ini\n(.*?)^```", page, flags=re.DOTALL | re.MULTILINE)
+    parser = configparser.ConfigParser()
+    parser.read_string(block)
+    return dict(parser["pgbouncer"])
 
 
 @contextlib.contextmanager

@@ -235,9 +235,10 @@ def test_every_secret_of_the_settings_is_known() -> None:
         TOKENS_KEYS=[{"key": "a-ring-key-of-some-length"}],
         CACHES={"default": {**settings.CACHES["default"], "LOCATION": "redis://:cache-word@127.0.0.1:9/1"}},
         CELERY_BROKER_URL="redis://:broker-word@127.0.0.1:9/2",
+        EMAIL_HOST_PASSWORD="mail-word",
     ):
         known = redaction._settings_secrets()
-    assert {"a-ring-key-of-some-length", "cache-word", "broker-word"} <= set(known)
+    assert {"a-ring-key-of-some-length", "cache-word", "broker-word", "mail-word"} <= set(known)
 
 
 @given(st.text(max_size=300))

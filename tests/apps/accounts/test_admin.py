@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from django.contrib.auth.models import Group, Permission
 from django.test import Client
@@ -16,12 +14,6 @@ from tests.problems import assert_problem
 pytestmark = pytest.mark.django_db(transaction=True)
 USER = "/admin/accounts/user"
 FAMILY = "/admin/accounts/refreshfamily"
-
-
-@pytest.fixture(autouse=True)
-def _two_users_a_request(settings: Any) -> None:
-    """The admin reads the user who is signed in and the one who is edited, a session and its successor: not N + 1."""
-    settings.ZEAL_ALLOWLIST = [{"model": model, "field": "get()"} for model in ("accounts.User", "sessions.Session")]
 
 
 @pytest.fixture

@@ -16,11 +16,13 @@ from django.test import Client
 from django.utils import timezone
 
 from apps.accounts.hashers import hashing_slot
-from apps.accounts.models import AttemptCount, FamilyEnd, RefreshFamily, SecurityEvent, User
+from apps.accounts.models import AttemptCount, FamilyEnd, LinkPurpose, RefreshFamily, SecurityEvent, User
 from apps.accounts.selectors.sessions import sessions_forget_all
+from apps.accounts.services.events import NOWHERE
+from apps.accounts.services.passwords import password_reset
 from apps.accounts.services.sessions import session_end, sessions_end
 from apps.accounts.services.users import user_deactivate, user_password_set, user_save
-from tests.apps.accounts.factories import PASSWORD, admin_sign_in, bearer, user_create
+from tests.apps.accounts.factories import PASSWORD, admin_sign_in, bearer, link, user_create
 from tests.problems import assert_problem
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -119,6 +121,9 @@ ENDS: dict[str, Callable[[User], object]] = {
     "this one": _family_ends,
     "all of the user": lambda keeper: sessions_end(user_id=keeper.pk, reason=FamilyEnd.ADMIN, now=timezone.now()),
     "password": lambda keeper: user_password_set(user=keeper, password=NEW, now=timezone.now()),
+    "a mailed link": lambda keeper: password_reset(
+        token=link(keeper, LinkPurpose.RESET_PASSWORD), new_password=NEW, origin=NOWHERE, now=timezone.now()
+    ),
     "deactivation": lambda keeper: user_deactivate(user=keeper, now=timezone.now()),
     "demotion": _demoted,
     "twelve hours": _expired,

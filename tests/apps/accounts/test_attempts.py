@@ -14,6 +14,7 @@ from django.db import connection, transaction
 from django.db.models import F
 from django.test import Client, override_settings
 from django.utils import timezone
+from structlog.testing import capture_logs
 
 from apps.accounts.hashers import BoundedArgon2Hasher, hashing_slot
 from apps.accounts.models import AttemptCount, SecurityEvent, User
@@ -90,6 +91,16 @@ def test_a_refused_try_neither_counts_nor_prolongs() -> None:
     for _ in range(20):
         refused_for()
     assert AttemptCount.objects.values().get() == before
+
+
+def test_a_refused_try_is_a_log_line_that_names_nobody() -> None:
+    for _ in range(10):
+        begin()
+    with capture_logs() as lines:
+        refused_for()
+    assert [line["event"] for line in lines] == ["attempt_refused"]
+    assert (lines[0]["purpose"], lines[0]["retry_after"]) == ("sign-in", 1)
+    assert "ada" not in repr(lines)
 
 
 def test_years_of_guessing_overflow_nothing() -> None:

@@ -70,7 +70,9 @@ def test_of_rivals_for_an_address_one_gets_it() -> None:
     def register(number: int) -> bool:
         try:
             start.wait(timeout=30)
-            user_register(email="ada@example.com" if number % 2 else "ADA@example.com", password=PASSWORD, now=timezone.now())
+            user_register(
+                email="ada@example.com" if number % 2 else "ADA@example.com", password=PASSWORD, now=timezone.now()
+            )
         except EmailTaken:
             return False
         finally:

@@ -16,7 +16,9 @@ from apps.accounts.services.users import user_hash_set
 
 
 class Command(changepassword.Command):
-    help = "Set an account's password, given its address. Every sign-in and mailed link of it ends, and its owner is told."
+    help = (
+        "Set an account's password, given its address. Every sign-in and mailed link of it ends, and its owner is told."
+    )
 
     def handle(self, *args: Any, **options: Any) -> str | None:
         email = email_normalised(options["username"] or "")
