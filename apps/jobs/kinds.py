@@ -67,3 +67,8 @@ def job_kind(
 def kind_named(name: str) -> Kind | None:
     """The kind, or None: a row may outlive the code that submitted it."""
     return _KINDS.get(name)
+
+
+def kind_names() -> list[str]:
+    """Give the names of all kinds, sorted."""
+    return sorted(_KINDS)

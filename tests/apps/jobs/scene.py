@@ -18,4 +18,4 @@ OBJECTS = {
     "failed": _job(state="failed", finished_at=Now(), problem={"title": "Failed"}),
     "finished": _job(state="succeeded", finished_at=Now(), result={"counted": 1}),
 }
-ADMIN_CLOSED = {"job": {"add", "change", "delete"}}
+ADMIN_CLOSED = {"job": {"add", "delete"}}
