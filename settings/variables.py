@@ -302,6 +302,12 @@ VARIABLES = (
         default="2",
     ),
     Variable(
+        name="JOBS_PER_USER",
+        why="How many jobs of one user may wait and run at a time; the next one is refused (429).",
+        kind=kinds.integer(at_least=1, at_most=1_000_000),
+        default="100",
+    ),
+    Variable(
         name="WEB_THREADS",
         why="Threads per web process.",
         kind=kinds.integer(at_least=1, at_most=256),

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from django.contrib.auth.models import PermissionsMixin
 from django.core.exceptions import ImproperlyConfigured
 from rest_framework.serializers import Serializer
 
@@ -17,7 +18,9 @@ class Kind:
     ``function(context, **parameters)`` returns what becomes ``result``, JSON-able. ``attempts``: how often it is claimed
     before it is parked, unless a claim is given back or has moved the checkpoint. ``seconds``: how long one claim may take.
     ``memory_mib``: what its process may use beyond what it had before, in MiB. ``keep``: whether the row stays after success,
-    until retention; without it what was personal in the parameters is gone with the work.
+    until retention; without it what was personal in the parameters is gone with the work. ``permission``: the Django
+    permission ("shop.add_product") that whoever submits needs, and still needs when the work begins; None: signing in is
+    enough. ``staff_read``: whether holders of ``jobs.view_job`` may read the job and its result, besides its owner.
     """
 
     name: str
@@ -28,6 +31,12 @@ class Kind:
     seconds: float
     memory_mib: int
     keep: bool
+    permission: str | None
+    staff_read: bool
+
+    def permits(self, user: object) -> bool:
+        """Say whether the user may have such work done."""
+        return self.permission is None or (isinstance(user, PermissionsMixin) and user.has_perm(self.permission))
 
 
 _KINDS: dict[str, Kind] = {}
@@ -42,6 +51,8 @@ def job_kind(
     seconds: float = 3600,
     memory_mib: int = 1024,
     keep: bool = True,
+    permission: str | None = None,
+    staff_read: bool = False,
 ) -> Callable[[KindFunction], KindFunction]:
     """Register the function below as the work of jobs of kind ``name`` ("shop.import"); the values are those of `Kind`."""
 
@@ -58,6 +69,8 @@ def job_kind(
             seconds=seconds,
             memory_mib=memory_mib,
             keep=keep,
+            permission=permission,
+            staff_read=staff_read,
         )
         return function
 
@@ -72,3 +85,8 @@ def kind_named(name: str) -> Kind | None:
 def kind_names() -> list[str]:
     """Give the names of all kinds, sorted."""
     return sorted(_KINDS)
+
+
+def kinds_staff_may_read() -> list[str]:
+    """Give the names of the kinds whose jobs are open to holders of ``jobs.view_job``."""
+    return [kind.name for kind in _KINDS.values() if kind.staff_read]

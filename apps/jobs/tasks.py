@@ -119,6 +119,8 @@ def _function_call(context: JobContext) -> Any:
         raise UnknownKind
     if context.owner is not None and not context.owner.is_active:
         raise PermissionDenied("The account that submitted the job is no longer active.")
+    if context.owner is not None and not kind.permits(context.owner):
+        raise PermissionDenied("The account that submitted the job may no longer do so.")
     return kind.function(context, **_parameters(kind, context.job))
 
 

@@ -11,6 +11,8 @@ JOBS_PUBLISH_SECONDS = 0.4  # each wait of the one try to wake a worker, within 
 # Hosts kill 30 s after SIGTERM. Running jobs may end within this, and are given back if they do not.
 JOBS_SHUTDOWN_SECONDS = 2.0 if ENVIRONMENT.name == "dev" else 20.0
 JOBS_IMPORT_MAX_BYTES: int = ENVIRONMENT["IMPORT_MAX_BYTES"]
+JOBS_PER_USER: int = ENVIRONMENT["JOBS_PER_USER"]  # waiting and running
+JOBS_DOWNLOADS = max(1, ENVIRONMENT["WEB_THREADS"] // 2)  # threads of a process that may send results at a time
 _QUEUES = ["default"]  # a worker takes from all, unless its -Q names some
 
 CELERY_BROKER_URL: str = ENVIRONMENT["BROKER_URL"] or ENVIRONMENT["REDIS_URL"] or "redis://127.0.0.1:6379/0"

@@ -7,7 +7,7 @@ from apps.jobs.context import JobContext
 from apps.jobs.kinds import job_kind
 from apps.practices.validation.fields import BoundedFloatField
 from apps.practices.validation.serializers import StrictSerializer
-from tests.sample.models import Effect
+from tests.sample.models import Effect, Note
 
 STEP = 20_000  # additions between two looks at the clock
 
@@ -31,3 +31,15 @@ def sample_count(context: JobContext, *, seconds: float) -> dict[str, Any]:
         Effect.objects.create(job_id=context.job.pk)
         step.save(checkpoint=None, done=round(seconds * 1000), total=round(seconds * 1000))
     return {"counted": counted}
+
+
+class SampleCensusSerializer(StrictSerializer):
+    """A census takes no parameters."""
+
+
+@job_kind(
+    "sample.census", serializer=SampleCensusSerializer, permission="sample.view_note", staff_read=True, attempts=2
+)
+def sample_census(context: JobContext) -> dict[str, Any]:
+    """Count every note: for who may see them all, and open to staff."""
+    return {"notes": Note.objects.count()}
