@@ -296,16 +296,16 @@ VARIABLES = (
         default=str(64 * 1024**2),
     ),
     Variable(
-        name="WEB_CONCURRENCY",
-        why="Web processes per instance; Heroku-style hosts set it.",
-        kind=kinds.integer(at_least=1, at_most=256),
-        default="2",
-    ),
-    Variable(
         name="JOBS_PER_USER",
         why="How many jobs of one user may wait and run at a time; the next one is refused (429).",
         kind=kinds.integer(at_least=1, at_most=1_000_000),
         default="100",
+    ),
+    Variable(
+        name="WEB_CONCURRENCY",
+        why="Web processes per instance; Heroku-style hosts set it.",
+        kind=kinds.integer(at_least=1, at_most=256),
+        default="2",
     ),
     Variable(
         name="WEB_THREADS",

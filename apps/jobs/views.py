@@ -16,7 +16,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.jobs.filters import JOBS
-from apps.jobs.models import ChunkPurpose, Job, JobState
+from apps.jobs.models import Job, JobState
 from apps.jobs.selectors import JobUnfinished, job_finished, job_list, job_read, job_row
 from apps.jobs.serializers import JobSerializer, job_body
 from apps.jobs.services import job_cancel, job_retry
@@ -27,8 +27,8 @@ from apps.practices.errors.schema import problems
 from apps.practices.validation.query import query_parameters
 
 POLL_SECONDS = 1
-ACCEPTED = OpenApiResponse(
 UNCHANGED = OpenApiResponse(description="If-None-Match names what would be answered. Retry-After as with 200.")
+ACCEPTED = OpenApiResponse(
     JobSerializer, description="Accepted: Location is where the job can be followed, Retry-After says when to look."
 )
 
