@@ -271,6 +271,12 @@ VARIABLES = (
         default="30",
     ),
     Variable(
+        name="RETENTION_IDEMPOTENCY",
+        why="Hours that a request may be repeated under its Idempotency-Key: so long its answer is kept.",
+        kind=kinds.integer(at_least=1, at_most=24 * 365),
+        default="24",
+    ),
+    Variable(
         name="SENTRY_DSN",
         why="Where errors are reported; unset reports nowhere.",
         kind=kinds.url("https", "http"),

@@ -22,6 +22,7 @@ from apps.articles.permissions import Action, may_read, require_write, unpublish
 from apps.articles.selectors import State, article_get, article_list, article_read
 from apps.articles.serializers import ArticleSerializer, ArticleWriteSerializer
 from apps.articles.services import CACHE_TAG, SlugTaken, article_create, article_delete, article_update
+from apps.jobs.idempotency import idempotent
 from apps.jobs.imports import IMPORT_BOUNDS, ImportForm, upload_checked
 from apps.jobs.services import job_submit
 from apps.jobs.views import ACCEPTED, submitted
@@ -81,6 +82,7 @@ class ArticleList(APIView):
             **problems(400, 401, SlugTaken, 413, 415),
         },
     )
+    @idempotent()
     def post(self, request: Request) -> Response:
         """Store an article by the signed-in user: a draft, unless `published_at` is given."""
         query_parameters(request, {})
@@ -159,6 +161,7 @@ class ArticleImports(APIView):
         request={"multipart/form-data": ImportForm},
         responses={202: ACCEPTED, **problems(400, 401, 413, 415)},
     )
+    @idempotent()
     def post(self, request: Request) -> Response:
         """Columns: title, body, tags (separated by semicolons), published_at and slug (else made from the title).
 
@@ -182,6 +185,7 @@ class ArticleReports(APIView):
         request=None,
         responses={202: ACCEPTED, **problems(400, 401, 415)},
     )
+    @idempotent()
     def post(self, request: Request) -> Response:
         """Words, tags and months of every public article."""
         query_parameters(request, {})

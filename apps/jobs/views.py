@@ -16,6 +16,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.jobs.filters import JOBS
+from apps.jobs.idempotency import idempotent
 from apps.jobs.models import Job, JobState
 from apps.jobs.selectors import JobUnfinished, job_finished, job_list, job_read, job_row
 from apps.jobs.serializers import JobSerializer, job_body
@@ -97,6 +98,7 @@ class JobRetry(APIView):
         request=None,
         responses={202: ACCEPTED, **problems(401, 404, JobNotFailed, TooManyJobs)},
     )
+    @idempotent()
     def post(self, request: Request, id: UUID) -> Response:
         """It goes on at its last checkpoint, with all its attempts."""
         query_parameters(request, {})

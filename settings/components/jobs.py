@@ -40,4 +40,5 @@ CELERY_WORKER_ENABLE_REMOTE_CONTROL = False  # whoever reaches the broker could 
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False  # log lines are observability's
 CELERY_WORKER_REDIRECT_STDOUTS = False
 
+RETENTION_IDEMPOTENCY: int = ENVIRONMENT["RETENTION_IDEMPOTENCY"]  # hours; see apps/jobs/services/idempotency.py
 RETENTION_JOBS: int = ENVIRONMENT["RETENTION_JOBS"]  # days after the end; see apps/jobs/retention.py

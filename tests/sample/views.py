@@ -168,6 +168,7 @@ class NoteCensuses(APIView):
     @extend_schema(
         operation_id="sample_notes_census", request=None, responses={202: ACCEPTED, **problems(400, 401, 403, 415)}
     )
+    @idempotent()
     def post(self, request: Request) -> Response:
         query_parameters(request, {})
         return submitted(job_submit(kind=self.kind, owner=request.user, parameters={}))

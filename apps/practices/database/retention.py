@@ -28,7 +28,7 @@ class Retention:
     """What goes after how many days. ``rows`` are querysets of what is older than a time, each in the order of an index."""
 
     name: str
-    days: Callable[[], int]
+    days: Callable[[], float]
     rows: Callable[[datetime], Sequence[QuerySet[Any]]]
 
     declared: ClassVar[dict[str, Retention]] = {}
