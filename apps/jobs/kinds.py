@@ -90,3 +90,8 @@ def kind_names() -> list[str]:
 def kinds_staff_may_read() -> list[str]:
     """Give the names of the kinds whose jobs are open to holders of ``jobs.view_job``."""
     return [kind.name for kind in _KINDS.values() if kind.staff_read]
+
+
+def kinds() -> list[Kind]:
+    """Every registered kind."""
+    return list(_KINDS.values())

@@ -109,6 +109,9 @@ class Job(models.Model):
             models.Index(fields=["-created_at", "-id"], name="jobs_created"),
             models.Index(fields=["run_at", "id"], name="jobs_queued", condition=Q(state="queued")),
             models.Index(fields=["queue", "turn", "id"], name="jobs_turn", condition=Q(state="queued")),
+            models.Index(
+                fields=["queue", "turn", "id"], name="jobs_suspects", condition=Q(state="queued", suspect=True)
+            ),
             models.Index(fields=["owner", "queue", "turn"], name="jobs_owner_turn", condition=Q(state="queued")),
             models.Index(fields=["leased_until"], name="jobs_running", condition=Q(state="running")),
             models.Index(fields=["finished_at"], name="jobs_ended", condition=Q(finished_at__isnull=False)),

@@ -4,14 +4,18 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from django.conf import settings
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
 
 from apps.jobs.models import IdempotencyKey, Job
+from apps.jobs.services.schedules import LATE
 from apps.practices.database.retention import Retention
 
 
 def _rows(before: datetime) -> Sequence[QuerySet[Job]]:
-    return (Job.objects.filter(finished_at__lt=before).order_by("finished_at"),)
+    ended = Job.objects.filter(finished_at__lt=before)
+    done = Q(schedule__gt="", slot__gt=Now() - 2 * LATE)  # without it, the due time would seem to be missed
+    return (ended.exclude(done).order_by("finished_at"),)
 
 
 def _keys(before: datetime) -> Sequence[QuerySet[IdempotencyKey]]:

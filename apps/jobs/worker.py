@@ -6,6 +6,7 @@ Celery's own soft shutdown sleeps for its whole timeout; ours looks at the ledge
 from celery.apps.worker import Worker as CeleryWorker
 from django.conf import settings
 
+from apps.jobs.processes import stopping_say
 from apps.jobs.supervisor import Supervisor
 
 
@@ -22,6 +23,7 @@ class Worker(CeleryWorker):
             self.supervisor.start()
 
     def wait_for_soft_shutdown(self) -> None:  # type: ignore[override]  # the stubs say bool; Celery returns nothing
+        stopping_say()
         if self.supervisor is not None:
             self.supervisor.drain(settings.JOBS_SHUTDOWN_SECONDS)
 

@@ -58,8 +58,7 @@ def depth(*, queue: str) -> int | None:
 
 
 def _send(producer: Producer, *, job_id: UUID, queue: str) -> None:
-    arguments = [str(job_id), queue]
-    current_app.send_task(TASK, args=arguments, queue=queue, producer=producer, retry=False, ignore_result=True)
+    current_app.send_task(TASK, args=[str(job_id)], queue=queue, producer=producer, retry=False, ignore_result=True)
 
 
 @contextmanager

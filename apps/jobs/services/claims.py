@@ -13,16 +13,17 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import F, QuerySet
+from django.db.models import DurationField, ExpressionWrapper, F, Min, QuerySet
 from django.db.models.functions import Now
 
 from apps.jobs.models import ChunkPurpose, Job, JobState, JobStop
 from apps.jobs.services.files import chunks_delete
+from apps.jobs.services.sharing import LATER
 from apps.practices.database.routing import user_wrote
 from apps.practices.errors import Problem
 from apps.practices.errors.responses import problem_members
 
-SUSPECT_PATIENCE = timedelta(seconds=30)  # then workers stop taking other jobs until one of them is idle
+SUSPECT_PATIENCE = timedelta(seconds=30)  # then a worker takes no other jobs until it is idle
 
 
 class ClaimLost(Exception):
@@ -42,6 +43,16 @@ class Claim:
         return Job.objects.filter(pk=self.job_id, fence=self.fence, state=JobState.RUNNING)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """A claim of a worker: the process that computes, what, and for how many seconds by the database's clock."""
+
+    claim: Claim
+    runner: str
+    kind: str
+    seconds: float
+
+
 def lease() -> timedelta:
     """How long a claim holds without being renewed."""
     return timedelta(seconds=settings.JOBS_LEASE_SECONDS)
@@ -55,7 +66,7 @@ def job_claim(*, queue: str, worker: str, runner: str) -> Job | None:
     """Take the queued job of a queue whose turn it is; None when none is due. Several callers get different ones.
 
     A suspect is taken when the worker runs nothing else, and nothing is taken while one runs: what kills the worker then is
-    the suspect. Raises WorkerReserved.
+    the suspect. One that has waited for long goes first. Raises WorkerReserved.
     """
     with transaction.atomic():
         job = _next(queue, worker)
@@ -85,13 +96,20 @@ def _next(queue: str, worker: str) -> Job | None:
     beside = list(running)
     if any(beside):
         raise WorkerReserved
-    due = Job.objects.filter(state=JobState.QUEUED, queue=queue, run_at__lte=Now())
+    due = Job.objects.filter(state=JobState.QUEUED, queue=queue, turn__lt=LATER, run_at__lte=Now())
     rows = due.order_by("turn", "id").select_for_update(skip_locked=True)
+    impatient = rows.filter(suspect=True, run_at__lte=Now() - SUSPECT_PATIENCE)
     if not beside:
-        return rows.first()
-    if due.filter(suspect=True, run_at__lte=Now() - SUSPECT_PATIENCE).exists():
-        raise WorkerReserved  # one has waited long enough for a worker that is idle by itself
+        return impatient.first() or rows.first()
+    if worker == _clearing(queue) and impatient.exists():
+        raise WorkerReserved
     return rows.filter(suspect=False).first()
+
+
+def _clearing(queue: str) -> str | None:
+    """The one worker of a queue that ends its jobs and takes no more when a suspect has waited for too long: the others go on."""
+    running = Job.objects.filter(state=JobState.RUNNING, queue=queue, leased_until__gt=Now())
+    return running.aggregate(first=Min("worker"))["first"]
 
 
 @contextmanager
@@ -120,8 +138,11 @@ def job_progress(*, claim: Claim, columns: Mapping[str, Any]) -> str:
 
 
 def job_succeed(*, claim: Claim, result: Any, keep: bool = True) -> None:
-    """End the job well: its result becomes visible, its upload goes; without ``keep`` the job goes with all its files."""
-    if not keep:
+    """End the job well: its result becomes visible, its upload goes; without ``keep`` the job goes with all its files.
+
+    One that stands for a schedule's due time stays even so: it says that this time is done.
+    """
+    if not keep and not claim.rows().exclude(schedule="").exists():
         _job_forget(claim)
         return
     with fenced(claim) as columns:
@@ -156,10 +177,15 @@ def job_release(*, claim: Claim) -> None:
         columns.update(requeued(), attempts=F("attempts") - 1)
 
 
-def claims_held(*, worker: str) -> list[tuple[Claim, str]]:
-    """The claims of a worker with the process that computes each."""
-    rows = Job.objects.filter(state=JobState.RUNNING, worker=worker).values_list("pk", "fence", "runner")
-    return [(Claim(pk, fence), runner) for pk, fence, runner in rows]
+def claims_held(*, worker: str) -> list[Held]:
+    """The claims of a worker."""
+    rows = Job.objects.filter(state=JobState.RUNNING, worker=worker).values_list(
+        "pk", "fence", "runner", "kind", ExpressionWrapper(Now() - F("started_at"), output_field=DurationField())
+    )
+    return [
+        Held(claim=Claim(pk, fence), runner=runner, kind=kind, seconds=age.total_seconds() if age else 0.0)
+        for pk, fence, runner, kind, age in rows
+    ]
 
 
 def claims_renew(*, worker: str, claims: Sequence[Claim]) -> None:

@@ -10,17 +10,18 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
 from apps.jobs.kinds import kind_named
 from apps.jobs.models import Job, JobState, JobStop
 from apps.jobs.services.claims import Claim, ClaimLost, document, ended, requeued
+from apps.jobs.services.sharing import LATER
 from apps.practices.errors import Problem
 
 LONGEST_BACKOFF = 600  # seconds
-UNKNOWN_KIND_ATTEMPTS = 5
+UNKNOWN_KIND_ATTEMPTS = 12  # an hour and more: while a release rolls out, workers of the last one take its jobs, too
 ERROR_LENGTH = 4000
 
 
@@ -53,31 +54,34 @@ def claim_abandon(*, claim: Claim, error: str) -> None:
 
 
 def leases_reap(*, limit: int = 100) -> int:
-    """Reclaim jobs whose lease has run out, and say how many. Any number of reapers may run (SKIP LOCKED)."""
+    """Reclaim jobs whose lease has run out, and say how many. Of several reapers one works at a time: it sees them all."""
     with transaction.atomic():
-        expired = list(
-            Job.objects.select_for_update(skip_locked=True)
-            .filter(state=JobState.RUNNING, leased_until__lt=Now())
-            .order_by("leased_until")[:limit]
-        )
-        for job in expired:
-            _lease_expired(job)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_try_advisory_xact_lock(hashtextextended('jobs reaper', 0))")
+            if not cursor.fetchone()[0]:
+                return 0
+        running = Job.objects.select_for_update(skip_locked=True).filter(state=JobState.RUNNING)
+        expired = list(running.filter(leased_until__lt=Now()).order_by("leased_until")[:limit])
+        for worker in dict.fromkeys(job.worker for job in expired):
+            silent = [job for job in expired if job.worker == worker]
+            beside = list(running.filter(worker=worker).exclude(pk__in=[job.pk for job in silent]))
+            _worker_silent(worker, silent, beside)
     return len(expired)
 
 
-def _lease_expired(job: Job) -> None:
+def _worker_silent(worker: str, expired: list[Job], beside: list[Job]) -> None:
     """Decide who is to blame for a worker that went silent: the one job it ran, or nobody yet.
 
-    Leases of one worker run out within seconds of each other, so those that still hold are marked here, too.
+    The leases of one worker run out within seconds of each other, so those that still hold (``beside``) are marked here, too.
     """
-    error = f"The worker {job.worker} stopped renewing its lease."
-    beside = Job.objects.filter(state=JobState.RUNNING, worker=job.worker).exclude(pk=job.pk)
-    if job.is_alone or not (beside.update(suspect=True) or job.suspect):
-        _attempt_failed(job, error)
-    else:
-        Job.objects.filter(pk=job.pk).update(
-            **_stopped(job, error, otherwise=requeued() | {"attempts": F("attempts") - 1, "suspect": True})
-        )
+    error = f"The worker {worker} stopped renewing its lease."
+    for job in expired:
+        if job.is_alone or not (job.suspect or len(expired) + len(beside) > 1):
+            _attempt_failed(job, error)
+        else:
+            otherwise = requeued() | {"attempts": F("attempts") - 1, "suspect": True}
+            Job.objects.filter(pk=job.pk).update(**_stopped(job, error, otherwise=otherwise))
+    Job.objects.filter(pk__in=[job.pk for job in beside]).update(suspect=True)
 
 
 def _attempt_failed(job: Job, error: str) -> None:
@@ -85,7 +89,7 @@ def _attempt_failed(job: Job, error: str) -> None:
     kind = kind_named(job.kind)
     bound = kind.attempts if kind else UNKNOWN_KIND_ATTEMPTS
     if job.attempts < bound:
-        otherwise = requeued() | {"run_at": Now() + _backoff(job.attempts)}
+        otherwise = requeued() | {"run_at": Now() + _backoff(job.attempts), "turn": F("turn") + LATER}
     else:
         otherwise = ended(JobState.FAILED) | {"problem": document(job.pk, JobParked())}
     Job.objects.filter(pk=job.pk).update(**_stopped(job, error, otherwise=otherwise))

@@ -15,6 +15,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from apps.jobs.models import ChunkPurpose, Job, JobChunk, JobState, JobStop
+from apps.jobs.services.sharing import LATER
 
 BATCH = 500
 logger = structlog.get_logger(__name__)
@@ -39,6 +40,7 @@ def jobs_retry(*, jobs: QuerySet[Job], by: str) -> Iterator[Done]:
             taken = _locked(ids, JobState.FAILED)
             Job.objects.filter(pk__in=taken).update(
                 state=JobState.QUEUED,
+                turn=LATER,  # the relay gives each a turn of today
                 attempts=0,
                 stop=JobStop.NONE,
                 run_at=Now(),

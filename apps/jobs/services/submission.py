@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any, Protocol, cast
 from uuid import UUID
 
@@ -17,7 +18,7 @@ from apps.jobs.kinds import kind_named
 from apps.jobs.models import ChunkPurpose, Job, JobState, JobStop
 from apps.jobs.services.broker import publish
 from apps.jobs.services.files import chunks_delete, upload_store
-from apps.jobs.services.sharing import turn_next
+from apps.jobs.services.sharing import LATER, turn_next
 from apps.practices.errors import Conflict, NotFound, PermissionDenied, TooManyRequests
 from apps.practices.observability.ids import current_request_id
 
@@ -56,13 +57,14 @@ def job_submit(
     parameters: Mapping[str, Any],
     upload: Upload | None = None,
     request_id: str | None = None,
+    run_at: datetime | None = None,
 ) -> Job:
     """Store the job with its upload in one transaction, and wake a worker once that has committed.
 
     Raises ``PermissionDenied`` when the owner lacks the kind's permission, ``TooManyJobs`` (429) when JOBS_PER_USER of theirs
     wait or run, DRF's ``ValidationError`` when the kind's serializer refuses the parameters, ``LookupError`` for an unknown
     kind. Jobs of nobody are the service's own: any number, any kind. The broker being away is no error: the relay sends the
-    job as soon as it is back.
+    job as soon as it is back. With ``run_at`` (aware) the job waits at least until then.
     """
     found = kind_named(kind)
     if found is None:
@@ -78,16 +80,20 @@ def job_submit(
         owner_id=owner_id,
         parameters=json.loads(json.dumps(serializer.validated_data, cls=DjangoJSONEncoder)),
         request_id=request_id or current_request_id() or "",
-        sent_at=Now(),  # said before it is done, as that saves a write a job; _wake takes it back on failure
+        # Said before it is done, as that saves a write a job; _wake takes it back on failure.
+        sent_at=None if run_at else Now(),
     )
+    if run_at:
+        job.run_at = run_at
     with transaction.atomic():
         if upload is not None:
             _require_room(owner_id)  # without the lock, which no upload is to hold up
             upload_store(job_id=job.id, blocks=upload.chunks())
         _room_take(owner_id)
-        job.turn = turn_next(queue=found.queue, owner_id=owner_id)
+        job.turn = LATER if run_at else turn_next(queue=found.queue, kind=kind, owner_id=owner_id)
         job.save(force_insert=True)
-        transaction.on_commit(lambda: _wake(job))
+        if not run_at:
+            transaction.on_commit(lambda: _wake(job))
     logger.info("job_submitted", job_id=str(job.id), kind=kind)
     return job
 
@@ -121,6 +127,7 @@ def job_retry(*, job_id: UUID, owner_id: UUID) -> Job:
         _room_take(owner_id)
         Job.objects.filter(pk=job.pk).update(
             state=JobState.QUEUED,
+            turn=turn_next(queue=job.queue, kind=job.kind, owner_id=job.owner_id),
             attempts=0,
             stop=JobStop.NONE,
             run_at=Now(),

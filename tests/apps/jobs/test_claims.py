@@ -29,6 +29,11 @@ def expire(job: Job) -> None:
     Job.objects.filter(pk=job.pk).update(leased_until=timezone.now() - timedelta(seconds=1))
 
 
+def bring_forward(job: Job) -> None:
+    """As when its pause is over and the relay has seen it."""
+    Job.objects.filter(pk=job.pk).update(run_at=timezone.now() - timedelta(seconds=1), turn=0)
+
+
 def take_effect(held: claims.Claim) -> None:
     with claims.fenced(held) as columns:
         Effect.objects.create(job_id=held.job_id)
@@ -73,7 +78,7 @@ def test_a_lost_claim_writes_nothing(job_make: Make) -> None:
     first = claim(job)
     expire(job)
     assert crashes.leases_reap() == 1
-    Job.objects.filter(pk=job.pk).update(run_at=timezone.now() - timedelta(seconds=1))
+    bring_forward(job)
     second = claim(job)
     assert second.fence == first.fence + 1
 
@@ -109,7 +114,7 @@ def test_failures_pause_longer_each_time_and_end_parked(job_make: Make, settings
     pauses = []
     for attempt in range(1, 6):
         assert stored(job).state == "queued"
-        Job.objects.filter(pk=job.pk).update(run_at=timezone.now() - timedelta(seconds=1))
+        bring_forward(job)
         crashes.job_fail(claim=claim(job), error=f"attempt {attempt} went wrong")
         pauses.append((stored(job).run_at - timezone.now()).total_seconds())
     assert pauses[1] > 55
@@ -134,7 +139,7 @@ def test_a_job_that_is_not_kept_goes_with_its_files(job_make: Make) -> None:
     crashes.leases_reap()
     with pytest.raises(claims.ClaimLost):
         claims.job_succeed(claim=lost, result=None, keep=False)
-    Job.objects.filter(pk=gone.pk).update(run_at=timezone.now() - timedelta(seconds=1))
+    bring_forward(gone)
     claims.job_succeed(claim=claim(gone), result=None, keep=False)
     claims.job_succeed(claim=claim(kept), result=None)
     assert set(Job.objects.values_list("pk", flat=True)) == {kept.pk}
