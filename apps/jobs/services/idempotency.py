@@ -1,9 +1,10 @@
 """Requests under a key of their client's: carried out once, and answered again with the same bytes.
 
 One transaction holds the key's row, the effect and the answer. So a death in between undoes all three, and whoever comes
-with the same key meanwhile waits at the unique index for how it ends.
+with the same key meanwhile waits at the unique index for how it ends: a rival.
 """
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
@@ -17,9 +18,16 @@ from apps.practices.database.keys import uuid7
 from apps.practices.errors import Conflict, Unprocessable
 from apps.practices.observability.metrics import count
 
-WAIT_SECONDS = 2  # for a rival that is at it
+WAIT_SECONDS = 2.0  # for who holds the key
+GLANCE_SECONDS = 0.05
+RIVALS = 2  # that may wait in a process: each holds a thread and a connection, which other clients need, too
 ANSWER_BYTES = 1024**2  # an answer tells of what was created; a larger one belongs behind an address of its own
 
+# Until the end of the transaction; gives what it was.
+_BOUND = """
+    WITH held AS MATERIALIZED (SELECT current_setting('lock_timeout') AS before)
+    SELECT before, set_config('lock_timeout', %s, true) FROM held
+"""
 # Also takes over a row whose time is over and that nobody has pruned yet.
 _CLAIM = """
     INSERT INTO jobs_idempotencykey AS held (id, owner_id, method, route, key, fingerprint, headers, answer)
@@ -55,6 +63,9 @@ class IdempotencyKeyReused(Unprocessable):
     )
 
 
+_rivals = threading.BoundedSemaphore(RIVALS)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Asked:
     """A request and its key. A key is its owner's, and counts for one method and route template; ``fingerprint`` is the
@@ -84,11 +95,23 @@ def answer_once(*, asked: Asked, carry_out: Callable[[], Answer]) -> tuple[Answe
     """Carry a request out and store its answer, or give the one that is stored; say whether it is that one.
 
     What ``carry_out`` raises, or answers with 400 or above, undoes everything: nothing is stored, and the key is free.
-    Raises `IdempotencyKeyInUse` when a rival does not end within WAIT_SECONDS, `IdempotencyKeyReused` when the key stands
-    for another request, `AnswerTooLarge`.
+    Raises `IdempotencyKeyInUse` when who holds the key does not end within WAIT_SECONDS, or too many wait for that,
+    `IdempotencyKeyReused` when the key stands for another request, `AnswerTooLarge`.
     """
+    try:
+        return _once(asked, carry_out, wait=GLANCE_SECONDS)
+    except IdempotencyKeyInUse:
+        if not _rivals.acquire(blocking=False):
+            raise
+    try:
+        return _once(asked, carry_out, wait=WAIT_SECONDS)
+    finally:
+        _rivals.release()
+
+
+def _once(asked: Asked, carry_out: Callable[[], Answer], *, wait: float) -> tuple[Answer, bool]:
     with transaction.atomic(durable=True):
-        row_id = _claim(asked)
+        row_id = _claim(asked, wait=wait)
         if row_id is None:
             return _stored(asked), True
         answer = carry_out()
@@ -102,15 +125,17 @@ def answer_once(*, asked: Asked, carry_out: Callable[[], Answer]) -> tuple[Answe
         return answer, False
 
 
-def _claim(asked: Asked) -> UUID | None:
-    """Take the key and give its row; None when it is somebody's already."""
+def _claim(asked: Asked, *, wait: float) -> UUID | None:
+    """Take the key and give its row; None when it stands for a request that has ended."""
     values = (uuid7(), asked.owner_id, asked.method, asked.route, asked.key, asked.fingerprint)
     try:
         with connection.cursor() as cursor:
-            # For the rest of the transaction; in web processes it is the bound of every wait for a lock anyway.
-            cursor.execute(f"SET LOCAL lock_timeout = '{WAIT_SECONDS}s'")
+            cursor.execute(_BOUND, (f"{round(wait * 1000)}ms",))
+            before = cursor.fetchone()[0]
             cursor.execute(_CLAIM, (*values, settings.RETENTION_IDEMPOTENCY))
             row = cursor.fetchone()
+            if row:
+                cursor.execute(_BOUND, (before,))  # as it is for whatever the view waits for
     except OperationalError as error:
         if isinstance(error.__cause__, psycopg.errors.LockNotAvailable):
             raise IdempotencyKeyInUse from error
