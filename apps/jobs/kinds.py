@@ -82,6 +82,11 @@ def kind_named(name: str) -> Kind | None:
     return _KINDS.get(name)
 
 
+def kind_label(name: str) -> str:
+    """Name the kind in metrics, whose labels must be few: what the code does not know is ``unknown``."""
+    return name if name in _KINDS else "unknown"
+
+
 def kind_names() -> list[str]:
     """Give the names of all kinds, sorted."""
     return sorted(_KINDS)

@@ -115,6 +115,7 @@ class Job(models.Model):
             models.Index(fields=["owner", "queue", "turn"], name="jobs_owner_turn", condition=Q(state="queued")),
             models.Index(fields=["leased_until"], name="jobs_running", condition=Q(state="running")),
             models.Index(fields=["finished_at"], name="jobs_ended", condition=Q(finished_at__isnull=False)),
+            models.Index(fields=["kind", "-created_at", "-id"], name="jobs_failed", condition=Q(state="failed")),
         ]
 
     def __str__(self) -> str:
@@ -141,6 +142,18 @@ class JobChunk(models.Model):
 
     def __str__(self) -> str:
         return f"{self.purpose} {self.number} of {self.job_id}"
+
+
+class JobWorker(models.Model):
+    """A worker, while it runs: its supervisor says so every tick. One that was killed leaves its row, last seen back then."""
+
+    name = models.CharField(max_length=200, primary_key=True)
+    queues = models.JSONField(default=list)
+    started_at = models.DateTimeField(db_default=Now())
+    seen_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class IdempotencyKey(models.Model):

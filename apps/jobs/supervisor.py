@@ -11,6 +11,7 @@ import threading
 import time
 
 import structlog
+from celery import current_app
 from django.conf import settings
 from django.db import DatabaseError, connection
 
@@ -19,6 +20,7 @@ from apps.jobs.processes import runner_process, worker_identity
 from apps.jobs.services import claims, crashes
 from apps.jobs.services.relay import jobs_relay
 from apps.jobs.services.schedules import schedules_insert
+from apps.jobs.services.workers import worker_gone, worker_seen
 
 logger = structlog.get_logger(__name__)
 
@@ -54,6 +56,7 @@ class Supervisor(threading.Thread):
                 reaped = crashes.leases_reap()
                 if reaped:
                     logger.warning("jobs_reclaimed", count=reaped)
+            worker_seen(name=self.worker, queues=list(current_app.amqp.queues.consume_from))
         except DatabaseError:
             logger.warning("jobs_tick_failed", exc_info=True)
             connection.close()
@@ -88,6 +91,7 @@ class Supervisor(threading.Thread):
             for held in claims.claims_held(worker=self.worker):
                 if runner_process(held.runner) is None:
                     claims.claim_return(claim=held.claim)
+            worker_gone(name=self.worker)
         except DatabaseError:
             logger.warning("jobs_not_returned", exc_info=True)
         finally:

@@ -14,6 +14,7 @@ from django.db import InterfaceError, OperationalError, connection
 from apps.jobs.context import JobContext, JobStopped
 from apps.jobs.kinds import Kind, kind_named
 from apps.jobs.limits import memory_bound
+from apps.jobs.metrics import attempt_observe, claim_observe
 from apps.jobs.models import Job, JobStop
 from apps.jobs.processes import is_stopping, runner_identity, worker_identity
 from apps.jobs.services import claims, crashes
@@ -81,6 +82,7 @@ def _attempt(job: Job) -> None:
     """
     started = time.monotonic()
     logger.info("job_started", attempt=job.attempts)
+    claim_observe(job)
     context = JobContext(job)
     report = _ending(context)
     tried, unstorable = 0, False
@@ -103,7 +105,9 @@ def _attempt(job: Job) -> None:
                 os._exit(EX_TEMPFAIL)
             unstorable, report = True, _failure(context.claim, error)
             continue
-        logger.info("job_ended", outcome=outcome, seconds=round(time.monotonic() - started, 3))
+        seconds = time.monotonic() - started
+        logger.info("job_ended", outcome=outcome, seconds=round(seconds, 3))
+        attempt_observe(job, outcome=outcome, seconds=seconds)
         return
 
 

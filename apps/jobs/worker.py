@@ -4,10 +4,18 @@ Celery's own soft shutdown sleeps for its whole timeout; ours looks at the ledge
 """
 
 from celery.apps.worker import Worker as CeleryWorker
+from celery.signals import worker_process_shutdown
 from django.conf import settings
 
 from apps.jobs.processes import stopping_say
 from apps.jobs.supervisor import Supervisor
+from apps.practices.observability import store
+
+
+@worker_process_shutdown.connect
+def _metrics_send(**options: object) -> None:
+    """Send what a pool process counted in its last second."""
+    store.shutdown()
 
 
 class Worker(CeleryWorker):
@@ -31,3 +39,4 @@ class Worker(CeleryWorker):
         super().on_stopped()
         if self.supervisor is not None:
             self.supervisor.finish()
+        store.shutdown()

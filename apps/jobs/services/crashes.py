@@ -19,6 +19,7 @@ from apps.jobs.models import Job, JobState, JobStop
 from apps.jobs.services.claims import Claim, ClaimLost, document, ended, requeued
 from apps.jobs.services.sharing import LATER
 from apps.practices.errors import Problem
+from apps.practices.observability.metrics import count
 
 LONGEST_BACKOFF = 600  # seconds
 UNKNOWN_KIND_ATTEMPTS = 12  # an hour and more: while a release rolls out, workers of the last one take its jobs, too
@@ -51,6 +52,7 @@ def claim_abandon(*, claim: Claim, error: str) -> None:
         job = claim.rows().select_for_update().first()
         if job is not None:
             _attempt_failed(job, error)
+            count("jobs_reclaimed", reason="process-died")
 
 
 def leases_reap(*, limit: int = 100) -> int:
@@ -66,6 +68,8 @@ def leases_reap(*, limit: int = 100) -> int:
             silent = [job for job in expired if job.worker == worker]
             beside = list(running.filter(worker=worker).exclude(pk__in=[job.pk for job in silent]))
             _worker_silent(worker, silent, beside)
+    if expired:
+        count("jobs_reclaimed", len(expired), reason="lease-expired")
     return len(expired)
 
 
