@@ -67,7 +67,8 @@ def _answered(view: APIView, request: Request, key: str, call: Callable[[], Http
         fingerprint=fingerprint(request),
     )
     answer, is_repeated = answer_once(asked=asked, carry_out=lambda: _carried_out(view, request, call()))
-    response = HttpResponse(answer.body, status=answer.status, content_type=answer.headers.get("Content-Type"))
+    response = HttpResponse(answer.body, status=answer.status)
+    del response.headers["Content-Type"]  # Django's own, for an answer that has none
     for name, value in answer.headers.items():
         response.headers[name] = value
     if is_repeated:
