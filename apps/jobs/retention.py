@@ -7,7 +7,7 @@ from django.conf import settings
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
-from apps.jobs.models import IdempotencyKey, Job
+from apps.jobs.models import IdempotencyKey, Job, JobChunk
 from apps.jobs.services.schedules import LATE
 from apps.practices.database.retention import Retention
 
@@ -23,4 +23,9 @@ def _keys(before: datetime) -> Sequence[QuerySet[IdempotencyKey]]:
 
 
 Retention(name="idempotency-keys", days=lambda: settings.RETENTION_IDEMPOTENCY / 24, rows=_keys)
-Retention(name="jobs", days=lambda: settings.RETENTION_JOBS, rows=_rows)
+Retention(
+    name="jobs",
+    days=lambda: settings.RETENTION_JOBS,
+    rows=_rows,
+    parts=lambda jobs: JobChunk.objects.filter(job__in=jobs),
+)

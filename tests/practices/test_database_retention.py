@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from io import StringIO
 from typing import Any
@@ -17,7 +18,7 @@ from django.utils import timezone
 from apps.accounts.models import AccountLink, AttemptCount, FamilyEnd, RefreshFamily, SecurityEvent, User
 from apps.jobs.models import Job, JobChunk
 from apps.practices.database.keys import uuid7
-from apps.practices.database.retention import Retention, retentions
+from apps.practices.database.retention import PARTS, Retention, retentions
 from tests.practices.test_database_failures import other
 from tests.sample.models import Note
 
@@ -103,6 +104,23 @@ def test_jobs_go_with_their_files_and_never_while_they_are_at_work() -> None:
     assert set(Job.objects.values_list("pk", flat=True)) == {job.pk for job in kept}
     assert JobChunk.objects.count() == 3
     assert not [query for query in queries if '"data"' in query["sql"]], "the files were read to be removed"
+
+
+@pytest.mark.django_db
+def test_large_files_go_in_small_transactions() -> None:
+    now = timezone.now()
+    gone = Job.objects.create(kind="sample.count", state="failed", finished_at=now - 11 * DAY)
+    kept = Job.objects.create(kind="sample.count", state="failed", finished_at=now - 9 * DAY)
+    for job in (gone, kept):
+        JobChunk.objects.bulk_create(
+            [JobChunk(job=job, purpose="upload", number=number, data=b"x") for number in range(2 * PARTS + 1)]
+        )
+    with CaptureQueriesContext(connection) as queries:
+        assert "jobs: 1 removed" in pruned("--only", "jobs")
+    removals = [query["sql"] for query in queries if query["sql"].startswith('DELETE FROM "jobs_jobchunk"')]
+    ids = [re.findall(r"\bIN \(((?:\d+, )*\d+)\)", sql) for sql in removals]
+    assert [len(numbers[0].split(", ")) for numbers in ids if numbers] == [PARTS, PARTS, 1]
+    assert JobChunk.objects.filter(job=kept).count() == JobChunk.objects.count() == 2 * PARTS + 1
 
 
 @pytest.mark.django_db
