@@ -443,7 +443,15 @@ class Odd(APIView):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-urlpatterns = [path("odd/<str:kind>", Odd.as_view()), *project.urls.urlpatterns]
+class Open(Odd):
+    permission_classes = ()  # type: ignore[assignment]  # shorter than the parent's
+
+
+urlpatterns = [
+    path("open/<str:kind>", Open.as_view()),
+    path("odd/<str:kind>", Odd.as_view()),
+    *project.urls.urlpatterns,
+]
 handler400, handler403 = project.urls.handler400, project.urls.handler403
 handler404, handler500 = project.urls.handler404, project.urls.handler500
 odd = override_settings(ROOT_URLCONF=__name__)
@@ -468,6 +476,12 @@ def test_what_is_answered_as_refused_or_cannot_be_kept_is_undone(owner: User, ki
     )
     assert answer.status_code == answered
     assert (Job.objects.count(), IdempotencyKey.objects.count()) == (0, 0)
+
+
+@odd
+def test_nobodys_key_is_nobodys(client: Client) -> None:
+    answer = client.post("/open/plain", "{}", content_type="application/json", HTTP_IDEMPOTENCY_KEY="k")
+    assert_problem(answer, 401, "not-authenticated")
 
 
 @odd
