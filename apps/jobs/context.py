@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
+import structlog
 from django.contrib.auth.base_user import AbstractBaseUser
+from django.db import InterfaceError, OperationalError, connection
 
 from apps.jobs.kinds import kind_named
 from apps.jobs.models import CHUNK_BYTES, ChunkPurpose, Job, JobStop
@@ -16,6 +18,8 @@ from apps.jobs.services.claims import Claim, fenced, job_progress
 from apps.jobs.services.files import ChunkStream, chunks_delete, result_append
 
 REPORT_SECONDS = 0.5  # between two writes of progress: a cancellation bites within this, and a tight loop costs nothing
+
+logger = structlog.get_logger(__name__)
 
 
 class JobStopped(Exception):
@@ -82,14 +86,25 @@ class JobContext:
         return io.BufferedReader(ChunkStream(job_id=self.job.pk, purpose=ChunkPurpose.UPLOAD), CHUNK_BYTES)
 
     def progress(self, *, done: int, total: int | None = None, message: str = "") -> None:
-        """Say how far the job is, at most every REPORT_SECONDS, and stop here if that was asked for."""
+        """Say how far the job is, at most every REPORT_SECONDS, and stop here if that was asked for.
+
+        PostgreSQL being away is no reason to give up what was computed: the job goes on, and its next step will see.
+        """
         now = time.monotonic()
         if now - self._reported_at < REPORT_SECONDS:
             return
         self._reported_at = now
         self._require_time()
         columns = {"progress_done": done, "progress_total": total, "progress_message": message[:200]}
-        self._stop_if_asked(job_progress(claim=self.claim, columns=columns))
+        try:
+            stop = job_progress(claim=self.claim, columns=columns)
+        except (OperationalError, InterfaceError):
+            if connection.in_atomic_block:
+                raise
+            connection.close()
+            logger.warning("job_progress_not_recorded", exc_info=True)
+            return
+        self._stop_if_asked(stop)
 
     @contextmanager
     def step(self) -> Iterator[Step]:

@@ -33,6 +33,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "unacked_restore_throttle": 1,
 }
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CHANNEL_ERROR_RETRY = True  # a Redis that is full refuses commands: no reason to end a worker
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # a worker waits for its broker for as long as it takes
 CELERY_TASK_QUEUES = [Queue(name) for name in _QUEUES]
 CELERY_TASK_DEFAULT_QUEUE = _QUEUES[0]
