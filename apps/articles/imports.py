@@ -47,15 +47,10 @@ _UPDATE = sql.SQL(
 
 
 class ArticleRowSerializer(ArticleWriteSerializer):
-    """One row of the file: what the API takes, in the spelling of a file. Tags are one text, separated by semicolons.
-
-    A summary that is the one derived from the body is none that was given: an export has it, and it is to follow the body.
-    """
+    """One row of the file: what the API takes, in the spelling of a file. Tags are one text, separated by semicolons."""
 
     def to_internal_value(self, data: Any) -> Any:
-        tags, summary, body = data.get("tags"), data.get("summary"), data.get("body")
-        if summary and isinstance(body, str) and summary == summary_from_body(body):
-            data = {**data, "summary": None}
+        tags = data.get("tags")
         if isinstance(tags, str):
             data = {**data, "tags": [tag for part in tags.split(TAG_SEPARATOR) if (tag := part.strip())]}
         return super().to_internal_value(data)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from django.db import DatabaseError
 from prometheus_client.core import Metric
 
-from apps.jobs.kinds import kind_label
+from apps.jobs.kinds import kind_label, kind_names
 from apps.jobs.models import Job
 from apps.jobs.oversight import situation
 from apps.practices.observability.gauges import SourceAway, gauge, gauges_from
@@ -37,7 +37,7 @@ def _gauges() -> Sequence[Metric]:
         raise SourceAway from error
     jobs = [({"queue": queue, "state": state}, number) for (queue, state), number in sorted(found.jobs.items())]
     oldest = [({"queue": queue}, seconds) for queue, seconds in sorted(found.oldest.items())]
-    parked: dict[str, float] = {}
+    parked: dict[str, float] = dict.fromkeys(kind_names(), 0)  # an alarm at a rise needs to see the 0 before
     for kind, number in found.parked.items():
         parked[kind_label(kind)] = parked.get(kind_label(kind), 0) + number
     return [

@@ -93,6 +93,11 @@ def queues_unattended() -> tuple[list[str], bool]:
     return found, bool(seen)
 
 
+def workers_seen() -> QuerySet[JobWorker]:
+    """Give all workers that are remembered, the one seen last first."""
+    return JobWorker.objects.order_by("-seen_at", "name")
+
+
 def _workers() -> QuerySet[JobWorker]:
     return JobWorker.objects.filter(seen_at__gt=Now() - SEEN)
 

@@ -61,7 +61,7 @@ class _Checks:
         found = {"database": database, "migrations": self._migrations(database), "redis": redis_check()}
         if (replica := replica_check()) is not None:
             found["replica"] = replica
-        if found["migrations"] == "ok" and (workers := workers_check()) is not None:
+        if database == found["migrations"] == "ok" and (workers := workers_check()) is not None:
             found["workers"] = workers
         return found
 

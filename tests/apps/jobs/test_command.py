@@ -14,7 +14,7 @@ from django.db import connection
 from django.utils import timezone
 
 from apps.accounts.models import User
-from apps.jobs.models import Job
+from apps.jobs.models import Job, JobWorker
 from apps.operations.stack import Stack, port_free
 from tests.apps.accounts.factories import user_create
 from tests.fleet import path_replaced
@@ -116,6 +116,17 @@ def test_what_cannot_be_done_is_an_exit_status(run: Run, job_make: Make) -> None
     assert list(Job.objects.values()) == before
 
 
+def test_workers_are_told_with_their_queues(run: Run) -> None:
+    JobWorker.objects.create(name="here/1", queues=["default", "mail"])
+    JobWorker.objects.create(name="gone/2", seen_at=NOW - timedelta(hours=3))
+    here, gone = run("workers").stdout.splitlines()
+    assert here.startswith("here/1")
+    assert here.endswith("default, mail")
+    assert gone.startswith("gone/2")
+    assert "seen 3h ago" in gone
+    assert [row["name"] for row in lines(run("workers", "--json"))] == ["here/1", "gone/2"]
+
+
 def test_postgresql_away_is_said_in_a_line(run: Run) -> None:
     ran = run("list", DATABASE_URL=f"postgres://nobody@127.0.0.1:{port_free()}/none")
     assert ran.returncode == 1
@@ -125,6 +136,6 @@ def test_postgresql_away_is_said_in_a_line(run: Run) -> None:
 
 def test_help_teaches(run: Run) -> None:
     whole, retrying = run("--help").stdout, run("retry", "--help").stdout
-    assert all(name in whole for name in ("list", "show", "retry", "cancel", "Exit status: 0"))
+    assert all(name in whole for name in ("list", "show", "workers", "retry", "cancel", "Exit status: 0"))
     assert all(name in retrying for name in ("--state", "--kind", "--owner", "--older", "--dry-run", "checkpoint"))
     assert max(map(len, (whole + retrying).splitlines())) <= 140

@@ -81,6 +81,7 @@ def test_an_empty_ledger_tells_zeros(client: Client) -> None:
     told = scraped(client)
     assert told['jobs{queue="default",state="queued"}'] == 0
     assert told['jobs_oldest_seconds{queue="default"}'] == 0
+    assert told['jobs_parked{kind="sample.count"}'] == 0
     assert told["jobs_workers"] == 0
 
 

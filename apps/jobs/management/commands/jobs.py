@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from apps.jobs.kinds import kind_named
 from apps.jobs.models import Job, JobState
-from apps.jobs.oversight import jobs_chosen, owner_named
+from apps.jobs.oversight import jobs_chosen, owner_named, workers_seen
 from apps.jobs.serializers import progress
 from apps.jobs.services.operating import Done, jobs_cancel, jobs_retry
 from apps.practices.observability.redaction import redact_text
@@ -47,6 +47,7 @@ ABOUT = """Look at jobs and mend them: everybody's, straight in PostgreSQL. Neit
   manage.py jobs show ID                             all about one, with its last error
   manage.py jobs retry --state failed --kind articles.import --older 1h
   manage.py jobs cancel --owner ada@example.com --dry-run
+  manage.py jobs workers                             who works, and for which queues
 
 Exit status: 0 done; 1 something could not be done, and the last line says what; 2 not understood."""
 LIST = """List jobs, newest first.
@@ -60,6 +61,9 @@ admin."""
 RETRY = """Queue failed jobs anew, with all their attempts; each goes on at its last checkpoint.
 
 Name ids or conditions. Only what has failed is touched. Workers hear of it within seconds, from the relay."""
+WORKERS = """List workers: since when, the queues that each takes from, and how long ago it was seen.
+
+A worker that stops well leaves the list at once; one that was killed is in it, unseen, until another starts a day later."""
 CANCEL = """Cancel jobs: at once where they wait, at their next checkpoint where they run.
 
 Name ids or conditions. What has ended stays as it ended."""
@@ -93,6 +97,7 @@ class Command(BaseCommand):
         _conditions(listing)
         listing.add_argument("--limit", type=int, default=50, help="at most so many (50)")
         action("show", SHOW).add_argument("id", type=UUID, help="the job's id")
+        action("workers", WORKERS)
         for name, text in (("retry", RETRY), ("cancel", CANCEL)):
             changing = action(name, text)
             changing.add_argument("ids", type=UUID, nargs="*", metavar="id", help="these jobs alone")
@@ -130,6 +135,14 @@ class Command(BaseCommand):
                 self.stdout.write(f"{name:14} {_json(value) if isinstance(value, dict) else value}")
         if error:
             self.stdout.write(f"\n{error}")
+
+    def _workers(self, *, json: bool, **options: Any) -> None:
+        now = timezone.now()
+        for worker in workers_seen():
+            told = {name: getattr(worker, name) for name in ("name", "queues", "started_at", "seen_at")}
+            since, seen = _age(now - worker.started_at), _age(now - worker.seen_at)
+            line = f"{worker.name}  up {since}, seen {seen} ago  {', '.join(worker.queues)}"
+            self.stdout.write(_json(told) if json else line)
 
     def _retry(self, **options: Any) -> None:
         self._change(jobs_retry, states=(JobState.FAILED,), verb="queued again", refused="has not failed", **options)
