@@ -5,8 +5,11 @@ balancer stops choosing it; then it stops accepting, finishes what is in flight 
 seconds; hosts kill at 30.
 """
 
+import errno
 import logging
 import signal
+import socket
+import struct
 import sys
 import threading
 from pathlib import Path
@@ -23,6 +26,8 @@ from settings.env import ENVIRONMENT, select_settings
 ENVIRONMENT.require_valid()
 select_settings()
 
+# Of a wait in which a client takes nothing; after two or three of them it is gone, and its thread free.
+SEND_SECONDS = 10
 DRAIN_SECONDS = 0.0 if ENVIRONMENT.name == "dev" else 2.5  # two health intervals of the edge, and a little
 
 
@@ -51,7 +56,7 @@ class _Held:
 
 
 class WholeResponse(wsgi.Response):
-    """Sends the headers together with the first part of the body.
+    """Sends the headers together with the first part of the body, and gives up whoever has stopped reading.
 
     gunicorn sends them one after the other. A process that dies in between leaves half an answer, which no edge can ask for
     again; and the second system call is paid by every request.
@@ -60,8 +65,15 @@ class WholeResponse(wsgi.Response):
     sock: Any
 
     def write(self, arg: bytes) -> None:
+        try:
+            self._write(arg)
+        except BlockingIOError as error:
+            raise ConnectionResetError(errno.ECONNRESET, "the client has stopped reading") from error
+
+    def _write(self, arg: bytes) -> None:
         if self.headers_sent:
             return super().write(arg)
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", SEND_SECONDS, 0))
         connection, held = self.sock, _Held()
         self.sock = held
         try:

@@ -39,6 +39,11 @@ class Variable:
         return self.defaults.get(environment, self.default)
 
 
+def _limit(name: str, why: str, *, default: str, dev: str) -> Variable:
+    """A limit: wide in development, out of the way in tests."""
+    return Variable(name=name, why=why, kind=kinds.rate, default=default, defaults={"dev": dev, "test": "1000000/15m"})
+
+
 _DEVELOPMENT = {"dev": INSECURE_KEY, "test": INSECURE_KEY}
 
 VARIABLES = (
@@ -126,10 +131,7 @@ VARIABLES = (
         secret=True,
     ),
     Variable(
-        name="BROKER_URL",
-        why="Another Redis for the queue; unset means REDIS_URL.",
-        kind=kinds.redis_url,
-        secret=True,
+        name="BROKER_URL", why="Another Redis for the queue; unset means REDIS_URL.", kind=kinds.redis_url, secret=True
     ),
     Variable(
         name="ALLOW_PLAINTEXT_STORES",
@@ -149,33 +151,19 @@ VARIABLES = (
         why="Where browsers report violations of the content security policy.",
         kind=kinds.url("https", "http"),
     ),
-    Variable(
-        name="THROTTLE_ANON",
-        why="Requests per client address without a verified token.",
-        kind=kinds.rate,
-        default="100/15m",
-        defaults={"dev": "1000/15m", "test": "1000000/15m"},
-    ),
-    Variable(
-        name="THROTTLE_USER",
-        why="Requests per signed-in user.",
-        kind=kinds.rate,
-        default="1000/15m",
-        defaults={"dev": "10000/15m", "test": "1000000/15m"},
-    ),
-    Variable(
-        name="THROTTLE_ADDRESS",
-        why="Requests per client address of any kind: the flood limit.",
-        kind=kinds.rate,
+    _limit("THROTTLE_ANON", "Requests per client address without a verified token.", default="100/15m", dev="1000/15m"),
+    _limit("THROTTLE_USER", "Requests per signed-in user.", default="1000/15m", dev="10000/15m"),
+    _limit(
+        "THROTTLE_ADDRESS",
+        "Requests per client address of any kind: the flood limit.",
         default="6000/15m",
-        defaults={"dev": "60000/15m", "test": "1000000/15m"},
+        dev="60000/15m",
     ),
-    Variable(
-        name="THROTTLE_LOGIN",
-        why="Requests per client address to all endpoints that take a password, and the admin's login.",
-        kind=kinds.rate,
+    _limit(
+        "THROTTLE_LOGIN",
+        "Requests per client address to all endpoints that take a password, and the admin's login.",
         default="30/15m",
-        defaults={"dev": "300/15m", "test": "1000000/15m"},
+        dev="300/15m",
     ),
     Variable(
         name="CACHE_LOCAL_SECONDS",
@@ -271,6 +259,12 @@ VARIABLES = (
         default="30",
     ),
     Variable(
+        name="RETENTION_IDEMPOTENCY",
+        why="Hours that a request may be repeated under its Idempotency-Key: so long its answer is kept.",
+        kind=kinds.integer(at_least=1, at_most=24 * 365),
+        default="24",
+    ),
+    Variable(
         name="SENTRY_DSN",
         why="Where errors are reported; unset reports nowhere.",
         kind=kinds.url("https", "http"),
@@ -296,16 +290,19 @@ VARIABLES = (
         default=str(64 * 1024**2),
     ),
     Variable(
+        name="JOBS_PER_USER",
+        why="How many jobs of one user may wait and run at a time; the next one is refused (429).",
+        kind=kinds.integer(at_least=1, at_most=1_000_000),
+        default="100",
+    ),
+    Variable(
         name="WEB_CONCURRENCY",
         why="Web processes per instance; Heroku-style hosts set it.",
         kind=kinds.integer(at_least=1, at_most=256),
         default="2",
     ),
     Variable(
-        name="WEB_THREADS",
-        why="Threads per web process.",
-        kind=kinds.integer(at_least=1, at_most=256),
-        default="8",
+        name="WEB_THREADS", why="Threads per web process.", kind=kinds.integer(at_least=1, at_most=256), default="8"
     ),
     Variable(
         name="PROCESS_KIND",

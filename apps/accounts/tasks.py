@@ -26,7 +26,7 @@ class MailParametersSerializer(StrictSerializer):
     address = serializers.CharField(max_length=254, required=False)
 
 
-@job_kind(mails.KIND, serializer=MailParametersSerializer, attempts=ATTEMPTS, keep=False)
+@job_kind(mails.KIND, serializer=MailParametersSerializer, queue="mail", attempts=ATTEMPTS, keep=False)
 def accounts_mail(context: JobContext, *, template: str, user: UUID | None = None, address: str | None = None) -> None:
     """Send a mail at least once; it is known by its Message-ID when it comes twice."""
     mail_send(context, template=Mail(template), user_id=user, address=address, now=timezone.now())

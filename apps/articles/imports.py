@@ -15,7 +15,7 @@ from apps.articles.services import articles_changed, slug_from_title, summary_fr
 from apps.jobs.imports import Columns, Import, ImportRow, OnConflict, Outcome, Rejection, conflict, staged
 from apps.practices.database.keys import uuid7
 
-COLUMNS = Columns(known=("title", "body", "tags", "published_at", "slug"), required=("title", "body"))
+COLUMNS = Columns(known=("title", "body", "tags", "published_at", "slug", "summary"), required=("title", "body"))
 TAG_SEPARATOR = ";"
 
 _STAGING = "articles_import"
@@ -48,8 +48,6 @@ _UPDATE = sql.SQL(
 
 class ArticleRowSerializer(ArticleWriteSerializer):
     """One row of the file: what the API takes, in the spelling of a file. Tags are one text, separated by semicolons."""
-
-    summary = None  # type: ignore[assignment]  # DRF's way to leave out a field of the class above; it is derived
 
     def to_internal_value(self, data: Any) -> Any:
         tags = data.get("tags")
@@ -109,7 +107,7 @@ def _record(row: ImportRow) -> tuple[Any, ...]:
         row.key,
         values["title"],
         values["body"],
-        summary_from_body(values["body"]),
+        summary_from_body(values["body"]) if values["summary"] is None else values["summary"],
         values["tags"],
         values["published_at"],
     )

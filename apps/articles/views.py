@@ -15,6 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from apps.articles.exports import ArticleExportSerializer
 from apps.articles.filters import PARAMETERS, list_of, ranked_page
 from apps.articles.imports import COLUMNS
 from apps.articles.models import Article
@@ -22,8 +23,10 @@ from apps.articles.permissions import Action, may_read, require_write, unpublish
 from apps.articles.selectors import State, article_get, article_list, article_read
 from apps.articles.serializers import ArticleSerializer, ArticleWriteSerializer
 from apps.articles.services import CACHE_TAG, SlugTaken, article_create, article_delete, article_update
+from apps.jobs.idempotency import idempotent
 from apps.jobs.imports import IMPORT_BOUNDS, ImportForm, upload_checked
 from apps.jobs.services import job_submit
+from apps.jobs.services.submission import TooManyJobs
 from apps.jobs.views import ACCEPTED, submitted
 from apps.practices.caching import CachedResponse, if_match_version, with_version
 from apps.practices.database.schema import page_of
@@ -81,6 +84,7 @@ class ArticleList(APIView):
             **problems(400, 401, SlugTaken, 413, 415),
         },
     )
+    @idempotent()
     def post(self, request: Request) -> Response:
         """Store an article by the signed-in user: a draft, unless `published_at` is given."""
         query_parameters(request, {})
@@ -157,10 +161,12 @@ class ArticleImports(APIView):
         operation_id="articles_import",
         summary="Import articles from a file",
         request={"multipart/form-data": ImportForm},
-        responses={202: ACCEPTED, **problems(400, 401, 413, 415)},
+        responses={202: ACCEPTED, **problems(400, 401, 413, 415, TooManyJobs)},
     )
+    @idempotent()
     def post(self, request: Request) -> Response:
-        """Columns: title, body, tags (separated by semicolons), published_at and slug (else made from the title).
+        """Columns: title, body, tags (separated by semicolons), published_at, slug (else made from the title) and summary
+        (else derived from the body).
 
         The job's result says how many rows were created, updated, skipped and rejected, and shows the first rejected ones;
         `errors_url` has all of them, one JSON object a line.
@@ -173,6 +179,24 @@ class ArticleImports(APIView):
         return submitted(job_submit(kind="articles.import", owner=request.user, parameters=parameters, upload=upload))
 
 
+class ArticleExports(APIView):
+    permission_classes = [IsAuthenticated]
+
+    @extend_schema(
+        operation_id="articles_export",
+        summary="Export articles to a file",
+        request=ArticleExportSerializer,
+        responses={202: ACCEPTED, **problems(400, 401, 413, 415, TooManyJobs)},
+    )
+    @idempotent()
+    def post(self, request: Request) -> Response:
+        """What the list shows, all of it, with the columns that an import takes. `result_url` is the file."""
+        query_parameters(request, {})
+        serializer = ArticleExportSerializer(data=request.data or {})
+        serializer.is_valid(raise_exception=True)
+        return submitted(job_submit(kind="articles.export", owner=request.user, parameters=serializer.validated_data))
+
+
 class ArticleReports(APIView):
     permission_classes = [IsAuthenticated]
 
@@ -180,8 +204,9 @@ class ArticleReports(APIView):
         operation_id="articles_report",
         summary="Compute statistics over all public articles",
         request=None,
-        responses={202: ACCEPTED, **problems(400, 401, 415)},
+        responses={202: ACCEPTED, **problems(400, 401, 415, TooManyJobs)},
     )
+    @idempotent()
     def post(self, request: Request) -> Response:
         """Words, tags and months of every public article."""
         query_parameters(request, {})

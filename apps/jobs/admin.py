@@ -1,37 +1,223 @@
-"""Jobs in the admin, to look at."""
+"""Jobs in the admin: to look at, to try again, to cancel. A row is the ledger's; nobody writes to it here."""
 
-from typing import Any
+from __future__ import annotations
 
-from django.contrib import admin
-from django.http import HttpRequest
+import json
+from datetime import timedelta
+from typing import Any, cast
+from uuid import UUID
 
+from django.contrib import admin, messages
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.auth import get_user_model
+from django.db.models import QuerySet
+from django.db.models.functions import Now
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.html import format_html
+
+from apps.jobs.kinds import kind_named, kind_names
 from apps.jobs.models import Job
-from apps.jobs.selectors import job_row
+from apps.jobs.oversight import owner_named
 from apps.jobs.serializers import progress
+from apps.jobs.services.operating import jobs_cancel, jobs_retry
+from apps.practices.observability.redaction import redact_text
+
+CONTENTS = ("parameters_shown", "checkpoint_shown", "result_shown")  # what owners put in and get out
+PROGRESS = ("state", "progress_done", "progress_total", "progress_message")
+HEAVY = ("parameters", "checkpoint", "result", "problem", "error")
+AGES = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(days=7)}
+
+
+class KindFilter(admin.SimpleListFilter):
+    """By the kinds that the code knows: to ask the table for them would read all of it."""
+
+    title = "kind"
+    parameter_name = "kind"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(name, name) for name in kind_names()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Job]) -> QuerySet[Job]:
+        return queryset.filter(kind=self.value()) if self.value() else queryset
+
+
+class QueueFilter(admin.SimpleListFilter):
+    """By the queues that the kinds go to."""
+
+    title = "queue"
+    parameter_name = "queue"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        queues = {kind.queue for name in kind_names() if (kind := kind_named(name))}
+        return [(queue, queue) for queue in sorted(queues)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Job]) -> QuerySet[Job]:
+        return queryset.filter(queue=self.value()) if self.value() else queryset
+
+
+class AgeFilter(admin.SimpleListFilter):
+    """By the least time since the submission."""
+
+    title = "age"
+    parameter_name = "older"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(name, f"Older than a{'n' if name == 'hour' else ''} {name}") for name in AGES]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Job]) -> QuerySet[Job]:
+        age = AGES.get(self.value() or "")
+        return queryset.filter(created_at__lte=Now() - age) if age else queryset
 
 
 @admin.register(Job)
 class JobAdmin(admin.ModelAdmin):
-    """A list with state and progress. Nothing can be changed here: a row is the ledger's."""
+    """A list with progress, and two actions, which are services.
 
-    list_display = ("kind", "owner", "state", "progress", "attempts", "created_at", "finished_at")
-    list_filter = ("state", "kind")
+    Who may view jobs sees how they fare and what went wrong, without secrets. What owners put in and get out (parameters,
+    checkpoint, result) is for superusers.
+    """
+
+    list_display = (
+        "kind",
+        "owner_link",
+        "state",
+        "progress",
+        "attempts_shown",
+        "queue",
+        "worker",
+        "created_at",
+        "finished_at",
+    )
+    list_filter = ("state", KindFilter, QueueFilter, AgeFilter)
     list_select_related = ("owner",)
     ordering = ("-created_at", "-id")
+    search_fields = ("pk",)  # shows the box; the two indexes below answer
+    search_help_text = "An id, or the whole e-mail address of an owner."
     show_full_result_count = False
-    exclude = ("parameters", "result", "checkpoint")
+    actions = ("retry", "cancel")
+    fieldsets = (
+        (None, {"fields": ("id", "kind", "owner_link", "state", "progress", "progress_message", "attempts_shown")}),
+        ("Failure", {"fields": ("problem_shown", "error_shown")}),
+        ("Times", {"fields": ("created_at", "run_at", "sent_at", "started_at", "finished_at")}),
+        ("Claim", {"fields": ("worker", "runner", "fence", "leased_until", "heartbeat_at", "stop", "suspect", "is_alone")}),
+        ("Origin", {"fields": ("queue", "turn", "request_id", "schedule", "slot")}),
+    )  # fmt: skip
+
+    class Media:
+        css = {"all": ("jobs/admin.css",)}
+
+    @admin.display(description="owner", ordering="owner__email")
+    def owner_link(self, job: Job) -> str | None:
+        """The owner's account; the service's own jobs have none."""
+        if job.owner is None:
+            return None
+        users = get_user_model()._meta
+        link = reverse(f"admin:{users.app_label}_{users.model_name}_change", args=[job.owner_id])
+        return format_html('<a href="{}">{}</a>', link, job.owner)
 
     @admin.display(description="progress")
     def progress(self, job: Job) -> str:
-        """The share that is done, or the number when the whole is not known."""
-        shown: dict[str, Any] = progress(job_row(job))
-        return f"{shown['percent']} %" if shown["percent"] is not None else str(shown["done"])
+        """A bar where the whole is known, else the number."""
+        shown = progress({name: getattr(job, name) for name in PROGRESS})
+        percent = shown["percent"]
+        if percent is None:
+            return str(shown["done"])
+        bar = '<progress class="job" max="100" value="{}" aria-label="progress"></progress> {} %'
+        return format_html(bar, percent, percent)
+
+    @admin.display(description="attempts", ordering="attempts")
+    def attempts_shown(self, job: Job) -> str:
+        """How many there were, of how many."""
+        kind = kind_named(job.kind)
+        return f"{job.attempts} of {kind.attempts}" if kind else str(job.attempts)
+
+    @admin.display(description="problem")
+    def problem_shown(self, job: Job) -> str | None:
+        """What the owner reads."""
+        return _preformatted(job.problem)
+
+    @admin.display(description="error")
+    def error_shown(self, job: Job) -> str | None:
+        """What went wrong at the last attempt that did, through the redaction of log lines."""
+        return format_html('<pre class="job">{}</pre>', redact_text(job.error)) if job.error else None
+
+    @admin.display(description="parameters")
+    def parameters_shown(self, job: Job) -> str | None:
+        return _preformatted(job.parameters)
+
+    @admin.display(description="checkpoint")
+    def checkpoint_shown(self, job: Job) -> str | None:
+        return _preformatted(job.checkpoint)
+
+    @admin.display(description="result")
+    def result_shown(self, job: Job) -> str | None:
+        return _preformatted(job.result)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Job | None = None) -> Any:
+        contents = (("Contents", {"fields": CONTENTS}),) if request.user.is_superuser else ()
+        return (*self.fieldsets, *contents)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Job | None = None) -> Any:
+        return [name for _, options in self.get_fieldsets(request, obj) for name in options["fields"]]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Job]:
+        match = request.resolver_match
+        listed = match is not None and match.url_name == "jobs_job_changelist"
+        return super().get_queryset(request).defer(*HEAVY) if listed else super().get_queryset(request)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Job], search_term: str
+    ) -> tuple[QuerySet[Job], bool]:
+        if not search_term:
+            return queryset, False
+        try:
+            return queryset.filter(pk=UUID(search_term.strip())), False
+        except ValueError:
+            owner = owner_named(search_term)
+            return (queryset.none() if owner is None else queryset.filter(owner_id=owner.pk)), False
+
+    def change_view(self, request: HttpRequest, *args: Any, **options: Any) -> HttpResponse:
+        nothing_to_save = {"show_save": False, "show_save_and_continue": False}
+        return super().change_view(request, *args, **{**options, "extra_context": nothing_to_save})
+
+    def save_model(self, request: HttpRequest, obj: Job, form: Any, change: bool) -> None:
+        """Write nothing: Django would write back every column as it was when the page was asked for."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
-    def has_change_permission(self, request: HttpRequest, obj: Job | None = None) -> bool:
-        return False
-
     def has_delete_permission(self, request: HttpRequest, obj: Job | None = None) -> bool:
         return False
+
+    @admin.action(description="Retry the selected jobs that have failed", permissions=["change"])
+    def retry(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
+        batches = list(jobs_retry(jobs=queryset, by=str(request.user.pk)))
+        queued = [job_id for done in batches for job_id in done.changed]
+        _recorded(request, queued, "Retried.")
+        self.message_user(request, f"{len(queued)} jobs queued again.", messages.SUCCESS)
+
+    @admin.action(description="Cancel the selected jobs that wait or run", permissions=["change"])
+    def cancel(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
+        batches = list(jobs_cancel(jobs=queryset, by=str(request.user.pk)))
+        ended = [job_id for done in batches for job_id in done.changed]
+        asked = [job_id for done in batches for job_id in done.asked]
+        _recorded(request, [*ended, *asked], "Cancelled.")
+        said = f"{len(ended)} jobs cancelled, {len(asked)} asked to stop at their next checkpoint."
+        self.message_user(request, said, messages.SUCCESS)
+
+
+def _recorded(request: HttpRequest, ids: list[UUID], message: str) -> None:
+    """Write into the jobs' history who did it."""
+    LogEntry.objects.log_actions(
+        user_id=cast(UUID, request.user.pk),
+        queryset=Job.objects.filter(pk__in=ids).only("pk", "kind"),
+        action_flag=CHANGE,
+        change_message=message,
+    )
+
+
+def _preformatted(value: Any) -> str | None:
+    if value is None:
+        return None
+    return format_html('<pre class="job">{}</pre>', json.dumps(value, indent=2, ensure_ascii=False))

@@ -1,4 +1,6 @@
-"""Finds every registered kind: the ``tasks`` module of each installed app is imported once models are there."""
+"""Finds every registered kind: the ``tasks`` module of each installed app is imported once models are there; system checks."""
+
+from importlib import import_module
 
 from django.apps import AppConfig
 from django.utils.module_loading import autodiscover_modules
@@ -11,3 +13,4 @@ class JobsConfig(AppConfig):
 
     def ready(self) -> None:
         autodiscover_modules("tasks")
+        import_module("apps.jobs.checks")

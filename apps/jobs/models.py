@@ -37,8 +37,11 @@ class Job(models.Model):
     ``fence`` counts claims: every write of a claim names its fence, so that a worker that lost its lease changes nothing.
     ``attempts`` counts claims that were not given back. ``leased_until`` is when a running job counts as abandoned; the
     worker's main process (``worker``) renews it while the process that computes (``runner``) lives. ``sent_at`` is when the
-    id was last handed to the broker, NULL when it has to be. ``checkpoint`` is where the next attempt goes on. ``error`` is
-    for administrators, ``problem`` (RFC 9457) for the owner.
+    id was last handed to the broker, NULL when it has to be. ``turn`` is its place among the jobs of all owners (see
+    ``services.sharing``). A ``suspect`` was at work when a worker died with several jobs; ``is_alone`` says that the claim
+    is one of a suspect, beside which its worker runs nothing. ``schedule`` and ``slot`` name the due time that a periodic
+    job stands for. ``checkpoint`` is where the next attempt goes on. ``error`` is for administrators, ``problem`` (RFC 9457)
+    for the owner.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -53,16 +56,21 @@ class Job(models.Model):
     )
     parameters = models.JSONField(default=dict)
     request_id = models.CharField(max_length=64, blank=True, default="")
+    schedule = models.CharField(max_length=100, blank=True, default="", db_default="")
+    slot = models.DateTimeField(null=True)
     state = models.CharField(max_length=10, choices=JobState, default=JobState.QUEUED)
 
     created_at = models.DateTimeField(db_default=Now())
     run_at = models.DateTimeField(db_default=Now())
+    turn = models.BigIntegerField(default=0, db_default=0)
     sent_at = models.DateTimeField(null=True)
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
 
     attempts = models.PositiveIntegerField(default=0)
     fence = models.PositiveBigIntegerField(default=0)
+    suspect = models.BooleanField(default=False, db_default=False)
+    is_alone = models.BooleanField(default=False, db_default=False)
     worker = models.CharField(max_length=200, blank=True, default="")
     runner = models.CharField(max_length=100, blank=True, default="")
     leased_until = models.DateTimeField(null=True)
@@ -92,6 +100,7 @@ class Job(models.Model):
                 | (~Q(state__in=("queued", "running")) & Q(finished_at__isnull=False)),
                 name="jobs_ended_is_dated",
             ),
+            models.UniqueConstraint(fields=["schedule", "slot"], name="jobs_schedule_once", condition=~Q(schedule="")),
         ]
         indexes = [
             models.Index(fields=["owner", "-created_at", "-id"], name="jobs_owner"),
@@ -99,8 +108,14 @@ class Job(models.Model):
             models.Index(fields=["owner", "kind", "-created_at", "-id"], name="jobs_owner_kind"),
             models.Index(fields=["-created_at", "-id"], name="jobs_created"),
             models.Index(fields=["run_at", "id"], name="jobs_queued", condition=Q(state="queued")),
+            models.Index(fields=["queue", "turn", "id"], name="jobs_turn", condition=Q(state="queued")),
+            models.Index(
+                fields=["queue", "turn", "id"], name="jobs_suspects", condition=Q(state="queued", suspect=True)
+            ),
+            models.Index(fields=["owner", "queue", "turn"], name="jobs_owner_turn", condition=Q(state="queued")),
             models.Index(fields=["leased_until"], name="jobs_running", condition=Q(state="running")),
             models.Index(fields=["finished_at"], name="jobs_ended", condition=Q(finished_at__isnull=False)),
+            models.Index(fields=["kind", "-created_at", "-id"], name="jobs_failed", condition=Q(state="failed")),
         ]
 
     def __str__(self) -> str:
@@ -127,3 +142,41 @@ class JobChunk(models.Model):
 
     def __str__(self) -> str:
         return f"{self.purpose} {self.number} of {self.job_id}"
+
+
+class JobWorker(models.Model):
+    """A worker, while it runs: its supervisor says so every tick. One that was killed leaves its row, last seen back then."""
+
+    name = models.CharField(max_length=200, primary_key=True)
+    queues = models.JSONField(default=list)
+    started_at = models.DateTimeField(db_default=Now())
+    seen_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class IdempotencyKey(models.Model):
+    """A request that was carried out under a client's key, with the answer that it got, in one transaction with its effect.
+
+    ``fingerprint`` is the SHA-256 of what was asked; ``answer`` the bytes that were sent.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+", db_index=False)
+    method = models.CharField(max_length=10)
+    route = models.CharField(max_length=200)
+    key = models.CharField(max_length=255)
+    fingerprint = models.BinaryField(max_length=32)
+    created_at = models.DateTimeField(db_default=Now(), db_index=True)
+    status = models.PositiveIntegerField(null=True)
+    headers = models.JSONField(default=dict)
+    answer = models.BinaryField(default=b"")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["owner", "method", "route", "key"], name="jobs_idempotency_key_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.route}"

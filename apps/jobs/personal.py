@@ -1,6 +1,6 @@
 """The jobs that a user has submitted. What only administrators read of them (errors, workers) is the service's."""
 
-from apps.jobs.models import Job
+from apps.jobs.models import IdempotencyKey, Job
 from apps.practices.database.personal import PersonalData
 
 PersonalData(
@@ -19,4 +19,11 @@ PersonalData(
         "result",
         "problem",
     ),
+)
+
+PersonalData(
+    name="idempotency-keys",
+    model=IdempotencyKey,
+    user="owner",
+    withheld="Gone within a day; what each request made is listed as itself.",
 )

@@ -1,10 +1,27 @@
-"""Names for processes that no restart gives twice: a process id alone comes again, in a container at once."""
+"""Names for processes that no restart gives twice: a process id alone comes again, in a container at once.
 
+And one bit that a worker's processes share: that it is being stopped.
+"""
+
+import mmap
 import os
 import socket
+from pathlib import Path
 
 import psutil
 from billiard.process import current_process
+
+_STOPPING = mmap.mmap(-1, 1)  # anonymous and shared: what the main process writes, the pool processes it forked read
+
+
+def stopping_say() -> None:
+    """Tell this worker's processes that it takes no more jobs."""
+    _STOPPING[0] = 1
+
+
+def is_stopping() -> bool:
+    """Whether this worker takes no more jobs."""
+    return _STOPPING[0] == 1
 
 
 def worker_identity() -> str:
@@ -18,15 +35,26 @@ def runner_identity() -> str:
     return _named(psutil.Process())
 
 
-def runner_lives(runner: str) -> bool:
-    """Whether a process of this machine that was named so still runs."""
-    pid = int(runner.partition("-")[0])
+def runner_process(runner: str) -> psutil.Process | None:
+    """The process of this machine that was named so, or None when it has ended."""
     try:
-        process = psutil.Process(pid)
-        return _named(process) == runner and process.status() != psutil.STATUS_ZOMBIE
+        process = psutil.Process(int(runner.partition("-")[0]))
+        if _named(process) == runner and process.status() != psutil.STATUS_ZOMBIE:
+            return process
     except psutil.NoSuchProcess:
-        return False
+        return None
+    return None
 
 
 def _named(process: psutil.Process) -> str:
-    return f"{process.pid}-{process.create_time():.2f}"
+    return f"{process.pid}-{_started(process)}"
+
+
+def _started(process: psutil.Process) -> str:
+    """When it started: on Linux in ticks since the machine did, as times of day are moved while processes run."""
+    if not psutil.LINUX:
+        return f"{process.create_time():.2f}"
+    try:
+        return Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (FileNotFoundError, ProcessLookupError) as error:
+        raise psutil.NoSuchProcess(process.pid) from error

@@ -1,17 +1,31 @@
-"""Jobs that have ended, with their uploads and results."""
+"""Jobs that have ended, with their uploads and results; answers kept for repetitions, which nobody may repeat any more."""
 
 from collections.abc import Sequence
 from datetime import datetime
 
 from django.conf import settings
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
 
-from apps.jobs.models import Job
+from apps.jobs.models import IdempotencyKey, Job, JobChunk
+from apps.jobs.services.schedules import LATE
 from apps.practices.database.retention import Retention
 
 
 def _rows(before: datetime) -> Sequence[QuerySet[Job]]:
-    return (Job.objects.filter(finished_at__lt=before).order_by("finished_at"),)
+    ended = Job.objects.filter(finished_at__lt=before)
+    done = Q(schedule__gt="", slot__gt=Now() - 2 * LATE)  # without it, the due time would seem to be missed
+    return (ended.exclude(done).order_by("finished_at"),)
 
 
-Retention(name="jobs", days=lambda: settings.RETENTION_JOBS, rows=_rows)
+def _keys(before: datetime) -> Sequence[QuerySet[IdempotencyKey]]:
+    return (IdempotencyKey.objects.filter(created_at__lt=before).order_by("created_at"),)
+
+
+Retention(name="idempotency-keys", days=lambda: settings.RETENTION_IDEMPOTENCY / 24, rows=_keys)
+Retention(
+    name="jobs",
+    days=lambda: settings.RETENTION_JOBS,
+    rows=_rows,
+    parts=lambda jobs: JobChunk.objects.filter(job__in=jobs),
+)

@@ -1,10 +1,13 @@
-"""Reads of the ledger, always an owner's."""
+"""Reads of the ledger: an owner's, and of some kinds those of staff."""
 
 from typing import Any
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.models import AnonymousUser, PermissionsMixin
+from django.db.models import Q, QuerySet
 
+from apps.jobs.kinds import kinds_staff_may_read
 from apps.jobs.models import Job, JobState
 from apps.practices.errors import Conflict, NotFound
 
@@ -23,6 +26,8 @@ PUBLIC_COLUMNS = (
     "result_type",
     "problem",
 )
+STAFF_READS = "jobs.view_job"
+Reader = AbstractBaseUser | AnonymousUser
 
 
 class JobUnfinished(Conflict):
@@ -42,17 +47,20 @@ def job_list(*, owner_id: UUID, state: str | None = None, kind: str | None = Non
     return jobs if kind is None else jobs.filter(kind=kind)
 
 
-def job_read(*, job_id: UUID, owner_id: UUID) -> Job:
-    """Give one of the owner's jobs; raise ``NotFound`` for anybody else's."""
-    job = Job.objects.filter(pk=job_id, owner_id=owner_id).only(*PUBLIC_COLUMNS, "result_name").first()
+def job_read(*, job_id: UUID, reader: Reader) -> Job:
+    """Give a job that the reader may see: their own, or one of a kind that is open to staff. Else raise ``NotFound``."""
+    seen = Q(owner_id=reader.pk)
+    if isinstance(reader, PermissionsMixin) and (kinds := kinds_staff_may_read()) and reader.has_perm(STAFF_READS):
+        seen |= Q(kind__in=kinds)
+    job = Job.objects.filter(seen, pk=job_id).only(*PUBLIC_COLUMNS, "result_name").first()
     if job is None:
         raise NotFound
     return job
 
 
-def job_finished(*, job_id: UUID, owner_id: UUID) -> Job:
-    """Give one of the owner's jobs that has a result; raise ``NotFound`` or ``JobUnfinished`` (409)."""
-    job = job_read(job_id=job_id, owner_id=owner_id)
+def job_finished(*, job_id: UUID, reader: Reader) -> Job:
+    """Give a job that the reader may see and that has a result; raise ``NotFound`` or ``JobUnfinished`` (409)."""
+    job = job_read(job_id=job_id, reader=reader)
     if job.state != JobState.SUCCEEDED:
         raise JobUnfinished(f"The job is {job.state}.")
     return job

@@ -1,21 +1,26 @@
 """One thread in each worker's main process that keeps the ledger moving.
 
-Every tick it renews the leases of the pool processes that live, gives up those of the ones that died, sends what the broker
-has not got, and reclaims what other workers abandoned. It runs in the main process, not beside the computation: a pool
-process that holds Python's global lock in a long C call could not renew its own lease, and would lose its job while healthy.
-The main process only shovels messages, and is the one that knows which of its children are dead.
+Every tick it renews the leases of the pool processes that live, gives up those of the ones that died or broke a limit, queues
+what a schedule says, sends what the broker has not got, and reclaims what other workers abandoned. It runs in the main
+process, not beside the computation: a pool process that holds Python's global lock in a long C call could not renew its own
+lease, and would lose its job while healthy. The main process only shovels messages, and is the one that knows which of its
+children are dead.
 """
 
 import threading
 import time
 
 import structlog
+from celery import current_app
 from django.conf import settings
 from django.db import DatabaseError, connection
 
-from apps.jobs.processes import runner_lives, worker_identity
-from apps.jobs.services import claims
+from apps.jobs.limits import limit_broken, runner_kill
+from apps.jobs.processes import runner_process, worker_identity
+from apps.jobs.services import claims, crashes
 from apps.jobs.services.relay import jobs_relay
+from apps.jobs.services.schedules import schedules_insert
+from apps.jobs.services.workers import worker_gone, worker_seen
 
 logger = structlog.get_logger(__name__)
 
@@ -28,11 +33,15 @@ class Supervisor(threading.Thread):
         self.worker = worker_identity()
         self._stopping = threading.Event()
         self._draining = False
-        self._reap_after = 0.0
+        # PostgreSQL may be back for moments only: whoever lives is to renew first.
+        self._reap_after = time.monotonic() + 2 * settings.JOBS_TICK_SECONDS
 
     def run(self) -> None:
         while not self._stopping.wait(settings.JOBS_TICK_SECONDS):
-            self.tick()
+            try:
+                self.tick()
+            except Exception:  # every lease of the worker hangs on this thread: no mistake may end it
+                logger.exception("jobs_tick_failed")
         connection.close()
 
     def tick(self) -> None:
@@ -41,11 +50,13 @@ class Supervisor(threading.Thread):
         try:
             self._own_claims_tend()
             if not self._draining:
+                schedules_insert()
                 jobs_relay()
             if started >= self._reap_after:
-                reaped = claims.leases_reap()
+                reaped = crashes.leases_reap()
                 if reaped:
                     logger.warning("jobs_reclaimed", count=reaped)
+            worker_seen(name=self.worker, queues=list(current_app.amqp.queues.consume_from))
         except DatabaseError:
             logger.warning("jobs_tick_failed", exc_info=True)
             connection.close()
@@ -77,9 +88,10 @@ class Supervisor(threading.Thread):
         self._stopping.set()
         self.join(timeout=settings.JOBS_TICK_SECONDS + 1)
         try:
-            for claim, runner in claims.claims_held(worker=self.worker):
-                if not runner_lives(runner):
-                    claims.claim_return(claim=claim)
+            for held in claims.claims_held(worker=self.worker):
+                if runner_process(held.runner) is None:
+                    claims.claim_return(claim=held.claim)
+            worker_gone(name=self.worker)
         except DatabaseError:
             logger.warning("jobs_not_returned", exc_info=True)
         finally:
@@ -87,14 +99,25 @@ class Supervisor(threading.Thread):
 
     def _own_claims_tend(self) -> None:
         alive = []
-        for claim, runner in claims.claims_held(worker=self.worker):
-            if runner_lives(runner):
-                alive.append(claim)
-            elif not self._draining:
-                logger.warning("job_process_died", job_id=str(claim.job_id), runner=runner)
-                claims.claim_abandon(claim=claim, error=f"The process {runner} that did the job died.")
+        for held in claims.claims_held(worker=self.worker):
+            if runner_process(held.runner) is None:
+                self._died(held)
+            elif broken := limit_broken(runner=held.runner, kind=held.kind, seconds=held.seconds):
+                logger.warning("job_process_killed", job_id=str(held.claim.job_id), runner=held.runner, reason=broken)
+                runner_kill(held.runner)
+                crashes.claim_abandon(claim=held.claim, error=broken)
+            else:
+                alive.append(held.claim)
         if alive:
             claims.claims_renew(worker=self.worker, claims=alive)
+
+    def _died(self, held: claims.Held) -> None:
+        """Blame a job for the end of its process, unless the worker is being stopped: that ends processes, too."""
+        logger.warning("job_process_died", job_id=str(held.claim.job_id), runner=held.runner)
+        if self._draining:
+            claims.claim_return(claim=held.claim)
+        else:
+            crashes.claim_abandon(claim=held.claim, error=f"The process {held.runner} that did the job died.")
 
     def _spare_leases(self) -> None:
         """Reclaim nothing for one lease: while PostgreSQL was away no living worker could renew either."""

@@ -5,70 +5,110 @@ import time
 import traceback
 from collections.abc import Callable
 from typing import Any
-from uuid import UUID
 
 import structlog
-from celery import shared_task
-from django.db import DatabaseError, connection
+from celery import Task, shared_task
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection
 
 from apps.jobs.context import JobContext, JobStopped
 from apps.jobs.kinds import Kind, kind_named
+from apps.jobs.limits import memory_bound
+from apps.jobs.metrics import attempt_observe, claim_observe
 from apps.jobs.models import Job, JobStop
-from apps.jobs.processes import runner_identity, worker_identity
-from apps.jobs.services import claims
+from apps.jobs.processes import is_stopping, runner_identity, worker_identity
+from apps.jobs.services import claims, crashes
 from apps.jobs.services.broker import TASK
-from apps.practices.errors import PermissionDenied, Problem, Unprocessable, ValidationProblem
+from apps.jobs.services.relay import message_missed
+from apps.practices.errors import PermissionDenied, Problem, ValidationProblem
 
 EX_TEMPFAIL = 75  # sysexits.h
-REPORT_TRIES = 5
+REPORT_TRIES = 120  # some ten minutes
+LONGEST_PAUSE = 5  # seconds between two of them
+RESERVED_SECONDS = 0.5  # between two looks of a process that stands by
 logger = structlog.get_logger(__name__)
 
 
-class UnknownKind(Unprocessable):
-    """The code that would do this job is not installed here."""
-
-    status = 422
-    type = "job-kind-unknown"
-    title = "Unknown kind of job"
-    explanation = "The service no longer knows how to do jobs of this kind."
+class UnknownKind(Exception):
+    """The code that would do this job is not installed here: not any more, or, while a release rolls out, not yet."""
 
 
-@shared_task(name=TASK, ignore_result=True)
-def job_run(job_id: str) -> None:
-    """Do the job, if it is there to be done. A message that comes twice, late or for a cancelled job does nothing."""
-    job = claims.job_claim(job_id=UUID(job_id), worker=worker_identity(), runner=runner_identity())
+@shared_task(name=TASK, bind=True, ignore_result=True, Request="apps.jobs.worker:JobRequest")
+def job_run(task: Task, job_id: str) -> None:
+    """Do the job whose turn it is in the queue that the message came from; a message too many does nothing.
+
+    A message wakes somebody up. There are as many as jobs, so the one it names (for who reads the broker) has its turn, too.
+    """
+    job = _claimed(queue=_queue(task, job_id), named=job_id)
     if job is None:
         return
-    bound = {"job_id": job_id, "kind": job.kind}
+    bound = {"job_id": str(job.pk), "kind": job.kind}
     if job.request_id:
         bound["request_id"] = job.request_id
     with structlog.contextvars.bound_contextvars(**bound):
         _attempt(job)
 
 
+def _queue(task: Task, job_id: str) -> str:
+    """The queue that the message came from; of a call without a message, the named job's."""
+    delivered = (task.request.delivery_info or {}).get("routing_key")
+    named = Job.objects.filter(pk=job_id).values_list("queue", flat=True)
+    return str(delivered or named.first() or settings.CELERY_TASK_DEFAULT_QUEUE)
+
+
+def _claimed(*, queue: str, named: str) -> Job | None:
+    """Claim a job, and stand by while this worker is reserved for a suspect: nothing else is to be done by then.
+
+    A worker that is being stopped claims nothing: its message goes to another, by the relay.
+    """
+    main, worker, runner = os.getppid(), worker_identity(), runner_identity()
+    while not is_stopping():
+        try:
+            return claims.job_claim(queue=queue, worker=worker, runner=runner)
+        except claims.WorkerReserved:
+            time.sleep(RESERVED_SECONDS)
+        if os.getppid() != main:
+            os._exit(EX_TEMPFAIL)  # the main process is dead, so nobody would renew a lease
+    message_missed(job_id=named)
+    return None
+
+
 def _attempt(job: Job) -> None:
     """Run the function and report its end; an end that cannot be reported ends the process.
 
     The worker's main process renews the lease of a living process, so one that is done but cannot say so must die: then the
-    main process, or the reaper, sees the job as abandoned.
+    main process, or the reaper, sees the job as abandoned. While PostgreSQL is away nobody else can take the job, so the
+    process that has the result goes on trying. A result that cannot be stored is an attempt that went wrong.
     """
     started = time.monotonic()
     logger.info("job_started", attempt=job.attempts)
+    claim_observe(job)
     context = JobContext(job)
     report = _ending(context)
-    for attempt in range(1, REPORT_TRIES + 1):
+    tried, unstorable = 0, False
+    while True:
         try:
             outcome = report()
         except claims.ClaimLost:
             outcome = "lost"
-        except DatabaseError:
+        except (OperationalError, InterfaceError):
             connection.close()
-            logger.warning("job_end_not_recorded", tried=attempt, exc_info=True)
-            time.sleep(attempt)
+            tried += 1
+            logger.warning("job_end_not_recorded", tried=tried, exc_info=True)
+            if tried == REPORT_TRIES:
+                os._exit(EX_TEMPFAIL)
+            time.sleep(min(tried, LONGEST_PAUSE))
             continue
-        logger.info("job_ended", outcome=outcome, seconds=round(time.monotonic() - started, 3))
+        except Exception as error:
+            logger.exception("job_end_not_storable")
+            if unstorable:
+                os._exit(EX_TEMPFAIL)
+            unstorable, report = True, _failure(context.claim, error)
+            continue
+        seconds = time.monotonic() - started
+        logger.info("job_ended", outcome=outcome, seconds=round(seconds, 3))
+        attempt_observe(job, outcome=outcome, seconds=seconds)
         return
-    os._exit(EX_TEMPFAIL)
 
 
 def _ending(context: JobContext) -> Callable[[], str]:
@@ -87,11 +127,16 @@ def _ending(context: JobContext) -> Callable[[], str]:
         return lambda: _recorded("refused", claims.job_refuse, claim=claim, problem=refused)
     except Exception as error:
         logger.warning("job_attempt_failed", attempt=job.attempts, error=type(error).__name__, exc_info=True)
-        text = "".join(traceback.format_exception(error))
-        return lambda: _recorded("failed", claims.job_fail, claim=claim, error=text)
+        return _failure(claim, error)
     kind = kind_named(job.kind)
     keep = kind is None or kind.keep
     return lambda: _recorded("succeeded", claims.job_succeed, claim=claim, result=result, keep=keep)
+
+
+def _failure(claim: claims.Claim, error: Exception) -> Callable[[], str]:
+    """Give the write that records an attempt which went wrong."""
+    text = "".join(traceback.format_exception(error)).replace("\0", "")
+    return lambda: _recorded("failed", crashes.job_fail, claim=claim, error=text)
 
 
 def _recorded(outcome: str, write: Callable[..., None], **arguments: Any) -> str:
@@ -103,10 +148,14 @@ def _function_call(context: JobContext) -> Any:
     """Call the function as the owner, whose rights are read again here: hours may have passed since the submission."""
     kind = kind_named(context.job.kind)
     if kind is None:
-        raise UnknownKind
+        raise UnknownKind(context.job.kind)
     if context.owner is not None and not context.owner.is_active:
         raise PermissionDenied("The account that submitted the job is no longer active.")
-    return kind.function(context, **_parameters(kind, context.job))
+    if context.owner is not None and not kind.permits(context.owner):
+        raise PermissionDenied("The account that submitted the job may no longer do so.")
+    parameters = _parameters(kind, context.job)
+    with memory_bound(kind.memory_mib):
+        return kind.function(context, **parameters)
 
 
 def _parameters(kind: Kind, job: Job) -> dict[str, Any]:

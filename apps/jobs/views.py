@@ -1,4 +1,4 @@
-"""Jobs over HTTP: to their owner; to everybody else they do not exist."""
+"""Jobs over HTTP: to their owner, and of some kinds to staff; to everybody else they do not exist."""
 
 from typing import Any, cast
 from uuid import UUID
@@ -16,17 +16,19 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.jobs.filters import JOBS
-from apps.jobs.models import ChunkPurpose, Job, JobState
+from apps.jobs.idempotency import idempotent
+from apps.jobs.models import Job, JobState
 from apps.jobs.selectors import JobUnfinished, job_finished, job_list, job_read, job_row
 from apps.jobs.serializers import JobSerializer, job_body
 from apps.jobs.services import job_cancel, job_retry
-from apps.jobs.services.files import chunks_read
-from apps.jobs.services.submission import JobNotFailed
+from apps.jobs.services.downloads import Download, DownloadsBusy
+from apps.jobs.services.submission import JobNotFailed, TooManyJobs
 from apps.practices.database.schema import page_of
 from apps.practices.errors.schema import problems
 from apps.practices.validation.query import query_parameters
 
 POLL_SECONDS = 1
+UNCHANGED = OpenApiResponse(description="If-None-Match names what would be answered. Retry-After as with 200.")
 ACCEPTED = OpenApiResponse(
     JobSerializer, description="Accepted: Location is where the job can be followed, Retry-After says when to look."
 )
@@ -66,12 +68,15 @@ class JobDetail(APIView):
     @extend_schema(
         operation_id="jobs_read",
         summary="Follow a job",
-        responses={200: JobSerializer, **problems(401, 404)},
+        responses={200: JobSerializer, 304: UNCHANGED, **problems(401, 404)},
     )
     def get(self, request: Request, id: UUID) -> Response:
-        """One job. While it waits or runs, Retry-After says when to look again."""
+        """One job. While it waits or runs, Retry-After says when to look again; its ETag changes with what is shown.
+
+        Some kinds are open to staff who may view jobs, too.
+        """
         query_parameters(request, {})
-        return _body(job_read(job_id=id, owner_id=owner_id(request)))
+        return _body(job_read(job_id=id, reader=request.user))
 
     @extend_schema(
         operation_id="jobs_cancel",
@@ -91,8 +96,9 @@ class JobRetry(APIView):
         operation_id="jobs_retry",
         summary="Try a failed job again",
         request=None,
-        responses={202: ACCEPTED, **problems(401, 404, JobNotFailed)},
+        responses={202: ACCEPTED, **problems(401, 404, JobNotFailed, TooManyJobs)},
     )
+    @idempotent()
     def post(self, request: Request, id: UUID) -> Response:
         """It goes on at its last checkpoint, with all its attempts."""
         query_parameters(request, {})
@@ -108,22 +114,20 @@ class JobResult(APIView):
         responses={
             (200, "application/json"): OpenApiTypes.ANY,
             (200, "application/x-ndjson"): OpenApiTypes.BINARY,
-            **problems(401, 404, JobUnfinished),
+            (200, "text/csv"): OpenApiTypes.BINARY,
+            **problems(401, 404, JobUnfinished, DownloadsBusy),
         },
     )
     def get(self, request: Request, id: UUID) -> HttpResponseBase:
         """The result file as a download, or the result itself where a kind has no file."""
         query_parameters(request, {})
-        job = job_finished(job_id=id, owner_id=owner_id(request))
+        job = job_finished(job_id=id, reader=request.user)
         if not job.result_type:
             return Response(job.result)
         return StreamingHttpResponse(
-            chunks_read(job_id=job.pk, purpose=ChunkPurpose.RESULT),
+            Download(job_id=job.pk, reader_id=owner_id(request)),
             content_type=job.result_type,
-            headers={
-                "Content-Disposition": content_disposition_header(True, job.result_name) or "attachment",
-                "Cache-Control": "private, no-cache",
-            },
+            headers={"Content-Disposition": content_disposition_header(True, job.result_name) or "attachment"},
         )
 
 

@@ -3,10 +3,25 @@
 Celery's own soft shutdown sleeps for its whole timeout; ours looks at the ledger five times a second.
 """
 
+import structlog
 from celery.apps.worker import Worker as CeleryWorker
+from celery.signals import worker_process_shutdown
+from celery.worker.request import Request
 from django.conf import settings
+from kombu.asynchronous import get_event_loop
+from redis.exceptions import RedisError
 
+from apps.jobs.processes import stopping_say
 from apps.jobs.supervisor import Supervisor
+from apps.practices.observability import store
+
+logger = structlog.get_logger(__name__)
+
+
+@worker_process_shutdown.connect
+def _metrics_send(**options: object) -> None:
+    """Send what a pool process counted in its last second."""
+    store.shutdown()
 
 
 class Worker(CeleryWorker):
@@ -22,6 +37,7 @@ class Worker(CeleryWorker):
             self.supervisor.start()
 
     def wait_for_soft_shutdown(self) -> None:  # type: ignore[override]  # the stubs say bool; Celery returns nothing
+        stopping_say()
         if self.supervisor is not None:
             self.supervisor.drain(settings.JOBS_SHUTDOWN_SECONDS)
 
@@ -29,3 +45,27 @@ class Worker(CeleryWorker):
         super().on_stopped()
         if self.supervisor is not None:
             self.supervisor.finish()
+        store.shutdown()
+
+
+class JobRequest(Request):
+    """A message that was taken, whose failed acknowledgement makes the worker connect to its broker anew.
+
+    Celery's own logs it and goes on. The message then counts as unacknowledged for ever; as many of them as the worker has
+    processes, and it asks for no more: deaf, while the broker is long back.
+    """
+
+    def acknowledge(self) -> None:
+        if self.acknowledged:
+            return
+        self.acknowledged = True
+        try:
+            self.message.ack()
+        except (*self.connection_errors, RedisError) as error:
+            logger.warning("job_message_not_acknowledged", error=type(error).__name__)
+            get_event_loop().call_soon(_broker_lost, error)
+
+
+def _broker_lost(error: Exception) -> None:
+    """Raise in the event loop, which takes it for what it is: the connection is gone."""
+    raise error

@@ -2,7 +2,8 @@
 
 ``/healthz`` says that the process answers and touches nothing. ``/readyz`` says whether this instance should be given
 requests: no (503) for reasons of its own only, since taking every instance out because a shared dependency is down would
-turn half a service into none. A dependency that is down is named, with status 200.
+turn half a service into none. A dependency that is down is named, with status 200, and so are jobs that wait while
+no worker was seen.
 """
 
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ import structlog
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
+from apps.jobs.oversight import SEEN, queues_unattended
 from apps.operations import lifecycle
 from apps.practices.database.replicas import replica_check
 from apps.practices.observability import store
@@ -57,7 +59,11 @@ class _Checks:
     def _look(self) -> dict[str, str]:
         database = database_check()
         found = {"database": database, "migrations": self._migrations(database), "redis": redis_check()}
-        return found if (replica := replica_check()) is None else {**found, "replica": replica}
+        if (replica := replica_check()) is not None:
+            found["replica"] = replica
+        if database == found["migrations"] == "ok" and (workers := workers_check()) is not None:
+            found["workers"] = workers
+        return found
 
     def _migrations(self, database: str) -> str:
         """Applied migrations do not go away again while an instance runs: found once, it is not asked again."""
@@ -94,6 +100,18 @@ def redis_check() -> str:
     return "ok"
 
 
+def workers_check() -> str | None:
+    """Say for which jobs that wait nobody works; None when there are none, or PostgreSQL does not say."""
+    try:
+        queues, any_seen = queues_unattended()
+    except DatabaseError:
+        return None
+    if not queues:
+        return None
+    which = f"none for {', '.join(queues)}" if any_seen else "none"
+    return f"{which} seen for {SEEN.seconds} s"
+
+
 def migrations_missing() -> list[str]:
     """Name the migrations that this code needs and the database lacks; one that a newer release added is no harm."""
     executor = MigrationExecutor(connection)
@@ -110,6 +128,6 @@ def readiness() -> Readiness:
     checks = _checks.found()
     if checks["migrations"] == "missing":
         return Readiness(state="unmigrated", checks=checks)
-    if "down" in checks.values():
+    if "down" in checks.values() or "workers" in checks:
         return Readiness(state="degraded", checks=checks)
     return Readiness(state="ready", checks=checks)

@@ -76,6 +76,7 @@ CORS_EXPOSE_HEADERS = (
     "Content-Disposition",
     "Deprecation",
     "ETag",
+    "Idempotency-Replayed",
     "Link",
     "Location",
     "RateLimit",

@@ -88,6 +88,8 @@ def before_call(context: HookContext, case: Case, kwargs: dict[str, Any]) -> Non
         or case.method != case.operation.method.upper()
     ):
         return
+    if case.headers and "Idempotency-Key" in case.headers:  # one that was sent before stands for another request
+        case.headers["Idempotency-Key"] = str(uuid4())
     if "stateful" in case.meta.phase.name.value.lower():
         return
     name = _name(case)

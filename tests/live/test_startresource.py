@@ -19,8 +19,8 @@ SHAPES = (
     ("shop.Category", "name:str", "--public"),
     (
         "shop.Product",
-        *("name:str", "price:decimal", "body:html", "published:bool", "owner:user", "category:fk:shop.Category"),
-        "--public",
+        *("name:str", "code:slug!", "price:decimal", "body:html", "published:bool", "owner:user"),
+        *("category:fk:shop.Category", "--public", "--jobs"),
     ),
     (
         "diary.Note",  # as the sample app's is called

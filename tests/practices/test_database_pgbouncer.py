@@ -176,6 +176,23 @@ def test_more_clients_than_connections_are_served_and_leave_nothing_behind(
     assert row == (120,)
 
 
+def test_a_key_is_claimed_once_through_it(
+    fleet: Fleet, own: Stack, pgbouncer: PgBouncer, somebody: dict[str, str]
+) -> None:
+    headers = {**somebody, "Idempotency-Key": secrets.token_hex(8)}
+
+    def write(number: int) -> Answer:
+        return ask(fleet.webs[number % 2].url, NOTES, method="POST", body={"title": "Once"}, headers=headers)
+
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(write, range(40)))
+    assert {answer.status for answer in answers} <= {201, 409}
+    assert len({answer.content for answer in answers if answer.status == 201}) == 1
+    assert pgbouncer.left_behind() == []
+    with psycopg.connect(own.state.urls["DATABASE_URL"]) as connection:
+        assert connection.execute("SELECT count(*) FROM sample_note WHERE title = 'Once'").fetchone() == (1,)
+
+
 def test_heavy_work_goes_past_it(fleet: Fleet, own: Stack, somebody: dict[str, str]) -> None:
     url = fleet.webs[0].url
     sent = ask(url, f"{NOTES}/counts", method="POST", body={"seconds": 1}, headers=somebody)

@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 import pytest
+import redis
 from django.contrib.auth.models import Permission
 from django.contrib.sessions.models import Session
 from django.db import transaction
@@ -65,9 +66,11 @@ class Person:
     def ask(self, instance: int, path: str, **options: Any) -> Answer:
         return ask(self.fleet.webs[instance].url, path, headers=getattr(self, "headers", {}), **options)
 
-    def write(self, title: str) -> None:
+    def write(self, title: str) -> Answer:
         body = {"title": title, "body": "<p>x</p>", "published": True}
-        assert self.ask(0, "/api/v1/sample/notes", method="POST", body=body).status == 201
+        answer = self.ask(0, "/api/v1/sample/notes", method="POST", body=body)
+        assert answer.status == 201
+        return answer
 
     def newest(self, instance: int = 0) -> str | None:
         answer = self.ask(instance, NOTES)
@@ -103,6 +106,18 @@ def test_own_writes_are_seen_at_once_everywhere_and_others_a_little_later(fleet:
     writer.write("after")
     assert [writer.newest(instance) for instance in (0, 1)] == ["after", "after"]
     assert {reader.newest(instance) for instance in (0, 1)} == {"before"}, "nobody reads from the replica"
+
+
+def test_what_an_answer_given_again_tells_of_is_seen_at_once(fleet: Fleet, frozen: None) -> None:
+    writer = Person(fleet)
+    writer.headers["Idempotency-Key"] = secrets.token_hex(8)
+    first = writer.write("after")
+    with redis.Redis.from_url(fleet.webs[0].environment["REDIS_URL"]) as store:
+        assert store.delete(*store.scan_iter("*:wrote:*"))
+    assert writer.newest() == "before", "the first write is still remembered"
+    again = writer.write("after")
+    assert (again.content, again.headers["idempotency-replayed"]) == (first.content, "true")
+    assert [writer.newest(instance) for instance in (0, 1)] == ["after", "after"]
 
 
 def test_a_replica_that_falls_behind_is_not_read(fleet: Fleet, frozen: None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from io import StringIO
 from typing import Any
@@ -17,7 +18,7 @@ from django.utils import timezone
 from apps.accounts.models import AccountLink, AttemptCount, FamilyEnd, RefreshFamily, SecurityEvent, User
 from apps.jobs.models import Job, JobChunk
 from apps.practices.database.keys import uuid7
-from apps.practices.database.retention import Retention, retentions
+from apps.practices.database.retention import PARTS, Retention, retentions
 from tests.practices.test_database_failures import other
 from tests.sample.models import Note
 
@@ -106,6 +107,23 @@ def test_jobs_go_with_their_files_and_never_while_they_are_at_work() -> None:
 
 
 @pytest.mark.django_db
+def test_large_files_go_in_small_transactions() -> None:
+    now = timezone.now()
+    gone = Job.objects.create(kind="sample.count", state="failed", finished_at=now - 11 * DAY)
+    kept = Job.objects.create(kind="sample.count", state="failed", finished_at=now - 9 * DAY)
+    for job in (gone, kept):
+        JobChunk.objects.bulk_create(
+            [JobChunk(job=job, purpose="upload", number=number, data=b"x") for number in range(2 * PARTS + 1)]
+        )
+    with CaptureQueriesContext(connection) as queries:
+        assert "jobs: 1 removed" in pruned("--only", "jobs")
+    removals = [query["sql"] for query in queries if query["sql"].startswith('DELETE FROM "jobs_jobchunk"')]
+    ids = [re.findall(r"\bIN \(((?:\d+, )*\d+)\)", sql) for sql in removals]
+    assert [len(numbers[0].split(", ")) for numbers in ids if numbers] == [PARTS, PARTS, 1]
+    assert JobChunk.objects.filter(job=kept).count() == JobChunk.objects.count() == 2 * PARTS + 1
+
+
+@pytest.mark.django_db
 def test_sessions_of_the_admin_go_when_they_expire() -> None:
     now = timezone.now()
     Session.objects.create(session_key="gone", session_data="", expire_date=now - timedelta(seconds=1))
@@ -178,7 +196,9 @@ def test_a_failure_is_named_and_leaves_the_rest_to_be_done(monkeypatch: pytest.M
 
 @pytest.mark.django_db
 def test_an_unknown_kind_is_refused_with_those_there_are() -> None:
-    with pytest.raises(CommandError, match="admin-sessions, attempts, jobs, links, security-events, sign-ins"):
+    with pytest.raises(
+        CommandError, match="admin-sessions, attempts, idempotency-keys, jobs, links, security-events, sign-ins"
+    ):
         pruned("--only", "everything")
 
 

@@ -360,6 +360,7 @@ os._exit(9)      # as killed: no exit hook runs
 
 
 @override_settings(OBSERVABILITY_METRICS_TOKEN=TOKEN)
+@pytest.mark.django_db  # gauges of the ledger
 def test_metrics_are_the_sum_of_all_processes_even_killed_ones(client: Client, numbers: None, stack: Stack) -> None:
     environment = {"DJANGO_SETTINGS_MODULE": "settings.test", **stack.state.urls}
     children = [
@@ -385,6 +386,7 @@ def test_metrics_are_the_sum_of_all_processes_even_killed_ones(client: Client, n
 
 
 @override_settings(OBSERVABILITY_METRICS_TOKEN=TOKEN)
+@pytest.mark.django_db  # gauges of the ledger
 def test_redis_away_means_this_process_only_and_nothing_is_lost(client: Client, numbers: None, stack: Stack) -> None:
     stack.services["redis"].kill()
     try:
@@ -447,6 +449,7 @@ def test_a_counters_name_is_checked() -> None:
         metrics.count("Not A Name")
 
 
+@pytest.mark.django_db  # gauges of the ledger
 def test_the_exposition_is_prometheus_text(numbers: None) -> None:
     from prometheus_client.parser import text_string_to_metric_families
 

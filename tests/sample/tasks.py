@@ -1,14 +1,21 @@
 """Heavy work: counts for a while, and leaves exactly one effect."""
 
+import os
+import signal
+import subprocess
+import sys
 import time
 from typing import Any
+
+from rest_framework.serializers import ChoiceField
 
 from apps.jobs.context import JobContext
 from apps.jobs.kinds import job_kind
 from apps.practices.validation.fields import BoundedFloatField
 from apps.practices.validation.serializers import StrictSerializer
-from tests.sample.models import Effect
+from tests.sample.models import Effect, Note
 
+_HOARD = "import mmap, time; held = mmap.mmap(-1, 1 << 29); held.write(bytes([1]) * (1 << 29)); time.sleep(60)"
 STEP = 20_000  # additions between two looks at the clock
 
 
@@ -21,6 +28,8 @@ class SampleCountSerializer(StrictSerializer):
 @job_kind("sample.count", serializer=SampleCountSerializer)
 def sample_count(context: JobContext, *, seconds: float) -> dict[str, Any]:
     """Keep a processor busy for ``seconds``, with progress in milliseconds, then store the effect in a fenced step."""
+    if context.checkpoint is not None:
+        return {"counted": context.checkpoint}  # an earlier attempt got so far, and died before it could say so
     started = time.monotonic()
     counted = 0
     while (spent := time.monotonic() - started) < seconds:
@@ -29,5 +38,39 @@ def sample_count(context: JobContext, *, seconds: float) -> dict[str, Any]:
         context.progress(done=round(spent * 1000), total=round(seconds * 1000), message="counting")
     with context.step() as step:
         Effect.objects.create(job_id=context.job.pk)
-        step.save(checkpoint=None, done=round(seconds * 1000), total=round(seconds * 1000))
+        step.save(checkpoint=counted, done=round(seconds * 1000), total=round(seconds * 1000))
     return {"counted": counted}
+
+
+class SampleTroubleSerializer(StrictSerializer):
+    """What the job does to the process that runs it."""
+
+    does = ChoiceField(choices=["kills its process", "kills its worker", "takes memory", "takes memory elsewhere"])
+
+
+@job_kind("sample.trouble", serializer=SampleTroubleSerializer, attempts=3, memory_mib=128)
+def sample_trouble(context: JobContext, *, does: str) -> None:
+    """Be the job that no worker should have taken."""
+    match does:
+        case "kills its process":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "kills its worker":
+            time.sleep(1)  # so that others run beside it
+            os.kill(os.getppid(), signal.SIGKILL)
+        case "takes memory":
+            held = [bytearray(1024**2) for _ in range(1024)]
+            assert held
+        case _:  # where the limit of this process does not reach
+            subprocess.run([sys.executable, "-c", _HOARD])
+
+
+class SampleCensusSerializer(StrictSerializer):
+    """A census takes no parameters."""
+
+
+@job_kind(
+    "sample.census", serializer=SampleCensusSerializer, permission="sample.view_note", staff_read=True, attempts=2
+)
+def sample_census(context: JobContext) -> dict[str, Any]:
+    """Count every note: for who may see them all, and open to staff."""
+    return {"notes": Note.objects.count()}

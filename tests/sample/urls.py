@@ -4,7 +4,16 @@ from django.urls import path
 
 from project.urls import handler400, handler403, handler404, handler500
 from project.urls import urlpatterns as _urlpatterns
-from tests.sample.views import NoteBroken, NoteBusy, NoteCounts, NoteDetail, NoteEffects, NoteList, NoteSlow
+from tests.sample.views import (
+    NoteBroken,
+    NoteBusy,
+    NoteCensuses,
+    NoteCounts,
+    NoteDetail,
+    NoteEffects,
+    NoteList,
+    NoteSlow,
+)
 
 __all__ = ["handler400", "handler403", "handler404", "handler500", "urlpatterns"]
 
@@ -14,6 +23,7 @@ urlpatterns = [
     path("api/v1/sample/notes/busy", NoteBusy.as_view()),
     path("api/v1/sample/notes/broken", NoteBroken.as_view()),
     path("api/v1/sample/notes/counts", NoteCounts.as_view()),
+    path("api/v1/sample/notes/censuses", NoteCensuses.as_view()),
     path("api/v1/sample/notes/effects", NoteEffects.as_view()),
     path("api/v1/sample/notes/<uuid:note_id>", NoteDetail.as_view()),
     *_urlpatterns,

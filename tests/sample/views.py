@@ -11,6 +11,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from apps.jobs.idempotency import idempotent
+from apps.jobs.permissions import MaySubmit
 from apps.jobs.services import job_submit
 from apps.jobs.views import ACCEPTED, submitted
 from apps.practices.caching import CachedResponse, if_match_version, with_version
@@ -49,6 +51,7 @@ class NoteList(APIView):
         request=SampleNoteWriteSerializer,
         responses={201: SampleNoteSerializer, **problems(400, 401, 413, 415, 429)},
     )
+    @idempotent()
     def post(self, request: Request) -> Response:
         query_parameters(request, {})
         serializer = SampleNoteWriteSerializer(data=request.data)
@@ -148,11 +151,27 @@ class NoteCounts(APIView):
         request=SampleCountSerializer,
         responses={202: ACCEPTED, **problems(400, 401, 413, 415)},
     )
+    @idempotent()
     def post(self, request: Request) -> Response:
         query_parameters(request, {})
         serializer = SampleCountSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         return submitted(job_submit(kind="sample.count", owner=request.user, parameters=serializer.validated_data))
+
+
+class NoteCensuses(APIView):
+    """Heavy work that not everybody may have done."""
+
+    permission_classes = [IsAuthenticated, MaySubmit]
+    kind = "sample.census"
+
+    @extend_schema(
+        operation_id="sample_notes_census", request=None, responses={202: ACCEPTED, **problems(400, 401, 403, 415)}
+    )
+    @idempotent()
+    def post(self, request: Request) -> Response:
+        query_parameters(request, {})
+        return submitted(job_submit(kind=self.kind, owner=request.user, parameters={}))
 
 
 class NoteEffects(APIView):

@@ -24,6 +24,7 @@ from apps.accounts.services.exports import ExportUnderWay, export_submit
 from apps.accounts.services.sessions import SignInOvertaken
 from apps.accounts.services.tokens import TokenRefused
 from apps.accounts.transports import cookies_forget, has_cookies
+from apps.jobs.idempotency import idempotent
 from apps.jobs.views import ACCEPTED, submitted
 from apps.practices.errors import NotFound
 from apps.practices.errors.schema import problems
@@ -116,6 +117,7 @@ class MeExport(APIView):
         request=None,
         responses={202: ACCEPTED, **problems(401, 415, TokenRefused, ExportUnderWay)},
     )
+    @idempotent()
     def post(self, request: Request) -> Response:
         query_parameters(request, {})
         StrictSerializer(data=request.data or {}).is_valid(raise_exception=True)

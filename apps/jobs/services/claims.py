@@ -4,7 +4,6 @@ A claim is (job, fence). The fence moves with every claim, so the writes of a wo
 is Kleppmann's fencing token, checked by the store itself. Leases are by the database's clock.
 """
 
-import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -13,35 +12,22 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import transaction
-from django.db.models import F, QuerySet
+from django.db import connection, transaction
+from django.db.models import DurationField, ExpressionWrapper, F, Min, QuerySet
 from django.db.models.functions import Now
 
-from apps.jobs.kinds import kind_named
 from apps.jobs.models import ChunkPurpose, Job, JobState, JobStop
 from apps.jobs.services.files import chunks_delete
+from apps.jobs.services.sharing import LATER
 from apps.practices.database.routing import user_wrote
 from apps.practices.errors import Problem
 from apps.practices.errors.responses import problem_members
 
-LONGEST_BACKOFF = 600  # seconds
-UNKNOWN_KIND_ATTEMPTS = 5
-ERROR_LENGTH = 4000
+SUSPECT_PATIENCE = timedelta(seconds=30)  # then a worker takes no other jobs until it is idle
 
 
 class ClaimLost(Exception):
     """The job is not this claim's any more: it was reclaimed, cancelled or deleted. Nothing of it may be written."""
-
-
-class JobParked(Problem):
-    """A job failed at its last attempt."""
-
-    status = 500
-    type = "job-parked"
-    title = "The job failed and is parked"
-    explanation = (
-        "Every attempt at this job failed, so it is not tried again by itself. Retry it, or tell the operator its id."
-    )
 
 
 @dataclass(frozen=True)
@@ -57,25 +43,40 @@ class Claim:
         return Job.objects.filter(pk=self.job_id, fence=self.fence, state=JobState.RUNNING)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """A claim of a worker: the process that computes, what, and for how many seconds by the database's clock."""
+
+    claim: Claim
+    runner: str
+    kind: str
+    seconds: float
+
+
 def lease() -> timedelta:
     """How long a claim holds without being renewed."""
     return timedelta(seconds=settings.JOBS_LEASE_SECONDS)
 
 
-def job_claim(*, job_id: UUID, worker: str, runner: str) -> Job | None:
-    """Take a queued job that is due; None when it is not there to be taken. Of several callers one gets it."""
+class WorkerReserved(Exception):
+    """Nothing can be claimed by this worker for the moment: a suspect runs alone, or waits for the others to end."""
+
+
+def job_claim(*, queue: str, worker: str, runner: str) -> Job | None:
+    """Take the queued job of a queue whose turn it is; None when none is due. Several callers get different ones.
+
+    A suspect is taken when the worker runs nothing else, and nothing is taken while one runs: what kills the worker then is
+    the suspect. One that has waited for long goes first. Raises WorkerReserved.
+    """
     with transaction.atomic():
-        job = (
-            Job.objects.select_for_update(skip_locked=True)
-            .filter(pk=job_id, state=JobState.QUEUED, run_at__lte=Now())
-            .first()
-        )
+        job = _next(queue, worker)
         if job is None:
             return None
         Job.objects.filter(pk=job.pk).update(
             state=JobState.RUNNING,
             fence=F("fence") + 1,
             attempts=F("attempts") + 1,
+            is_alone=job.suspect,
             worker=worker,
             runner=runner,
             leased_until=Now() + lease(),
@@ -85,6 +86,30 @@ def job_claim(*, job_id: UUID, worker: str, runner: str) -> Job | None:
         )
     job.refresh_from_db()
     return job
+
+
+def _next(queue: str, worker: str) -> Job | None:
+    """Lock the job that this worker takes next. The worker's own claims come one after the other (an advisory lock)."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [worker])
+    running = Job.objects.filter(state=JobState.RUNNING, worker=worker).values_list("is_alone", flat=True)
+    beside = list(running)
+    if any(beside):
+        raise WorkerReserved
+    due = Job.objects.filter(state=JobState.QUEUED, queue=queue, turn__lt=LATER, run_at__lte=Now())
+    rows = due.order_by("turn", "id").select_for_update(skip_locked=True)
+    impatient = rows.filter(suspect=True, run_at__lte=Now() - SUSPECT_PATIENCE)
+    if not beside:
+        return impatient.first() or rows.first()
+    if worker == _clearing(queue) and impatient.exists():
+        raise WorkerReserved
+    return rows.filter(suspect=False).first()
+
+
+def _clearing(queue: str) -> str | None:
+    """The one worker of a queue that ends its jobs and takes no more when a suspect has waited for too long: the others go on."""
+    running = Job.objects.filter(state=JobState.RUNNING, queue=queue, leased_until__gt=Now())
+    return running.aggregate(first=Min("worker"))["first"]
 
 
 @contextmanager
@@ -113,12 +138,15 @@ def job_progress(*, claim: Claim, columns: Mapping[str, Any]) -> str:
 
 
 def job_succeed(*, claim: Claim, result: Any, keep: bool = True) -> None:
-    """End the job well: its result becomes visible, its upload goes; without ``keep`` the job goes with all its files."""
-    if not keep:
+    """End the job well: its result becomes visible, its upload goes; without ``keep`` the job goes with all its files.
+
+    One that stands for a schedule's due time stays even so: it says that this time is done.
+    """
+    if not keep and not claim.rows().exclude(schedule="").exists():
         _job_forget(claim)
         return
     with fenced(claim) as columns:
-        columns.update(_ended(JobState.SUCCEEDED), result=result)
+        columns.update(ended(JobState.SUCCEEDED), result=result, suspect=False)
         chunks_delete(job_id=claim.job_id, purpose=ChunkPurpose.UPLOAD)
 
 
@@ -133,35 +161,31 @@ def _job_forget(claim: Claim) -> None:
 def job_refuse(*, claim: Claim, problem: Problem) -> None:
     """End the job with a problem that another attempt would meet again."""
     with fenced(claim) as columns:
-        columns.update(_ended(JobState.FAILED), problem=_document(claim.job_id, problem))
+        columns.update(ended(JobState.FAILED), problem=document(claim.job_id, problem))
 
 
 def job_cancelled(*, claim: Claim) -> None:
     """End the job as its owner asked."""
     with fenced(claim) as columns:
-        columns.update(_ended(JobState.CANCELLED))
+        columns.update(ended(JobState.CANCELLED))
         chunks_delete(job_id=claim.job_id, purpose=ChunkPurpose.UPLOAD)
 
 
 def job_release(*, claim: Claim) -> None:
     """Give the job and the attempt back: the worker stops, which is no fault of the job."""
     with fenced(claim) as columns:
-        columns.update(_requeued(), attempts=F("attempts") - 1)
+        columns.update(requeued(), attempts=F("attempts") - 1)
 
 
-def job_fail(*, claim: Claim, error: str) -> None:
-    """Record an attempt that went wrong: queued again after a growing pause, or parked after the last one."""
-    with transaction.atomic():
-        job = claim.rows().select_for_update().first()
-        if job is None:
-            raise ClaimLost
-        _attempt_failed(job, error)
-
-
-def claims_held(*, worker: str) -> list[tuple[Claim, str]]:
-    """The claims of a worker with the process that computes each."""
-    rows = Job.objects.filter(state=JobState.RUNNING, worker=worker).values_list("pk", "fence", "runner")
-    return [(Claim(pk, fence), runner) for pk, fence, runner in rows]
+def claims_held(*, worker: str) -> list[Held]:
+    """The claims of a worker."""
+    rows = Job.objects.filter(state=JobState.RUNNING, worker=worker).values_list(
+        "pk", "fence", "runner", "kind", ExpressionWrapper(Now() - F("started_at"), output_field=DurationField())
+    )
+    return [
+        Held(claim=Claim(pk, fence), runner=runner, kind=kind, seconds=age.total_seconds() if age else 0.0)
+        for pk, fence, runner, kind, age in rows
+    ]
 
 
 def claims_renew(*, worker: str, claims: Sequence[Claim]) -> None:
@@ -183,60 +207,18 @@ def claims_request_release(*, worker: str) -> int:
     return running.count()
 
 
-def claim_abandon(*, claim: Claim, error: str) -> None:
-    """End a claim whose process is known to be dead; another worker or attempt takes over."""
-    with transaction.atomic():
-        job = claim.rows().select_for_update().first()
-        if job is not None:
-            _attempt_failed(job, error)
-
-
 def claim_return(*, claim: Claim) -> None:
     """Give back a claim whose process was ended by us; a claim that is no longer this one is left alone."""
     with suppress(ClaimLost):
         job_release(claim=claim)
 
 
-def leases_reap(*, limit: int = 100) -> int:
-    """Reclaim jobs whose lease has run out, and say how many. Any number of reapers may run (SKIP LOCKED)."""
-    with transaction.atomic():
-        expired = list(
-            Job.objects.select_for_update(skip_locked=True)
-            .filter(state=JobState.RUNNING, leased_until__lt=Now())
-            .order_by("leased_until")[:limit]
-        )
-        for job in expired:
-            _attempt_failed(job, f"The worker {job.worker} stopped renewing its lease.")
-    return len(expired)
-
-
-def _attempt_failed(job: Job, error: str) -> None:
-    """Decide what becomes of a locked, running job whose attempt did not end."""
-    kind = kind_named(job.kind)
-    bound = kind.attempts if kind else UNKNOWN_KIND_ATTEMPTS
-    columns: dict[str, Any] = {"error": error[-ERROR_LENGTH:]}
-    if job.stop == JobStop.CANCEL:
-        columns |= _ended(JobState.CANCELLED)
-    elif job.stop == JobStop.RELEASE:
-        columns |= _requeued() | {"attempts": F("attempts") - 1}
-    elif job.attempts < bound:
-        columns |= _requeued() | {"run_at": Now() + _backoff(job.attempts)}
-    else:
-        columns |= _ended(JobState.FAILED) | {"problem": _document(job.pk, JobParked())}
-    Job.objects.filter(pk=job.pk).update(**columns)
-
-
-def _backoff(attempts: int) -> timedelta:
-    """A pause that doubles with each attempt, half of it random so that jobs that failed together part."""
-    seconds = min(settings.JOBS_BACKOFF_SECONDS * 2 ** (attempts - 1), LONGEST_BACKOFF)
-    return timedelta(seconds=seconds * random.uniform(0.5, 1))  # noqa: S311 - spreads load, guards nothing
-
-
-def _ended(state: JobState) -> dict[str, Any]:
+def ended(state: JobState) -> dict[str, Any]:
+    """Give the columns of a job that has ended so."""
     return {"state": state, "finished_at": Now(), "leased_until": None, "stop": JobStop.NONE}
 
 
-def _requeued() -> dict[str, Any]:
+def requeued() -> dict[str, Any]:
     """Queued and unsent, so that the next tick of any relay sends it."""
     return {
         "state": JobState.QUEUED,
@@ -247,6 +229,6 @@ def _requeued() -> dict[str, Any]:
     }
 
 
-def _document(job_id: UUID, problem: Problem) -> dict[str, Any]:
+def document(job_id: UUID, problem: Problem) -> dict[str, Any]:
     """The problem as the owner will read it with the job; there is no request that it answers."""
     return problem_members(problem, instance=f"/api/v1/jobs/{job_id}")

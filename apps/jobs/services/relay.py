@@ -4,6 +4,7 @@ It looks at the ledger, never at the queue it rescues, except for one number: an
 messages are gone (the broker was flushed, restarted without its memory, or a dead worker held them).
 """
 
+import time
 from datetime import timedelta
 from uuid import UUID
 
@@ -14,13 +15,23 @@ from django.db.models.functions import Now
 
 from apps.jobs.models import Job, JobState
 from apps.jobs.services.broker import depth, publish
+from apps.jobs.services.sharing import LATER, turn_due
 
 BATCH = 500
 
 
 def jobs_relay() -> int:
-    """Send what is due and was not sent, or was lost, and say how many were sent."""
-    return sum(_relay_queue(queue) for queue in _waiting_queues())
+    """Send what is due and was not sent, or was lost, and say how many were sent.
+
+    Takes little more than a tick, however slow the broker is: leases are renewed by the same thread.
+    """
+    until = time.monotonic() + settings.JOBS_TICK_SECONDS
+    return sum(_relay_queue(queue, until) for queue in _waiting_queues())
+
+
+def message_missed(*, job_id: str) -> None:
+    """Have a job sent again whose message was taken and not followed."""
+    Job.objects.filter(pk=job_id, state=JobState.QUEUED).update(sent_at=None)
 
 
 def _waiting_queues() -> list[str]:
@@ -31,8 +42,8 @@ def _due() -> QuerySet[Job]:
     return Job.objects.filter(state=JobState.QUEUED, run_at__lte=Now())
 
 
-def _relay_queue(queue: str) -> int:
-    waiting = depth(queue=queue)
+def _relay_queue(queue: str, until: float) -> int:
+    waiting = depth(queue=queue) if time.monotonic() < until else None
     if waiting is None:
         return 0
     unsent = Q(sent_at=None)
@@ -40,7 +51,7 @@ def _relay_queue(queue: str) -> int:
         # A message that was just popped is not a lost one: two ticks of grace. A message too many claims nothing.
         unsent |= Q(sent_at__lt=Now() - timedelta(seconds=2 * settings.JOBS_TICK_SECONDS))
     sent = _mark_sent(queue, unsent)
-    failed = [job_id for job_id in sent if not publish(job_id=job_id, queue=queue)]
+    failed = [job_id for job_id in sent if time.monotonic() >= until or not publish(job_id=job_id, queue=queue)]
     if failed:
         Job.objects.filter(pk__in=failed, state=JobState.QUEUED).update(sent_at=None)
     return len(sent) - len(failed)
@@ -48,14 +59,18 @@ def _relay_queue(queue: str) -> int:
 
 def _mark_sent(queue: str, unsent: Q) -> list[UUID]:
     """Mark a batch as sent and give its ids; several relays get different ones. Sending comes after the commit: a death in
-    between leaves a job that looks lost, which the next relay sends."""
+    between leaves a job that looks lost, which the next relay sends. What was put off takes its turn from now on."""
     with transaction.atomic():
-        ids = list(
+        jobs = list(
             _due()
             .filter(unsent, queue=queue)
             .select_for_update(skip_locked=True)
-            .order_by("run_at", "id")
-            .values_list("pk", flat=True)[:BATCH]
+            .only("pk", "turn", "queue", "kind", "owner_id")
+            .order_by("run_at", "id")[:BATCH]
         )
+        for job in jobs:
+            if job.turn >= LATER:
+                Job.objects.filter(pk=job.pk).update(turn=turn_due(job))
+        ids = [job.pk for job in jobs]
         Job.objects.filter(pk__in=ids).update(sent_at=Now())
     return ids

@@ -2,21 +2,24 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any, Protocol, cast
 from uuid import UUID
 
 import structlog
+from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models.functions import Now
 
 from apps.jobs.kinds import kind_named
 from apps.jobs.models import ChunkPurpose, Job, JobState, JobStop
 from apps.jobs.services.broker import publish
 from apps.jobs.services.files import chunks_delete, upload_store
-from apps.practices.errors import Conflict, NotFound
+from apps.jobs.services.sharing import LATER, turn_next
+from apps.practices.errors import Conflict, NotFound, PermissionDenied, TooManyRequests
 from apps.practices.observability.ids import current_request_id
 
 logger = structlog.get_logger(__name__)
@@ -37,6 +40,16 @@ class JobNotFailed(Conflict):
     explanation = "Only a job that has failed can be retried. This one waits, runs, has succeeded or was cancelled."
 
 
+class TooManyJobs(TooManyRequests):
+    """One owner has JOBS_PER_USER jobs that wait or run."""
+
+    status = 429
+    type = "too-many-jobs"
+    title = "Too many jobs at once"
+    explanation = "As many jobs of the account wait or run as may. Wait until some have ended, or cancel them."
+    retry_after = 10
+
+
 def job_submit(
     *,
     kind: str,
@@ -44,29 +57,43 @@ def job_submit(
     parameters: Mapping[str, Any],
     upload: Upload | None = None,
     request_id: str | None = None,
+    run_at: datetime | None = None,
 ) -> Job:
     """Store the job with its upload in one transaction, and wake a worker once that has committed.
 
-    Raises DRF's ``ValidationError`` when the kind's serializer refuses the parameters, ``LookupError`` for an unknown kind.
-    The broker being away is no error: the relay sends the job as soon as it is back.
+    Raises ``PermissionDenied`` when the owner lacks the kind's permission, ``TooManyJobs`` (429) when JOBS_PER_USER of theirs
+    wait or run, DRF's ``ValidationError`` when the kind's serializer refuses the parameters, ``LookupError`` for an unknown
+    kind. Jobs of nobody are the service's own: any number, any kind. The broker being away is no error: the relay sends the
+    job as soon as it is back. With ``run_at`` (aware) the job waits at least until then.
     """
     found = kind_named(kind)
     if found is None:
         raise LookupError(f"No kind of job is called {kind}.")
+    if owner is not None and not found.permits(owner):
+        raise PermissionDenied
     serializer = found.serializer(data=dict(parameters))
     serializer.is_valid(raise_exception=True)
+    owner_id = cast("UUID | None", owner and owner.pk)
+    job = Job(
+        kind=kind,
+        queue=found.queue,
+        owner_id=owner_id,
+        parameters=json.loads(json.dumps(serializer.validated_data, cls=DjangoJSONEncoder)),
+        request_id=request_id or current_request_id() or "",
+        # Said before it is done, as that saves a write a job; _wake takes it back on failure.
+        sent_at=None if run_at else Now(),
+    )
+    if run_at:
+        job.run_at = run_at
     with transaction.atomic():
-        job = Job.objects.create(
-            kind=kind,
-            queue=found.queue,
-            owner_id=cast("UUID | None", owner and owner.pk),
-            parameters=json.loads(json.dumps(serializer.validated_data, cls=DjangoJSONEncoder)),
-            request_id=request_id or current_request_id() or "",
-            sent_at=Now(),  # said before it is done, as that saves a write a job; _wake takes it back on failure
-        )
         if upload is not None:
+            _require_room(owner_id)  # without the lock, which no upload is to hold up
             upload_store(job_id=job.id, blocks=upload.chunks())
-        transaction.on_commit(lambda: _wake(job))
+        _room_take(owner_id)
+        job.turn = LATER if run_at else turn_next(queue=found.queue, kind=kind, owner_id=owner_id)
+        job.save(force_insert=True)
+        if not run_at:
+            transaction.on_commit(lambda: _wake(job))
     logger.info("job_submitted", job_id=str(job.id), kind=kind)
     return job
 
@@ -90,14 +117,17 @@ def job_cancel(*, job_id: UUID, owner_id: UUID) -> Job:
 def job_retry(*, job_id: UUID, owner_id: UUID) -> Job:
     """Queue a failed job anew with all its attempts; it goes on at its last checkpoint.
 
-    Raises ``NotFound`` when the owner has no such job, ``JobNotFailed`` (409) when there is nothing to try again.
+    Raises ``NotFound`` when the owner has no such job, ``JobNotFailed`` (409) when there is nothing to try again,
+    ``TooManyJobs`` (429) when as many wait or run as may.
     """
     with transaction.atomic():
         job = _locked(job_id=job_id, owner_id=owner_id)
         if job.state != JobState.FAILED:
             raise JobNotFailed
+        _room_take(owner_id)
         Job.objects.filter(pk=job.pk).update(
             state=JobState.QUEUED,
+            turn=turn_next(queue=job.queue, kind=job.kind, owner_id=job.owner_id),
             attempts=0,
             stop=JobStop.NONE,
             run_at=Now(),
@@ -109,6 +139,24 @@ def job_retry(*, job_id: UUID, owner_id: UUID) -> Job:
         transaction.on_commit(lambda: _wake(job))
     job.refresh_from_db()
     return job
+
+
+def _require_room(owner_id: UUID | None) -> None:
+    """Raise ``TooManyJobs`` when the owner has no room for another; of nobody's jobs there may be any number."""
+    if owner_id is None:
+        return
+    under_way = Job.objects.filter(owner_id=owner_id, state__in=(JobState.QUEUED, JobState.RUNNING))
+    if under_way[: settings.JOBS_PER_USER].count() >= settings.JOBS_PER_USER:
+        raise TooManyJobs(f"{settings.JOBS_PER_USER} jobs of the account wait or run, which is the most.")
+
+
+def _room_take(owner_id: UUID | None) -> None:
+    """Let this transaction alone add to the owner's jobs, until it ends; raise ``TooManyJobs`` when there is no room."""
+    if owner_id is None:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"jobs of {owner_id}"])
+    _require_room(owner_id)
 
 
 def _locked(*, job_id: UUID, owner_id: UUID) -> Job:

@@ -31,6 +31,8 @@ class FieldCode:
     is_filter: bool
     filter_field: str
     filter_annotation: str
+    optional_filter: str  # the same, in the parameters of an export
+    reference: str  # of a relation: the id alone, not looked up
 
 
 def field_code(resource: Resource, spec: FieldSpec) -> FieldCode:
@@ -69,6 +71,7 @@ def field_code(resource: Resource, spec: FieldSpec) -> FieldCode:
         annotation = annotation if annotation == "Any" else f"{annotation} | None"
     elif spec.type == "bool":
         default = "False"
+    described = f'help_text="Those with this {spec.name.replace("_", " ")}."'
     return FieldCode(
         spec=spec,
         name=spec.name,
@@ -84,8 +87,10 @@ def field_code(resource: Resource, spec: FieldSpec) -> FieldCode:
         choices_name=choices,
         is_present=kind.is_text and not spec.optional and spec.type != "choice",
         is_filter=kind.is_filter,
-        filter_field=_called(filter_field, f'help_text="Those with this {spec.name.replace("_", " ")}."'),
+        filter_field=_called(filter_field, described),
         filter_annotation=filter_annotation,
+        optional_filter=_called(filter_field, "allow_null=True", "default=None", described),
+        reference=_called(filter_field, "allow_null=True", "default=None") if spec.optional else filter_field,
     )
 
 

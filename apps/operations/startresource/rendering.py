@@ -39,12 +39,17 @@ def rendered(resource: Resource) -> dict[str, str]:
     """Give the text of each file by its path in the project, as if the resource were alone in its app."""
     context = Context(_values(resource), autoescape=False)
     app, tests = f"apps/{resource.label}", f"tests/apps/{resource.label}"
-    modules = ("__init__", "apps", *MODULES, *(["personal"] if resource.owner else []))
+    modules = (
+        *("__init__", "apps", *MODULES),
+        *(["personal"] if resource.owner else []),
+        *(["imports", "exports", "file_views", "tasks"] if resource.has_jobs else []),
+    )
     files = {f"{app}/{name}.py": name for name in modules}
     files |= {
         f"{tests}/scene.py": "scene",
         f"{tests}/operations.txt": "operations",
         f"{tests}/test_{resource.plural}.py": "test",
+        **({f"{tests}/test_{resource.plural}_jobs.py": "test_jobs"} if resource.has_jobs else {}),
     }
     engine = Engine(dirs=[str(TEMPLATES)])
     found = {path: engine.get_template(f"{name}.txt").render(context) for path, name in files.items()}
@@ -78,6 +83,8 @@ def _values(resource: Resource) -> dict[str, Any]:
         "owner": resource.owner,
         "owner_optional": resource.owner_optional,
         "is_public": resource.is_public,
+        "has_jobs": resource.has_jobs,
+        "key": next((spec.name for spec in resource.fields if spec.unique), None),
         "is_confined": is_confined,
         "codes": codes,
         "choices": [code for code in codes if code.spec.choices],
@@ -116,6 +123,7 @@ def _scene(resource: Resource, labels: list[str]) -> dict[str, Any]:
         "own": own,
         "lambda": "lambda owner: " if varies else "",
         "arguments": given,
+        "header": ",".join(spec.name for spec in resource.fields),
         "create": body(2, resource.fields),
         "replace": body(3, resource.fields),
         "update": body(4, resource.fields[:1]),
@@ -150,7 +158,12 @@ def _table(resource: Resource) -> list[str]:
             read, lists, viewing = "401 401 404 200 404 200 200", signed_in.format(200), permission["view"]
             write = "401 401 404 {0} 404 {0} {0}"
     name, on = resource.plural, resource.entity
+    jobs = [
+        f"{name}_import POST {base}/imports - {creating} {create.replace('201', '202')}",
+        f"{name}_export POST {base}/exports - - {signed_in.format(202)}",
+    ]
     return [
+        *(jobs if resource.has_jobs else []),
         f"{name}_list GET {base} - {viewing} {lists}",
         f"{name}_create POST {base} - {creating} {create}",
         f"{name}_read GET {thing} {on} {viewing} {read}",

@@ -78,6 +78,7 @@ class Resource:
     owner: str | None = None
     owner_optional: bool = False
     extends: bool = False  # its app is there already
+    has_jobs: bool = False  # is imported from files and exported to them
 
     @property
     def entity(self) -> str:
@@ -100,7 +101,7 @@ def plural_of(word: str) -> str:
     return f"{word}es" if re.search(r"(s|x|z|ch|sh)$", word) else f"{word}s"
 
 
-def parse(*, name: str, fields: list[str], is_public: bool, plural: str | None) -> Resource:
+def parse(*, name: str, fields: list[str], is_public: bool, plural: str | None, has_jobs: bool = False) -> Resource:
     """Read the command line. Raises ``Refused``."""
     label, _, model = name.partition(".")
     _check_name(name, label, model)
@@ -121,6 +122,8 @@ def parse(*, name: str, fields: list[str], is_public: bool, plural: str | None) 
     _check_names(names, entity=snake(model), plural=plural)
     if not specs:
         raise Refused("A resource needs a field besides its owner, such as title:str.")
+    if has_jobs:
+        _check_file(specs)
     return Resource(
         label=label,
         model=model,
@@ -129,6 +132,7 @@ def parse(*, name: str, fields: list[str], is_public: bool, plural: str | None) 
         fields=tuple(specs),
         owner=owner,
         owner_optional=owner_optional,
+        has_jobs=has_jobs,
     )
 
 
@@ -162,6 +166,15 @@ def _check_names(names: list[str], *, entity: str, plural: str) -> None:
             raise Refused(f"{name}_id: a relation called {name} has a column of this name. Rename one of them.")
         if name in (entity, plural):
             raise Refused(f"{name}: the resource itself is called so. Choose another name.")
+
+
+def _check_file(specs: list[FieldSpec]) -> None:
+    """Refuse fields that a file has no place for."""
+    for spec in specs:
+        if spec.type == "json":
+            raise Refused(f"{spec.name}: no cell of a file holds json. Leave out --jobs, or write the import by hand.")
+        if spec.name in ("context", "file", "format", "on_conflict"):
+            raise Refused(f"{spec.name}: imports and exports have a parameter of this name. Choose another.")
 
 
 def _field(text: str) -> FieldSpec:

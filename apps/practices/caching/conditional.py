@@ -26,6 +26,21 @@ def etag(body: bytes, version: int | None = None) -> str:
     return f'"{digest}"' if version is None else f'"{version}.{digest}"'
 
 
+def etag_add(request: HttpRequest, response: HttpResponseBase) -> None:
+    """Give a rendered answer its ETag: a read's, or a write's that says its version, unless it has one or nobody may keep it."""
+    version = getattr(response, "entity_version", None)
+    reads = request.method in ("GET", "HEAD") and response.status_code == 200
+    if (
+        response.streaming
+        or response.has_header("ETag")
+        or not (reads or (version is not None and response.status_code < 300))
+    ):
+        return
+    storable = "no-store" not in response.get("Cache-Control", "")
+    if storable and response.get("Content-Type", "").startswith("application/json"):
+        response.headers["ETag"] = etag(response.content, version)  # type: ignore[attr-defined]  # not streaming
+
+
 def none_match(request: HttpRequest, current: str) -> bool:
     """Whether If-None-Match names ``current``, so that 304 is the answer."""
     header = request.META.get("HTTP_IF_NONE_MATCH", "")
@@ -74,6 +89,6 @@ def bare(tag: str) -> str:
 
 
 def with_version(response: Response, version: int) -> Response:
-    """Tell the middleware which version of its thing an answer shows, for the ETag."""
-    response.entity_version = version  # type: ignore[attr-defined]  # read by CachingMiddleware once the bytes are known
+    """Tell ``etag_add`` which version of its thing an answer shows."""
+    response.entity_version = version  # type: ignore[attr-defined]  # read once the bytes are known
     return response

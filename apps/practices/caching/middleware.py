@@ -7,7 +7,7 @@ from django.http.response import HttpResponseBase
 from django.utils.cache import patch_vary_headers
 
 from apps.practices.caching import responses
-from apps.practices.caching.conditional import etag, none_match
+from apps.practices.caching.conditional import etag_add, none_match
 from apps.practices.caching.engine import Recipe, fetch
 from apps.practices.caching.tags import changed_in_transaction
 from apps.practices.errors import is_api
@@ -63,7 +63,7 @@ def finish(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase
     """Give an answer of the API that no cache keeps its ETag and Cache-Control, and turn it into 304 where that is asked for."""
     if not is_api(request):
         return response
-    _add_etag(request, response)
+    etag_add(request, response)
     if not response.has_header("Cache-Control"):
         response.headers["Cache-Control"] = PRIVATE
         patch_vary_headers(response, ["Accept", "Authorization", "Cookie"])
@@ -71,20 +71,6 @@ def finish(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase
     if reads and response.has_header("ETag") and none_match(request, response.headers["ETag"]):
         return _not_modified(response)
     return response
-
-
-def _add_etag(request: HttpRequest, response: HttpResponseBase) -> None:
-    version = getattr(response, "entity_version", None)
-    reads = request.method in ("GET", "HEAD") and response.status_code == 200
-    if (
-        response.streaming
-        or response.has_header("ETag")
-        or not (reads or (version is not None and response.status_code < 300))
-    ):
-        return
-    storable = "no-store" not in response.get("Cache-Control", "")
-    if storable and response.get("Content-Type", "").startswith("application/json"):
-        response.headers["ETag"] = etag(response.content, version)  # type: ignore[attr-defined]  # not streaming
 
 
 def _not_modified(response: HttpResponseBase) -> HttpResponse:

@@ -21,15 +21,20 @@ from django.db.models import QuerySet
 from django.utils.module_loading import autodiscover_modules
 
 BATCH = 500  # rows a transaction: locks are held, and replicas busy, for moments
+PARTS = 64  # of what may be a mebibyte each
 
 
 @dataclass(frozen=True, kw_only=True)
 class Retention:
-    """What goes after how many days. ``rows`` are querysets of what is older than a time, each in the order of an index."""
+    """What goes after how many days. ``rows`` are querysets of what is older than a time, each in the order of an index.
+
+    ``parts`` gives what hangs on some of these rows, where that is much: it goes before them, in batches of its own.
+    """
 
     name: str
-    days: Callable[[], int]
+    days: Callable[[], float]
     rows: Callable[[datetime], Sequence[QuerySet[Any]]]
+    parts: Callable[[QuerySet[Any]], QuerySet[Any]] | None = None
 
     declared: ClassVar[dict[str, Retention]] = {}
 
@@ -49,7 +54,12 @@ class Retention:
     def prune(self, *, now: datetime, batch: int = BATCH) -> Iterator[int]:
         """Remove the rows, one transaction a batch, and give each batch's number. What another prune holds is left to it."""
         for rows in self.rows(self.before(now)):
-            while removed := _batch_remove(rows, limit=batch):
+            while True:
+                if self.parts is not None:
+                    _parts_remove(self.parts(rows.filter(pk__in=_keys(rows, limit=batch))))
+                removed = _batch_remove(rows, limit=batch)
+                if not removed:
+                    break
                 yield removed
 
 
@@ -57,6 +67,16 @@ def retentions() -> list[Retention]:
     """This function will return what every installed app declares, by name."""
     autodiscover_modules("retention")
     return [Retention.declared[name] for name in sorted(Retention.declared)]
+
+
+def _keys(rows: QuerySet[Any], *, limit: int) -> list[Any]:
+    return list(rows.values_list("pk", flat=True)[:limit])
+
+
+def _parts_remove(parts: QuerySet[Any]) -> None:
+    """Remove all parts, PARTS a transaction; those whose row is no longer old by then stay."""
+    while keys := _keys(parts, limit=PARTS):
+        parts.filter(pk__in=keys).delete()
 
 
 def _batch_remove(rows: QuerySet[Any], *, limit: int) -> int:

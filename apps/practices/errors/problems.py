@@ -16,8 +16,9 @@ from typing import ClassVar, NamedTuple
 class FieldError(NamedTuple):
     """One thing that is wrong with the input.
 
-    ``pointer``: a JSON pointer into the body (RFC 6901: ``/tags/0``; the empty string is the whole document), or
-    ``?name`` for a query parameter. ``code``: one stable word for programs. ``detail``: one sentence for people.
+    ``pointer``: a JSON pointer into the body (RFC 6901: ``/tags/0``; the empty string is the whole document),
+    ``?name`` for a query parameter, or ``Name:`` for a header. ``code``: one stable word for programs. ``detail``: one
+    sentence for people.
     """
 
     pointer: str
@@ -91,7 +92,7 @@ class ValidationProblem(Problem):
     title = "Invalid input"
     explanation = (
         "The request was read, but some of its values are not acceptable. Each entry of errors points at one of them: "
-        "a JSON pointer into the body, or ?name for a query parameter."
+        "a JSON pointer into the body, ?name for a query parameter, or Name: for a header."
     )
 
 

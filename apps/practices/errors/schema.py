@@ -19,7 +19,9 @@ BODY_METHODS = ("post", "put", "patch")
 class FieldErrorSerializer(serializers.Serializer):
     """One thing that is wrong with the input."""
 
-    pointer = serializers.CharField(help_text="JSON pointer into the body (RFC 6901), or ?name for a query parameter.")
+    pointer = serializers.CharField(
+        help_text="JSON pointer into the body (RFC 6901), ?name for a query parameter, or Name: for a header."
+    )
     code = serializers.CharField(help_text="A stable word for programs.")
     detail = serializers.CharField(help_text="A sentence for people.")
 

@@ -6,10 +6,8 @@ from typing import Any
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from apps.practices.observability import store
-from apps.practices.observability.metrics import BUCKETS, PREFIX, REGISTRY
-
-_BOUNDS = (*(str(bound) for bound in BUCKETS), "+Inf")
+from apps.practices.observability import gauges, store
+from apps.practices.observability.metrics import PREFIX, REGISTRY, bounds_of
 
 
 def exposition() -> bytes:
@@ -20,6 +18,7 @@ def exposition() -> bytes:
         numbers, scope = store.additive_samples(REGISTRY), "process"
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Numbers(numbers, scope=scope))
+    registry.register(gauges.Gauges())
     return generate_latest(registry)
 
 
@@ -67,10 +66,13 @@ def _counter(name: str, text: str, samples: list[tuple[dict[str, str], float]]) 
 
 def _histogram(name: str, text: str, every: Mapping[tuple[tuple[str, str], ...], Mapping[str, float]]) -> Metric:
     family = HistogramMetricFamily(name, text, labels=[label for label, _ in next(iter(every))])
+    # What another release counted may have other bounds.
+    found = {bound for stored in every.values() for bound in stored} - {"sum"}
+    bounds = sorted({*bounds_of(name), "+Inf", *found}, key=float)
     for series, stored in every.items():
         total = 0.0
         buckets: list[Any] = []
-        for bound in _BOUNDS:
+        for bound in bounds:
             total += stored.get(bound, 0.0)
             buckets.append((bound, total))
         family.add_metric([value for _, value in series], buckets, stored.get("sum", 0.0))

@@ -4,6 +4,7 @@ Every label value must come from a small fixed set (a route's template, never a 
 """
 
 import re
+from collections.abc import Sequence
 from threading import Lock
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
@@ -11,7 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, disable_cre
 from apps.practices.observability import store
 
 PREFIX = "shipshape_"
-# Seconds. One layout for all durations: they are added up across processes and releases.
+# Seconds. One layout for all durations of requests: they are added up across processes and releases.
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -33,6 +34,7 @@ _seconds = Histogram(
 
 _counters: dict[str, Counter] = {}
 _counters_lock = Lock()
+_bounds: dict[str, tuple[str, ...]] = {}
 
 
 def request_observe(*, route: str, method: str, status: int, seconds: float) -> None:
@@ -53,6 +55,24 @@ def count(name: str, amount: float = 1, **labels: str) -> None:
     counter = _counters.get(name) or _counter_make(name, tuple(sorted(labels)))
     (counter.labels(**labels) if labels else counter).inc(amount)
     store.flusher_start(REGISTRY)
+
+
+class Durations:
+    """A histogram ``shipshape_<name>``, whose bounds (seconds) are its own; declare it once, where every process imports it."""
+
+    def __init__(self, name: str, text: str, *, labels: Sequence[str], bounds: Sequence[float]) -> None:
+        self._histogram = Histogram(f"{PREFIX}{name}", text, labels, buckets=bounds, registry=REGISTRY)
+        _bounds[f"{PREFIX}{name}"] = tuple(str(float(bound)) for bound in bounds)
+
+    def observe(self, seconds: float, **labels: str) -> None:
+        """Count one that took so long."""
+        self._histogram.labels(**labels).observe(seconds)
+        store.flusher_start(REGISTRY)
+
+
+def bounds_of(name: str) -> tuple[str, ...]:
+    """The bounds of a histogram but the last, which is infinity, as its samples name them."""
+    return _bounds.get(name, tuple(str(bound) for bound in BUCKETS))
 
 
 def _counter_make(name: str, labels: tuple[str, ...]) -> Counter:

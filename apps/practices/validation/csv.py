@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import Any
 
 _TRIGGERS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001 - full-width forms are triggers too
@@ -16,7 +17,7 @@ def neutralise(cell: Any) -> str:
     if cell is None:
         return ""
     text = str(cell)
-    if isinstance(cell, (int, float)) or not text.lstrip(" ").startswith(_TRIGGERS):
+    if isinstance(cell, (int, float, Decimal)) or not text.lstrip(" ").startswith(_TRIGGERS):
         return text
     return f"'{text}"
 

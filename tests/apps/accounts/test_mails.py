@@ -43,7 +43,7 @@ def submitted(**given: Any) -> Job:
 
 
 def due(job: Job) -> None:
-    Job.objects.filter(pk=job.pk).update(run_at=timezone.now() - timedelta(seconds=1))
+    Job.objects.filter(pk=job.pk).update(run_at=timezone.now() - timedelta(seconds=1), turn=1)
 
 
 # --- What a mail says.

@@ -23,5 +23,6 @@ BODIES = {
     "articles_create": {"title": "New", "body": "<p>New</p>"},
     "articles_replace": {"title": "Replaced", "body": "<p>Replaced</p>", "tags": ["a"]},
     "articles_update": {"title": "Changed"},
+    "articles_export": {"format": "ndjson", "tag": "a"},
     "articles_import": {"file": b"title,body\nOne,<p>One</p>\n"},
 }

@@ -10,12 +10,16 @@ from apps.jobs.models import Job
 
 
 def _job(**columns: Any) -> Callable[[User], Job]:
-    return lambda owner: Job.objects.create(kind="sample.count", owner=owner, parameters={"seconds": 0}, **columns)
+    given = {"kind": "sample.count", "parameters": {"seconds": 0}, **columns}
+    return lambda owner: Job.objects.create(owner=owner, **given)
 
 
 OBJECTS = {
     "queued": _job(),
     "failed": _job(state="failed", finished_at=Now(), problem={"title": "Failed"}),
     "finished": _job(state="succeeded", finished_at=Now(), result={"counted": 1}),
+    # Of a kind that staff may read.
+    "asked": _job(kind="sample.census", parameters={}),
+    "open": _job(kind="sample.census", parameters={}, state="succeeded", finished_at=Now(), result={"notes": 1}),
 }
-ADMIN_CLOSED = {"job": {"add", "change", "delete"}}
+ADMIN_CLOSED = {"job": {"add", "delete"}}

@@ -12,7 +12,7 @@ from django.db import connection
 from django.utils import timezone
 
 from apps.jobs.models import Job, JobChunk
-from apps.jobs.services import claims
+from apps.jobs.services import claims, crashes
 from apps.jobs.services.files import upload_store
 from tests.sample.models import Effect
 
@@ -20,13 +20,18 @@ Make = Callable[..., Job]
 
 
 def claim(job: Job) -> claims.Claim:
-    taken = claims.job_claim(job_id=job.pk, worker="here", runner="1-1")
+    taken = claims.job_claim(queue="default", worker="here", runner="1-1")
     assert taken is not None
     return claims.Claim(taken.pk, taken.fence)
 
 
 def expire(job: Job) -> None:
     Job.objects.filter(pk=job.pk).update(leased_until=timezone.now() - timedelta(seconds=1))
+
+
+def bring_forward(job: Job) -> None:
+    """As when its pause is over and the relay has seen it."""
+    Job.objects.filter(pk=job.pk).update(run_at=timezone.now() - timedelta(seconds=1), turn=0)
 
 
 def take_effect(held: claims.Claim) -> None:
@@ -48,7 +53,7 @@ def test_of_many_claimers_one_gets_the_job(job_make: Make) -> None:
 
     def take() -> None:
         barrier.wait(30)
-        taken.append(claims.job_claim(job_id=job.pk, worker="here", runner="1-1"))
+        taken.append(claims.job_claim(queue="default", worker="here", runner="1-1"))
         connection.close()
 
     threads = [threading.Thread(target=take) for _ in range(8)]
@@ -64,15 +69,16 @@ def test_of_many_claimers_one_gets_the_job(job_make: Make) -> None:
     "columns", [{"run_at": timezone.now() + timedelta(hours=1)}, {"state": "cancelled", "finished_at": timezone.now()}]
 )
 def test_what_is_not_due_is_not_claimed(job_make: Make, columns: dict[str, Any]) -> None:
-    assert claims.job_claim(job_id=job_make(**columns).pk, worker="here", runner="1-1") is None
+    job_make(**columns)
+    assert claims.job_claim(queue="default", worker="here", runner="1-1") is None
 
 
 def test_a_lost_claim_writes_nothing(job_make: Make) -> None:
     job = job_make()
     first = claim(job)
     expire(job)
-    assert claims.leases_reap() == 1
-    Job.objects.filter(pk=job.pk).update(run_at=timezone.now() - timedelta(seconds=1))
+    assert crashes.leases_reap() == 1
+    bring_forward(job)
     second = claim(job)
     assert second.fence == first.fence + 1
 
@@ -83,7 +89,7 @@ def test_a_lost_claim_writes_nothing(job_make: Make) -> None:
     with pytest.raises(claims.ClaimLost):
         claims.job_progress(claim=first, columns={"progress_done": 7})
     with pytest.raises(claims.ClaimLost):
-        claims.job_fail(claim=first, error="late")
+        crashes.job_fail(claim=first, error="late")
     assert Effect.objects.count() == 0
     assert (stored(job).progress_done, job.state) == (0, "running")
 
@@ -98,7 +104,7 @@ def test_a_renewed_lease_is_not_reaped(job_make: Make) -> None:
     held = claim(job)
     expire(job)
     claims.claims_renew(worker="here", claims=[held])
-    assert claims.leases_reap() == 0
+    assert crashes.leases_reap() == 0
     assert stored(job).state == "running"
 
 
@@ -108,8 +114,8 @@ def test_failures_pause_longer_each_time_and_end_parked(job_make: Make, settings
     pauses = []
     for attempt in range(1, 6):
         assert stored(job).state == "queued"
-        Job.objects.filter(pk=job.pk).update(run_at=timezone.now() - timedelta(seconds=1))
-        claims.job_fail(claim=claim(job), error=f"attempt {attempt} went wrong")
+        bring_forward(job)
+        crashes.job_fail(claim=claim(job), error=f"attempt {attempt} went wrong")
         pauses.append((stored(job).run_at - timezone.now()).total_seconds())
     assert pauses[1] > 55
     assert pauses[3] > 4 * 55
@@ -126,14 +132,14 @@ def test_a_release_gives_the_attempt_back(job_make: Make) -> None:
 
 
 def test_a_job_that_is_not_kept_goes_with_its_files(job_make: Make) -> None:
-    kept, gone = job_make(), job_make()
+    gone, kept = job_make(), job_make()
     upload_store(job_id=gone.pk, blocks=[b"rows"])
     lost = claim(gone)
     expire(gone)
-    claims.leases_reap()
+    crashes.leases_reap()
     with pytest.raises(claims.ClaimLost):
         claims.job_succeed(claim=lost, result=None, keep=False)
-    Job.objects.filter(pk=gone.pk).update(run_at=timezone.now() - timedelta(seconds=1))
+    bring_forward(gone)
     claims.job_succeed(claim=claim(gone), result=None, keep=False)
     claims.job_succeed(claim=claim(kept), result=None)
     assert set(Job.objects.values_list("pk", flat=True)) == {kept.pk}
@@ -145,5 +151,5 @@ def test_an_abandoned_job_that_was_to_be_cancelled_is_cancelled(job_make: Make) 
     claim(job)
     Job.objects.filter(pk=job.pk).update(stop="cancel")
     expire(job)
-    assert claims.leases_reap() == 1
+    assert crashes.leases_reap() == 1
     assert stored(job).state == "cancelled"

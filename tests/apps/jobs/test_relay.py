@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.conf import settings
@@ -12,7 +14,7 @@ from kombu import Connection
 
 from apps.jobs.models import Job
 from apps.jobs.services import broker
-from apps.jobs.services.relay import jobs_relay
+from apps.jobs.services.relay import jobs_relay, message_missed
 
 pytestmark = pytest.mark.django_db
 Make = Callable[..., Job]
@@ -21,17 +23,19 @@ LONG_AGO = timezone.now() - timedelta(minutes=5)
 
 @pytest.fixture(autouse=True)
 def empty_queue() -> Iterator[None]:
-    """No message before the test, none after it."""
-    messages_drop()
+    """No message before a test, none after it."""
+    for queue in ("default", "mail"):
+        messages_drop(queue)
     yield
-    messages_drop()
+    for queue in ("default", "mail"):
+        messages_drop(queue)
 
 
-def messages_drop() -> int:
+def messages_drop(queue: str = "default") -> int:
     """Take all messages away, as a flushed broker would."""
     options = settings.CELERY_BROKER_TRANSPORT_OPTIONS
     with Connection(settings.CELERY_BROKER_URL, transport_options=options) as connection:
-        return int(connection.default_channel.queue_purge("default"))
+        return int(connection.default_channel.queue_purge(queue))
 
 
 def test_an_unsent_job_is_sent_once(job_make: Make) -> None:
@@ -60,3 +64,38 @@ def test_nothing_is_sent_again_while_the_queue_moves(job_make: Make) -> None:
 def test_what_is_not_due_waits(job_make: Make) -> None:
     job_make(sent_at=None, run_at=timezone.now() + timedelta(minutes=1))
     assert jobs_relay() == 0
+
+
+def test_a_slow_broker_does_not_keep_the_thread_that_renews_leases(
+    job_make: Make, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.JOBS_TICK_SECONDS = 0.2
+    for _ in range(30):
+        job_make(sent_at=None)
+    published: list[Any] = []
+
+    def slowly(**job: Any) -> bool:
+        time.sleep(0.05)
+        published.append(job)
+        return True
+
+    monkeypatch.setattr("apps.jobs.services.relay.publish", slowly)
+    assert 0 < jobs_relay() == len(published) < 30
+    assert Job.objects.filter(sent_at=None).count() == 30 - len(published)
+
+
+def test_each_queue_is_looked_at_by_itself(job_make: Make) -> None:
+    """Messages that wait for mails say nothing about those of others."""
+    job_make(sent_at=None, queue="mail")
+    job_make(sent_at=None)
+    assert jobs_relay() == 2
+    messages_drop()
+    Job.objects.update(sent_at=LONG_AGO)
+    assert jobs_relay() == 1
+    assert (broker.depth(queue="default"), broker.depth(queue="mail")) == (1, 1)
+
+
+def test_a_message_that_was_taken_and_not_followed_is_sent_again(job_make: Make) -> None:
+    job = job_make(sent_at=timezone.now())
+    message_missed(job_id=str(job.pk))
+    assert jobs_relay() == 1

@@ -18,7 +18,7 @@ class Command(BaseCommand):
 
 Run it once a day. Twice at once, or again after it was interrupted, is no harm: each leaves to the other what that has taken.
 With --dry-run nothing is removed. Exit status 1 says that something could not be removed; the rest was.
-RETENTION_SESSIONS, RETENTION_EVENTS and RETENTION_JOBS (days) say how long is kept what."""
+RETENTION_SESSIONS, RETENTION_EVENTS, RETENTION_JOBS (days) and RETENTION_IDEMPOTENCY (hours) say how long is kept what."""
 
     def create_parser(self, prog_name: str, subcommand: str, **options: Any) -> Any:
         return super().create_parser(prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, **options)
@@ -41,7 +41,7 @@ RETENTION_SESSIONS, RETENTION_EVENTS and RETENTION_JOBS (days) say how long is k
 
     def _pruned(self, retention: Retention, *, now: datetime, dry_run: bool) -> bool:
         """Whether it went well."""
-        age = f"over for {retention.days()} days" if retention.days() else "over"
+        age = f"over for {retention.days():g} days" if retention.days() else "over"
         done = shown = 0
         try:
             if dry_run:

@@ -25,6 +25,7 @@ who may what:
   with a field of type user, a row belongs to who made it: the owner changes it, and who holds Django's model permission
   without one, who holds the permission writes
   with owner:user?, a row stays, nobody's, once the account is gone; without the ? it goes with it
+  --jobs: who may create imports, too, and who may list exports; a field with ! tells which row of a file is which
   --public: anybody reads, and answers are cached; else owners read their own, or, where there are none, all who sign in
 """
 
@@ -45,6 +46,9 @@ class Command(BaseCommand):
         parser.add_argument("resource", metavar="app.Model", help="such as shop.Product; the app may exist")
         parser.add_argument("fields", nargs="+", metavar="field", help=GRAMMAR)
         parser.add_argument("--public", action="store_true", help="anybody may read, without signing in")
+        parser.add_argument(
+            "--jobs", action="store_true", help="import them from files and export them, CSV or NDJSON, as jobs"
+        )
         parser.add_argument("--plural", help="the word of its address, where English forms it otherwise")
         parser.add_argument(
             "--dry-run", action="store_true", help="try all of it, show what would be written, write nothing"
@@ -59,6 +63,7 @@ class Command(BaseCommand):
                 fields=options["fields"],
                 is_public=options["public"],
                 plural=options["plural"],
+                has_jobs=options["jobs"],
             )
             resource = settled(resource, root=ROOT, contracts=(ROOT / CONTRACTS).read_text())
             changes = changes_for(resource, root=ROOT)

@@ -1,0 +1,44 @@
+"""What a request asks for, as one hash: equal for a repetition, however its client wrote it down."""
+
+import json
+from hashlib import sha256
+from typing import Any
+
+from django.core.files.uploadedfile import UploadedFile
+from django.http import QueryDict
+from rest_framework.request import Request
+
+
+def fingerprint(request: Request) -> bytes:
+    """Give the SHA-256 of method, path, query, type and content of the request, and read its body for it.
+
+    JSON counts by what it says, forms by their fields in any order, files by their bytes, name and type: spaces, the order
+    of members and a form's boundary, which is another each time, say nothing. A file is read block by block. Raises what
+    the view's parsers raise.
+    """
+    parts = [
+        request.method,
+        request._request.path_info,
+        _fields(request._request.GET),
+        request.content_type.partition(";")[0].strip().lower(),
+        _content(request.data),
+    ]
+    return sha256(json.dumps(parts, sort_keys=True, separators=(",", ":")).encode()).digest()
+
+
+def _content(data: Any) -> Any:
+    return _fields(data) if isinstance(data, QueryDict) else data
+
+
+def _fields(form: QueryDict) -> dict[str, list[Any]]:
+    return {name: [_value(value) for value in values] for name, values in form.lists()}
+
+
+def _value(value: Any) -> Any:
+    if not isinstance(value, UploadedFile):
+        return value
+    digest = sha256()
+    for block in value.chunks():
+        digest.update(block)
+    value.seek(0)
+    return {"name": value.name, "type": value.content_type, "sha256": digest.hexdigest()}

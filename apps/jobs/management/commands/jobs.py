@@ -1,0 +1,237 @@
+"""`manage.py jobs`: what an operator sees of jobs and does to them. PostgreSQL is all that it needs."""
+
+import json
+import re
+from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.core.management.base import BaseCommand, CommandError
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import Error as DatabaseError
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from apps.jobs.kinds import kind_named
+from apps.jobs.models import Job, JobState
+from apps.jobs.oversight import jobs_chosen, owner_named, workers_seen
+from apps.jobs.serializers import progress
+from apps.jobs.services.operating import Done, jobs_cancel, jobs_retry
+from apps.practices.observability.redaction import redact_text
+
+BY = "manage.py jobs"
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+LISTED = ("id", "kind", "queue", "state", "attempts", "worker", "created_at", "started_at", "finished_at")
+TOLD = (
+    *LISTED,
+    "run_at",
+    "sent_at",
+    "stop",
+    "suspect",
+    "fence",
+    "runner",
+    "leased_until",
+    "heartbeat_at",
+    "request_id",
+    "schedule",
+    "slot",
+    "problem",
+)
+LINE = "{:36}  {:9}  {:>9}  {:>8}  {:>6}  {:24}  {}"
+
+ABOUT = """Look at jobs and mend them: everybody's, straight in PostgreSQL. Neither Redis nor a worker has to be up.
+
+  manage.py jobs list --state failed                 what has failed, newest first
+  manage.py jobs show ID                             all about one, with its last error
+  manage.py jobs retry --state failed --kind articles.import --older 1h
+  manage.py jobs cancel --owner ada@example.com --dry-run
+  manage.py jobs workers                             who works, and for which queues
+
+Exit status: 0 done; 1 something could not be done, and the last line says what; 2 not understood."""
+LIST = """List jobs, newest first.
+
+A state is queued, running, succeeded, failed or cancelled. ATTEMPTS counts claims, of how many; a job that failed at the last
+one is parked: failed, until somebody retries it."""
+SHOW = """Tell all about one job: times, claim, worker, problem and the last error.
+
+What its owner put in and gets out is not shown, and secrets in the error are taken out. A superuser sees the rest in the
+admin."""
+RETRY = """Queue failed jobs anew, with all their attempts; each goes on at its last checkpoint.
+
+Name ids or conditions. Only what has failed is touched. Workers hear of it within seconds, from the relay."""
+WORKERS = """List workers: since when, the queues that each takes from, and how long ago it was seen.
+
+A worker that stops well leaves the list at once; one that was killed is in it, unseen, until another starts a day later."""
+CANCEL = """Cancel jobs: at once where they wait, at their next checkpoint where they run.
+
+Name ids or conditions. What has ended stays as it ended."""
+
+
+def duration(text: str) -> timedelta:
+    """Read 30s, 10m, 2h or 7d."""
+    found = re.fullmatch(r"(\d{1,6})([smhd])", text)
+    if not found:
+        raise ArgumentTypeError(f"not a time: {text!r}; write 30s, 10m, 2h or 7d")
+    return timedelta(**{UNITS[found[2]]: int(found[1])})
+
+
+class Command(BaseCommand):
+    help = ABOUT
+
+    def create_parser(self, prog_name: str, subcommand: str, **options: Any) -> Any:
+        return super().create_parser(prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, **options)
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        actions = parser.add_subparsers(dest="action", metavar="what", required=True)
+
+        def action(name: str, text: str) -> ArgumentParser:
+            first = text.partition(".")[0].partition(":")[0]
+            short = first[0].lower() + first[1:]
+            made = actions.add_parser(name, help=short, description=text, formatter_class=RawDescriptionHelpFormatter)
+            made.add_argument("--json", action="store_true", help="one JSON object a line")
+            return made
+
+        listing = action("list", LIST)
+        _conditions(listing)
+        listing.add_argument("--limit", type=int, default=50, help="at most so many (50)")
+        action("show", SHOW).add_argument("id", type=UUID, help="the job's id")
+        action("workers", WORKERS)
+        for name, text in (("retry", RETRY), ("cancel", CANCEL)):
+            changing = action(name, text)
+            changing.add_argument("ids", type=UUID, nargs="*", metavar="id", help="these jobs alone")
+            _conditions(changing)
+            changing.add_argument("--dry-run", action="store_true", help="count them, change nothing")
+
+    def handle(self, *, action: str, **options: Any) -> None:
+        do: Callable[..., None] = getattr(self, f"_{action}")
+        try:
+            do(**options)
+        except DatabaseError as error:
+            raise CommandError(f"PostgreSQL is away, or refuses: {str(error).strip()}") from error
+
+    def _list(self, *, json: bool, limit: int, **options: Any) -> None:
+        rows = (
+            _chosen(**options).select_related("owner").defer("parameters", "checkpoint", "result", "problem", "error")
+        )
+        if not json:
+            self.stdout.write(LINE.format("ID", "STATE", "PROGRESS", "ATTEMPTS", "AGE", "KIND", "OWNER"))
+        now = timezone.now()
+        for job in rows[: max(0, limit)].iterator():
+            self.stdout.write(_json(_told(job, LISTED)) if json else _line(job, now=now))
+
+    def _show(self, *, id: UUID, json: bool, **options: Any) -> None:
+        job = Job.objects.filter(pk=id).select_related("owner").defer("parameters", "checkpoint", "result").first()
+        if job is None:
+            raise CommandError(f"There is no job {id}.")
+        told = _told(job, TOLD) | {"error": redact_text(job.error)}
+        if json:
+            self.stdout.write(_json(told))
+            return
+        error = told.pop("error")
+        for name, value in told.items():
+            if value not in (None, ""):
+                self.stdout.write(f"{name:14} {_json(value) if isinstance(value, dict) else value}")
+        if error:
+            self.stdout.write(f"\n{error}")
+
+    def _workers(self, *, json: bool, **options: Any) -> None:
+        now = timezone.now()
+        for worker in workers_seen():
+            told = {name: getattr(worker, name) for name in ("name", "queues", "started_at", "seen_at")}
+            since, seen = _age(now - worker.started_at), _age(now - worker.seen_at)
+            line = f"{worker.name}  up {since}, seen {seen} ago  {', '.join(worker.queues)}"
+            self.stdout.write(_json(told) if json else line)
+
+    def _retry(self, **options: Any) -> None:
+        self._change(jobs_retry, states=(JobState.FAILED,), verb="queued again", refused="has not failed", **options)
+
+    def _cancel(self, **options: Any) -> None:
+        states = (JobState.QUEUED, JobState.RUNNING)
+        self._change(jobs_cancel, states=states, verb="cancelled", refused="has ended", **options)
+
+    def _change(
+        self,
+        act: Callable[..., Iterator[Done]],
+        *,
+        states: tuple[JobState, ...],
+        verb: str,
+        refused: str,
+        ids: list[UUID],
+        json: bool,
+        dry_run: bool,
+        **options: Any,
+    ) -> None:
+        if not ids and not any(options[name] for name in ("state", "kind", "owner", "older")):
+            raise CommandError("Name ids or a condition: --state, --kind, --owner, --older.", returncode=2)
+        jobs = _chosen(ids=ids, **options)
+        if dry_run:
+            count = jobs.filter(state__in=states).count()
+            self.stdout.write(_json({"would": count}) if json else f"{count:,} would be {verb}.")
+            return
+        changed = asked = 0
+        touched: set[UUID] = set()
+        for done in act(jobs=jobs, by=BY):
+            changed, asked = changed + len(done.changed), asked + len(done.asked)
+            touched |= {*done.changed, *done.asked} if ids else set()
+            if not ids:
+                self.stderr.write(f"{changed + asked:,} so far")
+        stopping = f", {asked:,} asked to stop at their next checkpoint" if asked else ""
+        self.stdout.write(_json({"changed": changed, "asked": asked}) if json else f"{changed:,} {verb}{stopping}.")
+        left = [str(job_id) for job_id in ids if job_id not in touched]
+        if left:
+            raise CommandError(f"Not there, or {refused}: {', '.join(left)}.")
+
+
+def _conditions(parser: ArgumentParser) -> None:
+    parser.add_argument("--state", choices=JobState.values, action="append", help="in this state; several: either")
+    parser.add_argument("--kind", help="of this kind, such as articles.import")
+    parser.add_argument("--owner", metavar="EMAIL", help="of this account")
+    parser.add_argument("--older", metavar="TIME", type=duration, help="submitted so long ago: 30s, 10m, 2h, 7d")
+
+
+def _chosen(
+    *,
+    state: list[str] | None,
+    kind: str | None,
+    owner: str | None,
+    older: timedelta | None,
+    ids: Iterable[UUID] = (),
+    **options: Any,
+) -> QuerySet[Job]:
+    account = None if owner is None else owner_named(owner)
+    if owner is not None and account is None:
+        raise CommandError(f"There is no account with the address {owner}.")
+    return jobs_chosen(ids=list(ids), states=state or (), kind=kind, owner=account, older=older)
+
+
+def _told(job: Job, names: Iterable[str]) -> dict[str, Any]:
+    owner = None if job.owner is None else job.owner.get_username()
+    return {name: getattr(job, name) for name in names} | {"owner": owner, "progress": _progress(job)}
+
+
+def _progress(job: Job) -> dict[str, Any]:
+    names = ("state", "progress_done", "progress_total", "progress_message")
+    return progress({name: getattr(job, name) for name in names})
+
+
+def _line(job: Job, *, now: datetime) -> str:
+    done = _progress(job)
+    share = f"{done['done']}" if done["percent"] is None else f"{done['percent']} %"
+    kind = kind_named(job.kind)
+    attempts = f"{job.attempts}/{kind.attempts}" if kind else str(job.attempts)
+    owner = "-" if job.owner is None else job.owner.get_username()
+    return LINE.format(str(job.pk), job.state, share, attempts, _age(now - job.created_at), job.kind, owner)
+
+
+def _age(passed: timedelta) -> str:
+    seconds = max(0, int(passed.total_seconds()))
+    for unit, size in (("d", 86_400), ("h", 3600), ("m", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, cls=DjangoJSONEncoder, ensure_ascii=False)

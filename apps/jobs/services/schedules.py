@@ -1,0 +1,111 @@
+"""What is due by itself: a row for each due time of each schedule, inserted by whichever worker looks first.
+
+No process of its own (Celery's beat) has to run, once only, for it: (schedule, slot) is unique, so any number may try. What
+fell due while nobody ran is inserted late.
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import structlog
+from celery.schedules import ParseException, crontab
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import Max
+
+from apps.jobs.kinds import Kind, kind_named
+from apps.jobs.models import Job
+from apps.jobs.services.sharing import turn_next
+
+LATE = timedelta(days=1)  # what was due earlier is not made up for
+MOST = 100  # slots of one schedule at a time, the latest
+MEMBERS = frozenset({"kind", "cron", "every", "parameters"})
+logger = structlog.get_logger(__name__)
+
+
+def schedules_insert() -> int:
+    """Queue what has fallen due, and say how many jobs that were."""
+    given: Mapping[str, Mapping[str, Any]] = settings.JOBS_SCHEDULES
+    if not given:
+        return 0
+    last = dict(Job.objects.filter(schedule__in=given).order_by().values_list("schedule").annotate(last=Max("slot")))
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT now()")
+        now = cursor.fetchone()[0]
+    return sum(_schedule_insert(name, entry, last.get(name), now) for name, entry in given.items())
+
+
+def schedule_error(entry: Mapping[str, Any]) -> str | None:
+    """Say what is wrong with a schedule; None when nothing is."""
+    if unknown := set(entry) - MEMBERS:
+        return f"it has {', '.join(sorted(unknown))}, which means nothing"
+    kind = kind_named(str(entry.get("kind")))
+    if kind is None:
+        return f"there is no kind of job {entry.get('kind')!r}"
+    if ("cron" in entry) == ("every" in entry):
+        return 'it needs either "cron" or "every"'
+    try:
+        next(_slots(entry, after=datetime(2026, 1, 1, tzinfo=UTC)))
+    except (ParseException, ValueError, TypeError, RuntimeError) as error:
+        return f"its time cannot be read: {error}"
+    serializer = kind.serializer(data=dict(entry.get("parameters", {})))
+    return None if serializer.is_valid() else f"its parameters are not the kind's: {serializer.errors}"
+
+
+def slots_due(entry: Mapping[str, Any], *, last: datetime | None, now: datetime) -> list[datetime]:
+    """Give the due times after the ``last`` that is queued, up to now; of a schedule that never was, the latest alone."""
+    found: list[datetime] = []
+    for slot in _slots(entry, after=now - LATE if last is None else max(last, now - LATE)):
+        if slot > now:
+            break
+        found.append(slot)
+    return found[-1:] if last is None else found[-MOST:]
+
+
+def _slots(entry: Mapping[str, Any], *, after: datetime) -> Iterator[datetime]:
+    """Give every due time after a time, without end."""
+    if "every" in entry:
+        every = int(entry["every"])
+        if every < 1:
+            raise ValueError("every is at least a second")
+        second = int(after.timestamp()) // every * every
+        while True:
+            second += every
+            yield datetime.fromtimestamp(second, tz=UTC)
+    times = crontab.from_string(" ".join(str(entry["cron"]).split()))
+    slot = after.astimezone(UTC)
+    while True:
+        start, step, _ = times.remaining_delta(slot, tz=UTC)
+        slot = start + step
+        yield slot
+
+
+def _schedule_insert(name: str, entry: Mapping[str, Any], last: datetime | None, now: datetime) -> int:
+    kind = kind_named(str(entry["kind"]))
+    if kind is None:
+        logger.error("job_schedule_unknown", schedule=name, kind=entry["kind"])
+        return 0
+    slots = slots_due(entry, last=last, now=now)
+    return _rows_insert(name, kind, dict(entry.get("parameters", {})), slots) if slots else 0
+
+
+def _rows_insert(name: str, kind: Kind, parameters: dict[str, Any], slots: list[datetime]) -> int:
+    with transaction.atomic():
+        first = turn_next(queue=kind.queue, kind=kind.name, owner_id=None)
+        rows = [
+            Job(
+                kind=kind.name,
+                queue=kind.queue,
+                parameters=parameters,
+                schedule=name,
+                slot=slot,
+                turn=first + number,
+            )
+            for number, slot in enumerate(slots)
+        ]
+        Job.objects.bulk_create(rows, ignore_conflicts=True)
+        inserted = Job.objects.filter(pk__in=[row.pk for row in rows]).count()  # the others are somebody else's
+    if inserted:
+        logger.info("jobs_scheduled", schedule=name, kind=kind.name, count=inserted)
+    return inserted

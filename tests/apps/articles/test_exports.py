@@ -1,0 +1,151 @@
+"""Articles to a file: what the list shows its owner, all of it, spelled so that an import gives the same rows."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+from django.utils import timezone
+
+from apps.articles.models import Article
+from apps.jobs.models import Job
+from apps.jobs.tasks import job_run
+from tests.apps.articles.conftest import Somebody
+from tests.problems import assert_problem
+
+pytestmark = pytest.mark.django_db
+URL = "/api/v1/articles/exports"
+COLUMNS = ["title", "body", "tags", "published_at", "slug", "summary"]
+Exported = Callable[..., bytes]
+
+
+@pytest.fixture
+def exported(client: Client, author: Somebody) -> Exported:
+    """Have a file written, and give its bytes."""
+
+    def run_it(*, by: Somebody = author, **parameters: Any) -> bytes:
+        answer = client.post(URL, parameters, content_type="application/json", **by.headers)
+        assert answer.status_code == 202, answer.content
+        job_run(answer.json()["id"])
+        job = Job.objects.get(pk=answer.json()["id"])
+        assert job.state == "succeeded", (job.problem, job.error)
+        file = client.get(f"/api/v1/jobs/{job.pk}/result", **by.headers)
+        assert file.headers["Content-Disposition"] == f'attachment; filename="articles.{job.result["format"]}"'
+        content = b"".join(file.streaming_content)
+        assert (job.progress_done, job.progress_total) == (job.result["rows"], job.result["rows"])
+        return content
+
+    return run_it
+
+
+def titles(content: bytes) -> list[str]:
+    return [json.loads(line)["title"] for line in content.splitlines()]
+
+
+def stored() -> list[Any]:
+    return list(Article.objects.order_by("slug").values_list(*COLUMNS))
+
+
+def test_ndjson_imported_again_gives_the_same_rows(
+    exported: Exported, article_make: Callable[..., Article], client: Client, author: Somebody
+) -> None:
+    article_make(title="=1+1", tags=["sea", "höhe"], body="<p>Text &amp; &lt;b&gt;more&lt;/b&gt;</p>")
+    article_make(title="Given", summary="A summary of its own", slug="given-slug")
+    article_make(title="Blank", summary="", body="<p>" + "long words " * 200 + "</p>")
+    article_make(title='Quotes " ; , and\u00e9 \U0001f30a', published_at=timezone.now() - timedelta(microseconds=1))
+    article_make(title="To come", published_at=timezone.now() + timedelta(days=3))
+    article_make(title="Draft", published_at=None)
+    before = stored()
+    content = b"".join(exported(format="ndjson", state=state) for state in ("published", "scheduled", "draft"))
+    Article.objects.all().delete()
+    sent = client.post(
+        "/api/v1/articles/imports",
+        {"file": SimpleUploadedFile("rows.ndjson", content), "format": "ndjson"},
+        **author.headers,
+    )
+    job_run(sent.json()["id"])
+    assert Job.objects.get(pk=sent.json()["id"]).result["created"] == 6
+    assert stored() == before
+    # And what was derived is still known as derived.
+    article = Article.objects.get(slug="11")
+    client.patch(
+        f"/api/v1/articles/{article.pk}", {"body": "<p>Other</p>"}, content_type="application/json", **author.headers
+    )
+    article.refresh_from_db()
+    assert article.summary == "Other"
+
+
+def test_csv_is_safe_to_open_and_can_be_imported(
+    exported: Exported, article_make: Callable[..., Article], client: Client, author: Somebody
+) -> None:
+    article_make(title="=HYPERLINK(1)", slug="formula")
+    article_make(title="Two\u00e9", body='<p>a "quoted", text</p>', tags=["sea", "land"], slug="plain")
+    before = stored()
+    content = exported()
+    rows = list(csv.DictReader(io.StringIO(content.decode(), newline="")))
+    assert list(rows[0]) == COLUMNS
+    assert {row["title"] for row in rows} == {"'=HYPERLINK(1)", "Two\u00e9"}
+    Article.objects.all().delete()
+    sent = client.post("/api/v1/articles/imports", {"file": SimpleUploadedFile("a.csv", content)}, **author.headers)
+    job_run(sent.json()["id"])
+    assert stored()[1] == before[1]
+    assert stored()[0][0] == "'=HYPERLINK(1)"
+
+
+def test_its_owner_gets_what_the_list_shows_them(
+    exported: Exported, article_make: Callable[..., Article], people: Callable[[str], Somebody], client: Client
+) -> None:
+    other = people("other")
+    for name, values in {
+        "public": {"tags": ["sea"]},
+        "mine": {"published_at": None},
+        "theirs": {"published_at": None, "author": other.user},
+        "coming": {"published_at": timezone.now() + timedelta(days=1), "author": other.user},
+        "second": {"author": other.user, "tags": ["sea", "land"]},
+    }.items():
+        article_make(title=name, **values)
+    author, reader = people("author"), people("staff+view")
+    asked: list[tuple[Somebody, dict[str, Any]]] = [
+        (author, {}),
+        (author, {"state": "draft"}),
+        (author, {"state": "scheduled"}),
+        (other, {"state": "scheduled"}),
+        (reader, {"state": "draft"}),
+        (reader, {"tag": "land"}),
+        (reader, {"author": str(other.user.pk)}),
+        (reader, {"author": str(other.user.pk), "state": "draft"}),
+    ]
+    for who, parameters in asked:
+        listed = client.get("/api/v1/articles", parameters, **who.headers).json()["results"]
+        found = titles(exported(by=who, format="ndjson", **parameters))
+        assert sorted(found) == sorted(row["title"] for row in listed), (who.user.name, parameters)
+    assert titles(exported(format="ndjson", tag="land")) == ["second"]
+    assert titles(exported(format="ndjson", state="draft", author=str(other.user.pk))) == []
+
+
+def test_rights_are_those_of_when_the_work_begins(
+    article_make: Callable[..., Article], people: Callable[[str], Somebody], client: Client
+) -> None:
+    article_make(title="Draft", published_at=None)
+    reader = people("staff+view")
+    job = client.post(URL, {"state": "draft"}, content_type="application/json", **reader.headers).json()
+    reader.user.user_permissions.clear()
+    job_run(job["id"])
+    assert Job.objects.get().result["rows"] == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [({"format": "xlsx"}, "/format"), ({"author": "me"}, "/author"), ({"tag": "a;b"}, "/tag"), ({"to": "me"}, "/to")],
+)
+def test_what_cannot_be_is_pointed_at(client: Client, author: Somebody, body: dict[str, Any], pointer: str) -> None:
+    answer = client.post(URL, body, content_type="application/json", **author.headers)
+    assert_problem(answer, 400, "validation", pointer=pointer)
+    assert not Job.objects.exists()

@@ -1,0 +1,141 @@
+"""`manage.py jobs`, run as an operator runs it: a process of its own, on a database that others see, with Redis away."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from apps.accounts.models import User
+from apps.jobs.models import Job, JobWorker
+from apps.operations.stack import Stack, port_free
+from tests.apps.accounts.factories import user_create
+from tests.fleet import path_replaced
+from tests.processes import ROOT
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Make = Callable[..., Job]
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+NOW = timezone.now()
+
+
+@pytest.fixture
+def run(stack: Stack) -> Run:
+    """Run the command where nothing listens for Redis."""
+    database = path_replaced(stack.state.urls["DATABASE_URL"], str(connection.settings_dict["NAME"]))
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "DJANGO_SETTINGS_MODULE": "settings.test",
+        "DATABASE_URL": database,
+        "REDIS_URL": f"redis://127.0.0.1:{port_free()}/0",
+    }
+
+    def jobs(*arguments: Any, **changes: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "manage.py", "jobs", *map(str, arguments)]
+        return subprocess.run(
+            command, cwd=ROOT, env=environment | changes, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    return jobs
+
+
+def failed(job_make: Make, **columns: Any) -> Job:
+    return job_make(**{"state": "failed", "finished_at": NOW, "attempts": 5, "error": "boom", **columns})
+
+
+def lines(ran: subprocess.CompletedProcess[str]) -> list[Any]:
+    assert ran.returncode == 0, ran.stderr
+    return [json.loads(line) for line in ran.stdout.splitlines()]
+
+
+def test_list_and_show_tell_what_is_to_know(run: Run, job_make: Make, owner: User) -> None:
+    old = job_make(created_at=NOW - timedelta(hours=3), progress_done=1, progress_total=4)
+    dead = failed(
+        job_make, owner=None, kind="accounts.mail", parameters={"to": "who-gets-it"}, error="token=abcdefgh1234"
+    )
+    assert [row["id"] for row in lines(run("list", "--json"))] == [str(dead.pk), str(old.pk)]
+    (row,) = lines(run("list", "--json", "--older", "2h", "--state", "queued", "--owner", owner.email.upper()))
+    assert (row["id"], row["owner"], row["progress"]["percent"]) == (str(old.pk), owner.email, 25)
+    table = run("list", "--kind", "sample.count").stdout.splitlines()
+    assert len(table) == 2
+    assert all(part in table[1] for part in (str(old.pk), "queued", "25 %", "0/5", "3h", owner.email))
+    shown = run("show", dead.pk)
+    assert shown.returncode == 0
+    assert "failed" in shown.stdout
+    assert "token=" in shown.stdout
+    for secret in ("who-gets-it", "abcdefgh1234"):
+        assert secret not in shown.stdout + run("show", dead.pk, "--json").stdout
+
+
+def test_retry_and_cancel_need_no_redis(run: Run, job_make: Make, owner: User) -> None:
+    other = user_create()
+    dead = [failed(job_make), failed(job_make)]
+    kept = failed(job_make, owner=other)
+    assert lines(run("retry", "--owner", owner.email, "--dry-run", "--json")) == [{"would": 2}]
+    assert Job.objects.filter(state="failed").count() == 3
+    ran = run("retry", "--owner", owner.email)
+    assert (ran.returncode, ran.stdout) == (0, "2 queued again.\n"), ran.stderr
+    assert set(Job.objects.filter(state="queued", sent_at=None).values_list("pk", flat=True)) == {
+        job.pk for job in dead
+    }
+    busy = job_make(state="running", leased_until=NOW + timedelta(minutes=1))
+    assert lines(run("cancel", dead[0].pk, busy.pk, "--json")) == [{"changed": 1, "asked": 1}]
+    states = {job.pk: (job.state, job.stop) for job in Job.objects.all()}
+    assert states == {
+        dead[0].pk: ("cancelled", ""),
+        dead[1].pk: ("queued", ""),
+        busy.pk: ("running", "cancel"),
+        kept.pk: ("failed", ""),
+    }
+
+
+def test_what_cannot_be_done_is_an_exit_status(run: Run, job_make: Make) -> None:
+    waiting = job_make()
+    before = list(Job.objects.values())
+    for arguments, status, said in (
+        (("retry", waiting.pk), 1, str(waiting.pk)),
+        (("show", "01a214ed-3f71-751e-be0a-1de0552b5195"), 1, "no job"),
+        (("cancel", "--owner", "nobody@example.com"), 1, "nobody@example.com"),
+        (("cancel",), 2, "condition"),
+        (("cancel", "not-an-id"), 2, "not-an-id"),
+        (("list", "--older", "soon"), 2, "10m"),
+        (("list", "--state", "parked"), 2, "failed"),
+        ((), 2, "what"),
+    ):
+        ran = run(*arguments)
+        assert ran.returncode == status, (arguments, ran.stderr)
+        assert said in ran.stderr
+        assert "Traceback" not in ran.stderr
+    assert list(Job.objects.values()) == before
+
+
+def test_workers_are_told_with_their_queues(run: Run) -> None:
+    JobWorker.objects.create(name="here/1", queues=["default", "mail"])
+    JobWorker.objects.create(name="gone/2", seen_at=NOW - timedelta(hours=3))
+    here, gone = run("workers").stdout.splitlines()
+    assert here.startswith("here/1")
+    assert here.endswith("default, mail")
+    assert gone.startswith("gone/2")
+    assert "seen 3h ago" in gone
+    assert [row["name"] for row in lines(run("workers", "--json"))] == ["here/1", "gone/2"]
+
+
+def test_postgresql_away_is_said_in_a_line(run: Run) -> None:
+    ran = run("list", DATABASE_URL=f"postgres://nobody@127.0.0.1:{port_free()}/none")
+    assert ran.returncode == 1
+    assert "PostgreSQL is away" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_help_teaches(run: Run) -> None:
+    whole, retrying = run("--help").stdout, run("retry", "--help").stdout
+    assert all(name in whole for name in ("list", "show", "workers", "retry", "cancel", "Exit status: 0"))
+    assert all(name in retrying for name in ("--state", "--kind", "--owner", "--older", "--dry-run", "checkpoint"))
+    assert max(map(len, (whole + retrying).splitlines())) <= 140

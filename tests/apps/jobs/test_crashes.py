@@ -1,0 +1,151 @@
+"""Who is to blame for an attempt that did not end: a job that crashed alone, and nobody else's."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from apps.jobs.context import JobContext
+from apps.jobs.models import Job
+from apps.jobs.services import claims, crashes
+
+pytestmark = pytest.mark.django_db
+Make = Callable[..., Job]
+AGO = timedelta(seconds=1)
+
+
+def take(worker: str = "a", **options: Any) -> Job | None:
+    return claims.job_claim(queue="default", worker=worker, runner="1-1", **options)
+
+
+def silent(worker: str) -> int:
+    """The worker's leases run out, and a reaper comes by."""
+    Job.objects.filter(state="running", worker=worker).update(leased_until=timezone.now() - AGO)
+    return crashes.leases_reap()
+
+
+def bring_forward() -> None:
+    Job.objects.filter(state="queued").update(run_at=timezone.now() - AGO, turn=0)
+
+
+def stored(job: Job) -> Job:
+    job.refresh_from_db()
+    return job
+
+
+def test_of_several_nobody_is_blamed_and_all_are_suspects(job_make: Make) -> None:
+    jobs = [job_make() for _ in range(3)]
+    assert [take() for _ in jobs] == jobs
+    assert silent("a") == 3
+    assert {(stored(job).state, job.attempts, job.suspect) for job in jobs} == {("queued", 0, True)}
+
+
+def test_those_whose_lease_still_holds_are_marked_too(job_make: Make) -> None:
+    first, second = job_make(), job_make()
+    take(), take()
+    Job.objects.filter(pk=first.pk).update(leased_until=timezone.now() - AGO)
+    assert crashes.leases_reap() == 1
+    assert (stored(first).state, first.attempts, first.suspect) == ("queued", 0, True)
+    assert (stored(second).state, second.suspect) == ("running", True)
+    assert silent("a") == 1
+    assert (stored(second).state, second.attempts, second.suspect) == ("queued", 0, True)
+
+
+def test_a_job_that_was_alone_is_blamed_until_it_is_parked(job_make: Make) -> None:
+    poison, healthy = job_make(), job_make()
+    take(), take()
+    silent("a")
+    deaths = 0
+    while stored(poison).state == "queued":
+        bring_forward()
+        worker = f"w{deaths}"
+        assert take(worker) == poison
+        assert stored(poison).is_alone
+        silent(worker)
+        deaths += 1
+        assert deaths <= 5
+    assert (poison.state, poison.attempts, deaths) == ("failed", 5, 5)
+    assert (stored(healthy).state, healthy.attempts) == ("queued", 0)
+    bring_forward()
+    held = take("z")
+    assert held == healthy
+    claims.job_succeed(claim=claims.Claim(healthy.pk, held.fence), result=None)
+    assert (stored(healthy).state, healthy.suspect) == ("succeeded", False)
+
+
+def test_a_suspect_runs_alone(job_make: Make) -> None:
+    suspect, other = job_make(suspect=True), job_make()
+    assert take("a") == suspect
+    with pytest.raises(claims.WorkerReserved):
+        take("a")
+    assert take("b") == other
+    assert take("b") is None, "of one worker that is busy nobody knows what would have killed it"
+
+
+def test_a_suspect_waits_for_an_idle_worker_and_then_for_one_to_become_it(job_make: Make) -> None:
+    running, suspect, healthy = job_make(), job_make(suspect=True, turn=1), job_make(turn=2)
+    other = job_make(turn=3)
+    assert take("a") == running
+    assert take("a") == healthy
+    assert take("b") == suspect
+    claims.job_release(claim=claims.Claim(suspect.pk, stored(suspect).fence))
+
+    Job.objects.filter(pk=suspect.pk).update(run_at=timezone.now() - claims.SUSPECT_PATIENCE)
+    with pytest.raises(claims.WorkerReserved):
+        take("a")
+    late = job_make(turn=0)
+    Job.objects.filter(pk=running.pk).update(worker="b")
+    assert take("b") == late, "one worker stands by for it; the others go on"
+    for done in (healthy, running, late):
+        claims.job_release(claim=claims.Claim(done.pk, stored(done).fence))
+    Job.objects.exclude(pk=suspect.pk).filter(state="queued").update(turn=0)
+    assert take("a") == suspect, "and takes it first when it is idle"
+    assert stored(other).state == "queued"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_reapers_one_works(job_make: Make) -> None:
+    """Each alone would see one of the two jobs, and blame it."""
+    jobs = [job_make(), job_make()]
+    take(), take()
+    Job.objects.filter(state="running").update(leased_until=timezone.now() - AGO)
+    barrier = threading.Barrier(4)
+
+    def reap() -> None:
+        barrier.wait(30)
+        crashes.leases_reap(limit=1)
+        connection.close()
+
+    threads = [threading.Thread(target=reap) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    crashes.leases_reap()
+    assert {(stored(job).state, job.attempts, job.suspect) for job in jobs} == {("queued", 0, True)}
+
+
+def test_attempts_begin_anew_where_the_checkpoint_moves_and_only_there(job_make: Make) -> None:
+    job = job_make(attempts=3)
+
+    def step(place: Any) -> int:
+        context = JobContext(held)
+        with context.step() as batch:
+            batch.save(checkpoint=place, done=1)
+        return stored(job).attempts
+
+    held = take()
+    assert held is not None
+    assert held.attempts == 4
+    assert step((1, 2)) == 1
+    Job.objects.filter(pk=job.pk).update(attempts=4)
+    held.refresh_from_db()
+    assert step((1, 2)) == 4, "the same place as before"
+    assert step(None) == 4
+    assert step([1, 3]) == 1

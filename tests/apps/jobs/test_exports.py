@@ -1,0 +1,171 @@
+"""Exports of any rows: every one once, in flat memory, from where the last attempt left off."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.db.models.functions import Now
+from django.test import Client
+
+from apps.accounts.models import User
+from apps.jobs import exports
+from apps.jobs.context import JobContext
+from apps.jobs.exports import EXPORT_FORMATS, Export, ExportParametersSerializer, export_run, run
+from apps.jobs.kinds import job_kind
+from apps.jobs.models import Job, JobChunk, JobStop
+from apps.jobs.services.claims import ClaimLost, job_claim
+from apps.jobs.tasks import job_run
+from apps.practices.database.declarations import Projected
+from tests.apps.accounts.factories import bearer
+from tests.problems import assert_problem
+from tests.sample.models import Note
+
+pytestmark = pytest.mark.django_db
+Make = Callable[..., Job]
+ROWS = 120
+FIELDS = {"id": Projected("id"), "title": Projected("title")}
+
+
+def source() -> Export:
+    return Export(name="notes", rows=Note.objects.all(), fields=FIELDS)
+
+
+@job_kind("sample.export", serializer=ExportParametersSerializer)
+def sample_export(context: JobContext, *, format: str) -> dict[str, Any]:
+    """Export the notes."""
+    return export_run(context, source=source(), format=format)
+
+
+@pytest.fixture
+def notes(owner: User) -> list[Note]:
+    return Note.objects.bulk_create(Note(owner=owner, title=f"Note {number}", body="") for number in range(ROWS))
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "CHUNK_BYTES", 1000)
+
+
+def read(client: Client, job: Job, owner: User) -> list[dict[str, Any]]:
+    answer = client.get(f"/api/v1/jobs/{job.pk}/result", **bearer(owner))
+    assert answer.status_code == 200
+    return [json.loads(line) for line in b"".join(answer.streaming_content).splitlines()]
+
+
+def test_every_row_is_there_once_in_blocks(
+    client: Client, owner: User, notes: list[Note], small: None, job_make: Make
+) -> None:
+    job = job_make(kind="sample.export", parameters={"format": "ndjson"})
+    job_run(str(job.pk))
+    job.refresh_from_db()
+    assert (job.state, job.progress_done, job.progress_total) == ("succeeded", ROWS, ROWS), job.error
+    assert job.result == {"rows": ROWS, "format": "ndjson"}
+    assert [row["id"] for row in read(client, job, owner)] == sorted(str(note.pk) for note in notes)
+    sizes = [len(chunk.data) for chunk in JobChunk.objects.filter(job=job)]
+    assert len(sizes) > 5
+    assert max(sizes) <= 1000
+
+
+def test_an_attempt_that_dies_is_gone_on_with(
+    client: Client, owner: User, notes: list[Note], small: None, job_make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = EXPORT_FORMATS["csv"]
+    seen: list[Any] = []
+
+    def dying(row: Any) -> bytes:
+        seen.append(row["id"])
+        if len(seen) == 70:
+            raise OSError("the machine stops")
+        return written.line(row)
+
+    format = exports.formats.Format(content_type=written.content_type, head=written.head, line=dying)
+    monkeypatch.setitem(run.EXPORT_FORMATS, "csv", format)
+    job = job_make(kind="sample.export", parameters={"format": "csv"})
+    job_run(str(job.pk))
+    job.refresh_from_db()
+    assert (job.state, 0 < job.progress_done < ROWS) == ("queued", True)
+    assert_problem(client.get(f"/api/v1/jobs/{job.pk}/result", **bearer(owner)), 409, "job-unfinished")
+    again = len(seen)
+    Job.objects.update(run_at=Now(), turn=0)  # its pause is over, which a relay would notice
+    job_run(str(job.pk))
+    job.refresh_from_db()
+    assert job.state == "succeeded", job.error
+    # Only what had not committed is read again: a row or two a block, and the batch that died.
+    assert len(seen) - again < ROWS
+    content = b"".join(client.get(f"/api/v1/jobs/{job.pk}/result", **bearer(owner)).streaming_content)
+    lines = content.decode().splitlines()
+    assert lines[0] == '"id","title"'
+    assert len(lines) == len(set(lines)) == ROWS + 1
+
+
+def test_nothing_of_a_lost_claim_is_in_the_file(notes: list[Note], small: None, job_make: Make) -> None:
+    job = job_make(kind="sample.export", parameters={"format": "ndjson"})
+    held = job_claim(queue="default", worker="one", runner="one")
+    assert held is not None
+    Job.objects.filter(pk=job.pk).update(fence=held.fence + 1)  # another worker has it
+    with pytest.raises(ClaimLost):
+        export_run(JobContext(held), source=source(), format="ndjson")
+    assert not JobChunk.objects.exists()
+
+
+def test_a_cancellation_bites_between_two_blocks(
+    client: Client, owner: User, notes: list[Note], small: None, job_make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = EXPORT_FORMATS["csv"]
+    seen: list[Any] = []
+
+    def asking(row: Any) -> bytes:
+        seen.append(row)
+        Job.objects.update(stop=JobStop.CANCEL)
+        return written.line(row)
+
+    monkeypatch.setitem(
+        run.EXPORT_FORMATS, "csv", exports.formats.Format(content_type="text/csv", head=written.head, line=asking)
+    )
+    job = job_make(kind="sample.export", parameters={"format": "csv"})
+    job_run(str(job.pk))
+    job.refresh_from_db()
+    assert job.state == "cancelled"
+    assert len(seen) < ROWS / 2
+    assert_problem(client.get(f"/api/v1/jobs/{job.pk}/result", **bearer(owner)), 409, "job-unfinished")
+
+
+def test_no_rows_are_a_file_too(client: Client, owner: User, job_make: Make) -> None:
+    job = job_make(kind="sample.export", parameters={"format": "csv"})
+    job_run(str(job.pk))
+    job.refresh_from_db()
+    assert job.result == {"rows": 0, "format": "csv"}
+    content = client.get(f"/api/v1/jobs/{job.pk}/result", **bearer(owner)).streaming_content
+    assert b"".join(content) == b'"id","title"\r\n'
+
+
+def test_spellings() -> None:
+    row = {
+        "none": None,
+        "yes": True,
+        "below": -3,
+        "money": Decimal("-1.50"),
+        "day": date(2026, 1, 2),
+        "time": datetime(2026, 1, 2, 3, 4, 5, 600, tzinfo=UTC),
+        "words": ["a", "=b"],
+        "json": {"a": [1, None]},
+        "key": uuid.UUID(int=7),
+        "text": "-1",
+    }
+    assert EXPORT_FORMATS["csv"].line(row).decode() == (
+        '"","true","-3","-1.50","2026-01-02","2026-01-02T03:04:05.000600Z","a;=b","{""a"": [1, null]}",'
+        '"00000000-0000-0000-0000-000000000007","\'-1"\r\n'
+    )
+    assert json.loads(EXPORT_FORMATS["ndjson"].line(row)) == {
+        **row,
+        "money": "-1.50",
+        "day": "2026-01-02",
+        "time": "2026-01-02T03:04:05.000600Z",
+        "key": "00000000-0000-0000-0000-000000000007",
+    }

@@ -1,0 +1,190 @@
+"""What one attempt may use: who takes more is ended, alone, and blamed for it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from mmap import mmap
+from typing import Any
+
+import psutil
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from apps.jobs import processes, tasks
+from apps.jobs.context import JobContext
+from apps.jobs.kinds import job_kind
+from apps.jobs.models import Job
+from apps.jobs.processes import runner_process
+from apps.jobs.services import claims, job_submit
+from apps.jobs.supervisor import Supervisor
+from apps.jobs.tasks import job_run
+from apps.practices.validation.serializers import StrictSerializer
+from tests.processes import wait_until
+
+pytestmark = pytest.mark.django_db
+Make = Callable[..., Job]
+MIB = 1024**2
+linux = pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such limit")
+
+
+class NothingSerializer(StrictSerializer):
+    """No parameters."""
+
+
+@job_kind("limits.memory", serializer=NothingSerializer, memory_mib=64)
+def memory(context: JobContext) -> None:
+    bytearray(200 * MIB)
+
+
+@job_kind("limits.time", serializer=NothingSerializer, seconds=0.2)
+def endless(context: JobContext) -> None:
+    while True:
+        time.sleep(0.05)
+        context.progress(done=1)
+
+
+@job_kind("limits.object", serializer=NothingSerializer)
+def returns_an_object(context: JobContext) -> Any:
+    return {"it": object()}
+
+
+@job_kind("limits.nul", serializer=NothingSerializer)
+def returns_nul(context: JobContext) -> dict[str, str]:
+    return {"it": "\0"}
+
+
+def run(kind: str) -> Job:
+    job = job_submit(kind=kind, owner=None, parameters={})
+    job_run(str(job.pk))
+    job.refresh_from_db()
+    return job
+
+
+@linux
+def test_memory_is_refused_to_the_attempt_alone() -> None:
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    job = run("limits.memory")
+    assert (job.state, job.attempts) == ("queued", 1)
+    assert "MemoryError" in job.error
+    assert resource.getrlimit(resource.RLIMIT_DATA) == before
+    assert len(bytearray(200 * MIB)) == 200 * MIB
+
+
+def test_time_ends_an_attempt_at_a_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("apps.jobs.context.REPORT_SECONDS", 0)
+    job = run("limits.time")
+    assert (job.state, job.attempts) == ("queued", 1)
+    assert "JobTimedOut: The attempt took longer than 0.2 s." in job.error
+
+
+@pytest.mark.parametrize("kind", ["limits.object", "limits.nul"])
+def test_a_result_that_cannot_be_stored_is_a_failed_attempt(kind: str) -> None:
+    """Otherwise its process would live on, and its lease with it."""
+    job = run(kind)
+    assert (job.state, job.attempts) == ("queued", 1)
+    assert job.error
+
+
+@contextmanager
+def pool_process(code: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """A process that computes, by the name that a pool process would have."""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == b"ready\n"
+            yield processes._named(psutil.Process(process.pid)), process
+        finally:
+            process.kill()
+
+
+IDLE = "print('ready', flush=True); import time; time.sleep(60)"
+GREEDY = "held = bytearray(b'x') * (150 << 20); " + IDLE
+# What no limit of one process bounds: a child's memory.
+WITH_A_CHILD = (
+    f"import subprocess, sys; child = subprocess.Popen([sys.executable, '-c', {GREEDY!r}], stdout=subprocess.PIPE); "
+    f"child.stdout.readline(); {IDLE}"
+)
+
+
+@pytest.mark.parametrize("code", [GREEDY, WITH_A_CHILD], ids=["its own", "a child's"])
+def test_who_takes_memory_is_killed_and_alone_to_blame(job_make: Make, settings: Any, code: str) -> None:
+    settings.CELERY_WORKER_MAX_MEMORY_PER_CHILD = 16 * 1024
+    supervisor = Supervisor()
+    greedy, healthy = job_make(kind="limits.memory"), job_make(kind="limits.memory")
+    with pool_process(code) as (bad, bad_process), pool_process(IDLE) as (good, good_process):
+        children = psutil.Process(bad_process.pid).children()
+        assert claims.job_claim(queue="default", worker=supervisor.worker, runner=bad) == greedy
+        assert claims.job_claim(queue="default", worker=supervisor.worker, runner=good) == healthy
+        supervisor._own_claims_tend()
+        assert bad_process.wait(10) == -9
+        assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+        assert good_process.poll() is None
+    greedy.refresh_from_db()
+    healthy.refresh_from_db()
+    assert (greedy.state, greedy.attempts, greedy.suspect) == ("queued", 1, False)
+    assert "MiB, of 64 that its kind may" in greedy.error
+    assert (healthy.state, healthy.attempts, healthy.suspect) == ("running", 1, False)
+
+
+def test_who_reaches_no_checkpoint_is_killed_later(job_make: Make, settings: Any) -> None:
+    supervisor = Supervisor()
+    job = job_make(kind="limits.time")
+    with pool_process(IDLE) as (runner, process):
+        claims.job_claim(queue="default", worker=supervisor.worker, runner=runner)
+        Job.objects.update(started_at=timezone.now() - timedelta(seconds=settings.JOBS_LEASE_SECONDS - 1))
+        supervisor._own_claims_tend()
+        assert process.poll() is None
+        Job.objects.update(started_at=timezone.now() - timedelta(seconds=settings.JOBS_LEASE_SECONDS + 1))
+        supervisor._own_claims_tend()
+        assert process.wait(10) == -9
+    job.refresh_from_db()
+    assert (job.state, job.attempts) == ("queued", 1)
+    assert "reached no checkpoint" in job.error
+
+
+def test_a_process_keeps_its_name_when_the_clock_is_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+    runner = processes.runner_identity()
+    assert runner_process(runner) is not None
+    if psutil.LINUX:
+        monkeypatch.setattr(psutil.Process, "create_time", lambda self: 1.0)
+    assert runner_process(runner) is not None
+    assert runner_process(f"{runner}1") is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_stands_by_for_a_suspect_ends_when_the_worker_stops(
+    job_make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "_STOPPING", mmap(-1, 1))
+    job_make(suspect=True)
+    claims.job_claim(queue="default", worker=processes.worker_identity(), runner="1-1")
+    waiting = job_make(sent_at=timezone.now())
+    looks: list[str] = []
+    monkeypatch.setattr(tasks.time, "sleep", lambda seconds: (looks.append("slept"), threading.Event().wait(0.05)))
+
+    def stand_by() -> None:
+        job_run(str(waiting.pk))
+        connection.close()
+
+    thread = threading.Thread(target=stand_by)
+    thread.start()
+    wait_until(lambda: len(looks) > 3, seconds=10, what="a process that stands by")
+    assert thread.is_alive()
+    processes.stopping_say()
+    thread.join(5)
+    assert not thread.is_alive()
+    waiting.refresh_from_db()
+    assert (waiting.state, waiting.attempts, waiting.sent_at) == ("queued", 0, None)
+    Job.objects.filter(state="running").update(state="queued", leased_until=None, is_alone=False)
+    job_run(str(waiting.pk))
+    waiting.refresh_from_db()
+    assert waiting.attempts == 0, "a worker that stops claims nothing, whatever wakes it"

@@ -1,0 +1,208 @@
+"""What metrics and readiness tell of jobs: by the ledger's rows, and by a fleet with a worker that is read over HTTP."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db.models.functions import Now
+from django.test import Client, override_settings
+from django.utils import timezone
+
+from apps.jobs.models import Job, JobWorker
+from apps.operations import health
+from apps.operations.fleet import ROOT, Fleet
+from apps.operations.stack import Stack, port_free
+from apps.practices.observability import gauges
+from tests.fleet import ask, fleet_running
+from tests.processes import wait_until
+
+Make = Callable[..., Job]
+TOKEN = "a-token-for-the-metrics-of-jobs"
+NOW = timezone.now()
+LONG_AGO = timedelta(minutes=5)
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look anew in every test."""
+    monkeypatch.setattr(gauges, "SECONDS", 0.0)
+    monkeypatch.setattr(health, "CHECK_SECONDS", 0.0)
+    monkeypatch.setattr(health, "_checks", health._Checks())
+
+
+def numbers(text: str) -> dict[str, float]:
+    """Every sample of a Prometheus text whose name speaks of jobs or gauges, without the prefix."""
+    found = re.findall(r"^shipshape_((?:jobs|gauges)\w*(?:\{.*\})?) (\S+)$", text, re.MULTILINE)
+    return {name: float(value) for name, value in found}
+
+
+def scraped(client: Client) -> dict[str, float]:
+    with override_settings(OBSERVABILITY_METRICS_TOKEN=TOKEN):
+        answer = client.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
+    assert answer.status_code == 200
+    return numbers(answer.content.decode())
+
+
+@pytest.mark.django_db
+def test_gauges_tell_how_the_ledger_stands(client: Client, job_make: Make) -> None:
+    job_make(run_at=NOW - LONG_AGO)
+    job_make(run_at=NOW + timedelta(hours=1))
+    job_make(run_at=NOW - 2 * LONG_AGO, queue="heavy")
+    job_make(state="running", leased_until=NOW)
+    parked = {"state": "failed", "finished_at": NOW, "problem": {"type": "https://example.com/problems/job-parked"}}
+    job_make(**parked)
+    job_make(**parked, kind="gone.for.good")
+    job_make(**parked, kind="gone.as.well")
+    job_make(**{**parked, "problem": {"type": "https://example.com/problems/validation"}})
+    JobWorker.objects.create(name="here/1")
+    JobWorker.objects.create(name="gone/2", seen_at=Now() - LONG_AGO)
+    told = scraped(client)
+    assert told['jobs{queue="default",state="queued"}'] == 2
+    assert told['jobs{queue="default",state="running"}'] == 1
+    assert told['jobs{queue="heavy",state="queued"}'] == 1
+    assert told['jobs{queue="heavy",state="running"}'] == 0
+    assert 300 <= told['jobs_oldest_seconds{queue="default"}'] < 500
+    assert 600 <= told['jobs_oldest_seconds{queue="heavy"}'] < 800
+    assert told['jobs_parked{kind="sample.count"}'] == 1
+    assert told['jobs_parked{kind="unknown"}'] == 2
+    assert told["jobs_workers"] == 1
+    assert told['gauges_read{source="jobs"}'] == 1
+
+
+@pytest.mark.django_db
+def test_an_empty_ledger_tells_zeros(client: Client) -> None:
+    """A gauge that is not there raises no alarm."""
+    told = scraped(client)
+    assert told['jobs{queue="default",state="queued"}'] == 0
+    assert told['jobs_oldest_seconds{queue="default"}'] == 0
+    assert told['jobs_parked{kind="sample.count"}'] == 0
+    assert told["jobs_workers"] == 0
+
+
+@pytest.mark.django_db
+def test_gauges_are_read_once_in_a_while(client: Client, job_make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = scraped(client)
+    monkeypatch.setattr(gauges, "SECONDS", 60.0)
+    job_make()
+    assert scraped(client)['jobs{queue="default",state="queued"}'] == before['jobs{queue="default",state="queued"}']
+
+
+AWAY = f"""
+import django; django.setup()
+from django.test import Client, override_settings
+with override_settings(OBSERVABILITY_METRICS_TOKEN="{TOKEN}"):
+    answer = Client().get("/metrics", headers={{"Authorization": "Bearer {TOKEN}"}})
+print(answer.status_code, answer.content.decode())
+"""
+
+
+def test_postgresql_away_fails_no_scrape(stack: Stack) -> None:
+    nobody = f"postgres://nobody@127.0.0.1:{port_free()}/none"
+    environment = {**stack.state.urls, "DJANGO_SETTINGS_MODULE": "settings.test", "DATABASE_URL": nobody}
+    done = subprocess.run(
+        [sys.executable, "-c", AWAY], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.startswith("200 ")
+    told = numbers(done.stdout)
+    assert told['gauges_read{source="jobs"}'] == 0
+    assert not [name for name in told if name.startswith(("jobs{", "jobs_oldest", "jobs_workers"))]
+    assert "shipshape_metrics_scope" in done.stdout
+
+
+def ready(client: Client) -> tuple[str, str | None]:
+    answer = client.get("/readyz")
+    assert answer.status_code == 200, "an instance goes out of service for what is not its fault"
+    body = answer.json()
+    return body["status"], body["checks"].get("workers")
+
+
+@pytest.mark.django_db
+def test_jobs_that_wait_while_nobody_works_are_a_hint(client: Client, job_make: Make) -> None:
+    assert ready(client) == ("ready", None)
+    job = job_make()
+    assert ready(client) == ("ready", None), "a job may wait for a minute"
+    Job.objects.filter(pk=job.pk).update(run_at=Now() - LONG_AGO)
+    assert ready(client) == ("degraded", "none seen for 60 s")
+    JobWorker.objects.create(name="here/1", queues=["heavy"])
+    assert ready(client) == ("degraded", "none for default seen for 60 s")
+    JobWorker.objects.update(queues=["default", "heavy"])
+    assert ready(client) == ("ready", None), "a worker that is behind is at work"
+    JobWorker.objects.update(seen_at=Now() - LONG_AGO)
+    assert ready(client) == ("degraded", "none seen for 60 s")
+    Job.objects.update(state="cancelled", finished_at=Now())
+    assert ready(client) == ("ready", None)
+
+
+@pytest.fixture(scope="module")
+def fleet(stack: Stack) -> Iterator[Fleet]:
+    with fleet_running(
+        stack, worker=True, edge=False, instances=1, DJANGO_SETTINGS_MODULE="tests.faults.settings"
+    ) as fleet:
+        yield fleet
+
+
+def told(fleet: Fleet) -> dict[str, float]:
+    web = fleet.webs[0]
+    token = web.environment["METRICS_TOKEN"]
+    answer = ask(web.url, "/metrics", headers={"Authorization": f"Bearer {token}"})
+    assert answer.status == 200
+    return numbers(answer.content.decode())
+
+
+def test_a_worker_is_seen_and_what_it_does_is_counted(fleet: Fleet) -> None:
+    url, worker = fleet.webs[0].url, fleet.worker
+    assert worker is not None
+    credentials = {"email": "owner@example.com", "password": "lanterns over low water"}
+    assert ask(url, "/api/v1/auth/register", method="POST", body=credentials).status == 201
+    access = ask(url, "/api/v1/auth/login", method="POST", body=credentials).json()["access"]
+    headers = {"Authorization": f"Bearer {access}"}
+
+    def submit(seconds: float) -> str:
+        answer = ask(url, "/api/v1/sample/notes/counts", method="POST", body={"seconds": seconds}, headers=headers)
+        assert answer.status == 202
+        return str(answer.json()["id"])
+
+    def tells(seconds: float = 30, **expected: Any) -> None:
+        names = {
+            "workers": "jobs_workers",
+            "running": 'jobs{queue="default",state="running"}',
+            "queued": 'jobs{queue="default",state="queued"}',
+            "succeeded": 'jobs_attempts_total{kind="sample.count",outcome="succeeded"}',
+            "reclaimed": 'jobs_reclaimed_total{reason="lease-expired"}',
+        }
+        wait_until(
+            lambda: all(told(fleet).get(names[name], 0) == value for name, value in expected.items()),
+            seconds=seconds,
+            what=lambda: f"{expected} in {told(fleet)}",
+        )
+
+    submit(0.2)
+    tells(workers=1, succeeded=1, running=0)
+    found = told(fleet)
+    assert found['jobs_wait_seconds_count{kind="sample.count"}'] == 1
+    assert found['jobs_run_seconds_count{kind="sample.count"}'] == 1
+    assert found['jobs_run_seconds_bucket{kind="sample.count",le="0.1"}'] == 0
+    assert found['jobs_run_seconds_bucket{kind="sample.count",le="3600.0"}'] == 1
+    assert 0.2 <= found['jobs_run_seconds_sum{kind="sample.count"}'] < 10
+
+    long = [submit(60) for _ in range(3)]
+    tells(running=2, queued=1)
+    assert told(fleet)['jobs_oldest_seconds{queue="default"}'] > 0
+    for job_id in long:
+        assert ask(url, f"/api/v1/jobs/{job_id}", method="DELETE", headers=headers).status == 200
+    tells(running=0, queued=0)
+
+    submit(30)
+    tells(running=1)
+    worker.kill()
+    worker.start()
+    tells(reclaimed=1)
+    worker.terminate()
+    worker.wait(30)
+    tells(workers=1)  # the one that was killed is seen for a minute; the one that stopped well is not

@@ -1,0 +1,108 @@
+"""Turns: one owner's many jobs and another's few take turns, and what is put off stands in nobody's way."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from apps.jobs.models import Job
+from apps.jobs.services import claims, crashes, job_retry, job_submit
+from apps.jobs.services.relay import jobs_relay
+from apps.jobs.services.sharing import LATER
+from tests.apps.accounts.factories import user_create
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def unsent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is sent but by the relay: a message of ours would wake the next test's worker."""
+    monkeypatch.setattr("apps.jobs.services.relay.depth", lambda **_: 0)
+    monkeypatch.setattr("apps.jobs.services.relay.publish", lambda **_: True)
+
+
+def submit(owner: Any, count: int = 1, **options: Any) -> list[Job]:
+    return [job_submit(kind="sample.count", owner=owner, parameters={"seconds": 0}, **options) for _ in range(count)]
+
+
+def claimed(count: int) -> list[Job]:
+    """Claim so many jobs, each by a worker of its own, in the order in which they come."""
+    found = [claims.job_claim(queue="default", worker=f"w{number}", runner="1-1") for number in range(count)]
+    return [job for job in found if job is not None]
+
+
+def test_one_owners_many_jobs_and_anothers_few_take_turns() -> None:
+    many, few = user_create(), user_create()
+    submit(many, 50)
+    submit(few, 3)
+    owners = [job.owner_id for job in claimed(8)]
+    assert owners == [many.pk, few.pk] * 3 + [many.pk, many.pk]
+
+
+def test_who_was_away_gains_nothing_by_it() -> None:
+    there, back = user_create(), user_create()
+    submit(there, 30)
+    claimed(20)
+    submit(back, 10)
+    owners = [job.owner_id for job in claimed(10)]
+    assert owners.count(back.pk) == 5
+
+
+def test_nobodys_jobs_of_one_kind_do_not_hold_up_those_of_another() -> None:
+    Job.objects.bulk_create(Job(kind="other.kind", turn=number) for number in range(1, 40))
+    [job] = submit(None)
+    assert job.turn == 1
+
+
+def test_what_is_put_off_is_not_claimed_early_and_holds_no_turn() -> None:
+    owner, other = user_create(), user_create()
+    [later] = submit(owner, run_at=timezone.now() + timedelta(hours=1))
+    assert (later.sent_at, later.turn) == (None, LATER)
+    submit(other, 5)
+    claimed(3)
+    [now] = submit(owner)
+    assert now.turn == 4, "beside the others' next, not before it nor behind what is put off"
+    assert jobs_relay() == 0
+    assert later.pk not in {job.pk for job in claimed(20)}
+
+    Job.objects.filter(pk=later.pk).update(run_at=timezone.now() - timedelta(seconds=1))
+    assert claimed(1) == [], "the relay has not seen yet that it is due"
+    assert jobs_relay() == 1
+    [job] = claimed(1)
+    assert (job.pk, job.turn) == (later.pk, 1)
+
+
+def test_a_failed_attempt_keeps_its_turn_and_a_retry_takes_a_new_one() -> None:
+    owner, other = user_create(), user_create()
+    submit(other, 10)
+    claimed(5)
+    submit(owner)
+    job = next(job for job in claimed(2) if job.owner_id == owner.pk)
+    turn = job.turn
+    crashes.job_fail(claim=claims.Claim(job.pk, job.fence), error="once")
+    Job.objects.filter(pk=job.pk).update(run_at=timezone.now() - timedelta(seconds=1))
+    jobs_relay()
+    assert Job.objects.get(pk=job.pk).turn == turn
+
+    Job.objects.filter(pk=job.pk).update(state="failed", finished_at=timezone.now())
+    submit(owner, 2)
+    assert job_retry(job_id=job.pk, owner_id=owner.pk).turn == turn + 3
+
+
+def test_a_claim_reads_one_end_of_an_index_however_many_wait() -> None:
+    owner = user_create()
+    soon = timezone.now() + timedelta(hours=1)
+    waiting = ({"turn": number} for number in range(1, 2001))
+    put_off = ({"turn": LATER + number, "run_at": soon} for number in range(2000))
+    for columns in (waiting, put_off):
+        Job.objects.bulk_create(Job(kind="sample.count", owner=owner, **one) for one in columns)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE jobs_job")
+        due = Job.objects.filter(state="queued", queue="default", turn__lt=LATER, run_at__lte=timezone.now())
+        plan = due.order_by("turn", "id")[:1].explain(analyze=True, buffers=True)
+    assert "jobs_turn" in plan
+    assert "Removed by Filter" not in plan

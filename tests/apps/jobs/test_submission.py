@@ -1,0 +1,116 @@
+"""Who may submit, and how much: to the job exactly, however many try at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
+from django.test import Client
+from django.utils import timezone
+
+from apps.accounts.models import User
+from apps.jobs.models import Job, JobChunk
+from apps.jobs.services import job_submit
+from apps.jobs.services.submission import TooManyJobs
+from apps.jobs.tasks import job_run
+from apps.practices.errors import PermissionDenied
+from tests.apps.accounts.factories import bearer, user_create
+from tests.problems import assert_problem
+
+Make = Callable[..., Job]
+COUNTS, CENSUSES = "/api/v1/sample/notes/counts", "/api/v1/sample/notes/censuses"
+MOST, RIVALS = 5, 20
+
+
+def submit(client: Client, headers: dict[str, Any]) -> Any:
+    return client.post(COUNTS, {"seconds": 0}, content_type="application/json", **headers)
+
+
+@pytest.fixture
+def few(settings: Any) -> None:
+    settings.JOBS_PER_USER = MOST
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_at_once_exactly_as_many_are_accepted_as_may_be(few: None) -> None:
+    mine, others = user_create(), user_create()
+    headers = bearer(mine)
+    ready = Barrier(RIVALS)
+
+    def one(_: int) -> Any:
+        try:
+            ready.wait(30)
+            return submit(Client(), headers)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(RIVALS) as threads:
+        answers = list(threads.map(one, range(RIVALS)))
+    assert sorted(answer.status_code for answer in answers) == [202] * MOST + [429] * (RIVALS - MOST)
+    assert Job.objects.filter(owner=mine).count() == MOST
+    refused = next(answer for answer in answers if answer.status_code == 429)
+    assert_problem(refused, 429, "too-many-jobs")
+    assert int(refused.headers["Retry-After"]) >= 1
+    assert submit(Client(), bearer(others)).status_code == 202  # another's limit is their own
+
+
+@pytest.mark.django_db
+def test_what_has_ended_makes_room_and_a_retry_takes_it(client: Client, few: None, owner: User, job_make: Make) -> None:
+    headers = bearer(owner)
+    for state in ("succeeded", "failed", "cancelled"):
+        job_make(state=state, finished_at=timezone.now())
+    waiting = [job_make() for _ in range(MOST - 1)]
+    failed = Job.objects.get(state="failed")
+    assert client.post(f"/api/v1/jobs/{failed.pk}/retry", **headers).status_code == 202
+    assert_problem(submit(client, headers), 429, "too-many-jobs")
+    Job.objects.filter(state="succeeded").update(state="failed")
+    another = Job.objects.get(state="failed")
+    assert_problem(client.post(f"/api/v1/jobs/{another.pk}/retry", **headers), 429, "too-many-jobs")
+    assert client.delete(f"/api/v1/jobs/{waiting[0].pk}", **headers).status_code == 200
+    assert submit(client, headers).status_code == 202
+
+
+@pytest.mark.django_db
+def test_a_refused_upload_leaves_nothing(few: None, owner: User, job_make: Make) -> None:
+    for _ in range(MOST):
+        job_make()
+    with pytest.raises(TooManyJobs):
+        job_submit(kind="articles.import", owner=owner, parameters={}, upload=SimpleUploadedFile("a.csv", b"a" * 99))
+    assert (Job.objects.count(), JobChunk.objects.count()) == (MOST, 0)
+
+
+@pytest.mark.django_db
+def test_the_services_own_jobs_are_not_counted(few: None) -> None:
+    for _ in range(MOST + 1):
+        job_submit(kind="sample.count", owner=None, parameters={"seconds": 0})
+    job_submit(kind="sample.census", owner=None, parameters={})
+    assert Job.objects.filter(owner=None).count() == MOST + 2
+
+
+@pytest.mark.django_db
+def test_a_kind_is_for_who_holds_its_permission(client: Client, owner: User) -> None:
+    assert_problem(client.post(CENSUSES, **bearer(owner)), 403, "permission-denied")
+    with pytest.raises(PermissionDenied):
+        job_submit(kind="sample.census", owner=owner, parameters={})
+    assert not Job.objects.exists()
+    holder = user_create(permissions=("sample.view_note",))
+    job = client.post(CENSUSES, **bearer(holder)).json()
+    job_run(job["id"])
+    assert Job.objects.get().state == "succeeded"
+
+
+@pytest.mark.django_db
+def test_a_permission_taken_back_holds_before_the_work_begins(client: Client) -> None:
+    holder = user_create(permissions=("sample.view_note",))
+    job = client.post(CENSUSES, **bearer(holder)).json()
+    holder.user_permissions.remove(Permission.objects.get(codename="view_note"))
+    job_run(job["id"])
+    row = Job.objects.get()
+    assert (row.state, row.result) == ("failed", None)
+    assert row.problem["type"].endswith("/problems/permission-denied")

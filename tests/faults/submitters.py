@@ -1,0 +1,117 @@
+"""Who submits jobs to a fleet, writes down what was accepted, and looks in the ledger what became of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+
+from apps.operations.fleet import Fleet
+from tests.fleet import Answer, ask
+from tests.processes import wait_until
+
+PATIENCE = 40  # seconds; what takes longer is lost
+ENDED = ("succeeded", "failed", "cancelled")
+WIDE = dict.fromkeys(("THROTTLE_ANON", "THROTTLE_USER", "THROTTLE_ADDRESS"), "1000000/15m")
+COUNTS = "/api/v1/sample/notes/counts"
+
+
+class Owner:
+    """A signed-in stranger who submits jobs and watches them."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.url = fleet.webs[0].url
+        credentials = {"email": f"owner-{uuid4()}@example.com", "password": "lanterns over low water"}
+        assert ask(self.url, "/api/v1/auth/register", method="POST", body=credentials).status == 201
+        signed_in = ask(self.url, "/api/v1/auth/login", method="POST", body=credentials).json()
+        self.headers = {"Authorization": f"Bearer {signed_in['access']}"}
+
+    def submit(self, seconds: float) -> str:
+        answer = self.ask(COUNTS, method="POST", body={"seconds": seconds})
+        assert answer.status == 202, answer
+        return str(answer.json()["id"])
+
+    def submit_many(self, count: int, seconds: float, *, at_once: int = 8) -> list[str]:
+        """Submit so many jobs, all of which have to be accepted."""
+        with ThreadPoolExecutor(max_workers=at_once) as pool:
+            return list(pool.map(lambda _: self.submit(seconds), range(count)))
+
+    def ask(self, path: str, **options: Any) -> Answer:
+        return ask(self.url, path, headers=self.headers | options.pop("headers", {}), **options)
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        return dict(self.ask(f"/api/v1/jobs/{job_id}").json())
+
+    def wait(self, job_id: str, *states: str) -> dict[str, Any]:
+        """Wait until the job is in one of the states; fail with what it is instead."""
+        wait_until(
+            lambda: self.job(job_id)["state"] in states,
+            seconds=PATIENCE,
+            what=lambda: f"one of {states} instead of {self.job(job_id)}",
+        )
+        return self.job(job_id)
+
+    def done_once(self, job_id: str) -> dict[str, Any]:
+        job = self.wait(job_id, *ENDED)
+        assert job["state"] == "succeeded", job
+        assert self.ask(f"/api/v1/sample/notes/effects?job={job_id}").json() == {"effects": 1}
+        return job
+
+
+class Ledger:
+    """The rows behind a fleet, as they are."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._url = fleet.webs[0].environment["DATABASE_URL"]
+
+    def rows(self, query: str, *values: Any) -> list[Any]:
+        with psycopg.connect(self._url, autocommit=True, connect_timeout=5) as connection:
+            return connection.execute(query, values).fetchall()
+
+    def states(self, ids: Iterable[str]) -> Counter[str]:
+        """How many of the accepted jobs are in which state; "lost" are those of which nothing is known."""
+        wanted = list(ids)
+        found = dict(self.rows("SELECT id::text, state FROM jobs_job WHERE id = ANY(%s::uuid[])", wanted))
+        return Counter(found.get(job_id, "lost") for job_id in wanted)
+
+    def claims(self, job_id: str) -> int:
+        """How often the job was claimed."""
+        return int(self.rows("SELECT fence FROM jobs_job WHERE id = %s", job_id)[0][0])
+
+    def one(self, job_id: str) -> tuple[str, int, str]:
+        """State, attempts and error of a job."""
+        return tuple(self.rows("SELECT state, attempts, error FROM jobs_job WHERE id = %s", job_id)[0])
+
+    def done_once(self, ids: Iterable[str], *, seconds: float = PATIENCE) -> float:
+        """Wait until every accepted job is done, each with one effect and none but these; give the seconds it took."""
+        wanted, started = list(ids), time.monotonic()
+        wait_until(
+            lambda: self.states(wanted)["succeeded"] == len(wanted),
+            seconds=seconds,
+            what=lambda: str(self.states(wanted)),
+        )
+        taken = time.monotonic() - started
+        effects = self.rows(
+            "SELECT job_id::text, count(*) FROM sample_effect WHERE job_id = ANY(%s::uuid[]) GROUP BY 1", wanted
+        )
+        assert Counter(dict(effects)) == Counter(wanted), "once each"
+        return taken
+
+    def insert(self, kind: str, parameters: Mapping[str, Any]) -> str:
+        """Store a job as a submission by nobody would, unsent; the relay finds it."""
+        job_id = str(uuid4())
+        self.rows(
+            "INSERT INTO jobs_job (id, kind, queue, parameters, request_id, state, attempts, fence, worker, runner, stop,"
+            " progress_done, progress_message, result_name, result_type, error)"
+            " VALUES (%s, %s, 'default', %s, '', 'queued', 0, 0, '', '', '', 0, '', '', '', '') RETURNING 1",
+            job_id,
+            kind,
+            json.dumps(parameters),
+        )
+        return job_id
