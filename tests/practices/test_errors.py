@@ -408,3 +408,9 @@ def test_checks_find_what_goes_around(settings: Any, name: str, value: Any, id: 
     assert id in _ids()
     with pytest.raises(SystemCheckError, match=id):
         call_command("check", tags=["errors"])
+
+
+def test_a_name_with_nul_is_pointed_at_without_it() -> None:
+    """A form's field may be called anything; the document says that no text of an answer holds NUL."""
+    found = field_errors({"a\0b": [ErrorDetail("Not a field.", code="unknown")]})
+    assert found == [("/a\N{REPLACEMENT CHARACTER}b", "unknown", "Not a field.")]
