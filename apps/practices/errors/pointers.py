@@ -48,7 +48,7 @@ def _walk(detail: Any, *, pointer: str) -> Iterator[FieldError]:
 
 
 def _join(pointer: str, key: Any) -> str:
-    name = str(key).replace("\0", "\N{REPLACEMENT CHARACTER}")  # a client's own word; no text of ours holds NUL
+    name = str(key)
     if name in _WHOLE:
         return pointer
     if not pointer and name.startswith("?"):
