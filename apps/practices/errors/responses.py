@@ -46,7 +46,11 @@ def problem_members(problem: Problem, *, instance: str, **more: Any) -> dict[str
         **more,
     }
     if problem.errors:
-        document["errors"] = [error._asdict() for error in problem.errors]
+        # A pointer may name what the client named; no text of an answer holds NUL.
+        document["errors"] = [
+            {**error._asdict(), "pointer": error.pointer.replace("\0", "\N{REPLACEMENT CHARACTER}")}
+            for error in problem.errors
+        ]
     return document
 
 
