@@ -33,7 +33,9 @@ class UnknownKind(Exception):
     """The code that would do this job is not installed here: not any more, or, while a release rolls out, not yet."""
 
 
-@shared_task(name=TASK, bind=True, ignore_result=True, Request="apps.jobs.worker:JobRequest")
+@shared_task(  # type: ignore[call-overload]  # Celery makes attributes of what it does not know; the stubs know no Request
+    name=TASK, bind=True, ignore_result=True, Request="apps.jobs.worker:JobRequest"
+)
 def job_run(task: Task, job_id: str) -> None:
     """Do the job whose turn it is in the queue that the message came from; a message too many does nothing.
 
