@@ -15,7 +15,14 @@ from apps.practices.validation.fields import BoundedFloatField
 from apps.practices.validation.serializers import StrictSerializer
 from tests.sample.models import Effect, Note
 
-_HOARD = "import mmap, time; held = mmap.mmap(-1, 1 << 29); held.write(bytes([1]) * (1 << 29)); time.sleep(60)"
+# Shared memory, which counts as nobody's data.
+_HOARD = """
+import mmap, time
+held, piece = mmap.mmap(-1, 1 << 29), bytes([1]) * (1 << 20)
+for _ in range(1 << 9):
+    held.write(piece)
+time.sleep(60)
+"""
 STEP = 20_000  # additions between two looks at the clock
 
 
@@ -61,7 +68,7 @@ def sample_trouble(context: JobContext, *, does: str) -> None:
             held = [bytearray(1024**2) for _ in range(1024)]
             assert held
         case _:  # where the limit of this process does not reach
-            subprocess.run([sys.executable, "-c", _HOARD])
+            subprocess.run([sys.executable, "-c", _HOARD], check=True)
 
 
 class SampleCensusSerializer(StrictSerializer):

@@ -16,7 +16,8 @@ SHOWN_EVERY = 20_000  # rows between two lines of progress
 class Command(BaseCommand):
     help = """Remove data whose time is over, in small transactions, while the service runs.
 
-Run it once a day. Twice at once, or again after it was interrupted, is no harm: each leaves to the other what that has taken.
+The workers do it daily by themselves.
+Twice at once, or again after it was interrupted, is no harm: each leaves to the other what that has taken.
 With --dry-run nothing is removed. Exit status 1 says that something could not be removed; the rest was.
 RETENTION_SESSIONS, RETENTION_EVENTS, RETENTION_JOBS (days) and RETENTION_IDEMPOTENCY (hours) say how long is kept what."""
 
