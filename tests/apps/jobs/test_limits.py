@@ -26,7 +26,7 @@ from apps.jobs.services import claims, job_submit
 from apps.jobs.supervisor import Supervisor
 from apps.jobs.tasks import job_run
 from apps.practices.validation.serializers import StrictSerializer
-from tests.processes import wait_until
+from tests.processes import alive, wait_until
 
 pytestmark = pytest.mark.django_db
 Make = Callable[..., Job]
@@ -126,7 +126,8 @@ def test_who_takes_memory_is_killed_and_alone_to_blame(job_make: Make, settings:
         assert claims.job_claim(queue="default", worker=supervisor.worker, runner=good) == healthy
         supervisor._own_claims_tend()
         assert bad_process.wait(10) == -9
-        assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+        started = [child.pid for child in children]
+        wait_until(lambda: not alive(started), seconds=10, what="what it had started to end")
         assert good_process.poll() is None
     greedy.refresh_from_db()
     healthy.refresh_from_db()
