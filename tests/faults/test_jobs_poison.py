@@ -12,9 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from apps.operations.fleet import ROOT, Fleet, Service, procfile_line
+from apps.operations.fleet import Fleet, Service
 from apps.operations.stack import Stack
-from apps.operations.stack.processes import process_start, process_stop
 from tests.faults.submitters import COUNTS, PATIENCE, WIDE, Ledger, Owner
 from tests.fleet import fleet_running
 from tests.processes import wait_until
@@ -155,31 +154,6 @@ def _ask_in_vain(owner: Owner) -> None:
         owner.ask(COUNTS, method="POST", body={"seconds": 0})
     except OSError:
         return
-
-
-def test_a_worker_on_another_disk_reads_the_upload(
-    owner: Owner, ledger: Ledger, worker: Service, tmp_path: Path
-) -> None:
-    """Another folder to work in, another one for temporary files: nothing of the upload is in files."""
-    worker.stop()
-    elsewhere = tmp_path / "tmp"
-    elsewhere.mkdir()
-    environment = worker.environment | {"PYTHONPATH": str(ROOT), "TMPDIR": str(elsewhere)}
-    command = ["/bin/sh", "-c", f"exec {procfile_line('worker')}"]
-    boundary, rows = "b0undary", "".join(f"Row {number},text\n" for number in range(50))
-    body = (
-        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="rows.csv"\r\n'
-        f"Content-Type: text/csv\r\n\r\ntitle,body\n{rows}\r\n--{boundary}--\r\n"
-    ).encode()
-    headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
-    answer = owner.ask("/api/v1/articles/imports", method="POST", body=body, headers=headers)
-    assert answer.status == 202, answer
-    process = process_start(command, log=tmp_path / "worker.log", folder=tmp_path, environment=environment)
-    try:
-        done = owner.wait(answer.json()["id"], "succeeded", "failed")
-        assert (done["state"], done["result"]["created"]) == ("succeeded", 50), done
-    finally:
-        process_stop(process, signals=((signal.SIGTERM, 20.0),))
 
 
 def test_a_worker_whose_clock_is_off_by_a_minute_keeps_its_jobs_and_takes_nobodys(

@@ -18,7 +18,6 @@ from apps.practices.errors import Conflict, FieldError, Problem, problem_respons
 from apps.practices.errors import problems as declared
 from apps.practices.errors.pointers import field_errors
 from apps.practices.errors.schema import ProblemSerializer, describe_everywhere, problems
-from tests.apps.accounts.factories import bearer, user_create
 from tests.practices.failing import FAILURES, SECRET
 from tests.problems import assert_answer_headers, assert_problem
 
@@ -409,10 +408,3 @@ def test_checks_find_what_goes_around(settings: Any, name: str, value: Any, id: 
     assert id in _ids()
     with pytest.raises(SystemCheckError, match=id):
         call_command("check", tags=["errors"])
-
-
-def test_a_form_field_with_nul_in_its_name_is_pointed_at_without_it(client: Client, db: None) -> None:
-    body = b'--b\r\nContent-Disposition: form-data; name="a\x00b"\r\n\r\nx\r\n--b--\r\n'
-    path = "/api/v1/articles/imports"
-    answer = client.generic("POST", path, body, "multipart/form-data; boundary=b", **bearer(user_create()))
-    assert_problem(answer, 400, "validation", pointer="/a\N{REPLACEMENT CHARACTER}b")

@@ -15,6 +15,7 @@ from apps.articles.services import article_create
 from apps.jobs.imports import run
 from apps.jobs.models import Job, JobChunk
 from apps.jobs.tasks import job_run
+from tests.apps.accounts.factories import bearer, user_create
 from tests.apps.articles.conftest import Somebody
 from tests.problems import assert_problem
 
@@ -217,3 +218,10 @@ def test_a_published_import_shows_in_the_cached_list(
     with django_capture_on_commit_callbacks(execute=True):
         job_run(answer.json()["id"])
     assert [row["title"] for row in client.get("/api/v1/articles").json()["results"]] == ["Seen"]
+
+
+def test_a_form_field_with_nul_in_its_name_is_pointed_at_without_it(client: Client, db: None) -> None:
+    body = b'--b\r\nContent-Disposition: form-data; name="a\x00b"\r\n\r\nx\r\n--b--\r\n'
+    path = "/api/v1/articles/imports"
+    answer = client.generic("POST", path, body, "multipart/form-data; boundary=b", **bearer(user_create()))
+    assert_problem(answer, 400, "validation", pointer="/a\N{REPLACEMENT CHARACTER}b")

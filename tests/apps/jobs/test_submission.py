@@ -81,7 +81,7 @@ def test_a_refused_upload_leaves_nothing(few: None, owner: User, job_make: Make)
     for _ in range(MOST):
         job_make()
     with pytest.raises(TooManyJobs):
-        job_submit(kind="articles.import", owner=owner, parameters={}, upload=SimpleUploadedFile("a.csv", b"a" * 99))
+        job_submit(kind="sample.count", owner=owner, parameters={}, upload=SimpleUploadedFile("a.csv", b"a" * 99))
     assert (Job.objects.count(), JobChunk.objects.count()) == (MOST, 0)
 
 

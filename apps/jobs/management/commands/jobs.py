@@ -45,7 +45,7 @@ ABOUT = """Look at jobs and mend them: everybody's, straight in PostgreSQL. Neit
 
   manage.py jobs list --state failed                 what has failed, newest first
   manage.py jobs show ID                             all about one, with its last error
-  manage.py jobs retry --state failed --kind articles.import --older 1h
+  manage.py jobs retry --state failed --kind accounts.mail --older 1h
   manage.py jobs cancel --owner ada@example.com --dry-run
   manage.py jobs workers                             who works, and for which queues
 
@@ -186,7 +186,7 @@ class Command(BaseCommand):
 
 def _conditions(parser: ArgumentParser) -> None:
     parser.add_argument("--state", choices=JobState.values, action="append", help="in this state; several: either")
-    parser.add_argument("--kind", help="of this kind, such as articles.import")
+    parser.add_argument("--kind", help="of this kind, such as accounts.mail")
     parser.add_argument("--owner", metavar="EMAIL", help="of this account")
     parser.add_argument("--older", metavar="TIME", type=duration, help="submitted so long ago: 30s, 10m, 2h, 7d")
 

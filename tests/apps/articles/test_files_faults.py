@@ -1,21 +1,24 @@
-"""An export under a killed worker, and results under readers who do not read."""
+"""Files of jobs under faults: a worker on another disk, one that is killed in mid-export, readers who do not read."""
 
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 
-from apps.operations.fleet import Fleet, Service
+from apps.operations.fleet import ROOT, Fleet, Service, procfile_line
 from apps.operations.stack import Stack
-from tests.faults.test_jobs import Owner
+from apps.operations.stack.processes import process_start, process_stop
+from tests.faults.submitters import Owner
 from tests.fleet import fleet_running
 from tests.processes import wait_until
 
@@ -111,3 +114,27 @@ def test_who_does_not_read_holds_some_threads_and_the_service_goes_on(owner: Own
             assert owner.ask("/api/v1/jobs?limit=1").status == 200
         # They stay connected, and are given up.
         wait_until(lambda: owner.ask(job["result_url"]).status == 200, seconds=60, what="the places to be given back")
+
+
+def test_a_worker_on_another_disk_reads_the_upload(owner: Owner, worker: Service, tmp_path: Path) -> None:
+    """Another folder to work in, another one for temporary files: nothing of the upload is in files."""
+    worker.stop()
+    elsewhere = tmp_path / "tmp"
+    elsewhere.mkdir()
+    environment = worker.environment | {"PYTHONPATH": str(ROOT), "TMPDIR": str(elsewhere)}
+    command = ["/bin/sh", "-c", f"exec {procfile_line('worker')}"]
+    boundary, rows = "b0undary", "".join(f"Row {number},text\n" for number in range(50))
+    body = (
+        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="rows.csv"\r\n'
+        f"Content-Type: text/csv\r\n\r\ntitle,body\n{rows}\r\n--{boundary}--\r\n"
+    ).encode()
+    headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+    answer = owner.ask("/api/v1/articles/imports", method="POST", body=body, headers=headers)
+    assert answer.status == 202, answer
+    process = process_start(command, log=tmp_path / "worker.log", folder=tmp_path, environment=environment)
+    try:
+        done = owner.wait(answer.json()["id"], "succeeded", "failed")
+        assert (done["state"], done["result"]["created"]) == ("succeeded", 50), done
+    finally:
+        process_stop(process, signals=((signal.SIGTERM, 20.0),))
+        worker.start()

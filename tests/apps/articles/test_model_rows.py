@@ -20,6 +20,11 @@ pytestmark = pytest.mark.django_db
 SKIP, UPDATE, ERROR = OnConflict.SKIP, OnConflict.UPDATE, OnConflict.ERROR
 
 
+@pytest.fixture
+def owner() -> User:
+    return user_create()
+
+
 def row(slug: str, **values: Any) -> ImportRow:
     return ImportRow(2, slug, {"slug": slug, "title": "New", "body": "", **values})
 
