@@ -33,9 +33,13 @@ class UnknownKind(Exception):
     """The code that would do this job is not installed here: not any more, or, while a release rolls out, not yet."""
 
 
-@shared_task(  # type: ignore[call-overload]  # Celery makes attributes of what it does not know; the stubs know no Request
-    name=TASK, bind=True, ignore_result=True, Request="apps.jobs.worker:JobRequest"
-)
+class JobTask(Task):
+    """A task whose messages are acknowledged in our way."""
+
+    Request = "apps.jobs.worker:JobRequest"
+
+
+@shared_task(name=TASK, base=JobTask, bind=True, ignore_result=True)
 def job_run(task: Task, job_id: str) -> None:
     """Do the job whose turn it is in the queue that the message came from; a message too many does nothing.
 
@@ -64,11 +68,17 @@ def _claimed(*, queue: str, named: str) -> Job | None:
     A worker that is being stopped claims nothing: its message goes to another, by the relay.
     """
     main, worker, runner = os.getppid(), worker_identity(), runner_identity()
+    kept = connection.connection is not None  # since an earlier job: PostgreSQL may have been restarted meanwhile
     while not is_stopping():
         try:
             return claims.job_claim(queue=queue, worker=worker, runner=runner)
         except claims.WorkerReserved:
             time.sleep(RESERVED_SECONDS)
+        except (OperationalError, InterfaceError):
+            connection.close()
+            if not kept:
+                raise
+            kept = False
         if os.getppid() != main:
             os._exit(EX_TEMPFAIL)  # the main process is dead, so nobody would renew a lease
     message_missed(job_id=named)

@@ -63,9 +63,8 @@ class JobRequest(Request):
             self.message.ack()
         except (*self.connection_errors, RedisError) as error:
             logger.warning("job_message_not_acknowledged", error=type(error).__name__)
-            loop = get_event_loop()
-            if loop is not None:  # a pool of threads runs without one, and notices by itself
-                loop.call_soon(_broker_lost, error)
+            if (hub := get_event_loop()) is not None:
+                hub.call_soon(_broker_lost, error)
 
 
 def _broker_lost(error: Exception) -> None:

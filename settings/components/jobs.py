@@ -35,6 +35,8 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CHANNEL_ERROR_RETRY = True  # a Redis that is full refuses commands: no reason to end a worker
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # a worker waits for its broker for as long as it takes
+# A pool process keeps its connection to PostgreSQL for so many jobs: making one costs more than a small job.
+CELERY_DB_REUSE_MAX = 500
 CELERY_TASK_QUEUES = [Queue(name) for name in _QUEUES]
 CELERY_TASK_DEFAULT_QUEUE = _QUEUES[0]
 CELERY_TASK_SERIALIZER = "json"

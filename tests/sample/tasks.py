@@ -49,6 +49,15 @@ def sample_count(context: JobContext, *, seconds: float) -> dict[str, Any]:
     return {"counted": counted}
 
 
+class SampleNothingSerializer(StrictSerializer):
+    """No parameters."""
+
+
+@job_kind("sample.nothing", serializer=SampleNothingSerializer)
+def sample_nothing(context: JobContext) -> None:
+    """Be a job, for what being one costs."""
+
+
 class SampleTroubleSerializer(StrictSerializer):
     """What the job does to the process that runs it."""
 

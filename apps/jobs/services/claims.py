@@ -68,42 +68,53 @@ def job_claim(*, queue: str, worker: str, runner: str) -> Job | None:
     A suspect is taken when the worker runs nothing else, and nothing is taken while one runs: what kills the worker then is
     the suspect. One that has waited for long goes first. Raises WorkerReserved.
     """
+    values = {
+        "queue": queue,
+        "worker": worker,
+        "runner": runner,
+        "lease": lease(),
+        "patience": SUSPECT_PATIENCE,
+        "later": LATER,
+    }
     with transaction.atomic():
-        job = _next(queue, worker)
-        if job is None:
-            return None
-        Job.objects.filter(pk=job.pk).update(
-            state=JobState.RUNNING,
-            fence=F("fence") + 1,
-            attempts=F("attempts") + 1,
-            is_alone=job.suspect,
-            worker=worker,
-            runner=runner,
-            leased_until=Now() + lease(),
-            heartbeat_at=Now(),
-            started_at=Now(),
-            stop=JobStop.NONE,
-        )
-    job.refresh_from_db()
-    return job
+        for which in _takeable(values):
+            for job in Job.objects.raw("".join((_TAKE, which, _FIRST)), values):
+                return job
+    return None
 
 
-def _next(queue: str, worker: str) -> Job | None:
-    """Lock the job that this worker takes next. The worker's own claims come one after the other (an advisory lock)."""
+# Claims are what a worker does most: three statements, as short as SQL makes them.
+_BESIDE = """
+SELECT count(*), coalesce(bool_or(is_alone), false), EXISTS (
+    SELECT FROM jobs_job WHERE state = 'queued' AND suspect AND queue = %(queue)s AND turn < %(later)s
+        AND run_at <= statement_timestamp() - %(patience)s)
+FROM jobs_job WHERE state = 'running' AND worker = %(worker)s
+"""
+_TAKE = """
+UPDATE jobs_job SET state = 'running', fence = fence + 1, attempts = attempts + 1, is_alone = suspect, stop = '',
+    worker = %(worker)s, runner = %(runner)s, leased_until = statement_timestamp() + %(lease)s,
+    heartbeat_at = statement_timestamp(), started_at = statement_timestamp()
+WHERE id = (
+    SELECT id FROM jobs_job WHERE state = 'queued' AND queue = %(queue)s AND turn < %(later)s
+        AND run_at <= statement_timestamp()
+"""
+_FIRST = " ORDER BY turn, id LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING *"
+_IMPATIENT = "AND suspect AND run_at <= statement_timestamp() - %(patience)s"
+
+
+def _takeable(values: dict[str, Any]) -> list[str]:
+    """Say which jobs this worker may take, the first first. Its own claims come one after the other (an advisory lock)."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [worker])
-    running = Job.objects.filter(state=JobState.RUNNING, worker=worker).values_list("is_alone", flat=True)
-    beside = list(running)
-    if any(beside):
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%(worker)s, 0))", values)
+        cursor.execute(_BESIDE, values)
+        beside, is_reserved, is_impatient = cursor.fetchone()
+    if is_reserved:
         raise WorkerReserved
-    due = Job.objects.filter(state=JobState.QUEUED, queue=queue, turn__lt=LATER, run_at__lte=Now())
-    rows = due.order_by("turn", "id").select_for_update(skip_locked=True)
-    impatient = rows.filter(suspect=True, run_at__lte=Now() - SUSPECT_PATIENCE)
     if not beside:
-        return impatient.first() or rows.first()
-    if worker == _clearing(queue) and impatient.exists():
+        return [_IMPATIENT, ""] if is_impatient else [""]
+    if is_impatient and values["worker"] == _clearing(values["queue"]):
         raise WorkerReserved
-    return rows.filter(suspect=False).first()
+    return ["AND NOT suspect"]
 
 
 def _clearing(queue: str) -> str | None:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from apps.jobs.context import JobContext
@@ -115,17 +115,24 @@ def test_of_two_reapers_one_works(job_make: Make) -> None:
     jobs = [job_make(), job_make()]
     take(), take()
     Job.objects.filter(state="running").update(leased_until=timezone.now() - AGO)
-    barrier = threading.Barrier(4)
+    at_work, go_on = threading.Event(), threading.Event()
 
     def reap() -> None:
-        barrier.wait(30)
-        crashes.leases_reap(limit=1)
+        """As far as a reaper is before it has locked what it finds."""
+        with transaction.atomic():
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('jobs reaper', 0))")
+            at_work.set()
+            go_on.wait(30)
         connection.close()
 
-    threads = [threading.Thread(target=reap) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
+    thread = threading.Thread(target=reap)
+    thread.start()
+    assert at_work.wait(30)
+    try:
+        assert crashes.leases_reap() == 0
+    finally:
+        go_on.set()
         thread.join(30)
     crashes.leases_reap()
     assert {(stored(job).state, job.attempts, job.suspect) for job in jobs} == {("queued", 0, True)}
