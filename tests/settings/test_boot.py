@@ -72,7 +72,10 @@ def is_read(name: str) -> bool:
         return True
     if name.startswith("CELERY_"):
         from celery.app.defaults import NAMESPACES, flatten
+        from celery.fixups import django as fixup
 
+        if name in re.findall(r"conf\.get\('(CELERY_[A-Z_]+)'", Path(fixup.__file__).read_text()):
+            return True  # what its part for Django alone asks for is not among its defaults
         return name.removeprefix("CELERY_").lower() in {key for key, _ in flatten(NAMESPACES)}
     # django-structlog puts its prefix in front of what it asks for.
     return bool({name, name.removeprefix("DJANGO_STRUCTLOG_")} & names_asked_for())
