@@ -73,6 +73,7 @@ def sample_trouble(context: JobContext, *, does: str) -> None:
         case "kills its worker":
             time.sleep(1)  # so that others run beside it
             os.kill(os.getppid(), signal.SIGKILL)
+            time.sleep(10)  # the worker takes a moment to die, and this process with it
         case "takes memory":
             held = [bytearray(1024**2) for _ in range(1024)]
             assert held
