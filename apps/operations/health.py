@@ -18,11 +18,13 @@ from django.db.migrations.executor import MigrationExecutor
 
 from apps.jobs.oversight import SEEN, queues_unattended
 from apps.operations import lifecycle
+from apps.practices.database.connections import waits_bounded
 from apps.practices.database.replicas import replica_check
 from apps.practices.observability import store
 
 State = Literal["ready", "degraded", "draining", "unmigrated"]
 CHECK_SECONDS = 1.0
+ANSWER_SECONDS = 0.5  # a load balancer gives up after two: with the wait for a connection, PostgreSQL and Redis fit into them
 
 logger = structlog.get_logger(__name__)
 
@@ -52,7 +54,8 @@ class _Checks:
     def found(self) -> dict[str, str]:
         with self._lock:
             if monotonic() - self._looked_at >= CHECK_SECONDS:
-                self._found = self._look()
+                with waits_bounded(ANSWER_SECONDS):
+                    self._found = self._look()
                 self._looked_at = monotonic()
             return self._found
 

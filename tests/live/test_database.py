@@ -92,18 +92,35 @@ def test_a_restart_costs_no_request(fleet: Fleet, own: Stack) -> None:
 def test_a_frozen_server_is_503_within_the_bound_of_the_client(fleet: Fleet, own: Stack) -> None:
     """The kernel of a frozen server still acknowledges every packet: only the client's own clock ends the wait."""
     assert get(fleet, NOW).status == 200
-    frozen = [own.services["postgresql"].pid, *backends(own)]
-    for pid in frozen:
-        os.kill(pid, signal.SIGSTOP)
-    try:
+    with frozen(own):
         answer = get(fleet, NOW)
-    finally:
-        for pid in frozen:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
     assert_problem(answer, 503, "unavailable")
     assert answer.seconds < 12
     serves_again(fleet, 20)
+
+
+def test_an_instance_stays_in_the_pool_of_its_edge_while_the_server_is_frozen(fleet: Fleet, own: Stack) -> None:
+    """The edge gives up a health check after two seconds: no answer from PostgreSQL may take the instance with it."""
+    assert get(fleet, NOW).status == 200
+    time.sleep(1.1)  # readiness is looked at anew
+    with frozen(own):
+        answer = get(fleet, "/readyz")
+    assert (answer.status, answer.json()["checks"]["database"]) == (200, "down")
+    assert answer.seconds < 2
+    serves_again(fleet, 20)
+
+
+@contextlib.contextmanager
+def frozen(own: Stack) -> Iterator[None]:
+    stopped = [own.services["postgresql"].pid, *backends(own)]
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in stopped:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
 
 def backends(own: Stack) -> list[int]:

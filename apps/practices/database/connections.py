@@ -6,6 +6,9 @@ while the stopped server's kernel acknowledges packets. Only the client's clock 
 
 import select
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from typing import Any, ClassVar, Generic, Self
 
@@ -20,6 +23,18 @@ LOOK_SECONDS = 0.1  # psycopg's own interval between looks for an interruption
 LONGEST_PAUSE = 1.0  # seconds between two probes of a server that is away
 # PgBouncer speaks for itself (08P01) or passes on why it cannot log in; PostgreSQL leaves or is about to come (57P).
 NOT_AN_ANSWER = ("08", "28", "3D", "53300", "57P")
+
+_longest: ContextVar[float] = ContextVar("database_longest_wait", default=float("inf"))
+
+
+@contextmanager
+def waits_bounded(seconds: float) -> Iterator[None]:
+    """Wait for the server at most so long at a time, where the caller has less time than a statement may take."""
+    token = _longest.set(seconds)
+    try:
+        yield
+    finally:
+        _longest.reset(token)
 
 
 class ServerAway(psycopg.OperationalError):
@@ -79,7 +94,8 @@ class BoundedConnection(psycopg.Connection[Any]):
         What waits for nothing (``set_autocommit``, a commit of nothing) tells the breaker nothing.
         """
         is_brief = self.is_spared or self.breaker.is_suspicious
-        bound = settings.DATABASE_SUSPICIOUS_WAIT_SECONDS if is_brief else settings.DATABASE_WAIT_SECONDS
+        usual = settings.DATABASE_SUSPICIOUS_WAIT_SECONDS if is_brief else settings.DATABASE_WAIT_SECONDS
+        bound = min(usual, _longest.get())
         asked_at = time.monotonic()
         steps = Steps(gen)
         try:
