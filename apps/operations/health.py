@@ -24,7 +24,7 @@ from apps.practices.observability import store
 
 State = Literal["ready", "degraded", "draining", "unmigrated"]
 CHECK_SECONDS = 1.0
-ANSWER_SECONDS = 0.5  # a load balancer gives up after two: with the wait for a connection, PostgreSQL and Redis fit into them
+ANSWER_SECONDS = 0.5  # of PostgreSQL, of Redis: a load balancer gives an instance up after two
 
 logger = structlog.get_logger(__name__)
 
