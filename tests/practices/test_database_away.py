@@ -53,7 +53,7 @@ def nothing_known() -> Iterator[None]:
 def test_no_wait_for_the_server_is_without_bound() -> None:
     with BoundedConnection.connect(**parameters()) as bounded:
         with pytest.raises(ServerStalled) as raised:
-            bounded.execute("SELECT pg_sleep(20)")
+            bounded.execute("SELECT pg_sleep(4)")
         assert bounded.closed
     problem = problem_for(raised.value)
     assert problem is not None
@@ -207,7 +207,7 @@ def test_whoever_failed_to_answer_is_waited_for_briefly() -> None:
     with BoundedConnection.connect(**parameters()) as bounded:
         BoundedConnection.breaker.failed(OSError())
         with pytest.raises(ServerStalled):
-            bounded.execute("SELECT pg_sleep(20)")
+            bounded.execute("SELECT pg_sleep(4)")
 
 
 @pytest.mark.django_db
