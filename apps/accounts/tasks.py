@@ -24,12 +24,20 @@ class MailParametersSerializer(StrictSerializer):
     template = serializers.ChoiceField(choices=[mail.value for mail in Mail])
     user = serializers.UUIDField(required=False)
     address = serializers.CharField(max_length=254, required=False)
+    asker = serializers.CharField(max_length=64, required=False)
 
 
 @job_kind(mails.KIND, serializer=MailParametersSerializer, queue="mail", attempts=ATTEMPTS, keep=False)
-def accounts_mail(context: JobContext, *, template: str, user: UUID | None = None, address: str | None = None) -> None:
+def accounts_mail(
+    context: JobContext,
+    *,
+    template: str,
+    user: UUID | None = None,
+    address: str | None = None,
+    asker: str | None = None,
+) -> None:
     """Send a mail at least once; it is known by its Message-ID when it comes twice."""
-    mail_send(context, template=Mail(template), user_id=user, address=address, now=timezone.now())
+    mail_send(context, template=Mail(template), user_id=user, address=address, asker=asker, now=timezone.now())
 
 
 class ExportParametersSerializer(StrictSerializer):

@@ -34,9 +34,9 @@ def email_change_request(*, user_id: UUID, email: str, current_password: str, or
     Raises what ``password_check_again`` raises, and TooManyAttempts for an address that is mailed to too often. Whether it has
     an account already shows in neither the answer nor its time: the worker looks.
     """
-    password_check_again(user_id=user_id, password=current_password, origin=origin, now=now)
+    asker = password_check_again(user_id=user_id, password=current_password, origin=origin, now=now)
     attempt_begin(purpose=AttemptPurpose.MAIL, email=email)
-    mail_submit(template=Mail.CHANGE_EMAIL, user_id=user_id, address=email_normalised(email))
+    mail_submit(template=Mail.CHANGE_EMAIL, user_id=user_id, address=email_normalised(email), asker=asker)
 
 
 def email_verify(*, token: str, origin: Origin, now: datetime) -> None:

@@ -18,6 +18,7 @@ import structlog
 from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
 from django.template import Context, engines
+from django.utils.crypto import salted_hmac
 
 from apps.accounts.managers import email_normalised
 from apps.accounts.models import LinkPurpose, User
@@ -27,6 +28,7 @@ from apps.jobs.services import job_submit
 from apps.practices.errors import Unprocessable
 
 KIND = "accounts.mail"
+_STANDING_SALT = "apps.accounts.services.mails.standing"
 _PERMANENT = range(500, 600)  # RFC 5321, 4.2.1: the same message will be refused again
 logger = structlog.get_logger(__name__)
 
@@ -70,33 +72,49 @@ class Letter:
     link: str | None = None
 
 
-def mail_submit(*, template: Mail, user_id: UUID | None = None, address: str | None = None) -> None:
-    """Have a mail sent, once the caller's transaction commits: to a user, to an address, or to both as the mail needs."""
+def mail_submit(
+    *, template: Mail, user_id: UUID | None = None, address: str | None = None, asker: User | None = None
+) -> None:
+    """Have a mail sent, once the caller's transaction commits: to a user, to an address, or to both as the mail needs.
+
+    ``asker`` is a user as it was checked just now: where its password or address is another one by the time the mail is
+    written, nothing is.
+    """
     parameters: dict[str, Any] = {"template": template.value}
     if user_id is not None:
         parameters["user"] = str(user_id)
     if address is not None:
         parameters["address"] = address
+    if asker is not None:
+        parameters["asker"] = _standing(asker)
     job_submit(kind=KIND, owner=None, parameters=parameters)
 
 
-def mail_send(context: JobContext, *, template: Mail, user_id: UUID | None, address: str | None, now: datetime) -> None:
+def _standing(user: User) -> str:
+    """Tell a user's password and address from any others, to nobody who has not SECRET_KEY."""
+    return salted_hmac(_STANDING_SALT, f"{user.password}\n{user.email}", algorithm="sha256").hexdigest()
+
+
+def mail_send(
+    context: JobContext, *, template: Mail, user_id: UUID | None, address: str | None, asker: str | None, now: datetime
+) -> None:
     """Write the mail and hand it to the mail server; send nothing where there is nobody to tell.
 
     A link is minted here, and committed before the mail leaves: its token is in no parameter, no row and no log. What asks
     for a mail thus does the same work whether the account exists. Raises MailRefused.
     """
     with context.step():
-        letter = _letter(template, user_id=user_id, address=address, asked_at=context.job.created_at, now=now)
+        asked_at = context.job.created_at
+        letter = _letter(template, user_id=user_id, address=address, asker=asker, asked_at=asked_at, now=now)
     if letter is None:
         logger.info("mail_not_needed", template=template.value)
         return
-    _deliver(mail_message(letter, job_id=context.job.pk, asked_at=context.job.created_at))
+    _deliver(mail_message(letter, job_id=context.job.pk, asked_at=asked_at))
     logger.info("mail_sent", template=template.value)
 
 
 def _letter(
-    template: Mail, *, user_id: UUID | None, address: str | None, asked_at: datetime, now: datetime
+    template: Mail, *, user_id: UUID | None, address: str | None, asker: str | None, asked_at: datetime, now: datetime
 ) -> Letter | None:
     purpose = _LINKS.get(template)
     if purpose is None and address is not None:
@@ -112,6 +130,8 @@ def _letter(
         return None
     email = user.email
     if purpose == LinkPurpose.CHANGE_EMAIL:
+        if asker != _standing(user):
+            return None  # a new password ends what was asked for by the old one; the mail may be hours late by then
         if address is None or User.objects.filter(email=address).exists():
             return None  # the address is somebody's, who is not told and not asked
         email = address

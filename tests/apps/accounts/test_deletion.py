@@ -65,7 +65,7 @@ def everything_of(user: User) -> None:
     result_append(job_id=job.pk, data=f'{{"of":"account","row":{{"email":"{user.email}"}}}}\n'.encode())
     job_submit(kind="sample.count", owner=user, parameters={"seconds": 0})
     mail_submit(template=Mail.RESET_PASSWORD, address=user.email)
-    mail_submit(template=Mail.CHANGE_EMAIL, user_id=user.pk, address=NEW)
+    mail_submit(template=Mail.CHANGE_EMAIL, user_id=user.pk, address=NEW, asker=user)
     mail_submit(template=Mail.PASSWORD_CHANGED, user_id=user.pk)
     Job.objects.filter(parameters__template="password-changed").update(state="failed", finished_at=now)
     for who, what in ((admin, user), (user, admin)):

@@ -18,6 +18,7 @@ from apps.accounts.services.credentials import PasswordWrong
 from apps.accounts.services.emails import email_change_request
 from apps.accounts.services.events import NOWHERE
 from apps.accounts.services.mails import KIND
+from apps.accounts.services.users import user_password_set
 from apps.jobs.models import Job
 from tests.apps.accounts.factories import PASSWORD, admin_sign_in, bearer, link, user_create
 from tests.mails import mails_sent, token_in
@@ -137,6 +138,22 @@ def test_nobody_is_flooded_with_questions_whether_an_address_is_theirs(settings:
     with pytest.raises(TooManyAttempts):
         request_change(asking[2])
     assert [message["To"] for message in mails_sent()] == [NEW, NEW]
+
+
+@pytest.mark.parametrize("what", ["password", "address"])
+def test_a_mail_that_is_late_brings_back_no_change_that_was_asked_for_before(client: Client, what: str) -> None:
+    """Whoever asks may hold up their own mail: their server says "later" until the owner has set another password."""
+    user = user_create()
+    request_change(user, "thief@example.com")
+    if what == "password":
+        user_password_set(user=user, password="another of the same kind 7", now=timezone.now())
+    else:
+        token = link(user, LinkPurpose.CHANGE_EMAIL, email=NEW)
+        assert verify(client, token).status_code == 204
+    assert "thief@example.com" not in [message["To"] for message in mails_sent()]
+    assert not AccountLink.objects.exists()
+    request_change(stored(user), "thief@example.com", "another of the same kind 7" if what == "password" else PASSWORD)
+    assert mails_sent()[-1]["To"] == "thief@example.com"
 
 
 def test_an_address_that_is_taken_meanwhile_is_a_conflict(client: Client) -> None:

@@ -133,8 +133,8 @@ def test_who_is_not_to_be_told_gets_nothing(template: Mail, fields: dict[str, An
 
 def test_a_taken_address_is_not_asked_whether_it_is_somebody_elses() -> None:
     owner, other = user_create(), user_create()
-    submitted(template=Mail.CHANGE_EMAIL, user_id=other.pk, address=owner.email)
-    submitted(template=Mail.CHANGE_EMAIL, user_id=other.pk, address="free@example.com")
+    submitted(template=Mail.CHANGE_EMAIL, user_id=other.pk, address=owner.email, asker=other)
+    submitted(template=Mail.CHANGE_EMAIL, user_id=other.pk, address="free@example.com", asker=other)
     assert [message["To"] for message in mails_sent()] == ["free@example.com"]
 
 
