@@ -34,6 +34,7 @@ class AttemptPurpose(StrEnum):
     SIGN_IN = "sign-in"
     AGAIN = "password again"  # asked of somebody who is signed in; strangers cannot use up these
     MAIL = "mail"  # what sends a mail to an address; there is no success, each one counts
+    RESET = "reset"  # mails, too; registering a taken address sends none and must not keep its owner from this one
 
 
 class TooManyAttempts(Problem):

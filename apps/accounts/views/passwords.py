@@ -75,7 +75,7 @@ class PasswordReset(CredentialView):
         query_parameters(request, {})
         body = EmailSerializer(data=request.data)
         body.is_valid(raise_exception=True)
-        attempt_begin(purpose=AttemptPurpose.MAIL, email=body.validated_data["email"])
+        attempt_begin(purpose=AttemptPurpose.RESET, email=body.validated_data["email"])
         password_reset_request(**body.validated_data)
         return Response(status=status.HTTP_202_ACCEPTED, headers=NO_STORE)
 

@@ -34,6 +34,7 @@ from apps.accounts.services.credentials import (
 )
 from apps.accounts.services.events import NOWHERE
 from tests.apps.accounts.factories import PASSWORD, bearer, sign_in, user_create
+from tests.mails import mails_sent
 from tests.problems import assert_problem
 
 pytestmark = pytest.mark.django_db
@@ -129,7 +130,7 @@ def test_success_forgets_and_so_does_an_administrator() -> None:
     for purpose in AttemptPurpose:
         begin(purpose)
     begin(email="other@example.com")
-    assert sum(count.failures for count in attempts_forget(email="Ada@Example.com")) == 3
+    assert sum(count.failures for count in attempts_forget(email="Ada@Example.com")) == len(AttemptPurpose)
     assert AttemptCount.objects.count() == 1
 
 
@@ -258,6 +259,16 @@ def test_mails_to_one_address_are_bounded(client: Client) -> None:
     assert {answer.status_code for answer in answers[1:10]} <= {202, 409}
     assert_problem(answers[10], 429, "too-many-attempts")
     assert login(client, password=PASSWORD).status_code in (200, 403)
+
+
+def test_registering_an_address_over_and_over_does_not_keep_its_owner_from_a_reset(client: Client) -> None:
+    user_create(email=ADA)
+    body = {"email": ADA, "password": PASSWORD}
+    answers = [client.post("/api/v1/auth/register", body, content_type="application/json") for _ in range(11)]
+    assert_problem(answers[10], 429, "too-many-attempts")
+    reset = client.post("/api/v1/auth/password/reset", {"email": ADA}, content_type="application/json")
+    assert reset.status_code == 202
+    assert [message["To"] for message in mails_sent()] == [ADA]
 
 
 class Meanwhile(BoundedArgon2Hasher):
