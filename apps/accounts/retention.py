@@ -1,19 +1,23 @@
 """What accounts keep for a time: sign-ins that are over, security events, counters of failed tries, mailed links."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db.models import QuerySet
 
 from apps.accounts.models import AccountLink, AttemptCount, RefreshFamily, SecurityEvent
+from apps.practices.database.keys import uuid7_floor
 from apps.practices.database.retention import Retention
 
 
 def _sign_ins(before: datetime) -> Sequence[QuerySet[RefreshFamily]]:
     ended = RefreshFamily.objects.filter(ended_at__lt=before).order_by("ended_at")
     expired = RefreshFamily.objects.filter(expires_at__lt=before).order_by("expires_at")
-    return (ended, expired)
+    # Found by when they began, which their keys tell: an index on what each refresh writes would be written by each.
+    unused_since = before - timedelta(seconds=settings.TOKENS_REFRESH_SECONDS)
+    old = RefreshFamily.objects.filter(pk__lt=uuid7_floor(unused_since)).order_by("pk")
+    return (ended, expired, old.filter(current_issued_at__lt=unused_since))
 
 
 def _events(before: datetime) -> Sequence[QuerySet[SecurityEvent]]:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,13 +15,14 @@ from django.core.management import CommandError, call_command
 from django.db import connection, connections
 from django.test import override_settings
 from django.urls import path
+from django.utils import timezone
 from rest_framework.permissions import AllowAny
 from rest_framework.response import Response
 from rest_framework.test import APIClient
 from rest_framework.views import APIView
 
 from apps.accounts.models import User
-from apps.practices.database.keys import uuid7
+from apps.practices.database.keys import uuid7, uuid7_floor
 from apps.practices.database.versions import version_delete, version_update
 from apps.practices.errors import NotFound, PreconditionFailed
 from tests.problems import assert_problem
@@ -52,6 +54,8 @@ def test_keys_sort_by_time() -> None:
     keys = [uuid7() for _ in range(2_000)]
     assert keys == sorted(keys)
     assert {key.version for key in keys} == {7}
+    now = timezone.now()
+    assert uuid7_floor(now - timedelta(seconds=60)) < keys[0] < keys[-1] < uuid7_floor(now + timedelta(seconds=60))
 
 
 def test_an_update_counts_the_version_and_stamps_the_time(note: Note) -> None:

@@ -6,6 +6,7 @@ import re
 from datetime import datetime, timedelta
 from io import StringIO
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.contrib.sessions.models import Session
@@ -17,7 +18,7 @@ from django.utils import timezone
 
 from apps.accounts.models import AccountLink, AttemptCount, FamilyEnd, RefreshFamily, SecurityEvent, User
 from apps.jobs.models import Job, JobChunk
-from apps.practices.database.keys import uuid7
+from apps.practices.database.keys import uuid7, uuid7_floor
 from apps.practices.database.retention import PARTS, Retention, retentions
 from tests.practices.test_database_failures import other
 from tests.sample.models import Note
@@ -34,12 +35,13 @@ def pruned(*arguments: str) -> str:
     return output.getvalue()
 
 
-def family(*, ended: datetime | None = None, expires: datetime) -> RefreshFamily:
+def family(*, ended: datetime | None = None, expires: datetime, **fields: Any) -> RefreshFamily:
     user, _ = User.objects.get_or_create(email="owner@example.com")
     now = timezone.now()
     times = {"current_issued_at": now, "created_at": now, "last_used_at": now, "expires_at": expires}
     reason = FamilyEnd.values[0] if ended else ""
-    return RefreshFamily.objects.create(user=user, current_id=uuid7(), ended_at=ended, ended_reason=reason, **times)
+    values = {"current_id": uuid7(), "ended_at": ended, "ended_reason": reason, **times, **fields}
+    return RefreshFamily.objects.create(user=user, **values)
 
 
 @pytest.mark.django_db
@@ -55,6 +57,21 @@ def test_sign_ins_go_once_they_are_over_for_long() -> None:
     assert "sign-ins: 3 removed (over for 30 days)" in pruned()
     assert set(RefreshFamily.objects.values_list("pk", flat=True)) == kept
     assert "sign-ins: 0 removed" in pruned()
+
+
+@pytest.mark.django_db
+@override_settings(TOKENS_REFRESH_SECONDS=14 * 24 * 60 * 60)
+def test_sign_ins_that_nobody_refreshes_are_over_and_go_too() -> None:
+    now = timezone.now()
+
+    def begun(days: int, *, used: int) -> RefreshFamily:
+        key = UUID(int=uuid7_floor(now - days * DAY).int + used)
+        return family(pk=key, expires=now + 30 * DAY, current_issued_at=now - used * DAY)
+
+    gone, kept = [begun(45, used=45), begun(60, used=46)], [begun(60, used=43), begun(43, used=43), begun(60, used=1)]
+    assert "sign-ins: 2 would go" in pruned("--dry-run")
+    assert "sign-ins: 2 removed" in pruned()
+    assert set(RefreshFamily.objects.all()) == set(kept), gone
 
 
 @pytest.mark.django_db
