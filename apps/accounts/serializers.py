@@ -33,9 +33,14 @@ class EmailField(serializers.EmailField):
         if len(text) > EMAIL_LENGTH:  # before the conversion of a domain of any length
             self.fail("max_length", max_length=EMAIL_LENGTH)
         try:
-            return email_normalised(clean_plain(text))
+            email = email_normalised(clean_plain(text))
         except UncleanText as error:  # a domain of any script may hold what reorders it
             raise serializers.ValidationError(error.detail, code=error.code) from error
+        if (
+            not email.isascii()
+        ):  # Django's pattern takes the four letters that fold to ASCII ones for these: a dotless i
+            self.fail("invalid")
+        return email
 
     def run_validation(self, data: Any = serializers.empty) -> Any:
         value = super().run_validation(data)

@@ -29,7 +29,7 @@ class CommonPasswordValidator(password_validation.CommonPasswordValidator):
 
     def validate(self, password: str, user: AbstractBaseUser | None = None) -> None:
         site = _squeezed(settings.SITE_NAME)
-        for form in _forms(password.lower().strip()):
+        for form in _forms(password.lower()):
             if form in self.passwords or len(form) < _UNIT_MIN or _squeezed(form) == site:
                 raise ValidationError(self.get_error_message(), code="password_too_common")
 
@@ -48,7 +48,7 @@ def _forms(password: str) -> Iterator[str]:
     """Give the password, what it may have been made of, and the piece that each of these repeats."""
     core = _ENDS.sub("", password)
     spelt = _ENDS.sub("", _TAIL.sub("", password).translate(_LETTERS))
-    for form in {password, core, core.translate(_LETTERS), spelt}:
+    for form in {password, password.strip(), core, core.translate(_LETTERS), spelt}:
         if len(form) < _UNIT_MIN:
             continue  # what stands around it is the password
         yield form

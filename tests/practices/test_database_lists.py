@@ -157,6 +157,8 @@ def test_one_row_comparison_uses_the_index(notes: list[Note]) -> None:
         ("limit=0", "?limit", "min_value"),
         ("limit=101", "?limit", "max_value"),
         ("limit=ten", "?limit", "invalid"),
+        ("limit=5.0", "?limit", "invalid"),
+        ("limit=%D9%A5", "?limit", "invalid"),
         ("limit=1&limit=2", "?limit", "repeated"),
         ("ordering=body", "?ordering", "invalid_choice"),
         ("fields=id,password", "?fields", "unknown"),

@@ -37,6 +37,7 @@ from apps.practices.database.matching import SORTED_MAX, WALKED_MAX, few_matches
 from apps.practices.database.schema import LIMIT_DEFAULT, LIMIT_MAX, list_parameters
 from apps.practices.database.walks import Walk
 from apps.practices.errors import FieldError, ValidationProblem
+from apps.practices.validation.fields import BoundedIntegerField
 from apps.practices.validation.query import parameter_error, query_parameters
 
 __all__ = ["LIMIT_DEFAULT", "LIMIT_MAX", "Filter", "KeysetList", "ListQuery", "Matching", "Page", "Projected"]
@@ -113,7 +114,7 @@ class KeysetList:
         self.scope = tuple(scope)
         self.nonnull = tuple(nonnull)
         self._parameters: dict[str, FilterField] = {
-            "limit": serializers.IntegerField(min_value=1, max_value=LIMIT_MAX),
+            "limit": BoundedIntegerField(min_value=1, max_value=LIMIT_MAX),
             "cursor": serializers.CharField(),
             "ordering": serializers.ChoiceField(choices=list(self.orderings)),
             "fields": serializers.CharField(),

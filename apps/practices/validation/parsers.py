@@ -25,6 +25,10 @@ _CHARSET = re.compile(r";\s*charset\s*=\s*\"?([^\s;\"]*)", re.IGNORECASE)
 _Trail = tuple[Any, Any] | None
 
 
+class _Doubtful(ValueError):
+    """What we refuse in a document, in words for its sender."""
+
+
 class Bounded:
     """Marks a parser whose work is bounded by the size of a body that is bounded itself."""
 
@@ -96,14 +100,16 @@ def json_document(body: bytes) -> Any:
         raise Malformed(f"The document is not JSON: {error.msg}, line {error.lineno}, column {error.colno}.") from error
     except RecursionError as error:
         raise Malformed("The document is nested too deep.") from error
-    except ValueError as error:  # a number of thousands of digits, or one of the refusals below
+    except _Doubtful as error:
         raise Malformed(f"The document is not acceptable JSON: {error}.") from error
+    except ValueError as error:  # the interpreter's own bound; what it says of it is for programmers
+        raise Malformed("The document is not acceptable JSON: a number has too many digits.") from error
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise ValueError(f"the name {json.dumps(_twice(name for name, _ in pairs)[:100])} occurs twice in one object")
+        raise _Doubtful(f"the name {json.dumps(_twice(name for name, _ in pairs)[:100])} occurs twice in one object")
     return members
 
 
@@ -118,13 +124,13 @@ def _twice(names: Iterable[str]) -> str:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
+    raise _Doubtful(f"{name} is not JSON")
 
 
 def _finite(digits: str) -> float:
     number = float(digits)
     if not math.isfinite(number):
-        raise ValueError("a number is too large")
+        raise _Doubtful("a number is too large")
     return number
 
 

@@ -65,6 +65,8 @@ def test_a_taken_address_is_a_conflict_in_any_case(client: Client, email: str) -
     [
         ({"email": "no address"}, "/email", "invalid"),
         ({"email": f"{'a' * 250}@example.com"}, "/email", "max_length"),
+        ({"email": "adm\N{LATIN SMALL LETTER DOTLESS I}n@example.com"}, "/email", "invalid"),
+        ({"email": "u\N{LATIN SMALL LETTER LONG S}er@example.com"}, "/email", "invalid"),
         ({"password": "short"}, "/password", "password_too_short"),
         ({"password": "correcthorsebatterystaple" * 6}, "/password", "max_length"),
         ({"password": "123456789012345"}, "/password", "password_entirely_numeric"),

@@ -266,6 +266,8 @@ def test_of_many_who_follow_a_link_one_sets_the_password(settings: Any) -> None:
         "xyzxyzxyzxyz!",
         "Bits&Bobs2024",
         "bits & bobs!",
+        " " * 12,
+        "startfinding  ",
     ],
 )
 def test_a_common_password_is_refused_however_it_is_dressed_up(password: str, settings: Any) -> None:
