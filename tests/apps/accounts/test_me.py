@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -37,8 +38,11 @@ def test_another_address_needs_the_password_and_waits_for_its_link(client: Clien
     answer = patch(client, {"email": NEW, "current_password": PASSWORD, "name": "Adele"}, header)
     assert answer.status_code == 200
     assert (answer.json()["email"], answer.json()["name"]) == (user.email, "Adele")
-    assert Job.objects.get().parameters == {"template": "change-email", "user": str(user.pk), "address": NEW}
+    parameters = Job.objects.get().parameters
+    assert re.fullmatch("[0-9a-f]{64}", parameters.pop("asker"))  # an HMAC of what the user was
+    assert parameters == {"template": "change-email", "user": str(user.pk), "address": NEW}
     assert PASSWORD not in str(Job.objects.values())
+    assert user.password not in str(Job.objects.values())
 
 
 def test_an_address_that_somebody_has_is_answered_alike(client: Client) -> None:
