@@ -26,6 +26,7 @@ from apps.practices.observability.redaction import redact_text
 CONTENTS = ("parameters_shown", "checkpoint_shown", "result_shown")  # what owners put in and get out
 PROGRESS = ("state", "progress_done", "progress_total", "progress_message")
 HEAVY = ("parameters", "checkpoint", "result", "problem", "error")
+LOOKUPS = {"state__exact", "kind", "queue", "older"}  # what the filters put into an address
 AGES = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(days=7)}
 
 
@@ -166,6 +167,10 @@ class JobAdmin(admin.ModelAdmin):
         listed = match is not None and match.url_name == "jobs_job_changelist"
         return super().get_queryset(request).defer(*HEAVY) if listed else super().get_queryset(request)
 
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
+        """By the filters alone. Django lets a query name any column: a row more or less would tell what contents begin with."""
+        return lookup in LOOKUPS
+
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Job], search_term: str
     ) -> tuple[QuerySet[Job], bool]:
@@ -195,7 +200,7 @@ class JobAdmin(admin.ModelAdmin):
         batches = list(jobs_retry(jobs=queryset, by=str(request.user.pk)))
         queued = [job_id for done in batches for job_id in done.changed]
         _recorded(request, queued, "Retried.")
-        self.message_user(request, f"{len(queued)} jobs queued again.", messages.SUCCESS)
+        self.message_user(request, f"{_jobs(queued)} queued again.", messages.SUCCESS)
 
     @admin.action(description="Cancel the selected jobs that wait or run", permissions=["change"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
@@ -203,8 +208,12 @@ class JobAdmin(admin.ModelAdmin):
         ended = [job_id for done in batches for job_id in done.changed]
         asked = [job_id for done in batches for job_id in done.asked]
         _recorded(request, [*ended, *asked], "Cancelled.")
-        said = f"{len(ended)} jobs cancelled, {len(asked)} asked to stop at their next checkpoint."
+        said = f"{_jobs(ended)} cancelled, {len(asked)} asked to stop at the next checkpoint."
         self.message_user(request, said, messages.SUCCESS)
+
+
+def _jobs(ids: list[UUID]) -> str:
+    return "1 job" if len(ids) == 1 else f"{len(ids)} jobs"
 
 
 def _recorded(request: HttpRequest, ids: list[UUID], message: str) -> None:

@@ -100,6 +100,15 @@ def test_filters_and_search(desk: Client, job_make: Make, owner: User) -> None:
     assert shown(desk, "?q='%22%5C") == set()
 
 
+@pytest.mark.parametrize("column", ["parameters", "result", "checkpoint", "error", "owner__password"])
+def test_no_query_finds_out_letter_by_letter_what_the_page_keeps(job_make: Make, column: str) -> None:
+    failed(job_make, parameters={"to": "ada"}, result={"to": "ada"}, checkpoint={"to": "ada"}, error="ada")
+    client = staff("view_job")
+    for lookup in ("icontains", "startswith", "isnull"):
+        assert client.get(f"{LIST}?{column}__{lookup}=a").status_code == 400
+    assert client.get(f"{LIST}?state__exact=failed").status_code == 200
+
+
 def test_the_page_of_a_job_tells_all_but_secrets(job_make: Make, owner: User) -> None:
     job = failed(
         job_make,
@@ -137,7 +146,7 @@ def test_retry_queues_what_has_failed_and_nothing_else(desk: Client, job_make: M
     dead = failed(job_make, checkpoint=7, problem={"title": "x"}, fence=5)
     others = [job_make(), running(job_make), job_make(state="succeeded", finished_at=NOW)]
     before = list(Job.objects.exclude(pk=dead.pk).order_by("pk").values())
-    assert act(desk, "retry", dead, *others) == "1 jobs queued again."
+    assert act(desk, "retry", dead, *others) == "1 job queued again."
     assert list(Job.objects.exclude(pk=dead.pk).order_by("pk").values()) == before
     dead.refresh_from_db()
     assert (dead.state, dead.attempts, dead.checkpoint, dead.fence) == ("queued", 0, 7, 5)
@@ -150,7 +159,7 @@ def test_cancel_ends_what_waits_and_asks_what_runs(desk: Client, job_make: Make)
     for job in (waiting, busy):
         upload_store(job_id=job.pk, blocks=ContentFile(b"x" * 2000).chunks())
     said = act(desk, "cancel", waiting, busy, done)
-    assert said == "1 jobs cancelled, 1 asked to stop at their next checkpoint."
+    assert said == "1 job cancelled, 1 asked to stop at the next checkpoint."
     states = dict(Job.objects.values_list("pk", "state"))
     assert states == {waiting.pk: "cancelled", busy.pk: "running", done.pk: "succeeded"}
     assert Job.objects.get(pk=busy.pk).stop == "cancel"
