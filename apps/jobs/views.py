@@ -10,6 +10,7 @@ from django.utils.http import content_disposition_header
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import status
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -105,8 +106,16 @@ class JobRetry(APIView):
         return submitted(job_retry(job_id=id, owner_id=owner_id(request)))
 
 
+class AsItIs(DefaultContentNegotiation):
+    """Leaves the type of an answer to what is answered, whatever the client would rather have (RFC 9110, 12.5.1)."""
+
+    def select_renderer(self, request: Request, renderers: Any, format_suffix: str | None = None) -> Any:
+        return renderers[0], renderers[0].media_type
+
+
 class JobResult(APIView):
     permission_classes = [IsAuthenticated]
+    content_negotiation_class = AsItIs  # the job says what its result is: text/csv is no renderer's
 
     @extend_schema(
         operation_id="jobs_result",
@@ -124,11 +133,12 @@ class JobResult(APIView):
         job = job_finished(job_id=id, reader=request.user)
         if not job.result_type:
             return Response(job.result)
-        return StreamingHttpResponse(
-            Download(job_id=job.pk, reader_id=owner_id(request)),
-            content_type=job.result_type,
-            headers={"Content-Disposition": content_disposition_header(True, job.result_name) or "attachment"},
-        )
+        download = Download(job_id=job.pk, reader_id=owner_id(request))
+        headers = {
+            "Content-Disposition": content_disposition_header(True, job.result_name) or "attachment",
+            "Content-Length": str(download.size),
+        }
+        return StreamingHttpResponse(download, content_type=job.result_type, headers=headers)
 
 
 def _body(job: Job) -> Response:

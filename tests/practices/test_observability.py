@@ -88,7 +88,8 @@ def test_the_line_groups_by_the_routes_template_and_names_the_user(client: Clien
 
 
 @pytest.mark.django_db
-def test_a_streamed_answer_is_recorded_when_it_has_been_sent() -> None:
+@pytest.mark.parametrize("headers", [{}, {"Content-Length": "11"}])
+def test_a_streamed_answer_is_recorded_when_it_has_been_sent(headers: dict[str, str]) -> None:
     seen: list[str | None] = []
 
     def chunks() -> Iterator[bytes]:
@@ -98,7 +99,7 @@ def test_a_streamed_answer_is_recorded_when_it_has_been_sent() -> None:
 
     def view(request: Any) -> StreamingHttpResponse:
         seen.append(current_request_id())
-        return StreamingHttpResponse(chunks())
+        return StreamingHttpResponse(chunks(), headers=headers)
 
     middleware = ObservabilityMiddleware(view)
     with capture_logs() as captured:

@@ -1,7 +1,7 @@
 """Reading CSV (RFC 4180, a header in the first line) and NDJSON, record by record, within bounds.
 
 A record that can be read but makes no sense is a rejected row. A file whose structure is broken (a quote that is never
-closed, a line without end) stops the import there, since whatever followed would be guesswork.
+closed, a line without end) imports nothing, since whatever followed would be guesswork.
 """
 
 import csv
@@ -29,7 +29,7 @@ class ImportMalformed(Unprocessable):
     type = "import-malformed"
     title = "The file cannot be read"
     explanation = (
-        "The file's structure breaks at the line that detail names. The rows before it are imported; mend the file and import "
+        "The file's structure breaks at the line that detail names, so none of its rows is imported. Mend the file and import "
         "it again."
     )
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from django.conf import settings
 
 from apps.jobs.models import ChunkPurpose
-from apps.jobs.services.files import chunks_read
+from apps.jobs.services.files import chunks_read, chunks_size
 from apps.practices.errors import Unavailable
 
 
@@ -24,19 +24,24 @@ class DownloadsBusy(Unavailable):
     retry_after = 5
 
 
+class DownloadCut(Exception):
+    """The file was deleted while it was read. The connection is cut, since what was sent must not pass for all of it."""
+
+
 _sending: Counter[UUID] = Counter()
 _lock = Lock()
 
 
 class Download:
-    """A result file block by block, which has its place from when it is made until it is closed.
+    """A result file of ``size`` bytes, block by block, which has its place from when it is made until it is closed.
 
     Raises ``DownloadsBusy`` (503) when JOBS_DOWNLOADS of the process are taken, or more than half of them by this reader.
     """
 
     def __init__(self, *, job_id: UUID, reader_id: UUID) -> None:
         self._reader = reader_id
-        self._blocks: Iterator[bytes] = chunks_read(job_id=job_id, purpose=ChunkPurpose.RESULT)
+        self._job = job_id
+        self.size = chunks_size(job_id=job_id, purpose=ChunkPurpose.RESULT)
         most = settings.JOBS_DOWNLOADS
         with _lock:
             if _sending.total() >= most or _sending[reader_id] >= max(1, most // 2):
@@ -45,7 +50,12 @@ class Download:
         self._is_open = True
 
     def __iter__(self) -> Iterator[bytes]:
-        return self._blocks
+        left = self.size
+        for block in chunks_read(job_id=self._job, purpose=ChunkPurpose.RESULT):
+            left -= len(block)
+            yield block
+        if left:
+            raise DownloadCut(f"{left} bytes of the result of {self._job} are gone")
 
     def close(self) -> None:
         """Give the place back; the server calls it when the answer is sent or its reader is gone."""

@@ -4,6 +4,9 @@ import io
 from collections.abc import Iterable, Iterator
 from uuid import UUID
 
+from django.db.models import Sum
+from django.db.models.functions import Length
+
 from apps.jobs.models import CHUNK_BYTES, ChunkPurpose, JobChunk
 
 
@@ -39,6 +42,12 @@ def result_append(*, job_id: UUID, data: bytes) -> None:
 def chunks_delete(*, job_id: UUID, purpose: ChunkPurpose) -> None:
     """Forget one of the job's files."""
     JobChunk.objects.filter(job_id=job_id, purpose=purpose).delete()
+
+
+def chunks_size(*, job_id: UUID, purpose: ChunkPurpose) -> int:
+    """Give the file's number of bytes, which PostgreSQL knows without reading them."""
+    chunks = JobChunk.objects.filter(job_id=job_id, purpose=purpose)
+    return chunks.aggregate(size=Sum(Length("data")))["size"] or 0
 
 
 def chunks_read(*, job_id: UUID, purpose: ChunkPurpose) -> Iterator[bytes]:

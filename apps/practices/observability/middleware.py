@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from time import perf_counter
 
 import structlog
-from django.http import HttpRequest, StreamingHttpResponse
+from django.http import FileResponse, HttpRequest, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
 from apps.practices.observability import access, ids
@@ -24,7 +24,8 @@ class ObservabilityMiddleware:
         try:
             response = self.get_response(request)
             response[ids.HEADER] = record.request_id
-            if isinstance(response, StreamingHttpResponse) and not response.has_header("Content-Length"):
+            # A file of the disk is left to the server, which may have the system send it.
+            if isinstance(response, StreamingHttpResponse) and not isinstance(response, FileResponse):
                 response.streaming_content = Measured(response, record)
             else:
                 sent = 0 if request.method == "HEAD" else _length(response)

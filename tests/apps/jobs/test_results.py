@@ -13,6 +13,7 @@ from apps.accounts.models import User
 from apps.jobs.models import Job
 from apps.jobs.services import downloads
 from apps.jobs.services.files import result_append
+from apps.practices.errors.streams import StreamBroken
 from tests.apps.accounts.factories import bearer, user_create
 from tests.problems import assert_problem
 
@@ -62,7 +63,33 @@ def test_a_file_is_a_download_that_no_browser_runs_and_no_cache_keeps(client: Cl
     assert found["X-Content-Type-Options"] == "nosniff"
     assert "default-src 'none'" in found["Content-Security-Policy"]
     assert found["Cache-Control"] == "private, no-cache"
+    assert found["Content-Length"] == "10"
     assert {"Authorization", "Cookie"} <= set(found["Vary"].replace(" ", "").split(","))
+
+
+@pytest.mark.parametrize("accept", ["text/csv", "application/json", "text/html;q=0.9, image/png", "*/*"])
+def test_the_type_of_a_result_is_the_jobs_not_the_clients(
+    client: Client, owner: User, filed: Job, job_make: Make, accept: str
+) -> None:
+    plain = job_make(state="succeeded", finished_at=timezone.now(), result={"counted": 1})
+    headers = bearer(owner) | {"HTTP_ACCEPT": accept}
+    file = client.get(f"/api/v1/jobs/{filed.pk}/result", **headers)
+    assert (file.status_code, b"".join(file.streaming_content)) == (200, b"one\r\ntwo\r\n")
+    assert file.headers["Content-Type"] == "text/csv; charset=utf-8"
+    result = client.get(f"/api/v1/jobs/{plain.pk}/result", **headers)
+    assert (result.json(), result.headers["Content-Type"]) == ({"counted": 1}, "application/json")
+    filed.delete()
+    assert_problem(client.get(f"/api/v1/jobs/{filed.pk}/result", **headers), 404, "not-found")
+
+
+def test_a_file_that_goes_while_it_is_read_is_cut_and_not_ended(client: Client, owner: User, filed: Job) -> None:
+    answer = client.get(f"/api/v1/jobs/{filed.pk}/result", **bearer(owner))
+    blocks = iter(answer.streaming_content)
+    assert next(blocks) == b"one\r\n"
+    filed.delete()
+    with pytest.raises(StreamBroken):
+        list(blocks)
+    answer.close()
 
 
 def test_of_a_staff_kind_holders_read_job_and_result_but_do_not_stop_it(client: Client, job_make: Make) -> None:
