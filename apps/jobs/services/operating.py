@@ -37,7 +37,7 @@ def jobs_retry(*, jobs: QuerySet[Job], by: str) -> Iterator[Done]:
     failed = jobs.filter(state=JobState.FAILED)
     for ids in _batches(failed):
         with transaction.atomic():
-            taken = _locked(ids, JobState.FAILED)
+            taken = _locked(ids, JobState.FAILED)[JobState.FAILED]
             Job.objects.filter(pk__in=taken).update(
                 state=JobState.QUEUED,
                 turn=LATER,  # the relay gives each a turn of today
@@ -60,9 +60,9 @@ def jobs_cancel(*, jobs: QuerySet[Job], by: str) -> Iterator[Done]:
     """
     for ids in _batches(jobs.filter(state__in=(JobState.QUEUED, JobState.RUNNING))):
         with transaction.atomic():
-            running = _locked(ids, JobState.RUNNING)
+            locked = _locked(ids, JobState.QUEUED, JobState.RUNNING)
+            running, waiting = locked[JobState.RUNNING], locked[JobState.QUEUED]
             Job.objects.filter(pk__in=running).update(stop=JobStop.CANCEL)
-            waiting = _locked(ids, JobState.QUEUED)
             Job.objects.filter(pk__in=waiting).update(state=JobState.CANCELLED, finished_at=Now())
             JobChunk.objects.filter(job_id__in=waiting, purpose=ChunkPurpose.UPLOAD).delete()
         logger.info("jobs_cancelled", count=len(waiting), asked=len(running), by=by)
@@ -76,7 +76,12 @@ def _batches(jobs: QuerySet[Job]) -> Iterator[list[UUID]]:
         yield batch
 
 
-def _locked(ids: list[UUID], state: JobState) -> tuple[UUID, ...]:
-    """Lock those that are still in the state, in the order of their ids, so that two operators never wait for each other."""
-    rows = Job.objects.select_for_update().filter(pk__in=ids, state=state).order_by("pk")
-    return tuple(rows.values_list("pk", flat=True))
+def _locked(ids: list[UUID], *states: JobState) -> dict[JobState, tuple[UUID, ...]]:
+    """Lock those that are still in one of the states, and give them by the state that they are in once they are locked.
+
+    In one statement, so that none slips through that goes from one state to the other meanwhile; in the order of their ids,
+    so that two operators never wait for each other.
+    """
+    rows = Job.objects.select_for_update().filter(pk__in=ids, state__in=states).order_by("pk")
+    found = list(rows.values_list("pk", "state"))
+    return {state: tuple(pk for pk, now in found if now == state) for state in states}

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from django.db import connection, transaction
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from apps.jobs.models import Job
 from apps.jobs.services import operating
 from apps.jobs.services.claims import job_claim
 from apps.jobs.services.relay import jobs_relay
 from tests.apps.accounts.factories import user_create
+from tests.processes import wait_until
 
 pytestmark = pytest.mark.django_db
 Make = Callable[..., Job]
+
+
+def somebody_waits() -> bool:
+    """Whether a statement waits for a row that another transaction holds."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'")
+        return bool(cursor.fetchone()[0])
 
 
 @pytest.mark.parametrize(
@@ -32,6 +43,30 @@ def test_what_moved_on_meanwhile_is_left_alone(
     before = Job.objects.filter(pk=second.pk).values().get()
     assert [done.changed for done in batches] == [()]
     assert Job.objects.filter(pk=second.pk).values().get() == before
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("taken", [True, False])
+def test_a_job_that_is_taken_or_given_back_meanwhile_is_cancelled(job_make: Make, taken: bool) -> None:
+    waits, runs = {"state": "queued", "leased_until": None}, {"state": "running", "leased_until": timezone.now()}
+    before, after = (waits, runs) if taken else (runs, waits)
+    job = job_make(**before)
+
+    def cancel() -> list[operating.Done]:
+        try:
+            return list(operating.jobs_cancel(jobs=Job.objects.all(), by="test"))
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor() as pool:
+        with transaction.atomic():
+            Job.objects.filter(pk=job.pk).update(**after)
+            cancelling = pool.submit(cancel)
+            wait_until(somebody_waits, seconds=20, what="waiting for the row")
+        (done,) = cancelling.result(20)
+    job.refresh_from_db()
+    assert (done.changed, done.asked) == (((), (job.pk,)) if taken else ((job.pk,), ()))
+    assert (job.state, job.stop) == (("running", "cancel") if taken else ("cancelled", ""))
 
 
 def test_many_retried_jobs_of_one_owner_leave_room_for_the_other(job_make: Make) -> None:
