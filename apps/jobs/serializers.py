@@ -7,6 +7,7 @@ from django.urls import reverse
 from rest_framework import serializers
 
 from apps.jobs.models import JobState
+from apps.practices.errors.schema import ProblemSerializer
 
 
 class JobProgressSerializer(serializers.Serializer[Any]):
@@ -16,6 +17,12 @@ class JobProgressSerializer(serializers.Serializer[Any]):
     total = serializers.IntegerField(allow_null=True, help_text="Null: not known.")
     percent = serializers.IntegerField(allow_null=True, min_value=0, max_value=100)
     message = serializers.CharField(allow_blank=True)
+
+
+class JobProblemSerializer(ProblemSerializer):
+    """Why a job has failed: a problem document (RFC 9457) that answers no request."""
+
+    request_id = None
 
 
 class JobSerializer(serializers.Serializer[Any]):
@@ -31,7 +38,7 @@ class JobSerializer(serializers.Serializer[Any]):
     finished_at = serializers.DateTimeField(allow_null=True)
     result = serializers.JSONField(allow_null=True, help_text="What the kind says, once it has succeeded.")
     result_url = serializers.CharField(allow_null=True, help_text="Where the whole result is, once there is one.")
-    problem = serializers.JSONField(allow_null=True, help_text="A problem document (RFC 9457), once it has failed.")
+    problem = JobProblemSerializer(allow_null=True, help_text="Why it failed, once it has.")
 
 
 def job_body(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from apps.jobs.services.submission import JobNotFailed, TooManyJobs
 from apps.practices.database.schema import page_of
 from apps.practices.errors.schema import problems
 from apps.practices.validation.query import query_parameters
+from apps.practices.validation.serializers import StrictSerializer
 
 POLL_SECONDS = 1
 UNCHANGED = OpenApiResponse(description="If-None-Match names what would be answered. Retry-After as with 200.")
@@ -103,6 +104,7 @@ class JobRetry(APIView):
     def post(self, request: Request, id: UUID) -> Response:
         """It goes on at its last checkpoint, with all its attempts."""
         query_parameters(request, {})
+        StrictSerializer(data=request.data or {}).is_valid(raise_exception=True)
         return submitted(job_retry(job_id=id, owner_id=owner_id(request)))
 
 

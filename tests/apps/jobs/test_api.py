@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -70,7 +71,7 @@ def test_a_result_file_is_streamed(client: Client, headers: dict[str, Any], job_
 def test_others_jobs_do_not_exist(client: Client, job_make: Make, method: str, path: str) -> None:
     job = job_make(state="failed", finished_at=timezone.now())
     stranger = bearer(user_create(is_staff=True, permissions=("jobs.view_job",)))
-    call = getattr(client, method)
+    call = partial(getattr(client, method), content_type="application/json")
     assert_problem(call(f"/api/v1/jobs/{job.pk}{path}", **stranger), 404, "not-found")
     assert_problem(call(f"/api/v1/jobs/{job.pk}{path}"), 401, "not-authenticated")
     assert client.get("/api/v1/jobs", **stranger).json()["results"] == []
@@ -103,12 +104,34 @@ def test_cancel_a_waiting_job(client: Client, headers: dict[str, Any], job_make:
 
 def test_retry_only_what_failed(client: Client, headers: dict[str, Any], job_make: Make) -> None:
     failed = job_make(state="failed", finished_at=timezone.now(), attempts=5, problem={"title": "x"}, checkpoint=[3])
-    answer = client.post(f"/api/v1/jobs/{failed.pk}/retry", **headers)
+    answer = client.post(f"/api/v1/jobs/{failed.pk}/retry", content_type="application/json", **headers)
     assert answer.status_code == 202
     assert (answer.json()["state"], answer.json()["attempts"], answer.json()["problem"]) == ("queued", 0, None)
     failed.refresh_from_db()
     assert failed.checkpoint == [3]
-    assert_problem(client.post(f"/api/v1/jobs/{failed.pk}/retry", **headers), 409, "job-not-failed")
+    assert_problem(
+        client.post(f"/api/v1/jobs/{failed.pk}/retry", content_type="application/json", **headers),
+        409,
+        "job-not-failed",
+    )
+
+
+def test_why_a_job_failed_is_typed(client: Client, headers: dict[str, Any], job_make: Make, owner: User) -> None:
+    schemas = client.get("/api/schema", HTTP_ACCEPT="application/json").json()["components"]["schemas"]
+    assert {"$ref": "#/components/schemas/JobProblem"} in schemas["Job"]["properties"]["problem"]["oneOf"]
+    job = job_make(parameters={"seconds": "soon"})
+    job_run(str(job.pk))
+    problem = client.get(f"/api/v1/jobs/{job.pk}", **headers).json()["problem"]
+    assert set(schemas["JobProblem"]["required"]) <= set(problem) <= set(schemas["JobProblem"]["properties"])
+
+
+@pytest.mark.parametrize("body", ['{"unheard": 1}', '{"unheard": ', "[]x"])
+def test_a_retry_takes_no_parameters(client: Client, headers: dict[str, Any], job_make: Make, body: str) -> None:
+    failed = job_make(state="failed", finished_at=timezone.now())
+    answer = client.post(f"/api/v1/jobs/{failed.pk}/retry", body, content_type="application/json", **headers)
+    assert answer.status_code == 400
+    failed.refresh_from_db()
+    assert failed.state == "failed"
 
 
 def test_bad_parameters_make_no_job(client: Client, headers: dict[str, Any]) -> None:

@@ -101,7 +101,9 @@ def test_of_a_staff_kind_holders_read_job_and_result_but_do_not_stop_it(client: 
     assert_problem(client.get(f"/api/v1/jobs/{own.pk}", **staff), 404, "not-found")
     assert_problem(client.get(f"/api/v1/jobs/{own.pk}/result", **staff), 404, "not-found")
     assert_problem(client.delete(f"/api/v1/jobs/{shared.pk}", **staff), 404, "not-found")
-    assert_problem(client.post(f"/api/v1/jobs/{shared.pk}/retry", **staff), 404, "not-found")
+    assert_problem(
+        client.post(f"/api/v1/jobs/{shared.pk}/retry", content_type="application/json", **staff), 404, "not-found"
+    )
     plain = bearer(user_create(is_staff=True))
     assert_problem(client.get(f"/api/v1/jobs/{shared.pk}", **plain), 404, "not-found")
 

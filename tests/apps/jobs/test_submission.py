@@ -67,11 +67,15 @@ def test_what_has_ended_makes_room_and_a_retry_takes_it(client: Client, few: Non
         job_make(state=state, finished_at=timezone.now())
     waiting = [job_make() for _ in range(MOST - 1)]
     failed = Job.objects.get(state="failed")
-    assert client.post(f"/api/v1/jobs/{failed.pk}/retry", **headers).status_code == 202
+    assert client.post(f"/api/v1/jobs/{failed.pk}/retry", content_type="application/json", **headers).status_code == 202
     assert_problem(submit(client, headers), 429, "too-many-jobs")
     Job.objects.filter(state="succeeded").update(state="failed")
     another = Job.objects.get(state="failed")
-    assert_problem(client.post(f"/api/v1/jobs/{another.pk}/retry", **headers), 429, "too-many-jobs")
+    assert_problem(
+        client.post(f"/api/v1/jobs/{another.pk}/retry", content_type="application/json", **headers),
+        429,
+        "too-many-jobs",
+    )
     assert client.delete(f"/api/v1/jobs/{waiting[0].pk}", **headers).status_code == 200
     assert submit(client, headers).status_code == 202
 
