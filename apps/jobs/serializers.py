@@ -22,7 +22,7 @@ class JobProgressSerializer(serializers.Serializer[Any]):
 class JobProblemSerializer(ProblemSerializer):
     """Why a job has failed: a problem document (RFC 9457) that answers no request."""
 
-    request_id = None
+    request_id = None  # type: ignore[assignment]  # so DRF takes a field out
 
 
 class JobSerializer(serializers.Serializer[Any]):
