@@ -107,6 +107,10 @@ def test_what_cannot_be_done_is_an_exit_status(run: Run, job_make: Make) -> None
         (("cancel", "not-an-id"), 2, "not-an-id"),
         (("list", "--older", "soon"), 2, "10m"),
         (("list", "--state", "parked"), 2, "failed"),
+        (("list", "--limit", "-3"), 2, "-3"),
+        (("retry", "--state", "succeeded"), 2, "failed"),
+        (("cancel", "--state", "failed"), 2, "running"),
+        (("cancel", "--kind", "sample.cuont"), 0, "sample.count"),
         ((), 2, "what"),
     ):
         ran = run(*arguments)

@@ -3,7 +3,7 @@
 import json
 import re
 from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -14,7 +14,7 @@ from django.db import Error as DatabaseError
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from apps.jobs.kinds import kind_named
+from apps.jobs.kinds import kind_named, kind_names
 from apps.jobs.models import Job, JobState
 from apps.jobs.oversight import jobs_chosen, owner_named, workers_seen
 from apps.jobs.serializers import progress
@@ -22,6 +22,8 @@ from apps.jobs.services.operating import Done, jobs_cancel, jobs_retry
 from apps.practices.observability.redaction import redact_text
 
 BY = "manage.py jobs"
+RETRIED = (JobState.FAILED,)
+CANCELLED = (JobState.QUEUED, JobState.RUNNING)
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 LISTED = ("id", "kind", "queue", "state", "attempts", "worker", "created_at", "started_at", "finished_at")
 TOLD = (
@@ -77,6 +79,13 @@ def duration(text: str) -> timedelta:
     return timedelta(**{UNITS[found[2]]: int(found[1])})
 
 
+def count(text: str) -> int:
+    """Read a number of rows."""
+    if not re.fullmatch(r"[1-9]\d{0,8}", text):
+        raise ArgumentTypeError(f"not a number of jobs: {text!r}")
+    return int(text)
+
+
 class Command(BaseCommand):
     help = ABOUT
 
@@ -94,18 +103,20 @@ class Command(BaseCommand):
             return made
 
         listing = action("list", LIST)
-        _conditions(listing)
-        listing.add_argument("--limit", type=int, default=50, help="at most so many (50)")
+        _conditions(listing, states=JobState.values)
+        listing.add_argument("--limit", type=count, default=50, help="at most so many (50)")
         action("show", SHOW).add_argument("id", type=UUID, help="the job's id")
         action("workers", WORKERS)
-        for name, text in (("retry", RETRY), ("cancel", CANCEL)):
+        for name, text, states in (("retry", RETRY, RETRIED), ("cancel", CANCEL, CANCELLED)):
             changing = action(name, text)
             changing.add_argument("ids", type=UUID, nargs="*", metavar="id", help="these jobs alone")
-            _conditions(changing)
+            _conditions(changing, states=states)
             changing.add_argument("--dry-run", action="store_true", help="count them, change nothing")
 
     def handle(self, *, action: str, **options: Any) -> None:
         do: Callable[..., None] = getattr(self, f"_{action}")
+        if (kind := options.get("kind")) and kind_named(kind) is None:
+            self.stderr.write(f"The code has no kind of job called {kind}; it has {', '.join(kind_names())}.")
         try:
             do(**options)
         except DatabaseError as error:
@@ -118,7 +129,7 @@ class Command(BaseCommand):
         if not json:
             self.stdout.write(LINE.format("ID", "STATE", "PROGRESS", "ATTEMPTS", "AGE", "KIND", "OWNER"))
         now = timezone.now()
-        for job in rows[: max(0, limit)].iterator():
+        for job in rows[:limit].iterator():
             self.stdout.write(_json(_told(job, LISTED)) if json else _line(job, now=now))
 
     def _show(self, *, id: UUID, json: bool, **options: Any) -> None:
@@ -145,17 +156,16 @@ class Command(BaseCommand):
             self.stdout.write(_json(told) if json else line)
 
     def _retry(self, **options: Any) -> None:
-        self._change(jobs_retry, states=(JobState.FAILED,), verb="queued again", refused="has not failed", **options)
+        self._change(jobs_retry, states=RETRIED, verb="queued again", refused="has not failed", **options)
 
     def _cancel(self, **options: Any) -> None:
-        states = (JobState.QUEUED, JobState.RUNNING)
-        self._change(jobs_cancel, states=states, verb="cancelled", refused="has ended", **options)
+        self._change(jobs_cancel, states=CANCELLED, verb="cancelled", refused="has ended", **options)
 
     def _change(
         self,
         act: Callable[..., Iterator[Done]],
         *,
-        states: tuple[JobState, ...],
+        states: Sequence[JobState],
         verb: str,
         refused: str,
         ids: list[UUID],
@@ -184,8 +194,10 @@ class Command(BaseCommand):
             raise CommandError(f"Not there, or {refused}: {', '.join(left)}.")
 
 
-def _conditions(parser: ArgumentParser) -> None:
-    parser.add_argument("--state", choices=JobState.values, action="append", help="in this state; several: either")
+def _conditions(parser: ArgumentParser, *, states: Sequence[str]) -> None:
+    parser.add_argument(
+        "--state", choices=[str(state) for state in states], action="append", help="in this state; several: either"
+    )
     parser.add_argument("--kind", help="of this kind, such as accounts.mail")
     parser.add_argument("--owner", metavar="EMAIL", help="of this account")
     parser.add_argument("--older", metavar="TIME", type=duration, help="submitted so long ago: 30s, 10m, 2h, 7d")
