@@ -45,8 +45,9 @@ class Step:
         """Store where the next attempt goes on (JSON-able), and how far the job is.
 
         A job that gets somewhere is not the one that never will: where the checkpoint moves, its attempts are counted anew.
+        What ``progress`` said before no longer holds.
         """
-        self._columns.update(checkpoint=checkpoint, progress_done=done, progress_total=total)
+        self._columns.update(checkpoint=checkpoint, progress_done=done, progress_total=total, progress_message="")
         if checkpoint is not None and json.loads(json.dumps(checkpoint)) != self._job.checkpoint:
             self._columns.update(attempts=1)
 

@@ -17,7 +17,7 @@ from django.db.models import DurationField, ExpressionWrapper, F, Min, QuerySet
 from django.db.models.functions import Now
 
 from apps.jobs.models import ChunkPurpose, Job, JobState, JobStop
-from apps.jobs.services.files import chunks_delete
+from apps.jobs.services.files import chunks_delete, files_delete
 from apps.jobs.services.sharing import LATER
 from apps.practices.database.routing import user_wrote
 from apps.practices.errors import Problem
@@ -179,13 +179,17 @@ def job_cancelled(*, claim: Claim) -> None:
     """End the job as its owner asked."""
     with fenced(claim) as columns:
         columns.update(ended(JobState.CANCELLED))
-        chunks_delete(job_id=claim.job_id, purpose=ChunkPurpose.UPLOAD)
+        files_delete(job_ids=[claim.job_id])
 
 
 def job_release(*, claim: Claim) -> None:
-    """Give the job and the attempt back: the worker stops, which is no fault of the job."""
+    """Give the job and the attempt back: the worker stops, which is no fault of the job. One that is to be cancelled, is."""
     with fenced(claim) as columns:
-        columns.update(requeued(), attempts=F("attempts") - 1)
+        if claim.rows().select_for_update().values_list("stop", flat=True).first() == JobStop.CANCEL:
+            columns.update(ended(JobState.CANCELLED))
+            files_delete(job_ids=[claim.job_id])
+        else:
+            columns.update(requeued(), attempts=F("attempts") - 1)
 
 
 def claims_held(*, worker: str) -> list[Held]:

@@ -17,6 +17,7 @@ from django.db.models.functions import Now
 from apps.jobs.kinds import kind_named
 from apps.jobs.models import Job, JobState, JobStop
 from apps.jobs.services.claims import Claim, ClaimLost, document, ended, requeued
+from apps.jobs.services.files import files_delete
 from apps.jobs.services.sharing import LATER
 from apps.practices.errors import Problem
 from apps.practices.observability.metrics import count
@@ -100,9 +101,13 @@ def _attempt_failed(job: Job, error: str) -> None:
 
 
 def _stopped(job: Job, error: str, *, otherwise: dict[str, Any]) -> dict[str, Any]:
-    """Give the columns of a job that was asked to stop before its attempt went wrong; ``otherwise`` when it was not."""
+    """Give the columns of a job that was asked to stop before its attempt went wrong; ``otherwise`` when it was not.
+
+    The files of one that was to be cancelled go.
+    """
     columns: dict[str, Any] = {"error": error[-ERROR_LENGTH:]}
     if job.stop == JobStop.CANCEL:
+        files_delete(job_ids=[job.pk])
         return columns | ended(JobState.CANCELLED)
     if job.stop == JobStop.RELEASE:
         return columns | requeued() | {"attempts": F("attempts") - 1}

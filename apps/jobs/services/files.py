@@ -44,6 +44,11 @@ def chunks_delete(*, job_id: UUID, purpose: ChunkPurpose) -> None:
     JobChunk.objects.filter(job_id=job_id, purpose=purpose).delete()
 
 
+def files_delete(*, job_ids: Iterable[UUID]) -> None:
+    """Forget all files of jobs that were cancelled: nobody goes on with the upload, nor reads what there is of a result."""
+    JobChunk.objects.filter(job_id__in=job_ids).delete()
+
+
 def chunks_size(*, job_id: UUID, purpose: ChunkPurpose) -> int:
     """Give the file's number of bytes, which PostgreSQL knows without reading them."""
     chunks = JobChunk.objects.filter(job_id=job_id, purpose=purpose)

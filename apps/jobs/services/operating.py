@@ -14,7 +14,8 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
-from apps.jobs.models import ChunkPurpose, Job, JobChunk, JobState, JobStop
+from apps.jobs.models import Job, JobState, JobStop
+from apps.jobs.services.files import files_delete
 from apps.jobs.services.sharing import LATER
 
 BATCH = 500
@@ -64,7 +65,7 @@ def jobs_cancel(*, jobs: QuerySet[Job], by: str) -> Iterator[Done]:
             running, waiting = locked[JobState.RUNNING], locked[JobState.QUEUED]
             Job.objects.filter(pk__in=running).update(stop=JobStop.CANCEL)
             Job.objects.filter(pk__in=waiting).update(state=JobState.CANCELLED, finished_at=Now())
-            JobChunk.objects.filter(job_id__in=waiting, purpose=ChunkPurpose.UPLOAD).delete()
+            files_delete(job_ids=waiting)
         logger.info("jobs_cancelled", count=len(waiting), asked=len(running), by=by)
         yield Done(changed=waiting, asked=running)
 

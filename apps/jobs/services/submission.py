@@ -15,9 +15,9 @@ from django.db import connection, transaction
 from django.db.models.functions import Now
 
 from apps.jobs.kinds import kind_named
-from apps.jobs.models import ChunkPurpose, Job, JobState, JobStop
+from apps.jobs.models import Job, JobState, JobStop
 from apps.jobs.services.broker import publish
-from apps.jobs.services.files import chunks_delete, upload_store
+from apps.jobs.services.files import files_delete, upload_store
 from apps.jobs.services.sharing import LATER, turn_next
 from apps.practices.errors import Conflict, NotFound, PermissionDenied, TooManyRequests
 from apps.practices.observability.ids import current_request_id
@@ -107,7 +107,7 @@ def job_cancel(*, job_id: UUID, owner_id: UUID) -> Job:
         job = _locked(job_id=job_id, owner_id=owner_id)
         if job.state == JobState.QUEUED:
             Job.objects.filter(pk=job.pk).update(state=JobState.CANCELLED, finished_at=Now())
-            chunks_delete(job_id=job.id, purpose=ChunkPurpose.UPLOAD)
+            files_delete(job_ids=[job.pk])
         elif job.state == JobState.RUNNING:
             Job.objects.filter(pk=job.pk).update(stop=JobStop.CANCEL)
     job.refresh_from_db()

@@ -13,7 +13,9 @@ from django.utils import timezone
 
 from apps.jobs.models import Job, JobChunk
 from apps.jobs.services import claims, crashes
-from apps.jobs.services.files import upload_store
+from apps.jobs.services.files import result_append, upload_store
+from apps.jobs.services.operating import jobs_cancel
+from apps.jobs.services.submission import job_cancel
 from tests.sample.models import Effect
 
 Make = Callable[..., Job]
@@ -146,10 +148,34 @@ def test_a_job_that_is_not_kept_goes_with_its_files(job_make: Make) -> None:
     assert not JobChunk.objects.exists()
 
 
-def test_an_abandoned_job_that_was_to_be_cancelled_is_cancelled(job_make: Make) -> None:
+ENDS: dict[str, Callable[[claims.Claim], object]] = {
+    "at a checkpoint": lambda held: claims.job_cancelled(claim=held),
+    "given back by a worker that stops": lambda held: claims.job_release(claim=held),
+    "failed": lambda held: crashes.job_fail(claim=held, error="boom"),
+    "its process died": lambda held: crashes.claim_abandon(claim=held, error="boom"),
+    "its worker fell silent": lambda held: crashes.leases_reap(),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_running_job_that_was_cancelled_is_so_however_it_stops_and_its_files_go(job_make: Make, end: str) -> None:
     job = job_make()
-    claim(job)
-    Job.objects.filter(pk=job.pk).update(stop="cancel")
+    upload_store(job_id=job.pk, blocks=[b"rows"])
+    held = claim(job)
+    result_append(job_id=job.pk, data=b"half")
+    assert job.owner_id is not None
+    assert job_cancel(job_id=job.pk, owner_id=job.owner_id).state == "running"
     expire(job)
-    assert crashes.leases_reap() == 1
-    assert stored(job).state == "cancelled"
+    ENDS[end](held)
+    assert (stored(job).state, job.stop, JobChunk.objects.count()) == ("cancelled", "", 0)
+
+
+def test_a_waiting_job_that_was_cancelled_leaves_no_file(job_make: Make) -> None:
+    jobs = job_make(), job_make()
+    for job in jobs:
+        upload_store(job_id=job.pk, blocks=[b"rows"])
+        result_append(job_id=job.pk, data=b"half, of an earlier attempt")
+    assert jobs[0].owner_id is not None
+    job_cancel(job_id=jobs[0].pk, owner_id=jobs[0].owner_id)
+    list(jobs_cancel(jobs=Job.objects.filter(pk=jobs[1].pk), by="test"))
+    assert [(stored(job).state, JobChunk.objects.count()) for job in jobs] == [("cancelled", 0)] * 2

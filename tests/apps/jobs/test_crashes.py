@@ -138,6 +138,18 @@ def test_of_two_reapers_one_works(job_make: Make) -> None:
     assert {(stored(job).state, job.attempts, job.suspect) for job in jobs} == {("queued", 0, True)}
 
 
+def test_a_step_ends_what_was_said_before_it(job_make: Make) -> None:
+    job = job_make()
+    held = take()
+    assert held is not None
+    context = JobContext(held)
+    context.progress(done=0, message="reading line 1001")
+    assert stored(job).progress_message == "reading line 1001"
+    with context.step() as batch:
+        batch.save(checkpoint=1, done=1)
+    assert stored(job).progress_message == ""
+
+
 def test_attempts_begin_anew_where_the_checkpoint_moves_and_only_there(job_make: Make) -> None:
     job = job_make(attempts=3)
 
