@@ -192,7 +192,7 @@ class ArticleExports(APIView):
     def post(self, request: Request) -> Response:
         """What the list shows, all of it, with the columns that an import takes. `result_url` is the file."""
         query_parameters(request, {})
-        serializer = ArticleExportSerializer(data=request.data or {})
+        serializer = ArticleExportSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         return submitted(job_submit(kind="articles.export", owner=request.user, parameters=serializer.validated_data))
 
@@ -210,7 +210,7 @@ class ArticleReports(APIView):
     def post(self, request: Request) -> Response:
         """Words, tags and months of every public article."""
         query_parameters(request, {})
-        StrictSerializer(data=request.data or {}).is_valid(raise_exception=True)
+        StrictSerializer(data=request.data).is_valid(raise_exception=True)
         return submitted(job_submit(kind="articles.report", owner=request.user, parameters={}))
 
 

@@ -104,7 +104,7 @@ class JobRetry(APIView):
     def post(self, request: Request, id: UUID) -> Response:
         """It goes on at its last checkpoint, with all its attempts."""
         query_parameters(request, {})
-        StrictSerializer(data=request.data or {}).is_valid(raise_exception=True)
+        StrictSerializer(data=request.data).is_valid(raise_exception=True)
         return submitted(job_retry(job_id=id, owner_id=owner_id(request)))
 
 

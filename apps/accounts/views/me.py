@@ -121,7 +121,7 @@ class MeExport(APIView):
     @idempotent()
     def post(self, request: Request) -> Response:
         query_parameters(request, {})
-        StrictSerializer(data=request.data or {}).is_valid(raise_exception=True)
+        StrictSerializer(data=request.data).is_valid(raise_exception=True)
         return submitted(export_submit(user=_user(request)))
 
 

@@ -143,9 +143,15 @@ def test_rights_are_those_of_when_the_work_begins(
 
 @pytest.mark.parametrize(
     ("body", "pointer"),
-    [({"format": "xlsx"}, "/format"), ({"author": "me"}, "/author"), ({"tag": "a;b"}, "/tag"), ({"to": "me"}, "/to")],
+    [
+        ({"format": "xlsx"}, "/format"),
+        ({"author": "me"}, "/author"),
+        ({"tag": "a;b"}, "/tag"),
+        ({"to": "me"}, "/to"),
+        ([], ""),
+    ],
 )
-def test_what_cannot_be_is_pointed_at(client: Client, author: Somebody, body: dict[str, Any], pointer: str) -> None:
+def test_what_cannot_be_is_pointed_at(client: Client, author: Somebody, body: Any, pointer: str) -> None:
     answer = client.post(URL, body, content_type="application/json", **author.headers)
     assert_problem(answer, 400, "validation", pointer=pointer)
     assert not Job.objects.exists()
