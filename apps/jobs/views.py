@@ -8,7 +8,7 @@ from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.utils.http import content_disposition_header
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import status
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.permissions import IsAuthenticated
@@ -26,11 +26,26 @@ from apps.jobs.services.downloads import Download, DownloadsBusy
 from apps.jobs.services.submission import JobNotFailed, TooManyJobs
 from apps.practices.database.schema import page_of
 from apps.practices.errors.schema import problems
+from apps.practices.headers.schema import HEADERS
 from apps.practices.validation.query import query_parameters
 from apps.practices.validation.serializers import StrictSerializer
 
 POLL_SECONDS = 1
-UNCHANGED = OpenApiResponse(description="If-None-Match names what would be answered. Retry-After as with 200.")
+UNCHANGED = OpenApiResponse(description="If-None-Match names what would be answered.")
+LOOK_AGAIN = OpenApiParameter(
+    "Retry-After",
+    HEADERS["Retry-After"]["schema"],
+    OpenApiParameter.HEADER,
+    response=[200, 304],
+    description="Seconds to wait before looking again, while the job waits or runs.",
+)
+SAVED_AS = OpenApiParameter(
+    "Content-Disposition",
+    str,
+    OpenApiParameter.HEADER,
+    response=[200],
+    description="What to call the file, where the result is one.",
+)
 ACCEPTED = OpenApiResponse(
     JobSerializer, description="Accepted: Location is where the job can be followed, Retry-After says when to look."
 )
@@ -70,6 +85,7 @@ class JobDetail(APIView):
     @extend_schema(
         operation_id="jobs_read",
         summary="Follow a job",
+        parameters=[LOOK_AGAIN],
         responses={200: JobSerializer, 304: UNCHANGED, **problems(401, 404)},
     )
     def get(self, request: Request, id: UUID) -> Response:
@@ -83,6 +99,7 @@ class JobDetail(APIView):
     @extend_schema(
         operation_id="jobs_cancel",
         summary="Cancel a job",
+        parameters=[LOOK_AGAIN],
         responses={200: JobSerializer, **problems(401, 404)},
     )
     def delete(self, request: Request, id: UUID) -> Response:
@@ -122,6 +139,7 @@ class JobResult(APIView):
     @extend_schema(
         operation_id="jobs_result",
         summary="Read a job's result",
+        parameters=[SAVED_AS],
         responses={
             (200, "application/json"): OpenApiTypes.ANY,
             (200, "application/x-ndjson"): OpenApiTypes.BINARY,

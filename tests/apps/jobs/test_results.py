@@ -67,6 +67,15 @@ def test_a_file_is_a_download_that_no_browser_runs_and_no_cache_keeps(client: Cl
     assert {"Authorization", "Cookie"} <= set(found["Vary"].replace(" ", "").split(","))
 
 
+def test_the_document_says_when_to_look_again_and_what_a_file_is_called(client: Client) -> None:
+    paths = client.get("/api/schema", HTTP_ACCEPT="application/json").json()["paths"]
+    job, result = paths["/api/v1/jobs/{id}"], paths["/api/v1/jobs/{id}/result"]
+    for answer in (job["get"]["responses"]["200"], job["get"]["responses"]["304"], job["delete"]["responses"]["200"]):
+        assert not answer["headers"]["Retry-After"].get("required"), "none once the job has ended"
+        assert answer["headers"]["Retry-After"]["schema"]["type"] == "integer"
+    assert result["get"]["responses"]["200"]["headers"]["Content-Disposition"]["schema"]["type"] == "string"
+
+
 @pytest.mark.parametrize("accept", ["text/csv", "application/json", "text/html;q=0.9, image/png", "*/*"])
 def test_the_type_of_a_result_is_the_jobs_not_the_clients(
     client: Client, owner: User, filed: Job, job_make: Make, accept: str
