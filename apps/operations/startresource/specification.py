@@ -145,6 +145,8 @@ def _check_name(name: str, label: str, model: str) -> None:
         raise Refused(
             f"{name}: {label} or {model} is no name that Python takes for a module or a class. Choose another."
         )
+    if re.match(r"Test([A-Z0-9]|$)", model):
+        raise Refused(f"{name}: pytest takes what is called {model} for tests. Choose another name.")
     if label in sys.stdlib_module_names:
         raise Refused(
             f"{label}: a module of Python's own has this name, and tracebacks would confuse them. Choose another."

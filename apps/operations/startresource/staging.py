@@ -9,17 +9,18 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from apps.operations.startresource.merging import merged, merged_table, names_of
 from apps.operations.startresource.registration import CONTRACTS, README, SETTINGS, URLS, registered
 from apps.operations.startresource.rendering import rendered
-from apps.operations.startresource.specification import Refused, Resource
+from apps.operations.startresource.specification import Refused, Resource, plural_of, snake
 
 LINES = 320  # the longest that a module may get
 STEP_SECONDS = 120
+STRANGER = "Somethingelse"  # a model called as nothing else is
 _LISTS = (SETTINGS, URLS, CONTRACTS, README)
 _COPIED = ("apps", "project", "settings", "templates", "tests")
 _LINKED = (".venv", "var", ".env", ".env.local")
@@ -48,7 +49,9 @@ def changes_for(resource: Resource, *, root: Path) -> list[Change]:
 
     Raises ``Refused``; the project itself is not touched.
     """
-    alone = _in_packages(rendered(resource), resource, root=root)
+    written = rendered(resource)
+    _require_apart(written, resource)
+    alone = _in_packages(written, resource, root=root)
     before = {path: (root / path).read_text() for path in (*_LISTS, *alone) if (root / path).exists()}
     if there := [path for path in alone if path in before and not resource.extends]:
         raise Refused(f"{there[0]} exists. Nothing is overwritten: move it away, or choose another name.")
@@ -78,6 +81,39 @@ def changes_for(resource: Resource, *, root: Path) -> list[Change]:
                 f"resource gets a module there: mkdir {package} && git mv {change.path} {package}/__init__.py"
             )
     return found
+
+
+def _require_apart(files: Mapping[str, str], resource: Resource) -> None:
+    """Refuse a model whose names the modules written for it would have twice, each time for something else."""
+    mine = {resource.model, resource.entity, resource.plural}
+    for path, text in files.items():
+        seen: set[str] = set()
+        for node in ast.parse(text).body if path.endswith(".py") else []:
+            imported = node.names if isinstance(node, ast.Import | ast.ImportFrom) else []
+            for name in [*names_of(node), *(one.asname or one.name for one in imported)]:
+                if name in seen:
+                    raise _taken(resource, path, name)
+                seen.add(name)
+    # Written for a model of another name, no function may have names of both.
+    other = replace(resource, model=STRANGER, plural=plural_of(snake(STRANGER)))
+    theirs = {other.model, other.entity, other.plural}
+    for path, text in zip(files, rendered(other).values(), strict=True):
+        for function in ast.walk(ast.parse(text)) if path.endswith(".py") else []:
+            if isinstance(function, ast.FunctionDef):
+                names = _names_in(function)
+                if names & theirs and (both := names & mine):
+                    raise _taken(resource, path, min(both))
+
+
+def _names_in(function: ast.FunctionDef) -> set[str]:
+    nodes = list(ast.walk(function))
+    return {node.id for node in nodes if isinstance(node, ast.Name)} | {
+        node.arg for node in nodes if isinstance(node, ast.arg)
+    }
+
+
+def _taken(resource: Resource, path: str, name: str) -> Refused:
+    return Refused(f"{resource.model}: {path} needs the name {name} for something else. Choose another.")
 
 
 def _in_packages(texts: Mapping[str, str], resource: Resource, *, root: Path) -> dict[str, str]:
