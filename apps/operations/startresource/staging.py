@@ -87,13 +87,13 @@ def _require_apart(files: Mapping[str, str], resource: Resource) -> None:
     """Refuse a model whose names the modules written for it would have twice, each time for something else."""
     mine = {resource.model, resource.entity, resource.plural}
     for path, text in files.items():
-        seen: set[str] = set()
+        sources: dict[str, str] = {}  # an import that is there twice is tidied away
         for node in ast.parse(text).body if path.endswith(".py") else []:
             imported = node.names if isinstance(node, ast.Import | ast.ImportFrom) else []
+            source = str(getattr(node, "module", "")) if imported else f"line {node.lineno}"
             for name in [*names_of(node), *(one.asname or one.name for one in imported)]:
-                if name in seen:
+                if sources.setdefault(name, source) != source:
                     raise _taken(resource, path, name)
-                seen.add(name)
     # Written for a model of another name, no function may have names of both.
     other = replace(resource, model=STRANGER, plural=plural_of(snake(STRANGER)))
     theirs = {other.model, other.entity, other.plural}
