@@ -6,14 +6,16 @@
 
 import os
 import shutil
+import subprocess
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import django
 import pytest
 
 from apps.operations.stack import Stack, StackError
+from tests.rounds import Rounds
 
 ROOT = Path(__file__).resolve().parent.parent
 _STACK = pytest.StashKey[Stack]()
@@ -115,6 +117,17 @@ def soak(pytestconfig: pytest.Config) -> bool:
     return bool(pytestconfig.getoption("--soak"))
 
 
+@pytest.fixture
+def rounds(request: pytest.FixtureRequest, soak: bool, capsys: pytest.CaptureFixture[str]) -> Rounds:
+    """The repetitions of a fault, and what each came to."""
+
+    def line(text: str) -> None:
+        with capsys.disabled():
+            print(f"\n{text}", end="", flush=True)
+
+    return Rounds(name=request.node.name, soak=soak, line=line)
+
+
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """The path of a Chromium for browser tests."""
@@ -125,6 +138,14 @@ def chromium() -> str:
 def pgbouncer_binary() -> str:
     """The path of a PgBouncer."""
     return _from_debian("PgBouncer", "pgbouncer")
+
+
+@pytest.fixture(scope="session")
+def faketime() -> Callable[[str], dict[str, str]]:
+    """What a process needs in its environment to have its clock off by a time such as ``+60s``."""
+    command = [_from_debian("faketime", "faketime"), "-f", "+0s", "printenv", "LD_PRELOAD"]
+    library = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.strip()
+    return lambda off: {"LD_PRELOAD": library, "FAKETIME": off, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
 
 
 def _from_debian(what: str, *names: str) -> str:

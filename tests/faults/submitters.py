@@ -18,14 +18,18 @@ from tests.processes import wait_until
 
 PATIENCE = 40  # seconds; what takes longer is lost
 ENDED = ("succeeded", "failed", "cancelled")
-WIDE = dict.fromkeys(("THROTTLE_ANON", "THROTTLE_USER", "THROTTLE_ADDRESS"), "1000000/15m")
+WIDE = dict.fromkeys(("THROTTLE_ANON", "THROTTLE_USER", "THROTTLE_ADDRESS", "THROTTLE_LOGIN"), "1000000/15m")
 COUNTS = "/api/v1/sample/notes/counts"
 
 
 class Owner:
-    """A signed-in stranger who submits jobs and watches them."""
+    """A signed-in stranger who submits jobs, writes down the ids that were accepted, and watches them.
+
+    ``slowest`` is what the slowest of the last ``submit_many`` took, in seconds.
+    """
 
     def __init__(self, fleet: Fleet) -> None:
+        self.slowest = 0.0
         self.url = fleet.webs[0].url
         credentials = {"email": f"owner-{uuid4()}@example.com", "password": "lanterns over low water"}
         assert ask(self.url, "/api/v1/auth/register", method="POST", body=credentials).status == 201
@@ -35,10 +39,12 @@ class Owner:
     def submit(self, seconds: float) -> str:
         answer = self.ask(COUNTS, method="POST", body={"seconds": seconds})
         assert answer.status == 202, answer
+        self.slowest = max(self.slowest, answer.seconds)
         return str(answer.json()["id"])
 
     def submit_many(self, count: int, seconds: float, *, at_once: int = 8) -> list[str]:
         """Submit so many jobs, all of which have to be accepted."""
+        self.slowest = 0.0
         with ThreadPoolExecutor(max_workers=at_once) as pool:
             return list(pool.map(lambda _: self.submit(seconds), range(count)))
 
@@ -57,11 +63,8 @@ class Owner:
         )
         return self.job(job_id)
 
-    def done_once(self, job_id: str) -> dict[str, Any]:
-        job = self.wait(job_id, *ENDED)
-        assert job["state"] == "succeeded", job
-        assert self.ask(f"/api/v1/sample/notes/effects?job={job_id}").json() == {"effects": 1}
-        return job
+    def effects(self, job_id: str) -> int:
+        return int(self.ask(f"/api/v1/sample/notes/effects?job={job_id}").json()["effects"])
 
 
 class Ledger:
@@ -80,9 +83,22 @@ class Ledger:
         found = dict(self.rows("SELECT id::text, state FROM jobs_job WHERE id = ANY(%s::uuid[])", wanted))
         return Counter(found.get(job_id, "lost") for job_id in wanted)
 
-    def claims(self, job_id: str) -> int:
-        """How often the job was claimed."""
-        return int(self.rows("SELECT fence FROM jobs_job WHERE id = %s", job_id)[0][0])
+    def tally(self, ids: Iterable[str]) -> dict[str, int]:
+        """Of the accepted jobs, how many are done and how many are parked; none may be anything else."""
+        states = self.states(ids)
+        assert states.total() == states["succeeded"] + states["failed"], states
+        return {"accepted": states.total(), "done": states["succeeded"], "parked": states["failed"]}
+
+    def claims(self, ids: Iterable[str]) -> list[int]:
+        """How often each of the jobs was claimed."""
+        wanted = list(ids)
+        found = dict(self.rows("SELECT id::text, fence FROM jobs_job WHERE id = ANY(%s::uuid[])", wanted))
+        return [int(found[job_id]) for job_id in wanted]
+
+    def seconds(self, ids: Iterable[str]) -> float:
+        """From the first of these submissions until the last of these jobs ended, by the database's clock."""
+        query = "SELECT extract(epoch FROM max(finished_at) - min(created_at)) FROM jobs_job WHERE id = ANY(%s::uuid[])"
+        return float(self.rows(query, list(ids))[0][0])
 
     def one(self, job_id: str) -> tuple[str, int, str]:
         """State, attempts and error of a job."""

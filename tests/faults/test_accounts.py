@@ -21,23 +21,17 @@ import pytest
 
 from apps.operations.fleet import Fleet
 from apps.operations.stack import Stack
-from tests.fleet import Answer, ask, fleet_on, servers_alone
+from tests.faults.submitters import WIDE
+from tests.fleet import Answer, ask, fleet_on
 from tests.mails import mails_in, text_of, token_in
 from tests.processes import wait_until
 
-# The attackers have as many addresses as it takes: what holds them up is the account's own count.
-WIDE = dict.fromkeys(("THROTTLE_ANON", "THROTTLE_ADDRESS", "THROTTLE_LOGIN", "THROTTLE_USER"), "1000000/15m")
+# The attackers have as many addresses as it takes (WIDE): what holds them up is the account's own count.
 ADDRESSES = [f"198.51.100.{number}" for number in range(1, 101)]
 THREADS = 20
 FREE = 10  # tries before the first refusal
 LOGIN = "/api/v1/auth/login"
 PASSWORD, NEW = "lanterns over low water", "a harbour after the storm"
-
-
-@pytest.fixture(scope="module")
-def own() -> Iterator[Stack]:
-    with servers_alone() as stack:
-        yield stack
 
 
 @pytest.fixture(scope="module")

@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-import psutil
 import psycopg
 import pytest
 
 from apps.operations.fleet import Fleet
 from apps.operations.stack import Stack
-from tests.fleet import Answer, ask, fleet_on, servers_alone
+from tests.faults.servers import Fault, postgresql_paused, postgresql_restarted, postgresql_stopped
+from tests.faults.submitters import WIDE
+from tests.fleet import Answer, ask, fleet_on
 
 RATE = 30  # requests a second: a third each of cached reads, signed-in reads and writes
 INSTANCES, POOL = 2, 3
 STATEMENT_SECONDS = 5  # statement_timeout of a web process
 SLACK = 1.5  # seconds that a loaded machine may add to any of the bounds
-WIDE = dict.fromkeys(("THROTTLE_ANON", "THROTTLE_USER", "THROTTLE_ADDRESS"), "1000000/15m")
-
-
-@pytest.fixture(scope="module")
-def own() -> Iterator[Stack]:
-    with servers_alone() as stack:
-        yield stack
 
 
 @pytest.fixture(scope="module")
@@ -107,37 +99,6 @@ class Traffic:
 
 
 @contextlib.contextmanager
-def stopped(own: Stack) -> Iterator[None]:
-    own.services["postgresql"].stop()
-    try:
-        yield
-    finally:
-        own.services["postgresql"].start()
-
-
-@contextlib.contextmanager
-def paused(own: Stack) -> Iterator[None]:
-    """Freeze the server and all its backends: their kernel goes on accepting and acknowledging."""
-    server = psutil.Process(own.services["postgresql"].pid)
-    frozen = [server, *server.children(recursive=True)]
-    for process in frozen:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            os.kill(process.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for process in reversed(frozen):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGCONT)
-
-
-@contextlib.contextmanager
-def restarted(own: Stack) -> Iterator[None]:
-    own.restart("postgresql")
-    yield
-
-
-@contextlib.contextmanager
 def exhausted(own: Stack) -> Iterator[None]:
     """Take every connection that the server gives, and in the end those of the web processes too."""
     url, web = own.state.urls["DATABASE_URL"], "pg_stat_activity WHERE application_name = 'shipshape-web'"
@@ -154,13 +115,9 @@ def exhausted(own: Stack) -> Iterator[None]:
         yield
 
 
-Fault = Callable[[Stack], contextlib.AbstractContextManager[None]]
-
-
 @pytest.mark.parametrize(
     ("fault", "seconds"),
-    [(stopped, 5), (paused, 12), (restarted, 1), (exhausted, 4)],
-    ids=["stopped", "paused", "restarted", "exhausted"],
+    [(postgresql_stopped, 5), (postgresql_paused, 12), (postgresql_restarted, 1), (exhausted, 4)],
 )
 def test_under_load(
     fleet: Fleet, own: Stack, owner: Owner, fault: Fault, seconds: float, soak: bool, capsys: pytest.CaptureFixture[str]

@@ -16,20 +16,22 @@ import pytest
 
 from apps.operations.fleet import Fleet, Service
 from apps.operations.stack import Stack
+from tests.faults.submitters import WIDE
 from tests.fleet import Answer, ask, fleet_running
 from tests.processes import wait_until
+from tests.rounds import Rounds
 from tests.visitors import bearer, problem, registered, signed_in
 
 NOTES = "/api/v1/sample/notes"
 COUNTS = f"{NOTES}/counts"
+KEYS = 4  # one after the other, each used twenty times at once
 AT_NOTES = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'sample_note'::regclass"
 
 
 @pytest.fixture(scope="module")
 def fleet(stack: Stack) -> Iterator[Fleet]:
-    limits = {f"THROTTLE_{name}": "1000000/15m" for name in ("ANON", "USER", "ADDRESS", "LOGIN")}
     many = {"WEB_THREADS": "16", "DATABASE_POOL_MAX": "12"}
-    with fleet_running(stack, edge=False, instances=2, **many, **limits) as fleet:
+    with fleet_running(stack, edge=False, instances=2, **many, **WIDE) as fleet:
         # A pool grows while requests wait for it, and one that waits for a second is told 503: grown before, nobody waits.
         with ThreadPoolExecutor(20) as threads:
             list(threads.map(lambda number: ask(fleet.webs[number % 2].url, f"{NOTES}/slow?seconds=1"), range(20)))
@@ -88,52 +90,65 @@ def assert_same(one: Answer, other: Answer) -> None:
         assert one.headers.get(name) == other.headers.get(name), name
 
 
-def test_twenty_at_once_submit_one_job(fleet: Fleet, headers: dict[str, str], key: dict[str, str], soak: bool) -> None:
-    for _ in range(20 if soak else 3):
-        mine = {**headers, "Idempotency-Key": str(uuid4())}
+def test_twenty_at_once_submit_one_job(fleet: Fleet, headers: dict[str, str], rounds: Rounds) -> None:
+    for _ in rounds:
+        answers = [answer for _ in range(KEYS) for answer in twenty_at_once(fleet, headers)]
+        done = [answer.status for answer in answers].count(202)
+        slowest = max(answer.seconds for answer in answers)
+        rounds.tell(keys=KEYS, jobs=KEYS, accepted=done, in_use=len(answers) - done, slowest=slowest)
 
-        def submit(number: int, mine: dict[str, str] = mine) -> Answer:
-            return ask(fleet.webs[number % 2].url, COUNTS, method="POST", body={"seconds": 0}, headers=mine)
 
-        with ThreadPoolExecutor(20) as threads:
-            answers = list(threads.map(submit, range(20)))
-        done = [answer for answer in answers if answer.status == 202]
-        assert len([answer for answer in done if "idempotency-replayed" not in answer.headers]) == 1
-        for number, answer in enumerate(answers):
-            if answer.status != 202:
-                assert (answer.status, problem(answer)) == (409, "idempotency-key-in-use"), answer
-                assert int(answer.headers["retry-after"]) >= 1
-            assert_same(submit(number), done[0])
-        with database(fleet) as connection:
-            found = connection.execute(
-                "SELECT count(*) FROM jobs_job WHERE id = %s OR request_id = ANY(%s)",
-                [done[0].json()["id"], [answer.headers["x-request-id"] for answer in answers]],
-            ).fetchone()
-        assert found == (1,)
+def twenty_at_once(fleet: Fleet, headers: dict[str, str]) -> list[Answer]:
+    """Submit a job twenty times under one key, and again what was refused: one job, one answer."""
+    mine = {**headers, "Idempotency-Key": str(uuid4())}
+
+    def submit(number: int) -> Answer:
+        return ask(fleet.webs[number % 2].url, COUNTS, method="POST", body={"seconds": 0}, headers=mine)
+
+    with ThreadPoolExecutor(20) as threads:
+        answers = list(threads.map(submit, range(20)))
+    done = [answer for answer in answers if answer.status == 202]
+    assert len([answer for answer in done if "idempotency-replayed" not in answer.headers]) == 1
+    for number, answer in enumerate(answers):
+        if answer.status != 202:
+            assert (answer.status, problem(answer)) == (409, "idempotency-key-in-use"), answer
+            assert int(answer.headers["retry-after"]) >= 1
+        assert_same(submit(number), done[0])
+    with database(fleet) as connection:
+        found = connection.execute(
+            "SELECT count(*) FROM jobs_job WHERE id = %s OR request_id = ANY(%s)",
+            [done[0].json()["id"], [answer.headers["x-request-id"] for answer in answers]],
+        ).fetchone()
+    assert found == (1,)
+    return answers
 
 
 def test_what_was_killed_between_key_and_effect_is_undone_and_can_be_repeated(
-    fleet: Fleet, headers: dict[str, str], key: dict[str, str]
+    fleet: Fleet, headers: dict[str, str], rounds: Rounds
 ) -> None:
-    mine = {**headers, **key}
-    try:
-        with notes_locked(fleet) as connection, ThreadPoolExecutor(2) as threads:
-            first = threads.submit(note, fleet.webs[0], mine, "killed")
-            wait_until(
-                lambda: connection.execute(AT_NOTES).fetchone() == (1,), seconds=10, what="the request at its effect"
-            )
-            rival = threads.submit(note, fleet.webs[1], mine, "killed")
-            fleet.webs[0].kill()
-            with pytest.raises((ConnectionError, http.client.HTTPException)):
-                first.result(30)
-            # Its server process finds out once it has waited for the lock for long enough; the rival by then, or is next.
-            assert rival.result(30).status in (409, 503)
-        done = asked_until_done(fleet.webs[1], mine, "killed")
-        assert len(stored(fleet, "killed")) == 1
-    finally:
-        all_started_without_edge(fleet)
-    assert_same(note(fleet.webs[0], mine, "killed"), done)
-    assert len(stored(fleet, "killed")) == 1
+    for number in rounds:
+        mine, title = {**headers, "Idempotency-Key": str(uuid4())}, f"killed {number}"
+        try:
+            with notes_locked(fleet) as connection, ThreadPoolExecutor(2) as threads:
+                first = threads.submit(note, fleet.webs[0], mine, title)
+                wait_until(
+                    lambda connection=connection: connection.execute(AT_NOTES).fetchone() == (1,),
+                    seconds=10,
+                    what="the request at its effect",
+                )
+                rival = threads.submit(note, fleet.webs[1], mine, title)
+                fleet.webs[0].kill()
+                with pytest.raises((ConnectionError, http.client.HTTPException)):
+                    first.result(30)
+                # Its server process finds out once it has waited for the lock for long enough; the rival by then, or is next.
+                assert rival.result(30).status in (409, 503)
+            done = asked_until_done(fleet.webs[1], mine, title)
+            assert len(stored(fleet, title)) == 1
+        finally:
+            all_started_without_edge(fleet)
+        assert_same(note(fleet.webs[0], mine, title), done)
+        assert len(stored(fleet, title)) == 1
+        rounds.tell(effects=1)
 
 
 def test_an_answer_that_was_lost_is_given_again(fleet: Fleet, headers: dict[str, str], key: dict[str, str]) -> None:

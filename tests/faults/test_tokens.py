@@ -11,12 +11,13 @@ from typing import Any
 
 import psycopg
 import pytest
-import redis
 
 from apps.operations.fleet import Fleet
 from apps.operations.stack import Stack
 from tests.faults.ends import ENDS, KEPT, Victim, victim_of
-from tests.fleet import ask, fleet_on, servers_alone
+from tests.faults.servers import Fault, postgresql_stopped, redis_flushed, redis_stopped
+from tests.faults.submitters import WIDE
+from tests.fleet import ask, fleet_on
 from tests.processes import wait_until
 from tests.visitors import Pages, bearer, problem, refreshed, registered, signed_in
 
@@ -25,13 +26,6 @@ pytestmark = pytest.mark.timeout(300)
 CHECK_SECONDS = 1.0  # SESSION_CHECK_SECONDS as shipped
 HASHES_AT_ONCE = 4  # a process refuses more
 SLACK = 1.5  # seconds that a loaded machine may add
-WIDE = {f"THROTTLE_{name}": "1000000/15m" for name in ("ANON", "USER", "ADDRESS", "LOGIN")}
-
-
-@pytest.fixture(scope="module")
-def own() -> Iterator[Stack]:
-    with servers_alone() as stack:
-        yield stack
 
 
 @pytest.fixture(scope="module")
@@ -64,45 +58,21 @@ def up(own: Stack) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def stopped(own: Stack) -> Iterator[None]:
-    own.services["redis"].stop()
-    try:
-        yield
-    finally:
-        own.services["redis"].start()
-
-
-@contextlib.contextmanager
 def flushed(own: Stack) -> Iterator[None]:
     """Gone and back, with nothing in it, and emptied again and again while sign-ins end."""
-    own.services["redis"].stop()
-    own.services["redis"].start()
-    done = threading.Event()
-
-    def flush() -> None:
-        with redis.Redis.from_url(own.state.urls["REDIS_URL"]) as client:
-            while not done.wait(0.1):
-                client.flushall()
-
-    flushing = threading.Thread(target=flush)
-    flushing.start()
-    try:
+    with redis_stopped(own):
+        pass
+    with redis_flushed(own):
         yield
-    finally:
-        done.set()
-        flushing.join(10)
 
 
-State = Callable[[Stack], contextlib.AbstractContextManager[None]]
-
-
-@pytest.mark.parametrize("state", [up, stopped, flushed], ids=lambda state: state.__name__)
+@pytest.mark.parametrize("state", [up, redis_stopped, flushed])
 def test_an_end_is_heard_of_in_time(
     fleet: Fleet,
     own: Stack,
     database: psycopg.Connection[Any],
     administrator: Pages,
-    state: State,
+    state: Fault,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     here, there = (web.url for web in fleet.webs)
@@ -110,7 +80,7 @@ def test_an_end_is_heard_of_in_time(
     with state(own):
         heard = at_a_time(lambda name: heard_after(name, victims[name], administrator, there=there), ENDS)
     with capsys.disabled():
-        print(f"\nRedis {state.__name__}: " + ", ".join(f"{name} {took:.2f} s" for name, took in heard.items()))
+        print(f"\n{state.__name__}: " + ", ".join(f"{name} {took:.2f} s" for name, took in heard.items()))
     late = {name: took for name, took in heard.items() if took > CHECK_SECONDS + SLACK}
     assert not late
     for name, victim in victims.items():
@@ -175,14 +145,11 @@ def at_a_time(seconds: Callable[[str], float], names: Iterable[str]) -> dict[str
 def test_a_refresh_without_postgresql_says_when_to_come_back_and_costs_no_token(fleet: Fleet, own: Stack) -> None:
     credentials = registered(fleet.webs[0].url)
     tokens = signed_in(fleet.webs[0].url, credentials)
-    own.services["postgresql"].stop()
-    try:
+    with postgresql_stopped(own):
         for web in fleet.webs * 2:
             answer = refreshed(web.url, tokens["refresh"])
             assert (answer.status, problem(answer)) == (503, "unavailable")
             assert int(answer.headers["retry-after"]) >= 1
-    finally:
-        own.services["postgresql"].start()
     wait_until(
         lambda: refreshed(fleet.webs[0].url, tokens["refresh"]).status == 200, seconds=15, what="the same token to do"
     )

@@ -190,14 +190,12 @@ def shim(folder: Path, name: str, script: str) -> None:
     path.chmod(0o755)
 
 
-def setup_run(bare: Path, shelf: Path) -> subprocess.CompletedProcess[str]:
-    tools = [
-        f"{name}={found}" for name in ("sh", "cksum", "cat", "dirname", "mkdir", "id") if (found := shutil.which(name))
-    ]
-    for tool in tools:
-        name, _, path = tool.partition("=")
-        (shelf / name).symlink_to(path)
-    return subprocess.run(["bin/setup"], cwd=bare, env={"PATH": str(shelf)}, capture_output=True, text=True, timeout=60)
+def setup_run(bare: Path, shelf: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    for name in ("sh", "cksum", "cat", "dirname", "mkdir", "id"):
+        if (found := shutil.which(name)) and not (shelf / name).exists():
+            (shelf / name).symlink_to(found)
+    command = ["bin/setup", *options]
+    return subprocess.run(command, cwd=bare, env={"PATH": str(shelf)}, capture_output=True, text=True, timeout=60)
 
 
 def test_too_old_a_python_is_one_line_that_says_how_to_mend_it(bare: Path, tmp_path: Path) -> None:
@@ -216,6 +214,47 @@ def test_a_missing_venv_module_is_one_line_that_says_how_to_mend_it(bare: Path, 
     assert answer.stderr.count("\n") == 1
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     assert f"sudo apt install python{version}-venv" in answer.stderr
+
+
+@pytest.fixture
+def installed(bare: Path, tmp_path: Path) -> Path:
+    """The bare tree with all Python packages there, on a shelf with nothing from Debian but an apt-get that takes notes."""
+    (bare / ".venv").mkdir()
+    for level in ("dev", "test"):
+        requirements = (bare / "requirements" / f"{level}.txt").read_bytes()
+        stamp = subprocess.run(["cksum"], input=requirements, capture_output=True, check=True).stdout
+        (bare / ".venv" / f".stamp-{level}").write_bytes(stamp)
+    (bare / ".env").touch()
+    shim(tmp_path / "shelf", "apt-get", f'echo "$@" >>{bare}/asked')
+    shim(tmp_path / "shelf", "service", f'echo "$@" >>{bare}/stopped')
+    return bare
+
+
+NEEDED = {"chromium", "pgbouncer", "faketime"}
+
+
+@pytest.mark.parametrize("here", [set(), {"faketime"}, NEEDED], ids=["none", "faketime", "all"])
+def test_setup_installs_what_is_missing_from_debian(installed: Path, tmp_path: Path, here: set[str]) -> None:
+    shelf = tmp_path / "shelf"
+    shim(shelf, "id", "echo 0")
+    for name in here:
+        shim(shelf, name, "true")
+    answer = setup_run(installed, shelf, "--browser")
+    assert answer.returncode == 0, answer.stderr
+    asked = (installed / "asked").read_text() if (installed / "asked").exists() else ""
+    # A server is looked for in /usr/sbin, too: this machine's own.
+    missing = NEEDED - here - ({"pgbouncer"} if Path("/usr/sbin/pgbouncer").exists() else set())
+    assert {word for word in asked.split() if word in NEEDED} == missing
+
+
+def test_setup_without_root_names_what_to_install(installed: Path, tmp_path: Path) -> None:
+    shim(tmp_path / "shelf", "id", "echo 1000")
+    answer = setup_run(installed, tmp_path / "shelf", "--browser")
+    assert answer.returncode == 1
+    assert answer.stderr.count("\n") == 1
+    assert "sudo apt install chromium" in answer.stderr
+    assert "faketime" in answer.stderr
+    assert not (installed / "asked").exists()
 
 
 def test_setup_is_quiet_and_installs_nothing_when_all_is_there(tree: Path, environment: dict[str, str]) -> None:

@@ -20,5 +20,6 @@ REST_FRAMEWORK = {
     "DEFAULT_THROTTLE_CLASSES": [],
 }
 JOBS_LEASE_SECONDS = 3600
+RETENTION_IDEMPOTENCY = 0  # hours: each repetition is a new request
 DATABASE_WAIT_SECONDS = 60
 DATABASES["default"]["OPTIONS"]["options"] = "-c statement_timeout=0"

@@ -1,0 +1,50 @@
+"""Who is there in every test of a fault: servers to be hurt, the service, a worker, who submits jobs, and the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from apps.operations.fleet import Fleet, Service
+from apps.operations.stack import Stack
+from tests.faults.submitters import WIDE, Ledger, Owner
+from tests.fleet import fleet_running, servers_alone
+
+
+@pytest.fixture(scope="module")
+def own() -> Iterator[Stack]:
+    """Servers that no other module uses."""
+    with servers_alone() as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def fleet(stack: Stack) -> Iterator[Fleet]:
+    """One web process and a worker with short leases; a module whose story needs another has its own."""
+    with fleet_running(
+        stack, worker=True, edge=False, instances=1, DJANGO_SETTINGS_MODULE="tests.faults.settings", **WIDE
+    ) as fleet:
+        yield fleet
+
+
+@pytest.fixture(scope="module")
+def owner(fleet: Fleet) -> Owner:
+    return Owner(fleet)
+
+
+@pytest.fixture(scope="module")
+def ledger(fleet: Fleet) -> Ledger:
+    return Ledger(fleet)
+
+
+@pytest.fixture
+def worker(fleet: Fleet) -> Iterator[Service]:
+    """The worker, running before the test and after it."""
+    service = fleet.worker
+    assert service is not None
+    if not service.is_running:
+        service.start()
+    yield service
+    if not service.is_running:
+        service.start()

@@ -1,0 +1,100 @@
+"""What befalls servers, as contexts: hurt inside of one, whole again after it."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+
+import psutil
+import redis
+
+from apps.operations.stack import Stack
+
+Fault = Callable[[Stack], AbstractContextManager[None]]
+
+
+@contextlib.contextmanager
+def redis_stopped(stack: Stack) -> Iterator[None]:
+    with _stopped(stack, "redis"):
+        yield
+
+
+@contextlib.contextmanager
+def redis_paused(stack: Stack) -> Iterator[None]:
+    with _paused(stack, "redis"):
+        yield
+
+
+@contextlib.contextmanager
+def redis_flushed(stack: Stack) -> Iterator[None]:
+    """Emptied again and again."""
+    over = threading.Event()
+
+    def flush() -> None:
+        with redis.Redis.from_url(stack.state.urls["REDIS_URL"]) as server:
+            while not over.wait(0.1):
+                server.flushall()
+
+    thread = threading.Thread(target=flush)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(10)
+
+
+@contextlib.contextmanager
+def redis_full(stack: Stack) -> Iterator[None]:
+    with redis.Redis.from_url(stack.state.urls["REDIS_URL"]) as server:
+        server.config_set("maxmemory-policy", "noeviction")
+        server.config_set("maxmemory", 1)
+        try:
+            yield
+        finally:
+            server.config_set("maxmemory", 0)
+
+
+@contextlib.contextmanager
+def postgresql_stopped(stack: Stack) -> Iterator[None]:
+    with _stopped(stack, "postgresql"):
+        yield
+
+
+@contextlib.contextmanager
+def postgresql_paused(stack: Stack) -> Iterator[None]:
+    with _paused(stack, "postgresql"):
+        yield
+
+
+@contextlib.contextmanager
+def postgresql_restarted(stack: Stack) -> Iterator[None]:
+    stack.restart("postgresql")
+    yield
+
+
+@contextlib.contextmanager
+def _stopped(stack: Stack, name: str) -> Iterator[None]:
+    stack.services[name].stop()
+    try:
+        yield
+    finally:
+        stack.services[name].start()
+
+
+@contextlib.contextmanager
+def _paused(stack: Stack, name: str) -> Iterator[None]:
+    """Freeze a server and all its processes: their kernel goes on accepting and acknowledging."""
+    server = psutil.Process(stack.services[name].pid)
+    frozen = [server, *server.children(recursive=True)]
+    for process in frozen:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.suspend()
+    try:
+        yield
+    finally:
+        for process in reversed(frozen):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.resume()
