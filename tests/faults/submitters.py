@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import psycopg
 
-from apps.operations.fleet import Fleet
+from apps.operations.fleet import Fleet, Service
 from tests.fleet import Answer, ask
 from tests.processes import wait_until
 
@@ -131,3 +131,13 @@ class Ledger:
             json.dumps(parameters),
         )
         return job_id
+
+
+def times_ready(worker: Service) -> int:
+    """How often the worker has said that it takes messages."""
+    return worker.log().count(" ready.")
+
+
+def ready_again(worker: Service, before: int) -> None:
+    """Wait until it says so once more."""
+    wait_until(lambda: times_ready(worker) > before, seconds=PATIENCE, what=f"{worker.name} to be ready")

@@ -10,7 +10,7 @@ import pytest
 
 from apps.operations.fleet import Fleet, Service
 from apps.operations.stack import Stack
-from tests.faults.submitters import PATIENCE, WIDE, Ledger, Owner
+from tests.faults.submitters import PATIENCE, WIDE, Ledger, Owner, ready_again, times_ready
 from tests.fleet import fleet_running
 from tests.processes import wait_until
 from tests.rounds import Rounds
@@ -32,7 +32,7 @@ def worker_killed(worker: Service, ledger: Ledger) -> list[str]:
     worker.kill()
     before = times_ready(worker)
     worker.start()
-    wait_until(lambda: times_ready(worker) > before, seconds=PATIENCE, what="the worker")
+    ready_again(worker, before)
     return held
 
 
@@ -62,11 +62,6 @@ def stopped_at_work(ledger: Ledger, processes: Sequence[psutil.Process]) -> list
 
     wait_until(caught, seconds=PATIENCE, what="them to be at work")
     return held
-
-
-def times_ready(worker: Service) -> int:
-    """How often the worker has said that it takes messages."""
-    return worker.log().count(" ready.")
 
 
 @pytest.mark.parametrize("death", [worker_killed, child_killed])
