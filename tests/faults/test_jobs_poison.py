@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from statistics import median
 
 import psutil
 import pytest
@@ -19,7 +20,7 @@ from tests.rounds import Rounds
 
 HEALTHY = 100
 SLOWER = 1.2  # the promise: so much longer at most the healthy ones take beside a poison job
-BUSY_SECONDS = 10.0  # more, where the machine is busy with other things
+BUSY = 2.0  # more for a single pair of short runs, where the machine is busy with other things
 
 
 @pytest.fixture
@@ -44,45 +45,30 @@ def restarted(worker: Service) -> Iterator[list[float]]:
         worker.stop()
 
 
-@pytest.fixture(scope="module")
-def healthy_done(owner: Owner, ledger: Ledger, pytestconfig: pytest.Config) -> Callable[[], tuple[float, list[str]]]:
+def healthy_done(owner: Owner, ledger: Ledger, each: float) -> tuple[float, list[str]]:
     """Do the healthy jobs: the seconds from the first submission until the last end, and what was accepted."""
-    each = 0.2 if pytestconfig.getoption("--soak") else 0.05  # seconds; the longer, the truer the ratio
-
-    def done() -> tuple[float, list[str]]:
-        accepted = owner.submit_many(HEALTHY, each)
-        ledger.done_once(accepted)
-        return ledger.seconds(accepted), accepted
-
-    return done
-
-
-@pytest.fixture(scope="module")
-def undisturbed(owner: Owner, ledger: Ledger, healthy_done: Callable[[], tuple[float, list[str]]]) -> float:
-    """Seconds that the healthy jobs take without a poison job, once all are warm."""
-    ledger.done_once(owner.submit_many(20, 0.05))
-    return healthy_done()[0]
+    accepted = owner.submit_many(HEALTHY, each)
+    ledger.done_once(accepted)
+    return ledger.seconds(accepted), accepted
 
 
 @pytest.mark.parametrize("does", ["kills its process", "takes memory", "takes memory elsewhere"])
 def test_a_poison_job_is_parked_and_the_healthy_ones_take_as_long_as_without_it(
-    ledger: Ledger,
-    worker: Service,
-    healthy_done: Callable[[], tuple[float, list[str]]],
-    undisturbed: float,
-    rounds: Rounds,
-    does: str,
+    owner: Owner, ledger: Ledger, worker: Service, rounds: Rounds, does: str
 ) -> None:
+    each, ratios = 0.15 if rounds.is_soak else 0.05, []  # the longer, the truer the ratio
     for _ in rounds:
+        without, _ = healthy_done(owner, ledger, each)
         poison = ledger.insert("sample.trouble", {"does": does})
-        taken, healthy = healthy_done()
+        beside, healthy = healthy_done(owner, ledger, each)
         parked(ledger, poison)
         blamed = ledger.rows("SELECT count(*) FROM jobs_job WHERE id = ANY(%s::uuid[]) AND attempts > 1", healthy)
         assert blamed == [(0,)]
         assert worker.is_running
-        rounds.tell(**ledger.tally([*healthy, poison]), beside=taken, without=undisturbed, ratio=taken / undisturbed)
-        longest = undisturbed * SLOWER + (0 if rounds.is_soak else BUSY_SECONDS)
-        assert taken < longest, f"{taken:.1f} s, not {undisturbed:.1f} s"
+        ratios.append(beside / without)
+        rounds.tell(**ledger.tally([*healthy, poison]), without=without, beside=beside, ratio=ratios[-1])
+    # One pair may have met another load; the pair in the middle of five has not.
+    assert median(ratios) < SLOWER + (0 if rounds.is_soak else BUSY), ratios
 
 
 def parked(ledger: Ledger, poison: str) -> None:
