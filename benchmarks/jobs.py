@@ -2,9 +2,10 @@
 
     python -m benchmarks.jobs [--count 2000]
 
-Starts PostgreSQL and Valkey of its own. A submission is timed in this process (p50, p99), `job_submit` against `.delay()`.
-Throughput is that of one worker of the Procfile with jobs that do nothing, against Celery's defaults with the same two
-processes. Loss is what is not done 90 s after Redis, or the worker among its jobs, was killed and started again.
+Starts PostgreSQL (which keeps what it has committed) and Valkey (in memory) of its own. A submission is timed in this process
+(p50, p99), `job_submit` against `.delay()`. Throughput is that of one worker of the Procfile with jobs that do nothing, until
+all are done, and until its queue holds no message either, against Celery's defaults with the same two processes. Loss is what
+is not done 90 s after Redis, or the worker among its jobs, was killed and started again.
 """
 
 import argparse
@@ -18,6 +19,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import quantiles
+
+import redis
 
 from apps.operations.stack import Stack
 
@@ -52,8 +55,12 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=2000)
     options = parser.parse_args()
     environment = os.environ
-    with Stack.temporary() as stack, tempfile.TemporaryDirectory() as folder:
-        environment.update(stack.state.urls, DJANGO_SETTINGS_MODULE="settings.test")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Stack(Path(folder) / "ledger", ("postgresql",)) as ledger,
+        Stack.temporary(("redis",)) as stack,
+    ):
+        environment.update(ledger.state.urls | stack.state.urls, DJANGO_SETTINGS_MODULE="settings.test")
         environment.pop("DJANGO_ENV", None)
         import django
 
@@ -62,10 +69,10 @@ def main() -> int:
 
         call_command("migrate", verbosity=0)
         for side in (Plain(stack, Path(folder)), Ours(stack)):
-            p50, p99, rate = measured(side, options.count)
+            p50, p99, rate, emptied = measured(side, options.count)
             lost = [loss(side, stack, what) for what in ("redis", "worker")]
             print(
-                f"| {side.name} | {p50:.2f} | {p99:.2f} | {rate:.0f} | {lost[0]} | {lost[1]} |",
+                f"| {side.name} | {p50:.2f} | {p99:.2f} | {rate:.0f} | {emptied:.0f} | {lost[0]} | {lost[1]} |",
                 flush=True,
             )
     return 0
@@ -80,6 +87,7 @@ class Plain:
         self.folder = folder
         self.done_file = folder / "done"
         self.url = stack.state.urls["REDIS_URL"].removesuffix("/0") + "/5"
+        self.queue = redis.Redis.from_url(self.url), "celery"
         (folder / "plain.py").write_text(PLAIN.format(url=self.url))
         sys.path.insert(0, str(folder))
         import plain
@@ -105,7 +113,7 @@ class Ours:
     name = "`job_submit()`"
 
     def __init__(self, stack: Stack) -> None:
-        del stack
+        self.queue = redis.Redis.from_url(stack.state.urls["REDIS_URL"]), "shipshape:test:broker:default"
 
     def submit(self, seconds: float) -> None:
         from apps.jobs.services import job_submit
@@ -155,8 +163,8 @@ def working(side: Plain | Ours) -> Iterator[subprocess.Popen[bytes]]:
             worker.wait(10)
 
 
-def measured(side: Plain | Ours, count: int) -> tuple[float, float, float]:
-    """Give the milliseconds of a submission (p50, p99) and the jobs a second of one worker."""
+def measured(side: Plain | Ours, count: int) -> tuple[float, float, float, float]:
+    """Give the milliseconds of a submission (p50, p99) and the jobs a second of one worker, without and with all messages."""
     side.clear()
     with working(side):
         side.submit(0)
@@ -173,7 +181,10 @@ def measured(side: Plain | Ours, count: int) -> tuple[float, float, float]:
         first, start = side.done(), time.perf_counter()
         until(lambda: side.done() >= count, 300)
         rate = (count - first) / (time.perf_counter() - start)
-    return cuts[49], cuts[98], rate
+        broker, queue = side.queue
+        until(lambda: not broker.llen(queue), 300)
+        emptied = (count - first) / (time.perf_counter() - start)
+    return cuts[49], cuts[98], rate, emptied
 
 
 def loss(side: Plain | Ours, stack: Stack, what: str) -> str:

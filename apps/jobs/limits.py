@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psutil
+from billiard.compat import mem_rss
 from django.conf import settings
 
 from apps.jobs.kinds import kind_named
@@ -34,6 +35,11 @@ def memory_bound(mib: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, before)
+
+
+def is_worn() -> bool:
+    """Whether this process once held so much that Celery replaces it after its message: it begins no other job."""
+    return mem_rss() > settings.CELERY_WORKER_MAX_MEMORY_PER_CHILD
 
 
 def limit_broken(*, runner: str, kind: str, seconds: float) -> str | None:

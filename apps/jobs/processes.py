@@ -6,6 +6,7 @@ And one bit that a worker's processes share: that it is being stopped.
 import mmap
 import os
 import socket
+from functools import cache
 from pathlib import Path
 
 import psutil
@@ -27,12 +28,12 @@ def is_stopping() -> bool:
 def worker_identity() -> str:
     """Name the worker's main process, from within it or from one of its pool processes."""
     pid = os.getpid() if current_process().name == "MainProcess" else os.getppid()
-    return f"{socket.gethostname()}/{_named(psutil.Process(pid))}"
+    return f"{socket.gethostname()}/{_name(pid)}"
 
 
 def runner_identity() -> str:
     """Name this process, which computes."""
-    return _named(psutil.Process())
+    return _name(os.getpid())
 
 
 def runner_process(runner: str) -> psutil.Process | None:
@@ -44,6 +45,12 @@ def runner_process(runner: str) -> psutil.Process | None:
     except psutil.NoSuchProcess:
         return None
     return None
+
+
+@cache
+def _name(pid: int) -> str:
+    """Name this process or its parent, which have their names as long as this one lives."""
+    return _named(psutil.Process(pid))
 
 
 def _named(process: psutil.Process) -> str:

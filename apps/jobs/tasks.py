@@ -13,7 +13,7 @@ from django.db import InterfaceError, OperationalError, connection
 
 from apps.jobs.context import JobContext, JobStopped
 from apps.jobs.kinds import Kind, kind_named
-from apps.jobs.limits import memory_bound
+from apps.jobs.limits import is_worn, memory_bound
 from apps.jobs.metrics import attempt_observe, claim_observe
 from apps.jobs.models import Job, JobStop
 from apps.jobs.processes import is_stopping, runner_identity, worker_identity
@@ -26,6 +26,10 @@ EX_TEMPFAIL = 75  # sysexits.h
 REPORT_TRIES = 120  # some ten minutes
 LONGEST_PAUSE = 5  # seconds between two of them
 RESERVED_SECONDS = 0.5  # between two looks of a process that stands by
+MESSAGE_SECONDS = 0.5  # for so long one message's process goes on to the next job: other queues have messages, too
+
+GoesOn = Callable[[], claims.Taker | None]  # who may claim the next job, now
+Ending = Callable[[], tuple[str, Job | None]]  # records an end, gives its name and the next job
 logger = structlog.get_logger(__name__)
 
 
@@ -45,33 +49,44 @@ def job_run(task: Task, job_id: str) -> None:
 
     A message wakes somebody up. There are as many as jobs, so the one it names (for who reads the broker) has its turn, too.
     """
-    job = _claimed(queue=_queue(task, job_id), named=job_id)
-    if job is None:
-        return
-    bound = {"job_id": str(job.pk), "kind": job.kind}
-    if job.request_id:
-        bound["request_id"] = job.request_id
-    with structlog.contextvars.bound_contextvars(**bound):
-        _attempt(job)
+    main, until = os.getppid(), time.monotonic() + MESSAGE_SECONDS
+    taker = claims.Taker(queue=_queue(task, job_id), worker=worker_identity(), runner=runner_identity())
+
+    def goes_on() -> claims.Taker | None:
+        """The taker, as long as this process may go on with another job for the same message."""
+        may = time.monotonic() < until and not is_stopping() and os.getppid() == main and not is_worn()
+        return taker if may else None
+
+    job = _claimed(taker, named=job_id)
+    while job is not None:
+        bound = {"job_id": str(job.pk), "kind": job.kind}
+        if job.request_id:
+            bound["request_id"] = job.request_id
+        with structlog.contextvars.bound_contextvars(**bound):
+            job = _attempt(job, goes_on)
 
 
 def _queue(task: Task, job_id: str) -> str:
     """The queue that the message came from; of a call without a message, the named job's."""
     delivered = (task.request.delivery_info or {}).get("routing_key")
+    if delivered:
+        return str(delivered)
     named = Job.objects.filter(pk=job_id).values_list("queue", flat=True)
-    return str(delivered or named.first() or settings.CELERY_TASK_DEFAULT_QUEUE)
+    return str(named.first() or settings.CELERY_TASK_DEFAULT_QUEUE)
 
 
-def _claimed(*, queue: str, named: str) -> Job | None:
+def _claimed(taker: claims.Taker, *, named: str) -> Job | None:
     """Claim a job, and stand by while this worker is reserved for a suspect: nothing else is to be done by then.
 
     A worker that is being stopped claims nothing: its message goes to another, by the relay.
     """
-    main, worker, runner = os.getppid(), worker_identity(), runner_identity()
+    main = os.getppid()
     kept = connection.connection is not None  # since an earlier job: PostgreSQL may have been restarted meanwhile
     while not is_stopping():
         try:
-            return claims.job_claim(queue=queue, worker=worker, runner=runner)
+            if not kept:
+                claims.claims_forgotten_return(worker=taker.worker, runner=taker.runner)
+            return claims.job_claim(queue=taker.queue, worker=taker.worker, runner=taker.runner)
         except claims.WorkerReserved:
             time.sleep(RESERVED_SECONDS)
         except (OperationalError, InterfaceError):
@@ -85,8 +100,8 @@ def _claimed(*, queue: str, named: str) -> Job | None:
     return None
 
 
-def _attempt(job: Job) -> None:
-    """Run the function and report its end; an end that cannot be reported ends the process.
+def _attempt(job: Job, goes_on: GoesOn) -> Job | None:
+    """Run the function and report its end, and give the job to go on with; an end that cannot be reported ends the process.
 
     The worker's main process renews the lease of a living process, so one that is done but cannot say so must die: then the
     main process, or the reaper, sees the job as abandoned. While PostgreSQL is away nobody else can take the job, so the
@@ -96,12 +111,16 @@ def _attempt(job: Job) -> None:
     logger.info("job_started", attempt=job.attempts)
     claim_observe(job)
     context = JobContext(job)
-    report = _ending(context)
+    report = _ending(context, goes_on)
+    following: Job | None = None
     tried, unstorable = 0, False
     while True:
         try:
-            outcome = report()
+            outcome, following = report()
         except claims.ClaimLost:
+            if tried:  # an earlier try may have ended it, and claimed another
+                report, tried = _forgotten(job), 0
+                continue
             outcome = "lost"
         except (OperationalError, InterfaceError):
             connection.close()
@@ -120,10 +139,10 @@ def _attempt(job: Job) -> None:
         seconds = time.monotonic() - started
         logger.info("job_ended", outcome=outcome, seconds=round(seconds, 3))
         attempt_observe(job, outcome=outcome, seconds=seconds)
-        return
+        return following
 
 
-def _ending(context: JobContext) -> Callable[[], str]:
+def _ending(context: JobContext, goes_on: GoesOn) -> Ending:
     """Run the kind's function, and give the write that records how it ended."""
     job, claim = context.job, context.claim
     try:
@@ -133,7 +152,7 @@ def _ending(context: JobContext) -> Callable[[], str]:
             return lambda: _recorded("cancelled", claims.job_cancelled, claim=claim)
         return lambda: _recorded("released", claims.job_release, claim=claim)
     except claims.ClaimLost:
-        return lambda: "lost"
+        return lambda: ("lost", None)
     except Problem as problem:
         refused = problem
         return lambda: _recorded("refused", claims.job_refuse, claim=claim, problem=refused)
@@ -142,18 +161,23 @@ def _ending(context: JobContext) -> Callable[[], str]:
         return _failure(claim, error)
     kind = kind_named(job.kind)
     keep = kind is None or kind.keep
-    return lambda: _recorded("succeeded", claims.job_succeed, claim=claim, result=result, keep=keep)
+    return lambda: ("succeeded", claims.job_succeed(claim=claim, result=result, keep=keep, then=goes_on()))
 
 
-def _failure(claim: claims.Claim, error: Exception) -> Callable[[], str]:
+def _failure(claim: claims.Claim, error: Exception) -> Ending:
     """Give the write that records an attempt which went wrong."""
     text = "".join(traceback.format_exception(error)).replace("\0", "")
     return lambda: _recorded("failed", crashes.job_fail, claim=claim, error=text)
 
 
-def _recorded(outcome: str, write: Callable[..., None], **arguments: Any) -> str:
+def _forgotten(job: Job) -> Ending:
+    """Give the write that gives back what this process has claimed and was not told of."""
+    return lambda: _recorded("lost", claims.claims_forgotten_return, worker=job.worker, runner=job.runner)
+
+
+def _recorded(outcome: str, write: Callable[..., None], **arguments: Any) -> tuple[str, None]:
     write(**arguments)
-    return outcome
+    return outcome, None
 
 
 def _function_call(context: JobContext) -> Any:

@@ -58,6 +58,19 @@ def lease() -> timedelta:
     return timedelta(seconds=settings.JOBS_LEASE_SECONDS)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Taker:
+    """Who claims: a process (``runner``) of a worker, from a queue."""
+
+    queue: str
+    worker: str
+    runner: str
+
+    def values(self) -> dict[str, Any]:
+        """The parameters of the statements below."""
+        return {**self.__dict__, "lease": lease(), "patience": SUSPECT_PATIENCE, "later": LATER}
+
+
 class WorkerReserved(Exception):
     """Nothing can be claimed by this worker for the moment: a suspect runs alone, or waits for the others to end."""
 
@@ -68,22 +81,24 @@ def job_claim(*, queue: str, worker: str, runner: str) -> Job | None:
     A suspect is taken when the worker runs nothing else, and nothing is taken while one runs: what kills the worker then is
     the suspect. One that has waited for long goes first. Raises WorkerReserved.
     """
-    values = {
-        "queue": queue,
-        "worker": worker,
-        "runner": runner,
-        "lease": lease(),
-        "patience": SUSPECT_PATIENCE,
-        "later": LATER,
-    }
+    values = Taker(queue=queue, worker=worker, runner=runner).values()
+    with connection.cursor() as cursor:
+        cursor.execute(_IS_ONE_DUE, values)
+        if not cursor.fetchone()[0]:
+            return None  # what a message too many finds: cheaply
     with transaction.atomic():
         for which in _takeable(values):
-            for job in Job.objects.raw("".join((_TAKE, which, _FIRST)), values):
+            for job in Job.objects.raw("".join((_TAKE, _DUE, which, _FIRST)), values):
                 return job
     return None
 
 
-# Claims are what a worker does most: three statements, as short as SQL makes them.
+# Claims are what a worker does most: as few statements as it takes, as short as SQL makes them.
+_DUE = """
+    SELECT id FROM jobs_job WHERE state = 'queued' AND queue = %(queue)s AND turn < %(later)s
+        AND run_at <= statement_timestamp()
+"""
+_IS_ONE_DUE = f"SELECT EXISTS ({_DUE})"
 _BESIDE = """
 SELECT count(*), coalesce(bool_or(is_alone), false), EXISTS (
     SELECT FROM jobs_job WHERE state = 'queued' AND suspect AND queue = %(queue)s AND turn < %(later)s
@@ -94,12 +109,28 @@ _TAKE = """
 UPDATE jobs_job SET state = 'running', fence = fence + 1, attempts = attempts + 1, is_alone = suspect, stop = '',
     worker = %(worker)s, runner = %(runner)s, leased_until = statement_timestamp() + %(lease)s,
     heartbeat_at = statement_timestamp(), started_at = statement_timestamp()
-WHERE id = (
-    SELECT id FROM jobs_job WHERE state = 'queued' AND queue = %(queue)s AND turn < %(later)s
-        AND run_at <= statement_timestamp()
-"""
+WHERE id = ("""
 _FIRST = " ORDER BY turn, id LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING *"
 _IMPATIENT = "AND suspect AND run_at <= statement_timestamp() - %(patience)s"
+
+# A job's end and its process's next claim: one statement, hence one commit. Nothing is claimed by it once the claim is lost,
+# while a suspect waits, or after one: that is `job_claim`'s. It needs no lock, since it leaves suspects alone, and from before
+# it until after it the worker runs a job, beside which no suspect is taken.
+_SUCCEED = """
+WITH ended AS (
+    UPDATE jobs_job SET state = 'succeeded', finished_at = statement_timestamp(), leased_until = NULL, stop = '',
+        suspect = false, result = %(result)s
+    WHERE id = %(id)s AND fence = %(fence)s AND state = 'running' RETURNING id, is_alone
+), upload AS (
+    DELETE FROM jobs_jobchunk USING ended WHERE job_id = ended.id AND purpose = 'upload'
+), next AS (
+"""
+_NOTHING = "SELECT * FROM jobs_job WHERE false"
+_CALM = """
+AND EXISTS (SELECT FROM ended WHERE NOT is_alone)
+AND NOT EXISTS (SELECT FROM jobs_job WHERE state = 'queued' AND suspect AND queue = %(queue)s AND turn < %(later)s)
+"""
+_NEXT = ") SELECT next.* FROM ended LEFT JOIN next ON true"
 
 
 def _takeable(values: dict[str, Any]) -> list[str]:
@@ -148,17 +179,22 @@ def job_progress(*, claim: Claim, columns: Mapping[str, Any]) -> str:
     return stop
 
 
-def job_succeed(*, claim: Claim, result: Any, keep: bool = True) -> None:
+def job_succeed(*, claim: Claim, result: Any, keep: bool = True, then: Taker | None = None) -> Job | None:
     """End the job well: its result becomes visible, its upload goes; without ``keep`` the job goes with all its files.
 
-    One that stands for a schedule's due time stays even so: it says that this time is done.
+    One that stands for a schedule's due time stays even so: it says that this time is done. Gives the job that ``then`` has
+    claimed by it, if any.
     """
     if not keep and not claim.rows().exclude(schedule="").exists():
         _job_forget(claim)
-        return
-    with fenced(claim) as columns:
-        columns.update(ended(JobState.SUCCEEDED), result=result, suspect=False)
-        chunks_delete(job_id=claim.job_id, purpose=ChunkPurpose.UPLOAD)
+        return None
+    stored = Job._meta.get_field("result").get_db_prep_save(result, connection)
+    values = {"id": claim.job_id, "fence": claim.fence, "result": stored, **(then.values() if then else {})}
+    following = "".join((_TAKE, _DUE, _CALM, _FIRST)) if then else _NOTHING
+    for job in Job.objects.raw("".join((_SUCCEED, following, _NEXT)), values):
+        user_wrote(claim.owner_id)
+        return job if job.pk else None
+    raise ClaimLost
 
 
 def _job_forget(claim: Claim) -> None:
@@ -201,6 +237,12 @@ def claims_held(*, worker: str) -> list[Held]:
         Held(claim=Claim(pk, fence), runner=runner, kind=kind, seconds=age.total_seconds() if age else 0.0)
         for pk, fence, runner, kind, age in rows
     ]
+
+
+def claims_forgotten_return(*, worker: str, runner: str) -> None:
+    """Give back what a process holds that does nothing: the answer to a claim was lost with its connection."""
+    held = Job.objects.filter(state=JobState.RUNNING, worker=worker, runner=runner)
+    held.update(**requeued(), attempts=F("attempts") - 1)
 
 
 def claims_renew(*, worker: str, claims: Sequence[Claim]) -> None:

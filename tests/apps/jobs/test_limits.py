@@ -86,6 +86,7 @@ def test_time_ends_an_attempt_at_a_checkpoint(monkeypatch: pytest.MonkeyPatch) -
     assert "JobTimedOut: The attempt took longer than 0.2 s." in job.error
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("kind", ["limits.object", "limits.nul"])
 def test_a_result_that_cannot_be_stored_is_a_failed_attempt(kind: str) -> None:
     """Otherwise its process would live on, and its lease with it."""

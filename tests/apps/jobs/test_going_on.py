@@ -1,0 +1,251 @@
+"""Going on: a job's end claims the next one, by the rules of every claim; one message's process does so for a while."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from mmap import mmap
+from typing import Any
+
+import pytest
+import structlog
+from django.db import OperationalError, connection, transaction
+from django.utils import timezone
+
+from apps.jobs import processes, tasks
+from apps.jobs.context import JobContext
+from apps.jobs.kinds import job_kind
+from apps.jobs.models import Job, JobChunk
+from apps.jobs.services import claims
+from apps.jobs.services.files import upload_store
+from apps.jobs.services.sharing import LATER
+from apps.jobs.tasks import job_run
+from apps.practices.validation.serializers import StrictSerializer
+from tests.apps.accounts.factories import user_create
+
+pytestmark = pytest.mark.django_db
+Make = Callable[..., Job]
+HERE = claims.Taker(queue="default", worker="here", runner="1-1")
+told: list[dict[str, Any]] = []
+
+
+class NothingSerializer(StrictSerializer):
+    """No parameters."""
+
+
+@job_kind("going.on", serializer=NothingSerializer)
+def tells(context: JobContext) -> None:
+    told.append(structlog.contextvars.get_contextvars())
+
+
+@pytest.fixture(autouse=True)
+def patient(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No bound is met by chance: this process is large, and the machine may be busy."""
+    settings.CELERY_WORKER_MAX_MEMORY_PER_CHILD = 1 << 40
+    monkeypatch.setattr(tasks, "MESSAGE_SECONDS", 60)
+    told.clear()
+
+
+def take() -> claims.Claim:
+    job = claims.job_claim(queue="default", worker="here", runner="1-1")
+    assert job is not None
+    return claims.Claim(job.pk, job.fence, job.owner_id)
+
+
+def stored(job: Job) -> Job:
+    job.refresh_from_db()
+    return job
+
+
+def test_an_end_claims_the_next_as_every_claim_does(job_make: Make) -> None:
+    first, second = job_make(), job_make(turn=1, fence=4, attempts=2, stop="release", heartbeat_at=None)
+    upload_store(job_id=first.pk, blocks=[b"rows"])
+    upload_store(job_id=second.pk, blocks=[b"rows"])
+    following = claims.job_succeed(claim=take(), result={"rows": 1}, then=HERE)
+    assert (stored(first).state, first.result, first.leased_until) == ("succeeded", {"rows": 1}, None)
+    assert list(JobChunk.objects.values_list("job_id", flat=True)) == [second.pk]
+    assert following == second
+    assert following.parameters == {"seconds": 0}
+    assert (stored(second).state, second.fence, second.attempts, second.stop) == ("running", 5, 3, "")
+    assert (second.worker, second.runner, second.is_alone) == ("here", "1-1", False)
+    left = (second.leased_until - timezone.now()).total_seconds()
+    assert 5 < left <= 10.5
+    assert second.started_at == second.heartbeat_at
+
+
+def test_owners_take_turns(job_make: Make) -> None:
+    few = user_create()
+    many = [job_make(turn=turn) for turn in range(1, 6)]
+    others = [job_make(owner=few, turn=turn) for turn in (1, 2)]
+    job = claims.job_claim(queue="default", worker="here", runner="1-1")
+    done = []
+    while job is not None:
+        done.append(job)
+        job = claims.job_succeed(claim=claims.Claim(job.pk, job.fence), result=None, then=HERE)
+    assert done == [many[0], others[0], many[1], others[1], *many[2:]]
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"run_at": timezone.now() + timedelta(hours=1)},
+        {"turn": LATER},
+        {"queue": "mail"},
+        {"state": "cancelled", "finished_at": timezone.now()},
+        {"suspect": True},
+    ],
+    ids=lambda columns: next(iter(columns)),
+)
+def test_what_another_claim_would_leave_is_left(job_make: Make, columns: dict[str, Any]) -> None:
+    claim = take() if job_make() else None
+    other = job_make(**columns)
+    assert claim is not None
+    assert claims.job_succeed(claim=claim, result=None, then=HERE) is None
+    assert stored(other).fence == 0
+
+
+def test_while_a_suspect_waits_nothing_else_is_taken_either(job_make: Make) -> None:
+    """Otherwise the worker would never be idle, and never take it."""
+    job_make()
+    claim = take()
+    job_make(suspect=True, turn=9)
+    healthy = job_make(turn=1)
+    assert claims.job_succeed(claim=claim, result=None, then=HERE) is None
+    assert stored(healthy).state == "queued"
+
+
+def test_after_a_suspect_the_next_claim_is_one_of_its_own(job_make: Make) -> None:
+    """Its worker's other processes stand by: what may be taken now is said under their lock."""
+    suspect = job_make(suspect=True)
+    claim, other = take(), job_make()
+    assert claims.job_succeed(claim=claim, result=None, then=HERE) is None
+    assert (stored(suspect).state, suspect.suspect, stored(other).state) == ("succeeded", False, "queued")
+
+
+@pytest.mark.parametrize("columns", [{"fence": 7}, {"state": "cancelled", "finished_at": timezone.now()}])
+def test_a_lost_claim_ends_nothing_and_takes_nothing(job_make: Make, columns: dict[str, Any]) -> None:
+    lost, other = job_make(), job_make(turn=1)
+    upload_store(job_id=lost.pk, blocks=[b"rows"])
+    claim = take()
+    gone = {"leased_until": None} if "state" in columns else {}
+    Job.objects.filter(pk=lost.pk).update(**columns, **gone)
+    with pytest.raises(claims.ClaimLost):
+        claims.job_succeed(claim=claim, result={"late": True}, then=HERE)
+    assert stored(lost).result is None
+    assert JobChunk.objects.exists()
+    assert (stored(other).state, other.fence) == ("queued", 0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_another_process_is_taking_is_passed_over(job_make: Make) -> None:
+    jobs = [job_make(turn=turn) for turn in range(3)]
+    claim = take()
+    locked, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with transaction.atomic():
+            Job.objects.select_for_update().get(pk=jobs[1].pk)
+            locked.set()
+            go_on.wait(30)
+        connection.close()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert locked.wait(30)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '5s'")
+        assert claims.job_succeed(claim=claim, result=None, then=HERE) == jobs[2]
+    finally:
+        go_on.set()
+        thread.join(30)
+        connection.close()
+
+
+def test_one_message_does_what_waits_each_job_in_its_own_context(job_make: Make) -> None:
+    jobs = [job_make(kind="going.on", parameters={}, turn=turn, request_id=f"request-{turn}") for turn in range(3)]
+    jobs.append(job_make(kind="going.on", parameters={}, turn=3))
+    job_run(str(jobs[0].pk))
+    assert {stored(job).state for job in jobs} == {"succeeded"}
+    assert [(seen["job_id"], seen.get("request_id")) for seen in told] == [
+        *((str(job.pk), f"request-{turn}") for turn, job in enumerate(jobs[:3])),
+        (str(jobs[3].pk), None),
+    ]
+    assert "job_id" not in structlog.contextvars.get_contextvars()
+
+
+def _time_is_up(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    monkeypatch.setattr(tasks, "MESSAGE_SECONDS", 0)
+
+
+def _memory_was_large(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    settings.CELERY_WORKER_MAX_MEMORY_PER_CHILD = 1024
+
+
+def _worker_stops(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    monkeypatch.setattr(processes, "_STOPPING", mmap(-1, 1))
+    monkeypatch.setattr("tests.apps.jobs.test_going_on.during", processes.stopping_say)
+
+
+def _worker_dies(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    def orphaned() -> None:
+        monkeypatch.setattr(os, "getppid", lambda: 1)
+
+    monkeypatch.setattr("tests.apps.jobs.test_going_on.during", orphaned)
+
+
+def during() -> None:
+    """What happens while the job runs."""
+
+
+@job_kind("going.through", serializer=NothingSerializer)
+def goes_through(context: JobContext) -> None:
+    during()
+
+
+@pytest.mark.parametrize("why", [_time_is_up, _memory_was_large, _worker_stops, _worker_dies])
+def test_a_process_ends_its_job_and_goes_on_no_longer(
+    job_make: Make, monkeypatch: pytest.MonkeyPatch, settings: Any, why: Callable[..., None]
+) -> None:
+    first, second = (job_make(kind="going.through", parameters={}, turn=turn) for turn in range(2))
+    why(monkeypatch, settings)
+    job_run(str(first.pk))
+    assert (stored(first).state, stored(second).state, second.attempts) == ("succeeded", "queued", 0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_was_claimed_by_an_answer_that_never_came_is_given_back(
+    job_make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its process lives, so its lease would be renewed for ever."""
+    first, second, done = (job_make(kind="going.on", parameters={}, turn=turn) for turn in range(3))
+    Job.objects.filter(pk=done.pk).update(state="succeeded", finished_at=timezone.now())
+    whole = claims.job_succeed
+    monkeypatch.setattr(tasks.time, "sleep", lambda seconds: None)
+    failures = iter([True])
+
+    def cut(**options: Any) -> Job | None:
+        following = whole(**options)
+        if next(failures, False):
+            raise OperationalError("server closed the connection unexpectedly")
+        return following
+
+    monkeypatch.setattr(claims, "job_succeed", cut)
+    job_run(str(first.pk))
+    assert stored(first).state == "succeeded"
+    assert (stored(second).state, second.attempts, second.sent_at) == ("queued", 0, None)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_process_on_a_new_connection_gives_back_what_it_forgot(job_make: Make) -> None:
+    forgotten = job_make(kind="going.on", parameters={}, turn=1)
+    me = {"worker": processes.worker_identity(), "runner": processes.runner_identity()}
+    assert claims.job_claim(queue="default", **me) == forgotten
+    beside = job_make(kind="going.on", parameters={}, turn=2)
+    assert claims.job_claim(queue="default", worker=me["worker"], runner="1-1") == beside
+    connection.close()
+    job_run.apply([str(forgotten.pk)], routing_key="default", throw=True)
+    assert (stored(forgotten).state, forgotten.attempts, forgotten.fence) == ("succeeded", 1, 2)
+    assert stored(beside).state == "running"
