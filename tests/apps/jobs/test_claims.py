@@ -110,6 +110,22 @@ def test_a_renewed_lease_is_not_reaped(job_make: Make) -> None:
     assert stored(job).state == "running"
 
 
+def test_only_the_claims_of_living_processes_are_renewed(job_make: Make) -> None:
+    living, dead = job_make(), job_make()
+    held = [claim(living), claim(dead)][0]
+    expire(living)
+    expire(dead)
+    claims.claims_renew(worker="here", claims=[held])
+    assert stored(living).leased_until > timezone.now()
+    assert stored(dead).leased_until < timezone.now()
+
+
+def test_a_message_too_many_costs_one_statement(job_make: Make, django_assert_num_queries: Any) -> None:
+    job_make(queue="mail")
+    with django_assert_num_queries(1):
+        assert claims.job_claim(queue="default", worker="here", runner="1-1") is None
+
+
 def test_failures_pause_longer_each_time_and_end_parked(job_make: Make, settings: Any) -> None:
     settings.JOBS_BACKOFF_SECONDS = 60
     job = job_make()

@@ -109,6 +109,59 @@ def test_a_suspect_waits_for_an_idle_worker_and_then_for_one_to_become_it(job_ma
     assert stored(other).state == "queued"
 
 
+def test_of_two_suspects_the_one_that_has_waited_for_long_goes_first(job_make: Make) -> None:
+    job_make(suspect=True, turn=0)
+    impatient = job_make(suspect=True, turn=1, run_at=timezone.now() - claims.SUSPECT_PATIENCE)
+    assert take("a") == impatient
+
+
+def test_neither_a_silent_worker_nor_one_of_another_queue_stands_by_for_a_suspect(job_make: Make) -> None:
+    """The first by name that works in the suspect's queue does: the others would wait for nobody."""
+    running = {"state": "running", "leased_until": timezone.now() + timedelta(minutes=1)}
+    job_make(worker="a", **(running | {"leased_until": timezone.now() - AGO}))
+    job_make(worker="b", queue="mail", **running)
+    job_make(worker="c", **running)
+    job_make(suspect=True, run_at=timezone.now() - claims.SUSPECT_PATIENCE)
+    healthy = [job_make(), job_make()]
+    assert take("b") in healthy
+    Job.objects.filter(worker="b", queue="default").update(worker="d")
+    with pytest.raises(claims.WorkerReserved):
+        take("c")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_claims_of_one_worker_come_one_after_the_other(job_make: Make) -> None:
+    """Else each of two would see an idle worker: one takes a suspect, the other something beside it."""
+    suspect, healthy = job_make(suspect=True), job_make()
+    taken, go_on = threading.Event(), threading.Event()
+    outcomes: list[Any] = []
+
+    def first() -> None:
+        with transaction.atomic():
+            outcomes.append(take("a"))
+            taken.set()
+            go_on.wait(30)
+        connection.close()
+
+    def second() -> None:
+        try:
+            outcomes.append(take("a"))
+        except claims.WorkerReserved:
+            outcomes.append("reserved")
+        connection.close()
+
+    threads = [threading.Thread(target=first), threading.Thread(target=second)]
+    threads[0].start()
+    assert taken.wait(30)
+    threads[1].start()
+    threads[1].join(1)
+    go_on.set()
+    for thread in threads:
+        thread.join(30)
+    assert outcomes == [suspect, "reserved"]
+    assert stored(healthy).state == "queued"
+
+
 @pytest.mark.django_db(transaction=True)
 def test_of_two_reapers_one_works(job_make: Make) -> None:
     """Each alone would see one of the two jobs, and blame it."""
