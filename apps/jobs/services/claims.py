@@ -16,8 +16,8 @@ from django.db import connection, transaction
 from django.db.models import DurationField, ExpressionWrapper, F, Min, QuerySet
 from django.db.models.functions import Now
 
-from apps.jobs.models import ChunkPurpose, Job, JobState, JobStop
-from apps.jobs.services.files import chunks_delete, files_delete
+from apps.jobs.models import Job, JobState, JobStop
+from apps.jobs.services.files import files_delete
 from apps.jobs.services.sharing import LATER
 from apps.practices.database.routing import user_wrote
 from apps.practices.errors import Problem
@@ -241,8 +241,9 @@ def claims_held(*, worker: str) -> list[Held]:
 
 def claims_forgotten_return(*, worker: str, runner: str) -> None:
     """Give back what a process holds that does nothing: the answer to a claim was lost with its connection."""
-    held = Job.objects.filter(state=JobState.RUNNING, worker=worker, runner=runner)
-    held.update(**requeued(), attempts=F("attempts") - 1)
+    for held in claims_held(worker=worker):
+        if held.runner == runner:
+            claim_return(claim=held.claim)
 
 
 def claims_renew(*, worker: str, claims: Sequence[Claim]) -> None:
