@@ -3,12 +3,14 @@
 Celery's own soft shutdown sleeps for its whole timeout; ours looks at the ledger five times a second.
 """
 
+from typing import Any
+
 import structlog
 from celery.apps.worker import Worker as CeleryWorker
 from celery.signals import worker_process_shutdown
 from celery.worker.request import Request
 from django.conf import settings
-from kombu.asynchronous import get_event_loop
+from kombu.asynchronous import Hub
 from redis.exceptions import RedisError
 
 from apps.jobs.processes import stopping_say
@@ -29,9 +31,10 @@ class Worker(CeleryWorker):
 
     supervisor: Supervisor | None = None
 
-    def on_consumer_ready(self, consumer: object) -> None:
+    def on_consumer_ready(self, consumer: Any) -> None:
         """Start the supervisor once the pool has forked: no thread and no connection of ours is copied into a child."""
         super().on_consumer_ready(consumer)
+        JobRequest.hub = consumer.hub
         if self.supervisor is None:
             self.supervisor = Supervisor()
             self.supervisor.start()
@@ -53,7 +56,11 @@ class JobRequest(Request):
 
     Celery's own logs it and goes on. The message then counts as unacknowledged for ever; as many of them as the worker has
     processes, and it asks for no more: deaf, while the broker is long back.
+
+    ``hub`` is the worker's event loop. kombu's get_event_loop() has none any more once a connection was lost.
     """
+
+    hub: Hub | None = None
 
     def acknowledge(self) -> None:
         if self.acknowledged:
@@ -63,8 +70,8 @@ class JobRequest(Request):
             self.message.ack()
         except (*self.connection_errors, RedisError) as error:
             logger.warning("job_message_not_acknowledged", error=type(error).__name__)
-            if (hub := get_event_loop()) is not None:
-                hub.call_soon(_broker_lost, error)
+            if self.hub is not None:
+                self.hub.call_soon(_broker_lost, error)
 
 
 def _broker_lost(error: Exception) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from apps.operations.fleet import Fleet
+from apps.operations.fleet import Fleet, Service
 from apps.operations.stack import Stack
 from tests.faults.servers import (
     Fault,
@@ -26,6 +26,8 @@ from tests.rounds import Rounds
 
 MANY = 200
 LEASE = 4  # tests.faults.settings
+PROCESSES = 2  # of a worker
+TIMES = 2
 ACCEPTED_SECONDS = 1.0  # the promise: within so long a submission is answered
 BUSY_SECONDS = 2.0  # more, where the machine is busy with other things
 
@@ -52,6 +54,25 @@ def test_without_redis_all_is_accepted_and_done_once(
         assert slowest < ACCEPTED_SECONDS + (0 if rounds.is_soak else BUSY_SECONDS), f"{slowest:.2f} s"
         taken = ledger.done_once([*before, *accepted])
         rounds.tell(**ledger.tally([*before, *accepted]), slowest=slowest, back=taken)
+
+
+def test_a_worker_takes_jobs_however_often_redis_went_from_under_them(
+    own: Stack, owner: Owner, ledger: Ledger, worker: Service, rounds: Rounds
+) -> None:
+    """As many messages as it has processes cannot be acknowledged, each time."""
+    for _ in rounds:
+        accepted = []
+        for _ in range(TIMES):
+            held = owner.submit_many(PROCESSES, 1)
+            wait_until(
+                lambda ids=held: ledger.states(ids)["running"] == PROCESSES, seconds=PATIENCE, what="them to be at work"
+            )
+            with redis_stopped(own):
+                ledger.done_once(held)
+            accepted += [*held, owner.submit(0)]
+            ledger.done_once(accepted)
+        rounds.tell(**ledger.tally(accepted))
+    assert worker.is_running
 
 
 class Submissions(threading.Thread):
