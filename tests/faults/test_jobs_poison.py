@@ -56,7 +56,7 @@ def healthy_done(owner: Owner, ledger: Ledger, each: float) -> tuple[float, list
 def test_a_poison_job_is_parked_and_the_healthy_ones_take_as_long_as_without_it(
     owner: Owner, ledger: Ledger, worker: Service, rounds: Rounds, does: str
 ) -> None:
-    each, ratios = 0.15 if rounds.is_soak else 0.05, []  # the longer, the truer the ratio
+    each, ratios = 0.15 if rounds.is_soak else 0.03, []  # the longer, the truer the ratio
     for _ in rounds:
         without, _ = healthy_done(owner, ledger, each)
         poison = ledger.insert("sample.trouble", {"does": does})
