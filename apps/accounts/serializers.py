@@ -36,9 +36,8 @@ class EmailField(serializers.EmailField):
             email = email_normalised(clean_plain(text))
         except UncleanText as error:  # a domain of any script may hold what reorders it
             raise serializers.ValidationError(error.detail, code=error.code) from error
-        if (
-            not email.isascii()
-        ):  # Django's pattern takes the four letters that fold to ASCII ones for these: a dotless i
+        # Django's pattern takes the four letters that fold to ASCII ones for these: a dotless i.
+        if not email.isascii():
             self.fail("invalid")
         return email
 

@@ -8,5 +8,6 @@ COLUMNS = {
     "state": _STATE,
     "kind": "CASE n % 1000 WHEN 0 THEN 'kind.rare' ELSE 'kind.' || n % 3 END",
     "leased_until": f"CASE WHEN {_STATE} = 'running' THEN now() END",
+    "problem": "NULL::jsonb",  # the document promises more of one than that it is JSON
     "finished_at": f"CASE WHEN {_STATE} NOT IN ('queued', 'running') THEN now() END",
 }
