@@ -10,11 +10,20 @@ turn would stand still. It keeps its turn plus LATER, which no claim looks at, u
 
 from uuid import UUID
 
-from django.db.models import Max, Min
+from django.db import connection
 
-from apps.jobs.models import Job, JobState
+from apps.jobs.models import Job
 
 LATER = 2**62
+
+# By hand: the two that Django made of it took 0.7 of a submission's 2.4 ms. A suspect may wait for long: its turn is not where the queue is.
+_TURN = """
+SELECT greatest(
+    1 + coalesce((SELECT max(turn) FROM jobs_job
+        WHERE state = 'queued' AND queue = %(queue)s AND turn < %(later)s AND {own}), 0),
+    (SELECT min(turn) FROM jobs_job
+        WHERE state = 'queued' AND queue = %(queue)s AND turn < %(later)s AND NOT suspect))
+"""
 
 
 def turn_next(*, queue: str, kind: str, owner_id: UUID | None) -> int:
@@ -22,14 +31,11 @@ def turn_next(*, queue: str, kind: str, owner_id: UUID | None) -> int:
 
     Exact when an owner's submissions come one after the other: with a lock, unless the owner is nobody.
     """
-    waiting = Job.objects.filter(state=JobState.QUEUED, queue=queue, turn__lt=LATER)
-    own = waiting.filter(owner_id=owner_id)
-    if owner_id is None:
-        own = own.filter(kind=kind)
-    last = own.aggregate(last=Max("turn"))["last"]
-    # A suspect may wait for long; its turn is not where the queue is.
-    first = waiting.filter(suspect=False).aggregate(first=Min("turn"))["first"]
-    return max(1 if last is None else last + 1, first or 1)
+    own = "owner_id IS NULL AND kind = %(kind)s" if owner_id is None else "owner_id = %(owner)s"
+    with connection.cursor() as cursor:
+        cursor.execute(_TURN.format(own=own), {"queue": queue, "kind": kind, "owner": owner_id, "later": LATER})
+        turn: int = cursor.fetchone()[0]
+    return turn
 
 
 def turn_due(job: Job) -> int:

@@ -58,6 +58,16 @@ def test_nobodys_jobs_of_one_kind_do_not_hold_up_those_of_another() -> None:
     assert job.turn == 1
 
 
+def test_neither_a_suspect_that_waits_for_long_nor_another_queue_says_where_a_queue_is() -> None:
+    there, back = user_create(), user_create()
+    Job.objects.create(kind="sample.count", owner=there, turn=2, suspect=True)
+    Job.objects.create(kind="sample.count", owner=there, turn=1, queue="mail")
+    Job.objects.create(kind="sample.count", owner=back, turn=90, queue="mail")
+    Job.objects.create(kind="sample.count", owner=there, turn=40)
+    [job] = submit(back)
+    assert job.turn == 40
+
+
 def test_what_is_put_off_is_not_claimed_early_and_holds_no_turn() -> None:
     owner, other = user_create(), user_create()
     [later] = submit(owner, run_at=timezone.now() + timedelta(hours=1))
