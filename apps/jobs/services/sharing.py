@@ -16,7 +16,8 @@ from apps.jobs.models import Job
 
 LATER = 2**62
 
-# By hand: the two that Django made of it took 0.7 of a submission's 2.4 ms. A suspect may wait for long: its turn is not where the queue is.
+# By hand: the two that Django made of it took 0.7 of a submission's 2.4 ms.
+# A suspect may wait for long: its turn is not where the queue is.
 _TURN = """
 SELECT greatest(
     1 + coalesce((SELECT max(turn) FROM jobs_job

@@ -59,11 +59,13 @@ def stored(job: Job) -> Job:
     return job
 
 
-def test_an_end_claims_the_next_as_every_claim_does(job_make: Make) -> None:
+def test_an_end_claims_the_next_as_every_claim_does(job_make: Make, django_assert_num_queries: Any) -> None:
     first, second = job_make(), job_make(turn=1, fence=4, attempts=2, stop="release", heartbeat_at=None)
     upload_store(job_id=first.pk, blocks=[b"rows"])
     upload_store(job_id=second.pk, blocks=[b"rows"])
-    following = claims.job_succeed(claim=take(), result={"rows": 1}, then=HERE)
+    claim = take()
+    with django_assert_num_queries(1):
+        following = claims.job_succeed(claim=claim, result={"rows": 1}, then=HERE)
     assert (stored(first).state, first.result, first.leased_until) == ("succeeded", {"rows": 1}, None)
     assert list(JobChunk.objects.values_list("job_id", flat=True)) == [second.pk]
     assert following == second
