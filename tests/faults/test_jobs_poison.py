@@ -20,7 +20,7 @@ from tests.rounds import Rounds
 
 HEALTHY = 100
 SLOWER = 1.2  # the promise: so much longer at most the healthy ones take beside a poison job
-BUSY = 2.0  # more for a single pair of short runs, where the machine is busy with other things
+BUSY_SECONDS = 15.0  # more for a single round of short jobs, where the machine is busy with other things
 
 
 @pytest.fixture
@@ -56,19 +56,20 @@ def healthy_done(owner: Owner, ledger: Ledger, each: float) -> tuple[float, list
 def test_a_poison_job_is_parked_and_the_healthy_ones_take_as_long_as_without_it(
     owner: Owner, ledger: Ledger, worker: Service, rounds: Rounds, does: str
 ) -> None:
-    each, ratios = 0.15 if rounds.is_soak else 0.03, []  # the longer, the truer the ratio
+    # Processes that die and are replaced cost the same however long the healthy jobs are; these are what the ratio is of.
+    each, taken = 0.3 if rounds.is_soak else 0.03, []
+    without, _ = healthy_done(owner, ledger, each)
     for _ in rounds:
-        without, _ = healthy_done(owner, ledger, each)
         poison = ledger.insert("sample.trouble", {"does": does})
         beside, healthy = healthy_done(owner, ledger, each)
         parked(ledger, poison)
         blamed = ledger.rows("SELECT count(*) FROM jobs_job WHERE id = ANY(%s::uuid[]) AND attempts > 1", healthy)
         assert blamed == [(0,)]
         assert worker.is_running
-        ratios.append(beside / without)
-        rounds.tell(**ledger.tally([*healthy, poison]), without=without, beside=beside, ratio=ratios[-1])
-    # One pair may have met another load; the pair in the middle of five has not.
-    assert median(ratios) < SLOWER + (0 if rounds.is_soak else BUSY), ratios
+        taken.append(beside)
+        rounds.tell(**ledger.tally([*healthy, poison]), without=without, beside=beside, ratio=beside / without)
+    # One round may have met another load; the one in the middle of five has not.
+    assert median(taken) < without * SLOWER + (0 if rounds.is_soak else BUSY_SECONDS), f"{taken}, not {without:.1f} s"
 
 
 def parked(ledger: Ledger, poison: str) -> None:
