@@ -52,7 +52,10 @@ def stopped_at_work(ledger: Ledger, processes: Sequence[psutil.Process]) -> list
         for process in processes:
             process.suspend()
         time.sleep(0.3)  # for PostgreSQL, to carry out what it has been sent
-        rows = ledger.rows("SELECT id::text, runner FROM jobs_job WHERE state = 'running'")
+        # A schedule's job may be among them.
+        rows = ledger.rows(
+            "SELECT id::text, runner FROM jobs_job WHERE state = 'running' AND starts_with(kind, 'sample.')"
+        )
         pids = {str(process.pid) for process in processes}
         held[:] = [job_id for job_id, runner in rows if runner.partition("-")[0] in pids]
         if not held:
