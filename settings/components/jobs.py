@@ -9,7 +9,7 @@ from settings.env import ENVIRONMENT
 JOBS_LEASE_SECONDS = 10.0  # a worker that is silent for so long has lost its jobs
 JOBS_TICK_SECONDS = 2.0  # between two looks of a supervisor: renewals, sends, reclaims
 JOBS_BACKOFF_SECONDS = 2.0  # the first pause after a failed attempt; doubles
-JOBS_PUBLISH_SECONDS = 0.4  # each wait of the one try to wake a worker, within a request
+JOBS_PUBLISH_SECONDS = 0.25  # each wait of the one try to wake a worker, within a request
 # Hosts kill 30 s after SIGTERM. Running jobs may end within this, and are given back if they do not.
 JOBS_SHUTDOWN_SECONDS = 2.0 if ENVIRONMENT.name == "dev" else 20.0
 JOBS_IMPORT_MAX_BYTES: int = ENVIRONMENT["IMPORT_MAX_BYTES"]

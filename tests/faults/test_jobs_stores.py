@@ -76,7 +76,7 @@ def test_a_worker_takes_jobs_however_often_redis_went_from_under_them(
 
 
 class Submissions(threading.Thread):
-    """Submits without a pause, and writes down the ids that were answered 202; anything else but 503 is a mistake."""
+    """Submits without a pause, and writes down the ids that were answered 202; anything else but 503 and 504 is a mistake."""
 
     def __init__(self, owner: Owner) -> None:
         super().__init__()
@@ -120,7 +120,7 @@ def test_postgresql_away_under_load_loses_nothing_and_does_nothing_twice(
                 time.sleep(lasts)
             submissions.wait(20)
         accepted = [long, *submissions.accepted]
-        assert set(submissions.others) <= {503}
+        assert set(submissions.others) <= {503, 504}, "504: its statement was cut off when PostgreSQL went on"
         taken = ledger.done_once(accepted, seconds=60)
         assert ledger.claims([long]) == [1], "its worker lived, so nobody may have taken it away"
         rounds.tell(**ledger.tally(accepted), refused=len(submissions.others), back=taken)

@@ -79,7 +79,7 @@ def job_claim(*, queue: str, worker: str, runner: str) -> Job | None:
     """Take the queued job of a queue whose turn it is; None when none is due. Several callers get different ones.
 
     A suspect is taken when the worker runs nothing else, and nothing is taken while one runs: what kills the worker then is
-    the suspect. One that has waited for long goes first. Raises WorkerReserved.
+    the suspect. So it costs the others their time, and goes last, or first once it has waited for long. Raises WorkerReserved.
     """
     values = Taker(queue=queue, worker=worker, runner=runner).values()
     with connection.cursor() as cursor:
@@ -99,23 +99,23 @@ _DUE = """
         AND run_at <= statement_timestamp()
 """
 _IS_ONE_DUE = f"SELECT EXISTS ({_DUE})"
-_BESIDE = """
-SELECT count(*), coalesce(bool_or(is_alone), false), EXISTS (
-    SELECT FROM jobs_job WHERE state = 'queued' AND suspect AND queue = %(queue)s AND turn < %(later)s
-        AND run_at <= statement_timestamp() - %(patience)s)
+_IMPATIENT = "AND suspect AND run_at <= statement_timestamp() - %(patience)s"
+_BESIDE = (
+    f"SELECT count(*), coalesce(bool_or(is_alone), false), EXISTS ({_DUE}{_IMPATIENT})"
+    + """
 FROM jobs_job WHERE state = 'running' AND worker = %(worker)s
 """
+)
 _TAKE = """
 UPDATE jobs_job SET state = 'running', fence = fence + 1, attempts = attempts + 1, is_alone = suspect, stop = '',
     worker = %(worker)s, runner = %(runner)s, leased_until = statement_timestamp() + %(lease)s,
     heartbeat_at = statement_timestamp(), started_at = statement_timestamp()
 WHERE id = ("""
 _FIRST = " ORDER BY turn, id LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING *"
-_IMPATIENT = "AND suspect AND run_at <= statement_timestamp() - %(patience)s"
 
 # A job's end and its process's next claim: one statement, hence one commit. Nothing is claimed by it once the claim is lost,
-# while a suspect waits, or after one: that is `job_claim`'s. It needs no lock, since it leaves suspects alone, and from before
-# it until after it the worker runs a job, beside which no suspect is taken.
+# when a suspect has waited for long, or after one: that is `job_claim`'s. It needs no lock, since it leaves suspects alone,
+# and from before it until after it the worker runs a job, beside which no suspect is taken.
 _SUCCEED = """
 WITH ended AS (
     UPDATE jobs_job SET state = 'succeeded', finished_at = statement_timestamp(), leased_until = NULL, stop = '',
@@ -126,10 +126,7 @@ WITH ended AS (
 ), next AS (
 """
 _NOTHING = "SELECT * FROM jobs_job WHERE false"
-_CALM = """
-AND EXISTS (SELECT FROM ended WHERE NOT is_alone)
-AND NOT EXISTS (SELECT FROM jobs_job WHERE state = 'queued' AND suspect AND queue = %(queue)s AND turn < %(later)s)
-"""
+_CALM = f"AND NOT suspect AND EXISTS (SELECT FROM ended WHERE NOT is_alone) AND NOT EXISTS ({_DUE}{_IMPATIENT})"
 _NEXT = ") SELECT next.* FROM ended LEFT JOIN next ON true"
 
 
@@ -142,7 +139,7 @@ def _takeable(values: dict[str, Any]) -> list[str]:
     if is_reserved:
         raise WorkerReserved
     if not beside:
-        return [_IMPATIENT, ""] if is_impatient else [""]
+        return [_IMPATIENT, "AND NOT suspect", ""] if is_impatient else ["AND NOT suspect", ""]
     if is_impatient and values["worker"] == _clearing(values["queue"]):
         raise WorkerReserved
     return ["AND NOT suspect"]

@@ -80,29 +80,31 @@ def test_a_job_that_was_alone_is_blamed_until_it_is_parked(job_make: Make) -> No
 
 
 def test_a_suspect_runs_alone(job_make: Make) -> None:
-    suspect, other = job_make(suspect=True), job_make()
+    suspect = job_make(suspect=True)
     assert take("a") == suspect
+    other = job_make()
     with pytest.raises(claims.WorkerReserved):
         take("a")
     assert take("b") == other
+    job_make(suspect=True)
     assert take("b") is None, "of one worker that is busy nobody knows what would have killed it"
 
 
-def test_a_suspect_waits_for_an_idle_worker_and_then_for_one_to_become_it(job_make: Make) -> None:
+def test_a_suspect_goes_last_and_one_that_has_waited_for_long_waits_for_one_worker_to_be_idle(job_make: Make) -> None:
     running, suspect, healthy = job_make(), job_make(suspect=True, turn=1), job_make(turn=2)
-    other = job_make(turn=3)
     assert take("a") == running
-    assert take("a") == healthy
-    assert take("b") == suspect
+    other = job_make(turn=3)
+    assert take("b") == healthy, "its worker's other processes would stand by"
+    assert take("b") == other
+    assert take("c") == suspect
     claims.job_release(claim=claims.Claim(suspect.pk, stored(suspect).fence))
 
     Job.objects.filter(pk=suspect.pk).update(run_at=timezone.now() - claims.SUSPECT_PATIENCE)
     with pytest.raises(claims.WorkerReserved):
         take("a")
     late = job_make(turn=0)
-    Job.objects.filter(pk=running.pk).update(worker="b")
     assert take("b") == late, "one worker stands by for it; the others go on"
-    for done in (healthy, running, late):
+    for done in (running, healthy, other, late):
         claims.job_release(claim=claims.Claim(done.pk, stored(done).fence))
     Job.objects.exclude(pk=suspect.pk).filter(state="queued").update(turn=0)
     assert take("a") == suspect, "and takes it first when it is idle"
@@ -132,7 +134,7 @@ def test_neither_a_silent_worker_nor_one_of_another_queue_stands_by_for_a_suspec
 @pytest.mark.django_db(transaction=True)
 def test_claims_of_one_worker_come_one_after_the_other(job_make: Make) -> None:
     """Else each of two would see an idle worker: one takes a suspect, the other something beside it."""
-    suspect, healthy = job_make(suspect=True), job_make()
+    suspect, healthy = job_make(suspect=True, run_at=timezone.now() - claims.SUSPECT_PATIENCE), job_make()
     taken, go_on = threading.Event(), threading.Event()
     outcomes: list[Any] = []
 

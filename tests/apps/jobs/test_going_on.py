@@ -108,14 +108,16 @@ def test_what_another_claim_would_leave_is_left(job_make: Make, columns: dict[st
     assert stored(other).fence == 0
 
 
-def test_while_a_suspect_waits_nothing_else_is_taken_either(job_make: Make) -> None:
-    """Otherwise the worker would never be idle, and never take it."""
+def test_a_suspect_is_passed_over_until_it_has_waited_for_long(job_make: Make) -> None:
+    """It goes last; and where the worker went on even then, it would never be idle, and never take it."""
     job_make()
-    claim = take()
-    job_make(suspect=True, turn=9)
-    healthy = job_make(turn=1)
+    claim, suspect = take(), job_make(suspect=True, turn=1)
+    healthy, other = job_make(turn=2), job_make(turn=3)
+    assert claims.job_succeed(claim=claim, result=None, then=HERE) == healthy
+    Job.objects.filter(pk=suspect.pk).update(run_at=timezone.now() - claims.SUSPECT_PATIENCE)
+    claim = claims.Claim(healthy.pk, stored(healthy).fence)
     assert claims.job_succeed(claim=claim, result=None, then=HERE) is None
-    assert stored(healthy).state == "queued"
+    assert {stored(suspect).state, stored(other).state} == {"queued"}
 
 
 def test_after_a_suspect_the_next_claim_is_one_of_its_own(job_make: Make) -> None:
