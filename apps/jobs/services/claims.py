@@ -100,11 +100,13 @@ _DUE = """
 """
 _IS_ONE_DUE = f"SELECT EXISTS ({_DUE})"
 _IMPATIENT = "AND suspect AND run_at <= statement_timestamp() - %(patience)s"
-_BESIDE = (
-    f"SELECT count(*), coalesce(bool_or(is_alone), false), EXISTS ({_DUE}{_IMPATIENT})"
-    + """
-FROM jobs_job WHERE state = 'running' AND worker = %(worker)s
-"""
+_IS_IMPATIENT = f"EXISTS ({_DUE}{_IMPATIENT})"
+_BESIDE = " ".join(
+    (
+        "SELECT count(*), coalesce(bool_or(is_alone), false),",
+        _IS_IMPATIENT,
+        "FROM jobs_job WHERE state = 'running' AND worker = %(worker)s",
+    )
 )
 _TAKE = """
 UPDATE jobs_job SET state = 'running', fence = fence + 1, attempts = attempts + 1, is_alone = suspect, stop = '',
@@ -126,7 +128,7 @@ WITH ended AS (
 ), next AS (
 """
 _NOTHING = "SELECT * FROM jobs_job WHERE false"
-_CALM = f"AND NOT suspect AND EXISTS (SELECT FROM ended WHERE NOT is_alone) AND NOT EXISTS ({_DUE}{_IMPATIENT})"
+_CALM = " ".join(("AND NOT suspect AND EXISTS (SELECT FROM ended WHERE NOT is_alone) AND NOT", _IS_IMPATIENT))
 _NEXT = ") SELECT next.* FROM ended LEFT JOIN next ON true"
 
 
