@@ -17,6 +17,9 @@ from apps.jobs.processes import stopping_say
 from apps.jobs.supervisor import Supervisor
 from apps.practices.observability import store
 
+# Celery looks for dead processes as soon as one closes its end of a pipe, which may be before the system lets it be reaped,
+# and then every five seconds: meanwhile the worker is a process short.
+POOL_SECONDS = 0.5
 logger = structlog.get_logger(__name__)
 
 
@@ -30,11 +33,15 @@ class Worker(CeleryWorker):
     """Started by ``celery worker``: see ``project/celery.py``."""
 
     supervisor: Supervisor | None = None
+    maintenance: Any = None
 
     def on_consumer_ready(self, consumer: Any) -> None:
         """Start the supervisor once the pool has forked: no thread and no connection of ours is copied into a child."""
         super().on_consumer_ready(consumer)
         JobRequest.hub = consumer.hub
+        if self.maintenance is not None:  # from before the connection to the broker was lost
+            self.maintenance.cancel()
+        self.maintenance = consumer.hub.call_repeatedly(POOL_SECONDS, self.pool.maintain_pool)
         if self.supervisor is None:
             self.supervisor = Supervisor()
             self.supervisor.start()

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from typing import Any
+
+import psutil
 
 from apps.operations.fleet import Fleet, Service
 from apps.operations.stack import Stack
 from tests.faults.submitters import ENDED, PATIENCE, Ledger, Owner
-from tests.processes import wait_until
+from tests.processes import alive, wait_until
 from tests.rounds import Rounds
 
 CANCELLED_SECONDS = 2.0  # the promise
 BUSY_SECONDS = 8.0  # that one try of several may take longer, on a machine busy with other things
 TRIES = 3
+REPLACED_SECONDS = 3.0  # Celery's own next look may be five seconds away
+PROCESSES = 2  # of a worker
+DEATHS = 8  # of which Celery misses one in three
 
 
 def test_a_running_job_ends_soon_after_its_cancellation(
@@ -35,6 +42,29 @@ def cancelled_after(owner: Owner, job_id: str) -> float:
     taken = time.monotonic() - asked
     assert owner.effects(job_id) == 0
     return taken
+
+
+def test_a_dead_process_is_replaced_soon(worker: Service, rounds: Rounds) -> None:
+    """A pool that waits for it does its healthy jobs with one process less."""
+    wait_until(lambda: len(pool_of(worker)) == PROCESSES, seconds=PATIENCE, what="the pool")
+    for _ in rounds:
+        taken = []
+        for _ in range(DEATHS):
+            dead, *others = pool_of(worker)
+            os.kill(dead, signal.SIGKILL)
+            killed = time.monotonic()
+            wait_until(
+                lambda known={dead, *others}: set(pool_of(worker)) - known, seconds=PATIENCE, what="another process"
+            )
+            taken.append(time.monotonic() - killed)
+            time.sleep(0.5)  # Celery gives up a pool of which many die at once
+        assert max(taken) < REPLACED_SECONDS, taken
+        rounds.tell(deaths=DEATHS, slowest=max(taken))
+
+
+def pool_of(worker: Service) -> list[int]:
+    """Give the processes of a worker that live."""
+    return alive(child.pid for child in psutil.Process(worker.pid).children())
 
 
 def test_five_deploys_in_a_row_park_nothing(
