@@ -41,7 +41,7 @@ class Worker(CeleryWorker):
         JobRequest.hub = consumer.hub
         if self.maintenance is not None:  # from before the connection to the broker was lost
             self.maintenance.cancel()
-        self.maintenance = consumer.hub.call_repeatedly(POOL_SECONDS, self.pool.maintain_pool)
+        self.maintenance = consumer.hub.call_repeatedly(POOL_SECONDS, consumer.pool.maintain_pool)
         if self.supervisor is None:
             self.supervisor = Supervisor()
             self.supervisor.start()
