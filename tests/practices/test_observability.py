@@ -325,6 +325,19 @@ def scrape(client: Client, token: str = TOKEN) -> HttpResponse:
     return client.get("/metrics", headers={"Authorization": f"Bearer {token}"})  # type: ignore[return-value]
 
 
+def test_what_a_command_counts_is_sent_before_its_end(stack: Stack, numbers: None) -> None:
+    """A thread sends it: one that was cut off in the middle could hold a lock for which the end then waits for ever."""
+    script = """
+import django
+django.setup()
+from apps.practices.observability.metrics import count
+count("dependency_away", dependency="a-command")
+"""
+    environment = {"DJANGO_SETTINGS_MODULE": "settings.test", **stack.state.urls}
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, timeout=60, check=True)
+    assert [field for field in store.client().hkeys(store.totals_key()) if b"a-command" in field]
+
+
 @pytest.mark.parametrize("header", ["", "Bearer ", f"Basic {TOKEN}", f"Bearer {TOKEN}x", "Bearer ü"])
 def test_metrics_are_not_there_without_the_token(client: Client, header: str) -> None:
     with override_settings(OBSERVABILITY_METRICS_TOKEN=TOKEN):

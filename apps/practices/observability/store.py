@@ -6,6 +6,7 @@ down until Redis loses them, which Prometheus takes for a restart. While Redis i
 to what was last sent goes on growing and is sent when it is back.
 """
 
+import atexit
 import os
 import time
 from collections.abc import Mapping
@@ -166,6 +167,8 @@ def _flusher_make(registry: CollectorRegistry) -> None:
             flusher = Flusher(registry, sent=_inherited)
             flusher.start()
             _flusher = flusher
+            # The interpreter's end cuts threads off where they are, and then waits for the locks of the connections.
+            atexit.register(shutdown)
 
 
 def shutdown() -> None:
