@@ -92,9 +92,10 @@ def test_what_a_client_says_about_proxies_is_thrown_away(fleet: Fleet) -> None:
     assert [line["address"] for line in lines] == ["127.0.0.1"]
 
 
-def test_an_answer_leaves_in_one_piece(fleet: Fleet) -> None:
+@pytest.mark.parametrize("path", ["/api/v1/nowhere", "/api/v1/sample/notes/busy?seconds=0"])
+def test_an_answer_leaves_in_one_piece(fleet: Fleet, path: str) -> None:
     """A process killed between headers and body would leave half an answer, which no edge can ask for again."""
-    head = "GET /api/v1/nowhere HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-Proto: https\r\nX-Forwarded-For: 127.0.0.9\r\n\r\n"
+    head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-Proto: https\r\nX-Forwarded-For: 127.0.0.9\r\n\r\n"
     with socket.create_connection(("127.0.0.1", fleet.webs[0].port), timeout=10) as connection:
         for _ in range(60):
             connection.sendall(head.encode())

@@ -7,7 +7,7 @@ from csp.constants import HEADER
 from csp.middleware import CSPMiddleware
 from csp.utils import build_policy
 from django.conf import settings
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase, ResponseHeaders
 
 from apps.practices.https.scheme import forwarded_scheme
@@ -15,9 +15,11 @@ from apps.practices.https.scheme import forwarded_scheme
 # Set by django-csp's decorators on a response whose policy differs.
 _DECORATED = ("_csp_exempt", "_csp_config", "_csp_update", "_csp_replace")
 
+BODILESS = (204, 304)  # RFC 9110, 8.6: no length of a body that there is not
+
 
 class HeadersMiddleware:
-    """Adds ``HEADERS_FIXED`` and ``HEADERS_EXTRA`` where a view has not decided otherwise.
+    """Adds ``HEADERS_FIXED`` and ``HEADERS_EXTRA`` where a view has not decided otherwise, and the length of the body.
 
     Outermost of those that look at the scheme, so it first puts the one that trusted proxies report into the environ: from
     here on ``request.is_secure()`` is right.
@@ -36,6 +38,13 @@ class HeadersMiddleware:
         for name, header in self.headers:
             if name not in present:
                 present[name] = header
+        # Without it the server sends in chunks, the last of them by itself: a process that dies before leaves half an answer.
+        if (
+            isinstance(response, HttpResponse)
+            and "content-length" not in present
+            and response.status_code not in BODILESS
+        ):
+            present["content-length"] = ("Content-Length", str(len(response.content)))
         return response
 
 
