@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from apps.articles.models import Article
 from apps.jobs.models import Job
 from tests.apps.accounts.factories import bearer, user_create
 from tests.problems import assert_problem
-from tests.repetitions import assert_repeated
+from tests.repetitions import assert_repeated, send
 
 pytestmark = pytest.mark.django_db
 ARTICLES = "/api/v1/articles"
@@ -23,11 +22,6 @@ ARTICLES = "/api/v1/articles"
 @pytest.fixture
 def owner() -> User:
     return user_create()
-
-
-def send(owner: User, path: str, body: Any) -> Any:
-    headers = {**bearer(owner), "HTTP_IDEMPOTENCY_KEY": "k"}
-    return Client().post(path, json.dumps(body), content_type="application/json", **headers)
 
 
 def upload(owner: User, content: bytes, *, key: str = "k", **fields: Any) -> Any:

@@ -10,6 +10,7 @@ import pytest
 if TYPE_CHECKING:
     from apps.accounts.models import User
     from apps.jobs.models import Job
+    from tests.apps.jobs.notes import InTheView
 
 
 @pytest.fixture
@@ -31,3 +32,21 @@ def job_make(owner: User) -> Callable[..., Job]:
         return job
 
     return make
+
+
+@pytest.fixture
+def in_the_view(monkeypatch: pytest.MonkeyPatch) -> InTheView:
+    """Have something happen once a note is stored, before its answer is."""
+    from tests.sample import views
+
+    stored = views.note_create
+
+    def arrange(happening: Callable[[], Any]) -> None:
+        def create(**values: Any) -> Any:
+            note = stored(**values)
+            found = happening()
+            return note if found is None else found
+
+        monkeypatch.setattr(views, "note_create", create)
+
+    return arrange

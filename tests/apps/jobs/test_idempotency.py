@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
 from io import StringIO
 from typing import Any
@@ -15,45 +12,23 @@ import pytest
 from django.conf import settings
 from django.core.management import call_command
 from django.db import connection
-from django.http import HttpResponse, StreamingHttpResponse
-from django.http.response import HttpResponseBase
 from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
-from django.urls import path
 from django.utils import timezone
-from rest_framework import status
-from rest_framework.permissions import IsAuthenticated
-from rest_framework.request import Request
-from rest_framework.response import Response
-from rest_framework.views import APIView
 
-import project.urls
 from apps.accounts.models import User
 from apps.accounts.selectors.sessions import sessions_forget_all
 from apps.accounts.services.deletion import user_delete
-from apps.jobs.idempotency import idempotent
 from apps.jobs.models import IdempotencyKey, Job, JobState
 from apps.jobs.services import idempotency
-from apps.practices.errors import PermissionDenied
 from tests.apps.accounts.factories import bearer, user_create
+from tests.apps.jobs.notes import COUNTS, NOTES, InTheView, titles
 from tests.contract.document import contract_of
 from tests.problems import assert_problem
-from tests.processes import wait_until
-from tests.repetitions import assert_repeated
+from tests.repetitions import assert_repeated, send
 
 pytestmark = pytest.mark.django_db
-committed = pytest.mark.django_db(transaction=True)
-NOTES = "/api/v1/sample/notes"
-COUNTS = f"{NOTES}/counts"
 JOBS = (COUNTS, "/api/v1/me/export")
-
-
-def send(owner: User, path: str, body: Any = None, *, key: str | None = "k", **options: Any) -> Any:
-    headers = {**bearer(owner), **({} if key is None else {"HTTP_IDEMPOTENCY_KEY": key})}
-    content = "{}" if body is None else body if isinstance(body, str) else json.dumps(body)
-    return Client().post(
-        path, content, content_type=options.pop("content_type", "application/json"), **headers, **options
-    )
 
 
 @pytest.mark.parametrize("path", JOBS)
@@ -147,33 +122,7 @@ def test_what_is_refused_leaves_the_key_free(owner: User) -> None:
     assert send(owner, NOTES, {"title": "A title"}).status_code == 201
 
 
-@pytest.fixture
-def in_the_view(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], None]:
-    """Have something happen once a note is stored, before its answer is."""
-    from tests.sample import views
-
-    stored = views.note_create
-
-    def arrange(happening: Callable[[], Any]) -> None:
-        def create(**values: Any) -> Any:
-            note = stored(**values)
-            found = happening()
-            return note if found is None else found
-
-        monkeypatch.setattr(views, "note_create", create)
-
-    return arrange
-
-
-def titles() -> list[str]:
-    from tests.sample.models import Note
-
-    return list(Note.objects.values_list("title", flat=True))
-
-
-def test_a_failure_undoes_the_effect_and_leaves_the_key_free(
-    owner: User, in_the_view: Callable[[Callable[[], Any]], None]
-) -> None:
+def test_a_failure_undoes_the_effect_and_leaves_the_key_free(owner: User, in_the_view: InTheView) -> None:
     def fail() -> None:
         raise RuntimeError("planted")
 
@@ -202,7 +151,7 @@ def test_without_a_key_nothing_is_asked_or_kept(owner: User) -> None:
     assert not IdempotencyKey.objects.exists()
 
 
-@committed
+@pytest.mark.django_db(transaction=True)
 def test_a_key_costs_six_short_statements(owner: User) -> None:
     headers = bearer(owner)
     counts = []
@@ -215,6 +164,22 @@ def test_a_key_costs_six_short_statements(owner: User) -> None:
             )
         counts.append(len(queries))
     assert counts[1] - counts[0] == 6, "begin, the wait's bound, the claim, the bound before, the answer, commit"
+
+
+@pytest.mark.parametrize("bound", ["30s", "1234ms"])
+def test_the_views_own_waits_are_bounded_as_ever(owner: User, in_the_view: InTheView, bound: str) -> None:
+    seen = []
+
+    def look() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW lock_timeout")
+            seen.append(cursor.fetchone()[0])
+
+    in_the_view(look)
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL lock_timeout = '{bound}'")
+    assert send(owner, NOTES, {"title": "A"}).status_code == 201
+    assert seen == [bound]
 
 
 def test_after_its_time_a_key_is_free_before_it_is_pruned_and_gone_after(owner: User) -> None:
@@ -244,255 +209,6 @@ def test_keys_go_with_the_account(owner: User) -> None:
         send(user, COUNTS)
     user_delete(user=owner, now=timezone.now())
     assert list(IdempotencyKey.objects.values_list("owner", flat=True)) == [other.pk]
-
-
-# --- rivals, each on a connection of its own
-
-
-@contextmanager
-def connections_closed() -> Iterator[None]:
-    try:
-        yield
-    finally:
-        connection.close()
-
-
-def send_alone(owner: User, path: str, body: Any = None, **options: Any) -> Any:
-    with connections_closed():
-        return send(owner, path, body, **options)
-
-
-@committed
-def test_of_twenty_rivals_one_acts_and_all_get_its_answer(owner: User) -> None:
-    barrier = threading.Barrier(20)
-
-    def rival(_: int) -> Any:
-        with connections_closed():
-            headers = bearer(owner)
-            barrier.wait()
-            client = Client()
-            return client.post(
-                COUNTS, '{"seconds":0}', content_type="application/json", **headers, HTTP_IDEMPOTENCY_KEY="one"
-            )
-
-    with ThreadPoolExecutor(20) as pool:
-        answers = list(pool.map(rival, range(20)))
-    assert Job.objects.count() == IdempotencyKey.objects.count() == 1
-    done = [answer for answer in answers if answer.status_code == 202]
-    assert len({answer.content for answer in done}) == 1
-    assert sum("Idempotency-Replayed" not in answer for answer in done) == 1
-    for answer in answers:
-        if answer.status_code != 202:
-            assert_problem(answer, 409, "idempotency-key-in-use")
-    assert send(owner, COUNTS, {"seconds": 0}, key="one").content == done[0].content
-
-
-@committed
-def test_a_rival_waits_two_seconds_and_is_told_when_to_come_again(
-    owner: User, in_the_view: Callable[[Callable[[], Any]], None]
-) -> None:
-    entered, leave = threading.Event(), threading.Event()
-
-    def linger() -> None:
-        entered.set()
-        assert leave.wait(30)
-
-    in_the_view(linger)
-    with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(send_alone, owner, NOTES, {"title": "A"})
-        assert entered.wait(30)
-        started = timezone.now()
-        try:
-            refused = send(owner, NOTES, {"title": "A"})
-            other = send(owner, COUNTS)
-        finally:
-            leave.set()
-        waited = (timezone.now() - started).total_seconds()
-        assert_problem(refused, 409, "idempotency-key-in-use")
-        assert int(refused["Retry-After"]) >= 1
-        assert other.status_code == 202, "another route's key of the same name is in nobody's way"
-        assert 1.5 < waited < 20
-        assert_repeated(first.result(30), send(owner, NOTES, {"title": "A"}))
-    assert titles() == ["A"]
-
-
-@committed
-def test_few_rivals_wait_and_the_others_are_told_at_once(
-    owner: User, in_the_view: Callable[[Callable[[], Any]], None]
-) -> None:
-    entered, leave = threading.Event(), threading.Event()
-
-    def linger() -> None:
-        entered.set()
-        assert leave.wait(30)
-
-    in_the_view(linger)
-    with ThreadPoolExecutor(20) as pool:
-        first = pool.submit(send_alone, owner, NOTES, {"title": "A"})
-        assert entered.wait(30)
-        rivals = [pool.submit(send_alone, owner, NOTES, {"title": "A"}) for _ in range(12)]
-        wait_until(
-            lambda: sum(rival.done() for rival in rivals) == 12 - idempotency.RIVALS, seconds=1.8, what="the refusals"
-        )
-        leave.set()
-        assert_repeated(first.result(30), send(owner, NOTES, {"title": "A"}))
-        assert sorted(rival.result(30).status_code for rival in rivals) == [201] * idempotency.RIVALS + [409] * 10
-    assert titles() == ["A"]
-
-
-@pytest.mark.parametrize("bound", ["30s", "1234ms"])
-def test_the_views_own_waits_are_bounded_as_ever(
-    owner: User, in_the_view: Callable[[Callable[[], Any]], None], bound: str
-) -> None:
-    seen = []
-
-    def look() -> None:
-        with connection.cursor() as cursor:
-            cursor.execute("SHOW lock_timeout")
-            seen.append(cursor.fetchone()[0])
-
-    in_the_view(look)
-    with connection.cursor() as cursor:
-        cursor.execute(f"SET LOCAL lock_timeout = '{bound}'")
-    assert send(owner, NOTES, {"title": "A"}).status_code == 201
-    assert seen == [bound]
-
-
-@committed
-def test_a_rival_of_one_that_fails_acts_itself(owner: User, in_the_view: Callable[[Callable[[], Any]], None]) -> None:
-    entered, leave = threading.Event(), threading.Event()
-
-    def fail() -> None:
-        if not entered.is_set():
-            entered.set()
-            assert leave.wait(30)
-            raise RuntimeError("planted")
-
-    in_the_view(fail)
-
-    def first() -> Any:
-        with connections_closed():
-            client = Client(raise_request_exception=False)
-            return client.post(
-                NOTES, '{"title":"A"}', content_type="application/json", **bearer(owner), HTTP_IDEMPOTENCY_KEY="k"
-            )
-
-    with ThreadPoolExecutor(2) as pool:
-        failing = pool.submit(first)
-        assert entered.wait(30)
-        second = pool.submit(send_alone, owner, NOTES, {"title": "A"})
-        wait_for_a_lock()
-        leave.set()
-        assert failing.result(30).status_code == 500
-        assert second.result(30).status_code == 201
-    assert titles() == ["A"]
-
-
-def wait_for_a_lock() -> None:
-    """Wait until a statement waits for a transaction of somebody else's."""
-
-    def is_waiting() -> bool:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'")
-            return bool(cursor.fetchone()[0])
-
-    wait_until(is_waiting, seconds=10, what="somebody who waits")
-
-
-@committed
-def test_caches_and_workers_hear_of_it_once_it_is_committed(
-    owner: User, in_the_view: Callable[[Callable[[], Any]], None]
-) -> None:
-    assert Client().get(NOTES).json()["results"] == []
-    seen: list[Any] = []
-    in_the_view(lambda: seen.append(ThreadPoolExecutor(1).submit(listed).result(30)))
-    assert send(owner, NOTES, {"title": "A"}).status_code == 201
-    assert seen == [[]], "an uncommitted note was shown"
-    assert [note["title"] for note in listed()] == ["A"]
-
-
-def listed() -> list[Any]:
-    with connections_closed():
-        found: list[Any] = Client().get(NOTES).json()["results"]
-        return found
-
-
-# --- other views
-
-
-class Odd(APIView):
-    """Answers in the way that the path names, and has it seen in the database that it did."""
-
-    permission_classes = (IsAuthenticated,)
-    is_open = True
-
-    @staticmethod
-    def asked(_user: Any) -> None:
-        if not Odd.is_open:
-            raise PermissionDenied
-
-    @idempotent(require=asked)
-    def post(self, request: Request, kind: str) -> HttpResponseBase:
-        Job.objects.create(kind=kind, owner_id=request.user.pk)
-        if kind == "stream":
-            return StreamingHttpResponse([b"1"])
-        if kind == "refused":
-            return Response({"refused": True}, status=status.HTTP_409_CONFLICT)
-        if kind == "plain":
-            return HttpResponse(b"plain", status=201, content_type="text/plain", headers={"X-Of-The-View": "1"})
-        return Response(status=status.HTTP_204_NO_CONTENT)
-
-
-class Open(Odd):
-    permission_classes = ()  # type: ignore[assignment]  # shorter than the parent's
-
-
-urlpatterns = [
-    path("open/<str:kind>", Open.as_view()),
-    path("odd/<str:kind>", Odd.as_view()),
-    *project.urls.urlpatterns,
-]
-handler400, handler403 = project.urls.handler400, project.urls.handler403
-handler404, handler500 = project.urls.handler404, project.urls.handler500
-odd = override_settings(ROOT_URLCONF=__name__)
-
-
-@odd
-@pytest.mark.parametrize("kind", ["plain", "empty"])
-def test_answers_of_other_kinds_are_given_again_too(owner: User, kind: str) -> None:
-    first, again = (send(owner, f"/odd/{kind}") for _ in range(2))
-    assert first.status_code == (201 if kind == "plain" else 204)
-    assert_repeated(first, again)
-    assert first.headers.get("Content-Type") == ("text/plain" if kind == "plain" else None)
-    assert Job.objects.count() == 1
-
-
-@odd
-@pytest.mark.parametrize(("kind", "answered"), [("refused", 409), ("stream", 500)])
-def test_what_is_answered_as_refused_or_cannot_be_kept_is_undone(owner: User, kind: str, answered: int) -> None:
-    client = Client(raise_request_exception=False)
-    answer = client.post(
-        f"/odd/{kind}", "{}", content_type="application/json", **bearer(owner), HTTP_IDEMPOTENCY_KEY="k"
-    )
-    assert answer.status_code == answered
-    assert (Job.objects.count(), IdempotencyKey.objects.count()) == (0, 0)
-
-
-@odd
-def test_nobodys_key_is_nobodys(client: Client) -> None:
-    answer = client.post("/open/plain", "{}", content_type="application/json", HTTP_IDEMPOTENCY_KEY="k")
-    assert_problem(answer, 401, "not-authenticated")
-
-
-@odd
-def test_what_else_a_caller_must_be_allowed_is_asked_again(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert send(owner, "/odd/plain").status_code == 201
-    monkeypatch.setattr(Odd, "is_open", False)
-    assert_problem(send(owner, "/odd/plain"), 403, "permission-denied")
-    assert_problem(send(owner, "/odd/plain", key=None), 403, "permission-denied")
-
-
-# --- the document
 
 
 def operations() -> dict[str, dict[str, Any]]:

@@ -1,0 +1,169 @@
+"""Idempotency-Key with rivals, each on a connection of its own: one acts, and the others wait for it or are told."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.utils import timezone
+
+from apps.accounts.models import User
+from apps.jobs.models import IdempotencyKey, Job
+from apps.jobs.services import idempotency
+from tests.apps.accounts.factories import bearer
+from tests.apps.jobs.notes import COUNTS, NOTES, InTheView, titles
+from tests.problems import assert_problem
+from tests.processes import wait_until
+from tests.repetitions import assert_repeated, send
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Halt:
+    """Holds a view up between its effect and its answer until it may leave."""
+
+    def __init__(self) -> None:
+        self.entered, self.leave = threading.Event(), threading.Event()
+
+    def __call__(self) -> None:
+        self.entered.set()
+        assert self.leave.wait(30)
+
+
+@pytest.fixture
+def halt(in_the_view: InTheView) -> Halt:
+    """The next note is held up."""
+    halt = Halt()
+    in_the_view(halt)
+    return halt
+
+
+@contextmanager
+def connections_closed() -> Iterator[None]:
+    try:
+        yield
+    finally:
+        connection.close()
+
+
+def send_alone(owner: User, path: str, body: Any = None, **options: Any) -> Any:
+    with connections_closed():
+        return send(owner, path, body, **options)
+
+
+def test_of_twenty_rivals_one_acts_and_all_get_its_answer(owner: User) -> None:
+    barrier = threading.Barrier(20)
+
+    def rival(_: int) -> Any:
+        with connections_closed():
+            headers = bearer(owner)
+            barrier.wait()
+            client = Client()
+            return client.post(
+                COUNTS, '{"seconds":0}', content_type="application/json", **headers, HTTP_IDEMPOTENCY_KEY="one"
+            )
+
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(rival, range(20)))
+    assert Job.objects.count() == IdempotencyKey.objects.count() == 1
+    done = [answer for answer in answers if answer.status_code == 202]
+    assert len({answer.content for answer in done}) == 1
+    assert sum("Idempotency-Replayed" not in answer for answer in done) == 1
+    for answer in answers:
+        if answer.status_code != 202:
+            assert_problem(answer, 409, "idempotency-key-in-use")
+    assert send(owner, COUNTS, {"seconds": 0}, key="one").content == done[0].content
+
+
+def test_a_rival_waits_two_seconds_and_is_told_when_to_come_again(owner: User, halt: Halt) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(send_alone, owner, NOTES, {"title": "A"})
+        assert halt.entered.wait(30)
+        started = timezone.now()
+        try:
+            refused = send(owner, NOTES, {"title": "A"})
+            other = send(owner, COUNTS)
+        finally:
+            halt.leave.set()
+        waited = (timezone.now() - started).total_seconds()
+        assert_problem(refused, 409, "idempotency-key-in-use")
+        assert int(refused["Retry-After"]) >= 1
+        assert other.status_code == 202, "another route's key of the same name is in nobody's way"
+        assert 1.5 < waited < 20
+        assert_repeated(first.result(30), send(owner, NOTES, {"title": "A"}))
+    assert titles() == ["A"]
+
+
+def test_few_rivals_wait_and_the_others_are_told_at_once(owner: User, halt: Halt) -> None:
+    with ThreadPoolExecutor(20) as pool:
+        first = pool.submit(send_alone, owner, NOTES, {"title": "A"})
+        assert halt.entered.wait(30)
+        rivals = [pool.submit(send_alone, owner, NOTES, {"title": "A"}) for _ in range(12)]
+        wait_until(
+            lambda: sum(rival.done() for rival in rivals) == 12 - idempotency.RIVALS, seconds=1.8, what="the refusals"
+        )
+        halt.leave.set()
+        assert_repeated(first.result(30), send(owner, NOTES, {"title": "A"}))
+        assert sorted(rival.result(30).status_code for rival in rivals) == [201] * idempotency.RIVALS + [409] * 10
+    assert titles() == ["A"]
+
+
+def test_a_rival_of_one_that_fails_acts_itself(owner: User, in_the_view: InTheView) -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    def fail() -> None:
+        if not entered.is_set():
+            entered.set()
+            assert leave.wait(30)
+            raise RuntimeError("planted")
+
+    in_the_view(fail)
+
+    def first() -> Any:
+        with connections_closed():
+            client = Client(raise_request_exception=False)
+            return client.post(
+                NOTES, '{"title":"A"}', content_type="application/json", **bearer(owner), HTTP_IDEMPOTENCY_KEY="k"
+            )
+
+    with ThreadPoolExecutor(2) as pool:
+        failing = pool.submit(first)
+        assert entered.wait(30)
+        second = pool.submit(send_alone, owner, NOTES, {"title": "A"})
+        wait_for_a_lock()
+        leave.set()
+        assert failing.result(30).status_code == 500
+        assert second.result(30).status_code == 201
+    assert titles() == ["A"]
+
+
+def wait_for_a_lock() -> None:
+    """Wait until a statement waits for a transaction of somebody else's."""
+
+    def is_waiting() -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'")
+            return bool(cursor.fetchone()[0])
+
+    wait_until(is_waiting, seconds=10, what="somebody who waits")
+
+
+def test_caches_and_workers_hear_of_it_once_it_is_committed(owner: User, in_the_view: InTheView) -> None:
+    assert Client().get(NOTES).json()["results"] == []
+    seen: list[Any] = []
+    in_the_view(lambda: seen.append(ThreadPoolExecutor(1).submit(listed).result(30)))
+    assert send(owner, NOTES, {"title": "A"}).status_code == 201
+    assert seen == [[]], "an uncommitted note was shown"
+    assert [note["title"] for note in listed()] == ["A"]
+
+
+def listed() -> list[Any]:
+    with connections_closed():
+        found: list[Any] = Client().get(NOTES).json()["results"]
+        return found
