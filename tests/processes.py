@@ -1,9 +1,10 @@
 """Watch processes from outside: wait for what they do, and know who lives."""
 
+import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import psutil
@@ -37,6 +38,23 @@ def family(pid: int) -> list[int]:
     """Return a process and all its descendants."""
     process = psutil.Process(pid)
     return [pid, *(child.pid for child in process.children(recursive=True))]
+
+
+@contextlib.contextmanager
+def frozen(pid: int | None) -> Iterator[None]:
+    """Freeze a process and all its children: their kernel goes on accepting and acknowledging."""
+    assert pid is not None, "it does not run"
+    process = psutil.Process(pid)
+    processes = [process, *process.children(recursive=True)]
+    for one in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            one.suspend()
+    try:
+        yield
+    finally:
+        for one in reversed(processes):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.resume()
 
 
 def python_for_anybody() -> str | None:

@@ -13,10 +13,10 @@ import pytest
 
 from apps.operations.fleet import Fleet, Service
 from apps.operations.stack import Stack
-from tests.faults.servers import redis_paused
 from tests.faults.submitters import COUNTS, PATIENCE, Ledger, Owner, ready_again, times_ready
 from tests.processes import wait_until
 from tests.rounds import Rounds
+from tests.servers import redis_paused
 
 HEALTHY = 100
 SLOWER = 1.2  # the promise: so much longer at most the healthy ones take beside a poison job

@@ -10,7 +10,11 @@ import pytest
 
 from apps.operations.fleet import Fleet, Service
 from apps.operations.stack import Stack
-from tests.faults.servers import (
+from tests.faults.submitters import COUNTS, PATIENCE, WIDE, Ledger, Owner
+from tests.fleet import fleet_on
+from tests.processes import wait_until
+from tests.rounds import Rounds
+from tests.servers import (
     Fault,
     postgresql_paused,
     postgresql_restarted,
@@ -19,10 +23,6 @@ from tests.faults.servers import (
     redis_paused,
     redis_stopped,
 )
-from tests.faults.submitters import COUNTS, PATIENCE, WIDE, Ledger, Owner
-from tests.fleet import fleet_on
-from tests.processes import wait_until
-from tests.rounds import Rounds
 
 MANY = 200
 LEASE = 4  # tests.faults.settings

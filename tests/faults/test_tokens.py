@@ -15,10 +15,10 @@ import pytest
 from apps.operations.fleet import Fleet
 from apps.operations.stack import Stack
 from tests.faults.ends import ENDS, KEPT, Victim, victim_of
-from tests.faults.servers import Fault, postgresql_stopped, redis_flushed, redis_stopped
 from tests.faults.submitters import WIDE
 from tests.fleet import ask, fleet_on
 from tests.processes import wait_until
+from tests.servers import Fault, postgresql_stopped, redis_flushed, redis_stopped
 from tests.visitors import Pages, bearer, problem, refreshed, registered, signed_in
 
 pytestmark = pytest.mark.timeout(300)

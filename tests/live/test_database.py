@@ -1,21 +1,19 @@
 """A web process whose PostgreSQL is busy, slow, stopped or frozen, and bodies on the wire: what a client sees."""
 
 import contextlib
-import os
-import signal
 import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
-import psycopg
 import pytest
 
 from apps.operations.fleet import Fleet
 from apps.operations.stack import Stack
 from tests.fleet import Answer, ask, fleet_on, servers_alone
 from tests.problems import assert_problem
+from tests.servers import postgresql_paused, postgresql_stopped
 
 NOW = "/api/v1/sample/notes/slow?seconds=0"  # the shortest request that needs PostgreSQL
 
@@ -70,15 +68,12 @@ def test_a_statement_without_end_is_ended(fleet: Fleet) -> None:
 
 def test_a_stopped_server_is_503_and_its_return_is_noticed(fleet: Fleet, own: Stack) -> None:
     assert get(fleet, NOW).status == 200
-    own.services["postgresql"].stop()
-    try:
+    with postgresql_stopped(own):
         for answer in (get(fleet, NOW), get(fleet, "/api/v1/sample/notes?limit=3")):
             assert_problem(answer, 503, "unavailable")
             assert answer.headers["retry-after"]
             assert answer.seconds < 6
         assert get(fleet, "/healthz").status == 200
-    finally:
-        own.services["postgresql"].start()
     serves_again(fleet, 15)
 
 
@@ -92,7 +87,7 @@ def test_a_restart_costs_no_request(fleet: Fleet, own: Stack) -> None:
 def test_a_frozen_server_is_503_within_the_bound_of_the_client(fleet: Fleet, own: Stack) -> None:
     """The kernel of a frozen server still acknowledges every packet: only the client's own clock ends the wait."""
     assert get(fleet, NOW).status == 200
-    with frozen(own):
+    with postgresql_paused(own):
         answer = get(fleet, NOW)
     assert_problem(answer, 503, "unavailable")
     assert answer.seconds < 12
@@ -103,34 +98,11 @@ def test_an_instance_stays_in_the_pool_of_its_edge_while_the_server_is_frozen(fl
     """The edge gives up a health check after two seconds: no answer from PostgreSQL may take the instance with it."""
     assert get(fleet, NOW).status == 200
     time.sleep(1.1)  # readiness is looked at anew
-    with frozen(own):
+    with postgresql_paused(own):
         answer = get(fleet, "/readyz")
     assert (answer.status, answer.json()["checks"]["database"]) == (200, "down")
     assert answer.seconds < 2
     serves_again(fleet, 20)
-
-
-@contextlib.contextmanager
-def frozen(own: Stack) -> Iterator[None]:
-    stopped = [own.services["postgresql"].pid, *backends(own)]
-    for pid in stopped:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in stopped:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
-
-
-def backends(own: Stack) -> list[int]:
-    """Give the process ids of the web processes' connections."""
-    with psycopg.connect(own.state.urls["DATABASE_URL"]) as connection:
-        rows = connection.execute(
-            "SELECT pid FROM pg_stat_activity WHERE application_name = 'shipshape-web'"
-        ).fetchall()
-    assert rows
-    return [pid for (pid,) in rows]
 
 
 def send(fleet: Fleet, head: str, body: bytes) -> bytes:

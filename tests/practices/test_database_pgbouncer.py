@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import secrets
-import signal
 import subprocess
 import sys
 import threading
@@ -25,7 +24,8 @@ from apps.operations.stack import Stack, port_free
 from tests.fleet import Answer, ask, fleet_on, servers_alone
 from tests.pgbouncer import SERVERS, PgBouncer, pgbouncer_running
 from tests.problems import assert_problem
-from tests.processes import wait_until
+from tests.processes import frozen, wait_until
+from tests.servers import postgresql_paused, postgresql_stopped
 from tests.standby import standby_running
 
 NOTES = "/api/v1/sample/notes"
@@ -268,35 +268,12 @@ def without_pgbouncer(own: Stack, pgbouncer: PgBouncer) -> Iterator[None]:
         pgbouncer.start()
 
 
-@contextlib.contextmanager
-def without_postgresql(own: Stack, pgbouncer: PgBouncer) -> Iterator[None]:
-    own.services["postgresql"].stop()
-    try:
-        yield
-    finally:
-        own.services["postgresql"].start()
+def without_postgresql(own: Stack, pgbouncer: PgBouncer) -> contextlib.AbstractContextManager[None]:
+    return postgresql_stopped(own)
 
 
-@contextlib.contextmanager
-def frozen(pid: int | None) -> Iterator[None]:
-    """Freeze a process and its children: their kernel goes on accepting and acknowledging."""
-    process = psutil.Process(pid)
-    stopped = [process, *process.children(recursive=True)]
-    for one in stopped:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            one.send_signal(signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for one in reversed(stopped):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                one.send_signal(signal.SIGCONT)
-
-
-@contextlib.contextmanager
-def with_postgresql_frozen(own: Stack, pgbouncer: PgBouncer) -> Iterator[None]:
-    with frozen(own.services["postgresql"].pid):
-        yield
+def with_postgresql_frozen(own: Stack, pgbouncer: PgBouncer) -> contextlib.AbstractContextManager[None]:
+    return postgresql_paused(own)
 
 
 @contextlib.contextmanager

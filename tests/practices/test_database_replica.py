@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
-import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import psutil
 import pytest
 import redis
 from django.contrib.auth.models import Permission
@@ -26,7 +23,7 @@ from apps.practices.caching import remember
 from apps.practices.database.replicas import Ticket, primary_reads, ticket_held
 from apps.practices.database.routing import ReplicaRouter
 from tests.fleet import Answer, ask, fleet_on, servers_alone
-from tests.processes import wait_until
+from tests.processes import frozen, wait_until
 from tests.sample.models import Note
 from tests.standby import Standby, standby_running
 
@@ -80,7 +77,7 @@ class Person:
 
 
 @pytest.fixture
-def frozen(fleet: Fleet, standby: Standby) -> Iterator[None]:
+def standing_still(fleet: Fleet, standby: Standby) -> Iterator[None]:
     """Let the replica stand still in time, half a second ago: it still counts as fresh for some seconds."""
     reader = Person(fleet)
     writer = Person(fleet)
@@ -101,14 +98,14 @@ def _is_ok(fleet: Fleet, instance: int) -> bool:
     return ask(fleet.webs[instance].url, "/readyz").json()["checks"]["replica"] == "ok"
 
 
-def test_own_writes_are_seen_at_once_everywhere_and_others_a_little_later(fleet: Fleet, frozen: None) -> None:
+def test_own_writes_are_seen_at_once_everywhere_and_others_a_little_later(fleet: Fleet, standing_still: None) -> None:
     writer, reader = Person(fleet), Person(fleet)
     writer.write("after")
     assert [writer.newest(instance) for instance in (0, 1)] == ["after", "after"]
     assert {reader.newest(instance) for instance in (0, 1)} == {"before"}, "nobody reads from the replica"
 
 
-def test_what_an_answer_given_again_tells_of_is_seen_at_once(fleet: Fleet, frozen: None) -> None:
+def test_what_an_answer_given_again_tells_of_is_seen_at_once(fleet: Fleet, standing_still: None) -> None:
     writer = Person(fleet)
     writer.headers["Idempotency-Key"] = secrets.token_hex(8)
     first = writer.write("after")
@@ -120,7 +117,7 @@ def test_what_an_answer_given_again_tells_of_is_seen_at_once(fleet: Fleet, froze
     assert [writer.newest(instance) for instance in (0, 1)] == ["after", "after"]
 
 
-def test_a_replica_that_falls_behind_is_not_read(fleet: Fleet, frozen: None) -> None:
+def test_a_replica_that_falls_behind_is_not_read(fleet: Fleet, standing_still: None) -> None:
     reader = Person(fleet)
     Person(fleet).write("late")
     wait_until(
@@ -142,16 +139,8 @@ def stopped(standby: Standby) -> Iterator[None]:
 def paused(standby: Standby) -> Iterator[None]:
     """Freeze it: its kernel goes on accepting and acknowledging."""
     assert standby.process is not None
-    server = psutil.Process(standby.process.pid)
-    frozen = [process.pid for process in (server, *server.children(recursive=True))]
-    for pid in frozen:
-        os.kill(pid, signal.SIGSTOP)
-    try:
+    with frozen(standby.process.pid):
         yield
-    finally:
-        for pid in reversed(frozen):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
 
 
 @pytest.mark.parametrize("fault", [stopped, paused])

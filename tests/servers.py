@@ -7,10 +7,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
-import psutil
 import redis
 
 from apps.operations.stack import Stack
+from tests.processes import frozen
 
 Fault = Callable[[Stack], AbstractContextManager[None]]
 
@@ -23,7 +23,7 @@ def redis_stopped(stack: Stack) -> Iterator[None]:
 
 @contextlib.contextmanager
 def redis_paused(stack: Stack) -> Iterator[None]:
-    with _paused(stack, "redis"):
+    with frozen(stack.services["redis"].pid):
         yield
 
 
@@ -65,7 +65,7 @@ def postgresql_stopped(stack: Stack) -> Iterator[None]:
 
 @contextlib.contextmanager
 def postgresql_paused(stack: Stack) -> Iterator[None]:
-    with _paused(stack, "postgresql"):
+    with frozen(stack.services["postgresql"].pid):
         yield
 
 
@@ -82,19 +82,3 @@ def _stopped(stack: Stack, name: str) -> Iterator[None]:
         yield
     finally:
         stack.services[name].start()
-
-
-@contextlib.contextmanager
-def _paused(stack: Stack, name: str) -> Iterator[None]:
-    """Freeze a server and all its processes: their kernel goes on accepting and acknowledging."""
-    server = psutil.Process(stack.services[name].pid)
-    frozen = [server, *server.children(recursive=True)]
-    for process in frozen:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.suspend()
-    try:
-        yield
-    finally:
-        for process in reversed(frozen):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.resume()
