@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+
+from apps.operations.stack import Stack
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -38,6 +41,18 @@ def family(pid: int) -> list[int]:
     """Return a process and all its descendants."""
     process = psutil.Process(pid)
     return [pid, *(child.pid for child in process.children(recursive=True))]
+
+
+def script_run(script: str, stack: Stack, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a script in a Python of its own, under settings.test on the stack's servers, and give what it printed.
+
+    Raises:
+        subprocess.CalledProcessError: it failed.
+        subprocess.TimeoutExpired: it took more than a minute.
+    """
+    command = [sys.executable, "-c", script]
+    given = {"DJANGO_SETTINGS_MODULE": "settings.test", **stack.state.urls, **environment}
+    return subprocess.run(command, cwd=ROOT, env=given, capture_output=True, timeout=60, check=True, text=True)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,177 @@
+"""observability (135): metrics of the whole fleet, by token only, none lost and none counted twice."""
+
+import subprocess
+import sys
+import time
+import tracemalloc
+from collections.abc import Iterator
+
+import pytest
+from django.conf import settings
+from django.http import HttpResponse
+from django.test import Client, override_settings
+from prometheus_client import CollectorRegistry, Counter
+
+from apps.operations.stack import Stack
+from apps.practices.observability import exposition, metrics, store
+from tests.processes import ROOT, script_run, wait_until
+
+TOKEN = "t" * 8 + "-metrics-token-of-a-test"
+
+
+@pytest.fixture
+def numbers() -> Iterator[None]:
+    """Metrics in Redis begin at nothing, and what this process counted before is not sent again."""
+    store.shutdown()
+    store.client().delete(store.totals_key())
+    yield
+    store.shutdown()
+
+
+def scrape(client: Client, token: str = TOKEN) -> HttpResponse:
+    return client.get("/metrics", headers={"Authorization": f"Bearer {token}"})  # type: ignore[return-value]
+
+
+def test_what_a_command_counts_is_sent_before_its_end(stack: Stack, numbers: None) -> None:
+    """A thread sends it: one that was cut off in the middle could hold a lock for which the end then waits for ever."""
+    script = """
+import django
+django.setup()
+from apps.practices.observability.metrics import count
+count("dependency_away", dependency="a-command")
+"""
+    script_run(script, stack)
+    assert [field for field in store.client().hkeys(store.totals_key()) if b"a-command" in field]
+
+
+@pytest.mark.parametrize("header", ["", "Bearer ", f"Basic {TOKEN}", f"Bearer {TOKEN}x", "Bearer ü"])
+def test_metrics_are_not_there_without_the_token(client: Client, header: str) -> None:
+    with override_settings(OBSERVABILITY_METRICS_TOKEN=TOKEN):
+        assert client.get("/metrics", headers={"Authorization": header}).status_code == 404
+    with override_settings(OBSERVABILITY_METRICS_TOKEN=None):
+        assert client.get("/metrics", headers={"Authorization": header}).status_code == 404
+
+
+@override_settings(OBSERVABILITY_METRICS_TOKEN=TOKEN)
+def test_unknown_paths_and_methods_make_no_new_series(client: Client, numbers: None) -> None:
+    client.get("/warm-up")
+    before = len(store.additive_samples(metrics.REGISTRY))
+    for number in range(20):
+        client.get(f"/nothing/{number}")
+    text = scrape(client).content.decode()
+    assert len(store.additive_samples(metrics.REGISTRY)) - before < 15  # buckets of the two routes, never one a path
+    client.generic("BREW", "/nothing")
+    assert "/nothing" not in text
+    assert 'method="BREW"' not in scrape(client).content.decode()
+
+
+CHILD = """
+import django; django.setup()
+import sys
+from apps.practices.observability import metrics, store
+for _ in range(int(sys.argv[1])):
+    metrics.request_observe(route="/fleet", method="GET", status=int(sys.argv[2]), seconds=0.02)
+metrics.count("fleet_things", int(sys.argv[1]), kind="a")
+sys.exit(0) if sys.argv[3] == "exit" else None
+import time, os
+time.sleep(2.5)  # two flushes
+os._exit(9)      # as killed: no exit hook runs
+"""
+
+
+@override_settings(OBSERVABILITY_METRICS_TOKEN=TOKEN)
+@pytest.mark.django_db  # gauges of the ledger
+def test_metrics_are_the_sum_of_all_processes_even_killed_ones(client: Client, numbers: None, stack: Stack) -> None:
+    environment = {"DJANGO_SETTINGS_MODULE": "settings.test", **stack.state.urls}
+    children = [
+        subprocess.Popen([sys.executable, "-c", CHILD, amount, status, "kill"], cwd=ROOT, env=environment)
+        for amount, status in (("3", "200"), ("4", "503"))
+    ]
+    assert [child.wait(60) for child in children] == [9, 9]
+    text = scrape(client).content.decode()
+    assert 'shipshape_http_requests_total{method="GET",route="/fleet",status="2xx"} 3.0' in text
+    assert 'shipshape_http_requests_total{method="GET",route="/fleet",status="5xx"} 4.0' in text
+    assert 'shipshape_http_errors_total{method="GET",route="/fleet"} 4.0' in text
+    assert 'shipshape_fleet_things_total{kind="a"} 7.0' in text
+    assert 'shipshape_http_request_seconds_bucket{le="0.01",method="GET",route="/fleet"} 0.0' in text
+    assert 'shipshape_http_request_seconds_bucket{le="0.025",method="GET",route="/fleet"} 7.0' in text
+    assert 'shipshape_http_request_seconds_count{method="GET",route="/fleet"} 7.0' in text
+    assert 'shipshape_metrics_scope{scope="fleet"} 1.0' in text
+    minute = int(time.time() // 60)
+    buckets = [key for key in map(store.minute_key, (minute - 1, minute)) if store.client().exists(key)]
+    assert b"/fleet" in b"".join(field for key in buckets for field in store.client().hkeys(key))
+    assert all(0 < store.client().ttl(key) <= 25 * 3600 for key in buckets), "nothing is kept for ever"
+
+
+@override_settings(OBSERVABILITY_METRICS_TOKEN=TOKEN)
+@pytest.mark.django_db  # gauges of the ledger
+def test_redis_away_means_this_process_only_and_nothing_is_lost(client: Client, numbers: None, stack: Stack) -> None:
+    stack.services["redis"].kill()
+    try:
+        metrics.count("away_things", 5)
+        started = time.monotonic()
+        text = scrape(client).content.decode()
+        assert time.monotonic() - started < 10
+        assert 'shipshape_metrics_scope{scope="process"} 1.0' in text
+        assert "shipshape_away_things_total 5.0" in text
+    finally:
+        stack.restart("redis")
+
+    def told_by_the_fleet() -> bool:
+        text = scrape(client).content.decode()
+        return "shipshape_away_things_total 5.0" in text and 'scope="fleet"' in text
+
+    wait_until(told_by_the_fleet, seconds=10, what="what was counted meanwhile")
+
+
+def test_a_forked_child_sends_only_what_it_adds(numbers: None) -> None:
+    metrics.count("forked_things", 10)
+    store.fleet_totals()
+    script = (
+        "import django; django.setup()\n"
+        "import os\n"
+        "from apps.practices.observability import metrics, store\n"
+        "metrics.count('forked_things', 100); store.fleet_totals()\n"
+        "pid = os.fork()\n"
+        "if pid == 0:\n"
+        "    metrics.count('forked_things', 1); store.fleet_totals(); os._exit(0)\n"
+        "os.waitpid(pid, 0)\n"
+    )
+    environment = {
+        "DJANGO_SETTINGS_MODULE": "settings.test",
+        "DATABASE_URL": "postgres://nobody@127.0.0.1:1/none",
+        "REDIS_URL": settings.OBSERVABILITY_REDIS_URL,
+    }
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, check=True, timeout=60)
+    totals = {store.field_read(field)[0]: value for field, value in store.fleet_totals().items()}
+    assert totals["shipshape_forked_things_total"] == 111
+
+
+def test_what_a_process_has_sent_is_remembered_in_little_memory() -> None:
+    """Every process keeps a number a series; a busy service has a thousand of them."""
+    registry = CollectorRegistry()
+    counter = Counter("things", "Things.", ["kind"], registry=registry)
+    for number in range(1_000):
+        counter.labels(kind=str(number)).inc()
+    tracemalloc.start()
+    try:
+        numbers = store.additive_samples(registry)
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken < 1_000 * len(numbers)
+
+
+def test_a_counters_name_is_checked() -> None:
+    with pytest.raises(ValueError, match="snake_case"):
+        metrics.count("Not A Name")
+
+
+@pytest.mark.django_db  # gauges of the ledger
+def test_the_exposition_is_prometheus_text(numbers: None) -> None:
+    from prometheus_client.parser import text_string_to_metric_families
+
+    metrics.request_observe(route="/x", method="GET", status=200, seconds=0.2)
+    families = {family.name: family for family in text_string_to_metric_families(exposition.exposition().decode())}
+    assert families["shipshape_http_request_seconds"].type == "histogram"
+    assert families["shipshape_http_requests"].documentation == "Requests answered."

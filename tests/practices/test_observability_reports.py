@@ -1,0 +1,81 @@
+"""observability (135): errors reach Sentry without a secret, and only if one is named."""
+
+import gzip
+import io
+import json
+import logging
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from apps.operations.stack import Stack
+from tests.processes import script_run
+
+
+@pytest.fixture
+def sentry() -> Iterator[tuple[str, list[bytes]]]:
+    """Somebody else's server: takes envelopes and keeps them."""
+    received: list[bytes] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            received.append(_decompressed(body, self.headers.get("Content-Encoding")))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, format: str, *arguments: Any) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://public@127.0.0.1:{server.server_address[1]}/1", received
+    server.shutdown()
+    server.server_close()
+
+
+def _decompressed(body: bytes, encoding: str | None) -> bytes:
+    return gzip.GzipFile(fileobj=io.BytesIO(body)).read() if encoding == "gzip" else body
+
+
+REPORT = """
+import django; django.setup()
+import logging, structlog, sentry_sdk
+from django.test import Client
+secret_local = "hunter2"
+client = Client(raise_request_exception=False)
+response = client.get("/api/v1/sample/notes/broken?token=hunter2", headers={"X-Api-Key": "hunter2", "Cookie": "session=hunter2"})
+print(response.status_code, response.headers["X-Request-ID"])
+try:
+    raise RuntimeError("password=hunter2 for hunter2@example.com")
+except RuntimeError:
+    structlog.get_logger("mine").exception("failed")
+sentry_sdk.flush(10)
+"""
+
+
+def test_errors_reach_sentry_redacted_and_with_their_request(sentry: tuple[str, list[bytes]], stack: Stack) -> None:
+    dsn, received = sentry
+    status, request_id = script_run(REPORT, stack, SENTRY_DSN=dsn).stdout.split()
+    assert status == "500"
+    text = b"\n".join(received).decode()
+    assert "hunter2" not in text
+    events = [json.loads(line) for line in text.splitlines() if '"exception"' in line]
+    values = [event["exception"]["values"][-1] for event in events]
+    assert [value["type"] for value in values].count("RuntimeError") == 2, "each error once"
+    assert {event["environment"] for event in events} == {"test"}
+    assert request_id in {(event.get("tags") or {}).get("request_id") for event in events}
+    assert not any("vars" in frame for value in values for frame in value["stacktrace"]["frames"])
+
+
+def test_without_a_dsn_sentry_is_not_even_imported(stack: Stack) -> None:
+    script = "import django; django.setup(); import sys; print('sentry_sdk' in sys.modules)"
+    assert script_run(script, stack).stdout.strip() == "False"
+
+
+def test_djangos_loggers_have_no_second_handler() -> None:
+    assert logging.getLogger("django").handlers == []
+    assert logging.getLogger("django.server").handlers == []
