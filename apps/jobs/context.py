@@ -14,7 +14,7 @@ from django.db import InterfaceError, OperationalError, connection
 
 from apps.jobs.kinds import kind_named
 from apps.jobs.models import CHUNK_BYTES, ChunkPurpose, Job, JobStop
-from apps.jobs.services.claims import Claim, fenced, job_progress
+from apps.jobs.services.claims import Claim, claim_lock, fenced, job_progress
 from apps.jobs.services.files import ChunkStream, chunks_delete, result_append
 
 REPORT_SECONDS = 0.5  # between two writes of progress: a cancellation bites within this, and a tight loop costs nothing
@@ -124,6 +124,7 @@ class JobContext:
         with fenced(self.claim) as columns:
             columns.update(result_name=name, result_type=content_type)
             if self.job.checkpoint is None:
+                claim_lock(self.claim)
                 chunks_delete(job_id=self.job.pk, purpose=ChunkPurpose.RESULT)
 
     def _require_time(self) -> None:

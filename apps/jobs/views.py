@@ -53,7 +53,6 @@ ACCEPTED = OpenApiResponse(
 
 def submitted(job: Job) -> Response:
     """Answer a submission: 202 with the job, where to follow it and when to look."""
-    job.refresh_from_db(fields=["created_at"])
     location = reverse("jobs:detail", kwargs={"id": job.pk})
     headers = {"Location": location, "Retry-After": str(POLL_SECONDS)}
     return Response(job_body(job_row(job)), status=status.HTTP_202_ACCEPTED, headers=headers)

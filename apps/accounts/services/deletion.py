@@ -21,6 +21,7 @@ from apps.accounts.services.events import Origin, event_record
 from apps.accounts.services.mails import KIND as MAIL_KIND
 from apps.accounts.services.mails import Mail, mail_submit
 from apps.accounts.services.sessions import SignInOvertaken
+from apps.accounts.services.tokens import TokenRefused
 from apps.jobs.services.removal import jobs_naming_remove, jobs_remove
 from apps.practices.caching import tags_change
 from apps.practices.errors import Conflict, NotFound
@@ -40,11 +41,15 @@ class LastAdministrator(Conflict):
 def account_delete(*, user_id: UUID, password: str, origin: Origin, now: datetime) -> None:
     """Delete the account of who asks for it and knows its password.
 
-    Raises what ``password_check_again`` raises, SignInOvertaken when the account changed meanwhile, and LastAdministrator.
+    Raises what ``password_check_again`` raises, SignInOvertaken when the account changed meanwhile, TokenRefused when it has
+    just gone, and LastAdministrator.
     """
     checked = password_check_again(user_id=user_id, password=password, pointer="/password", origin=origin, now=now)
     with transaction.atomic():
-        user = _locked(checked)
+        try:
+            user = _locked(checked)
+        except NotFound as error:
+            raise TokenRefused("The account is gone.") from error  # by another request, a moment ago
         if user.password != checked.password or not user.is_active:
             raise SignInOvertaken()
         _erase(user, now=now, by="owner")

@@ -168,6 +168,14 @@ def fenced(claim: Claim) -> Iterator[dict[str, Any]]:
         user_wrote(claim.owner_id)
 
 
+def claim_lock(claim: Claim) -> str | None:
+    """Lock the job in the caller's transaction, and give what it is asked to do; None when the claim is lost.
+
+    For who deletes files: they go after their job's row is locked, whoever deletes them, so that no two wait for each other.
+    """
+    return claim.rows().select_for_update().values_list("stop", flat=True).first()
+
+
 def job_progress(*, claim: Claim, columns: Mapping[str, Any]) -> str:
     """Write progress and give what the job is asked to do (a ``JobStop``), or raise ``ClaimLost``."""
     if columns and not claim.rows().update(**columns):
@@ -213,6 +221,7 @@ def job_refuse(*, claim: Claim, problem: Problem) -> None:
 def job_cancelled(*, claim: Claim) -> None:
     """End the job as its owner asked."""
     with fenced(claim) as columns:
+        claim_lock(claim)
         columns.update(ended(JobState.CANCELLED))
         files_delete(job_ids=[claim.job_id])
 
@@ -220,7 +229,7 @@ def job_cancelled(*, claim: Claim) -> None:
 def job_release(*, claim: Claim) -> None:
     """Give the job and the attempt back: the worker stops, which is no fault of the job. One that is to be cancelled, is."""
     with fenced(claim) as columns:
-        if claim.rows().select_for_update().values_list("stop", flat=True).first() == JobStop.CANCEL:
+        if claim_lock(claim) == JobStop.CANCEL:
             columns.update(ended(JobState.CANCELLED))
             files_delete(job_ids=[claim.job_id])
         else:

@@ -27,6 +27,12 @@ SELECT greatest(
 """
 
 
+def owner_lock(owner_id: UUID) -> None:
+    """Let the caller's transaction alone add to an owner's jobs that wait or run, until it ends; take it before a job's row."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"jobs of {owner_id}"])
+
+
 def turn_next(*, queue: str, kind: str, owner_id: UUID | None) -> int:
     """Give the turn of a job that its owner submits now; of nobody's jobs, each kind is an owner.
 

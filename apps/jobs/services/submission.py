@@ -11,14 +11,14 @@ from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models.functions import Now
 
 from apps.jobs.kinds import kind_named
 from apps.jobs.models import Job, JobState, JobStop
 from apps.jobs.services.broker import publish
 from apps.jobs.services.files import files_delete, upload_store
-from apps.jobs.services.sharing import LATER, turn_next
+from apps.jobs.services.sharing import LATER, owner_lock, turn_next
 from apps.practices.errors import Conflict, NotFound, PermissionDenied, TooManyRequests
 from apps.practices.observability.ids import current_request_id
 
@@ -86,10 +86,12 @@ def job_submit(
     if run_at:
         job.run_at = run_at
     with transaction.atomic():
-        if upload is not None:
+        if upload is not None and owner_id is not None:
             _require_room(owner_id)  # without the lock, which no upload is to hold up
             upload_store(job_id=job.id, blocks=upload.chunks())
-        _room_take(owner_id)
+        if owner_id is not None:
+            owner_lock(owner_id)
+            _require_room(owner_id)
         job.turn = LATER if run_at else turn_next(queue=found.queue, kind=kind, owner_id=owner_id)
         job.save(force_insert=True)
         if not run_at:
@@ -110,7 +112,7 @@ def job_cancel(*, job_id: UUID, owner_id: UUID) -> Job:
             files_delete(job_ids=[job.pk])
         elif job.state == JobState.RUNNING:
             Job.objects.filter(pk=job.pk).update(stop=JobStop.CANCEL)
-    job.refresh_from_db()
+        job.refresh_from_db()  # before the lock goes: afterwards it may have been removed
     return job
 
 
@@ -121,10 +123,11 @@ def job_retry(*, job_id: UUID, owner_id: UUID) -> Job:
     ``TooManyJobs`` (429) when as many wait or run as may.
     """
     with transaction.atomic():
+        owner_lock(owner_id)
         job = _locked(job_id=job_id, owner_id=owner_id)
         if job.state != JobState.FAILED:
             raise JobNotFailed
-        _room_take(owner_id)
+        _require_room(owner_id)
         Job.objects.filter(pk=job.pk).update(
             state=JobState.QUEUED,
             turn=turn_next(queue=job.queue, kind=job.kind, owner_id=job.owner_id),
@@ -137,26 +140,15 @@ def job_retry(*, job_id: UUID, owner_id: UUID) -> Job:
             error="",
         )
         transaction.on_commit(lambda: _wake(job))
-    job.refresh_from_db()
+        job.refresh_from_db()
     return job
 
 
-def _require_room(owner_id: UUID | None) -> None:
-    """Raise ``TooManyJobs`` when the owner has no room for another; of nobody's jobs there may be any number."""
-    if owner_id is None:
-        return
+def _require_room(owner_id: UUID) -> None:
+    """Raise ``TooManyJobs`` when the owner has no room for another."""
     under_way = Job.objects.filter(owner_id=owner_id, state__in=(JobState.QUEUED, JobState.RUNNING))
     if under_way[: settings.JOBS_PER_USER].count() >= settings.JOBS_PER_USER:
         raise TooManyJobs(f"{settings.JOBS_PER_USER} jobs of the account wait or run, which is the most.")
-
-
-def _room_take(owner_id: UUID | None) -> None:
-    """Let this transaction alone add to the owner's jobs, until it ends; raise ``TooManyJobs`` when there is no room."""
-    if owner_id is None:
-        return
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"jobs of {owner_id}"])
-    _require_room(owner_id)
 
 
 def _locked(*, job_id: UUID, owner_id: UUID) -> Job:

@@ -39,6 +39,8 @@ INSERT INTO sample_note (id, title, body, owner_id, published, version, created_
 VALUES (gen_random_uuid(), 'late', '', %s, true, 1, now(), now())
 """
 
+BLOCK = "INSERT INTO jobs_jobchunk (job_id, purpose, number, data) VALUES (%s, 'result', 0, 'late')"
+
 
 @pytest.fixture(autouse=True)
 def _two_users_a_request(settings: Any) -> None:
@@ -222,6 +224,53 @@ def test_a_row_that_comes_meanwhile_goes_too_or_does_not_come() -> None:
         assert deleting.result(30).status_code == 204
     assert not Note.objects.exists()
     assert not User.objects.exists()
+
+
+@committed
+def test_a_block_that_a_job_adds_to_its_file_meanwhile_goes_too() -> None:
+    user = user_create()
+    job = job_submit(kind="sample.count", owner=user, parameters={"seconds": 0})
+    header = bearer(user)
+    with other() as rival, ThreadPoolExecutor(1) as threads:
+        rival.execute(BLOCK, [job.pk])
+        rival.execute("UPDATE jobs_job SET progress_done = 1 WHERE id = %s", [job.pk])
+        deleting = threads.submit(in_thread, delete, Client(), {"password": PASSWORD}, header)
+        waiting_for_locks(1)
+        rival.commit()
+        assert deleting.result(30).status_code == 204
+    assert not User.objects.exists()
+    assert not JobChunk.objects.exists()
+
+
+@committed
+def test_a_job_that_is_being_submitted_comes_first_and_goes_too() -> None:
+    """Or its worker could be at it between what was removed and the end."""
+    user = user_create()
+    job = job_submit(kind="sample.count", owner=user_create(), parameters={"seconds": 0})
+    header = bearer(user)
+    with other() as rival, ThreadPoolExecutor(1) as threads:
+        rival.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"jobs of {user.pk}"])
+        deleting = threads.submit(in_thread, delete, Client(), {"password": PASSWORD}, header)
+        waiting_for_locks(1)
+        rival.execute("UPDATE jobs_job SET owner_id = %s WHERE id = %s", [user.pk, job.pk])
+        rival.commit()
+        assert deleting.result(30).status_code == 204
+    assert not User.objects.filter(pk=user.pk).exists()
+    assert not Job.objects.filter(pk=job.pk).exists()
+
+
+@committed
+def test_of_two_deletions_at_once_the_second_is_told_that_the_account_is_gone() -> None:
+    user = user_create()
+    header = bearer(user)
+    with other() as holder, ThreadPoolExecutor(2) as threads:
+        holder.execute("SELECT FROM accounts_user WHERE id = %s FOR NO KEY UPDATE", [user.pk])
+        asked = [threads.submit(in_thread, delete, Client(), {"password": PASSWORD}, header) for _ in range(2)]
+        waiting_for_locks(2)
+        holder.commit()
+        answers = sorted((one.result(30) for one in asked), key=lambda answer: answer.status_code)
+    assert answers[0].status_code == 204
+    assert_problem(answers[1], 401, "token-refused")
 
 
 @committed

@@ -8,14 +8,17 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
+from apps.jobs.context import JobContext
 from apps.jobs.models import Job, JobChunk
 from apps.jobs.services import claims, crashes
 from apps.jobs.services.files import result_append, upload_store
 from apps.jobs.services.operating import jobs_cancel
 from apps.jobs.services.submission import job_cancel
+from tests.apps.jobs.test_operating import somebody_waits
+from tests.processes import wait_until
 from tests.sample.models import Effect
 
 Make = Callable[..., Job]
@@ -195,3 +198,39 @@ def test_a_waiting_job_that_was_cancelled_leaves_no_file(job_make: Make) -> None
     job_cancel(job_id=jobs[0].pk, owner_id=jobs[0].owner_id)
     list(jobs_cancel(jobs=Job.objects.filter(pk=jobs[1].pk), by="test"))
     assert [(stored(job).state, JobChunk.objects.count()) for job in jobs] == [("cancelled", 0)] * 2
+
+
+FILES_GO: dict[str, Callable[[Job], object]] = {
+    "cancelled at a checkpoint": lambda job: claims.job_cancelled(claim=claims.Claim(job.pk, job.fence)),
+    "given back": lambda job: claims.job_release(claim=claims.Claim(job.pk, job.fence)),
+    "failed": lambda job: crashes.job_fail(claim=claims.Claim(job.pk, job.fence), error="boom"),
+    "begun anew": lambda job: JobContext(job).result_file(name="all.csv", content_type="text/csv"),
+}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("way", FILES_GO)
+def test_who_deletes_a_file_locks_its_job_first(job_make: Make, way: str) -> None:
+    """Or it and one who removes the job, and does so, would wait for each other."""
+    job = job_make(state="running", fence=1, stop="cancel", leased_until=timezone.now() + timedelta(hours=1))
+    result_append(job_id=job.pk, data=b"half")
+    lost: list[claims.ClaimLost] = []
+
+    def work() -> None:
+        try:
+            FILES_GO[way](job)
+        except claims.ClaimLost as error:
+            lost.append(error)
+        finally:
+            connection.close()
+
+    worker = threading.Thread(target=work)
+    with transaction.atomic():
+        Job.objects.select_for_update().get(pk=job.pk)
+        worker.start()
+        wait_until(somebody_waits, seconds=10, what="the worker to wait")
+        job.delete()
+    worker.join(30)
+    assert not Job.objects.exists()
+    assert not JobChunk.objects.exists()
+    assert lost

@@ -17,6 +17,7 @@ from django.utils import timezone
 from apps.accounts.models import User
 from apps.jobs.models import Job, JobChunk
 from apps.jobs.services import job_submit
+from apps.jobs.services.removal import jobs_remove
 from apps.jobs.services.submission import TooManyJobs
 from apps.jobs.tasks import job_run
 from apps.practices.errors import PermissionDenied
@@ -118,3 +119,25 @@ def test_a_permission_taken_back_holds_before_the_work_begins(client: Client) ->
     row = Job.objects.get()
     assert (row.state, row.result) == ("failed", None)
     assert row.problem["type"].endswith("/problems/permission-denied")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("state", ["new", "failed"])
+def test_what_was_accepted_is_answered_although_it_is_removed_a_moment_later(
+    job_make: Make, owner: User, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    """With its owner's account, say, by a request at the same time."""
+    retried = job_make(state="failed", finished_at=timezone.now()) if state == "failed" else None
+    headers = bearer(owner)
+
+    def gone(**_: Any) -> bool:
+        jobs_remove(owner_id=owner.pk)
+        return True
+
+    monkeypatch.setattr("apps.jobs.services.submission.publish", gone)
+    if retried is not None:
+        answer = Client().post(f"/api/v1/jobs/{retried.pk}/retry", content_type="application/json", **headers)
+    else:
+        answer = submit(Client(), headers)
+    assert (answer.status_code, answer.json()["state"]) == (202, "queued")
+    assert not Job.objects.exists()
