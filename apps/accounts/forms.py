@@ -12,17 +12,19 @@ from django.contrib.auth.hashers import make_password
 from django.core.validators import MaxLengthValidator
 from django.http import HttpRequest
 from django.utils import timezone
+from rest_framework import serializers
 
 from apps.accounts.authentication import origin_of
-from apps.accounts.managers import email_normalised
 from apps.accounts.models import User
-from apps.accounts.serializers import PASSWORD_LENGTH
+from apps.accounts.selectors.users import is_last_administrator
+from apps.accounts.serializers import PASSWORD_LENGTH, EmailField
 from apps.accounts.services.credentials import (
     CredentialsRefused,
     PasswordWrong,
     password_check_again,
     user_authenticate,
 )
+from apps.accounts.services.deletion import LastAdministrator
 from apps.accounts.services.events import NOWHERE, Origin
 from apps.accounts.services.passwords import password_replace
 from apps.accounts.services.users import user_password_set
@@ -35,7 +37,10 @@ class _CleanFields:
     cleaned_data: dict[str, Any]
 
     def clean_email(self) -> str:
-        return email_normalised(self.cleaned_data["email"])
+        try:
+            return EmailField().run_validation(self.cleaned_data["email"])
+        except serializers.ValidationError as error:
+            raise forms.ValidationError([str(detail) for detail in error.detail]) from error
 
     def clean_name(self) -> str:
         try:
@@ -50,6 +55,14 @@ class UserForm(_CleanFields, forms.ModelForm):
     class Meta:
         model = User
         exclude = ("password",)  # noqa: DJ006 - the admin's fieldsets name the fields; this one must never be among them
+
+    def clean(self) -> dict[str, Any] | None:
+        """Let one active superuser stay. Who may not change rights finds no box for them, and no superuser to change."""
+        given = super().clean()
+        stays = self.cleaned_data.get("is_active") and self.cleaned_data.get("is_superuser")
+        if not stays and is_last_administrator([self.instance.pk]):
+            raise forms.ValidationError(LastAdministrator.explanation, code="last_administrator")
+        return given
 
 
 class UserCreateForm(_CleanFields, AdminUserCreationForm):

@@ -106,6 +106,31 @@ def test_an_address_taken_in_another_case_is_a_form_error(desk: Client) -> None:
     assert "exists already" in answer.content.decode()
 
 
+def test_an_address_that_the_api_refuses_is_a_form_error(desk: Client) -> None:
+    """A dotless i folds to an ASCII one, and nobody could sign in with it."""
+    user = user_create()
+    answer = desk.post(f"{USER}/{user.pk}/change/", fields(user, email="\u0131da@example.com"))
+    assert answer.status_code == 200
+    assert "Enter a valid email address." in answer.content.decode()
+    body = {"email": "\u0131da@example.com", "name": "Ida", "usable_password": "false"}
+    assert "Enter a valid email address." in desk.post(f"{USER}/add/", body).content.decode()
+    assert not User.objects.filter(email__endswith="da@example.com").exists()
+
+
+@pytest.mark.parametrize("box", ["is_active", "is_superuser"])
+def test_the_last_administrator_keeps_the_right_to_give_rights(desk: Client, box: str) -> None:
+    root = User.objects.get(email="root@example.com")
+    rights = {"is_staff": "on", "is_superuser": "on"}
+    answer = desk.post(f"{USER}/{root.pk}/change/", fields(root, **{**rights, box: ""}))
+    assert answer.status_code == 200
+    assert "Make another one a superuser first" in answer.content.decode()
+    other = user_create(is_staff=True, is_superuser=True)
+    assert desk.post(f"{USER}/{other.pk}/change/", fields(other, **{**rights, box: ""})).status_code == 302
+    root.refresh_from_db()
+    other.refresh_from_db()
+    assert (getattr(root, box), getattr(other, box)) == (True, False)
+
+
 def test_a_user_is_added_with_a_password_that_works(desk: Client, client: Client) -> None:
     body = {
         "email": "New@Example.com",
