@@ -10,6 +10,10 @@ VENV = Path(__file__).resolve().parent / ".venv"
 def main() -> None:
     """Run one management command."""
     try:
+        "".join(sys.argv).encode()
+    except UnicodeEncodeError:
+        sys.exit("The command line is not UTF-8 text.")
+    try:
         from settings.env import select_settings
     except ModuleNotFoundError as error:
         _enter_venv(error)

@@ -162,6 +162,12 @@ def test_every_entry_point_refuses_the_same_way(entry):
     assert "Traceback" not in ran.stderr
 
 
+def test_a_command_line_that_is_no_text_is_refused_in_one_line():
+    argv = [sys.executable, "manage.py", "user", "unlock", b"ad\xe4@example.com"]  # as a Latin-1 terminal writes it
+    ran = subprocess.run(argv, cwd=ROOT, env={"LC_ALL": "C.UTF-8"}, capture_output=True, timeout=60, check=False)
+    assert (ran.returncode, ran.stderr.decode()) == (1, "The command line is not UTF-8 text.\n")
+
+
 def test_the_server_refuses_once_instead_of_restarting_its_workers_for_ever():
     ran = subprocess.run(
         ["bin/web"],
