@@ -39,6 +39,15 @@ def signed_in(user: User) -> Browser:
 
 
 @pytest.fixture
+def clock(db: None) -> Iterator[None]:
+    """PostgreSQL's clock stands still: tries come at one moment, however long the test takes."""
+    from tests.clocks import clock_held
+
+    with clock_held():
+        yield
+
+
+@pytest.fixture
 def ring() -> list[dict[str, Any]]:
     """A ring of one key, which signs."""
     from django.utils import timezone

@@ -197,6 +197,7 @@ def test_who_may_not_come_in_reads_one_sentence(keeper: User, browser: Client, w
     assert failed == (0 if who == "no staff" else 1)
 
 
+@pytest.mark.usefixtures("clock")
 def test_guessing_is_refused_after_ten_tries_at_both_doors(keeper: User, browser: Client, client: Client) -> None:
     inside = Client(headers={"accept": "text/html"})
     sign_in(inside)
@@ -258,6 +259,7 @@ def test_ones_own_password_keeps_this_browser_and_ends_every_other_sign_in(
     assert SecurityEvent.objects.get(kind="password-changed").detail == {"by": "password"}
 
 
+@pytest.mark.usefixtures("clock")
 def test_ones_own_password_needs_the_present_one_and_tries_are_counted(keeper: User, browser: Client) -> None:
     sign_in(browser)
     for _ in range(10):

