@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import django
+import hypothesis
 import pytest
 
 from apps.operations.stack import Stack, StackError
@@ -34,6 +35,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Start the throw-away stack and point the settings at it."""
+    # The same examples each time, in whatever time they take; --soak looks for others.
+    same = {"derandomize": True, "database": None} if not config.getoption("--soak") else {}
+    slow = [hypothesis.HealthCheck.too_slow]
+    hypothesis.settings.register_profile("suite", deadline=None, suppress_health_check=slow, **same)
+    hypothesis.settings.load_profile("suite")
     _ENVIRONMENT["DJANGO_SETTINGS_MODULE"] = "settings.test"
     _ENVIRONMENT.pop("DJANGO_ENV", None)
     given = {name: _ENVIRONMENT[name] for name in _VARIABLES if _ENVIRONMENT.get(name)}

@@ -121,9 +121,9 @@ def statuses(client: Client, address: str, count: int, **extra: str) -> list[int
 
 class TestLimiter:
     def test_a_burst_then_one_at_a_time(self) -> None:
-        one = [Charge("p", "a", (5, 1))]
+        one = [Charge("p", "a", (5, 15))]
         assert [take(one)[0] for _ in range(7)] == [True] * 5 + [False] * 2
-        time.sleep(0.3)
+        time.sleep(3.1)
         assert take(one)[0]
 
     def test_all_policies_are_tested_before_any_is_taken(self) -> None:
@@ -138,10 +138,19 @@ class TestLimiter:
     def test_one_round_trip(self) -> None:
         charges = [Charge(name, "a", (10, 900)) for name in ("a", "b", "c")]
         take(charges)
-        before = redis_client().info("stats")["total_commands_processed"]
-        take(charges)
+
+        def commands() -> int:
+            return int(redis_client().info("stats")["total_commands_processed"])
+
+        def cost() -> int:
+            before = commands()
+            take(charges)
+            return commands() - before
+
         inside = 1 + 3 * 2  # TIME, and a GET and a SET a policy, counted by the server as commands of the script
-        assert redis_client().info("stats")["total_commands_processed"] - before <= inside + 2
+        assert (
+            min(cost() for _ in range(5)) <= inside + 2
+        )  # the metrics of this process may come between, not each time
 
     def test_survives_a_server_that_forgot_its_scripts(self) -> None:
         take([Charge("p", "a", (10, 900))])
@@ -155,13 +164,13 @@ class TestLimiter:
 
     def test_the_own_table_agrees_with_the_script(self) -> None:
         """The same requests, the same verdicts: the limits do not change their meaning when Redis is away."""
-        charges, table = [Charge("p", "a", (5, 10)), Charge("q", "a", (3, 10))], OwnTable(100)
+        charges, table = [Charge("p", "a", (5, 900)), Charge("q", "a", (3, 900))], OwnTable(100)
         for _ in range(6):
             allowed, verdicts = take(charges)
             own_allowed, backlogs = table.take(charges, now=time.monotonic() * 1e6)
             own = [Verdict(charge, backlog) for charge, backlog in zip(charges, backlogs, strict=True)]
             assert (allowed, [v.remaining for v in verdicts]) == (own_allowed, [v.remaining for v in own])
-            assert all(abs(one.retry_after - other.retry_after) <= 1 for one, other in zip(verdicts, own, strict=True))
+            assert all(abs(one.retry_after - other.retry_after) <= 9 for one, other in zip(verdicts, own, strict=True))
 
     def test_the_own_table_is_bounded(self) -> None:
         table = OwnTable(100)
@@ -195,7 +204,7 @@ class TestConcurrency:
         program = (
             "import django; django.setup()\n"
             "from apps.practices.throttling.limiter import Charge, take\n"
-            "print(sum(take([Charge('shared', 'a', (30, 900))])[0] for _ in range(25)))\n"
+            "print(sum(take([Charge('shared', 'a', (30, 90_000))])[0] for _ in range(25)))\n"
         )
         processes = [
             subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) for _ in range(2)
@@ -205,14 +214,14 @@ class TestConcurrency:
 
 class TestMiddleware:
     def test_429_is_a_problem_with_the_wait_in_it(self, client: Client, settings: Any) -> None:
-        limit(settings, anon=(3, 30))
+        limit(settings, anon=(3, 300))
         assert statuses(client, "/api/v1/open", 4) == [200] * 3 + [429]
         answer = client.get("/api/v1/open")
         assert_problem(answer, 429, "too-many-requests")
-        assert 9 <= int(answer["Retry-After"]) <= 10
+        assert 90 <= int(answer["Retry-After"]) <= 100
 
     def test_waiting_as_told_is_enough(self, client: Client, settings: Any) -> None:
-        limit(settings, anon=(2, 2))
+        limit(settings, anon=(2, 6))
         statuses(client, "/api/v1/open", 2)
         answer = client.get("/api/v1/open")
         assert answer.status_code == 429
@@ -220,14 +229,16 @@ class TestMiddleware:
         assert client.get("/api/v1/open").status_code == 200
 
     def test_headers_on_every_api_answer(self, client: Client, settings: Any) -> None:
-        limit(settings, anon=(100, 900), address=(6000, 900))
+        limit(settings, anon=(100, 9000), address=(6000, 540_000))
         for address, status in (("/api/v1/open", 200), ("/api/v1/absent", 404), ("/api/v1/open", 200)):
             answer = client.get(address)
             assert answer.status_code == status
-            assert answer["RateLimit-Policy"] == '"address";q=6000;w=900, "anon";q=100;w=900'
+            assert answer["RateLimit-Policy"] == '"address";q=6000;w=540000, "anon";q=100;w=9000'
             match = re.fullmatch(r'"address";r=(\d+);t=(\d+), "anon";r=(\d+);t=(\d+)', answer["RateLimit"])
             assert match
-        assert [int(number) for number in match.groups()] == [5997, 1, 97, 27]
+        remaining, reset, *anon = (int(number) for number in match.groups())
+        assert (remaining, anon[0]) == (5997, 97)
+        assert all(3 * 90 - 20 <= seconds <= 3 * 90 for seconds in (reset, anon[1]))
         assert not client.get("/form").has_header("RateLimit")
 
     def test_the_flood_limit_holds_for_everything(self, client: Client, settings: Any) -> None:
@@ -290,7 +301,7 @@ class TestThrottles:
         assert [client.post("/api/v1/login").status_code for _ in range(5)] == [200] * 3 + [429] * 2
         answer = client.post("/api/v1/login")
         assert_problem(answer, 429, "too-many-requests")
-        assert answer["Retry-After"] == "300"
+        assert 290 <= int(answer["Retry-After"]) <= 300
         assert Open.runs == 3
 
     def test_a_declared_scope(self, client: Client, settings: Any) -> None:
@@ -302,14 +313,14 @@ class TestThrottles:
 
 class TestForm:
     def test_posts_are_limited_by_client_address(self, client: Client, settings: Any) -> None:
-        limit(settings, login=(3, 900))
+        limit(settings, login=(3, 90_000))  # its windows are the wall clock's: a wide one ends within hardly any test
         settings.TRUSTED_PROXIES = 1
         chains = [f"10.0.0.{number}, 192.0.2.1" for number in range(5)]
         found = [client.post("/form", headers={"x-forwarded-for": chain}).status_code for chain in chains]
         assert found == [200] * 3 + [429] * 2
         answer = client.post("/form", headers={"x-forwarded-for": "192.0.2.1"})
         assert_problem(answer, 429, "too-many-requests")
-        assert 1 <= int(answer["Retry-After"]) <= 900
+        assert 1 <= int(answer["Retry-After"]) <= 90_000
         assert client.get("/form", headers={"x-forwarded-for": "192.0.2.1"}).status_code == 200
         assert client.post("/form", headers={"x-forwarded-for": "192.0.2.2"}).status_code == 200
 
@@ -321,7 +332,7 @@ class TestForm:
     @pytest.mark.django_db
     def test_the_admin_login_is_limited(self, client: Client, settings: Any) -> None:
         settings.ROOT_URLCONF = "project.urls"
-        limit(settings, login=(2, 900))
+        limit(settings, login=(2, 90_000))
         form = {"username": "a@example.com", "password": "wrong"}
         found = [client.post("/admin/login/", form).status_code for _ in range(3)]
         assert found[-1] == 429

@@ -142,7 +142,7 @@ def test_who_reaches_no_checkpoint_is_killed_later(job_make: Make, settings: Any
     job = job_make(kind="limits.time")
     with pool_process(IDLE) as (runner, process):
         claims.job_claim(queue="default", worker=supervisor.worker, runner=runner)
-        Job.objects.update(started_at=timezone.now() - timedelta(seconds=settings.JOBS_LEASE_SECONDS - 1))
+        Job.objects.update(started_at=timezone.now() - timedelta(seconds=settings.JOBS_LEASE_SECONDS - 5))
         supervisor._own_claims_tend()
         assert process.poll() is None
         Job.objects.update(started_at=timezone.now() - timedelta(seconds=settings.JOBS_LEASE_SECONDS + 1))

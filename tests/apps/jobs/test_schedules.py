@@ -19,6 +19,7 @@ from apps.jobs.services import claims
 from apps.jobs.services.schedules import schedules_insert, slots_due
 from apps.jobs.tasks import job_run
 from apps.practices.database.retention import retentions
+from tests.clocks import not_at_the_turn
 
 NOW = datetime(2026, 3, 5, 12, 34, 56, tzinfo=UTC)
 COUNT = {"kind": "sample.count", "parameters": {"seconds": 0}}
@@ -49,6 +50,7 @@ def test_what_is_late_is_bounded() -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_of_many_workers_one_inserts_each_due_time(settings: Any) -> None:
+    not_at_the_turn(3600)
     settings.JOBS_SCHEDULES = {"often": {**COUNT, "every": 3600}}
     barrier = threading.Barrier(6)
     counts = []
@@ -74,6 +76,7 @@ def test_of_many_workers_one_inserts_each_due_time(settings: Any) -> None:
 @pytest.mark.django_db
 def test_a_due_time_that_is_done_is_not_done_again(settings: Any) -> None:
     """Neither a kind whose rows go at once nor a retention of no days makes it look missed."""
+    not_at_the_turn(86_400)
     settings.JOBS_SCHEDULES = {"daily": {**COUNT, "every": 86_400}}
     settings.RETENTION_JOBS = 0
     assert schedules_insert() == 1
