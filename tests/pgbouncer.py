@@ -76,15 +76,15 @@ class PgBouncer:
         if self.process is not None:
             process_stop(self.process, signals=())
 
-    def clients(self) -> int:
-        """How many clients are in or wait for a connection to PostgreSQL."""
+    def clients(self, *counts: str) -> int:
+        """How many clients are in or wait for a connection to PostgreSQL; with ``counts``, those that are so counted."""
         console = self.url.rpartition("/")[0] + "/pgbouncer"
         with psycopg.connect(console, autocommit=True, cursor_factory=psycopg.ClientCursor) as connection:
             cursor = connection.execute("SHOW POOLS")
             names = [column.name for column in cursor.description or ()]
             pools = [dict(zip(names, row, strict=True)) for row in cursor]
         own = [pool for pool in pools if pool["database"] != "pgbouncer"]
-        return sum(int(pool["cl_active"]) + int(pool["cl_waiting"]) for pool in own)
+        return sum(int(pool[count]) for pool in own for count in counts or ("cl_active", "cl_waiting"))
 
     def connect(self, **options: Any) -> psycopg.Connection[Any]:
         """Connect to PostgreSQL through it, as any client does."""

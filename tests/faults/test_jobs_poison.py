@@ -167,7 +167,7 @@ def ahead(service: Service) -> float:
 
 def test_who_stands_by_for_a_suspect_holds_up_no_stop(owner: Owner, ledger: Ledger, worker: Service) -> None:
     """And claims nothing when the suspect has ended, as the worker is going."""
-    suspect = owner.submit(5)
+    suspect = owner.submit(10)
     wait_until(lambda: ledger.one(suspect)[0] == "running", seconds=PATIENCE, what="the job")
     ledger.rows("UPDATE jobs_job SET suspect = true, is_alone = true WHERE id = %s RETURNING 1", suspect)
     waiting = owner.submit(0)

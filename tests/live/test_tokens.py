@@ -27,7 +27,7 @@ from tests.visitors import AGENT, PASSWORD, bearer, problem, refreshed, register
 
 pytestmark = pytest.mark.timeout(300)
 
-USES, GRACE = 20, 3.0
+USES, GRACE = 20, 6.0
 WIDE = {f"THROTTLE_{name}": "1000000/15m" for name in ("ANON", "USER", "ADDRESS", "LOGIN")}
 
 

@@ -28,6 +28,7 @@ from apps.practices.caching.tags import is_settled, tag_key
 from apps.practices.errors.breaker import FAILURES, FIRST_PAUSE, Breaker
 from settings.kinds import redis_url
 from tests.practices.caching_server import black_hole, private_redis
+from tests.processes import wait_until
 
 
 class Source:
@@ -262,7 +263,7 @@ class TestRedisAway:
             assert not is_settled()
             server.start()
             redis_client().breaker.reset()
-            assert is_settled()
+            wait_until(is_settled, seconds=10, what="the change to be told")
 
     def test_paused_costs_a_fraction_of_a_second_once(self, source: Source, settings: Any) -> None:
         with private_redis(settings) as server:

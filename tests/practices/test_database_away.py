@@ -1,5 +1,6 @@
 """database (130), when PostgreSQL is away: no wait is endless, the second to ask is refused at once, its return is noticed."""
 
+import contextlib
 import json
 import os
 import threading
@@ -49,10 +50,9 @@ def nothing_known() -> Iterator[None]:
 
 
 @pytest.mark.django_db
-@override_settings(DATABASE_WAIT_SECONDS=0.3)
 def test_no_wait_for_the_server_is_without_bound() -> None:
     with BoundedConnection.connect(**parameters()) as bounded:
-        with pytest.raises(ServerStalled) as raised:
+        with override_settings(DATABASE_WAIT_SECONDS=0.3), pytest.raises(ServerStalled) as raised:
             bounded.execute("SELECT pg_sleep(4)")
         assert bounded.closed
     problem = problem_for(raised.value)
@@ -85,9 +85,9 @@ def eventually(question: Callable[[], bool], seconds: float = 10) -> bool:
 
 @pytest.fixture
 def pooled(db: None) -> Iterator[Any]:
-    """Give three wrappers that share a pool of two connections, as the threads of a web process do."""
+    """Give three wrappers that share a pool of two connections, as the threads of a web process do, and wait for one."""
     settings_dict = json.loads(json.dumps(connection.settings_dict, default=str))
-    settings_dict["OPTIONS"]["pool"] = {"min_size": 1, "max_size": 2, "timeout": 0.3}
+    settings_dict["OPTIONS"]["pool"] = {"min_size": 1, "max_size": 2, "timeout": 20}
     wrappers = [DatabaseWrapper(settings_dict, alias="default") for _ in range(3)]
     yield wrappers
     for wrapper in wrappers:
@@ -95,11 +95,22 @@ def pooled(db: None) -> Iterator[Any]:
     wrappers[0].close_pool()
 
 
+@contextlib.contextmanager
+def impatient(wrapper: Any) -> Iterator[None]:
+    """Let who asks its pool in vain be told so soon."""
+    pool, patience = wrapper.pool, wrapper.pool.timeout
+    pool.timeout = 0.3
+    try:
+        yield
+    finally:
+        pool.timeout = patience
+
+
 def test_an_exhausted_pool_is_503_and_a_freed_connection_serves(pooled: Any) -> None:
     first, second, third = pooled
     first.ensure_connection()
     second.ensure_connection()
-    with pytest.raises(OperationalError) as raised:
+    with impatient(third), pytest.raises(OperationalError) as raised:
         third.ensure_connection()
     problem = problem_for(raised.value)
     assert problem is not None
@@ -117,8 +128,8 @@ def test_pooled_connections_that_died_are_replaced_before_use(pooled: Any) -> No
     for wrapper in (first, second):
         wrapper.close()
     with other() as rival:
+        rival.autocommit = True  # within a transaction every look shows what the first one did
         rival.execute("SELECT pg_terminate_backend(pid) FROM unnest(%s::int[]) AS pid", [pids])
-        rival.commit()
         assert eventually(
             lambda: not rival.execute("SELECT 1 FROM pg_stat_activity WHERE pid = ANY(%s)", [pids]).fetchall()
         )
@@ -136,7 +147,8 @@ def test_pooled_connections_that_died_are_replaced_before_use(pooled: Any) -> No
 def gone(pooled: Any) -> Any:
     """Give three wrappers whose server is not there."""
     for wrapper in pooled:
-        wrapper.settings_dict = {**wrapper.settings_dict, "PORT": port_free()}
+        options = {**wrapper.settings_dict["OPTIONS"], "pool": {"min_size": 1, "max_size": 2, "timeout": 0.3}}
+        wrapper.settings_dict = {**wrapper.settings_dict, "OPTIONS": options, "PORT": port_free()}
     return pooled
 
 
@@ -193,8 +205,9 @@ def test_our_own_crowd_does_not_look_like_an_outage(pooled: Any) -> None:
     thread = threading.Thread(target=busy)
     thread.start()
     try:
-        for _ in range(3):
-            seconds_of(third.ensure_connection)
+        with impatient(third):
+            for _ in range(3):
+                seconds_of(third.ensure_connection)
     finally:
         stop.set()
         thread.join(10)

@@ -23,8 +23,11 @@ from apps.practices.database.failures import problem_for
 from settings.components.database import _database
 from tests.fleet import path_replaced
 from tests.pgbouncer import SERVERS, PgBouncer, pgbouncer_running
+from tests.processes import wait_until
 
-BOUNDS = {"statement_timeout": "300ms", "lock_timeout": "200ms", "idle_in_transaction_session_timeout": "400ms"}
+NAMES = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+WIDE = dict.fromkeys(NAMES, "30s")  # a machine that stands still for a moment meets none of them
+SHORT = dict(zip(NAMES, ("300ms", "200ms", "400ms"), strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +44,13 @@ def pgbouncer(pgbouncer_binary: str, stack: Stack, url: str) -> Iterator[PgBounc
 
 @pytest.fixture
 def wrapper(db: None, pgbouncer: PgBouncer) -> Iterator[DatabaseWrapper]:
-    """What a thread of a web process has, with bounds that a test can wait for, as `connections["bounced"]`.
+    """What a thread of a web process has, as `connections["bounced"]`.
 
     Under that name it is waited for as briefly as any server but the main one (`is_spared`).
     """
     settings_dict = {**connections["default"].settings_dict, **_database(pgbouncer.url, is_pgbouncer=True)}
-    settings_dict["TRANSACTION_BOUNDS"] = BOUNDS
-    settings_dict["OPTIONS"]["pool"] = {"min_size": 1, "max_size": 8, "timeout": 1}
+    settings_dict["TRANSACTION_BOUNDS"] = WIDE
+    settings_dict["OPTIONS"]["pool"] = {"min_size": 1, "max_size": 8, "timeout": 20}
     made = connections["bounced"] = DatabaseWrapper(settings_dict, alias="bounced")
     breaker_of("bounced").reset()
     yield made
@@ -55,6 +58,13 @@ def wrapper(db: None, pgbouncer: PgBouncer) -> Iterator[DatabaseWrapper]:
     made.close_pool()
     breaker_of("bounced").reset()
     del connections["bounced"]
+
+
+@pytest.fixture
+def short(wrapper: DatabaseWrapper) -> DatabaseWrapper:
+    """The same with bounds that a test can wait for."""
+    wrapper.settings_dict["TRANSACTION_BOUNDS"] = SHORT
+    return wrapper
 
 
 def executed(wrapper: DatabaseWrapper, statement: str) -> None:
@@ -113,38 +123,41 @@ WAYS = [
 
 
 @pytest.mark.parametrize("way", WAYS)
+@override_settings(DATABASE_SUSPICIOUS_WAIT_SECONDS=20)
 def test_no_statement_is_without_bound(
-    wrapper: DatabaseWrapper, pgbouncer: PgBouncer, way: Callable[[DatabaseWrapper, str], None]
+    short: DatabaseWrapper, pgbouncer: PgBouncer, way: Callable[[DatabaseWrapper, str], None]
 ) -> None:
     started = time.monotonic()
     with pytest.raises((OperationalError, psycopg.OperationalError)) as raised:
-        way(wrapper, "SELECT pg_sleep(6)")
-    assert time.monotonic() - started < 5
+        way(short, "SELECT pg_sleep(12)")
+    assert time.monotonic() - started < 10
     problem = problem_for(raised.value)
     assert problem is not None
     assert problem.status == 504, "the server ended it, not the client"
-    wrapper.close()
+    short.close()
     assert pgbouncer.left_behind() == []
     assert not breaker_of("bounced").is_suspicious
 
 
-def test_no_lock_is_waited_for_without_bound(wrapper: DatabaseWrapper, url: str) -> None:
+@override_settings(DATABASE_SUSPICIOUS_WAIT_SECONDS=20)
+def test_no_lock_is_waited_for_without_bound(short: DatabaseWrapper, url: str) -> None:
+    short.settings_dict["TRANSACTION_BOUNDS"] = {**WIDE, "lock_timeout": "200ms"}
     with psycopg.connect(url) as rival:
         rival.execute("SELECT pg_advisory_xact_lock(7)")
         with pytest.raises(OperationalError) as raised:
-            executed(wrapper, "SELECT pg_advisory_xact_lock(7)")
+            executed(short, "SELECT pg_advisory_xact_lock(7)")
     problem = problem_for(raised.value)
     assert problem is not None
     assert (problem.status, problem.retry_after) == (503, 1)
     assert "same data" in str(problem.detail)
 
 
-def test_a_transaction_that_lies_idle_is_ended(wrapper: DatabaseWrapper) -> None:
+def test_a_transaction_that_lies_idle_is_ended(short: DatabaseWrapper) -> None:
     def idle() -> None:
         with transaction.atomic("bounced"):
-            executed(wrapper, "SELECT 1")
+            executed(short, "SELECT 1")
             time.sleep(1.5)
-            executed(wrapper, "SELECT 1")
+            executed(short, "SELECT 1")
 
     with pytest.raises(DatabaseError) as raised:
         idle()
@@ -205,8 +218,8 @@ def test_each_client_has_its_own_time_zone(wrapper: DatabaseWrapper, pgbouncer: 
                 assert cursor.fetchone() == ("UTC",)
 
 
-@override_settings(DATABASE_SUSPICIOUS_WAIT_SECONDS=1)
-def test_a_queue_for_connections_does_not_look_like_an_outage(wrapper: DatabaseWrapper) -> None:
+@override_settings(DATABASE_SUSPICIOUS_WAIT_SECONDS=1.7)  # below PgBouncer's own patience
+def test_a_queue_for_connections_does_not_look_like_an_outage(wrapper: DatabaseWrapper, pgbouncer: PgBouncer) -> None:
     """All who wait reach their bound at the same moment; that another was answered meanwhile tells where they stood."""
     everybody = threading.Barrier(SERVERS + 1, timeout=20)
     wrapper.settings_dict["OPTIONS"]["pool"]["min_size"] = SERVERS + 3
@@ -234,7 +247,7 @@ def test_a_queue_for_connections_does_not_look_like_an_outage(wrapper: DatabaseW
             threads.submit(inside)
         everybody.wait()
         waiting = [threads.submit(outside) for _ in range(3)]
-        time.sleep(0.5)
+        wait_until(lambda: pgbouncer.clients("cl_waiting") == 3, seconds=10, what="three in the queue")
         everybody.wait()
         causes = [one.result() for one in waiting]
         suspicious = breaker_of("bounced").is_suspicious

@@ -19,6 +19,7 @@ from rest_framework.views import APIView
 from apps.accounts.models import User
 from apps.practices.database.failures import problem_for
 from tests.problems import assert_problem
+from tests.processes import wait_until
 from tests.sample.models import Note
 from tests.sample.services import note_create
 
@@ -100,16 +101,21 @@ def test_the_loser_of_a_deadlock_is_503(note: Note) -> None:
     """Each holds what the other waits for; the server lets one go, the one whose patience ends first."""
     second = note_create(owner=note.owner, title="two")
     one, two = (f"SELECT 1 FROM sample_note WHERE id = '{row.pk}' FOR UPDATE" for row in (note, second))
-    with other() as rival:
+    with other() as rival, other() as watch:
+        watch.autocommit = True
         rival.execute("SET deadlock_timeout = '30s'")
         rival.execute(two)
         waiting = threading.Thread(target=lambda: contextlib.suppress(psycopg.Error).__enter__() or rival.execute(one))
+
+        def is_waiting() -> bool:
+            return watch.execute("SELECT pg_blocking_pids(%s) <> '{}'", [rival.info.backend_pid]).fetchone() == (True,)
 
         def deadlocked() -> None:
             with transaction.atomic(), connection.cursor() as cursor:
                 cursor.execute("SET LOCAL deadlock_timeout = '200ms'")
                 cursor.execute(one)
                 waiting.start()
+                wait_until(is_waiting, seconds=10, what="the rival to wait")  # the server looks for a circle once
                 cursor.execute(two)
 
         answer = answer_to(deadlocked)

@@ -248,10 +248,14 @@ def test_a_request_without_end_is_ended(fleet: Fleet, own: Stack) -> None:
     assert get(fleet, NOW).status == 200
 
 
-def test_whoever_queues_too_long_is_503_and_the_lucky_ones_are_200(fleet: Fleet) -> None:
-    with ThreadPoolExecutor(SERVERS) as threads:
+def test_whoever_queues_too_long_is_503_and_the_lucky_ones_are_200(fleet: Fleet, own: Stack) -> None:
+    asleep = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+    with (
+        ThreadPoolExecutor(SERVERS) as threads,
+        psycopg.connect(own.state.urls["DATABASE_URL"], autocommit=True) as connection,
+    ):
         holders = [threads.submit(get, fleet, f"{NOTES}/slow?seconds=4", 1) for _ in range(SERVERS)]
-        time.sleep(1)
+        wait_until(lambda: connection.execute(asleep).fetchone() == (SERVERS,), seconds=3, what="both to be held")
         refused = get(fleet, NOW)
     assert_problem(refused, 503, "unavailable")
     assert refused.headers["retry-after"]
@@ -324,4 +328,4 @@ def test_a_restart_is_forgotten_by_the_second_request(
         pgbouncer.stop()
         pgbouncer.start()
     assert get(fleet, NOW).status in (200, 503)
-    serves_again(fleet, 5)
+    serves_again(fleet, 10)

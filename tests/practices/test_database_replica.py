@@ -77,11 +77,13 @@ class Person:
 
 
 @pytest.fixture
-def standing_still(fleet: Fleet, standby: Standby) -> Iterator[None]:
-    """Let the replica stand still in time, half a second ago: it still counts as fresh for some seconds."""
-    reader = Person(fleet)
-    writer = Person(fleet)
-    writer.write("before")
+def standing_still(fleet: Fleet, standby: Standby) -> Iterator[tuple[Person, Person]]:
+    """Let the replica stand still in time, half a second ago: it still counts as fresh for some seconds.
+
+    Gives somebody to write and somebody to read, who have signed in before.
+    """
+    writer, reader = Person(fleet), Person(fleet)
+    Person(fleet).write("before")
     wait_until(
         lambda: all(reader.newest(instance) == "before" and _is_ok(fleet, instance) for instance in (0, 1)),
         seconds=20,
@@ -89,7 +91,7 @@ def standing_still(fleet: Fleet, standby: Standby) -> Iterator[None]:
     )
     standby.execute("SELECT pg_wal_replay_pause()")
     try:
-        yield
+        yield writer, reader
     finally:
         standby.execute("SELECT pg_wal_replay_resume()")
 
@@ -98,15 +100,19 @@ def _is_ok(fleet: Fleet, instance: int) -> bool:
     return ask(fleet.webs[instance].url, "/readyz").json()["checks"]["replica"] == "ok"
 
 
-def test_own_writes_are_seen_at_once_everywhere_and_others_a_little_later(fleet: Fleet, standing_still: None) -> None:
-    writer, reader = Person(fleet), Person(fleet)
+def test_own_writes_are_seen_at_once_everywhere_and_others_a_little_later(
+    standing_still: tuple[Person, Person],
+) -> None:
+    writer, reader = standing_still
     writer.write("after")
     assert [writer.newest(instance) for instance in (0, 1)] == ["after", "after"]
     assert {reader.newest(instance) for instance in (0, 1)} == {"before"}, "nobody reads from the replica"
 
 
-def test_what_an_answer_given_again_tells_of_is_seen_at_once(fleet: Fleet, standing_still: None) -> None:
-    writer = Person(fleet)
+def test_what_an_answer_given_again_tells_of_is_seen_at_once(
+    fleet: Fleet, standing_still: tuple[Person, Person]
+) -> None:
+    writer, _ = standing_still
     writer.headers["Idempotency-Key"] = secrets.token_hex(8)
     first = writer.write("after")
     with redis.Redis.from_url(fleet.webs[0].environment["REDIS_URL"]) as store:
@@ -117,8 +123,8 @@ def test_what_an_answer_given_again_tells_of_is_seen_at_once(fleet: Fleet, stand
     assert [writer.newest(instance) for instance in (0, 1)] == ["after", "after"]
 
 
-def test_a_replica_that_falls_behind_is_not_read(fleet: Fleet, standing_still: None) -> None:
-    reader = Person(fleet)
+def test_a_replica_that_falls_behind_is_not_read(fleet: Fleet, standing_still: tuple[Person, Person]) -> None:
+    _, reader = standing_still
     Person(fleet).write("late")
     wait_until(
         lambda: [reader.newest(i) for i in (0, 1)] == ["late", "late"], seconds=20, what="reads from the primary"
