@@ -52,10 +52,14 @@ def test_a_page_tells_what_every_page_tells(word):
     assert f"./manage.py prove --practice {word}" in page
 
 
-def test_the_index_names_every_page():
-    index = (ROOT / "docs/README.md").read_text()
-    pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"}
+def test_the_index_names_every_page_and_decision():
+    docs = ROOT / "docs"
+    index = (docs / "README.md").read_text()
+    pages = {path.relative_to(docs).as_posix() for path in docs.rglob("*.md")} - {"README.md"}
     assert {page for page in pages if f"]({page})" not in index} == set()
+    for path in (docs / "decisions").glob("*.md"):
+        number, _, title = path.read_text().splitlines()[0].removeprefix("# ").partition(": ")
+        assert f"- [{number}](decisions/{path.name}) {title}\n" in index
 
 
 @pytest.mark.parametrize("path", MARKDOWN, ids=lambda path: str(path.relative_to(ROOT)))

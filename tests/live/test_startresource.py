@@ -36,6 +36,14 @@ AWAY = {"DJANGO_ENV": "dev", "DATABASE_URL": "postgresql://a@127.0.0.1:1/x", "RE
 CHECKS = "import sys; from tests.run import run_stages; sys.exit(run_stages()['failed'])"
 WRITTEN = ("categor", "product", "notes", "event", "review", "shop", "diary")  # in the ids of tests about them
 WALKS = ("tests/test_access.py", "tests/test_mass_assignment.py", "tests/test_schema.py")
+PROPERTIES = "tests/practices/test_validation_properties.py"
+FIELDS = (  # what is said of every field there is, and the pages
+    f"{PROPERTIES}::test_no_body_is_a_failure_and_what_is_stored_is_clean",
+    f"{PROPERTIES}::test_no_query_is_a_failure",
+    f"{PROPERTIES}::test_no_text_of_a_body_that_works_is_stored_unclean",
+    "tests/practices/test_validation_fields.py::test_every_field_that_a_client_writes_is_bounded_by_its_serializer",
+    "tests/test_docs.py",
+)
 
 
 def by_hand(copy: Path) -> None:
@@ -76,14 +84,9 @@ def test_what_is_written_is_green_at_once(tmp_path: Path) -> None:
     ran = run(copy, "python", "-c", CHECKS, seconds=400)
     assert ran.returncode == 0, ran.stdout[-8000:]
     for arguments in (
-        ("tests/apps/shop", "tests/apps/diary", "tests/apps/operations", "tests/practices/test_error_map.py"),
+        ("tests/apps/shop", "tests/apps/diary", "tests/apps/operations", "tests/practices/test_error_map.py", *FIELDS),
         (*WALKS, "-k", f"{' or '.join(WRITTEN)} or schema or every_operation"),
         ("tests/test_plans.py", "-k", "products or events or (api/v1/notes and not sample)"),
-        (
-            "tests/practices/test_validation_properties.py",
-            "tests/practices/test_validation_fields.py",
-            "tests/test_docs.py",
-        ),
     ):
         ran = run(copy, "pytest", "-q", *arguments, seconds=300)
         assert ran.returncode == 0, ran.stdout[-8000:]

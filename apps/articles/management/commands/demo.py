@@ -62,10 +62,10 @@ SENTENCES = (
     "Our rule since then is plain: measure first, then write it down, then change one thing.",
     "The graph that convinced us shows the slowest one in a hundred, not the average.",
     "None of this is new, and that is what we like about it.",
-    "When {0} go wrong, they go wrong for everybody at once.",
+    "Whatever goes wrong with {0} goes wrong for everybody at once.",
     "A colleague asked why we do not buy this. We tried, and came back to {0} of our own.",
     "The code became shorter, the tests became longer, and the alarms became rare.",
-    "If you remember one thing about {0}, remember that somebody will have to operate them.",
+    "If you remember one thing about {0}: somebody will have to look after all this.",
 )
 
 
