@@ -126,13 +126,11 @@ def live_runs() -> dict[str, list[str]]:
     return {"practices, live": ["-m", "live", *elsewhere], **{path: [path] for path in files}}
 
 
-def run_side_by_side(runs: Mapping[str, Iterable[str]], *, options: Iterable[str] = ()) -> Counter[str]:
-    """Run pytest with each of these arguments, two at a time; print each run as it ends."""
+def run_side_by_side(runs: Mapping[str, Iterable[str]]) -> Counter[str]:
+    """Run pytest with each of these arguments, in their order and two at a time; print each run as it ends."""
     counts: Counter[str] = Counter()
     with ThreadPoolExecutor(max_workers=2) as pool:
-        futures = [
-            pool.submit(run_pytest, [*options, *arguments], name=name, quiet=True) for name, arguments in runs.items()
-        ]
+        futures = [pool.submit(run_pytest, arguments, name=name, quiet=True) for name, arguments in runs.items()]
         for future in as_completed(futures):
             counts += future.result()
     return counts
@@ -201,10 +199,10 @@ def main() -> int:
     if options.paths:
         counts += run_pytest([*soak, *others, *options.paths])
     else:
-        counts += run_side_by_side(quick_runs(), options=others)
-        if not options.fast:
-            print(f"       {time.monotonic() - start:6.1f} s  so far\nlive:", flush=True)
-            counts += run_side_by_side(live_runs(), options=[*soak, *others])
+        runs = {name: [*others, *arguments] for name, arguments in quick_runs().items()}
+        if not options.fast:  # in the same two lanes: neither waits for the other's quick tests to end
+            runs |= {name: [*soak, *others, *arguments] for name, arguments in live_runs().items()}
+        counts += run_side_by_side(runs)
     print(f"{time.monotonic() - start:.0f} s in all")
     print(f"{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped", flush=True)
     return 1 if counts["failed"] else 0

@@ -162,6 +162,14 @@ def test_a_worker_is_seen_and_what_it_does_is_counted(fleet: Fleet) -> None:
     assert ask(url, "/api/v1/auth/register", method="POST", body=credentials).status == 201
     access = ask(url, "/api/v1/auth/login", method="POST", body=credentials).json()["access"]
     headers = {"Authorization": f"Bearer {access}"}
+    before = told(fleet)  # fleets of this session count on in one Redis
+
+    def now() -> dict[str, float]:
+        counted = ("_total{", "_seconds_")
+        return {
+            name: value - before.get(name, 0) if any(part in name for part in counted) else value
+            for name, value in told(fleet).items()
+        }
 
     def submit(seconds: float) -> str:
         answer = ask(url, "/api/v1/sample/notes/counts", method="POST", body={"seconds": seconds}, headers=headers)
@@ -177,14 +185,14 @@ def test_a_worker_is_seen_and_what_it_does_is_counted(fleet: Fleet) -> None:
             "reclaimed": 'jobs_reclaimed_total{reason="lease-expired"}',
         }
         wait_until(
-            lambda: all(told(fleet).get(names[name], 0) == value for name, value in expected.items()),
+            lambda: all(now().get(names[name], 0) == value for name, value in expected.items()),
             seconds=seconds,
-            what=lambda: f"{expected} in {told(fleet)}",
+            what=lambda: f"{expected} in {now()}",
         )
 
     submit(0.2)
     tells(workers=1, succeeded=1, running=0)
-    found = told(fleet)
+    found = now()
     assert found['jobs_wait_seconds_count{kind="sample.count"}'] == 1
     assert found['jobs_run_seconds_count{kind="sample.count"}'] == 1
     assert found['jobs_run_seconds_bucket{kind="sample.count",le="0.1"}'] == 0
@@ -193,7 +201,7 @@ def test_a_worker_is_seen_and_what_it_does_is_counted(fleet: Fleet) -> None:
 
     long = [submit(60) for _ in range(3)]
     tells(running=2, queued=1)
-    assert told(fleet)['jobs_oldest_seconds{queue="default"}'] > 0
+    assert now()['jobs_oldest_seconds{queue="default"}'] > 0
     for job_id in long:
         assert ask(url, f"/api/v1/jobs/{job_id}", method="DELETE", headers=headers).status == 200
     tells(running=0, queued=0)
