@@ -186,7 +186,7 @@ def _test(resource: Resource) -> dict[str, Any]:
         "wrong": wrong,
         "html": next((spec.name for spec in resource.fields if spec.type == "html"), None),
         "change": resource.fields[0].name,
-        "plain_change": resource.fields[0].type != "datetime",
+        "change_type": resource.fields[0].type,
         "filters": [spec for spec in resource.fields if spec.kind.is_filter],
         "bools": [spec.name for spec in resource.fields if spec.type == "bool"],
         "unique": [spec.name for spec in resource.fields if spec.unique],

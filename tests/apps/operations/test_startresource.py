@@ -190,6 +190,20 @@ def test_a_field_may_be_called_as_what_a_template_calls() -> None:
     assert '"-items": (' in text
 
 
+@pytest.mark.parametrize(
+    ("first", "posted"),
+    [
+        ("extra:json?", """    changed["extra"] = json.dumps(changed["extra"])\n"""),
+        ("at:datetime", """    changed |= {f"at_{place}": part for place, part in """),
+        ("name:str", """    changed = {**form, **body(owner, "products_update")}\n    response = desk.post("""),
+    ],
+)
+def test_the_written_test_posts_a_value_as_the_admins_form_does(first: str, posted: str) -> None:
+    text = rendered(parsed("shop.Product", first))["tests/apps/shop/test_products.py"]
+    compile(text, "test_products.py", "exec")
+    assert posted in text
+
+
 def test_what_may_be_null_orders_nothing() -> None:
     names = set(orderings(parsed("shop.Product", "day:date?", "due:date", "name:str", "long:str:900", "size:int")))
     assert names == {f"{sign}{name}" for sign in ("", "-") for name in ("created_at", "due", "name", "size")}
