@@ -14,6 +14,9 @@ from django.core.exceptions import TooManyFieldsSent
 from django.core.management import CommandError, call_command
 from django.http import HttpResponse
 from django.test import Client, RequestFactory, override_settings
+from gunicorn.config import Config
+from gunicorn.http import message
+from gunicorn.http.unreader import IterUnreader
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rest_framework import serializers
@@ -322,6 +325,22 @@ def test_the_answer_to_a_body_that_nobody_reads_arrives(fleet: Fleet, path: str,
             answer = connection.getresponse()
             answer.read()
             assert answer.status == expected
+
+
+@pytest.mark.parametrize(("content_type", "status"), [("application/json", 400), ("", 415)])
+@pytest.mark.parametrize(
+    "sent", [b"20\r\n{}", b"2\r\n{}", b"2\r\n{}xx", b"2\r\n{}\r\n0\r\na b\r\n\r\n", b"-2\r\n", b"zz\r\n"]
+)
+def test_a_body_that_breaks_off_among_its_chunks_is_malformed(sent: bytes, content_type: str, status: int) -> None:
+    """Read by gunicorn's own reader, as it comes in or for a request that is refused before its body is looked at."""
+    request = chunked_request(b"")
+    head = b"POST / HTTP/1.1\r\nHost: testserver\r\nTransfer-Encoding: chunked\r\n\r\n"
+    received = message.Request(Config(), IterUnreader([head, sent]), ("127.0.0.1", 1))
+    request.META |= {"wsgi.input": received.body, "CONTENT_TYPE": content_type}
+    response = RequestBoundsMiddleware(lambda _: HttpResponse())(request)
+    assert response.status_code == status
+    if status == 400:
+        assert json.loads(response.content)["detail"] == "The body breaks off, or is not chunked as it says."
 
 
 def test_a_body_of_unknown_length_holds_no_thread_for_long() -> None:

@@ -11,8 +11,9 @@ from typing import IO, Any, cast
 from django.conf import settings
 from django.core.handlers.wsgi import LimitedStream
 from django.http import HttpRequest
+from gunicorn.http.errors import ParseException
 
-from apps.practices.errors import BodyTooLarge, Problem
+from apps.practices.errors import BodyTooLarge, Malformed, Problem
 
 CHUNK = 64 * 1024
 
@@ -38,7 +39,8 @@ def spool(request: HttpRequest, body: IO[bytes], bound: int) -> None:
     """Read a chunked body into ``body`` and give the request that body with its length.
 
     Django takes a request without Content-Length for one without a body. Raises ``BodyTooLarge`` when there is more than
-    ``bound`` bytes, ``BodyTooSlow`` when it takes longer than ``VALIDATION_SPOOL_SECONDS``.
+    ``bound`` bytes, ``BodyTooSlow`` when it takes longer than ``VALIDATION_SPOOL_SECONDS``, ``Malformed`` when it breaks off
+    or its chunks are not what they say.
     """
     source = request.META["wsgi.input"]
     deadline = time.monotonic() + settings.VALIDATION_SPOOL_SECONDS
@@ -60,6 +62,8 @@ def _read(source: IO[bytes], size: int, *, deadline: float) -> bytes:
         chunk = source.read(size)
     except TimeoutError as error:
         raise BodyTooSlow from error
+    except (OSError, ParseException) as error:
+        raise Malformed("The body breaks off, or is not chunked as it says.") from error
     if time.monotonic() > deadline:
         raise BodyTooSlow
     return chunk
@@ -78,7 +82,10 @@ def drain(request: HttpRequest) -> None:
     body: Any = request
     # A chunked body that was not spooled has no length, and to Django no content.
     source = body._stream if request.META.get("CONTENT_LENGTH") else request.META["wsgi.input"]
-    with _patience(request, settings.VALIDATION_DRAIN_SECONDS), contextlib.suppress(OSError, ValueError):
+    with (
+        _patience(request, settings.VALIDATION_DRAIN_SECONDS),
+        contextlib.suppress(OSError, ParseException, ValueError),
+    ):
         # ValueError: a spooled body, read to its end, is closed already.
         while left > 0 and time.monotonic() < deadline and (chunk := source.read(min(CHUNK, left))):
             left -= len(chunk)
