@@ -17,6 +17,7 @@ from apps.practices.observability.metrics import count
 
 REPLICA = "replica"
 LOOK_SECONDS = 1.0  # between two looks, by whichever request comes then
+AWAY_SECONDS = 4.0  # the same after one that failed: it may have cost a request the wait for a connection
 LAG_SECONDS = 5.0  # how far behind it may be; a look that is older than this says nothing any more
 
 _WRITTEN = "SELECT pg_current_wal_lsn() - '0/0'::pg_lsn"
@@ -33,18 +34,19 @@ class Replica:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._looked_at = -LAG_SECONDS
+        self._pause = LOOK_SECONDS
         self._written: int | None = None  # the primary's position at that time
         self._fresh = False
 
     def is_fresh(self) -> bool:
-        """Whether what it shows is at most about LAG_SECONDS old; one caller a second finds out for all."""
+        """Whether what it shows is at most about LAG_SECONDS old; one caller finds out for all, now and then."""
         now = time.monotonic()
-        if now - self._looked_at < LOOK_SECONDS:
+        if now - self._looked_at < self._pause:
             return self._fresh
         if not self._lock.acquire(blocking=self._written is None or now - self._looked_at > LAG_SECONDS):
             return self._fresh
         try:
-            if time.monotonic() - self._looked_at >= LOOK_SECONDS:
+            if time.monotonic() - self._looked_at >= self._pause:
                 self._look()
             return self._fresh
         finally:
@@ -57,8 +59,9 @@ class Replica:
             self._looked_at = time.monotonic()
             is_recent = written is not None and self._looked_at - looked_at <= LAG_SECONDS
             self._fresh = _position(REPLICA, _REPLAYED) >= (written if is_recent and written else self._written)
+            self._pause = LOOK_SECONDS
         except DatabaseError:
-            self._looked_at, self._fresh = time.monotonic(), False
+            self._looked_at, self._fresh, self._pause = time.monotonic(), False, AWAY_SECONDS
         if was_fresh and not self._fresh:
             count("dependency_away", dependency=REPLICA)
 
