@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
-from django.db import IntegrityError, transaction
+from django.db import DatabaseError, IntegrityError, transaction
 from psycopg.errors import UniqueViolation
 
 from apps.accounts.managers import email_normalised
@@ -21,7 +21,7 @@ from apps.accounts.services.mails import Mail, mail_submit
 from apps.accounts.services.sessions import sessions_end
 from apps.accounts.services.tokens import TokenRefused
 from apps.practices.caching import tags_change
-from apps.practices.errors import FieldError, Problem
+from apps.practices.errors import FieldError, NotFound, Problem
 
 
 class EmailTaken(Problem):
@@ -78,12 +78,13 @@ def user_save(*, user: User, fields: Collection[str] = ()) -> None:
     """Write a new user, or of a stored one these fields alone; make its sign-ins look again, and drop the cached lists.
 
     What somebody else has changed since the user was read stays: a form that was open for minutes undoes no new password.
+    Raises NotFound when the user has gone since.
     """
     with transaction.atomic():
         if user._state.adding:
             user.save(force_insert=True)
         else:
-            user.save(update_fields={*fields, "updated_at"})
+            _update(user, fields={*fields, "updated_at"})
         _changed(user)
 
 
@@ -124,6 +125,15 @@ def user_hash_set(*, user: User, hashed: str, by: str, origin: Origin, now: date
     links_end(user_id=user.pk)  # whoever had the password may have asked for another address
     event_record(SecurityEventKind.PASSWORD_CHANGED, now=now, user_id=user.pk, origin=origin, by=by)
     mail_submit(template=Mail.PASSWORD_CHANGED, user_id=user.pk)
+
+
+def _update(user: User, *, fields: Collection[str]) -> None:
+    try:
+        user.save(update_fields=fields)
+    except DatabaseError as error:
+        if error.__cause__ is None:  # it is Django that has found no row, not PostgreSQL that failed
+            raise NotFound() from error
+        raise
 
 
 def _changed(user: User) -> None:

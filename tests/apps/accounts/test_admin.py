@@ -70,6 +70,22 @@ def test_a_form_that_was_open_meanwhile_undoes_nothing(desk: Client) -> None:
     assert (user.name, user.password) == ("Grace", "set meanwhile")
 
 
+@pytest.mark.parametrize("form", ["change", "password"])
+def test_a_form_of_an_account_that_has_gone_meanwhile_is_not_found(desk: Client, form: str) -> None:
+    user = user_create()
+    body = {**fields(user, name="Grace"), "usable_password": "true", "password1": PASSWORD, "password2": PASSWORD}
+    load = UserAdmin.get_object
+
+    def overtaken(self: UserAdmin, *arguments: Any, **options: Any) -> User | None:
+        found = load(self, *arguments, **options)
+        User.objects.filter(pk=user.pk).delete()
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(UserAdmin, "get_object", overtaken)
+        assert desk.post(f"{USER}/{user.pk}/{form}/", body).status_code == 404
+
+
 def test_saving_a_sign_in_brings_none_back(desk: Client) -> None:
     family = RefreshFamily.objects.get(pk=sign_in(user_create()).family_id)
     load = RefreshFamilyAdmin.get_object
