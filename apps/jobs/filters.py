@@ -24,7 +24,6 @@ JOBS = KeysetList(
         "problem": "problem",
     },
     scope=("owner",),
-    # One at a time: no index serves both.
     filters={
         "state": serializers.ChoiceField(choices=JobState.choices, help_text="Only jobs in this state."),
         "kind": PlainTextField(max_length=100, help_text="Only jobs of this kind."),

@@ -106,6 +106,11 @@ class Job(models.Model):
             models.Index(fields=["owner", "-created_at", "-id"], name="jobs_owner"),
             models.Index(fields=["owner", "state", "-created_at", "-id"], name="jobs_owner_state"),
             models.Index(fields=["owner", "kind", "-created_at", "-id"], name="jobs_owner_kind"),
+            models.Index(  # written once a job: what has not ended is little (see job_list)
+                fields=["owner", "kind", "state", "-created_at", "-id"],
+                name="jobs_owner_ended",
+                condition=Q(state__in=("succeeded", "failed", "cancelled")),
+            ),
             models.Index(fields=["-created_at", "-id"], name="jobs_created"),
             models.Index(fields=["run_at", "id"], name="jobs_queued", condition=Q(state="queued")),
             models.Index(fields=["queue", "turn", "id"], name="jobs_turn", condition=Q(state="queued")),
