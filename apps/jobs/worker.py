@@ -3,16 +3,21 @@
 Celery's own soft shutdown sleeps for its whole timeout; ours looks at the ledger five times a second.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 import structlog
 from celery.apps.worker import Worker as CeleryWorker
+from celery.concurrency import get_implementation
+from celery.concurrency.base import BasePool
+from celery.concurrency.prefork import TaskPool
 from celery.signals import worker_process_shutdown
 from celery.worker.request import Request
 from django.conf import settings
 from kombu.asynchronous import Hub
 from redis.exceptions import RedisError
 
+from apps.jobs.oversight import queues_known
 from apps.jobs.processes import stopping_say
 from apps.jobs.supervisor import Supervisor
 from apps.practices.observability import store
@@ -29,11 +34,47 @@ def _metrics_send(**options: object) -> None:
     store.shutdown()
 
 
+def queues_refusal(chosen: Collection[str], left_out: Collection[str]) -> str | None:
+    """Say why a worker cannot take from the queues of its -Q without those of its -X; None when it can.
+
+    A queue that the settings name need not have a kind: another release may have one, and rows of it may be left.
+    """
+    known = queues_known()
+    there_are = f"The queues are {', '.join(known)} (settings/components/jobs.py)."
+    unknown = sorted({*chosen, *left_out}.difference(known))
+    if unknown:
+        return f"No job is ever in {', '.join(map(repr, unknown))}. {there_are}"
+    if not {*(chosen or known)}.difference(left_out):
+        return f"-X leaves it no queue. {there_are}"
+    return None
+
+
+def pool_refusal(pool: type[BasePool], start_method: str) -> str | None:
+    """Say why a pool's processes cannot be looked after; None when they can."""
+    if issubclass(pool, TaskPool) and start_method == "fork":
+        return None
+    return (
+        "--pool has to be prefork, its start method fork: each job's memory is limited, and a job that hangs is killed, by its"
+        " process, one job in each, forked from the one that looks after them."
+    )
+
+
 class Worker(CeleryWorker):
     """Started by ``celery worker``: see ``project/celery.py``."""
 
     supervisor: Supervisor | None = None
     maintenance: Any = None
+
+    def on_after_init(
+        self, *, queues: Collection[str] | None = None, exclude_queues: Collection[str] | None = None, **options: Any
+    ) -> None:
+        """Refuse to start where it would wait for ever, or could not keep what it promises."""
+        super().on_after_init(**options)
+        refusal = pool_refusal(get_implementation(self.pool_cls), self.pool_start_method) or queues_refusal(
+            queues or (), exclude_queues or ()
+        )
+        if refusal is not None:
+            raise SystemExit(f"The worker does not start. {refusal}")
 
     def on_consumer_ready(self, consumer: Any) -> None:
         """Start the supervisor once the pool has forked: no thread and no connection of ours is copied into a child."""
