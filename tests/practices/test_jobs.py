@@ -6,17 +6,21 @@ import os
 import subprocess
 import sys
 import time
+from datetime import datetime
 from typing import Any
 
+import psycopg
 import pytest
 from django.conf import settings
-from django.db import transaction
+from django.db import OperationalError, connection, transaction
+from django.utils import timezone
 from kombu import Connection
 
 from apps.jobs.kinds import job_kind, kind_named
 from apps.jobs.models import Job
 from apps.jobs.services import broker, job_submit
 from apps.jobs.services.relay import jobs_relay
+from apps.practices.database.connections import breaker_of
 from apps.practices.errors.breaker import Breaker
 from project.celery import app
 from settings.env import read_environment
@@ -71,6 +75,39 @@ def test_without_a_broker_work_is_accepted_and_left_to_the_relay(
     assert time.monotonic() - started < 6
     assert Job.objects.filter(state="queued", sent_at=None).count() == 3
     assert jobs_relay() == 0
+
+
+@pytest.mark.parametrize("call", ["", "key", "retry"])
+def test_what_is_accepted_is_answered_so_though_both_stores_go_at_once(
+    transactional_db: None, client: Any, no_broker: None, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """Between the commit and the message PostgreSQL ends the connection, and takes no other."""
+    owner = user_create()
+    failed = Job.objects.create(
+        kind="sample.count", owner=owner, state="failed", finished_at=timezone.now(), attempts=5
+    )
+    path = f"/api/v1/jobs/{failed.pk}/retry" if call == "retry" else "/api/v1/sample/notes/counts"
+    headers = bearer(owner) | ({"HTTP_IDEMPOTENCY_KEY": "once"} if call == "key" else {})
+
+    def gone(**job: Any) -> bool:
+        server = connection.connection.info
+        with psycopg.connect(server.dsn, password=server.password, autocommit=True) as another:
+            another.execute("SELECT pg_terminate_backend(%s, 5000)", [server.backend_pid])
+        monkeypatch.setitem(connection.settings_dict, "PORT", "1")
+        return broker.publish(**job)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("apps.jobs.services.submission.publish", gone)
+        body = {} if call == "retry" else {"seconds": 0}
+        answer = client.post(path, body, content_type="application/json", **headers)
+        connection.close()
+        with pytest.raises(OperationalError):
+            connection.ensure_connection()
+    monkeypatch.undo()
+    breaker_of("default").succeeded()
+    job = Job.objects.get(pk=answer.json()["id"])
+    assert (answer.status_code, answer.json()["state"], job.state, job.attempts) == (202, "queued", "queued", 0)
+    assert datetime.fromisoformat(answer.json()["created_at"]) == job.created_at
 
 
 def test_celery_has_the_settings_that_the_ledger_stands_on() -> None:

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.db.models.functions import Now
 
 from apps.jobs.kinds import kind_named
@@ -139,8 +139,8 @@ def job_retry(*, job_id: UUID, owner_id: UUID) -> Job:
             problem=None,
             error="",
         )
-        transaction.on_commit(lambda: _wake(job))
         job.refresh_from_db()
+        transaction.on_commit(lambda: _wake(job))
     return job
 
 
@@ -159,6 +159,13 @@ def _locked(*, job_id: UUID, owner_id: UUID) -> Job:
 
 
 def _wake(job: Job) -> None:
-    """Publish, and leave the job to the relay when the broker did not take it."""
-    if not publish(job_id=job.id, queue=job.queue):
+    """Publish, and leave the job to the relay when the broker did not take it.
+
+    PostgreSQL may be away by now, and is no error either: the job is accepted, and the relay takes its message for lost.
+    """
+    if publish(job_id=job.id, queue=job.queue):
+        return
+    try:
         Job.objects.filter(pk=job.pk, state=JobState.QUEUED).update(sent_at=None)
+    except DatabaseError as error:
+        logger.warning("job_sending_not_taken_back", job_id=str(job.id), error=type(error).__name__)
