@@ -109,20 +109,27 @@ def pool_process(code: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
 
 IDLE = "print('ready', flush=True); import time; time.sleep(60)"
 GREEDY = "held = bytearray(b'x') * (150 << 20); " + IDLE
+
+
 # What no limit of one process bounds: a child's memory.
-WITH_A_CHILD = (
-    f"import subprocess, sys; child = subprocess.Popen([sys.executable, '-c', {GREEDY!r}], stdout=subprocess.PIPE); "
-    f"child.stdout.readline(); {IDLE}"
+def with_a_child(code: str) -> str:
+    return (
+        f"import subprocess, sys; child = subprocess.Popen([sys.executable, '-c', {code!r}], stdout=subprocess.PIPE); "
+        f"child.stdout.readline(); {IDLE}"
+    )
+
+
+@pytest.mark.parametrize(
+    "code",
+    [GREEDY, with_a_child(GREEDY), with_a_child(with_a_child(GREEDY))],
+    ids=["its own", "a child's", "a grandchild's"],
 )
-
-
-@pytest.mark.parametrize("code", [GREEDY, WITH_A_CHILD], ids=["its own", "a child's"])
 def test_who_takes_memory_is_killed_and_alone_to_blame(job_make: Make, settings: Any, code: str) -> None:
     settings.CELERY_WORKER_MAX_MEMORY_PER_CHILD = 16 * 1024
     supervisor = Supervisor()
     greedy, healthy = job_make(kind="limits.memory"), job_make(kind="limits.memory")
     with pool_process(code) as (bad, bad_process), pool_process(IDLE) as (good, good_process):
-        children = psutil.Process(bad_process.pid).children()
+        children = psutil.Process(bad_process.pid).children(recursive=True)
         assert claims.job_claim(queue="default", worker=supervisor.worker, runner=bad) == greedy
         assert claims.job_claim(queue="default", worker=supervisor.worker, runner=good) == healthy
         supervisor._own_claims_tend()

@@ -1,0 +1,112 @@
+"""How much memory an attempt may have: all that its kind says, and no more, beside what its process had before."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from billiard.compat import mem_rss
+
+from apps.jobs import limits, processes
+from apps.jobs.context import JobContext
+from apps.jobs.kinds import job_kind
+from apps.jobs.services import job_submit
+from apps.jobs.tasks import job_run
+from apps.operations.stack import Stack
+from tests.apps.jobs.test_limits import GREEDY, IDLE, MIB, NothingSerializer, linux, pool_process
+
+ROOT = Path(__file__).resolve().parents[3]
+RESERVED = f"import mmap; reserved = mmap.mmap(-1, {300 * MIB}); {IDLE}"
+# What a host allows may be less than what the kind does.
+UNDER_A_HARD_LIMIT = f"""
+import resource
+import django
+import psutil
+django.setup()
+from apps.jobs.limits import memory_bound
+hard = psutil.Process().memory_info().data + {512 * MIB}
+resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
+for mib, least, most in ((64, hard - {480 * MIB}, hard - {400 * MIB}), (1024, hard, hard)):
+    with memory_bound(mib):
+        soft, kept = resource.getrlimit(resource.RLIMIT_DATA)
+    assert least <= soft <= most, (mib, soft, hard)
+    assert kept == hard
+    assert resource.getrlimit(resource.RLIMIT_DATA) == (hard, hard)
+"""
+
+
+@job_kind("limits.modest", serializer=NothingSerializer, memory_mib=64)
+def modest(context: JobContext) -> dict[str, int]:
+    return {"bytes": len(bytearray(40 * MIB))}
+
+
+@pytest.mark.django_db
+def test_what_the_kind_may_have_it_gets() -> None:
+    job = job_submit(kind="limits.modest", owner=None, parameters={})
+    job_run(str(job.pk))
+    job.refresh_from_db()
+    assert (job.state, job.result) == ("succeeded", {"bytes": 40 * MIB}), job.error
+
+
+@linux
+def test_the_bound_stays_below_the_one_that_the_host_sets(stack: Stack) -> None:
+    environment = {"DJANGO_SETTINGS_MODULE": "settings.test", **stack.state.urls}
+    subprocess.run([sys.executable, "-c", UNDER_A_HARD_LIMIT], cwd=ROOT, env=environment, timeout=60, check=True)
+
+
+def test_a_process_is_worn_that_held_more_than_it_may(settings: Any) -> None:
+    settings.CELERY_WORKER_MAX_MEMORY_PER_CHILD = mem_rss() // 2
+    assert limits.is_worn()
+    settings.CELERY_WORKER_MAX_MEMORY_PER_CHILD = mem_rss() * 2
+    assert not limits.is_worn()
+
+
+@pytest.mark.parametrize(
+    ("code", "idle_mib", "broken"),
+    [
+        (GREEDY, 64, True),  # 150 MiB and the interpreter, of 64 that the kind may above what is idle
+        (GREEDY, 120, False),
+        (RESERVED, 64, False),  # memory that was never touched is nobody's
+    ],
+)
+def test_a_process_may_hold_what_its_kind_may_above_what_an_idle_one_does(
+    settings: Any, code: str, idle_mib: int, broken: bool
+) -> None:
+    settings.CELERY_WORKER_MAX_MEMORY_PER_CHILD = idle_mib * 1024
+    with pool_process(code) as (runner, _):
+        found = limits.limit_broken(runner=runner, kind="limits.modest", seconds=0)
+        assert (found is not None) == broken, found
+        assert limits.limit_broken(runner=runner, kind="limits.nobody-knows", seconds=1e9) is None
+
+
+@contextmanager
+def ended_process() -> Iterator[tuple[str, psutil.Process]]:
+    """A process that ended after somebody had looked at it."""
+    with pool_process(IDLE) as (runner, process):
+        seen = psutil.Process(process.pid)
+        process.kill()
+        process.wait(10)
+        yield runner, seen
+
+
+def test_what_has_ended_breaks_no_limit_and_is_not_killed() -> None:
+    with ended_process() as (runner, seen):
+        assert limits.limit_broken(runner=runner, kind="limits.modest", seconds=1e9) is None
+        limits.runner_kill(runner)
+        assert limits._family(seen) == []
+    assert processes.runner_process(runner) is None
+
+
+def test_one_of_a_family_that_ends_meanwhile_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    with ended_process() as (_, gone), pool_process(IDLE) as (runner, process):
+        alive = psutil.Process(process.pid)
+        monkeypatch.setattr(limits, "_family", lambda _: [gone, alive])
+        assert limits._memory_used(alive) > 0
+        limits.runner_kill(runner)
+        assert process.wait(10) == -9
