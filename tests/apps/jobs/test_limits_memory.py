@@ -1,4 +1,4 @@
-"""How much memory an attempt may have: all that its kind says, and no more, beside what its process had before."""
+"""How much memory and time an attempt may have: all that its kind says, and no more, beside what its process had before."""
 
 from __future__ import annotations
 
@@ -83,6 +83,13 @@ def test_a_process_may_hold_what_its_kind_may_above_what_an_idle_one_does(
         found = limits.limit_broken(runner=runner, kind="limits.modest", seconds=0)
         assert (found is not None) == broken, found
         assert limits.limit_broken(runner=runner, kind="limits.nobody-knows", seconds=1e9) is None
+
+
+def test_a_process_may_take_as_long_as_its_kind_and_a_lease(settings: Any) -> None:
+    with pool_process(IDLE) as (runner, _):
+        may = 3600 + settings.JOBS_LEASE_SECONDS
+        assert limits.limit_broken(runner=runner, kind="limits.modest", seconds=may) is None
+        assert "3600 s" in str(limits.limit_broken(runner=runner, kind="limits.modest", seconds=may + 1))
 
 
 @contextmanager
