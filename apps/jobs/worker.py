@@ -64,14 +64,15 @@ class Worker(CeleryWorker):
 
     supervisor: Supervisor | None = None
     maintenance: Any = None
+    pool_cls: Any  # as the command line and the settings have it
+    pool_start_method: str
 
-    def on_after_init(
-        self, *, queues: Collection[str] | None = None, exclude_queues: Collection[str] | None = None, **options: Any
-    ) -> None:
+    def on_after_init(self, *arguments: Any, **options: Any) -> None:
         """Refuse to start where it would wait for ever, or could not keep what it promises."""
-        super().on_after_init(**options)
-        refusal = pool_refusal(get_implementation(self.pool_cls), self.pool_start_method) or queues_refusal(
-            queues or (), exclude_queues or ()
+        super().on_after_init(*arguments, **options)
+        pool = get_implementation(self.pool_cls)
+        refusal = pool_refusal(pool, self.pool_start_method) or queues_refusal(
+            options.get("queues") or (), options.get("exclude_queues") or ()
         )
         if refusal is not None:
             raise SystemExit(f"The worker does not start. {refusal}")

@@ -18,13 +18,8 @@ ROOT = Path(__file__).resolve().parents[3]
     ("options", "reason"),
     [
         (["-Q", "default,nope"], "No job is ever in 'nope'. The queues are default, mail"),
-        (["-Q", ""], "The queues are default, mail"),
-        (["-X", "nope"], "No job is ever in 'nope'."),
-        (["-X", "default,mail"], "-X leaves it no queue."),
-        (["-Q", "mail", "-X", "mail"], "-X leaves it no queue."),
+        (["-X", "default,mail"], "-X leaves it no queue. The queues are default, mail"),
         (["--pool", "solo"], "--pool has to be prefork"),
-        (["--pool", "threads"], "--pool has to be prefork"),
-        (["--pool-start-method", "spawn"], "its start method fork"),
     ],
 )
 def test_what_cannot_work_is_refused_at_the_start(stack: Stack, options: list[str], reason: str) -> None:
@@ -34,19 +29,42 @@ def test_what_cannot_work_is_refused_at_the_start(stack: Stack, options: list[st
     assert "Traceback" not in ended.stderr
 
 
-def test_what_can_work_is_not() -> None:
-    from apps.jobs.worker import pool_refusal, queues_refusal
+@pytest.mark.parametrize(
+    ("chosen", "left_out", "reason"),
+    [
+        ([], [], None),
+        (["mail"], [], None),
+        (["default", "mail"], [], None),
+        ([], ["mail"], None),
+        (["default"], ["mail"], None),
+        ([""], [], "No job is ever in ''."),
+        (["mail", "one", "another"], [], "No job is ever in 'another', 'one'."),
+        ([], ["nope"], "No job is ever in 'nope'."),
+        ([], ["default", "mail"], "-X leaves it no queue."),
+        (["mail"], ["mail"], "-X leaves it no queue."),
+    ],
+)
+def test_a_worker_takes_from_queues_that_there_are(chosen: list[str], left_out: list[str], reason: str | None) -> None:
+    from apps.jobs.worker import queues_refusal
 
-    for chosen, left_out in (
-        ([], []),
-        (["mail"], []),
-        (["default", "mail"], []),
-        ([], ["mail"]),
-        (["default"], ["mail"]),
-    ):
-        assert queues_refusal(chosen, left_out) is None
-    for name in ("prefork", "processes"):
-        assert pool_refusal(get_implementation(name), "fork") is None
+    refusal = queues_refusal(chosen, left_out)
+    assert refusal is None if reason is None else reason in str(refusal)
+
+
+@pytest.mark.parametrize(
+    ("pool", "start_method", "refused"),
+    [
+        ("prefork", "fork", False),
+        ("processes", "fork", False),
+        ("solo", "fork", True),
+        ("threads", "fork", True),
+        ("prefork", "spawn", True),
+    ],
+)
+def test_jobs_have_processes_that_can_be_looked_after(pool: str, start_method: str, refused: bool) -> None:
+    from apps.jobs.worker import pool_refusal
+
+    assert (pool_refusal(get_implementation(pool), start_method) is not None) == refused
 
 
 def started(stack: Stack, *options: str) -> subprocess.CompletedProcess[str]:
