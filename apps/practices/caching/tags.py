@@ -4,6 +4,7 @@ A write says ``tags_change()`` in its service; the change happens after the comm
 change could not reach Redis stops trusting Redis's entries until it has (``is_settled``), and keeps trying.
 """
 
+import atexit
 import threading
 import time
 from dataclasses import dataclass
@@ -18,12 +19,14 @@ from apps.practices.caching.connection import redis_client
 logger = structlog.get_logger(__name__)
 
 RETRY_SECONDS = 0.5
+END_SECONDS = 1.0  # longer than Redis may take for an answer
 REMEMBERED = 4096  # changes kept before those that no longer matter are dropped
 
 _lock = threading.Lock()
 _changed: dict[str, float] = {}  # tag -> when this process changed it (monotonic)
 _pending: dict[str, float] = {}  # changes that Redis has not heard of
 _retrier: threading.Thread | None = None
+_ending = threading.Event()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,5 +124,13 @@ def _keep_trying() -> None:
 
 
 def _retry() -> None:
-    while not is_settled():
-        time.sleep(RETRY_SECONDS)
+    while not is_settled() and not _ending.wait(RETRY_SECONDS):
+        continue
+
+
+@atexit.register
+def _stop_trying() -> None:
+    """End the thread: the interpreter's end cuts threads off where they are, be it inside a lock of the connections."""
+    _ending.set()
+    if _retrier is not None:
+        _retrier.join(END_SECONDS)
