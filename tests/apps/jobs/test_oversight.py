@@ -1,0 +1,36 @@
+"""What operators choose jobs by: each condition by itself leaves some out, and all together what meets each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from apps.accounts.models import User
+from apps.jobs.models import Job
+from apps.jobs.oversight import jobs_chosen
+from tests.apps.accounts.factories import user_create
+
+pytestmark = pytest.mark.django_db
+
+
+def test_each_condition_counts(job_make: Callable[..., Job], owner: User) -> None:
+    now = timezone.now()
+    first = job_make(kind="first", created_at=now - timedelta(hours=3))
+    failed = job_make(kind="second", state="failed", finished_at=now)
+    others = job_make(kind="second", owner=user_create())
+
+    def chosen(**conditions: Any) -> list[Job]:
+        return list(jobs_chosen(**conditions))
+
+    assert chosen() == [others, failed, first]
+    assert chosen(ids=[first.pk, others.pk]) == [others, first]
+    assert chosen(states=["queued"]) == [others, first]
+    assert chosen(states=["failed", "running"]) == [failed]
+    assert chosen(kind="second") == [others, failed]
+    assert chosen(owner=owner) == [failed, first]
+    assert chosen(older=timedelta(hours=2)) == [first]
+    assert chosen(states=["queued"], kind="second", owner=owner) == []
