@@ -132,6 +132,8 @@ def test_who_takes_memory_is_killed_and_alone_to_blame(job_make: Make, settings:
         children = psutil.Process(bad_process.pid).children(recursive=True)
         assert claims.job_claim(queue="default", worker=supervisor.worker, runner=bad) == greedy
         assert claims.job_claim(queue="default", worker=supervisor.worker, runner=good) == healthy
+        before = timezone.now() - timedelta(hours=1)
+        Job.objects.update(leased_until=before)
         supervisor._own_claims_tend()
         assert bad_process.wait(10) == -9
         started = [child.pid for child in children]
@@ -142,6 +144,8 @@ def test_who_takes_memory_is_killed_and_alone_to_blame(job_make: Make, settings:
     assert (greedy.state, greedy.attempts, greedy.suspect) == ("queued", 1, False)
     assert "MiB, of 64 that its kind may" in greedy.error
     assert (healthy.state, healthy.attempts, healthy.suspect) == ("running", 1, False)
+    assert healthy.leased_until is not None
+    assert healthy.leased_until > before
 
 
 def test_who_reaches_no_checkpoint_is_killed_later(job_make: Make, settings: Any) -> None:

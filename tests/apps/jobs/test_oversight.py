@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from apps.accounts.models import User
 from apps.jobs.models import Job
-from apps.jobs.oversight import jobs_chosen
+from apps.jobs.oversight import jobs_chosen, situation
 from tests.apps.accounts.factories import user_create
 
 pytestmark = pytest.mark.django_db
@@ -34,3 +34,14 @@ def test_each_condition_counts(job_make: Callable[..., Job], owner: User) -> Non
     assert chosen(owner=owner) == [failed, first]
     assert chosen(older=timedelta(hours=2)) == [first]
     assert chosen(states=["queued"], kind="second", owner=owner) == []
+
+
+def test_of_those_that_wait_the_one_due_for_longest_counts(job_make: Callable[..., Job]) -> None:
+    now = timezone.now()
+    job_make(run_at=now - timedelta(minutes=10))
+    job_make(run_at=now - timedelta(hours=1))
+    job_make(run_at=now - timedelta(hours=5), state="cancelled", finished_at=now)
+    job_make(run_at=now + timedelta(hours=1), queue="mail")
+    oldest = situation().oldest
+    assert 3000 < oldest["default"] < 2 * 3600
+    assert oldest["mail"] == 0
