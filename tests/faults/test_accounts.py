@@ -199,10 +199,9 @@ def test_a_hundred_addresses_guess_at_one_account_while_redis_is_away(
             by_link = patient(fleet, "/api/v1/auth/password/reset/confirm", body)
         assert by_link.status == 204, by_link.content
         assert len(owner.seen) > seconds
-        # 503: a machine that stood still for longer than a request waits for its connection.
-        seen = Counter(answer.status for answer in owner.seen)
-        assert set(seen) <= {200, 503}, seen
-        assert seen[503] < len(owner.seen) / 20, seen
+        others = Counter(answer.status for answer in owner.seen if answer.status != 200)
+        # One 503: a machine that stood still for longer than a request waits for its connection. Not where it is measured.
+        assert others <= Counter({503: 0 if soak else 1}), others
         assert patient(fleet, LOGIN, {"email": email, "password": NEW}).status == 200
     finally:
         owner.stop.set()
