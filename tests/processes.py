@@ -55,6 +55,15 @@ def script_run(script: str, stack: Stack, **environment: str) -> subprocess.Comp
     return subprocess.run(command, cwd=ROOT, env=given, capture_output=True, timeout=60, check=True, text=True)
 
 
+def manage_away(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a management command as an operator does, where no server answers; raises TimeoutExpired after a minute."""
+    away = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none", "REDIS_URL": "redis://127.0.0.1:1/0"}
+    command = [sys.executable, "manage.py", *arguments]
+    return subprocess.run(
+        command, cwd=ROOT, env=os.environ | away, capture_output=True, timeout=60, check=False, text=True
+    )
+
+
 @contextlib.contextmanager
 def frozen(pid: int | None) -> Iterator[None]:
     """Freeze a process and all its children: their kernel goes on accepting and acknowledging."""

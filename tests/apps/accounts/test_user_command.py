@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from io import StringIO
 from typing import Any
 
@@ -17,7 +14,7 @@ from apps.accounts.models import AttemptCount, RefreshFamily, SecurityEvent
 from apps.accounts.services.attempts import AttemptPurpose, attempt_begin
 from tests.apps.accounts.factories import NEW_PASSWORD, PASSWORD, admin_sign_in, bearer, user_create
 from tests.problems import assert_problem
-from tests.processes import ROOT
+from tests.processes import manage_away
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ADA = "ada@example.com"
@@ -97,33 +94,19 @@ def test_an_unknown_address_is_an_error(action: str) -> None:
     [(["--help"], "end-sessions"), (["unlock", "--help"], "15 minutes"), (["end-sessions", "--help"], "active")],
 )
 def test_help_needs_no_servers(arguments: list[str], taught: str) -> None:
-    ran = run(*arguments)
+    ran = manage_away("user", *arguments)
     assert ran.returncode == 0, ran.stderr
     assert taught in ran.stdout
 
 
 def test_without_a_database_it_says_so() -> None:
-    ran = run("unlock", ADA)
+    ran = manage_away("user", "unlock", ADA)
     assert ran.returncode == 1
     assert ran.stderr.startswith("CommandError: PostgreSQL is away, nothing was done"), ran.stderr
 
 
 @pytest.mark.parametrize("arguments", [[], ["unlock"], ["forget", ADA]])
 def test_what_is_not_understood_is_refused(arguments: list[str]) -> None:
-    ran = run(*arguments)
+    ran = manage_away("user", *arguments)
     assert ran.returncode == 2
     assert "usage:" in ran.stderr
-
-
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run it as an operator does, where no server answers."""
-    away = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none", "REDIS_URL": "redis://127.0.0.1:1/0"}
-    return subprocess.run(
-        [sys.executable, "manage.py", "user", *arguments],
-        cwd=ROOT,
-        env={**os.environ, **away},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )

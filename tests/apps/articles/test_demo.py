@@ -10,6 +10,7 @@ from django.test import Client
 from django.utils import timezone
 
 from apps.articles.models import Article
+from tests.processes import manage_away
 
 
 def test_demo_data_can_be_read_and_its_account_signs_in(
@@ -32,6 +33,19 @@ def test_a_second_run_adds_nothing(db: None) -> None:
     call_command("demo", articles=10, verbosity=0)
     call_command("demo", articles=10, verbosity=0)
     assert Article.objects.count() == 10
+
+
+@pytest.mark.parametrize("articles", [-1, 0, 201])
+def test_more_than_there_are_are_refused(db: None, articles: int) -> None:
+    with pytest.raises(CommandError, match="from 1 to 200"):
+        call_command("demo", articles=articles)
+    assert not Article.objects.exists()
+
+
+def test_without_a_database_it_says_so() -> None:
+    ran = manage_away("demo")
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("CommandError: PostgreSQL is away"), ran.stderr
 
 
 def test_nowhere_else(db: None, settings: object) -> None:

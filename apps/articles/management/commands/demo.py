@@ -11,7 +11,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.utils import timezone
 
 from apps.accounts.services.demo import DEMO_PASSWORD, demo_user_create
@@ -69,15 +69,26 @@ SENTENCES = (
 )
 
 
+MOST = len(SUBJECTS) * len(TITLES)
+
+
 class Command(BaseCommand):
     help = "Make a demo account and some 200 articles of the last twelve months (dev and test). Run it as often as you like."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--articles", type=int, default=len(SUBJECTS) * len(TITLES), help="how many (default: all)")
+        parser.add_argument("--articles", type=int, default=MOST, help=f"how many (default: all {MOST})")
 
     def handle(self, *, articles: int, **options: Any) -> None:
         if settings.ENVIRONMENT_NAME not in ("dev", "test"):
             raise CommandError(f"Demo data is for dev and test; this is {settings.ENVIRONMENT_NAME}.")
+        if not 1 <= articles <= MOST:
+            raise CommandError(f"--articles is a number from 1 to {MOST}.")
+        try:
+            self.stdout.write(self._write(articles))
+        except DatabaseError as error:
+            raise CommandError(f"PostgreSQL is away, or not migrated: {str(error).strip()}") from error
+
+    def _write(self, articles: int) -> str:
         author = demo_user_create()
         wanted = list(_articles(articles, now=timezone.now()))
         slugs = {slug_from_title(article["title"]) for article in wanted}
@@ -86,8 +97,10 @@ class Command(BaseCommand):
         with transaction.atomic():  # one commit, and one change of the caches
             for article in missing:
                 article_create(author=author, **article)
-        self.stdout.write(f"{len(missing)} articles written, {len(there)} were there.")
-        self.stdout.write(f"Sign in as {author.email} with the password {DEMO_PASSWORD}")
+        return (
+            f"{len(missing)} articles written, {len(there)} were there.\n"
+            f"Sign in as {author.email} with the password {DEMO_PASSWORD}"
+        )
 
 
 def _articles(count: int, *, now: datetime) -> Iterator[dict[str, Any]]:
