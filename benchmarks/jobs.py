@@ -1,6 +1,6 @@
 """Jobs beside plain Celery: what a submission costs, how many a worker does, and what `kill -9` loses.
 
-    python -m benchmarks.jobs [--count 2000]
+    python -m benchmarks.jobs [--count 2000] 2>/dev/null    # where the lines of the log go
 
 Starts PostgreSQL (which keeps what it has committed) and Valkey (in memory) of its own. A submission is timed in this process
 (p50, p99), `job_submit` against `.delay()`. Throughput is that of one worker of the Procfile with jobs that do nothing, until
@@ -35,6 +35,9 @@ def nothing(path, seconds):
     with open(path, "a") as file:
         file.write("x")
 """
+HEAD = """\
+| | submission p50 ms | p99 ms | jobs/s | until no message is left | lost with Redis | lost with the worker |
+|---|---|---|---|---|---|---|"""
 LOST_AFTER = 90  # seconds
 KILLED = 100  # jobs in each loss
 WORKER = (
@@ -52,7 +55,7 @@ WORKER = (
 def main() -> int:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=2000)
+    parser.add_argument("--count", type=int, default=2000, metavar="N", help="jobs to submit and to run (2000)")
     options = parser.parse_args()
     environment = os.environ
     with (
@@ -68,6 +71,7 @@ def main() -> int:
         from django.core.management import call_command
 
         call_command("migrate", verbosity=0)
+        print(HEAD, flush=True)
         for side in (Plain(stack, Path(folder)), Ours(stack)):
             p50, p99, rate, emptied = measured(side, options.count)
             lost = [loss(side, stack, what) for what in ("redis", "worker")]
