@@ -105,15 +105,22 @@ class UserAdmin(DjangoUserAdmin):
 
     @admin.action(description="End all sign-ins of the selected users", permissions=["change"])
     def end_sessions(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        now = timezone.now()
-        users = queryset.values_list("pk", flat=True)
-        ended = sum(sessions_end(user_id=user_id, reason=FamilyEnd.ADMIN, now=now) for user_id in users)
-        self.message_user(request, f"{ended} sign-ins ended.", messages.SUCCESS)
+        now, chosen = timezone.now(), list(queryset)
+        users = [user for user in chosen if _may_touch(request, user)]
+        ended = sum(sessions_end(user_id=user.pk, reason=FamilyEnd.ADMIN, now=now) for user in users)
+        _tell(self, request, ended=ended, left=len(chosen) - len(users))
 
 
 def _may_touch(request: HttpRequest, user: User | None) -> bool:
     """Whether the account, when there is one, has no more rights than everybody, or a superuser asks."""
     return user is None or request.user.is_superuser or not (user.is_staff or user.is_superuser)
+
+
+def _tell(page: admin.ModelAdmin, request: HttpRequest, *, ended: int, left: int) -> None:
+    page.message_user(request, f"{ended} sign-ins ended.", messages.SUCCESS)
+    if left:
+        told = f"{left} left as they were: only a superuser touches an account that has rights."
+        page.message_user(request, told, messages.WARNING)
 
 
 @admin.register(RefreshFamily)
@@ -156,10 +163,10 @@ class RefreshFamilyAdmin(admin.ModelAdmin):
 
     @admin.action(description="End the selected sign-ins", permissions=["end"])
     def end_selected(self, request: HttpRequest, queryset: QuerySet[RefreshFamily]) -> None:
-        now = timezone.now()
-        ids = queryset.values_list("pk", flat=True)
-        ended = sum(session_end(family_id=family_id, reason=FamilyEnd.ADMIN, now=now) for family_id in ids)
-        self.message_user(request, f"{ended} sign-ins ended.", messages.SUCCESS)
+        now, chosen = timezone.now(), list(queryset.select_related("user"))
+        families = [family for family in chosen if _may_touch(request, family.user)]
+        ended = sum(session_end(family_id=family.pk, reason=FamilyEnd.ADMIN, now=now) for family in families)
+        _tell(self, request, ended=ended, left=len(chosen) - len(families))
 
 
 @admin.register(SecurityEvent)

@@ -219,7 +219,7 @@ def test_deleting_a_user_in_the_admin_ends_what_was_open(desk: Client, client: C
 def helper() -> Client:
     """The browser of somebody who may look after users, and no more."""
     user = user_create(email="helper@example.com", is_staff=True)
-    names = ("view_user", "change_user", "delete_user")
+    names = ("view_user", "change_user", "delete_user", "view_refreshfamily", "change_refreshfamily")
     user.user_permissions.set(Permission.objects.filter(content_type__app_label="accounts", codename__in=names))
     client = Client()
     admin_sign_in(client, user)
@@ -252,6 +252,20 @@ def test_only_administrators_touch_accounts_with_rights(helper: Client, level: s
     stored = User.objects.get(pk=user.pk)
     assert stored.check_password(PASSWORD)
     assert stored.email == user.email
+
+
+@pytest.mark.parametrize(("page", "action"), [(USER, "end_sessions"), (FAMILY, "end_selected")])
+def test_only_administrators_sign_out_accounts_with_rights(
+    helper: Client, client: Client, page: str, action: str
+) -> None:
+    users = [user_create(is_superuser=True), user_create(is_staff=True), user_create()]
+    headers = [bearer(user) for user in users]
+    model = User.objects if page == USER else RefreshFamily.objects
+    chosen = [str(row.pk) for row in model.all() if getattr(row, "user", row) in users]
+    said = helper.post(f"{page}/", {"action": action, "_selected_action": chosen}, follow=True).content.decode()
+    assert "1 sign-ins ended" in said
+    assert "2 left as they were" in said
+    assert [client.get("/api/v1/me", **header).status_code for header in headers] == [200, 200, 401]
 
 
 def test_a_user_is_deleted_with_all_that_goes_with_it(desk: Client) -> None:
