@@ -18,9 +18,9 @@ from tests.rounds import Rounds
 CANCELLED_SECONDS = 2.0  # the promise
 BUSY_SECONDS = 8.0  # that one try of several may take longer, on a machine busy with other things
 TRIES = 3
-REPLACED_SECONDS = 4.5  # Celery's own next look is five seconds away; ours comes within one, on a machine that goes on
+REPLACED_SECONDS = 2.0  # of all but one: the machine may stand still; Celery's own next look is up to five seconds away
 PROCESSES = 2  # of a worker
-DEATHS = 8  # of which Celery misses one in three
+DEATHS = 16  # of which Celery misses one in three
 
 
 def test_a_running_job_ends_soon_after_its_cancellation(
@@ -44,8 +44,10 @@ def cancelled_after(owner: Owner, job_id: str) -> float:
     return taken
 
 
-def test_a_dead_process_is_replaced_soon(worker: Service, rounds: Rounds) -> None:
+def test_a_dead_process_is_replaced_soon(owner: Owner, worker: Service, rounds: Rounds) -> None:
     """A pool that waits for it does its healthy jobs with one process less."""
+    # Not before it works: Celery's worker ends at once when a process dies while it starts.
+    owner.wait(owner.submit(0), "succeeded")
     wait_until(lambda: len(pool_of(worker)) == PROCESSES, seconds=PATIENCE, what="the pool")
     for _ in rounds:
         taken = []
@@ -58,7 +60,7 @@ def test_a_dead_process_is_replaced_soon(worker: Service, rounds: Rounds) -> Non
             )
             taken.append(time.monotonic() - killed)
             time.sleep(0.5)  # Celery gives up a pool of which many die at once
-        assert max(taken) < REPLACED_SECONDS, taken
+        assert sorted(taken)[-2] < REPLACED_SECONDS, taken
         rounds.tell(deaths=DEATHS, slowest=max(taken))
 
 
