@@ -11,7 +11,8 @@ from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import DatabaseError, transaction
+from django.db import Error as DatabaseError
+from django.db import transaction
 from django.db.models.functions import Now
 
 from apps.jobs.kinds import kind_named
@@ -86,8 +87,9 @@ def job_submit(
     if run_at:
         job.run_at = run_at
     with transaction.atomic():
-        if upload is not None and owner_id is not None:
-            _require_room(owner_id)  # without the lock, which no upload is to hold up
+        if upload is not None:
+            if owner_id is not None:
+                _require_room(owner_id)  # without the lock, which no upload is to hold up
             upload_store(job_id=job.id, blocks=upload.chunks())
         if owner_id is not None:
             owner_lock(owner_id)

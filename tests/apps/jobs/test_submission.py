@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission
+from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test import Client
@@ -119,6 +120,14 @@ def test_a_permission_taken_back_holds_before_the_work_begins(client: Client) ->
     row = Job.objects.get()
     assert (row.state, row.result) == ("failed", None)
     assert row.problem["type"].endswith("/problems/permission-denied")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("by", ["somebody", "the service"])
+def test_an_upload_is_kept_whoever_submits(owner: User, by: str) -> None:
+    somebody = owner if by == "somebody" else None
+    job = job_submit(kind="sample.count", owner=somebody, parameters={"seconds": 0}, upload=ContentFile(b"rows"))
+    assert [bytes(chunk.data) for chunk in JobChunk.objects.filter(job_id=job.pk)] == [b"rows"]
 
 
 @pytest.mark.django_db(transaction=True)
