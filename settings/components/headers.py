@@ -69,9 +69,16 @@ CORS_ALLOW_HEADERS = (
     "if-none-match",
     "x-csrftoken",
     "x-request-id",
+    "x-requested-with",  # which older HTTP libraries add by themselves
+    # What tracing in the page adds to every call: W3C Trace Context and Baggage (OpenTelemetry), and Sentry's own.
+    "traceparent",
+    "tracestate",
+    "baggage",
+    "sentry-trace",
 )
 CORS_EXPOSE_HEADERS = (
     "Age",
+    "Allow",
     "Cache-Status",
     "Content-Disposition",
     "Deprecation",
@@ -83,6 +90,7 @@ CORS_EXPOSE_HEADERS = (
     "RateLimit-Policy",
     "Retry-After",
     "Sunset",
+    "WWW-Authenticate",
     "X-Request-ID",
 )
 # The longest that Chromium keeps it.

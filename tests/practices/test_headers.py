@@ -14,6 +14,7 @@ from django.core.management.base import SystemCheckError
 from django.test import Client, RequestFactory
 from django.test.utils import override_settings
 from django.urls import reverse
+from drf_spectacular.generators import SchemaGenerator
 
 from apps.operations.fleet import ROOT
 from settings.env import ENVIRONMENT
@@ -249,6 +250,36 @@ def test_a_preflight_names_what_may_be_sent(settings: Any) -> None:
         response.headers["Access-Control-Allow-Headers"].split(", ")
     )
     assert response.headers["Access-Control-Max-Age"] == "7200"
+
+
+def _documented(*, inward: bool) -> set[str]:
+    """Return the headers that the OpenAPI document names for requests, or for answers, in lower case."""
+    document = SchemaGenerator(urlconf="project.urls").get_schema(public=True)
+    operations = [one for path in document["paths"].values() for one in path.values() if isinstance(one, dict)]
+    if inward:
+        parameters = [one for operation in operations for one in operation.get("parameters", [])]
+        schemes = document["components"]["securitySchemes"].values()
+        named = [*parameters, *(scheme for scheme in schemes if scheme["type"] == "apiKey")]
+        return {one["name"].lower() for one in named if one["in"] == "header"}
+    answers = [answer for operation in operations for answer in operation["responses"].values()]
+    return {name.lower() for answer in answers for name in answer.get("headers", {})}
+
+
+def test_a_page_may_send_and_read_every_header_of_the_api(settings: Any) -> None:
+    """Nor does tracing in the page, which adds headers to every call, make a preflight fail."""
+    settings.CORS_ALLOWED_ORIGINS, settings.CORS_ALLOW_CREDENTIALS = [APP], True
+    tracing = {"traceparent", "tracestate", "baggage", "sentry-trace"}
+    documented = _documented(inward=True)
+    assert {"if-match", "idempotency-key", "x-csrftoken"} <= documented
+    for name in documented | tracing | {"if-none-match", "authorization", "content-type", "x-request-id"}:
+        asked = {"Origin": APP, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": name}
+        allowed = Client().options("/api/v1/plain", headers=asked).headers["Access-Control-Allow-Headers"]
+        assert name in allowed.split(", ")
+    exposed = Client().get("/api/v1/plain", headers={"Origin": APP}).headers["Access-Control-Expose-Headers"].lower()
+    # Cookies are the browser's own; CORS headers it reads itself.
+    answers = _documented(inward=False) - {"set-cookie", "access-control-allow-origin"}
+    assert {"etag", "location", "retry-after"} <= answers
+    assert answers | {"allow", "www-authenticate", "idempotency-replayed"} <= set(exposed.split(", "))
 
 
 def test_refusals_of_the_outer_layers_can_be_read_by_a_browser_app(settings: Any) -> None:

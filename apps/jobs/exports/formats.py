@@ -5,6 +5,7 @@ Both are spelled as an import reads them: a list is its words with semicolons be
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,11 @@ class Format:
     content_type: str
     head: Callable[[Sequence[str]], bytes]
     line: Callable[[Mapping[str, Any]], bytes]
+
+
+def _csv_head(names: Sequence[str]) -> bytes:
+    """Return the header after a byte order mark, without which Excel reads the file in the machine's old code page."""
+    return codecs.BOM_UTF8 + csv_row(names)
 
 
 def _csv_line(row: Mapping[str, Any]) -> bytes:
@@ -56,6 +62,6 @@ def _json_line(row: Mapping[str, Any]) -> bytes:
 
 
 EXPORT_FORMATS: dict[str, Format] = {
-    "csv": Format(content_type="text/csv; charset=utf-8", head=csv_row, line=_csv_line),
+    "csv": Format(content_type="text/csv; charset=utf-8", head=_csv_head, line=_csv_line),
     "ndjson": Format(content_type="application/x-ndjson", head=lambda names: b"", line=_json_line),
 }

@@ -1,12 +1,17 @@
 """Reading CSV (RFC 4180, a header in the first line) and NDJSON, record by record, within bounds.
 
+CSV is separated by commas, semicolons or tabs, as spreadsheets of different countries save it: the header says which, and so
+does a first line such as ``sep=;``. Rows whose every cell is empty are ignored, and count as lines only.
+
 A record that can be read but makes no sense is a rejected row. A file whose structure is broken (a quote that is never
 closed, a line without end) imports nothing, since whatever followed would be guesswork.
 """
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -19,7 +24,9 @@ RECORD_BYTES = (
 )  # of an NDJSON line; characters of a CSV record: a file that never closes a quote is noticed here
 RECORD_DEPTH = 8  # levels of an NDJSON line
 RECORD_MEMBERS = 2_000  # values in it
-RECORDS_MAX = 1_000_000  # of a file: each leaves a line in the result when it is rejected, longer than itself
+RECORDS_MAX = 1_000_000  # of a file: each is counted, and may be listed as rejected; as many blank ones at most
+SEPARATORS = (",", ";", "\t")
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 
 
 class ImportMalformed(Unprocessable):
@@ -48,25 +55,53 @@ class Columns:
 
 def csv_rows(stream: BinaryIO, columns: Columns) -> Iterator[SourceRow]:
     """Read records of CSV in UTF-8, with or without a byte order mark, whatever the line ends."""
-    csv.field_size_limit(RECORD_BYTES + 1)  # the lines below are bounded; the library's own limit is lower
-    # A wrong byte becomes a lone surrogate, which the field that holds it refuses: the row is named, not just the file.
+    with _csv_lines(stream) as lines:
+        try:
+            names, separator, before = _csv_start(lines, columns)
+        except HeaderRefused as error:
+            raise ImportMalformed(f"Line 1: {error}") from error
+        yield from _csv_records(lines, names, separator, before)
+
+
+def csv_check_header(stream: BinaryIO, columns: Columns) -> None:
+    """Raise ``HeaderRefused`` unless the file begins with the header of the import."""
+    with _csv_lines(stream) as lines:
+        _csv_start(lines, columns)
+
+
+@contextmanager
+def _csv_lines(stream: BinaryIO) -> Iterator["_BoundedLines"]:
+    csv.field_size_limit(RECORD_BYTES + 1)  # the lines are bounded; the library's own limit is lower
+    # The door refuses a file with bytes that are not UTF-8. Where one gets past it, such a byte becomes a lone surrogate,
+    # which the field that holds it refuses.
     text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
     try:
-        yield from _csv_records(text, columns)
+        yield _BoundedLines(text)
     finally:
         if not stream.closed:
             text.detach()  # or it would close the stream, which is the caller's
 
 
-def _csv_records(text: io.TextIOWrapper, columns: Columns) -> Iterator[SourceRow]:
-    lines = _BoundedLines(text)
-    reader = csv.reader(lines, strict=True)
+def _csv_start(lines: "_BoundedLines", columns: Columns) -> tuple[list[str], str, int]:
+    """Read the header, and return the names of the columns, their separator and the number of lines read."""
     try:
-        names = csv_header(next(reader, []), columns)
-    except (HeaderRefused, csv.Error) as error:
-        raise ImportMalformed(f"Line 1: {error}") from error
+        first = next(lines, "")
+        said = _SEPARATOR_LINE.fullmatch(first)
+        if said and said[1] not in SEPARATORS:
+            raise HeaderRefused("sep= names a separator other than a comma, a semicolon or a tab.")
+        header = next(lines, "") if said else first
+        separator = said[1] if said else max(SEPARATORS, key=header.count)  # the first of equals: a comma
+        record = next(csv.reader([header], delimiter=separator, strict=True), [])
+    except csv.Error as error:
+        raise HeaderRefused(f"the header is not CSV: {error}.") from error
+    return _header_names(record, columns), separator, 2 if said else 1
+
+
+def _csv_records(lines: "_BoundedLines", names: list[str], separator: str, before: int) -> Iterator[SourceRow]:
+    reader = csv.reader(lines, delimiter=separator, strict=True)
+    blank = 0
     while True:
-        line = reader.line_num + 1
+        line = before + reader.line_num + 1
         lines.characters = 0
         try:
             record = next(reader)
@@ -74,12 +109,21 @@ def _csv_records(text: io.TextIOWrapper, columns: Columns) -> Iterator[SourceRow
             return
         except csv.Error as error:
             raise ImportMalformed(f"Line {line}: {error}.") from error
-        if record:
+        if any(map(str.strip, record)):
             yield SourceRow(line, lines.characters, _cells(names, record))
+        else:
+            blank = _counted_blank(blank, line)
 
 
-def csv_header(record: Sequence[str], columns: Columns) -> list[str]:
-    """Give the names of the columns, or raise ``HeaderRefused`` naming what is wrong with them."""
+def _counted_blank(blank: int, line: int) -> int:
+    """Count one more blank row; raise ``ImportMalformed`` beyond RECORDS_MAX, since no checkpoint comes between them."""
+    if blank >= RECORDS_MAX:
+        raise ImportMalformed(f"Line {line}: the file has more than {RECORDS_MAX} blank rows.")
+    return blank + 1
+
+
+def _header_names(record: Sequence[str], columns: Columns) -> list[str]:
+    """Return the names of the columns, or raise ``HeaderRefused`` naming what is wrong with them."""
     names = [name.strip().lower() for name in record]
     if not any(names):
         raise HeaderRefused("a header with the names of the columns is missing.")
@@ -87,8 +131,8 @@ def csv_header(record: Sequence[str], columns: Columns) -> list[str]:
     missing = [name for name in columns.required if name not in names]
     if unknown or missing or len(set(names)) < len(names):
         raise HeaderRefused(
-            f"the columns are {', '.join(columns.known)}, of which {', '.join(columns.required)} have to be there, "
-            f"each once; the header says {', '.join(names)[:300]}."
+            f"the columns are {', '.join(columns.known)}, separated by commas, semicolons or tabs; "
+            f"{', '.join(columns.required)} must be present, each once. The header says {', '.join(names)[:300]}."
         )
     return names
 
@@ -98,7 +142,7 @@ def ndjson_rows(stream: BinaryIO, columns: Columns) -> Iterator[SourceRow]:
 
     No more than a line is in memory. A line that is no object, or holds a name twice, is a rejected row.
     """
-    line = 0
+    line = blank = 0
     while data := stream.readline(RECORD_BYTES + 1):
         line += 1
         if len(data) > RECORD_BYTES:
@@ -107,6 +151,8 @@ def ndjson_rows(stream: BinaryIO, columns: Columns) -> Iterator[SourceRow]:
             data = data.removeprefix(b"\xef\xbb\xbf")
         if data.strip():
             yield SourceRow(line, len(data), _document(data))
+        else:
+            blank = _counted_blank(blank, line)
 
 
 class _BoundedLines:

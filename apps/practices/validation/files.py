@@ -1,8 +1,13 @@
 """What a file is, told by its first bytes rather than by its name or by what its sender says of it (ASVS 5.0, 5.2.2)."""
 
 import codecs
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from typing import BinaryIO
 
 HEAD_BYTES = 8192
+_BLOCK_BYTES = 256 * 1024
 
 # Files that people take for text by mistake: a spreadsheet saved as such, what a browser printed, a compressed export.
 _SIGNATURES = {
@@ -32,9 +37,9 @@ _SIGNATURES = {
 
 
 def text_file_fault(head: bytes) -> str | None:
-    """Give what a file is instead of UTF-8 text, by its first ``HEAD_BYTES`` (or all of it when shorter); None for text.
+    """Return what a file is instead of UTF-8 text, by its first ``HEAD_BYTES`` (or all of it when shorter); None for text.
 
-    Bytes that are not UTF-8 further on, or here and there, are for the reader of the rows to name.
+    Single bytes that are not UTF-8 are ``utf8_fault``'s to name.
     """
     for signature, kind in _SIGNATURES.items():
         if head.startswith(signature):
@@ -42,3 +47,46 @@ def text_file_fault(head: bytes) -> str | None:
     if head.count(0) * 8 > len(head):  # a few, where text should be, are for the fields that hold them to refuse
         return "binary, or text in UTF-16"
     return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Utf8Fault:
+    """The first byte that is not UTF-8, by its line and its place in that line, both counted from 1."""
+
+    line: int
+    column: int
+    byte: int
+
+
+def utf8_fault(stream: BinaryIO) -> Utf8Fault | None:
+    """Return where a file stops being UTF-8; None when all of it is. Reads it from its beginning, block by block."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    read = 0
+    for block in chain(_blocks(stream), (b"",)):
+        held = len(decoder.getstate()[0])  # the beginning of a character that the block before ends with
+        try:
+            decoder.decode(block, final=not block)
+        except UnicodeDecodeError as error:
+            return _fault_at(stream, read - held + error.start, error.object[error.start])
+        read += len(block)
+    return None
+
+
+def _blocks(stream: BinaryIO, length: int | None = None) -> Iterator[bytes]:
+    """Read the first ``length`` bytes of a file, or all of them."""
+    stream.seek(0)
+    while block := stream.read(_BLOCK_BYTES if length is None else min(_BLOCK_BYTES, length)):
+        yield block
+        length = None if length is None else length - len(block)
+
+
+def _fault_at(stream: BinaryIO, offset: int, byte: int) -> Utf8Fault:
+    """Count the lines before a byte, which end in LF or CRLF, or in CR alone where a file has no LF before it."""
+    feeds = returns = 0
+    last = {b"\n": -1, b"\r": -1}
+    start = 0
+    for block in _blocks(stream, offset):
+        feeds, returns = feeds + block.count(b"\n"), returns + block.count(b"\r")
+        last = {end: start + block.rfind(end) if end in block else at for end, at in last.items()}
+        start += len(block)
+    return Utf8Fault(line=(feeds or returns) + 1, column=offset - last[b"\n" if feeds else b"\r"], byte=byte)

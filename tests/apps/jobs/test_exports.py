@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import uuid
 from collections.abc import Callable
@@ -99,7 +100,8 @@ def test_an_attempt_that_dies_is_gone_on_with(
     # Only what had not committed is read again: a row or two a block, and the batch that died.
     assert len(seen) - again < ROWS
     content = b"".join(client.get(f"/api/v1/jobs/{job.pk}/result", **bearer(owner)).streaming_content)
-    lines = content.decode().splitlines()
+    assert content.count(codecs.BOM_UTF8) == 1
+    lines = content.decode("utf-8-sig").splitlines()
     assert lines[0] == '"id","title"'
     assert len(lines) == len(set(lines)) == ROWS + 1
 
@@ -142,7 +144,7 @@ def test_no_rows_are_a_file_too(client: Client, owner: User, job_make: Make) -> 
     job.refresh_from_db()
     assert job.result == {"rows": 0, "format": "csv"}
     content = client.get(f"/api/v1/jobs/{job.pk}/result", **bearer(owner)).streaming_content
-    assert b"".join(content) == b'"id","title"\r\n'
+    assert b"".join(content) == codecs.BOM_UTF8 + b'"id","title"\r\n'
 
 
 def test_spellings() -> None:

@@ -25,6 +25,15 @@ from tests.processes import ROOT
 
 PIECES = (b'"', b",", b"\n", b"\r", b"a", b"\x00", b"\xff", b"{", b"}", b'"title"', b":", b"\\ud800", b"[", b"1e999")
 COLUMNS = Columns(known=("title", "body"), required=("title",))
+# What senders call such files: Firefox and Chromium by the desktop's list (Windows with Excel: vnd.ms-excel), curl, Python's
+# mimetypes, and the several names of NDJSON, of which none is registered.
+SENT = (
+    *("text/csv", "text/x-csv", "text/comma-separated-values", "text/x-comma-separated-values", "text/plain"),
+    *("text/tab-separated-values", "application/csv", "application/x-csv", "application/vnd.ms-excel"),
+    *("application/octet-stream", "application/json", "application/x-ndjson", "application/ndjson", "text/x-ndjson"),
+    *("application/jsonl", "application/x-jsonlines", "application/jsonlines", "application/json-lines", "text/jsonl"),
+)
+FORMATS = [("csv", b"title\n"), ("ndjson", b"")]
 
 
 def read_csv(data: bytes) -> list[tuple[int, object]]:
@@ -38,6 +47,11 @@ def read_csv(data: bytes) -> list[tuple[int, object]]:
         b"\xef\xbb\xbftitle,body\r\none,two\r\n",
         b"Title , BODY\n\none,two",
         b'"title","body"\n"one","two"\n\n\n',
+        b"title;body\none;two\n",
+        b"title\tbody\r\none\ttwo\r\n",
+        b"sep=;\r\ntitle;body\r\none;two\r\n",
+        b'\xef\xbb\xbf"sep=,"\ntitle,body\none,two\n',
+        b"title,body\n,\none,two\n , \n,,,,\n,\n",
     ],
 )
 def test_spellings_of_one_file(data: bytes) -> None:
@@ -47,6 +61,16 @@ def test_spellings_of_one_file(data: bytes) -> None:
 def test_a_row_is_named_by_its_first_line() -> None:
     rows = read_csv(b'title,body\na,"1\n2\n3"\nb,\n')
     assert rows == [(2, {"title": "a", "body": "1\n2\n3"}), (5, {"title": "b"})]
+
+
+def test_blank_rows_count_as_lines_alone() -> None:
+    assert read_csv(b"sep=;\ntitle;body\n;\na;\n;;;\n;b\n") == [(4, {"title": "a"}), (6, {"body": "b"})]
+
+
+def test_the_separator_is_the_headers_whatever_the_cells_hold() -> None:
+    assert read_csv(b"title;body\na,b;c\n") == [(2, {"title": "a,b", "body": "c"})]
+    assert read_csv(b"title,body\na;b,c\n") == [(2, {"title": "a;b", "body": "c"})]
+    assert read_csv(b"title\na;b\n") == [(2, {"title": "a;b"})]
 
 
 def test_a_row_of_another_length_is_rejected_and_reading_goes_on() -> None:
@@ -69,6 +93,8 @@ def test_wrong_bytes_reach_the_field_that_refuses_them() -> None:
         (b"title,body\n" + b"x" * (2 * RECORD_BYTES), 2),
         (b'title,body\na,"' + b"y\n" * RECORD_BYTES, 2),
         (b"title,unheard\na,b\n", 1),
+        (b"sep=|\ntitle|body\na|b\n", 1),
+        (b'sep=;\ntitle;body\na;"never closed\n', 3),
         (b"", 1),
     ],
 )
@@ -159,9 +185,18 @@ def test_a_record_is_bounded_however_many_lines_it_has() -> None:
 
 
 def test_wide_records_below_the_bound_are_rows_of_the_wrong_length() -> None:
-    (_, cells), (_, good) = read_csv(b"title,body\n" + b"," * (RECORD_BYTES - 10) + b"\na,b\n")
+    (_, cells), (_, good) = read_csv(b"title,body\n" + b"," * (RECORD_BYTES - 10) + b"x\na,b\n")
     assert isinstance(cells, Rejection)
     assert good == {"title": "a", "body": "b"}
+
+
+@pytest.mark.parametrize(("format", "head"), FORMATS)
+def test_blank_rows_are_bounded(format: str, head: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between them comes no checkpoint at which the job could be stopped."""
+    monkeypatch.setattr(formats, "RECORDS_MAX", 3)
+    assert list(import_rows(io.BytesIO(head + b"\n" * 3), format, COLUMNS)) == []
+    with pytest.raises(ImportMalformed, match="more than 3 blank rows"):
+        list(import_rows(io.BytesIO(head + b"\n" * 4), format, COLUMNS))
 
 
 @pytest.mark.parametrize("format", ["csv", "ndjson"])
@@ -221,20 +256,26 @@ def test_any_bytes_are_rows_or_a_refusal(data: bytes) -> None:
         ("title,body\na,b".encode("utf-16"), "text/csv", "csv", "format"),
         ("title,body\na,b".encode("utf-16-le"), "text/csv", "csv", "format"),
         ('{"title": 1}'.encode("utf-32"), "", "ndjson", "format"),
-        (b"title,body\na,b", "text/csv", "ndjson", "content_type"),
+        (b"title,body\na,b", "text/csv", "ndjson", "format"),
         (b"title,body\na,b", "", "ndjson", "format"),
-        (b'{"title": 1}', "application/x-ndjson", "csv", "content_type"),
+        (b'{"title": 1}', "application/x-ndjson", "csv", "header"),
         (b"title\na", "image/png", "csv", "content_type"),
         (b"title\na", "application/zip", "csv", "content_type"),
         (b"body\na", "text/csv", "csv", "header"),
         (b"title\na", "text/csv; charset=utf-8", "csv", None),
         (b"\xef\xbb\xbftitle\na", "application/vnd.ms-excel", "csv", None),
         (b'\xef\xbb\xbf\n {"title": 1}', "application/json", "ndjson", None),
-        (b"title\n\xff\x00", "", "csv", None),
+        (b"sep=;\ntitle;body\na;b", "text/csv", "csv", None),
+        (b"title;unheard\na;b", "text/csv", "csv", "header"),
+        (b"title\n\x00a", "", "csv", None),
+        (b"title\n\xff\x00", "", "csv", "encoding"),
+        (b'{"title": "\xe9"}', "", "ndjson", "encoding"),
+        *((b"title\na", declared, "csv", None) for declared in SENT),
+        *((b'{"title": 1}', declared, "ndjson", None) for declared in SENT),
     ],
 )
 def test_a_file_is_what_its_bytes_say(head: bytes, declared: str, format: str, code: str | None) -> None:
-    """And is refused by name before there is a job; wrong bytes in a row are the row's matter."""
+    """And is refused by name before there is a job."""
     file = SimpleUploadedFile("rows.csv", head, content_type=declared)
     if code is None:
         assert upload_checked(file=file, format=format, columns=COLUMNS).read() == head
@@ -242,3 +283,32 @@ def test_a_file_is_what_its_bytes_say(head: bytes, declared: str, format: str, c
     with pytest.raises(ValidationProblem) as refused:
         upload_checked(file=file, format=format, columns=COLUMNS)
     assert [(error.pointer, error.code) for error in refused.value.errors] == [("/file", code)]
+
+
+@pytest.mark.parametrize(
+    ("data", "line", "byte", "value"),
+    [
+        ("title,body\ncaf\u00e9,one\n".encode("cp1252"), 2, 4, "0xE9"),
+        ("title,body\r\na,b\r\nna\u00efve,\u2013\r\n".encode("cp1252"), 3, 3, "0xEF"),
+        ("title,body\rcaf\u00e9,one\r".encode("mac-roman"), 2, 4, "0x8E"),
+        (b"title,body\n" + b"a,b\n" * 200_000 + b"c,\xe9\n", 200_002, 3, "0xE9"),
+        (b"title,body\n" + "\u00e9".encode() * 200_001 + b"\xff\n", 2, 400_003, "0xFF"),
+        (b"title,body\na,\xc3", 2, 3, "0xC3"),
+        (b"\xff", 1, 1, "0xFF"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_a_file_in_another_encoding_is_told_from_one_in_utf8(data: bytes, line: int, byte: int, value: str) -> None:
+    """By line and byte, and with what to do about it."""
+    with pytest.raises(ValidationProblem) as refused:
+        upload_checked(file=SimpleUploadedFile("rows.csv", data), format="csv", columns=COLUMNS)
+    [error] = refused.value.errors
+    assert (error.pointer, error.code) == ("/file", "encoding")
+    assert f"line {line}, byte {byte} of it, is {value}" in error.detail
+    assert "CSV UTF-8" in error.detail
+
+
+def test_a_file_in_utf16_is_said_to_be_and_how_to_save_it() -> None:
+    with pytest.raises(ValidationProblem) as refused:
+        upload_checked(file=SimpleUploadedFile("rows.csv", "title\ta".encode("utf-16")), format="csv", columns=COLUMNS)
+    assert 'text in UTF-16. In Excel, save it as "CSV UTF-8' in refused.value.errors[0].detail
