@@ -159,7 +159,7 @@ class TestLimiter:
 
     def test_keys_end_by_themselves(self) -> None:
         take([Charge("p", "a", (10, 100))])
-        (key,) = redis_client().scan_iter("*:l:p:a")
+        (key,) = redis_client().scan_iter("*:l:p:*:a")
         assert 0 < redis_client().pttl(key) <= 10_000
 
     def test_the_own_table_agrees_with_the_script(self) -> None:
@@ -178,6 +178,37 @@ class TestLimiter:
             table.take([Charge("p", str(number), (5, 10))], now=0)
         assert len(table) == 100
         assert TABLE_SIZE <= 100_000
+
+
+class TestChangedLimit:
+    """An operator's change holds for everybody from the next request on, for those who were refused too."""
+
+    def test_a_raised_limit_lets_a_refused_client_in(self, client: Client, settings: Any) -> None:
+        limit(settings, anon=(4, 900))
+        assert statuses(client, "/api/v1/open", 5)[-1] == 429
+        limit(settings, anon=(100, 60))
+        answer = client.get("/api/v1/open")
+        assert (answer.status_code, '"anon";r=99' in answer["RateLimit"]) == (200, True)
+
+    def test_a_lowered_limit_refuses_at_its_own_number(self, client: Client, settings: Any) -> None:
+        limit(settings, anon=(100, 900))
+        assert statuses(client, "/api/v1/open", 50) == [200] * 50
+        limit(settings, anon=(3, 900))
+        assert statuses(client, "/api/v1/open", 4) == [200] * 3 + [429]
+        assert int(client.get("/api/v1/open")["Retry-After"]) <= 300
+
+    def test_in_the_memory_of_a_process_too(self, client: Client, settings: Any) -> None:
+        with black_hole(settings):
+            limit(settings, anon=(2, 900))
+            assert statuses(client, "/api/v1/open", 3) == [200, 200, 429]
+            limit(settings, anon=(3, 900))
+            assert statuses(client, "/api/v1/open", 4) == [200] * 3 + [429]
+
+    def test_of_a_form_too(self, client: Client, settings: Any) -> None:
+        limit(settings, login=(2, 90_000))
+        assert [client.post("/form").status_code for _ in range(3)] == [200, 200, 429]
+        limit(settings, login=(3, 90_000))
+        assert [client.post("/form").status_code for _ in range(4)] == [200] * 3 + [429]
 
 
 class TestConcurrency:

@@ -54,6 +54,13 @@ class Charge:
     rate: Rate
 
     @property
+    def key(self) -> str:
+        """What the count is kept under. It names the rate: a stored time means nothing under another one, so that a limit
+        that an operator has changed holds from the next request on."""
+        quota, seconds = self.rate
+        return f"{self.policy}:{quota}/{seconds}:{self.identity}"
+
+    @property
     def step(self) -> float:
         """Microseconds between requests at the policy's pace."""
         return self.rate[1] * 1_000_000 / self.rate[0]
@@ -105,7 +112,7 @@ def take(charges: Sequence[Charge]) -> tuple[bool, list[Verdict]]:
 
 
 def _shared(charges: Sequence[Charge]) -> tuple[bool, list[float]]:
-    keys = [f"{settings.CACHING_PREFIX}:l:{one.policy}:{one.identity}" for one in charges]
+    keys = [f"{settings.CACHING_PREFIX}:l:{one.key}" for one in charges]
     numbers = [number for one in charges for number in (one.step, one.span)]
     client = redis_client()
     try:
@@ -121,18 +128,18 @@ class OwnTable:
     def __init__(self, size: int) -> None:
         self._size = size
         self._lock = threading.Lock()
-        self._due: OrderedDict[tuple[str, str], float] = OrderedDict()
+        self._due: OrderedDict[str, float] = OrderedDict()
 
     def take(self, charges: Sequence[Charge], *, now: float) -> tuple[bool, list[float]]:
         """As the script; ``now`` in microseconds."""
         with self._lock:
-            due = [max(now, self._due.get((one.policy, one.identity), now)) for one in charges]
+            due = [max(now, self._due.get(one.key, now)) for one in charges]
             allowed = all(at + one.step - now <= one.span for at, one in zip(due, charges, strict=True))
             if allowed:
                 due = [at + one.step for at, one in zip(due, charges, strict=True)]
                 for at, one in zip(due, charges, strict=True):
-                    self._due[(one.policy, one.identity)] = at
-                    self._due.move_to_end((one.policy, one.identity))
+                    self._due[one.key] = at
+                    self._due.move_to_end(one.key)
                 while len(self._due) > self._size:
                     self._due.popitem(last=False)
             return allowed, [at - now for at in due]
