@@ -1,12 +1,13 @@
 """The lint of migrations finds what blocks a table that people are using, and lets new tables be."""
 
+import re
 from pathlib import Path
 
 import pytest
 from django.db import connection, migrations, models
 from django.db.migrations.state import ModelState, ProjectState
 
-from tests.migrations import excuses, lint
+from tests.migrations import HELP, ROOT, excuses, lint
 
 OLD = ModelState(
     "shop", "Thing", [("id", models.BigAutoField(primary_key=True)), ("name", models.CharField(max_length=9))]
@@ -47,6 +48,22 @@ def test_new_tables_and_empty_columns_are_let_be(tmp_path: Path) -> None:
     new = migrations.CreateModel("Part", fields, options={"indexes": [models.Index(fields=["thing", "id"], name="p")]})
     empty = migrations.AddField("thing", "note", models.TextField(null=True))
     assert lint(sql_of(tmp_path, new, empty)) == ""
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_excuse_is_for_its_rule_alone(tmp_path: Path) -> None:
+    """What the project allows stays allowed (here: a varchar column, no timeouts), what is not excused is still found."""
+    wider = migrations.AddField("thing", "size", models.CharField(max_length=9, null=True))
+    path = sql_of(tmp_path, BAD["require-concurrent-index-creation"], wider, BAD["ban-drop-column"])
+    found = lint(path).splitlines()
+    left = lint(path, excused=frozenset({"ban-drop-column"})).splitlines()
+    assert left == [line for line in found if " ban-drop-column " not in line]
+    assert (len(found), len(left)) == (2, 1), found
+
+
+def test_findings_name_a_page_that_is_there() -> None:
+    page, heading = re.fullmatch(r'(docs/\w+\.md), "(.+)",', HELP).groups()
+    assert f"### {heading}\n" in (ROOT / page).read_text()
 
 
 def test_an_excuse_gives_its_reason() -> None:
