@@ -84,6 +84,7 @@ class Person(NamedTuple):
     caller: str
     name: str
     headers: Mapping[str, Any]
+    user: User  # whose rows a body of theirs refers to; the owner, where nobody is signed in
 
 
 @cache
@@ -170,29 +171,28 @@ def people(owner: User, permission: str | None) -> list[Person]:
     Whoever is signed in is so twice: there is another place to sign out of.
     """
 
-    def bearer(user: User) -> dict[str, str]:
+    def person(caller: str, name: str, user: User) -> Person:
         sign_in(user)
-        return {"HTTP_AUTHORIZATION": f"Bearer {sign_in(user).access}"}
+        return Person(caller, name, {"HTTP_AUTHORIZATION": f"Bearer {sign_in(user).access}"}, user)
 
     now = timezone.now()
     over = sign_in(owner)
     session_end(family_id=over.family_id, reason=FamilyEnd.LOGOUT, now=now)
-    gone = user_create(is_staff=True, is_superuser=True)
-    gone_header = bearer(gone)
-    user_deactivate(user=gone, now=now)
+    gone = person("ended", "deactivated", user_create(is_staff=True, is_superuser=True))
+    user_deactivate(user=gone.user, now=now)
     return [
-        Person("nobody", "without a token", {}),
-        Person("ended", "of an ended sign-in", {"HTTP_AUTHORIZATION": f"Bearer {over.access}"}),
-        Person("ended", "deactivated", gone_header),
-        Person("other", "another user", bearer(user_create())),
-        Person("owner", "the owner", bearer(owner)),
-        Person("staff", "staff without the permission", bearer(user_create(is_staff=True))),
+        Person("nobody", "without a token", {}, owner),
+        Person("ended", "of an ended sign-in", {"HTTP_AUTHORIZATION": f"Bearer {over.access}"}, owner),
+        gone._replace(user=owner),
+        person("other", "another user", user_create()),
+        person("owner", "the owner", owner),
+        person("staff", "staff without the permission", user_create(is_staff=True)),
         *(
-            Person(caller, f"with the permission by {way}", bearer(_holding(permission, way=way, is_staff=is_staff)))
+            person(caller, f"with the permission by {way}", _holding(permission, way=way, is_staff=is_staff))
             for caller, is_staff in (("holder", False), ("keeper", True))
             for way in ("user", "group")
         ),
-        Person("keeper", "superuser", bearer(user_create(is_staff=True, is_superuser=True))),
+        person("keeper", "superuser", user_create(is_staff=True, is_superuser=True)),
     ]
 
 

@@ -23,6 +23,8 @@ _BY_KIND: tuple[tuple[type[models.Field], str], ...] = (
     (models.DateField, "current_date - n % 3650"),
     (models.TimeField, "time '00:00' + n % 86400 * interval '1 second'"),
     (models.DurationField, "n * interval '1 second'"),
+    (models.BinaryField, "decode(md5(n::text), 'hex')"),
+    (models.FileField, "'files/' || n"),  # the name alone: nobody opens it
     (models.JSONField, "'{{}}'::jsonb"),
     (models.GenericIPAddressField, "'192.0.2.1'::inet"),
 )

@@ -93,7 +93,7 @@ def test_everybody_gets_what_the_table_says(row: Row, client: Client, owner: Use
     wrong = []
     for person in people(owner, row.permission):
         with undone():
-            body = scene.body(row.operation, owner)
+            body = scene.body(row.operation, person.user)
             before = stored()
             response = send(client, row, thing, body, **person.headers)
             text = content(response)

@@ -8,21 +8,17 @@ from uuid import UUID
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, PermissionsMixin
 
+from apps.articles.selectors import article_may_read_all
 from apps.practices.errors import NotAuthenticated, NotFound, PermissionDenied
 
 Viewer = AbstractBaseUser | AnonymousUser
 Action = Literal["change", "delete"]
 
 
-def may_read_all(viewer: Viewer) -> bool:
-    """Say whether others' drafts are open to the viewer: to see is less than to change, so either permission does."""
-    return _holds(viewer, "view") or _holds(viewer, "change")
-
-
 def may_read(viewer: Viewer, *, author_id: UUID | None, published_at: datetime | None, now: datetime) -> bool:
     """Say whether the viewer may see an article of this author and this date of publication."""
     public = published_at is not None and published_at <= now
-    return public or _is_author(viewer, author_id) or may_read_all(viewer)
+    return public or _is_author(viewer, author_id) or article_may_read_all(viewer)
 
 
 def may_write(viewer: Viewer, *, author_id: UUID | None, action: Action) -> bool:
@@ -48,7 +44,7 @@ def unpublished_of(viewer: Viewer) -> UUID | None:
     """
     if not viewer.is_authenticated:
         raise NotAuthenticated("Sign in to see articles that are not published.")
-    return None if may_read_all(viewer) else viewer.pk
+    return None if article_may_read_all(viewer) else viewer.pk
 
 
 def _is_author(viewer: Viewer, author_id: UUID | None) -> bool:

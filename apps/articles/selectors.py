@@ -7,13 +7,17 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, PermissionsMixin
 from django.contrib.postgres.search import SearchQuery, SearchRank
 from django.db import models
 from django.db.models import F, Q, QuerySet
+from django.utils import timezone
 
 from apps.articles.models import SEARCH_CONFIG, Article
 from apps.practices.database.declarations import Projected
 from apps.practices.errors import NotFound
+
+Viewer = AbstractBaseUser | AnonymousUser
 
 
 class State(models.TextChoices):
@@ -43,6 +47,20 @@ ARTICLE_FIELDS: dict[str, Projected] = {
     "version": Projected("version"),
 }
 _COLUMNS = tuple(dict.fromkeys(column for field in ARTICLE_FIELDS.values() for column in field.columns))
+
+
+def article_may_read_all(viewer: Viewer) -> bool:
+    """Say whether others' drafts are open to the viewer: to see is less than to change, so either permission does."""
+    permissions = (f"articles.{action}_article" for action in ("view", "change"))
+    return isinstance(viewer, PermissionsMixin) and any(map(viewer.has_perm, permissions))
+
+
+def article_readable(viewer: Viewer, *, now: datetime | None = None) -> QuerySet[Article]:
+    """Return the articles that the viewer may read: what another resource may refer to in their name."""
+    if article_may_read_all(viewer):
+        return Article.objects.all()
+    public = Q(published_at__lte=now or timezone.now())
+    return Article.objects.filter(public | Q(author_id=viewer.pk) if viewer.is_authenticated else public)
 
 
 def article_list(

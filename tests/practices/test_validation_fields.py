@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from django import forms
-from django.core.exceptions import ValidationError
+from django.contrib.auth.models import AnonymousUser
+from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from drf_spectacular.generators import SchemaGenerator
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from rest_framework import serializers
 from zeal import zeal_context
 
+from apps.accounts.models import User
 from apps.practices.caching.renderers import FastJSONRenderer
 from apps.practices.validation.fields import (
     BoundedDecimalField,
@@ -37,7 +39,9 @@ from apps.practices.validation.forms import ReferenceFormField
 from apps.practices.validation.text import clean_plain
 from tests.apps.accounts.factories import user_create
 from tests.sample.models import Effect, Note
-from tests.sample.services import note_create
+from tests.sample.selectors import note_readable
+from tests.sample.serializers import SampleRemarkWriteSerializer
+from tests.sample.services import note_create, remark_create
 
 ID = "01890000-0000-7000-8000-00000000000a"
 BOUNDED = {"maxLength", "enum", "const"}
@@ -154,14 +158,14 @@ def test_a_slug_is_clean_whatever_it_was(text: str) -> None:
 def test_a_reference_is_found_by_one_query_or_refused() -> None:
     owner = user_create()
     shown, hidden = note_create(owner=owner, title="Shown"), note_create(owner=owner, title="Hidden", published=False)
-    field = ReferenceField(queryset=Note.objects.filter(published=True))
+    field = bound(ReferenceField(Note, readable=note_readable), viewer=user_create())
     with CaptureQueriesContext(connection) as queries:
         assert field.run_validation(str(shown.pk)) == shown
     assert len(queries) == 1
     assert {refused(field, value) for value in (str(hidden.pk), ID)} == {"does_not_exist"}
     for wrong in (1, True, "x", "\x00", [], {}, f"{{{shown.pk}}}"):
         assert refused(field, wrong) == "incorrect_type"
-    numbered = ReferenceField(queryset=Effect.objects.all())
+    numbered = bound(ReferenceField(Effect, readable=lambda viewer: Effect.objects.all()), viewer=owner)
     effect = Effect.objects.create(job_id=ID)
     assert numbered.run_validation(effect.pk) == effect
     assert {refused(numbered, value) for value in (2**63 - 1, "0")} == {"does_not_exist"}
@@ -173,11 +177,13 @@ def test_two_references_to_one_model_are_no_loop() -> None:
     """What looks for N+1, in development and in tests, takes two calls of get() on a line for one."""
     owner = user_create()
     given = {name: str(note_create(owner=owner, title=name).pk) for name in ("first", "second")}
-    notes = Note.objects.all()
-    serializer = type("Pair", (serializers.Serializer,), {name: ReferenceField(queryset=notes) for name in given})
-    form = type("PairForm", (forms.Form,), {name: ReferenceFormField(queryset=notes) for name in given})
+    fields = {name: ReferenceField(Note, readable=note_readable) for name in given}
+    serializer = type("Pair", (serializers.Serializer,), fields)
+    form = type("PairForm", (forms.Form,), {name: ReferenceFormField(Note) for name in given})
     with zeal_context():
-        wire, page = serializer(data=given), form(given)
+        wire, page = serializer(data=given, context={"viewer": owner}), form(given)
+        for field in page.fields.values():
+            field.confine(note_readable(owner))
         assert wire.is_valid()
         assert page.is_valid()
     assert {name: str(note.pk) for name, note in wire.validated_data.items()} == given
@@ -185,13 +191,65 @@ def test_two_references_to_one_model_are_no_loop() -> None:
 
 
 @pytest.mark.django_db
+def test_a_reference_to_what_the_caller_may_not_read_is_one_to_nothing() -> None:
+    owner, other = user_create(), user_create()
+    hidden = str(note_create(owner=owner, title="Hidden", published=False).pk)
+
+    def answer(viewer: User | AnonymousUser, value: str) -> str:
+        with pytest.raises(serializers.ValidationError) as refusal:
+            bound(ReferenceField(Note, readable=note_readable), viewer=viewer).run_validation(value)
+        return str(refusal.value.detail).replace(value, "")
+
+    for stranger in (other, AnonymousUser()):
+        assert answer(stranger, hidden) == answer(stranger, ID)
+        field = ReferenceFormField(Note)
+        field.confine(note_readable(stranger))
+        with pytest.raises(ValidationError):
+            field.clean(hidden)
+    assert bound(ReferenceField(Note, readable=note_readable), viewer=owner).run_validation(hidden).title == "Hidden"
+
+
+@pytest.mark.django_db
+def test_what_a_row_refers_to_already_may_stay() -> None:
+    """Who edits a remark on a note that they may not read saves the form unchanged."""
+    owner, editor = user_create(), user_create()
+    kept, hidden = (note_create(owner=owner, title=title, published=False) for title in ("Kept", "Hidden"))
+    remark = remark_create(owner=owner, note=kept, text="One")
+    serializer = SampleRemarkWriteSerializer(remark, data={}, context={"viewer": editor})
+    assert serializer.fields["note"].run_validation(str(kept.pk)) == kept
+    assert refused(serializer.fields["note"], str(hidden.pk)) == "does_not_exist"
+    field = ReferenceFormField(Note)
+    field.confine(note_readable(editor), current=kept.pk)
+    assert field.clean(str(kept.pk)) == kept
+    with pytest.raises(ValidationError):
+        field.clean(str(hidden.pk))
+
+
+def test_a_reference_without_a_caller_or_a_rule_takes_nothing() -> None:
+    with pytest.raises(TypeError, match="readable"):
+        ReferenceField(Note)
+    serializer = SampleRemarkWriteSerializer(data={"note": ID, "text": "One"})
+    with pytest.raises(ImproperlyConfigured, match="viewer"):
+        serializer.is_valid()
+    with pytest.raises(ValidationError):
+        ReferenceFormField(Note).clean("1")
+
+
+def bound(field: ReferenceField, *, viewer: User | AnonymousUser) -> serializers.Field:
+    """Return the field as a serializer that serves ``viewer`` has it."""
+    serializer = type("One", (serializers.Serializer,), {"one": field})(context={"viewer": viewer})
+    return serializer.fields["one"]
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize("value", [ID, "x", "\x00", "1", f"{{{ID}}}x"])
 def test_a_form_refuses_what_names_no_row(value: str) -> None:
-    field = ReferenceFormField(queryset=Note.objects.all())
+    field = ReferenceFormField(Note)
+    field.confine(Note.objects.all())
     with pytest.raises(ValidationError) as refusal:
         field.clean(value)
     assert refusal.value.code == "invalid_choice"
-    assert ReferenceFormField(queryset=Note.objects.all(), required=False).clean("") is None
+    assert ReferenceFormField(Note, required=False).clean("") is None
 
 
 def test_fields_that_need_a_bound_say_so() -> None:

@@ -2,7 +2,7 @@
 
 from apps.practices.database.lists import KeysetList
 from apps.practices.validation.fields import PlainTextField
-from tests.sample.models import TITLE_LENGTH, Note
+from tests.sample.models import TITLE_LENGTH, Note, Remark
 
 NOTES = KeysetList(
     model=Note,
@@ -23,4 +23,11 @@ NOTES = KeysetList(
         "updated_at": "updated_at",
     },
     filters={"title": PlainTextField(max_length=TITLE_LENGTH, help_text="Notes with this very title.")},
+)
+
+REMARKS = KeysetList(
+    model=Remark,
+    orderings={"-created_at": ("-created_at", "-id"), "created_at": ("created_at", "id")},
+    fields={"id": "id", "note": "note_id", "text": "text", "owner": "owner_id", "created_at": "created_at"},
+    scope=("note",),
 )

@@ -32,6 +32,28 @@ class Note(models.Model):
         return self.title
 
 
+class Remark(models.Model):
+    """A word about a note: seen by who made it, and by the note's owner. Bytes and files stand for columns of any type."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    note = models.ForeignKey(Note, on_delete=models.PROTECT, related_name="remarks", db_index=False)
+    text = models.CharField(max_length=TITLE_LENGTH)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    seal = models.BinaryField(default=b"", editable=False)
+    scan = models.FileField(blank=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["note", "-created_at", "-id"], name="sample_remark_note"),
+            models.Index(fields=["note", "owner", "-created_at", "-id"], name="sample_remark_own"),
+        ]
+        constraints = [models.UniqueConstraint(fields=["note", "text"], name="sample_remark_once")]
+
+    def __str__(self) -> str:
+        return self.text
+
+
 class Effect(models.Model):
     """What a ``sample.count`` job leaves: one row a completed run, so that "once" can be counted."""
 

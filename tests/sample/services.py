@@ -6,7 +6,7 @@ from apps.accounts.models import User
 from apps.practices.caching import tags_change
 from apps.practices.database.versions import version_delete, version_update
 from apps.practices.errors import PermissionDenied
-from tests.sample.models import Note
+from tests.sample.models import Note, Remark
 
 
 def note_create(*, owner: User, title: str, body: str = "", published: bool = True) -> Note:
@@ -35,6 +35,11 @@ def note_delete(*, note: Note, actor: User, expected: int | None) -> None:
     with transaction.atomic():
         version_delete(instance=note, expected=expected)
         tags_change(*tags)
+
+
+def remark_create(*, owner: User, note: Note, text: str) -> Remark:
+    """Store a remark about a note that ``owner`` may read."""
+    return Remark.objects.create(owner=owner, note=note, text=text)
 
 
 def _require_owner(note: Note, actor: User) -> None:

@@ -89,7 +89,9 @@ class NoteDetail(APIView):
     def patch(self, request: Request, note_id: UUID) -> Response:
         return self._write(request, note_id, partial=True)
 
-    @extend_schema(operation_id="sample_notes_delete", responses={204: None, **problems(400, 401, 403, 404, 412, 429)})
+    @extend_schema(
+        operation_id="sample_notes_delete", responses={204: None, **problems(400, 401, 403, 404, 409, 412, 429)}
+    )
     def delete(self, request: Request, note_id: UUID) -> Response:
         query_parameters(request, {})
         note = note_read(note_id=note_id, reader=request.user)

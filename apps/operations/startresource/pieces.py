@@ -55,7 +55,7 @@ def field_code(resource: Resource, spec: FieldSpec) -> FieldCode:
         )
         if not (resource.owner and not resource.is_public):
             model = _called(model, "db_index=False")
-        write = _called(write, f"queryset={target.model}._default_manager.all()")
+        write = _called(write, target.model, f"readable={target.readable}")
         read = "serializers.UUIDField()" if target.key == "UUID" else "serializers.IntegerField()"
         filter_field = (
             "CanonicalUUIDField()" if target.key == "UUID" else "BoundedIntegerField(min_value=1, max_value=2**63 - 1)"

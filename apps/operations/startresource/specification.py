@@ -45,6 +45,15 @@ class Target:
     def module(self) -> str:
         return f"apps.{self.label}.models"
 
+    @property
+    def selectors(self) -> str:
+        return f"apps.{self.label}.selectors"
+
+    @property
+    def readable(self) -> str:
+        """Name the function of its selectors that returns the rows that a viewer may read."""
+        return f"{snake(self.model)}_readable"
+
 
 @dataclass(frozen=True, kw_only=True)
 class FieldSpec:

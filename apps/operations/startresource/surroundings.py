@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 from django.apps import apps
@@ -100,6 +101,11 @@ def _related(spec: FieldSpec, *, root: Path, mine: list[str]) -> FieldSpec:
         key=_KEYS[kind],
         sample=_sample(root / "tests" / "apps" / label / "scene.py", entity, field=spec.name),
     )
+    if not hasattr(import_module(target.selectors), target.readable):
+        raise Refused(
+            f"{spec.name}: apps/{label}/selectors.py has no {target.readable}(viewer). A client may refer to what it may "
+            f"read, no more: write that function, which returns those rows, as docs/add-a-resource.md shows it."
+        )
     return replace(spec, target=target)
 
 

@@ -8,11 +8,12 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlsplit
 
+from django.core.exceptions import ImproperlyConfigured
 from django.core.validators import URLValidator
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.validators import ProhibitSurrogateCharactersValidator
@@ -182,14 +183,20 @@ class BoundedJSONField(serializers.JSONField):
 
 
 class ReferenceField(serializers.PrimaryKeyRelatedField):
-    """The primary key of a row of ``queryset``; the validated value is the instance, found by one query.
+    """The primary key of a row that the caller may read; the validated value is the instance, found by one query.
 
-    Whatever is not a key of the model is ``incorrect_type``, whatever names no row of the queryset ``does_not_exist``: a
-    client learns nothing of rows that the queryset leaves out.
+    ``readable`` takes the caller and returns the rows of ``model`` that they may read. The caller is the serializer's
+    ``context["viewer"]``, which is required: ``ImproperlyConfigured`` without it. A value that is no key of the model is
+    ``incorrect_type``; one that names no readable row is ``does_not_exist``, whether there is such a row or not (OWASP
+    API1:2023). On an update of ``instance``, the row that it refers to already may stay.
     """
 
+    def __init__(self, model: type[Model], *, readable: Callable[[Any], "QuerySet[Any]"], **options: Any) -> None:
+        super().__init__(queryset=model._default_manager.none(), **options)
+        self.model, self.readable = model, readable
+
     def to_internal_value(self, data: Any) -> Any:
-        key = cast("QuerySet[Any]", self.get_queryset()).model._meta.pk
+        key = self.model._meta.pk
         if key.get_internal_type() == "UUIDField":
             wanted: Any = _refused_as(self, CanonicalUUIDField(), data)
         elif isinstance(data, bool) or not isinstance(data, (int, str)):
@@ -198,10 +205,23 @@ class ReferenceField(serializers.PrimaryKeyRelatedField):
             wanted = _refused_as(self, BoundedIntegerField(min_value=-(2**63), max_value=2**63 - 1), data)
         else:
             wanted = _refusing(clean_plain, str(data)[:1000])
+        rows = self.model._default_manager.all() if wanted == self._current() else self.readable(self._viewer())
         # A slice, not get(): what looks for N+1 takes two fields that refer to one model for a loop.
-        for row in cast("QuerySet[Any]", self.get_queryset()).filter(pk=wanted)[:1]:
+        for row in rows.filter(pk=wanted)[:1]:
             return row
         return self.fail("does_not_exist", pk_value=wanted)
+
+    def _viewer(self) -> Any:
+        try:
+            return self.context["viewer"]
+        except KeyError:
+            raise ImproperlyConfigured(
+                f'{self.field_name} refers to rows of others: give the serializer context={{"viewer": request.user}}.'
+            ) from None
+
+    def _current(self) -> Any:
+        instance = getattr(self.parent, "instance", None)
+        return instance.serializable_value(str(self.source)) if isinstance(instance, Model) else None
 
 
 def _refused_as(field: serializers.Field[Any, Any, Any, Any], reader: Any, data: Any) -> Any:

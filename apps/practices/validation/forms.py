@@ -6,25 +6,34 @@ from typing import Any, cast
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 
 
 class ReferenceFormField(forms.ModelChoiceField):
-    """A row of ``queryset`` by its id, typed in: a choice of all rows would grow with them.
+    """A row that the caller may read, by its id, typed in: a choice of all rows would grow with them.
 
-    As ``ReferenceField``, it finds the row by one query that is not ``get()``, so that two fields may refer to one model.
+    It takes no row until the form has called `confine`. As ``ReferenceField``, it finds the row by one query that is not
+    ``get()``, so that two fields may refer to one model.
     """
 
     widget = forms.TextInput
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **{"help_text": "Its id.", **options})
+    def __init__(self, model: type[Model], **options: Any) -> None:
+        super().__init__(queryset=model._default_manager.none(), **{"help_text": "Its id.", **options})
+        self.current: Any = None
+
+    def confine(self, readable: QuerySet[Any], *, current: Any = None) -> None:
+        """Take the rows of `readable`, and the one with the key `current`, which the edited row refers to already."""
+        self.queryset, self.current = readable, current
 
     def to_python(self, value: Any) -> Any:
         if value in self.empty_values:
             return None
+        readable = cast("QuerySet[Any]", self.queryset)
+        is_current = self.current is not None and str(value) == str(self.current)
+        rows = readable.model._default_manager.all() if is_current else readable
         try:
-            found = list(cast("QuerySet[Any]", self.queryset).filter(pk=value)[:1])
+            found = list(rows.filter(pk=value)[:1])
         except (TypeError, ValueError, ValidationError):  # no key of the model
             found = []
         if not found:

@@ -9,13 +9,17 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import AnonymousUser
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from apps.articles.models import Article
+from apps.articles.permissions import may_read
+from apps.articles.selectors import article_readable
 from apps.practices.caching.testing import caches_forget
+from tests.apps.accounts.factories import user_create
 from tests.apps.articles.conftest import Somebody
 from tests.problems import assert_problem
 
@@ -296,3 +300,15 @@ def test_etag_names_version_and_bytes_and_saves_the_body(client: Client, people:
         assert client.get(f"{URL}/{article.pk}", HTTP_IF_NONE_MATCH='"1.0"', **headers).status_code == 200
     tag = client.get(URL)["ETag"]
     assert client.get(URL, HTTP_IF_NONE_MATCH=tag).status_code == 304
+
+
+@pytest.mark.parametrize("age", [-1, 1, None])
+@pytest.mark.parametrize("permission", [(), ("articles.view_article",), ("articles.change_article",)])
+def test_what_may_be_referred_to_is_what_may_be_read(
+    author: Somebody, article_make: Make, age: int | None, permission: tuple[str, ...]
+) -> None:
+    now = timezone.now()
+    article = article_make(published_at=None if age is None else now + timedelta(hours=age))
+    for viewer in (author.user, user_create(permissions=permission), AnonymousUser()):
+        allowed = may_read(viewer, author_id=article.author_id, published_at=article.published_at, now=now)
+        assert article_readable(viewer).filter(pk=article.pk).exists() is allowed

@@ -195,7 +195,7 @@ def test_a_field_may_be_called_as_what_a_template_calls() -> None:
     [
         ("extra:json?", """    changed["extra"] = json.dumps(changed["extra"])\n"""),
         ("at:datetime", """    changed |= {f"at_{place}": part for place, part in """),
-        ("name:str", """    changed = {**form, **body(owner, "products_update")}\n    response = desk.post("""),
+        ("name:str", """    changed = {**form, **body(editor, "products_update")}\n    response = desk.post("""),
     ],
 )
 def test_the_written_test_posts_a_value_as_the_admins_form_does(first: str, posted: str) -> None:

@@ -104,8 +104,8 @@ def _next_steps(resource: Resource) -> str:
             "  Rows that are not published can be read by anybody, too: confine them in selectors.py if they should not."
         )
     lines += [
-        f"  {spec.name} takes the id of any {spec.target.entity}: narrow it in serializers.py where some are private."
+        f"  {spec.name} takes what {spec.target.readable} in apps/{spec.target.label}/selectors.py returns for the caller."
         for spec in resource.fields
-        if spec.target and spec.target.label != resource.label
+        if spec.target
     ]
     return "\n".join(lines)
