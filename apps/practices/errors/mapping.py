@@ -23,6 +23,7 @@ from rest_framework import exceptions as drf
 
 from apps.practices.database.failures import problem_for
 from apps.practices.errors import problems
+from apps.practices.errors.conflicts import conflict_of_unique
 from apps.practices.errors.pointers import field_errors, model_errors
 from apps.practices.errors.problems import FieldError, Problem, problem_for_status
 
@@ -158,6 +159,8 @@ def _(exception: Exception) -> Problem | None:
 def _(exception: IntegrityError) -> Problem | None:
     """Services answer the violations they expect. Of the rest, a lost race is a conflict; a broken CHECK is a bug."""
     sqlstate = getattr(exception.__cause__, "sqlstate", None)
+    if sqlstate == "23505":
+        return conflict_of_unique(exception.__cause__)
     return problems.Conflict() if sqlstate in _CONFLICTS else problem_for(exception)
 
 

@@ -51,6 +51,8 @@ _RULES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]
         ),
         rf"\1\2{HIDDEN}",
     ),
+    # What PostgreSQL says of the row that broke a constraint: its values.
+    (re.compile(r"(\bDETAIL:  )[\s\S]{1,8192}?(?=\n\n|\n[A-Z]+:  |\Z)"), rf"\1{HIDDEN}"),
     # The part of an e-mail address that names a person.
     (re.compile(r"[A-Za-z0-9._%+-]{1,64}(@|%40)(?=[A-Za-z0-9-]{1,63}\.[A-Za-z])", re.IGNORECASE), r"[e-mail]\1"),
 )

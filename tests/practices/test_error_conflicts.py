@@ -1,0 +1,72 @@
+"""What a conflict tells: the field, or what refers to the row; to the account, what it may see; to the log, no row's text."""
+
+import pytest
+from django.test import Client
+
+from apps.accounts.models import User
+from apps.practices.observability.redaction import HIDDEN, redact_text
+from tests.apps.accounts.factories import bearer, user_create
+from tests.problems import assert_problem
+from tests.sample.models import Note, Remark
+from tests.sample.services import note_create, remark_create
+
+pytestmark = pytest.mark.django_db(transaction=True)
+SECRET = "Nobody else should read this"
+REMARKS = "/api/v1/sample/remarks"
+
+
+@pytest.fixture
+def owner() -> User:
+    return user_create()
+
+
+def delete(client: Client, note: Note, user: User) -> str:
+    response = client.delete(f"/api/v1/sample/notes/{note.pk}", **bearer(user))
+    assert Note.objects.filter(pk=note.pk).exists()
+    return assert_problem(response, 409, "conflict")["detail"]
+
+
+def test_a_unique_violation_names_its_fields(client: Client, owner: User, capfd: pytest.CaptureFixture[str]) -> None:
+    note = note_create(owner=owner, title="One")
+    body = {"note": str(note.pk), "text": SECRET}
+    assert client.post(REMARKS, body, content_type="application/json", **bearer(owner)).status_code == 201
+    capfd.readouterr()
+    response = client.post(REMARKS, body, content_type="application/json", **bearer(user_create()))
+    problem = assert_problem(response, 409, "conflict")
+    assert [(one["pointer"], one["code"]) for one in problem["errors"]] == [("/note", "unique"), ("/text", "unique")]
+    assert SECRET not in response.content.decode()
+    logged = capfd.readouterr().err
+    assert "stored_value_refused" in logged
+    assert "sample_remark_once" in logged
+    assert SECRET not in logged
+
+
+def test_a_refused_deletion_counts_what_the_caller_may_see(client: Client, owner: User) -> None:
+    other = user_create()
+    note = note_create(owner=owner, title="One")
+    remark_create(owner=other, note=note, text=SECRET)
+    assert "may not see" in delete(client, note, owner)
+    for number in range(2):
+        remark_create(owner=owner, note=note, text=f"Mine {number}")
+    told = delete(client, note, owner)
+    assert "by 2 remarks." in told  # the third is somebody else's
+    assert SECRET not in told
+    viewer = user_create(permissions=("sample.view_remark",))
+    own = note_create(owner=viewer, title="Two")
+    Remark.objects.update(note=own)
+    assert "by 3 remarks." in delete(client, own, viewer)
+
+
+def test_nothing_that_refers_to_it_means_that_it_goes(client: Client, owner: User) -> None:
+    note = note_create(owner=owner, title="One")
+    assert client.delete(f"/api/v1/sample/notes/{note.pk}", **bearer(owner)).status_code == 204
+
+
+@pytest.mark.parametrize(
+    "detail", ["Key (text)=(a secret\nof lines) already exists.", "Failing row contains (1, a secret)."]
+)
+def test_what_postgresql_says_of_a_row_is_taken_out(detail: str) -> None:
+    text = f'violates "one_constraint"\nDETAIL:  {detail}\n\nThe above exception was the direct cause'
+    assert (
+        redact_text(text) == f'violates "one_constraint"\nDETAIL:  {HIDDEN}\n\nThe above exception was the direct cause'
+    )
