@@ -7,7 +7,6 @@ the process environment. ``X_FILE`` names a file that holds X (a mounted secret)
 Imports no Django and never fails by itself: mistakes are collected, ``require_valid`` reports all of them at once.
 """
 
-import difflib
 import json
 import os
 import sys
@@ -16,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-import environ
-
+from settings.files import read_file
+from settings.names import near
 from settings.rules import broken_rules
 from settings.variables import ENVIRONMENTS, VARIABLES, Variable
 
@@ -28,6 +27,7 @@ PROCESS = "the process environment"
 # nobody answers.
 _WITHOUT_SERVERS = frozenset({"check", "env", "help", "makemigrations", "prove", "startresource"})
 SERVERS_MISSING = "The development servers do not run: start them with bin/dev, or set DATABASE_URL and REDIS_URL."
+_READ = frozenset(f"{variable.name}{end}" for variable in VARIABLES for end in ("", "_FILE"))
 _NOBODY = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none", "REDIS_URL": "redis://127.0.0.1:9/0"}
 
 
@@ -41,22 +41,28 @@ class Layer:
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One variable in force: its value, parsed, the source it came from, and the file where X_FILE named one."""
+    """One variable in force: its value, the text that was parsed, its source, and the file where X_FILE named one."""
 
     variable: Variable
     value: Any
     source: str
+    text: str | None = None
     path: Path | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
 class Environment:
-    """What is in force, where it came from, and every mistake in it."""
+    """What is in force, where it came from, and every mistake in it.
 
-    def __init__(self, name: str, entries: dict[str, Entry], mistakes: list[str], ignored: list[str]) -> None:
-        self.name = name
-        self.entries = entries
-        self.mistakes = mistakes
-        self.ignored = ignored
+    ``ignored`` lists names in files that nothing reads, ``slips`` those, here or in the process environment, that are
+    probably misspelt: a warning each, never a mistake, since they may be another program's.
+    """
+
+    name: str
+    entries: dict[str, Entry]
+    mistakes: list[str]
+    ignored: list[str]
+    slips: list[str]
 
     def __getitem__(self, name: str) -> Any:
         """The parsed value of ``name``, None when it has none. An undeclared name is a KeyError."""
@@ -73,7 +79,7 @@ class Environment:
             raise SystemExit(1)
         count = len(self.mistakes)
         heading = f"The {self.name} environment has {count} mistake{'s' if count > 1 else ''}:"
-        lines = [heading, *(f"  - {mistake}" for mistake in self.mistakes)]
+        lines = [heading, *(f"  - {mistake}" for mistake in self.mistakes), *(f"  ? {slip}" for slip in self.slips)]
         lines.append(
             "Each name, with why it is there, is in .env.example. Unset DJANGO_ENV means prod; bin/setup writes a .env for dev."
         )
@@ -89,24 +95,46 @@ def select_settings() -> None:
 def read_environment(*, process: Mapping[str, str], root: Path = ROOT, arguments: Sequence[str] = ()) -> Environment:
     """Read all layers under ``root`` and cast every declared variable. ``arguments`` is the command line."""
     mistakes: list[str] = []
-    name = _environment_name(process=process, root=root, mistakes=mistakes)
-    layers = _layers(name=name, process=process, root=root, mistakes=mistakes)
+    files = _Files(root)
+    name = _environment_name(process=process, files=files, mistakes=mistakes)
+    layers = _layers(name=name, process=process, files=files, root=root)
+    mistakes += files.mistakes
     if name == "dev" and (_WITHOUT_SERVERS.intersection(arguments[1:2]) or "--help" in arguments[2:]):
         layers.insert(0, Layer(source="nobody", values=_NOBODY))
-    ignored = _check_names(layers, mistakes)
     entries: dict[str, Entry] = {}
     for variable in VARIABLES:
         known = {key: entry.value for key, entry in entries.items()}
         entries[variable.name] = _entry(variable, name=name, layers=layers, known=known, mistakes=mistakes)
     entries["DJANGO_ENV"] = Entry(
-        variable=entries["DJANGO_ENV"].variable, value=name, source=entries["DJANGO_ENV"].source
+        variable=entries["DJANGO_ENV"].variable, value=name, source=entries["DJANGO_ENV"].source, text=name
     )
     values = {key: entry.value for key, entry in entries.items()}
     mistakes += broken_rules(name=name, values=values, process=process)
-    return Environment(name, entries, list(dict.fromkeys(mistakes)), ignored)
+    return Environment(
+        name=name,
+        entries=entries,
+        mistakes=list(dict.fromkeys(mistakes)),
+        ignored=_ignored(layers),
+        slips=_slips(layers, entries),
+    )
 
 
-def _environment_name(*, process: Mapping[str, str], root: Path, mistakes: list[str]) -> str:
+class _Files:
+    """The env files, each read once: one may be a pipe."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._read: dict[str, dict[str, str]] = {}
+        self.mistakes: list[str] = []
+
+    def __getitem__(self, file: str) -> dict[str, str]:
+        if file not in self._read:
+            self._read[file], mistakes = read_file(self._root / file, source=file, names=_READ)
+            self.mistakes += mistakes
+        return self._read[file]
+
+
+def _environment_name(*, process: Mapping[str, str], files: _Files, mistakes: list[str]) -> str:
     """Which environment: the settings module named in the process, else DJANGO_ENV there, else in a file, else prod."""
     package, _, last = process.get("DJANGO_SETTINGS_MODULE", "").rpartition(".")
     by_module = last if package == "settings" and last in ENVIRONMENTS else ""
@@ -115,41 +143,24 @@ def _environment_name(*, process: Mapping[str, str], root: Path, mistakes: list[
         mistakes.append(
             f"DJANGO_ENV says {by_process} and DJANGO_SETTINGS_MODULE says settings.{by_module}: unset one of them"
         )
-    by_file = ""
-    for file in (".env", ".env.local"):
-        by_file = _read_file(root / file).get("DJANGO_ENV", "").strip() or by_file
-    name = by_module or by_process or by_file or "prod"
+    name = by_module or by_process
+    for file in () if name else (".env.local", ".env"):
+        name = name or files[file].get("DJANGO_ENV", "").strip()
+    name = name or "prod"
     if name not in ENVIRONMENTS:
         mistakes.append(f"DJANGO_ENV: write one of {', '.join(ENVIRONMENTS)}")
         return "prod"
     return name
 
 
-def _layers(*, name: str, process: Mapping[str, str], root: Path, mistakes: list[str]) -> list[Layer]:
-    """All sources that exist, weakest first."""
-    layers = []
-    if name == "dev":
-        layers.append(Layer(source="var/stack.json", values=_stack_urls(root)))
-    files = [".env", ".env.local", f".env.{name}", f".env.{name}.local"]
-    for file in files[2:] if name == "test" else files:
-        try:
-            layers.append(Layer(source=file, values=_read_file(root / file)))
-        except (OSError, UnicodeDecodeError):
-            mistakes.append(f"{file} cannot be read: make it a UTF-8 text file that this user may read")
-    return [*layers, Layer(source=PROCESS, values=process)]
-
-
-def _read_file(path: Path) -> dict[str, str]:
-    """The assignments of one env file; an absent file has none."""
-    if not path.is_file():
-        return {}
-
-    class File(environ.Env):
-        ENVIRON: dict[str, str] = {}  # django-environ writes what it reads here; a fresh class a call
-
-    with path.open(encoding="utf-8") as lines:
-        File.read_env(lines)
-    return dict(File.ENVIRON)
+def _layers(*, name: str, process: Mapping[str, str], files: _Files, root: Path) -> list[Layer]:
+    """Return all sources that exist, weakest first."""
+    named = [".env", ".env.local", f".env.{name}", f".env.{name}.local"]
+    return [
+        *([Layer(source="var/stack.json", values=_stack_urls(root))] if name == "dev" else []),
+        *(Layer(source=file, values=files[file]) for file in (named[2:] if name == "test" else named)),
+        Layer(source=PROCESS, values=process),
+    ]
 
 
 def _stack_urls(root: Path) -> dict[str, str]:
@@ -165,21 +176,26 @@ def _stack_urls(root: Path) -> dict[str, str]:
         return {}
 
 
-def _check_names(layers: list[Layer], mistakes: list[str]) -> list[str]:
-    """Names in files that nothing reads: near misses are mistakes, the rest is only listed."""
-    known = {variable.name for variable in VARIABLES}
-    allowed = known | {f"{name}_FILE" for name in known}
-    ignored = []
-    for layer in layers:
-        if layer.source == PROCESS:
-            continue
-        for name in sorted(set(layer.values) - allowed):
-            near = difflib.get_close_matches(name, allowed, n=1, cutoff=0.8)
-            if near:
-                mistakes.append(f"{name} in {layer.source} is not a name that is read: did you mean {near[0]}?")
-            else:
-                ignored.append(f"{name} in {layer.source}")
-    return ignored
+def _ignored(layers: list[Layer]) -> list[str]:
+    """Return the names in files that nothing reads. One that may be a piece of a secret, spilt over a line, is not shown."""
+    return [
+        f"{name if name.isupper() else 'a name that is not in capitals'} in {layer.source}"
+        for layer in layers
+        if layer.source != PROCESS
+        for name in sorted(set(layer.values) - _READ)
+    ]
+
+
+def _slips(layers: list[Layer], entries: Mapping[str, Entry]) -> list[str]:
+    """Return a sentence for each name that nothing reads and that is a slip away from one that nobody has set."""
+    unset = {name for name, entry in entries.items() if entry.source in ("default", "unset")}
+    open_names = sorted(name for name in _READ if name.removesuffix("_FILE") in unset)
+    return [
+        f"{name} in {layer.source} is not a name that is read: did you mean {meant}?"
+        for layer in layers
+        for name in sorted(set(layer.values) - _READ)
+        if (meant := near(name, open_names))
+    ]
 
 
 def _entry(
@@ -195,7 +211,7 @@ def _entry(
     if text is None:
         return Entry(variable=variable, value=None, source="unset")
     try:
-        return Entry(variable=variable, value=variable.kind(text), source=source or "default", path=path)
+        return Entry(variable=variable, value=variable.kind(text), source=source or "default", text=text, path=path)
     except ValueError as error:
         mistakes.append(f"{variable.name} ({source}): {error}")
         return Entry(variable=variable, value=None, source=source or "default")
@@ -216,7 +232,7 @@ def _text(
             return None, None, None
         if path:
             try:
-                text = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+                text = Path(path).read_text(encoding="utf-8-sig").rstrip("\r\n")
                 return text, f"{variable.name}_FILE in {layer.source}", Path(path)
             except (OSError, UnicodeDecodeError):
                 mistakes.append(f"{variable.name}_FILE in {layer.source} names a file that cannot be read as text")

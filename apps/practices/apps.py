@@ -6,6 +6,8 @@ from pkgutil import iter_modules
 
 from django.apps import AppConfig
 
+from apps.practices.environment.slips import slips_report
+
 
 class PracticesConfig(AppConfig):
     """Imports ``checks`` of each practice that has one, so that ``manage.py check`` runs them."""
@@ -19,3 +21,4 @@ class PracticesConfig(AppConfig):
             checks = f"{self.name}.{module.name}.checks"
             if module.ispkg and find_spec(checks):
                 import_module(checks)
+        slips_report()

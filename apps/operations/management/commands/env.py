@@ -23,7 +23,12 @@ class Command(BaseCommand):
         environment: Any = getattr(settings, "ENVIRONMENT")  # noqa: B009 - an object of ours, which the stubs do not know
         rows = {name: _row(entry) for name, entry in environment.entries.items()}
         if options["json"]:
-            report = {"environment": environment.name, "variables": rows, "ignored": environment.ignored}
+            report = {
+                "environment": environment.name,
+                "variables": rows,
+                "ignored": environment.ignored,
+                "slips": environment.slips,
+            }
             self.stdout.write(json.dumps(report, indent=2))
             return
         self.stdout.write(f"environment: {environment.name} (settings module {settings.SETTINGS_MODULE})\n")
