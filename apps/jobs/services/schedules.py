@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
-from celery.schedules import ParseException, crontab
+from cronsim import CronSim, CronSimError
 from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Max
@@ -20,6 +20,7 @@ from apps.jobs.services.sharing import turn_next
 
 LATE = timedelta(days=1)  # what was due earlier is not made up for
 MOST = 100  # slots of one schedule at a time, the latest
+FIELDS = 5  # of a cron expression
 MEMBERS = frozenset({"kind", "cron", "every", "parameters"})
 logger = structlog.get_logger(__name__)
 
@@ -46,8 +47,9 @@ def schedule_error(entry: Mapping[str, Any]) -> str | None:
     if ("cron" in entry) == ("every" in entry):
         return 'it needs either "cron" or "every"'
     try:
-        next(_slots(entry, after=datetime(2026, 1, 1, tzinfo=UTC)))
-    except (ParseException, ValueError, TypeError, RuntimeError) as error:
+        if next(_slots(entry, after=datetime(2026, 1, 1, tzinfo=UTC)), None) is None:
+            return "its time never comes"
+    except (CronSimError, ValueError, TypeError) as error:
         return f"its time cannot be read: {error}"
     serializer = kind.serializer(data=dict(entry.get("parameters", {})))
     return None if serializer.is_valid() else f"its parameters are not the kind's: {serializer.errors}"
@@ -64,7 +66,11 @@ def slots_due(entry: Mapping[str, Any], *, last: datetime | None, now: datetime)
 
 
 def _slots(entry: Mapping[str, Any], *, after: datetime) -> Iterator[datetime]:
-    """Give every due time after a time, without end."""
+    """Return every due time after a time, without end. Raise ``CronSimError`` or ``ValueError`` where it makes no sense.
+
+    As in cron (POSIX crontab), a day of month and a weekday that are both given are either of them. CronSim 2.8 does as
+    Debian's cron: where one of the two fields begins with ``*``, as ``*/2`` does, a day has to match both.
+    """
     if "every" in entry:
         every = int(entry["every"])
         if every < 1:
@@ -73,12 +79,10 @@ def _slots(entry: Mapping[str, Any], *, after: datetime) -> Iterator[datetime]:
         while True:
             second += every
             yield datetime.fromtimestamp(second, tz=UTC)
-    times = crontab.from_string(" ".join(str(entry["cron"]).split()))
-    slot = after.astimezone(UTC)
-    while True:
-        start, step, _ = times.remaining_delta(slot, tz=UTC)
-        slot = start + step
-        yield slot
+    expression = str(entry["cron"])
+    if len(expression.split()) != FIELDS:  # with a sixth, the first would be seconds
+        raise ValueError(f"cron has {FIELDS} fields: minute, hour, day of month, month, weekday")
+    yield from CronSim(expression, after.astimezone(UTC))
 
 
 def _schedule_insert(name: str, entry: Mapping[str, Any], last: datetime | None, now: datetime) -> int:

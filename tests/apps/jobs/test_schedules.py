@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -33,6 +34,47 @@ def test_cron_gives_its_times_after_the_last_that_is_queued() -> None:
         datetime(2026, 3, 5, 3, 10, tzinfo=UTC)
     ]
     assert slots_due({"cron": "0 4 * * mon"}, last=NOW - timedelta(days=9), now=NOW) == []
+
+
+@pytest.mark.parametrize(
+    ("cron", "days"),
+    [
+        ("0 4 1,15 * mon", [1, 2, 9, 15, 16, 23, 30]),  # POSIX crontab: "any day matching either"
+        ("0 4 13 3 fri", [6, 13, 20, 27]),
+        ("0 4 10-12 * 0", [1, 8, 10, 11, 12, 15, 22, 29]),
+        ("0 4 10-12 * 7", [1, 8, 10, 11, 12, 15, 22, 29]),
+        ("0 4 1,15 * *", [1, 15]),
+        ("0 4 * * MON", [2, 9, 16, 23, 30]),
+        ("0 4 */2 * mon", [9, 23]),  # a field that begins with * restricts the other
+        ("0 4 13 * */5", [13]),
+        ("0 4 13 * 1-5", [2, 3, 4, 5, 6, 9, 10, 11, 12, 13, 16, 17, 18, 19, 20, 23, 24, 25, 26, 27, 30, 31]),
+    ],
+)
+def test_days_are_chosen_as_cron_chooses_them(cron: str, days: list[int]) -> None:
+    """In March 2026, whose 1st is a Sunday."""
+    first = datetime(2026, 2, 28, 23, 59, tzinfo=UTC)
+    found = [
+        slot
+        for day in range(31)
+        for slot in slots_due({"cron": cron}, last=first + timedelta(days=day), now=first + timedelta(days=day + 1))
+    ]
+    assert found == [datetime(2026, 3, day, 4, tzinfo=UTC) for day in days]
+
+
+def test_times_are_utc_where_the_machine_changes_its_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the hours that a night in Berlin has twice or never, each comes once."""
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        for now in (datetime(2026, 3, 29, 12, tzinfo=UTC), datetime(2026, 10, 25, 12, tzinfo=UTC)):
+            last = now.astimezone().replace(hour=0, minute=0).astimezone(UTC)
+            found = slots_due({"cron": "30 * * * *"}, last=last, now=now)
+            begin = last.replace(minute=30)
+            assert found == [begin + timedelta(hours=number) for number in range(len(found))]
+            assert found[-1] == now - timedelta(minutes=30)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_every_gives_round_times() -> None:
@@ -110,6 +152,10 @@ def test_the_service_prunes_itself_daily(settings: Any) -> None:
         ({"kind": "no.such", "every": 60}, "no kind of job 'no.such'"),
         ({**COUNT, "cron": "61 * * * *"}, "time cannot be read"),
         ({**COUNT, "cron": "* * * *"}, "time cannot be read"),
+        ({**COUNT, "cron": "0 * * * * *"}, "5 fields"),
+        ({**COUNT, "cron": "*/0 * * * *"}, "time cannot be read"),
+        ({**COUNT, "cron": "nonsense"}, "time cannot be read"),
+        ({**COUNT, "cron": None}, "time cannot be read"),
         ({**COUNT, "cron": "0 0 31 2 *"}, "time cannot be read"),
         ({**COUNT, "every": 0}, "time cannot be read"),
         ({**COUNT, "every": 60, "cron": "* * * * *"}, "either"),
