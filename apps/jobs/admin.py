@@ -19,7 +19,7 @@ from django.utils.html import format_html
 from apps.jobs.kinds import kind_named, kind_names
 from apps.jobs.models import Job
 from apps.jobs.oversight import owner_named
-from apps.jobs.serializers import progress
+from apps.jobs.serializers import job_problem, progress
 from apps.jobs.services.operating import jobs_cancel, jobs_retry
 from apps.practices.observability.redaction import redact_text
 
@@ -136,7 +136,7 @@ class JobAdmin(admin.ModelAdmin):
     @admin.display(description="problem")
     def problem_shown(self, job: Job) -> str | None:
         """What the owner reads."""
-        return _preformatted(job.problem)
+        return _preformatted(job_problem({"problem": job.problem, "request_id": job.request_id}))
 
     @admin.display(description="error")
     def error_shown(self, job: Job) -> str | None:

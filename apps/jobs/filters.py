@@ -3,7 +3,7 @@
 from rest_framework import serializers
 
 from apps.jobs.models import Job, JobState
-from apps.jobs.serializers import progress, result_url
+from apps.jobs.serializers import job_problem, progress, result_url
 from apps.practices.database.lists import KeysetList, Projected
 from apps.practices.validation.fields import PlainTextField
 
@@ -21,7 +21,7 @@ JOBS = KeysetList(
         "finished_at": "finished_at",
         "result": "result",
         "result_url": Projected("id", "state", "result", "result_type", shape=result_url),
-        "problem": "problem",
+        "problem": Projected("problem", "request_id", shape=job_problem),
     },
     scope=("owner",),
     filters={

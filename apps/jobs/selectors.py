@@ -26,6 +26,7 @@ PUBLIC_COLUMNS = (
     "result",
     "result_type",
     "problem",
+    "request_id",
 )
 STAFF_READS = "jobs.view_job"
 Reader = AbstractBaseUser | AnonymousUser

@@ -20,9 +20,13 @@ class JobProgressSerializer(serializers.Serializer[Any]):
 
 
 class JobProblemSerializer(ProblemSerializer):
-    """Why a job has failed: a problem document (RFC 9457) that answers no request."""
+    """Why a job has failed: a problem document (RFC 9457) of the job's own."""
 
-    request_id = None  # type: ignore[assignment]  # so DRF takes a field out
+    instance = serializers.CharField(help_text="The path of the job.")
+    request_id = serializers.CharField(
+        allow_null=True,
+        help_text="Names the request that submitted the job, in the lines of its work too. Null for a schedule's.",
+    )
 
 
 class JobSerializer(serializers.Serializer[Any]):
@@ -54,16 +58,30 @@ def job_body(row: Mapping[str, Any]) -> dict[str, Any]:
         "finished_at": row["finished_at"],
         "result": row["result"],
         "result_url": result_url(row),
-        "problem": row["problem"],
+        "problem": job_problem(row),
     }
 
 
+def job_problem(row: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the problem with the id of the request that submitted the job, by which the service's logs are searched."""
+    problem: dict[str, Any] | None = row["problem"]
+    return None if problem is None else {**problem, "request_id": row["request_id"] or None}
+
+
 def progress(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how far a job is. Only what has succeeded is at 100 percent, and then all of it is done.
+
+    A function reports at most twice a second, so the last report says less than the end; and what it counted at first may
+    have grown since.
+    """
     done, total = row["progress_done"], row["progress_total"]
     if row["state"] == JobState.SUCCEEDED:
-        percent: int | None = 100
+        done, percent = done if total is None else total, 100
+    elif total is None:
+        percent = None
     else:
-        percent = min(100, done * 100 // total) if total else None
+        done = min(done, total)
+        percent = min(99, done * 100 // total) if total else 0
     return {"done": done, "total": total, "percent": percent, "message": row["progress_message"]}
 
 

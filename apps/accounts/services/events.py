@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 import structlog
 from django.conf import settings
+from django.db import transaction
 
 from apps.accounts.models import DEVICE_MAX_LENGTH, SecurityEvent, SecurityEventKind
 from apps.practices.observability.access import address_shown
@@ -42,7 +44,7 @@ def event_record(
     family_id: UUID | None = None,
     **detail: Any,
 ) -> None:
-    """Store an event in the caller's transaction, and log it.
+    """Store an event in the caller's transaction, and log it once that has committed: what was undone did not happen.
 
     ``detail`` is JSON-able and holds nothing secret. The address appears as LOG_ADDRESSES says, in both.
     """
@@ -58,7 +60,8 @@ def event_record(
         detail=detail,
     )
     event.save(force_insert=True)
-    logger.info(
+    line = partial(
+        logger.info,
         "security_event",
         kind=kind.value,
         user_id=str(user_id) if user_id else None,
@@ -67,3 +70,4 @@ def event_record(
         device=origin.device_stored,
         **detail,
     )
+    transaction.on_commit(line, robust=True)

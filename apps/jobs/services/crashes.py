@@ -7,6 +7,7 @@ worker, too, is to blame; what ends well is none any more.
 
 import random
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -53,7 +54,7 @@ def claim_abandon(*, claim: Claim, error: str) -> None:
         job = claim.rows().select_for_update().first()
         if job is not None:
             _attempt_failed(job, error)
-            count("jobs_reclaimed", reason="process-died")
+            transaction.on_commit(partial(count, "jobs_reclaimed", reason="process-died"), robust=True)
 
 
 def leases_reap(*, limit: int = 100) -> int:
@@ -69,8 +70,8 @@ def leases_reap(*, limit: int = 100) -> int:
             silent = [job for job in expired if job.worker == worker]
             beside = list(running.filter(worker=worker).exclude(pk__in=[job.pk for job in silent]))
             _worker_silent(worker, silent, beside)
-    if expired:
-        count("jobs_reclaimed", len(expired), reason="lease-expired")
+        if expired:
+            transaction.on_commit(partial(count, "jobs_reclaimed", len(expired), reason="lease-expired"), robust=True)
     return len(expired)
 
 

@@ -7,6 +7,7 @@ with the same key meanwhile waits at the unique index for how it ends: a rival.
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 import psycopg
@@ -151,5 +152,5 @@ def _stored(asked: Asked) -> Answer:
         raise IdempotencyKeyInUse
     if bytes(row.fingerprint) != asked.fingerprint:
         raise IdempotencyKeyReused
-    count("idempotency_replayed")
+    transaction.on_commit(partial(count, "idempotency_replayed"), robust=True)
     return Answer(status=row.status, headers=row.headers, body=bytes(row.answer))

@@ -6,6 +6,7 @@ is published: the next tick of any relay sends what was queued, so that none of 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from uuid import UUID
 
@@ -50,7 +51,7 @@ def jobs_retry(*, jobs: QuerySet[Job], by: str) -> Iterator[Done]:
                 problem=None,
                 error="",
             )
-        logger.info("jobs_retried", count=len(taken), by=by)
+            transaction.on_commit(partial(logger.info, "jobs_retried", count=len(taken), by=by), robust=True)
         yield Done(changed=taken)
 
 
@@ -66,7 +67,8 @@ def jobs_cancel(*, jobs: QuerySet[Job], by: str) -> Iterator[Done]:
             Job.objects.filter(pk__in=running).update(stop=JobStop.CANCEL)
             Job.objects.filter(pk__in=waiting).update(state=JobState.CANCELLED, finished_at=Now())
             files_delete(job_ids=waiting)
-        logger.info("jobs_cancelled", count=len(waiting), asked=len(running), by=by)
+            said = {"count": len(waiting), "asked": len(running), "by": by}
+            transaction.on_commit(partial(logger.info, "jobs_cancelled", **said), robust=True)
         yield Done(changed=waiting, asked=running)
 
 

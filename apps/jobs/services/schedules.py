@@ -6,6 +6,7 @@ fell due while nobody ran is inserted late.
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import structlog
@@ -110,6 +111,7 @@ def _rows_insert(name: str, kind: Kind, parameters: dict[str, Any], slots: list[
         ]
         Job.objects.bulk_create(rows, ignore_conflicts=True)
         inserted = Job.objects.filter(pk__in=[row.pk for row in rows]).count()  # the others are somebody else's
-    if inserted:
-        logger.info("jobs_scheduled", schedule=name, kind=kind.name, count=inserted)
+        if inserted:
+            said = {"schedule": name, "kind": kind.name, "count": inserted}
+            transaction.on_commit(partial(logger.info, "jobs_scheduled", **said), robust=True)
     return inserted

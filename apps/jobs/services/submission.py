@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any, Protocol, cast
 from uuid import UUID
 
@@ -96,9 +97,10 @@ def job_submit(
             _require_room(owner_id)
         job.turn = LATER if run_at else turn_next(queue=found.queue, kind=kind, owner_id=owner_id)
         job.save(force_insert=True)
+        # Of a job that was rolled back nothing is said. Before the worker is woken, whose own lines follow.
+        transaction.on_commit(partial(logger.info, "job_submitted", job_id=str(job.id), kind=kind), robust=True)
         if not run_at:
             transaction.on_commit(lambda: _wake(job))
-    logger.info("job_submitted", job_id=str(job.id), kind=kind)
     return job
 
 

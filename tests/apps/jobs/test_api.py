@@ -169,6 +169,63 @@ def test_why_a_job_failed_is_typed(client: Client, headers: dict[str, Any], job_
     assert set(schemas["JobProblem"]["required"]) <= set(problem) <= set(schemas["JobProblem"]["properties"])
 
 
+def test_a_failed_job_names_the_request_that_submitted_it(
+    client: Client, headers: dict[str, Any], job_make: Make, owner: User
+) -> None:
+    job = job_make(parameters={"seconds": "soon"}, request_id="request-of-the-submission")
+    job_run(str(job.pk))
+    for shown in (
+        client.get(f"/api/v1/jobs/{job.pk}", **headers).json(),
+        *client.get("/api/v1/jobs", **headers).json()["results"],
+        *client.get("/api/v1/jobs?fields=problem", **headers).json()["results"],
+    ):
+        assert shown["problem"]["request_id"] == "request-of-the-submission"
+    admin_sign_in(client, user_create(is_staff=True, is_superuser=True))
+    page = client.get(f"/admin/jobs/job/{job.pk}/change/").content.decode()
+    assert "&quot;request_id&quot;: &quot;request-of-the-submission&quot;" in page
+    Job.objects.update(request_id="")
+    assert client.get(f"/api/v1/jobs/{job.pk}", **headers).json()["problem"]["request_id"] is None
+
+
+@pytest.mark.parametrize(
+    ("state", "done", "total", "shown"),
+    [
+        ("queued", 0, None, (0, None, None)),
+        ("running", 1, None, (1, None, None)),
+        ("running", 1, 3, (1, 3, 33)),
+        ("running", 3, 3, (3, 3, 99)),
+        ("running", 5, 3, (3, 3, 99)),
+        ("running", 0, 0, (0, 0, 0)),
+        ("failed", 3, 3, (3, 3, 99)),
+        ("cancelled", 2, 3, (2, 3, 66)),
+        ("succeeded", 1, 3, (3, 3, 100)),
+        ("succeeded", 5, 3, (3, 3, 100)),
+        ("succeeded", 7, None, (7, None, 100)),
+        ("succeeded", 0, 0, (0, 0, 100)),
+    ],
+)
+def test_progress_agrees_with_the_state(
+    client: Client,
+    headers: dict[str, Any],
+    job_make: Make,
+    state: str,
+    done: int,
+    total: int | None,
+    shown: tuple[int, int | None, int | None],
+) -> None:
+    """A job is at 100 percent exactly when it has succeeded, and never has more done than there is."""
+    has_ended = state not in ("queued", "running")
+    job = job_make(
+        state=state,
+        progress_done=done,
+        progress_total=total,
+        finished_at=timezone.now() if has_ended else None,
+        leased_until=timezone.now() if state == "running" else None,
+    )
+    progress = client.get(f"/api/v1/jobs/{job.pk}", **headers).json()["progress"]
+    assert (progress["done"], progress["total"], progress["percent"]) == shown
+
+
 @pytest.mark.parametrize("body", ['{"unheard": 1}', '{"unheard": ', "[]", "null", "0"])
 def test_a_retry_takes_no_parameters(client: Client, headers: dict[str, Any], job_make: Make, body: str) -> None:
     failed = job_make(state="failed", finished_at=timezone.now())
