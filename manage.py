@@ -13,14 +13,14 @@ def main() -> None:
         "".join(sys.argv).encode()
     except UnicodeEncodeError:
         sys.exit("The command line is not UTF-8 text.")
-    try:
+    try:  # All that runs before Django, and Django: the system's Python may have some of it.
+        from django.core.management import execute_from_command_line
+
         from settings.env import select_settings
     except ModuleNotFoundError as error:
         _enter_venv(error)
     else:
         select_settings()
-        from django.core.management import execute_from_command_line
-
         execute_from_command_line(sys.argv)
 
 

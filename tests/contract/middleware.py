@@ -1,8 +1,8 @@
 """Every answer that any test sees is held against the OpenAPI document.
 
 In pytest's own process what an answer breaks fails the test that asked. In a fleet it is written to the file that
-``CONTRACT_REPORT`` names, and fails whoever started the fleet. Without that name a served process does not look: proofs
-and benchmarks measure the service alone.
+``CONTRACT_REPORT`` names, and fails whoever started the fleet. Without that name a fleet does not have this middleware:
+proofs and benchmarks measure the service alone.
 """
 
 import os
@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from django.conf import settings
-from django.core.exceptions import MiddlewareNotUsed
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
@@ -26,8 +25,6 @@ class ContractMiddleware:
     """Outermost, so that it sees what a client sees."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
-        if settings.SETTINGS_MODULE != "settings.test" and not _REPORT:
-            raise MiddlewareNotUsed
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:

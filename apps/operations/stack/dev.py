@@ -3,6 +3,7 @@
 import hashlib
 import http.client
 import os
+import queue
 import signal
 import socket
 import subprocess
@@ -23,8 +24,11 @@ from .processes import launch_command
 from .sources import StackError
 
 _WATCHED = (".py", ".html", ".txt", ".css", ".js")
+_SOURCES = ("apps", "project", "settings", "templates")
 _READY_SECONDS = 60
-_STOP_SECONDS = 2.5  # for all processes together
+_LOOK_SECONDS = 0.5  # between two looks at the processes
+_STOP_SECONDS = 8.0  # for all processes together; a worker gives its running jobs back first
+_STOP_WORDLESS_SECONDS = 1.5  # before the terminal says what is waited for
 _RETRY_SECONDS = 3.0
 
 
@@ -163,12 +167,20 @@ class _Process:
         if self._process is None:
             return
         try:
-            self._process.wait(max(0.0, by - time.monotonic()))
+            self._wait(by=by)
         except subprocess.TimeoutExpired:
-            _say(self.name, "did not stop in time: ended")
+            _say(self.name, f"did not stop within {_STOP_SECONDS:.0f} s: killed")
         with suppress(ProcessLookupError):  # The usual case: nobody of its session is left.
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+
+    def _wait(self, *, by: float) -> None:
+        assert self._process is not None
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(max(0.0, min(_STOP_WORDLESS_SECONDS, by - time.monotonic())))
+            return
+        _say(self.name, f"finishing what it is doing; killed in {max(0.0, by - time.monotonic()):.0f} s otherwise")
+        self._process.wait(max(0.0, by - time.monotonic()))
 
     def revive(self) -> None:
         """Start it again if it ended by itself, not more often than every few seconds."""
@@ -188,16 +200,32 @@ def _supervise(lines: dict[str, str], *, port: int) -> None:
             process.start()
         announcement = threading.Thread(target=_announce, args=[port], daemon=True)
         announcement.start()
-        for changes in watch(
-            ROOT, watch_filter=_Filter(), debounce=400, step=50, rust_timeout=1000, yield_on_timeout=True
-        ):
-            if changes:
-                _restart(processes, sorted({Path(path).relative_to(ROOT) for _, path in changes}))
+        changes = _changes()
+        while True:
+            with suppress(queue.Empty):
+                _restart(processes, changes.get(timeout=_LOOK_SECONDS))
             for process in processes:
                 process.revive()
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         _stop_all(processes)
+
+
+def _changes() -> queue.SimpleQueue[list[Path]]:
+    """Return a queue to which threads put the files that changed, relative to the project.
+
+    Only folders of sources are looked into, and the top folder's own files: the data below `var/` changes all the time.
+    """
+    found: queue.SimpleQueue[list[Path]] = queue.SimpleQueue()
+
+    def look(*folders: Path, recursive: bool) -> None:
+        for changed in watch(*folders, watch_filter=_Filter(), recursive=recursive, debounce=400, step=50):
+            found.put(sorted({Path(path).relative_to(ROOT) for _, path in changed}))
+
+    sources = [ROOT / name for name in _SOURCES]
+    threading.Thread(target=look, args=sources, kwargs={"recursive": True}, daemon=True).start()
+    threading.Thread(target=look, args=[ROOT], kwargs={"recursive": False}, daemon=True).start()
+    return found
 
 
 def _restart(processes: list[_Process], changed: list[Path]) -> None:
@@ -246,9 +274,7 @@ def _announce(port: int) -> None:
 
 
 class _Filter(DefaultFilter):
-    """What a restart is worth: code, templates and environment files; not data, tests or tools' caches."""
-
-    ignore_dirs = (*DefaultFilter.ignore_dirs, ".venv", "var", "tests", "staticfiles", ".hypothesis", ".ruff_cache")
+    """What a restart is worth: code, templates and environment files."""
 
     def __call__(self, change: Change, path: str) -> bool:
         name = Path(path).name
