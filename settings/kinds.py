@@ -12,6 +12,8 @@ from email.utils import parseaddr
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit, urlunsplit
 
+import idna
+
 Kind = Callable[[str], Any]
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
@@ -174,7 +176,13 @@ def mailbox(value: str) -> str:
     name, address = parseaddr(value.strip())
     if not re.fullmatch(r"[^@\s,;<>]+@[^@\s,;<>]+", address) or any(ord(char) < 32 for char in name):
         raise ValueError("write one address: noreply@example.com or Shipshape <noreply@example.com>")
-    return value.strip()
+    domain = address.rpartition("@")[2]
+    if domain.isascii():
+        return value.strip()
+    try:  # Django would encode it by Python's codec (IDNA 2003), to which faß.example is fass.example
+        return value.strip().replace(f"@{domain}", f"@{idna.encode(domain, uts46=True).decode('ascii')}")
+    except UnicodeError as error:
+        raise ValueError("the part after the @ is not a domain name") from error
 
 
 def rate(value: str) -> tuple[int, int]:

@@ -12,12 +12,11 @@ from django.contrib.auth.hashers import make_password
 from django.core.validators import MaxLengthValidator
 from django.http import HttpRequest
 from django.utils import timezone
-from rest_framework import serializers
 
 from apps.accounts.authentication import origin_of
 from apps.accounts.models import User
 from apps.accounts.selectors.users import is_last_administrator
-from apps.accounts.serializers import PASSWORD_LENGTH, EmailField
+from apps.accounts.serializers import PASSWORD_LENGTH
 from apps.accounts.services.credentials import (
     CredentialsRefused,
     PasswordWrong,
@@ -28,6 +27,7 @@ from apps.accounts.services.deletion import LastAdministrator
 from apps.accounts.services.events import NOWHERE, Origin
 from apps.accounts.services.passwords import password_replace
 from apps.accounts.services.users import user_password_set
+from apps.practices.validation.addresses import email_clean
 from apps.practices.validation.text import UncleanText, clean_plain
 
 
@@ -38,9 +38,9 @@ class _CleanFields:
 
     def clean_email(self) -> str:
         try:
-            return EmailField().run_validation(self.cleaned_data["email"])
-        except serializers.ValidationError as error:
-            raise forms.ValidationError([str(detail) for detail in error.detail]) from error
+            return email_clean(self.cleaned_data["email"])
+        except UncleanText as error:
+            raise forms.ValidationError(error.detail, code=error.code) from error
 
     def clean_name(self) -> str:
         try:

@@ -10,8 +10,9 @@ from django.db import models
 from django.db.models.functions import Lower
 from django.utils import timezone
 
-from apps.accounts.managers import UserManager, email_normalised
+from apps.accounts.managers import UserManager
 from apps.practices.database.keys import uuid7
+from apps.practices.validation.addresses import email_normalised
 
 DEVICE_MAX_LENGTH = 200
 DIGEST_BYTES = 32  # of SHA-256

@@ -8,44 +8,15 @@ from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from rest_framework import serializers
 
-from apps.accounts.managers import email_normalised
 from apps.accounts.models import RefreshFamily, Transport, User
 from apps.accounts.selectors.users import USER_FIELDS
-from apps.practices.validation.fields import PlainTextField
+from apps.practices.validation.fields import EmailAddressField, PlainTextField
 from apps.practices.validation.serializers import StrictSerializer
-from apps.practices.validation.text import UncleanText, clean_plain
 
-EMAIL_LENGTH = 254
 NAME_LENGTH = 150
 PASSWORD_LENGTH = 128  # ASVS 5.0, 6.2.9 asks for 64 or more; a bound keeps the cost of a hash one
 LINK_LENGTH = 200  # of the token in a mailed link; ours have 43
 TOKEN_LENGTH = 16_384  # a larger body is invalid; the token itself is refused from 2 KiB on
-
-
-class EmailField(serializers.EmailField):
-    """An e-mail address in its stored form: lower case, the domain in ASCII."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(max_length=EMAIL_LENGTH, **options)
-
-    def to_internal_value(self, data: Any) -> str:
-        text = super().to_internal_value(data)
-        if len(text) > EMAIL_LENGTH:  # before the conversion of a domain of any length
-            self.fail("max_length", max_length=EMAIL_LENGTH)
-        try:
-            email = email_normalised(clean_plain(text))
-        except UncleanText as error:  # a domain of any script may hold what reorders it
-            raise serializers.ValidationError(error.detail, code=error.code) from error
-        # Django's pattern takes the four letters that fold to ASCII ones for these: a dotless i.
-        if not email.isascii():
-            self.fail("invalid")
-        return email
-
-    def run_validation(self, data: Any = serializers.empty) -> Any:
-        value = super().run_validation(data)
-        if isinstance(value, str) and len(value) > EMAIL_LENGTH:
-            self.fail("max_length", max_length=EMAIL_LENGTH)  # grown by the ASCII form of its domain
-        return value
 
 
 class PasswordField(serializers.CharField):
@@ -88,7 +59,7 @@ class UserSerializer(serializers.ModelSerializer[User]):
 class RegisterSerializer(StrictSerializer):
     """A new account."""
 
-    email = EmailField()
+    email = EmailAddressField()
     password = NewPasswordField()
     name = PlainTextField(max_length=NAME_LENGTH, required=False, allow_blank=True, default="")
 
@@ -104,7 +75,7 @@ class RegisterSerializer(StrictSerializer):
 class LoginSerializer(StrictSerializer):
     """Credentials, and how the tokens are to travel."""
 
-    email = EmailField()
+    email = EmailAddressField()
     password = PasswordField()
     transport = serializers.ChoiceField(
         choices=[Transport.BEARER.value, Transport.COOKIE.value],
@@ -122,7 +93,7 @@ class RefreshSerializer(StrictSerializer):
 class EmailSerializer(StrictSerializer):
     """Where to send a mail."""
 
-    email = EmailField()
+    email = EmailAddressField()
 
 
 class LinkSerializer(StrictSerializer):
@@ -190,7 +161,7 @@ class MeSerializer(StrictSerializer):
     """What people may change about their own account."""
 
     name = PlainTextField(max_length=NAME_LENGTH, required=False, allow_blank=True)
-    email = EmailField(
+    email = EmailAddressField(
         required=False, help_text="Becomes the account's once the link that is mailed to it is followed."
     )
     current_password = PasswordField(required=False, help_text="Needed with email.")

@@ -46,6 +46,24 @@ from tests.sample.services import note_create, remark_create
 ID = "01890000-0000-7000-8000-00000000000a"
 BOUNDED = {"maxLength", "enum", "const"}
 FORMS = {"uuid", "date-time", "date", "time", "binary", "decimal"}  # bounded by what they are
+NO_ADDRESSES = (
+    "nobody",
+    "a b@example.com",
+    "a@b@example.com",
+    '"a"@example.com',
+    "a@[127.0.0.1]",
+    "a@127.0.0.1",
+    "a@localhost",
+    "a@example.com.",
+    "a@ex_ample.com",
+    "a@-example.com",
+    "a@xn--a.example",  # encodes a control character
+    "a@☕.example",  # IDNA 2008 has no pictures
+    ".a@example.com",
+    f"{'a' * 65}@example.com",
+    "\N{KELVIN SIGN}a@example.com",
+    "é@example.com",
+)
 DATE, MOMENT = serializers.DateField(), serializers.DateTimeField()
 DECIMAL = BoundedDecimalField(max_digits=12, decimal_places=2)
 
@@ -66,8 +84,11 @@ def refused(field: Any, value: Any) -> str:
         (CanonicalUUIDField(), ID.upper(), uuid.UUID(ID)),
         (CleanSlugField(max_length=9), "\uf900", "\u8c48"),
         (WebAddressField(max_length=99), "https://example.com/a?b=c#d", "https://example.com/a?b=c#d"),
-        (EmailAddressField(), " Ann@example.com ", "Ann@example.com"),
-        (EmailAddressField(), "a@be\u0301.example", "a@b\xe9.example"),
+        (EmailAddressField(), " Ann@example.com ", "ann@example.com"),
+        (EmailAddressField(), "a@be\u0301.example", "a@xn--b-bga.example"),
+        (EmailAddressField(), "a@fa\xdf.example", "a@xn--fa-hia.example"),
+        (EmailAddressField(), "a@XN--FA-HIA.example", "a@xn--fa-hia.example"),
+        (EmailAddressField(), "a@r3---sn.example", "a@r3---sn.example"),
         (DECIMAL, "-12.30", Decimal("-12.30")),
         (DECIMAL, 0.1, Decimal("0.1")),
         (DECIMAL, 10**9, Decimal(10**9)),
@@ -118,7 +139,7 @@ def test_what_is_meant_is_stored(field: Any, value: Any, stored: Any) -> None:
         *((DECIMAL, value, "max_digits") for value in ("1" * 13, 10**12, 1e300)),
         *((DECIMAL, value, "max_decimal_places") for value in ("0.001", 1e-3)),
         *((EmailAddressField(), value, "bidi") for value in ("a@example.coma\u202eb",)),
-        *((EmailAddressField(), value, "invalid") for value in ("nobody", "a b@example.com", "a@b@example.com")),
+        *((EmailAddressField(), value, "invalid") for value in NO_ADDRESSES),
     ],
 )  # fmt: skip
 def test_what_cannot_be_meant_is_refused(field: Any, value: Any, code: str) -> None:

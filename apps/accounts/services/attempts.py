@@ -20,10 +20,10 @@ from django.db import connection, transaction
 from django.db.models import Case, F, Value, When
 from django.utils.crypto import salted_hmac
 
-from apps.accounts.managers import email_normalised
 from apps.accounts.models import AttemptCount, SecurityEventKind, User
 from apps.accounts.services.events import event_record
 from apps.practices.errors import Problem
+from apps.practices.validation.addresses import email_normalised
 
 logger = structlog.get_logger("security")
 

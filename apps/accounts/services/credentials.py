@@ -10,13 +10,13 @@ from django.contrib.auth.hashers import check_password, make_password
 from django.db import IntegrityError
 
 from apps.accounts.hashers import HashingBusy
-from apps.accounts.managers import email_normalised
 from apps.accounts.models import SecurityEventKind, User
 from apps.accounts.services.attempts import Attempt, AttemptPurpose, attempt_begin, attempt_return, attempt_succeeded
 from apps.accounts.services.events import Origin, event_record
 from apps.accounts.services.tokens import TokenRefused
 from apps.accounts.services.verification import verified_require
 from apps.practices.errors import FieldError, Problem
+from apps.practices.validation.addresses import email_normalised
 
 
 class CredentialsRefused(Problem):

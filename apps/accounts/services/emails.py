@@ -8,7 +8,6 @@ from uuid import UUID
 from django.db import IntegrityError, transaction
 from psycopg.errors import UniqueViolation
 
-from apps.accounts.managers import email_normalised
 from apps.accounts.models import LinkPurpose, SecurityEventKind, User
 from apps.accounts.services.attempts import AttemptPurpose, attempt_begin
 from apps.accounts.services.credentials import password_check_again
@@ -16,6 +15,7 @@ from apps.accounts.services.events import Origin, event_record
 from apps.accounts.services.links import LinkRefused, link_find, link_use, links_end
 from apps.accounts.services.mails import Mail, mail_submit
 from apps.accounts.services.users import EmailTaken, user_email_set, user_save
+from apps.practices.validation.addresses import email_normalised
 
 VERIFYING = (LinkPurpose.VERIFY_EMAIL, LinkPurpose.CHANGE_EMAIL)
 

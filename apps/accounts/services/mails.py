@@ -20,12 +20,12 @@ from django.core.mail import EmailMultiAlternatives
 from django.template import Context, engines
 from django.utils.crypto import salted_hmac
 
-from apps.accounts.managers import email_normalised
 from apps.accounts.models import LinkPurpose, User
 from apps.accounts.services.links import link_mint
 from apps.jobs.context import JobContext
 from apps.jobs.services import job_submit
 from apps.practices.errors import Unprocessable
+from apps.practices.validation.addresses import email_normalised
 
 KIND = "accounts.mail"
 _STANDING_SALT = "apps.accounts.services.mails.standing"

@@ -10,7 +10,6 @@ from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from apps.accounts.managers import email_normalised
 from apps.accounts.models import LinkPurpose, SecurityEventKind, Transport, User
 from apps.accounts.services.attempts import attempts_forget
 from apps.accounts.services.credentials import password_check_again
@@ -20,6 +19,7 @@ from apps.accounts.services.mails import Mail, mail_submit
 from apps.accounts.services.sessions import SignInOvertaken, TokenPair, session_start
 from apps.accounts.services.users import user_hash_set, user_save
 from apps.practices.errors import FieldError, ValidationProblem
+from apps.practices.validation.addresses import email_normalised
 
 POINTER = "/new_password"
 

@@ -11,7 +11,6 @@ from django.contrib.auth.hashers import make_password
 from django.db import DatabaseError, IntegrityError, transaction
 from psycopg.errors import UniqueViolation
 
-from apps.accounts.managers import email_normalised
 from apps.accounts.models import FamilyEnd, SecurityEventKind, User
 from apps.accounts.selectors.sessions import sessions_forget
 from apps.accounts.selectors.users import USERS_TAG
@@ -22,6 +21,7 @@ from apps.accounts.services.sessions import sessions_end
 from apps.accounts.services.tokens import TokenRefused
 from apps.practices.caching import tags_change
 from apps.practices.errors import FieldError, NotFound, Problem
+from apps.practices.validation.addresses import email_normalised
 
 
 class EmailTaken(Problem):

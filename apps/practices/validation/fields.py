@@ -12,12 +12,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
-from django.core.validators import URLValidator
+from django.core.validators import EmailValidator, URLValidator
 from django.db.models import Model, QuerySet
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.validators import ProhibitSurrogateCharactersValidator
 
+from apps.practices.validation.addresses import EMAIL_LENGTH, email_clean
 from apps.practices.validation.text import UncleanText, clean_html, clean_plain, invisible, require_clean
 
 INTEGER = (-(2**31), 2**31 - 1)  # PostgreSQL's integer
@@ -86,14 +87,15 @@ class WebAddressField(serializers.URLField):
 
 
 class EmailAddressField(serializers.EmailField):
-    """An e-mail address as it was typed, clean as plain text is: a domain of any script may hold what reorders it."""
+    """An e-mail address in the form that is stored and compared: lower case, the domain in ASCII (`email_clean`)."""
 
-    def __init__(self, *, max_length: int = 254, **options: Any) -> None:
+    def __init__(self, *, max_length: int = EMAIL_LENGTH, **options: Any) -> None:
         super().__init__(max_length=max_length, **options)
         _drop_slow_validators(self)
+        self.validators = [one for one in self.validators if not isinstance(one, EmailValidator)]
 
     def to_internal_value(self, data: Any) -> str:
-        return _refusing(clean_plain, super().to_internal_value(data))
+        return _refusing(email_clean, super().to_internal_value(data))
 
 
 class BoundedIntegerField(serializers.IntegerField):

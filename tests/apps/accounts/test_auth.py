@@ -11,7 +11,7 @@ import pytest
 from django.contrib.auth.hashers import identify_hasher
 from django.test import Client
 
-from apps.accounts.models import RefreshFamily, User
+from apps.accounts.models import AttemptCount, RefreshFamily, User
 from tests.apps.accounts.factories import PASSWORD, bearer, sign_in, user_create
 from tests.problems import assert_problem
 
@@ -60,6 +60,18 @@ def test_a_taken_address_is_a_conflict_in_any_case(client: Client, email: str) -
     assert User.objects.count() == 1
 
 
+def test_a_sharp_s_is_not_two(client: Client) -> None:
+    """faß.example and fass.example are two domains (UTS 46, non-transitional); the mail goes to the one that was meant."""
+    for written, stored in (("ada@faß.example", "ada@xn--fa-hia.example"), ("ada@fass.example", "ada@fass.example")):
+        response = post(client, "register", {"email": written, "password": PASSWORD})
+        assert response.status_code == 201, response.json()
+        assert response.json()["email"] == stored
+    assert login(client, "ADA@FAß.example").status_code == 200
+    assert login(client, "ada@xn--fa-hia.example").status_code == 200
+    assert login(client, "ada@faß.example", "not the password").status_code == 401
+    assert set(AttemptCount.objects.values_list("failures", flat=True)) == {1}
+
+
 @pytest.mark.parametrize(
     ("change", "pointer", "code"),
     [
@@ -67,6 +79,9 @@ def test_a_taken_address_is_a_conflict_in_any_case(client: Client, email: str) -
         ({"email": f"{'a' * 250}@example.com"}, "/email", "max_length"),
         ({"email": "adm\N{LATIN SMALL LETTER DOTLESS I}n@example.com"}, "/email", "invalid"),
         ({"email": "u\N{LATIN SMALL LETTER LONG S}er@example.com"}, "/email", "invalid"),
+        ({"email": '"ada"@example.com'}, "/email", "invalid"),
+        ({"email": "ada@[127.0.0.1]"}, "/email", "invalid"),
+        ({"email": "ada@localhost"}, "/email", "invalid"),
         ({"password": "short"}, "/password", "password_too_short"),
         ({"password": "correcthorsebatterystaple" * 6}, "/password", "max_length"),
         ({"password": "123456789012345"}, "/password", "password_entirely_numeric"),

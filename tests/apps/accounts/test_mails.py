@@ -347,3 +347,8 @@ def component(*, names: list[str], **environment: str) -> list[Any]:
     assert ran.returncode == 0, ran.stderr[-2000:]
     values: list[Any] = json.loads(ran.stdout)
     return values
+
+
+def test_the_mailbox_of_staging_is_the_domain_that_was_written() -> None:
+    names = ["EMAIL_REDIRECT"]
+    assert component(EMAIL_REDIRECT="Büro <a@faß.example>", names=names) == ["Büro <a@xn--fa-hia.example>"]

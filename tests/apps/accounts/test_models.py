@@ -12,10 +12,10 @@ from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
-from apps.accounts.managers import email_normalised
 from apps.accounts.models import RefreshFamily, User
 from apps.accounts.services.demo import DEMO_EMAIL, DEMO_PASSWORD, DemoRefused, demo_user_create
 from apps.accounts.services.users import EmailTaken, user_register
+from apps.practices.validation.addresses import email_normalised
 from tests.apps.accounts.factories import PASSWORD, sign_in, user_create
 
 pytestmark = pytest.mark.django_db
@@ -28,6 +28,7 @@ pytestmark = pytest.mark.django_db
         (" ada@example.com ", "ada@example.com"),
         ("ada@MÜNCHEN.example", "ada@xn--mnchen-3ya.example"),
         ("ada@münchen.example", "ada@xn--mnchen-3ya.example"),
+        ("ada@faß.example", "ada@xn--fa-hia.example"),
         ("no address", "no address"),
         ("ada@..", "ada@.."),
     ],
@@ -82,6 +83,13 @@ def test_of_rivals_for_an_address_one_gets_it() -> None:
     with ThreadPoolExecutor(rivals) as pool:
         assert sorted(pool.map(register, range(rivals))) == [False, False, False, True]
     assert User.objects.count() == 1
+
+
+@pytest.mark.parametrize("email", ["root@localhost", '"root"@example.com', "root@[127.0.0.1]", "root@☕.example"])
+def test_createsuperuser_takes_no_address_that_the_api_refuses(email: str) -> None:
+    with pytest.raises(CommandError, match="valid email address"):
+        call_command("createsuperuser", "--noinput", "--email", email, verbosity=0, stderr=StringIO())
+    assert not User.objects.exists()
 
 
 def test_createsuperuser_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,11 +8,11 @@ from django.contrib.auth.management.commands import changepassword
 from django.db import transaction
 from django.utils import timezone
 
-from apps.accounts.managers import email_normalised
 from apps.accounts.models import User
 from apps.accounts.services.attempts import attempts_forget
 from apps.accounts.services.events import NOWHERE
 from apps.accounts.services.users import user_hash_set
+from apps.practices.validation.addresses import email_normalised
 
 
 class Command(changepassword.Command):

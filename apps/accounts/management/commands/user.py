@@ -9,10 +9,10 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import Error as DatabaseError
 from django.utils import timezone
 
-from apps.accounts.managers import email_normalised
 from apps.accounts.models import FamilyEnd, User
 from apps.accounts.services.attempts import account_unlock
 from apps.accounts.services.sessions import sessions_end
+from apps.practices.validation.addresses import email_normalised
 
 UNLOCK = """Forget the failed tries at an account's password, so that it can be tried again at once.
 
