@@ -10,7 +10,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parseaddr
 from typing import Any
-from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit, urlunsplit
 
 import idna
 
@@ -18,12 +17,9 @@ Kind = Callable[[str], Any]
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
-_MAIL_SERVERS = frozenset({"smtp", "smtps", "smtp+tls", "smtp+ssl"})
-_MAIL_SCHEMES = _MAIL_SERVERS | {"consolemail", "filemail", "memorymail", "dummymail"}
 _RATE_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _ORIGIN = re.compile(r"(?P<scheme>https?)://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:(?P<port>[1-9]\d{0,4}))?")
 _OWN_PORTS = {"http": "80", "https": "443"}
-_OF_A_SESSION = frozenset({"assume_role", "options", "prepare_threshold", "server_side_binding"})
 
 
 def text(value: str) -> str:
@@ -95,53 +91,6 @@ def hosts(value: str) -> list[str]:
     return names
 
 
-def url(*schemes: str) -> Kind:
-    """An absolute URL with one of the schemes and a host; a closing slash is dropped."""
-
-    def parse(value: str) -> str:
-        address = value.strip()
-        try:
-            parts = urlsplit(address)
-            usable = parts.scheme in schemes and (parts.hostname or parts.path or parts.query)
-            _ = parts.port  # a port that is no number raises
-        except ValueError:
-            usable = None
-        if not usable:
-            raise ValueError(f"write a URL that begins with {' or '.join(f'{scheme}://' for scheme in schemes)}")
-        return address.rstrip("/")
-
-    return parse
-
-
-def pgbouncer_url(value: str) -> str:
-    """A PostgreSQL URL whose query asks for nothing that a session would have to keep: in transaction mode none is ours."""
-    address = url("postgres", "postgresql", "pgsql")(value)
-    asked = _OF_A_SESSION.intersection(parse_qs(urlsplit(address).query, keep_blank_values=True))
-    if asked:
-        raise ValueError(
-            f"leave {', '.join(sorted(asked))} out: in transaction mode no session is kept; "
-            "give the role its defaults instead (ALTER ROLE ... SET ...)"
-        )
-    return address
-
-
-def redis_url(value: str) -> str:
-    """A Redis URL; with TLS it says ``ssl_cert_reqs`` in the one spelling that redis-py, django-redis and kombu all read.
-
-    Unless the operator says ``none`` the server's certificate is verified: kombu alone would take any.
-    """
-    address = url("redis", "rediss", "unix")(value)
-    parts = urlsplit(address)
-    if parts.scheme != "rediss":
-        return address
-    options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    words = {"required": "required", "cert_required": "required", "none": "none", "cert_none": "none"}
-    found = words.get(options.get("ssl_cert_reqs", "required").lower())
-    if found is None:
-        raise ValueError("write ssl_cert_reqs=required or ssl_cert_reqs=none behind a rediss:// URL, or leave it out")
-    return urlunsplit(parts._replace(query=urlencode({**options, "ssl_cert_reqs": found}, safe="/")))
-
-
 def origins(value: str) -> list[str]:
     """Web origins (RFC 6454) as browsers write them, since they are compared letter by letter; no ``*`` and no ``null``."""
     found = listed(value)
@@ -156,19 +105,6 @@ def origins(value: str) -> list[str]:
 def _is_origin(text: str) -> bool:
     found = _ORIGIN.fullmatch(text)
     return found is not None and found["port"] != _OWN_PORTS[found["scheme"]]
-
-
-def mail_url(value: str) -> str:
-    """A mail server (``smtp+tls://user:password@host:587``), or where mails go instead of to one."""
-    address = value.strip()
-    scheme, separator, rest = address.partition("://")
-    if not separator or scheme not in _MAIL_SCHEMES or (scheme in _MAIL_SERVERS and not urlsplit(address).hostname):
-        raise ValueError(
-            "write smtp+tls://user:password@host:587, smtps://…:465, or dummymail:// to send no mail at all"
-        )
-    if scheme == "filemail" and not rest:
-        raise ValueError("write the folder behind filemail://")
-    return address
 
 
 def mailbox(value: str) -> str:

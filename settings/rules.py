@@ -1,10 +1,10 @@
 """What staging and prod refuse to boot with, beyond single values: weak secrets, wildcards, plaintext connections."""
 
-import ipaddress
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from settings.urls import is_local
 from settings.variables import DEPLOYED, INSECURE_KEY
 
 KEY_LENGTH = 50  # characters; Django's own security.W009 asks for as many
@@ -109,17 +109,6 @@ def _server(url: str) -> tuple[str | None, int, list[str], list[str]]:
     parts = urlsplit(url)
     query = parse_qs(parts.query)
     return parts.hostname, parts.port or 5432, query.get("host", []), query.get("port", [])
-
-
-def is_local(url: str) -> bool:
-    """Whether a URL leads to this machine: a socket, localhost or a loopback address."""
-    host = urlsplit(url).hostname
-    if not host or host == "localhost" or "%2f" in host.lower():
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _debug(process: Mapping[str, str]) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from settings import kinds
+from settings import kinds, urls
 
 ENVIRONMENTS = ("dev", "staging", "prod", "test")
 DEPLOYED = frozenset({"staging", "prod"})
@@ -60,7 +60,7 @@ VARIABLES = (
     Variable(
         name="PUBLIC_URL",
         why="Where clients reach the service; links, problem types and redirects are built from it, never from a Host header.",
-        kind=kinds.url("https", "http"),
+        kind=urls.base_url("https", "http"),
         defaults={"dev": "http://localhost:{PORT}", "test": "http://testserver"},
         required_in=DEPLOYED,
     ),
@@ -95,20 +95,20 @@ VARIABLES = (
     Variable(
         name="DATABASE_URL",
         why="PostgreSQL 15 or newer, the only database.",
-        kind=kinds.url("postgres", "postgresql", "pgsql"),
+        kind=urls.database_url,
         required_in=EVERYWHERE,
         secret=True,
     ),
     Variable(
         name="DATABASE_PGBOUNCER",
         why="A PgBouncer in transaction mode before it, for web processes; all others go on using DATABASE_URL. Empty: none.",
-        kind=kinds.pgbouncer_url,
+        kind=urls.pgbouncer_url,
         secret=True,
     ),
     Variable(
         name="DATABASE_REPLICA_URL",
         why="A streaming replica, read for signed-in GETs while it is at most seconds behind. Empty: none.",
-        kind=kinds.url("postgres", "postgresql", "pgsql"),
+        kind=urls.database_url,
         secret=True,
     ),
     Variable(
@@ -120,18 +120,18 @@ VARIABLES = (
     Variable(
         name="REDIS_URL",
         why="A Redis-protocol server (Redis or Valkey) for cache, limits, metrics and the queue's wake-up calls.",
-        kind=kinds.redis_url,
+        kind=urls.redis_url,
         required_in=EVERYWHERE,
         secret=True,
     ),
     Variable(
         name="CACHE_URL",
         why="Another Redis for cache and limits; unset means REDIS_URL.",
-        kind=kinds.redis_url,
+        kind=urls.redis_url,
         secret=True,
     ),
     Variable(
-        name="BROKER_URL", why="Another Redis for the queue; unset means REDIS_URL.", kind=kinds.redis_url, secret=True
+        name="BROKER_URL", why="Another Redis for the queue; unset means REDIS_URL.", kind=urls.redis_url, secret=True
     ),
     Variable(
         name="ALLOW_PLAINTEXT_STORES",
@@ -149,7 +149,7 @@ VARIABLES = (
     Variable(
         name="CSP_REPORT_URI",
         why="Where browsers report violations of the content security policy.",
-        kind=kinds.url("https", "http"),
+        kind=urls.report_url,
     ),
     _limit("THROTTLE_ANON", "Requests per client address without a verified token.", default="100/15m", dev="1000/15m"),
     _limit("THROTTLE_USER", "Requests per signed-in user.", default="1000/15m", dev="10000/15m"),
@@ -217,12 +217,12 @@ VARIABLES = (
     Variable(
         name="ACCOUNT_URL",
         why="Where mailed links lead: pages that read the token behind # and post it to the API. Empty: {PUBLIC_URL}/account.",
-        kind=kinds.url("https", "http"),
+        kind=urls.base_url("https", "http"),
     ),
     Variable(
         name="EMAIL_URL",
         why="The mail server. Without one nobody gets back into an account; dummymail:// sends nothing, on purpose.",
-        kind=kinds.mail_url,
+        kind=urls.mail_url,
         defaults={"dev": "consolemail://", "test": "memorymail://"},
         required_in=DEPLOYED,
         secret=True,
@@ -267,7 +267,7 @@ VARIABLES = (
     Variable(
         name="SENTRY_DSN",
         why="Where errors are reported; unset reports nowhere.",
-        kind=kinds.url("https", "http"),
+        kind=urls.sentry_dsn,
         secret=True,
     ),
     Variable(name="METRICS_TOKEN", why="The bearer token that opens /metrics; unset closes it.", secret=True),

@@ -8,7 +8,7 @@ from typing import Any
 import environ
 
 from settings.env import ENVIRONMENT
-from settings.rules import is_local
+from settings.urls import is_local
 
 _KIND: str = ENVIRONMENT["PROCESS_KIND"]
 
@@ -47,13 +47,16 @@ def _database(url: str, *, is_pgbouncer: bool = False) -> dict[str, Any]:
         "keepalives_interval": 2,
         "keepalives_count": 2,
         "tcp_user_timeout": 5_000,  # milliseconds that sent data may stay unacknowledged: the network is cut
-        # PgBouncer lets nobody in who asks for these: there the bounds go with each transaction.
-        **({} if is_pgbouncer else {"options": " ".join(f"-c {name}={bound}" for name, bound in bounds.items())}),
         **({"pool": {**_POOL}} if _KIND == "web" else {}),
-        **database.get("OPTIONS", {}),  # what the URL says wins
+        **database.get("OPTIONS", {}),  # what the URL says wins, but for the bounds
     }
-    if not is_local(url) and not ENVIRONMENT["ALLOW_PLAINTEXT_STORES"]:
-        options.setdefault("sslmode", "require")
+    # PgBouncer lets nobody in who asks for these: there the bounds go with each transaction. The server takes the last of
+    # two values of a setting.
+    if not is_pgbouncer:
+        asked = [f"-c {name}={bound}" for name, bound in bounds.items()]
+        options["options"] = " ".join([str(options.get("options", "")), *asked]).strip()
+    if not is_local(url) and not ENVIRONMENT["ALLOW_PLAINTEXT_STORES"] and options.get("sslrootcert") != "system":
+        options.setdefault("sslmode", "require")  # libpq itself asks for verify-full with the system's certificates
     # A cursor that the server keeps would be on another connection by its second fetch.
     pooled = {"TRANSACTION_BOUNDS": bounds, "DISABLE_SERVER_SIDE_CURSORS": True} if is_pgbouncer else {}
     # CONN_MAX_AGE: the pool keeps connections, where there is one; Django refuses both at once.

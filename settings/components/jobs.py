@@ -5,6 +5,7 @@ from typing import Any
 from kombu import Queue
 
 from settings.env import ENVIRONMENT
+from settings.urls import broker_url
 
 JOBS_LEASE_SECONDS = 10.0  # a worker that is silent for so long has lost its jobs
 JOBS_TICK_SECONDS = 2.0  # between two looks of a supervisor: renewals, sends, reclaims
@@ -23,7 +24,7 @@ JOBS_SCHEDULES: dict[str, dict[str, Any]] = {
     "prune": {"kind": "operations.prune", "cron": "10 3 * * *"},
 }
 
-CELERY_BROKER_URL: str = ENVIRONMENT["BROKER_URL"] or ENVIRONMENT["REDIS_URL"] or "redis://127.0.0.1:6379/0"
+CELERY_BROKER_URL = broker_url(ENVIRONMENT["BROKER_URL"] or ENVIRONMENT["REDIS_URL"] or "redis://127.0.0.1:6379/0")
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "global_keyprefix": f"shipshape:{ENVIRONMENT.name}:broker:",
     # When a message that was not acknowledged is delivered again. The relay rescues jobs long before; a short time here

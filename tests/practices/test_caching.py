@@ -26,7 +26,7 @@ from apps.practices.caching.local import OVERHEAD, LocalTier
 from apps.practices.caching.renderers import json_bytes
 from apps.practices.caching.tags import is_settled, tag_key
 from apps.practices.errors.breaker import FAILURES, FIRST_PAUSE, Breaker
-from settings.kinds import redis_url
+from settings.urls import redis_url
 from tests.practices.caching_server import black_hole, private_redis
 from tests.processes import wait_until
 
@@ -382,7 +382,10 @@ class TestAddress:
             ("redis://h:6379/0", "redis://h:6379/0"),
             ("rediss://:p%40ss@h:6379/0", "rediss://:p%40ss@h:6379/0?ssl_cert_reqs=required"),
             ("rediss://h:6379/0?ssl_cert_reqs=CERT_NONE", "rediss://h:6379/0?ssl_cert_reqs=none"),
-            ("rediss://h/1?ssl_cert_reqs=CERT_REQUIRED&a=b", "rediss://h/1?ssl_cert_reqs=required&a=b"),
+            (
+                "rediss://h/1?ssl_cert_reqs=CERT_REQUIRED&ssl_check_hostname=false",
+                "rediss://h/1?ssl_cert_reqs=required&ssl_check_hostname=false",
+            ),
             ("unix:///run/redis.sock?db=1", "unix:///run/redis.sock?db=1"),
         ],
     )

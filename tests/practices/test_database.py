@@ -7,6 +7,7 @@ import sys
 import threading
 from datetime import timedelta
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import pytest
 from django.conf import settings
@@ -167,6 +168,28 @@ def test_bounds_follow_the_kind_of_process(
     assert report["application_name"] == f"shipshape-{kind}"
     assert report["max_age"] == 0
     assert not report["connected_before"], "booting opened a connection: a fork would share it"
+
+
+@pytest.mark.parametrize(
+    "options", ["-c search_path=public", "-c statement_timeout=0 -c lock_timeout=0", "--search_path=public"]
+)
+def test_the_options_of_a_url_are_added_to_the_bounds(options: str) -> None:
+    """The server itself says what holds: what the URL asks for, and our bounds whatever the URL says of them."""
+    url = os.environ["DATABASE_URL"]
+    separator = "&" if "?" in url else "?"
+    environment = {
+        **os.environ,
+        "PROCESS_KIND": "web",
+        "DATABASE_URL": f"{url}{separator}{urlencode({'options': options}, quote_via=quote)}",
+    }
+    report = REPORT.replace('"application_name"]', '"application_name", "search_path"]')
+    output = subprocess.run(
+        [sys.executable, "-c", report], env=environment, capture_output=True, text=True, timeout=60, check=True
+    ).stdout
+    found = json.loads(output.splitlines()[-1])
+    bounds = [found[name] for name in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")]
+    assert bounds == ["5s", "2s", "10s"]
+    assert (found["search_path"] == "public") is ("search_path" in options)
 
 
 # --- system checks: each id, and that each is bound
