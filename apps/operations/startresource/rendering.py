@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from django.template import Context, Engine
+from django.template import Context, Engine, Template
 
 from apps.operations.startresource.pieces import (
     field_code,
@@ -51,9 +52,13 @@ def rendered(resource: Resource) -> dict[str, str]:
         f"{tests}/test_{resource.plural}.py": "test",
         **({f"{tests}/test_{resource.plural}_jobs.py": "test_jobs"} if resource.has_jobs else {}),
     }
-    engine = Engine(dirs=[str(TEMPLATES)])
-    found = {path: engine.get_template(f"{name}.txt").render(context) for path, name in files.items()}
+    found = {path: _template(name).render(context) for path, name in files.items()}
     return {**found, f"{app}/migrations/__init__.py": "", f"{tests}/__init__.py": ""}
+
+
+@cache
+def _template(name: str) -> Template:
+    return Engine(dirs=[str(TEMPLATES)]).get_template(f"{name}.txt")
 
 
 def _values(resource: Resource) -> dict[str, Any]:

@@ -19,7 +19,9 @@ GRAMMAR = (
     "owner's, where only owners read)"
 )
 LISTS = frozenset({"limit", "cursor", "ordering", "fields"})
-KEPT = frozenset({"id", "pk", "version", "created_at", "updated_at", "objects", "seen", "self", "expected", "changes"})
+KEPT = frozenset(
+    {"id", "pk", "version", "created_at", "updated_at", "objects", "seen", "self", "expected", "changes", "given"}
+)
 # Lower-case names that the written modules use themselves.
 MODULES = frozenset({"models", "serializers", "settings", "timezone", "uuid7", "forms", "admin", "transaction"})
 _TAKEN_BY_FIELDS = frozenset(
@@ -128,6 +130,7 @@ def parse(*, name: str, fields: list[str], is_public: bool, plural: str | None, 
             specs.append(spec)
     names = [*([owner] if owner else []), *(spec.name for spec in specs)]
     plural = plural or plural_of(snake(model))
+    _check_entity(label, model, plural)
     _check_names(names, entity=snake(model), plural=plural)
     if not specs:
         raise Refused("A resource needs a field besides its owner, such as title:str.")
@@ -150,9 +153,9 @@ def _check_name(name: str, label: str, model: str) -> None:
         raise Refused(
             f"{name}: say app.Model, such as shop.Product; the app in lower case (30), the model in capitals (40)."
         )
-    if keyword.iskeyword(label) or keyword.iskeyword(model) or "__" in label or label.endswith("_"):
+    if keyword.iskeyword(label) or "__" in label or label.endswith("_"):
         raise Refused(
-            f"{name}: {label} or {model} is no name that Python takes for a module or a class. Choose another."
+            f"{label}: Python takes no module of this name. Choose another, such as {label.strip('_').replace('__', '_')}s."
         )
     if re.match(r"Test([A-Z0-9]|$)", model):
         raise Refused(f"{name}: pytest takes what is called {model} for tests. Choose another name.")
@@ -162,13 +165,21 @@ def _check_name(name: str, label: str, model: str) -> None:
         )
 
 
+def _check_entity(label: str, model: str, plural: str) -> None:
+    """Refuse a model for one of whose rows, or for all of them, no variable can be named."""
+    better = f"{label.title().replace('_', '')}{model}"
+    for word in (model, snake(model)):
+        if keyword.iskeyword(word):
+            raise Refused(
+                f"{label}.{model}: {word} is a word of Python's own, and the code calls a row so. "
+                f"Choose another name, such as {label}.{better}."
+            )
+    if keyword.iskeyword(plural):
+        raise Refused(f"--plural {plural}: a word of Python's own. Choose another, such as {plural_of(snake(better))}.")
+
+
 def _check_names(names: list[str], *, entity: str, plural: str) -> None:
-    if (
-        not re.fullmatch(r"[a-z][a-z0-9_]{0,49}", plural)
-        or "__" in plural
-        or keyword.iskeyword(plural)
-        or plural == entity
-    ):
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,49}", plural) or "__" in plural or plural == entity:
         raise Refused(f"--plural {plural}: a lower-case word other than {entity}, such as {plural_of(entity)}.")
     for name in names:
         if names.count(name) > 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import difflib
 import shutil
 import subprocess
@@ -85,6 +86,7 @@ def changes_for(resource: Resource, *, root: Path) -> list[Change]:
 
 def _require_apart(files: Mapping[str, str], resource: Resource) -> None:
     """Refuse a model whose names the modules written for it would have twice, each time for something else."""
+    _require_builtins(resource)
     mine = {resource.model, resource.entity, resource.plural}
     for path, text in files.items():
         sources: dict[str, str] = {}  # an import that is there twice is tidied away
@@ -105,7 +107,26 @@ def _require_apart(files: Mapping[str, str], resource: Resource) -> None:
                     raise _taken(resource, path, min(both))
 
 
-def _names_in(function: ast.FunctionDef) -> set[str]:
+def _require_builtins(resource: Resource) -> None:
+    """Refuse names that would hide one of Python's builtins from the code that uses it."""
+    plain = replace(
+        resource,
+        model=STRANGER,
+        plural=plural_of(snake(STRANGER)),
+        owner=resource.owner and f"{snake(STRANGER)}_owner",
+        fields=tuple(replace(spec, name=f"{snake(STRANGER)}_{at}") for at, spec in enumerate(resource.fields)),
+    )
+    mine = {resource.model, resource.entity, resource.plural}
+    given = {spec.name for spec in resource.fields} | ({resource.owner} if resource.owner else set())
+    for path, text in rendered(plain).items():
+        used = _names_in(ast.parse(text)) & set(dir(builtins)) if path.endswith(".py") else set()
+        for name in sorted(used & mine):
+            raise _taken(resource, path, name)
+        for name in sorted(used & given):
+            raise Refused(f"{name}: {Path(path).name} needs Python's own {name}. Choose another, such as {name}_value.")
+
+
+def _names_in(function: ast.AST) -> set[str]:
     nodes = list(ast.walk(function))
     return {node.id for node in nodes if isinstance(node, ast.Name)} | {
         node.arg for node in nodes if isinstance(node, ast.arg)
@@ -113,7 +134,10 @@ def _names_in(function: ast.FunctionDef) -> set[str]:
 
 
 def _taken(resource: Resource, path: str, name: str) -> Refused:
-    return Refused(f"{resource.model}: {path} needs the name {name} for something else. Choose another.")
+    return Refused(
+        f"{resource.model}: {path} needs the name {name} for something else. "
+        f"Choose another, such as {resource.label.title().replace('_', '')}{resource.model}."
+    )
 
 
 def _in_packages(texts: Mapping[str, str], resource: Resource, *, root: Path) -> dict[str, str]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import builtins
+import keyword
+import re
 from pathlib import Path
 
 import pytest
@@ -107,8 +110,9 @@ def test_fields_that_are_refused(fields: list[str], reason: str) -> None:
         ("shop.product", "app.Model"),
         ("Shop.Product", "app.Model"),
         ("shop.Prod-uct", "app.Model"),
-        ("class.Product", "no name"),
-        ("shop.None", "no name"),
+        ("class.Product", "no module of this name"),
+        ("shop.None", "word of Python's own"),
+        ("school.Class", r"such as school\.SchoolClass"),
         ("json.Product", "Python's own"),
         ("shop.Test", "pytest takes"),
         ("shop.TestRun", "pytest takes"),
@@ -118,6 +122,44 @@ def test_fields_that_are_refused(fields: list[str], reason: str) -> None:
 def test_names_that_are_refused(name: str, reason: str) -> None:
     with pytest.raises(Refused, match=reason):
         parsed(name)
+
+
+WORDS = sorted({*keyword.kwlist, *keyword.softkwlist, *dir(builtins)} - {"_"})
+
+
+def written_or_refused(name: str, *fields: str, plural: str | None = None) -> str | None:
+    """Return why a resource is refused; None when its files are Python that leaves the builtins it uses as they are."""
+    try:
+        resource = parse(name=name, fields=[*fields], is_public=False, plural=plural, has_jobs=True)
+        files = rendered(resource)
+        staging._require_apart(files, resource)
+    except Refused as refusal:
+        return str(refusal)
+    for path, text in files.items():
+        if path.endswith(".py"):
+            compile(text, path, "exec")
+            function = {"list", "str", "dict", "int", "super", "isinstance"}
+            assert function.isdisjoint({resource.entity, resource.plural, *(spec.name for spec in resource.fields)})
+    return None
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_no_word_of_pythons_own_ends_in_a_traceback(word: str) -> None:
+    """As a model, a field, an owner, an app or a plural: it is written whole, or refused, and then the proposal is taken."""
+    model = "".join(part[:1].upper() + part[1:] for part in word.split("_"))
+    for name, fields, plural in (
+        (f"school.{model}", ["title:str"], None),
+        (f"school.{word}", ["title:str"], None),
+        ("school.Lesson", [f"{word}:str"], None),
+        *([("school.Lesson", ["title:str", f"{word}:user"], None)] if keyword.iskeyword(word) else []),
+        *([(f"{word}.Lesson", ["title:str"], None)] if keyword.iskeyword(word) else []),
+        *([("school.Lesson", ["title:str"], word)] if keyword.iskeyword(word) else []),
+    ):
+        refusal = written_or_refused(name, *fields, plural=plural)
+        if proposed := re.search(r"such as (\w+)\.(\w+)\.$", refusal or ""):
+            assert written_or_refused(f"{proposed[1]}.{proposed[2]}", "title:str") is None, refusal
+    if keyword.iskeyword(word) and word == word.lower():
+        assert "such as school.School" in str(written_or_refused(f"school.{model}", "title:str"))
 
 
 @pytest.mark.parametrize("plural", ["product", "Products", "pro ducts", "import"])
