@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
+from functools import update_wrapper
 from typing import Any, cast
 
 from django.contrib.admin import AdminSite
+from django.contrib.admin.views.main import ERROR_FLAG
 from django.contrib.auth.forms import PasswordChangeForm
 from django.contrib.auth.views import PasswordChangeView
-from django.http import HttpRequest, HttpResponse
+from django.core.exceptions import FieldError, ValidationError
+from django.db import DataError, ProgrammingError
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
@@ -16,7 +22,20 @@ from apps.accounts.forms import OwnPasswordForm, SignInForm
 from apps.accounts.models import User
 from apps.accounts.page_sessions import page_family, page_sign_in, page_sign_out
 
+logger = logging.getLogger(__name__)
 FOUND = 302
+# What Django (5.2, ChangeList.get_queryset and its paginator) and PostgreSQL raise for a look-up that cannot be:
+# ?created_at__year=99999999, ?id__range=1, ?title__regex=(. Django answers some of them itself, with the redirect below.
+LOOKUP_ERRORS = (
+    ArithmeticError,
+    DataError,
+    FieldError,
+    LookupError,
+    ProgrammingError,
+    TypeError,
+    ValidationError,
+    ValueError,
+)
 
 
 class OwnPassword(PasswordChangeView):
@@ -44,6 +63,24 @@ class Site(AdminSite):
         if request.method == "POST" and response.status_code == FOUND:  # the form has let them in
             page_sign_in(request, user=cast("User", request.user), replaces=before)
         return response
+
+    def admin_view(self, view: Callable[..., HttpResponse], cacheable: bool = False) -> Callable[..., HttpResponse]:
+        """Let a list that cannot be read as its address asks lead to the plain one, as Django does for most such look-ups."""
+
+        def reading(request: HttpRequest, *args: Any, **options: Any) -> HttpResponse:
+            match = request.resolver_match
+            is_list = request.method == "GET" and match is not None and str(match.url_name).endswith("_changelist")
+            if not is_list or not request.GET or ERROR_FLAG in request.GET:
+                return view(request, *args, **options)
+            try:
+                response = view(request, *args, **options)
+                # Rows and the counts of filters are read while the page is made.
+                return response.render() if isinstance(response, TemplateResponse) else response
+            except LOOKUP_ERRORS as error:
+                logger.info("admin_lookup_refused", extra={"path": request.path, "reason": type(error).__name__})
+                return HttpResponseRedirect(f"{request.path}?{ERROR_FLAG}=1")
+
+        return super().admin_view(update_wrapper(reading, view), cacheable)
 
     def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         if request.method == "POST":
