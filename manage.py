@@ -21,7 +21,23 @@ def main() -> None:
         _enter_venv(error)
     else:
         select_settings()
-        execute_from_command_line(sys.argv)
+        try:
+            execute_from_command_line(sys.argv)
+        except Exception as error:
+            if "--traceback" in sys.argv or (told := _told(error)) is None:
+                raise
+            sys.exit(told)
+
+
+def _told(error: Exception) -> str | None:
+    """Return what to say of an error instead of its traceback: a database that cannot be used is no mistake of the code."""
+    from django.conf import settings
+
+    if not settings.configured:
+        return None
+    from apps.practices.database.failures import away_told
+
+    return away_told(error)
 
 
 def _enter_venv(error: ModuleNotFoundError) -> None:

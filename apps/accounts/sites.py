@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from functools import update_wrapper
 from typing import Any, cast
 
@@ -14,6 +13,7 @@ from django.contrib.auth.views import PasswordChangeView
 from django.core.exceptions import FieldError, ValidationError
 from django.db import DataError, ProgrammingError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
@@ -64,10 +64,10 @@ class Site(AdminSite):
             page_sign_in(request, user=cast("User", request.user), replaces=before)
         return response
 
-    def admin_view(self, view: Callable[..., HttpResponse], cacheable: bool = False) -> Callable[..., HttpResponse]:
+    def admin_view(self, view: Any, cacheable: bool = False) -> Any:
         """Let a list that cannot be read as its address asks lead to the plain one, as Django does for most such look-ups."""
 
-        def reading(request: HttpRequest, *args: Any, **options: Any) -> HttpResponse:
+        def reading(request: HttpRequest, *args: Any, **options: Any) -> HttpResponseBase:
             match = request.resolver_match
             is_list = request.method == "GET" and match is not None and str(match.url_name).endswith("_changelist")
             if not is_list or not request.GET or ERROR_FLAG in request.GET:

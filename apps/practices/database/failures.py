@@ -7,11 +7,13 @@ nobody's outage, and stays what it is.
 from collections.abc import Iterator
 
 import psycopg
+from django.conf import settings
 from django.db import utils
 from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
 from apps.practices.database.connections import ServerAway, ServerStalled
 from apps.practices.errors import Problem, TimedOut, Unavailable
+from apps.practices.observability.redaction import redact_text
 
 _AWAY = (Unavailable, 2, "The database cannot be reached.")
 _BUSY = (Unavailable, 1, "The database is busy.")
@@ -72,3 +74,21 @@ def _outcome(error: BaseException) -> tuple[type[Problem], int, str] | None:
     if isinstance(error, (psycopg.InterfaceError, utils.InterfaceError)) and "clos" in str(error):
         return _AWAY  # "the connection is closed", "connection already closed": it broke earlier in this request
     return None
+
+
+def away_told(exception: BaseException) -> str | None:
+    """Return one line for who ran a command: which server could not be used, why, and what to do; None for other failures."""
+    errors = (one for one in _causes(exception) if isinstance(one, psycopg.OperationalError | utils.OperationalError))
+    error = next(errors, None)
+    is_refused = (getattr(error, "sqlstate", None) or "").startswith("28")  # an unknown user, a wrong password
+    if error is None or not (is_refused or isinstance(problem_for(exception), Unavailable)):
+        return None
+    database = settings.DATABASES["default"]
+    where = f"{database['HOST'] or 'localhost'}:{database['PORT'] or 5432}"
+    reason = redact_text(" ".join(str(error).split())).rstrip(".") or type(error).__name__
+    advice = (
+        "Start it with bin/dev in another terminal, or set DATABASE_URL in .env to a server that runs."
+        if settings.ENVIRONMENT_NAME == "dev"
+        else "Check DATABASE_URL, and that the server runs and can be reached from here."
+    )
+    return f"PostgreSQL at {where} cannot be used: {reason}. {advice} --traceback shows more."

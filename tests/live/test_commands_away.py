@@ -1,0 +1,60 @@
+"""Commands without PostgreSQL: one line that says which server and what to do, no traceback and no secret."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.processes import ROOT
+
+SECRET = "correcthorsebattery"
+URL = f"postgresql://somebody:{SECRET}@127.0.0.1:1/nowhere"
+COMMANDS = {
+    "migrate": ["migrate"],
+    "createsuperuser": ["createsuperuser", "--noinput", "--email", "a@example.com"],
+    "flush": ["flush", "--noinput"],
+    "showmigrations": ["showmigrations"],
+}
+
+
+def ran(*arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name in ("HOME", "LANG", "PATH", "TMPDIR")}
+    environment |= {"DJANGO_ENV": "dev", "DATABASE_URL": URL, "REDIS_URL": "redis://127.0.0.1:1"}
+    command = [sys.executable, "manage.py", *arguments]
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_without_postgresql_says_so_in_a_line(name: str) -> None:
+    done = ran(*COMMANDS[name])
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert SECRET not in done.stdout + done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert "127.0.0.1" in last
+    assert "bin/dev" in last, done.stderr
+
+
+def test_the_traceback_is_there_for_who_asks() -> None:
+    done = ran("migrate", "--traceback")
+    assert done.returncode == 1
+    assert "Traceback (most recent call last)" in done.stderr
+    assert SECRET not in done.stderr
+
+
+def test_another_failure_keeps_its_traceback() -> None:
+    done = ran("shell", "-c", "1 / 0")
+    assert done.returncode == 1
+    assert "ZeroDivisionError" in done.stderr
