@@ -25,8 +25,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/", admin.site.urls),
 ]
 
-if settings.ENVIRONMENT_NAME == "dev":
-    urlpatterns.append(path("", pages.welcome, name="welcome"))
+is_dev = settings.ENVIRONMENT_NAME == "dev"
+urlpatterns.append(path("", pages.welcome, name="welcome") if is_dev else path("", pages.home, name="home"))
 
 handler400 = "apps.practices.errors.views.bad_request"
 handler403 = "apps.practices.errors.views.permission_denied"

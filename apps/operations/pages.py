@@ -42,6 +42,14 @@ def docs(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
+def home(request: HttpRequest) -> HttpResponse:
+    """What this is, and where its documents are: the same for everybody, so that caches may keep it."""
+    response = render(request, "home.html", {"site": settings.SITE_NAME})
+    response["Cache-Control"] = "public, max-age=300"
+    return response
+
+
+@require_safe
 def welcome(request: HttpRequest) -> HttpResponse:
     """What runs here, the thirteen practices, and a command for each."""
     url = request.build_absolute_uri("/").rstrip("/")
