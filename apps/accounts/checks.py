@@ -9,7 +9,7 @@ from django.contrib.auth.hashers import get_hashers
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.utils import timezone
 
-from apps.accounts.hashers import BoundedArgon2Hasher
+from apps.accounts.hashers import NormalisedArgon2Hasher
 from apps.accounts.services.keys import KeyRing
 
 NO_MAIL = "django.core.mail.backends.dummy.EmailBackend"
@@ -41,10 +41,12 @@ def _times() -> list[CheckMessage]:
 
 
 def _hashers() -> list[CheckMessage]:
-    if isinstance(get_hashers()[0], BoundedArgon2Hasher):
+    if isinstance(get_hashers()[0], NormalisedArgon2Hasher):
         return []
-    hint = "Begin PASSWORD_HASHERS with apps.accounts.hashers.BoundedArgon2Hasher."
-    return [Error("New passwords are not hashed with bounded Argon2id.", hint=hint, id="tokens.E004")]
+    hint = "Begin PASSWORD_HASHERS with apps.accounts.hashers.NormalisedArgon2Hasher."
+    return [
+        Error("New passwords are not normalised, or not hashed with bounded Argon2id.", hint=hint, id="tokens.E004")
+    ]
 
 
 def _blacklist() -> list[CheckMessage]:

@@ -9,14 +9,12 @@ from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.admin.forms import AdminPasswordChangeForm as AdminOwnPasswordForm
 from django.contrib.auth.forms import AdminPasswordChangeForm, AdminUserCreationForm
 from django.contrib.auth.hashers import make_password
-from django.core.validators import MaxLengthValidator
 from django.http import HttpRequest
 from django.utils import timezone
 
 from apps.accounts.authentication import origin_of
 from apps.accounts.models import User
 from apps.accounts.selectors.users import is_last_administrator
-from apps.accounts.serializers import PASSWORD_LENGTH
 from apps.accounts.services.credentials import (
     CredentialsRefused,
     PasswordWrong,
@@ -27,6 +25,7 @@ from apps.accounts.services.deletion import LastAdministrator
 from apps.accounts.services.events import NOWHERE, Origin
 from apps.accounts.services.passwords import password_replace
 from apps.accounts.services.users import user_password_set
+from apps.accounts.validators import PasswordLengthValidator
 from apps.practices.validation.addresses import email_clean
 from apps.practices.validation.text import UncleanText, clean_plain
 
@@ -47,6 +46,12 @@ class _CleanFields:
             return clean_plain(self.cleaned_data["name"])
         except UncleanText as error:
             raise forms.ValidationError(error.detail, code=error.code) from error
+
+
+def _bound(form: forms.Form | forms.ModelForm, *names: str) -> None:
+    """Refuse passwords that are too long before anything looks at them."""
+    for name in names:
+        form.fields[name].validators.append(PasswordLengthValidator())
 
 
 class UserForm(_CleanFields, forms.ModelForm):
@@ -72,15 +77,17 @@ class UserCreateForm(_CleanFields, AdminUserCreationForm):
         model = User
         fields = ("email", "name")
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        _bound(self, "password1", "password2")
+
 
 class PasswordSetForm(AdminPasswordChangeForm):
     """A new password for somebody; their sign-ins end."""
 
-    def clean_password1(self) -> str | None:
-        password: str | None = self.cleaned_data.get("password1")
-        if password and len(password) > PASSWORD_LENGTH:
-            raise forms.ValidationError(f"{PASSWORD_LENGTH} characters at most.", code="max_length")
-        return password
+    def __init__(self, user: User, *args: Any, **options: Any) -> None:
+        super().__init__(user, *args, **options)
+        _bound(self, "password1", "password2")
 
     def save(self, commit: bool = True) -> User:
         usable = self.cleaned_data.get("set_usable_password", True)
@@ -94,7 +101,7 @@ class SignInForm(AdminAuthenticationForm):
 
     def __init__(self, request: HttpRequest | None = None, *args: Any, **options: Any) -> None:
         super().__init__(request, *args, **options)
-        self.fields["password"].validators.append(MaxLengthValidator(PASSWORD_LENGTH))
+        _bound(self, "password")
 
     def clean(self) -> dict[str, Any]:
         given = self.cleaned_data
@@ -116,8 +123,7 @@ class OwnPasswordForm(AdminOwnPasswordForm):
     def __init__(self, user: User, *args: Any, origin: Origin = NOWHERE, **options: Any) -> None:
         super().__init__(user, *args, **options)
         self.origin = origin
-        for field in self.fields.values():
-            field.validators.append(MaxLengthValidator(PASSWORD_LENGTH))
+        _bound(self, "old_password", "new_password1", "new_password2")
 
     def clean_old_password(self) -> str:
         password: str = self.cleaned_data["old_password"]

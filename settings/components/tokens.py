@@ -43,15 +43,15 @@ SESSION_COOKIE_AGE = 12 * 60 * 60
 # The claim that keeps a refresh token from being used as an access token.
 SIMPLE_JWT = {"TOKEN_TYPE_CLAIM": "typ"}
 
-PASSWORD_HASHERS = ["apps.accounts.hashers.BoundedArgon2Hasher"]
+PASSWORD_HASHERS = [
+    "apps.accounts.hashers.NormalisedArgon2Hasher",
+    "apps.accounts.hashers.BoundedArgon2Hasher",  # checks hashes of passwords as they were typed, which are then renewed
+]
 
 # OWASP ASVS 5.0, 6.2: length instead of rules of composition, and nothing from the lists that attackers begin with.
 AUTH_PASSWORD_VALIDATORS = [
-    {
-        "NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator",
-        "OPTIONS": {"user_attributes": ("email", "name")},
-    },
-    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "apps.accounts.validators.LengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "apps.accounts.validators.SimilarityValidator", "OPTIONS": {"user_attributes": ("email", "name")}},
     {"NAME": "apps.accounts.validators.CommonPasswordValidator"},
-    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+    {"NAME": "apps.accounts.validators.NumericPasswordValidator"},
 ]

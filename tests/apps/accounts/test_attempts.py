@@ -18,7 +18,7 @@ from django.test import Client, override_settings
 from django.utils import timezone
 from structlog.testing import capture_logs
 
-from apps.accounts.hashers import BoundedArgon2Hasher, hashing_slot
+from apps.accounts.hashers import NormalisedArgon2Hasher, hashing_slot
 from apps.accounts.models import AttemptCount, SecurityEvent, User
 from apps.accounts.services.attempts import (
     AttemptPurpose,
@@ -277,7 +277,7 @@ def test_registering_an_address_over_and_over_does_not_keep_its_owner_from_a_res
     assert [message["To"] for message in mails_sent()] == [ADA]
 
 
-class Meanwhile(BoundedArgon2Hasher):
+class Meanwhile(NormalisedArgon2Hasher):
     """Sees something else happen while the password is checked."""
 
     happens: ClassVar[Callable[[], object]]
