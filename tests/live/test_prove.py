@@ -1,13 +1,12 @@
-"""``manage.py prove``: all practices proved as they stand, and each one's proof red once the practice is broken."""
+"""``manage.py prove``: each practice's proof is red once the practice is broken (all green: test_first_hour)."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from apps.operations.catalogue import PRACTICES, WORDS
+from apps.operations.catalogue import WORDS
 from apps.operations.fleet import Fleet
 from apps.operations.prove.runner import prove
 
@@ -15,22 +14,6 @@ ROOT = Path(__file__).resolve().parents[2]
 SABOTAGE = Path(__file__).with_name("sabotage")
 
 pytestmark = pytest.mark.timeout(400)
-
-
-def test_all_are_proved(tmp_path):
-    ran = subprocess.run(
-        [sys.executable, "manage.py", "prove", "--json"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    outcomes = json.loads(ran.stdout)["practices"]
-    assert [outcome for outcome in outcomes if outcome["status"] != "proved"] == []
-    assert [(outcome["number"], outcome["word"]) for outcome in outcomes] == [(p.number, p.word) for p in PRACTICES]
-    assert all(set(outcome) == {"word", "number", "status", "did", "saw", "seconds"} for outcome in outcomes)
-    assert ran.returncode == 0
 
 
 @pytest.fixture(scope="module")

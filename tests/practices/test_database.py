@@ -5,10 +5,13 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
+import psycopg
 import pytest
 from django.conf import settings
 from django.core.checks import run_checks
@@ -217,6 +220,35 @@ def test_an_unbounded_pool_is_found(monkeypatch: pytest.MonkeyPatch, pool: Any, 
     changed = {**database, "CONN_MAX_AGE": max_age, "OPTIONS": {**database["OPTIONS"], "pool": pool}}
     monkeypatch.setattr(settings, "DATABASES", {"default": changed})
     assert [message.id for message in run_checks(tags=["database"])] == ["database.E002"]
+
+
+@pytest.fixture
+def database_c() -> Iterator[str]:
+    """The name of a database whose LC_CTYPE is C, on the tests' server."""
+    name, address = "ctype_c", settings.DATABASES["default"]
+    parts = {key: address[key.upper()] for key in ("host", "port", "user", "password")}
+    with psycopg.connect(**parts, dbname="postgres", autocommit=True) as server:
+        server.execute(f"DROP DATABASE IF EXISTS {name}")
+        server.execute(f"CREATE DATABASE {name} TEMPLATE template0 LC_CTYPE 'C'")
+        yield name
+        server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def test_a_database_that_knows_no_letters_is_found(db: None, database_c: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    call_command("check", databases=["default"], fail_level="WARNING")
+    other = connection.copy()
+    other.settings_dict = {**connection.settings_dict, "NAME": database_c, "OPTIONS": {}}
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(connections["default"], "cursor", other.cursor)
+            with pytest.raises(CommandError, match=r"database\.W001"):
+                call_command("check", databases=["default"], fail_level="WARNING")
+    finally:
+        other.close()
+
+
+def test_the_release_phase_looks_into_the_database() -> None:
+    assert "check --deploy --database default" in Path("Procfile").read_text()
 
 
 def test_orderings_are_checked_at_start(monkeypatch: pytest.MonkeyPatch) -> None:

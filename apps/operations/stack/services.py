@@ -1,12 +1,12 @@
 """The three servers of the stack: how each is prepared, started, known to be ready and stopped."""
 
+import locale
 import os
 import secrets
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -137,10 +137,14 @@ class PostgreSQL(Service):
         draft.rename(self.data)
 
     def _locale(self) -> list[str]:
-        """One order of text on every machine; the built-in provider (17 and later) asks nothing of the system."""
-        if postgresql_major(self.binary.path) >= 17:
-            return ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-        return ["--locale=C.UTF-8" if sys.platform == "linux" else "--locale=en_US.UTF-8"]
+        """Return initdb's options for one order of text on every machine, and words split as Unicode has them.
+
+        Full-text search goes by LC_CTYPE whatever the provider: under C it takes each character beyond ASCII, typographic
+        quotes and dashes included, for a letter.
+        """
+        if postgresql_major(self.binary.path) >= 17:  # the built-in provider asks nothing of the system
+            return ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", f"--lc-ctype={_ctype()}"]
+        return [f"--locale={_ctype()}"]
 
     def _version_check(self) -> None:
         if not self._secret.exists():
@@ -248,6 +252,19 @@ class Caddy(Service):
 
 
 SERVICES: dict[str, Callable[..., Service]] = {"postgresql": PostgreSQL, "redis": Redis}
+
+
+def _ctype() -> str:
+    """Return the first UTF-8 locale that this system has for character types; C where it has none."""
+    before = locale.setlocale(locale.LC_CTYPE)
+    for name in ("C.UTF-8", "en_US.UTF-8"):
+        try:
+            locale.setlocale(locale.LC_CTYPE, name)
+        except locale.Error:
+            continue
+        locale.setlocale(locale.LC_CTYPE, before)
+        return name
+    return "C"
 
 
 def _secret_write(path: Path, text: str) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import FieldError
 from django.db import connections, models
 from django.urls import get_resolver
@@ -45,6 +45,30 @@ def check_pool(app_configs: Sequence[AppConfig] | None = None, **options: Any) -
             and not database["CONN_MAX_AGE"]
         )
     ]
+
+
+@register("database")
+def check_ctype(
+    app_configs: Sequence[AppConfig] | None = None, databases: Sequence[str] | None = None, **options: Any
+) -> list[CheckMessage]:
+    """database.W001: PostgreSQL knows which characters are letters. Looked up by migrate and by check --database default."""
+    found: list[CheckMessage] = []
+    for alias in databases or ():
+        with connections[alias].cursor() as cursor:
+            cursor.execute("SELECT datname, datctype FROM pg_database WHERE datname = current_database()")
+            name, ctype = cursor.fetchone()
+        if ctype in ("C", "POSIX"):
+            found.append(
+                Warning(
+                    f"The database {name!r} has the character type (LC_CTYPE) {ctype}: full-text search takes typographic "
+                    "quotes, dashes and other punctuation beyond ASCII for letters, and misses the words beside them.",
+                    hint="Make a database with CREATE DATABASE … TEMPLATE template0 LC_CTYPE 'C.UTF-8' (or en_US.UTF-8) and "
+                    "move the data there with pg_dump and pg_restore. For bin/dev's own: stop it and delete var/postgresql, "
+                    "if its data may go.",
+                    id="database.W001",
+                )
+            )
+    return found
 
 
 @register("database")

@@ -143,6 +143,12 @@ def test_search_finds_words_phrases_and_not_markup(client: Client, article_make:
     assert titles(client, "search=%27%29%3B--+%26%7C%21%3A%2A") == []  # nobody's syntax breaks the query
 
 
+@pytest.mark.parametrize("word", ["zebrafish", "quokka", "wombat", "aardvark"])
+def test_search_finds_words_beside_typographic_punctuation(client: Client, article_make: Make, word: str) -> None:
+    article_make(title="Animals", body="<p>“Zebrafish” … quokka—and wombat… Aardvark’s</p>")  # noqa: RUF001 - meant
+    assert titles(client, f"search={word}") == ["Animals"]
+
+
 def test_ranked_search_puts_the_best_answer_first(client: Client, article_make: Make) -> None:
     article_make(title="Pools", body="<p>pools, pools and pools</p>", published_at=timezone.now() - timedelta(days=9))
     article_make(title="Aside", body="<p>a word on pools in a longer text about something else</p>")
