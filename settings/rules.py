@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from settings.strength import is_weak
 from settings.urls import is_local
-from settings.variables import DEPLOYED, INSECURE_KEY
+from settings.variables import DEPLOYED
 
 KEY_LENGTH = 50  # characters; Django's own security.W009 asks for as many
 TOKEN_LENGTH = 24
@@ -27,19 +28,18 @@ def _secrets(values: Mapping[str, Any]) -> list[str]:
     ]:
         if key is not None and is_weak(key, length=KEY_LENGTH):
             broken.append(
-                f"{name} is weak or a published one: python -c 'import secrets; print(secrets.token_urlsafe(50))'"
+                f"{name} is weak or a published one: python3 -c 'import secrets; print(secrets.token_urlsafe(50))'"
             )
+    broken += [
+        f"JWT_KEYS: the key of {entry['kid']} is weak or a published one: "
+        "python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
+        for entry in values["JWT_KEYS"] or []
+        if is_weak(entry["key"], length=0)  # its kind has counted the bytes
+    ]
     token = values["METRICS_TOKEN"]
     if token is not None and is_weak(token, length=TOKEN_LENGTH):
         broken.append(f"METRICS_TOKEN is weak: write {TOKEN_LENGTH} random characters or more")
     return broken
-
-
-def is_weak(secret: str, *, length: int) -> bool:
-    """Too short, of too few different characters, or one that everybody can read in a repository."""
-    return (
-        len(secret) < length or len(set(secret)) < 8 or secret == INSECURE_KEY or secret.startswith("django-insecure-")
-    )
 
 
 def _addresses(values: Mapping[str, Any]) -> list[str]:

@@ -29,6 +29,10 @@ VALID = {
 }
 
 
+def ring(key: str) -> str:
+    return json.dumps([{"kid": "b", "key": key, "sign_from": "2026-01-01T00:00:00Z"}])
+
+
 def mistakes(tmp_path: Path, **changes: str | None) -> list[str]:
     process = {name: value for name, value in {**VALID, **changes}.items() if value is not None}
     return read_environment(process=process, root=tmp_path).mistakes
@@ -57,7 +61,11 @@ def test_a_valid_environment_has_no_mistake(tmp_path):
         ("SECRET_KEY", "short", "SECRET_KEY is weak"),
         ("SECRET_KEY", "a" * 80, "SECRET_KEY is weak"),
         ("SECRET_KEY", "django-insecure-" + STRONG, "SECRET_KEY is weak"),
+        ("SECRET_KEY", "change-me-to-a-long-random-string-of-50-characters-or-more", "SECRET_KEY is weak"),
         ("SECRET_KEY_FALLBACKS", "old", "SECRET_KEY_FALLBACKS is weak"),
+        ("JWT_KEYS", ring("change-me-to-32-bytes-or-more-of-random-text"), "JWT_KEYS: the key of b is weak"),
+        ("JWT_KEYS", ring("0123456789abcdef" * 4), "JWT_KEYS: the key of b is weak"),
+        ("METRICS_TOKEN", "change-me-to-something-else", "METRICS_TOKEN is weak"),
         ("ALLOWED_HOSTS", "*", "wildcard"),
         ("ALLOWED_HOSTS", "https://api.example.com", "host names alone"),
         ("PUBLIC_URL", "http://api.example.com", "https://"),

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.core.management import call_command
 
-OLD, SPARE = "0ld-" + "0123456789abcdef" * 3, "5pare-" + "fedcba9876543210" * 3
+OLD, SPARE = "0ld-9xKc2VqTfLw7RmZbN4hYp8GsDj3uEa6", "5pare-tH7nWq2JzXv9CkLs4PbRy6MdFg8Ue3"
 DAY = timedelta(days=1)
 
 
