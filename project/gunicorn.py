@@ -5,11 +5,8 @@ balancer stops choosing it; then it stops accepting, finishes what is in flight 
 seconds; hosts kill at 30.
 """
 
-import errno
 import logging
 import signal
-import socket
-import struct
 import sys
 import threading
 from pathlib import Path
@@ -19,15 +16,12 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # gunicorn reads this file before it sets the path
 
 from gunicorn import glogging
-from gunicorn.http import wsgi
 
 from settings.env import ENVIRONMENT, select_settings
 
 ENVIRONMENT.require_valid()
 select_settings()
 
-# Of a wait in which a client takes nothing; after two or three of them it is gone, and its thread free.
-SEND_SECONDS = 10
 DRAIN_SECONDS = 0.0 if ENVIRONMENT.name == "dev" else 2.5  # two health intervals of the edge, and a little
 
 
@@ -45,50 +39,10 @@ class Log(glogging.Logger):
         self.error_log.setLevel(max(logging.getLevelNamesMapping()[ENVIRONMENT["LOG_LEVEL"]], self.loglevel))
 
 
-class _Held:
-    """Stands in for a socket while an answer is put together."""
-
-    def __init__(self) -> None:
-        self.parts: list[bytes] = []
-
-    def sendall(self, data: bytes) -> None:
-        self.parts.append(data)
-
-
-class WholeResponse(wsgi.Response):
-    """Sends the headers together with the first part of the body, and gives up whoever has stopped reading.
-
-    gunicorn sends them one after the other. A process that dies in between leaves half an answer, which no edge can ask for
-    again; and the second system call is paid by every request.
-    """
-
-    sock: Any
-
-    def write(self, arg: bytes) -> None:
-        try:
-            self._write(arg)
-        except BlockingIOError as error:
-            raise ConnectionResetError(errno.ECONNRESET, "the client has stopped reading") from error
-
-    def _write(self, arg: bytes) -> None:
-        if self.headers_sent:
-            return super().write(arg)
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", SEND_SECONDS, 0))
-        connection, held = self.sock, _Held()
-        self.sock = held
-        try:
-            super().write(arg)
-        finally:
-            self.sock = connection
-        connection.sendall(b"".join(held.parts))
-        return None
-
-
-wsgi.Response = WholeResponse  # gunicorn has no setting for it
-
 # In dev for this machine alone: it shows tracebacks, and has an account whose password is published.
 bind = f"127.0.0.1:{ENVIRONMENT['PORT']}" if ENVIRONMENT.name == "dev" else f"0.0.0.0:{ENVIRONMENT['PORT']}"
-worker_class = "gthread"
+worker_class = "project.threads.Worker"  # gthread, which waits for slow clients within bounds
+sendfile = False  # which would wait for a client without a bound
 workers = ENVIRONMENT["WEB_CONCURRENCY"]
 threads = ENVIRONMENT["WEB_THREADS"]
 worker_connections = 1000

@@ -5,7 +5,6 @@ from settings.env import ENVIRONMENT
 VALIDATION_BODY_BYTES = 1024 * 1024  # of a body, where the view's `bounds` do not say otherwise
 # How much of a body that nobody read is read and dropped before the answer leaves, and for how long a sender is waited for.
 VALIDATION_DRAIN_SECONDS = 3
-VALIDATION_SPOOL_SECONDS = 30  # how long a body of unknown length may take
 VALIDATION_DRAIN_BYTES = ENVIRONMENT["IMPORT_MAX_BYTES"] + 64 * 1024  # the largest that a view takes
 VALIDATION_JSON_DEPTH = 32
 VALIDATION_JSON_MEMBERS = 20_000  # objects, arrays and values in one document

@@ -1,5 +1,6 @@
 """validation (133), a request's frame: bounds by route, forms, content types, encodings, paths and numbers, over HTTP."""
 
+import io
 import json
 from typing import Any
 
@@ -47,7 +48,7 @@ def test_a_view_s_bound_holds_before_its_body_is_read(monkeypatch: pytest.Monkey
     for bound, size in ((100, 101), (4 * MEBIBYTE, 10**12)):
         monkeypatch.setattr(NoteCounts, "bounds", Bounds(body_bytes=bound))
         request = RequestFactory().post(COUNTS, b"x", content_type="application/json")
-        request.META["CONTENT_LENGTH"] = str(size)
+        request.META |= {"CONTENT_LENGTH": str(size), "wsgi.input": io.BytesIO(b"x")}
         response = RequestBoundsMiddleware(lambda _: pytest.fail("a view was called"))(request)
         assert response.status_code == 413
     assert allowed_by(NoteCounts).body_bytes == 4 * MEBIBYTE

@@ -1,11 +1,6 @@
-"""Bodies of unknown length, and bodies that nobody reads."""
+"""Bodies as they come in: bounded in size and time for whoever reads them, and read to their end when nobody does."""
 
 import contextlib
-import socket
-import tempfile
-import time
-from collections.abc import Iterator
-from io import BytesIO
 from typing import IO, Any, cast
 
 from django.conf import settings
@@ -13,99 +8,121 @@ from django.core.handlers.wsgi import LimitedStream
 from django.http import HttpRequest
 from gunicorn.http.errors import ParseException
 
-from apps.practices.errors import BodyTooLarge, Malformed, Problem
+from apps.practices.errors import BodyTooLarge, Malformed, Problem, Unavailable
+from apps.practices.throttling.address import address_bucket
+from apps.practices.validation.clients import ClientSocket, TooManySlow
 
 CHUNK = 64 * 1024
 
 
-def chunked(request: HttpRequest) -> bool:
-    """Tell whether a body follows whose length the request does not state (RFC 9112, section 7.1)."""
-    return "chunked" in request.META.get("HTTP_TRANSFER_ENCODING", "").lower()
-
-
 class BodyTooSlow(Problem):
-    """A body of unknown length did not arrive in time: it would hold a thread for as long as its sender likes."""
+    """A body did not arrive in time: it would hold a thread for as long as its sender likes."""
 
     status = 408
     type = "body-too-slow"
     title = "Body too slow"
     explanation = (
-        "A body sent without Content-Length has to be read whole before the request is looked at, and it did not arrive "
-        "in time. State its length, or send it faster."
+        "The body of the request arrived too slowly. Send it again, over a faster connection or in smaller parts."
     )
 
 
-def spool(request: HttpRequest, body: IO[bytes], bound: int) -> None:
-    """Read a chunked body into ``body`` and give the request that body with its length.
+class TooManyUploads(Unavailable):
+    """As many bodies as may arrive slowly at a time, in all or from one client, do so already."""
 
-    Django takes a request without Content-Length for one without a body. Raises ``BodyTooLarge`` when there is more than
-    ``bound`` bytes, ``BodyTooSlow`` when it takes longer than ``VALIDATION_SPOOL_SECONDS``, ``Malformed`` when it breaks off
-    or its chunks are not what they say.
+    status = 503
+    type = "too-many-uploads"
+    title = "Too many slow uploads at once"
+    explanation = (
+        "The body of the request did not arrive at once, and the service is waiting for as many others as it can, or for "
+        "another one from the same address. Try again."
+    )
+    retry_after = 2
+
+
+def is_chunked(request: HttpRequest) -> bool:
+    """Return whether a body follows whose length the request does not state (RFC 9112, section 7.1)."""
+    return "chunked" in request.META.get("HTTP_TRANSFER_ENCODING", "").lower()
+
+
+class Body:
+    """The body of a request on its way in. Reading it raises the problem that its sender is to be told.
+
+    ``bound``: in bytes, of a chunked body, which is counted as it comes in. BodyTooLarge (413) when there is more of it,
+    BodyTooSlow (408) when it takes too long, TooManyUploads (503) when it is slow and others are, too, Malformed (400) when
+    it breaks off or its chunks are not what they say.
     """
-    source = request.META["wsgi.input"]
-    deadline = time.monotonic() + settings.VALIDATION_SPOOL_SECONDS
-    size = 0
-    with _patience(request, settings.VALIDATION_SPOOL_SECONDS):
-        while chunk := _read(source, min(CHUNK, bound + 1 - size), deadline=deadline):
-            size += len(chunk)
-            if size > bound:
-                raise BodyTooLarge(f"At most {bound} bytes are accepted here.")
-            body.write(chunk)
-    body.seek(0)
-    request.META["CONTENT_LENGTH"] = str(size)
-    writable: Any = request  # Django has no public way to give a request its body
-    writable._stream = LimitedStream(cast("BytesIO", body), size)
+
+    def __init__(self, request: HttpRequest, *, bound: int) -> None:
+        self._source: IO[bytes] = request.META["wsgi.input"]
+        self._connection = client_socket(request)
+        self._length = None if is_chunked(request) else int(request.META["CONTENT_LENGTH"])
+        self._bound = bound
+        self._received = 0
+        self._is_over = self._is_broken = False
+        limit = bound + 1 if self._length is None else self._length
+        writable: Any = request  # Django has no public way to give a request its body
+        writable._stream = LimitedStream(cast("Any", self), limit)
+        if self._length is None:
+            # Django and Django REST framework take a request without a length for one without a body. This is the most
+            # that there may be; the end is where the chunks say.
+            request.META["CONTENT_LENGTH"] = str(bound)
+
+    def read(self, size: int) -> bytes:
+        """Read ``size`` bytes, or what there is until the end, however short the server's own reads are."""
+        parts = [self._counted(self._source.read, size)]
+        while parts[-1] and (left := size - sum(map(len, parts))):
+            parts.append(self._counted(self._source.read, left))
+        return b"".join(parts)
+
+    def readline(self, size: int = -1) -> bytes:
+        return self._counted(self._source.readline, size)
+
+    def drain(self) -> None:
+        """Read and drop what is left, within ``VALIDATION_DRAIN_BYTES`` and ``VALIDATION_DRAIN_SECONDS`` of waiting.
+
+        A sender that is gone has nothing left; one that claims more than the bound is not waited for.
+        """
+        most: int = settings.VALIDATION_DRAIN_BYTES
+        left = most if self._length is None else self._length - self._received
+        if self._is_over or self._is_broken or left > most:
+            return
+        if self._connection is not None:
+            self._connection.hurry(settings.VALIDATION_DRAIN_SECONDS)
+        with contextlib.suppress(OSError, ParseException):
+            while left > 0 and (data := self._source.read(min(CHUNK, left))):
+                left -= len(data)
+
+    def _counted(self, read: Any, size: int) -> bytes:
+        try:
+            data: bytes = read(size)
+        except TooManySlow as error:
+            self._is_broken = True
+            raise TooManyUploads from error
+        except TimeoutError as error:
+            self._is_broken = True
+            raise BodyTooSlow from error
+        except (OSError, ParseException) as error:
+            self._is_broken = True
+            raise Malformed("The body breaks off, or is not chunked as it says.") from error
+        self._received += len(data)
+        if self._length is None and self._received > self._bound:
+            raise BodyTooLarge(f"At most {self._bound} bytes are accepted here.")
+        self._is_over = self._received == self._length if data or not size else True
+        if self._is_over and self._connection is not None:
+            self._connection.body_received()
+        if self._is_over and self._length is not None and self._received < self._length:
+            raise Malformed("The body breaks off: it is shorter than its Content-Length.")
+        return data
 
 
-def _read(source: IO[bytes], size: int, *, deadline: float) -> bytes:
-    try:
-        chunk = source.read(size)
-    except TimeoutError as error:
-        raise BodyTooSlow from error
-    except (OSError, ParseException) as error:
-        raise Malformed("The body breaks off, or is not chunked as it says.") from error
-    if time.monotonic() > deadline:
-        raise BodyTooSlow
-    return chunk
+def client_socket(request: HttpRequest) -> ClientSocket | None:
+    """Return the connection of the request, where the server waits for clients within bounds (``project/threads.py``)."""
+    connection = request.META.get("gunicorn.socket")
+    return connection if isinstance(connection, ClientSocket) else None
 
 
-def drain(request: HttpRequest) -> None:
-    """Read and drop what is left of a body, within ``VALIDATION_DRAIN_BYTES`` and ``VALIDATION_DRAIN_SECONDS``.
-
-    A sender that is gone has nothing left; one that claims more than the bound is not waited for.
-    """
-    left: int = settings.VALIDATION_DRAIN_BYTES
-    length = request.META.get("CONTENT_LENGTH") or "0"
-    if not length.isdigit() or len(length) > 18 or int(length) > left:
-        return
-    deadline = time.monotonic() + settings.VALIDATION_DRAIN_SECONDS
-    body: Any = request
-    # A chunked body that was not spooled has no length, and to Django no content.
-    source = body._stream if request.META.get("CONTENT_LENGTH") else request.META["wsgi.input"]
-    with (
-        _patience(request, settings.VALIDATION_DRAIN_SECONDS),
-        contextlib.suppress(OSError, ParseException, ValueError),
-    ):
-        # ValueError: a spooled body, read to its end, is closed already.
-        while left > 0 and time.monotonic() < deadline and (chunk := source.read(min(CHUNK, left))):
-            left -= len(chunk)
-
-
-@contextlib.contextmanager
-def _patience(request: HttpRequest, seconds: float) -> Iterator[None]:
-    """Bound each read from the client, where the server lets us (gunicorn): a thread is not to wait for a silent one."""
-    connection: socket.socket | None = request.META.get("gunicorn.socket")
-    if connection is None:
-        yield
-        return
-    before = connection.gettimeout()
-    connection.settimeout(seconds)
-    try:
-        yield
-    finally:
-        connection.settimeout(before)
-
-
-def spool_file() -> IO[bytes]:
-    """Make the file that a chunked body goes to: in memory, beyond ``FILE_UPLOAD_MAX_MEMORY_SIZE`` on disk."""
-    return tempfile.SpooledTemporaryFile(max_size=settings.FILE_UPLOAD_MAX_MEMORY_SIZE)
+def client_named(request: HttpRequest) -> None:
+    """Tell the connection whose request it carries: slow clients are bounded by address, too."""
+    connection = client_socket(request)
+    if connection is not None:
+        connection.client_is(address_bucket(request))

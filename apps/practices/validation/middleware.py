@@ -7,7 +7,7 @@ from urllib.parse import unquote_to_bytes
 from django.http import HttpRequest, HttpResponseBase
 
 from apps.practices.errors import BodyTooLarge, Malformed, Problem, UnsupportedMediaType, problem_response
-from apps.practices.validation.bodies import chunked, drain, spool, spool_file
+from apps.practices.validation.bodies import Body, client_named, is_chunked
 from apps.practices.validation.bounds import body_bound
 
 BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
@@ -18,32 +18,29 @@ class RequestBoundsMiddleware:
     """Refuse what no view should see: 400 for a doubtful URL, 413 for a large body, 415 for one of no stated type.
 
     The bound of a body is its view's (``bounds.Bounds``), which the URL tells. A body without Content-Length (chunked) is
-    counted as it comes in, and has a length from then on. What nobody has read of a body is read before the answer
-    leaves: a server that closes on a sender who still sends loses its own answer (RFC 9112, section 9.6).
+    counted as its view reads it, so limits and authentication come first. What nobody has read of a body is read before the
+    answer leaves: a server that closes on a sender who still sends loses its own answer (RFC 9112, section 9.6).
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        client_named(request)
         problem = url_problem(request) or body_problem(request)
-        if problem:
-            response: HttpResponseBase = problem_response(request, problem)
-        else:
-            response = self._spooled(request) if chunked(request) else self.get_response(request)
-        if request.META.get("CONTENT_LENGTH") or chunked(request):
-            drain(request)
+        body = _body(request)
+        response = problem_response(request, problem) if problem else self.get_response(request)
+        if body is not None:
+            body.drain()
         return response
 
-    def _spooled(self, request: HttpRequest) -> HttpResponseBase:
-        """Answer a request whose body must be read to know its length."""
-        bound = body_bound(request)
-        with spool_file() as body:
-            try:
-                spool(request, body, bound)
-            except Problem as problem:
-                return problem_response(request, problem)
-            return self.get_response(request)
+
+def _body(request: HttpRequest) -> Body | None:
+    """Take the request's body in hand; None when it has none, or a length that is no number."""
+    length = request.META.get("CONTENT_LENGTH") or "0"
+    if is_chunked(request) or (LENGTH.fullmatch(length) and int(length)):
+        return Body(request, bound=body_bound(request))
+    return None
 
 
 def url_problem(request: HttpRequest) -> Problem | None:
@@ -71,7 +68,7 @@ def body_problem(request: HttpRequest) -> Problem | None:
     length = request.META.get("CONTENT_LENGTH") or "0"
     if not LENGTH.fullmatch(length):
         return Malformed("Content-Length is not a number.")
-    if not int(length) and not chunked(request):
+    if not int(length) and not is_chunked(request):
         return None
     bound = body_bound(request)
     if int(length) > bound:

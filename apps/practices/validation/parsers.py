@@ -48,6 +48,8 @@ class BoundedJSONParser(Bounded, parsers.JSONParser):
         body = stream.read(allowed.body_bytes + 1)
         if len(body) > allowed.body_bytes:
             raise BodyTooLarge()
+        if not body:  # chunked, and no chunk came: the same as no body at all
+            return {}
         return json_bounded(body, depth=allowed.json_depth, members=allowed.json_members)
 
 

@@ -1,0 +1,82 @@
+"""Clients that send and read slowly, straight at an instance and through the edge: what the others notice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from apps.operations.fleet import Fleet
+from apps.operations.stack import Stack
+from tests.faults.submitters import COUNTS, WIDE
+from tests.fleet import ask, fleet_running
+from tests.rounds import Rounds
+from tests.slow import Attack, Slow, felt
+
+NOTES = "/api/v1/sample/notes"
+LARGE = "/static/drf_spectacular_sidecar/redoc/bundles/redoc.standalone.js.map"
+SECONDS = 3.0
+SOAK_SECONDS = 10.0
+HEALTHZ_SECONDS = 0.25  # the promise on a quiet machine: p99 of /healthz, and what is left of cached reads
+READS = 0.8
+BUSY = 2.0  # where the machine is busy with other things
+
+_HEAD = ("Host: localhost", "X-Forwarded-Proto: https", "Content-Type: application/json")
+
+
+def _request(line: str, *headers: str) -> bytes:
+    return "\r\n".join([f"{line} HTTP/1.1", *_HEAD, *headers, "", ""]).encode()
+
+
+LOGIN = "POST /api/v1/auth/login"
+CHUNKED = _request(f"POST {COUNTS}", "Transfer-Encoding: chunked")
+MEGABYTE = b"%x\r\n%s\r\n" % (1_150_000, b"x" * 1_150_000)
+DIRECT = {
+    "a body with its length": Slow(first=_request(LOGIN, "Content-Length: 1000"), drip=b"x"),
+    "a body of /healthz": Slow(first=_request("POST /healthz", "Content-Length: 1000"), drip=b"x"),
+    "a body in chunks": Slow(first=_request(LOGIN, "Transfer-Encoding: chunked"), drip=b"1\r\nx\r\n"),
+    "a chunk's size": Slow(first=_request(LOGIN, "Transfer-Encoding: chunked"), drip=b"0"),
+    "a large body": Slow(first=CHUNKED + MEGABYTE, drip=b"1\r\nx\r\n"),
+    "a request's head": Slow(first=b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n", drip=b"X"),
+    "a request's first byte": Slow(first=b"G", drip=b""),
+    "nothing": Slow(),
+    "nothing, and not closing": Slow(first=_request("GET /healthz", "Connection: close"), stays=True),
+}
+
+
+@pytest.fixture(scope="module")
+def fleet(stack: Stack) -> Iterator[Fleet]:
+    with fleet_running(stack, edge=True, instances=1, WEB_CONCURRENCY="1", WEB_THREADS="8", **WIDE) as fleet:
+        yield fleet
+
+
+def unharmed(fleet: Fleet, slow: Slow, rounds: Rounds, *, connections: int, through_edge: bool) -> None:
+    url, context = (fleet.url, fleet.ssl_context()) if through_edge else (fleet.webs[0].url, None)
+    seconds = SOAK_SECONDS if rounds.is_soak else SECONDS
+    ask(url, NOTES, context=context)
+    for _ in rounds:
+        before = felt(url, NOTES, seconds=seconds, context=context)
+        with Attack(url, slow, connections=connections, context=context) as attack:
+            during = felt(url, NOTES, seconds=seconds, context=context)
+        rounds.tell(before=before.healthz, during=during.healthz, reads=during.reads / before.reads)
+        slack = 1.0 if rounds.is_soak else BUSY
+        assert during.healthz <= slack * (HEALTHZ_SECONDS + before.healthz), (before, during, attack.answers)
+        assert during.reads >= READS / slack * before.reads, (before, during, attack.answers)
+
+
+@pytest.mark.parametrize("slow", DIRECT.values(), ids=DIRECT.keys())
+def test_slow_senders_hold_no_instance(fleet: Fleet, rounds: Rounds, slow: Slow) -> None:
+    unharmed(fleet, slow, rounds, connections=24, through_edge=False)
+
+
+@pytest.mark.parametrize("connections", [20, 40])
+def test_slow_senders_hold_no_instance_behind_the_edge(fleet: Fleet, rounds: Rounds, connections: int) -> None:
+    """More than the edge holds of a body, so that it passes on what has come."""
+    slow = Slow(first=CHUNKED + MEGABYTE * 3, drip=b"5\r\nxxxxx\r\n", every=4.0)
+    unharmed(fleet, slow, rounds, connections=connections, through_edge=True)
+
+
+@pytest.mark.parametrize("through_edge", [False, True])
+def test_slow_readers_hold_no_instance(fleet: Fleet, rounds: Rounds, through_edge: bool) -> None:
+    slow = Slow(first=_request(f"GET {LARGE}"), every=0.5, sip=1024)
+    unharmed(fleet, slow, rounds, connections=60, through_edge=through_edge)

@@ -1,0 +1,124 @@
+"""Clients that hold connections: they send a little now and then, or take answers in sips, and come back when cut off."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import selectors
+import socket
+import ssl
+import statistics
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from tests.fleet import ask
+
+AGAIN_SECONDS = 0.25  # until one that was cut off is back
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slow:
+    """What each connection does: send ``first`` at once, then ``drip`` every ``every`` seconds; or take ``sip`` bytes so often.
+
+    ``sip`` None: takes whatever comes. ``stays``: does not close its side when the server has.
+    """
+
+    first: bytes = b""
+    drip: bytes = b""
+    every: float = 1.0
+    sip: int | None = None
+    stays: bool = False
+
+
+class Attack:
+    """So many slow connections to a service, all the while. ``answers`` counts the first lines that came back."""
+
+    def __init__(self, url: str, slow: Slow, *, connections: int, context: ssl.SSLContext | None = None) -> None:
+        self.answers: Counter[str] = Counter()
+        self._address = (urlsplit(url).hostname or "", urlsplit(url).port or 443)
+        self._slow, self._context = slow, context
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(connections)]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        time.sleep(1)  # until it is felt
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(30)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            with contextlib.suppress(OSError), contextlib.closing(self._connected()) as connection:
+                self._hold(connection)
+            self._stop.wait(AGAIN_SECONDS)
+
+    def _connected(self) -> socket.socket:
+        plain = socket.socket()
+        if self._slow.sip is not None:
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        plain.settimeout(10)
+        plain.connect(self._address)
+        return plain if self._context is None else self._context.wrap_socket(plain, server_hostname="localhost")
+
+    def _hold(self, connection: socket.socket) -> None:
+        connection.sendall(self._slow.first)
+        with selectors.DefaultSelector() as selector:
+            selector.register(connection, selectors.EVENT_READ)
+            due = time.monotonic() + (self._slow.every if self._slow.drip else float("inf"))
+            heard = b""
+            while not self._stop.is_set():
+                if self._slow.sip is not None:
+                    self._stop.wait(self._slow.every)
+                if selector.select(max(0.0, min(0.2, due - time.monotonic()))):
+                    data = connection.recv(65536 if self._slow.sip is None else self._slow.sip)
+                    if data and not heard:
+                        self.answers[data.split(b"\r\n", 1)[0].decode("latin-1")] += 1
+                    heard += data[:1]
+                    if not data and self._slow.stays:
+                        self._stop.wait(10)
+                    if not data:
+                        return
+                if time.monotonic() >= due:
+                    connection.sendall(self._slow.drip)
+                    due = time.monotonic() + self._slow.every
+
+
+@dataclass(frozen=True, kw_only=True)
+class Felt:
+    """What others noticed: the 99th percentile of /healthz in seconds, and reads a second."""
+
+    healthz: float
+    reads: float
+
+
+def felt(url: str, path: str, *, seconds: float, context: Any = None) -> Felt:
+    """Ask for /healthz and for a cached page for so many seconds, each on a connection of its own."""
+    until = time.monotonic() + seconds
+    taken: list[float] = []
+    reads = [0]
+
+    def read() -> None:
+        while time.monotonic() < until:
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                reads[0] += ask(url, path, context=context, timeout=5).status == 200
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    while (began := time.monotonic()) < until:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            assert ask(url, "/healthz", context=context, timeout=5).status == 200
+        taken.append(time.monotonic() - began)
+        time.sleep(0.01)
+    reader.join()
+    if len(taken) < 2:
+        return Felt(healthz=taken[0], reads=reads[0] / seconds)
+    return Felt(healthz=statistics.quantiles(taken, n=100)[-1], reads=reads[0] / seconds)
