@@ -117,7 +117,10 @@ class Ours:
     name = "`job_submit()`"
 
     def __init__(self, stack: Stack) -> None:
-        self.queue = redis.Redis.from_url(stack.state.urls["REDIS_URL"]), "shipshape:test:broker:default"
+        from django.conf import settings
+
+        prefix = settings.CELERY_BROKER_TRANSPORT_OPTIONS["global_keyprefix"]
+        self.queue = redis.Redis.from_url(stack.state.urls["REDIS_URL"]), f"{prefix}default"
 
     def submit(self, seconds: float) -> None:
         from apps.jobs.services import job_submit

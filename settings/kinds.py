@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parseaddr
 from typing import Any
+from urllib.parse import quote
 
 import idna
 
@@ -89,6 +90,18 @@ def hosts(value: str) -> list[str]:
     if any("/" in name or " " in name or (name.count(":") == 1) for name in names):
         raise ValueError("write host names alone, separated by commas: example.com,www.example.com")
     return names
+
+
+def redis_prefix(value: str) -> str:
+    """What keys in Redis begin with: lower case, without ``https://``, blanks as ``-``, and what is left percent-encoded.
+
+    So no two names become one, and no character means anything to a search for keys.
+    """
+    name = re.sub(r"https?://", "", value.strip().lower())
+    prefix = quote(re.sub(r"\s+", "-", name), safe=":").strip("-:")
+    if not prefix:
+        raise ValueError("write letters and digits: my-api-prod")
+    return prefix
 
 
 def origins(value: str) -> list[str]:

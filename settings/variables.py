@@ -134,6 +134,13 @@ VARIABLES = (
         name="BROKER_URL", why="Another Redis for the queue; unset means REDIS_URL.", kind=urls.redis_url, secret=True
     ),
     Variable(
+        name="REDIS_PREFIX",
+        why="What every key of this project begins with, so that others may use the same Redis. Alike in all its processes.",
+        kind=kinds.redis_prefix,
+        default="{SITE_NAME}-prod-{PUBLIC_URL}",
+        defaults={"dev": "{SITE_NAME}-dev", "test": "{SITE_NAME}-test", "staging": "{SITE_NAME}-staging-{PUBLIC_URL}"},
+    ),
+    Variable(
         name="ALLOW_PLAINTEXT_STORES",
         why="Set to true on a private network where PostgreSQL, Redis or the mail server may be spoken to without TLS.",
         kind=kinds.boolean,

@@ -2,7 +2,7 @@
 
 from settings.env import ENVIRONMENT
 
-CACHING_PREFIX = f"shipshape:{ENVIRONMENT.name}"  # of every key of ours in Redis, so that others may live there too
+CACHING_PREFIX: str = ENVIRONMENT["REDIS_PREFIX"]  # of cached answers and values, tags, locks and limits
 CACHING_LOCAL_SECONDS = ENVIRONMENT["CACHE_LOCAL_SECONDS"]
 CACHING_LOCAL_ENTRIES = 2048
 CACHING_LOCAL_BYTES = 32 * 1024**2

@@ -26,7 +26,7 @@ JOBS_SCHEDULES: dict[str, dict[str, Any]] = {
 
 CELERY_BROKER_URL = broker_url(ENVIRONMENT["BROKER_URL"] or ENVIRONMENT["REDIS_URL"] or "redis://127.0.0.1:6379/0")
 CELERY_BROKER_TRANSPORT_OPTIONS = {
-    "global_keyprefix": f"shipshape:{ENVIRONMENT.name}:broker:",
+    "global_keyprefix": f"{ENVIRONMENT['REDIS_PREFIX']}:broker:",
     # When a message that was not acknowledged is delivered again. The relay rescues jobs long before; a short time here
     # would only wake workers for jobs that still run.
     "visibility_timeout": 300,

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from django.conf import settings as current
 from django.core.cache import cache
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
@@ -94,7 +95,11 @@ class TestRemember:
     def test_redis_holds_json_never_pickle(self, source: Source) -> None:
         source.remembered()
         cache.set("plain", {"a": 1})
-        kept = [redis_client().get(key) for key in redis_client().scan_iter("shipshape:*") if b":l:" not in key]
+        kept = [
+            redis_client().get(key)
+            for key in redis_client().scan_iter(f"{current.CACHING_PREFIX}:*")
+            if b":l:" not in key
+        ]
         assert kept
         assert not any(value and b"\x80\x04" in value for value in kept)
 

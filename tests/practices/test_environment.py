@@ -284,3 +284,31 @@ def test_servers_that_do_not_run_are_one_line_that_says_what_to_do(tmp_path, cap
     with pytest.raises(SystemExit):
         read_environment(process={"DJANGO_ENV": "dev"}, root=tmp_path).require_valid()
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "prefix"),
+    [
+        ({}, "shipshape-prod-api.example.com"),
+        ({"DJANGO_ENV": "staging"}, "shipshape-staging-api.example.com"),
+        ({"DJANGO_ENV": "dev"}, "shipshape-dev"),
+        ({"SITE_NAME": "My  API"}, "my-api-prod-api.example.com"),
+        ({"SITE_NAME": "Bücher*"}, "b%C3%BCcher%2A-prod-api.example.com"),
+        ({"PUBLIC_URL": "https://API.example.com:8443/base/"}, "shipshape-prod-api.example.com:8443%2Fbase"),
+        ({"REDIS_PREFIX": "mine:2"}, "mine:2"),
+        ({"REDIS_PREFIX": " Mine: "}, "mine"),
+    ],
+)
+def test_the_prefix_in_redis_is_the_projects_own(tmp_path, changes, prefix):
+    process = {**VALID, **changes}
+    assert read_environment(process=process, root=tmp_path)["REDIS_PREFIX"] == prefix
+    keys = {"SECRET_KEY": STRONG[::-1], "SECRET_KEY_FALLBACKS": STRONG, "DATABASE_URL": "postgresql://h/other"}
+    for kind in ("web", "worker", "command"):
+        found = read_environment(process={**process, **keys, "PROCESS_KIND": kind, "PORT": "9000"}, root=tmp_path)
+        assert found["REDIS_PREFIX"] == prefix, "neither keys nor addresses nor kinds of process change it"
+
+
+def test_a_prefix_without_a_letter_is_a_mistake(tmp_path):
+    assert mistakes(tmp_path, REDIS_PREFIX=":-:") == [
+        "REDIS_PREFIX (the process environment): write letters and digits: my-api-prod"
+    ]

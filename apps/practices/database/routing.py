@@ -117,4 +117,4 @@ def _user_id(request: HttpRequest) -> object:
 
 
 def _key(user_id: object) -> str:
-    return f"{settings.CACHES['default'].get('KEY_PREFIX', '')}:wrote:{user_id}"
+    return f"{settings.CACHING_PREFIX}:wrote:{user_id}"
