@@ -1,9 +1,14 @@
 """A real Chromium, headless, that speaks to a development service on this machine."""
 
+import subprocess
+import sys
+from uuid import uuid4
+
 import pytest
 from playwright.sync_api import sync_playwright
 
 from tests.fleet import DEVELOPMENT, fleet_running
+from tests.processes import ROOT
 
 # No look-ups at start, no sandbox (tests may run as root), nothing kept.
 ARGUMENTS = [
@@ -49,3 +54,26 @@ def page(browser, service):
     page.on("request", lambda request: None if is_own(request.url) else page.complaints.append(request.url))
     yield page
     context.close()
+
+
+@pytest.fixture
+def administrator(service):
+    """A function that signs a page in to the admin as a new superuser."""
+
+    def sign_in(page):
+        email, password = f"root-{uuid4().hex[:8]}@example.com", "a long phrase for the browser test"
+        subprocess.run(
+            [sys.executable, "manage.py", "createsuperuser", "--noinput", "--email", email],
+            cwd=ROOT,
+            env={**service.environment, "DJANGO_SUPERUSER_PASSWORD": password},
+            check=True,
+            timeout=60,
+            capture_output=True,
+        )
+        page.goto("/admin/")
+        page.fill("#id_username", email)
+        page.fill("#id_password", password)
+        page.click("input[type=submit]")
+        page.locator("#user-tools").wait_for(timeout=30_000)
+
+    return sign_in

@@ -1,12 +1,6 @@
 """The pages people open work in a browser, under the content security policy and from this machine alone."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 from apps.operations.catalogue import PRACTICES
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_the_welcome_page_shows_the_thirteen(page):
@@ -27,16 +21,8 @@ def test_the_reference_lists_every_operation_and_tries_one(page):
     assert [complaint for complaint in page.complaints if "401" not in complaint] == []
 
 
-def test_the_admin_signs_in_and_shows_its_style(page, service):
-    command = [sys.executable, "manage.py", "createsuperuser", "--noinput", "--email", "root@example.com"]
-    password = "a long phrase for the browser test"
-    environment = {**service.environment, "DJANGO_SUPERUSER_PASSWORD": password}
-    subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=60, capture_output=True)
-    page.goto("/admin/")
-    page.fill("#id_username", "root@example.com")
-    page.fill("#id_password", password)
-    page.click("input[type=submit]")
-    page.locator("#user-tools").wait_for(timeout=30_000)
+def test_the_admin_signs_in_and_shows_its_style(page, administrator):
+    administrator(page)
     assert (
         page.locator("#header").evaluate("element => getComputedStyle(element).backgroundColor") != "rgba(0, 0, 0, 0)"
     )
