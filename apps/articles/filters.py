@@ -15,7 +15,7 @@ from apps.articles.serializers import TagField
 from apps.practices.database.lists import Filter, KeysetList, ListQuery, Matching, Page
 from apps.practices.database.schema import list_parameters
 from apps.practices.errors import ValidationProblem
-from apps.practices.validation.fields import PlainTextField
+from apps.practices.validation.fields import CanonicalUUIDField, PlainTextField
 from apps.practices.validation.query import parameter_error
 
 SEARCH_LENGTH = 200
@@ -29,7 +29,7 @@ _FILTERS: dict[str, Filter | Matching | serializers.Field[Any, Any, Any, Any]] =
             "Drafts are ordered by created_at, the others are not; scheduled ones by published_at alone.",
         )
     ),
-    "author": serializers.UUIDField(help_text="Id of the author."),
+    "author": CanonicalUUIDField(help_text="Id of the author."),
     "tag": Matching(TagField(help_text="Articles with this tag."), condition=article_tagged),
     "search": Matching(
         PlainTextField(

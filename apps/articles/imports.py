@@ -52,7 +52,7 @@ class ArticleRowSerializer(ArticleWriteSerializer):
     def to_internal_value(self, data: Any) -> Any:
         tags = data.get("tags")
         if isinstance(tags, str):
-            data = {**data, "tags": [tag for part in tags.split(TAG_SEPARATOR) if (tag := part.strip())]}
+            data = type(data)({**data, "tags": [tag for part in tags.split(TAG_SEPARATOR) if (tag := part.strip())]})
         return super().to_internal_value(data)
 
 

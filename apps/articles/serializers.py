@@ -7,7 +7,8 @@ from typing import Any
 from rest_framework import serializers
 
 from apps.articles.models import BODY_LENGTH, SLUG_LENGTH, SUMMARY_LENGTH, TAG_LENGTH, TAGS_MAX, TITLE_LENGTH
-from apps.practices.validation.fields import CleanSlugField, PlainTextField, RichTextField
+from apps.practices.validation.dates import StrictDateTimeField
+from apps.practices.validation.fields import BoundedListField, CleanSlugField, PlainTextField, RichTextField
 from apps.practices.validation.serializers import StrictSerializer
 from apps.practices.validation.text import clean_plain
 
@@ -42,15 +43,13 @@ class ArticleWriteSerializer(StrictSerializer):
         default=None,
         help_text="Plain text. Null: derived from the body, and again whenever the body changes.",
     )
-    tags = serializers.ListField(
+    tags = BoundedListField(
         child=TagField(),
         max_length=TAGS_MAX,
         default=list,
         help_text="Kept in lower case; a tag that is given twice is kept once.",
     )
-    published_at = serializers.DateTimeField(
-        allow_null=True, default=None, help_text="Null: a draft. To come: scheduled."
-    )
+    published_at = StrictDateTimeField(allow_null=True, default=None, help_text="Null: a draft. To come: scheduled.")
     slug = CleanSlugField(max_length=SLUG_LENGTH, required=False, help_text="Unique. Left out: made from the title.")
 
     def validate_tags(self, tags: list[str]) -> list[str]:

@@ -15,9 +15,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from apps.jobs.imports.rows import POINTER_LENGTH, Rejection, SourceRow
+from apps.jobs.imports.rows import Rejection, SourceRow
 from apps.practices.errors import Malformed, Unprocessable, ValidationProblem
 from apps.practices.validation.parsers import json_bounded
+from apps.practices.validation.types import TextValues
 
 RECORD_BYTES = (
     1024**2
@@ -178,12 +179,12 @@ class _BoundedLines:
         return line
 
 
-def _cells(names: list[str], record: list[str]) -> dict[str, str] | Rejection:
+def _cells(names: list[str], record: list[str]) -> TextValues | Rejection:
     """Pair names and cells. An empty cell is a value that is not given."""
     if len(record) != len(names):
         detail = f"The row has {len(record)} cells where the header has {len(names)}."
         return Rejection("", "columns", detail)
-    return {name: cell for name, cell in zip(names, record, strict=True) if cell}
+    return TextValues({name: cell for name, cell in zip(names, record, strict=True) if cell})
 
 
 def _document(data: bytes) -> dict[str, Any] | Rejection:
@@ -192,8 +193,7 @@ def _document(data: bytes) -> dict[str, Any] | Rejection:
     except Malformed as error:
         return Rejection("", "malformed", error.detail)
     except ValidationProblem as error:
-        pointer, code, detail = error.errors[0]
-        return Rejection(pointer[:POINTER_LENGTH], code, detail)
+        return Rejection(*error.errors[0])
     if not isinstance(document, dict):
         return Rejection("", "malformed", "The line is not a JSON object.")
     return document

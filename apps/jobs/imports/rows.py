@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-POINTER_LENGTH = 200  # characters of what names a place in a row; longer ones are cut
-
 
 @dataclass(frozen=True, slots=True)
 class Rejection:

@@ -13,8 +13,9 @@ from rest_framework.exceptions import ValidationError
 from apps.jobs.context import JobContext
 from apps.jobs.imports.formats import import_rows
 from apps.jobs.imports.outcomes import Import, OnConflict, Outcome, Tally, Upsert, conflict
-from apps.jobs.imports.rows import POINTER_LENGTH, ImportRow, Rejection, SourceRow
+from apps.jobs.imports.rows import ImportRow, Rejection, SourceRow
 from apps.practices.errors.pointers import field_errors
+from apps.practices.errors.problems import error_cut
 
 BATCH_ROWS = 1000
 BATCH_CHARACTERS = 2 * 1024**2  # memory stays flat whatever the rows' size
@@ -102,8 +103,7 @@ def _validated(record: SourceRow, source: Import) -> ImportRow | Rejection:
     try:
         values = source.serializer.run_validation(record.cells)
     except ValidationError as error:
-        found = field_errors(error.detail)[:ROW_ERRORS]
-        first, *rest = (Rejection(pointer[:POINTER_LENGTH], code, detail) for pointer, code, detail in found)
+        first, *rest = (Rejection(*error_cut(one)) for one in field_errors(error.detail)[:ROW_ERRORS])
         return Rejection(first.pointer, first.code, first.detail, tuple(rest))
     return ImportRow(record.line, source.key(values), values)
 

@@ -138,7 +138,7 @@ KINDS: dict[str, Kind] = {
     ),
     "date": Kind(
         model="models.DateField()",
-        write="serializers.DateField()",
+        write="StrictDateField()",
         read="serializers.DateField()",
         annotation="date",
         sample=DATES.format,
@@ -147,7 +147,7 @@ KINDS: dict[str, Kind] = {
     ),
     "datetime": Kind(
         model="models.DateTimeField()",
-        write="serializers.DateTimeField()",
+        write="StrictDateTimeField()",
         read="serializers.DateTimeField()",
         annotation="datetime",
         sample=lambda n: f"{DATES.format(n)}T03:04:05Z",

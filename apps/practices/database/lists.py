@@ -7,7 +7,7 @@ or deleted meanwhile neither repeat nor hide others. Each list is declared once:
         model=Note,
         orderings={"-created_at": ("-created_at", "-id"), "created_at": ("created_at", "id")},
         fields={"id": "id", "title": "title"},
-        filters={"owner": serializers.UUIDField()},
+        filters={"owner": CanonicalUUIDField()},
     )
 
 with an index ``(*columns compared by filters, *columns of the ordering)`` for what it offers,

@@ -1,13 +1,14 @@
 """From the nested errors of serializers and forms to a flat list, each with a JSON pointer (RFC 6901)."""
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from django.core.exceptions import NON_FIELD_ERRORS
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.utils.encoding import force_str
 
-from apps.practices.errors.problems import FieldError
+from apps.practices.errors.problems import ERRORS_SHOWN, FieldError
 
 # Keys under which DRF and Django put what concerns the object as a whole.
 _WHOLE = frozenset({"non_field_errors", NON_FIELD_ERRORS})
@@ -16,9 +17,10 @@ _WHOLE = frozenset({"non_field_errors", NON_FIELD_ERRORS})
 def field_errors(detail: Any) -> list[FieldError]:
     """Flatten the ``detail`` of DRF's ValidationError; nested serializers, list fields and ``many=True`` included.
 
-    A key that begins with ``?`` names a query parameter and is kept as it is.
+    A key that begins with ``?`` names a query parameter and is kept as it is. Returns one more than ERRORS_SHOWN at most,
+    which tells that there are more.
     """
-    return list(_walk(detail, pointer=""))
+    return list(islice(_walk(detail, pointer=""), ERRORS_SHOWN + 1))
 
 
 def model_errors(error: DjangoValidationError) -> list[FieldError]:

@@ -9,8 +9,13 @@ Every error the application answers is one of these. A feature declares its own 
         explanation = "A refresh token works once. This one was used before: its sign-in has been ended."
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import ClassVar, NamedTuple
+
+ERRORS_SHOWN = 50  # of one answer: it must not grow with the request
+POINTER_LENGTH = 200  # characters; a name of the client's may be as long as its body
+DETAIL_LENGTH = 500
 
 
 class FieldError(NamedTuple):
@@ -35,6 +40,7 @@ class Problem(Exception):
 
     ``type`` is a slug: its page is ``/problems/<type>``. ``title`` never varies, ``detail`` tells this occurrence
     and is shown to the client, so it must hold nothing internal. ``explanation`` is the text of the type's page.
+    Of ``errors``, the first ERRORS_SHOWN are kept, and ``detail`` says so when there are more.
     ``retry_after`` is in seconds; a subclass may set a default. ``headers`` are added to the answer, and the cookies of
     ``cookies_forgotten`` (name to path) are deleted with it.
     """
@@ -54,17 +60,34 @@ class Problem(Exception):
         self,
         detail: str | None = None,
         *,
-        errors: Sequence[FieldError] = (),
+        errors: Iterable[FieldError] = (),
         retry_after: int | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         self.detail = detail or self.explanation
-        self.errors = tuple(errors)
+        self.errors, more = _shown(errors)
+        if more:
+            self.detail += f" Only the first {ERRORS_SHOWN} errors are listed; there are more."
         self.headers = dict(headers or {})
         self.cookies_forgotten: Mapping[str, str] = {}
         if retry_after is not None:
             self.retry_after = retry_after
         super().__init__(self.detail)
+
+
+def _shown(errors: Iterable[FieldError]) -> tuple[tuple[FieldError, ...], bool]:
+    """Return the errors that an answer lists, long texts in them cut, and whether there are more."""
+    found = list(islice(errors, ERRORS_SHOWN + 1))
+    return tuple(map(error_cut, found[:ERRORS_SHOWN])), len(found) > ERRORS_SHOWN
+
+
+def error_cut(error: FieldError) -> FieldError:
+    """Return the error with texts of a bounded length, whatever of the client's they repeat."""
+    return FieldError(_cut(error.pointer, POINTER_LENGTH), error.code, _cut(error.detail, DETAIL_LENGTH))
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def problem_types() -> dict[str, "type[Problem]"]:

@@ -18,6 +18,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.validators import ProhibitSurrogateCharactersValidator
 
+from apps.practices.errors.problems import ERRORS_SHOWN
 from apps.practices.validation.addresses import EMAIL_LENGTH, email_clean
 from apps.practices.validation.text import UncleanText, clean_html, clean_plain, invisible, require_clean
 
@@ -135,6 +136,39 @@ class BoundedDecimalField(serializers.DecimalField):
         if isinstance(data, bool) or (isinstance(data, str) and not _DECIMAL.fullmatch(data.strip(" "))):
             self.fail("invalid")
         return super().to_internal_value(data)
+
+
+class BoundedListField(serializers.ListField):
+    """A list of at most ``max_length`` members, required: counted before any is looked at, and read until many are wrong.
+
+    Django REST framework's own validates all of them, and counts what it has made. Codes ``max_length``, ``not_a_list`` and
+    those of ``child``.
+    """
+
+    def __init__(self, *, child: Any, max_length: int, **options: Any) -> None:
+        super().__init__(child=child, max_length=max_length, **options)
+        self.members_max = max_length
+
+    def to_internal_value(self, data: Any) -> list[Any]:
+        if isinstance(data, list) and len(data) > self.members_max:
+            raise serializers.ValidationError(
+                self.error_messages["max_length"].format(max_length=self.members_max), code="max_length"
+            )
+        return super().to_internal_value(data)
+
+    def run_child_validation(self, data: Any) -> list[Any]:
+        values: list[Any] = []
+        errors: dict[Any, Any] = {}
+        for index, member in enumerate(data):
+            try:
+                values.append(self.child.run_validation(member))
+            except serializers.ValidationError as error:
+                errors[index] = error.detail
+            if len(errors) > ERRORS_SHOWN:
+                break
+        if errors:
+            raise serializers.ValidationError(errors)
+        return values
 
 
 class CanonicalUUIDField(serializers.UUIDField):

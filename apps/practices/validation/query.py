@@ -8,6 +8,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from apps.practices.errors import FieldError, ValidationProblem
+from apps.practices.errors.problems import ERRORS_SHOWN
 
 
 def query_parameters(
@@ -17,6 +18,8 @@ def query_parameters(
 
     A parameter's field decides what it may be; its ``default`` and ``required`` are not read, since an
     absent parameter is simply absent. ``allowed={}`` accepts no parameter at all.
+
+    Reading stops once there are more errors than an answer lists.
 
     Raises ``ValidationProblem`` (400) with one error for each parameter that is unknown (code
     ``unknown``), given twice (``repeated``) or invalid (its field's code); pointers are ``?name``.
@@ -33,6 +36,8 @@ def query_parameters(
                 values[name] = allowed[name].run_validation(given[0])
             except serializers.ValidationError as error:
                 errors += [parameter_error(name, *reason) for reason in _reasons(error)]
+        if len(errors) > ERRORS_SHOWN:
+            break
     if errors:
         raise ValidationProblem(errors=errors)
     return values

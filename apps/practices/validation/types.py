@@ -1,0 +1,109 @@
+"""The JSON type of each field: a number is no text, and a text is no number, whatever could be made of it.
+
+Values that are text by nature (`TextValues`, forms) are read by their fields alone.
+"""
+
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any
+
+from rest_framework import serializers
+from rest_framework.settings import api_settings
+
+from apps.practices.errors.problems import ERRORS_SHOWN
+
+AnyField = serializers.Field[Any, Any, Any, Any]
+
+_NAMES = {
+    "string": "a string",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "array": "a list",
+    "object": "an object",
+}
+_BY_CLASS: list[tuple[type[Any] | tuple[type[Any], ...], frozenset[str]]] = [
+    (serializers.BooleanField, frozenset({"boolean"})),
+    (serializers.IntegerField, frozenset({"integer"})),
+    (serializers.FloatField, frozenset({"integer", "number"})),
+    ((serializers.MultipleChoiceField, serializers.ListField, serializers.ListSerializer), frozenset({"array"})),
+    ((serializers.DictField, serializers.Serializer), frozenset({"object"})),
+    (
+        (
+            serializers.CharField,
+            serializers.UUIDField,
+            serializers.DateTimeField,
+            serializers.DateField,
+            serializers.TimeField,
+            serializers.DurationField,
+            serializers.IPAddressField,
+        ),
+        frozenset({"string"}),
+    ),
+]
+
+
+class TextValues(dict[str, Any]):
+    """Values by name that are text by nature, such as the cells of a CSV row: ``"5"`` may be a number."""
+
+
+def type_errors(field: AnyField, value: Any) -> Any:
+    """Return the errors (code ``type``) of a value of another JSON type than the field's, nested as DRF's are; else None.
+
+    What JSON cannot hold (a datetime from Python) is left to the field, and so is null. A whole number may be written
+    ``5.0``: JSON has one kind of number, and JSON Schema 2020-12 (validation, 6.1.1) counts it as an integer.
+    """
+    given, taken = _json_type(value), field_types(field)
+    if given is None:
+        return None
+    if taken is not None and given not in taken and not ("integer" in taken and _is_whole(value)):
+        wanted = " or ".join(_NAMES[name] for name in sorted(taken))
+        detail = f"This must be {wanted}, not {'a number' if given == 'integer' else _NAMES[given]}."
+        return [serializers.ErrorDetail(detail, code="type")]
+    child = getattr(field, "child", None)
+    if child is None or isinstance(field, serializers.ListSerializer) or not isinstance(value, (list, dict)):
+        return None
+    if isinstance(value, list) and len(value) > (getattr(field, "max_length", None) or len(value)):
+        return None  # too long, says the field
+    members = value.items() if isinstance(value, dict) else enumerate(value)
+    found = ((name, type_errors(child, one)) for name, one in members)
+    return dict(islice(((name, errors) for name, errors in found if errors), ERRORS_SHOWN + 1)) or None
+
+
+def field_types(field: AnyField) -> frozenset[str] | None:
+    """Return the JSON types that a field takes; None when it takes any, or knows best itself."""
+    if isinstance(field, serializers.ChoiceField) and not isinstance(field, serializers.MultipleChoiceField):
+        return frozenset(filter(None, (_json_type(choice) for choice in field.choices)))
+    if isinstance(field, serializers.DecimalField):  # a float could not keep it
+        as_text = getattr(field, "coerce_to_string", api_settings.COERCE_DECIMAL_TO_STRING)
+        return frozenset({"string"} if as_text else {"string", "integer", "number"})
+    if isinstance(field, serializers.PrimaryKeyRelatedField):
+        key = getattr(field, "model", None)
+        return frozenset({"integer" if _has_whole_key(key) else "string"}) if key else None
+    return next((types for classes, types in _BY_CLASS if isinstance(field, classes)), None)
+
+
+def _has_whole_key(model: Any) -> bool:
+    return model._meta.pk.get_internal_type().endswith(("IntegerField", "AutoField"))
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, float) and value.is_integer()
+
+
+def _json_type(value: Any) -> str | None:
+    """Return what JSON calls the type of a value; None for null and for what JSON does not know."""
+    match value:
+        case bool():
+            return "boolean"
+        case int():
+            return "integer"
+        case float():
+            return "number"
+        case str():
+            return "string"
+        case list():
+            return "array"
+        case Mapping():
+            return "object"
+    return None
