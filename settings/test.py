@@ -17,3 +17,6 @@ STORAGES = {
 # Nothing is collected for tests: static files come from the apps that ship them, looked up when asked for.
 STATIC_ROOT = None
 WHITENOISE_AUTOREFRESH = WHITENOISE_USE_FINDERS = True
+# The short names that tests write out; tests/practices/test_https.py holds those of dev and prod.
+TOKENS_ACCESS_COOKIE, TOKENS_REFRESH_COOKIE, TOKENS_BINDING_COOKIE = "access", "refresh", "binding"
+SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "sessionid", "csrftoken"

@@ -25,8 +25,9 @@ SET_COOKIE = OpenApiParameter(
     OpenApiParameter.HEADER,
     response=[200, 204],
     description=(
-        f"In cookie mode, {settings.TOKENS_ACCESS_COOKIE} (Path=/) and {settings.TOKENS_REFRESH_COOKIE} "
-        f"(Path={settings.TOKENS_REFRESH_PATH}), HttpOnly, SameSite=Lax, over https Secure; Max-Age=0 takes them back."
+        f"In cookie mode, {settings.TOKENS_ACCESS_COOKIE} and {settings.TOKENS_BINDING_COOKIE} (Path=/) and "
+        f"{settings.TOKENS_REFRESH_COOKIE} (Path={settings.TOKENS_REFRESH_PATH}), HttpOnly, SameSite=Lax, over https Secure; "
+        "Max-Age=0 takes them back."
     ),
 )
 

@@ -1,8 +1,12 @@
-"""How the tokens of a sign-in travel: in the Authorization header and bodies, or in two cookies that no script can read.
+"""How the tokens of a sign-in travel: in the Authorization header and bodies, or in cookies that no script can read.
 
 A browser sends cookies whoever made it ask, so in cookie mode a request proves besides that a page of ours asked: by a
 header that holds an HMAC of the sign-in's id, and where no sign-in is known yet by its Origin (OWASP Cross-Site Request
 Forgery Prevention; RFC 6265bis, 8.8: SameSite alone does not do). One request uses one of the two ways.
+
+Another host of the domain can set a cookie of the refresh token's name, with a token of a sign-in of its own. So a refresh also
+needs the binding cookie, an HMAC of the sign-in's id whose name (``__Host-``) no other host can set. A cookie of one of these
+names that holds no token of this service is somebody else's and is left alone.
 """
 
 from __future__ import annotations
@@ -20,13 +24,14 @@ from django.utils.crypto import constant_time_compare, salted_hmac
 
 from apps.accounts.models import Transport
 from apps.accounts.services.sessions import TokenPair
-from apps.accounts.services.tokens import AccessToken, RefreshToken, TokenRefused
+from apps.accounts.services.tokens import AccessToken, RefreshToken, TokenRefused, token_is_ours
 from apps.practices.errors import NotAuthenticated, Problem
 
 SCHEME = "bearer"
 SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # RFC 9110, 9.2.1
 CSRF_HEADER = "HTTP_X_CSRFTOKEN"
 _CSRF_SALT = "apps.accounts.transports.csrf"
+_BINDING_SALT = "apps.accounts.transports.binding"
 Refusal = TypeVar("Refusal", bound=Problem)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -50,8 +55,8 @@ class CookieRepeated(Problem):
     type = "cookie-repeated"
     title = "Cookie sent twice"
     explanation = (
-        "A cookie that holds a token came twice, and nobody can tell which of the two is ours: another host of the same "
-        "domain has set one of that name. Delete the site's cookies and sign in again."
+        "Two cookies of one name hold tokens of this service: another host of the same domain has set one of them. This "
+        "host's own have been deleted. Sign in again; if it comes back, delete the whole site's cookies."
     )
 
 
@@ -82,32 +87,35 @@ class CsrfOriginRefused(Problem):
 def bearer_text(request: HttpRequest) -> str | None:
     """Give what stands behind `Bearer` in the Authorization header (RFC 6750, 2.1); None without it."""
     scheme, _, text = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
-    return text if scheme.lower() == SCHEME else None
+    return text.lstrip(" ") if scheme.lower() == SCHEME else None  # 1*SP: RFC 6750, 2.1, and RFC 9110, 11.4
 
 
 def cookie_text(request: HttpRequest, name: str) -> str | None:
-    """Give the value of one of our cookies; None without it. Raises CookieRepeated when there are two of the name."""
+    """Return the token in one of our cookies; None without it, and for a cookie that holds none of this service.
+
+    A token of this service that has expired or was forged is returned, to be refused. Raise CookieRepeated for two tokens.
+    """
     header = request.META.get("HTTP_COOKIE", "")
-    if name not in header or name not in request.COOKIES:
+    if name not in header:
         return None
-    if header.count(name) > 1:
-        names = [pair.partition("=")[0].strip() for pair in header.split(";")]
-        if names.count(name) > 1:
-            raise CookieRepeated()
-    return request.COOKIES[name]
+    pairs = (pair.partition("=") for pair in header.split(";"))
+    found = [value.strip() for own, _, value in pairs if own.strip() == name and token_is_ours(value.strip())]
+    if len(found) > 1:
+        raise forgetting(CookieRepeated())
+    return found[0] if found else None
 
 
 def has_cookies(request: HttpRequest) -> bool:
-    """Whether one of our cookies is there."""
-    if "HTTP_COOKIE" not in request.META:
-        return False
-    return settings.TOKENS_ACCESS_COOKIE in request.COOKIES or settings.TOKENS_REFRESH_COOKIE in request.COOKIES
+    """Whether a token came in a cookie."""
+    names = (settings.TOKENS_ACCESS_COOKIE, settings.TOKENS_REFRESH_COOKIE)
+    return any(cookie_text(request, name) is not None for name in names)
 
 
 def refresh_presented(request: HttpRequest, *, body: str | None) -> tuple[str, Transport]:
     """Give the refresh token that a request brings, and how: in its `body`, or as the cookie.
 
-    Raises TwoTransports, NotAuthenticated when there is neither, and for a cookie CookieRepeated and CsrfOriginRefused.
+    Raises TwoTransports, NotAuthenticated when there is neither, and for a cookie CookieRepeated, CsrfOriginRefused, and
+    TokenRefused for one that another host has set.
     """
     if has_cookies(request) and (body is not None or bearer_text(request) is not None):
         raise TwoTransports()
@@ -117,7 +125,19 @@ def refresh_presented(request: HttpRequest, *, body: str | None) -> tuple[str, T
     if text is None:
         raise NotAuthenticated("There is no refresh token, neither as `refresh` in the body nor as a cookie.")
     origin_require(request)
+    try:
+        _binding_require(request, family_id=RefreshToken.read(text).family_id)
+    except TokenRefused as refused:
+        forgetting(refused)
+        raise
     return text, Transport.COOKIE
+
+
+def _binding_require(request: HttpRequest, *, family_id: UUID) -> None:
+    """Raise TokenRefused unless the sign-in is the one that this browser was given."""
+    given = request.COOKIES.get(settings.TOKENS_BINDING_COOKIE, "")
+    if not _is_signed(given, salt=_BINDING_SALT, family_id=family_id):
+        raise TokenRefused("The refresh cookie belongs to another sign-in than this browser's. Sign in again.")
 
 
 def origin_require(request: HttpRequest) -> None:
@@ -138,17 +158,24 @@ def origin_of_url(url: str) -> str:
 
 def csrf_token(family_id: UUID, *, secret: str | None = None) -> str:
     """Make the CSRF token of a sign-in: the same as long as it lives and SECRET_KEY stays."""
-    return salted_hmac(_CSRF_SALT, family_id.bytes, secret=secret, algorithm="sha256").hexdigest()
+    return _signed(_CSRF_SALT, family_id, secret=secret)
 
 
 def csrf_require(request: HttpRequest, *, family_id: UUID) -> None:
     """Raise CsrfTokenRefused unless the request may do no harm or carries its sign-in's token, by any key in force."""
     if request.method in SAFE:
         return
-    given = request.META.get(CSRF_HEADER, "")
-    keys = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
-    if not any(constant_time_compare(given, csrf_token(family_id, secret=key)) for key in keys):
+    if not _is_signed(request.META.get(CSRF_HEADER, ""), salt=_CSRF_SALT, family_id=family_id):
         raise CsrfTokenRefused()
+
+
+def _signed(salt: str, family_id: UUID, *, secret: str | None = None) -> str:
+    return salted_hmac(salt, family_id.bytes, secret=secret, algorithm="sha256").hexdigest()
+
+
+def _is_signed(given: str, *, salt: str, family_id: UUID) -> bool:
+    keys = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
+    return any(constant_time_compare(given, _signed(salt, family_id, secret=key)) for key in keys)
 
 
 def cookies_set(response: HttpResponseBase, pair: TokenPair, *, now: datetime) -> None:
@@ -157,6 +184,7 @@ def cookies_set(response: HttpResponseBase, pair: TokenPair, *, now: datetime) -
     for name, value, seconds in (
         (settings.TOKENS_ACCESS_COOKIE, pair.access, pair.expires_in),
         (settings.TOKENS_REFRESH_COOKIE, pair.refresh, refresh_seconds),
+        (settings.TOKENS_BINDING_COOKIE, _signed(_BINDING_SALT, pair.family_id), refresh_seconds),
     ):
         response.set_cookie(
             name,
@@ -171,14 +199,13 @@ def cookies_set(response: HttpResponseBase, pair: TokenPair, *, now: datetime) -
 
 def cookies_forget(response: HttpResponseBase) -> None:
     """Take the tokens of a sign-in back from the browser."""
-    for name in (settings.TOKENS_ACCESS_COOKIE, settings.TOKENS_REFRESH_COOKIE):
+    for name in _names():
         response.delete_cookie(name, path=_path(name), samesite="Lax")
 
 
 def forgetting(problem: Refusal, *, sign_in: bool = True) -> Refusal:
-    """Let a refusal take the cookies along: both when the `sign_in` is over, else the access token's alone."""
-    names = [settings.TOKENS_ACCESS_COOKIE, *([settings.TOKENS_REFRESH_COOKIE] if sign_in else [])]
-    problem.cookies_forgotten = {name: _path(name) for name in names}
+    """Let a refusal take the cookies along: all when the `sign_in` is over, else the access token's alone."""
+    problem.cookies_forgotten = {name: _path(name) for name in (_names() if sign_in else _names()[:1])}
     return problem
 
 
@@ -195,6 +222,10 @@ def replaced_family(request: HttpRequest) -> UUID | None:
         except (CookieRepeated, TokenRefused):
             continue
     return None
+
+
+def _names() -> tuple[str, ...]:
+    return (settings.TOKENS_ACCESS_COOKIE, settings.TOKENS_REFRESH_COOKIE, settings.TOKENS_BINDING_COOKIE)
 
 
 def _path(name: str) -> str:

@@ -21,8 +21,10 @@ DATE = r"expires=\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT"
 HELD = {
     "access": rf"__Host-access=({TOKEN}); {DATE}; HttpOnly; Max-Age=900; Path=/; SameSite=Lax; Secure",
     "refresh": rf"__Secure-refresh=({TOKEN}); {DATE}; HttpOnly; Max-Age=1209\d\d\d; Path=/api/v1/auth/; SameSite=Lax; Secure",
+    "binding": rf"__Host-binding=([0-9a-f]{{64}}); {DATE}; HttpOnly; Max-Age=1209\d\d\d; Path=/; SameSite=Lax; Secure",
 }
 GONE = {
+    '__Host-binding=""; expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0; Path=/; SameSite=Lax; Secure',
     '__Host-access=""; expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0; Path=/; SameSite=Lax; Secure',
     '__Secure-refresh=""; expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0; Path=/api/v1/auth/; SameSite=Lax; Secure',
 }
@@ -56,8 +58,8 @@ def ask(
 
 
 def held(lines: list[str]) -> dict[str, str]:
-    """The two tokens of an answer that sets both cookies, exactly as documented."""
-    assert len(lines) == 2, lines
+    """The values of an answer that sets the three cookies, exactly as documented."""
+    assert len(lines) == 3, lines
     found = {}
     for name, pattern in HELD.items():
         matches = [match for line in lines if (match := re.fullmatch(pattern, line))]
@@ -67,7 +69,7 @@ def held(lines: list[str]) -> dict[str, str]:
 
 
 def cookie(tokens: dict[str, str]) -> str:
-    return f"__Host-access={tokens['access']}; __Secure-refresh={tokens['refresh']}"
+    return f"__Host-access={tokens['access']}; __Secure-refresh={tokens['refresh']}; __Host-binding={tokens['binding']}"
 
 
 def test_the_cookies_leave_the_edge_as_documented_and_work_on_every_instance(service: Fleet) -> None:
@@ -104,12 +106,17 @@ def test_refusals_of_what_a_neighbour_planted_are_problems(service: Fleet) -> No
         ({"Origin": "null", "Cookie": cookie(mine)}, 403, "csrf-origin"),
         ({"Cookie": cookie(mine)}, 403, "csrf-origin"),
         ({**own, "Cookie": cookie(mine), "Authorization": f"Bearer {mine['access']}"}, 400, "two-transports"),
-        ({**own, "Cookie": f"__Secure-refresh={'a' * 6000}"}, 401, "token-refused"),
+        (
+            {**own, "Cookie": f"__Secure-refresh={theirs['refresh']}; __Host-binding={mine['binding']}"},
+            401,
+            "token-refused",
+        ),
+        ({**own, "Cookie": f"__Secure-refresh={'a' * 6000}"}, 401, "not-authenticated"),
     ):
         found, lines, document = ask(service, "POST", "refresh", headers=given)
         assert found == status, document
         assert document["type"] == f"{service.url}/problems/{kind}"
-        assert set(lines) == (GONE if status == 401 else set())
+        assert set(lines) == (GONE if kind in ("cookie-repeated", "token-refused") else set())
     # Larger than any server takes: refused before the application, and nothing breaks.
     assert ask(service, "POST", "refresh", headers={**own, "Cookie": "a" * 15_000})[0] in (400, 431)
     assert ask(service, "POST", "logout", headers={"Cookie": cookie(mine), "X-CSRFToken": body["csrf_token"]})[0] == 204

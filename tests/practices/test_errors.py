@@ -74,6 +74,12 @@ def test_a_view_that_fails_answers_with_its_problem(client: Client, prefix: str,
     assert document["type"] == f"{settings.PUBLIC_URL}/problems/{type}"
 
 
+@pytest.mark.parametrize("path", ["/api/v1/%FF", "/api/v1/%C3%A9", "/api/v1/a%20b%25", "/%FE/%25", "/%2541"])
+def test_the_instance_is_the_path_that_was_asked_for(client: Client, path: str) -> None:
+    """Bytes that are no UTF-8 are not encoded twice."""
+    assert assert_problem(client.get(path), 404, "not-found")["instance"] == path
+
+
 @pytest.mark.parametrize(
     ("name", "seconds"),
     [("unavailable", "7"), ("own-type", "120"), ("postgres-away", None), ("redis-away", None), ("drf-throttled", "13")],

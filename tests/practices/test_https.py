@@ -33,6 +33,7 @@ def deployed(settings: Any) -> Any:
     settings.SESSION_COOKIE_NAME, settings.CSRF_COOKIE_NAME = "__Host-sessionid", "__Host-csrftoken"
     settings.TOKENS_COOKIE_SECURE = True
     settings.TOKENS_ACCESS_COOKIE, settings.TOKENS_REFRESH_COOKIE = "__Host-access", "__Secure-refresh"
+    settings.TOKENS_BINDING_COOKIE = "__Host-binding"
     return settings
 
 
@@ -173,11 +174,24 @@ def test_everything_follows_from_the_scheme_of_the_public_address(
     component = run_path(str(ROOT / "settings/components/https.py"))
     for name in ("SECURE_SSL_REDIRECT", "SESSION_COOKIE_SECURE", "CSRF_COOKIE_SECURE", "TOKENS_COOKIE_SECURE"):
         assert component[name] is secure
-    assert component["TOKENS_ACCESS_COOKIE"].startswith("__Host-") is secure
     assert component["TOKENS_REFRESH_COOKIE"].startswith("__Secure-") is secure
-    assert component["SESSION_COOKIE_NAME"].startswith("__Host-") is secure
-    assert component["CSRF_COOKIE_NAME"].startswith("__Host-") is secure
+    for name in ("TOKENS_ACCESS_COOKIE", "TOKENS_BINDING_COOKIE", "SESSION_COOKIE_NAME", "CSRF_COOKIE_NAME"):
+        assert component[name].startswith("__Host-") is secure
     assert (component["SECURE_HSTS_SECONDS"] >= 31_536_000) is secure
+
+
+@pytest.mark.parametrize(
+    ("site", "own"), [("Shipshape", "shipshape"), ("Tide & Tables 2!", "tide-tables-2"), ("\u6e7e", "site")]
+)
+def test_on_localhost_cookies_carry_the_name_of_the_service(
+    monkeypatch: pytest.MonkeyPatch, site: str, own: str
+) -> None:
+    """Every port of a host shares its cookies (RFC 6265, 8.5): `access` or `sessionid` is what other projects say, too."""
+    for name, value in (("PUBLIC_URL", "http://localhost:8000"), ("SITE_NAME", site)):
+        monkeypatch.setitem(ENVIRONMENT.entries, name, replace(ENVIRONMENT.entries[name], value=value))
+    component = run_path(str(ROOT / "settings/components/https.py"))
+    names = {value for name, value in component.items() if name.endswith(("_COOKIE", "_COOKIE_NAME"))}
+    assert names == {f"{own}-{one}" for one in ("access", "refresh", "binding", "sessionid", "csrftoken")}
 
 
 # The checks
@@ -209,6 +223,7 @@ def test_checks_are_content_with_a_deployed_service(deployed: Any) -> None:
         ("SESSION_COOKIE_DOMAIN", ".example.com", "https.E007", True),
         ("TOKENS_ACCESS_COOKIE", "__Secure-access", "https.E007", True),
         ("TOKENS_REFRESH_COOKIE", "refresh", "https.E007", True),
+        ("TOKENS_BINDING_COOKIE", "__Secure-binding", "https.E007", True),
         ("TOKENS_COOKIE_SECURE", False, "https.E007", True),
         ("TRUSTED_PROXIES", 0, "https.W001", True),
     ],

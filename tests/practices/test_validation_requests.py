@@ -104,6 +104,8 @@ def test_query_parameters_are_counted() -> None:
         ({"content_type": "application/json; charset=iso-8859-1"}, 415),
         ({"content_type": "application/json; charset=UTF-8"}, 201),
         ({"content_type": "text/json"}, 415),
+        ({"content_type": "*/*"}, 415),
+        ({"content_type": "application/*; charset=utf-8"}, 415),
         ({"content_type": "application/merge-patch+json"}, 415),
         ({"content_type": "\x00"}, 415),
         ({"content_type": ""}, 415),

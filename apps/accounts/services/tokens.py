@@ -93,6 +93,18 @@ def _header(segment: str) -> dict[str, Any]:
     return header
 
 
+def token_is_ours(text: str) -> bool:
+    """Whether a text says to be a token of this service: not to be believed, but not somebody else's cookie either."""
+    parts = text.split(".")
+    if len(text) > TOKEN_BYTES or len(parts) != 3:
+        return False
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(claims, dict) and claims.get("iss") == settings.TOKENS_ISSUER
+
+
 _backend = RingBackend(ALGORITHM, leeway=LEEWAY_SECONDS)
 
 

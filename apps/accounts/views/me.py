@@ -27,6 +27,7 @@ from apps.accounts.transports import cookies_forget, has_cookies
 from apps.jobs.idempotency import idempotent
 from apps.jobs.services.submission import TooManyJobs
 from apps.jobs.views import ACCEPTED, submitted
+from apps.practices.caching import refuse_if_any
 from apps.practices.errors import NotFound
 from apps.practices.errors.schema import problems
 from apps.practices.throttling.throttles import LoginThrottle
@@ -63,10 +64,11 @@ class Me(APIView):
             "one, which becomes the account's when it is followed. Whether somebody has it already is not told."
         ),
         request=MeSerializer,
-        responses={200: UserSerializer, **problems(401, 413, 415, TokenRefused, PasswordWrong, TooManyAttempts)},
+        responses={200: UserSerializer, **problems(401, 412, 413, 415, TokenRefused, PasswordWrong, TooManyAttempts)},
     )
     def patch(self, request: Request) -> Response:
         query_parameters(request, {})
+        refuse_if_any(request._request)
         body = MeSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         user = account_update(
@@ -87,12 +89,15 @@ class Me(APIView):
         request=AccountDeleteSerializer,
         responses={
             204: OpenApiResponse(description="Deleted."),
-            **problems(401, 413, 415, TokenRefused, SignInOvertaken, PasswordWrong, LastAdministrator, TooManyAttempts),
+            **problems(
+                401, 412, 413, 415, TokenRefused, SignInOvertaken, PasswordWrong, LastAdministrator, TooManyAttempts
+            ),
         },
     )
     @delete_with_body
     def delete(self, request: Request) -> Response:
         query_parameters(request, {})
+        refuse_if_any(request._request)
         body = AccountDeleteSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         account_delete(

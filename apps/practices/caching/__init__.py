@@ -1,8 +1,8 @@
 """Caching: hot data and hot answers from memory or Redis, one recompute, tags changed after commit, conditional requests."""
 
-from apps.practices.caching.conditional import etag, if_match_version, with_version
+from apps.practices.caching.conditional import etag, if_match_version, refuse_if_any, with_version
 from apps.practices.caching.data import remember
 from apps.practices.caching.responses import CachedResponse
 from apps.practices.caching.tags import tags_change
 
-__all__ = ["CachedResponse", "etag", "if_match_version", "remember", "tags_change", "with_version"]
+__all__ = ["CachedResponse", "etag", "if_match_version", "refuse_if_any", "remember", "tags_change", "with_version"]

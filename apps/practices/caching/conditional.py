@@ -52,11 +52,13 @@ def none_match(request: HttpRequest, current: str) -> bool:
 
 
 def if_match_version(request: HttpRequest) -> int | None:
-    """This function will return the version that If-Match names, for the service's ``UPDATE … WHERE version=``.
+    """Return the version that If-Match names, for the service's ``UPDATE … WHERE version=``; for a write to what exists.
 
     None without the header and for ``*``. PreconditionFailed (412) when the tags are not of ours or name several versions,
-    Malformed (400) when the header cannot be read. The hash is not compared: two representations of one version are equal.
+    and for ``If-None-Match: *``, which asks for a write only where there is nothing; Malformed (400) when the header cannot
+    be read. The hash is not compared: two representations of one version are equal.
     """
+    refuse_if_any(request)
     header = request.META.get("HTTP_IF_MATCH")
     if header is None or header.strip() == "*":
         return None
@@ -67,6 +69,12 @@ def if_match_version(request: HttpRequest) -> int | None:
     if len(versions) != 1:
         raise PreconditionFailed()
     return int(versions.pop())
+
+
+def refuse_if_any(request: HttpRequest) -> None:
+    """Raise PreconditionFailed for ``If-None-Match: *`` on a write to what exists (RFC 9110, 13.1.2)."""
+    if request.META.get("HTTP_IF_NONE_MATCH", "").strip() == "*":
+        raise PreconditionFailed("If-None-Match: * asks for a write where there is nothing, and there is something.")
 
 
 def tags_of(header: str) -> list[str] | None:

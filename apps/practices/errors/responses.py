@@ -1,6 +1,7 @@
 """A problem as bytes: ``application/problem+json``, or a page for a person with a browser."""
 
 import json
+import re
 from typing import Any
 
 from django.conf import settings
@@ -13,6 +14,7 @@ from apps.practices.errors.problems import Problem
 
 CONTENT_TYPE = "application/problem+json"
 API_PREFIX = "/api/"
+_ENCODED_TWICE = re.compile("%25([89A-F][0-9A-F])")
 
 
 def is_api(request: HttpRequest) -> bool:
@@ -57,7 +59,16 @@ def problem_members(problem: Problem, *, instance: str, **more: Any) -> dict[str
 def problem_document(request: HttpRequest, problem: Problem) -> dict[str, Any]:
     """The document that answers a request; ``instance`` is the path without the query."""
     request_id = getattr(request, "request_id", None)
-    return problem_members(problem, instance=escape_uri_path(request.path), request_id=request_id)
+    return problem_members(problem, instance=_path_sent(request), request_id=request_id)
+
+
+def _path_sent(request: HttpRequest) -> str:
+    """Return the request's path as it was sent, percent-encoded.
+
+    Django writes the bytes of a path that are no UTF-8 as %FF (`repercent_broken_unicode`), and keeps nothing else of what
+    was sent; they are not encoded a second time.
+    """
+    return _ENCODED_TWICE.sub(r"%\1", escape_uri_path(request.path))
 
 
 def problem_response(request: HttpRequest, problem: Problem) -> HttpResponse:

@@ -75,6 +75,9 @@ def body_problem(request: HttpRequest) -> Problem | None:
         return BodyTooLarge(f"At most {bound} bytes are accepted here.")
     if request.META.get("HTTP_CONTENT_ENCODING", "identity").strip().lower() != "identity":
         return UnsupportedMediaType("A body must not be compressed.", headers={"Accept-Encoding": "identity"})
-    if request.method in BODY_METHODS and not request.META.get("CONTENT_TYPE"):
+    kind = request.META.get("CONTENT_TYPE", "")
+    if request.method in BODY_METHODS and not kind:
         return UnsupportedMediaType("Say what the body is: Content-Type is missing.")
+    if "*" in kind.partition(";")[0]:  # Django REST framework would take it for whatever the view reads
+        return UnsupportedMediaType("Content-Type names a range of types. Say which one the body is.")
     return None

@@ -14,7 +14,7 @@ from apps.accounts.services.sessions import TokenPair, session_refresh
 from apps.accounts.services.tokens import RefreshToken
 from apps.accounts.transports import csrf_token
 from tests.apps.accounts.cookies import ME, NOTES, Browser, csrf, family_of, held, login, post, taken_back
-from tests.apps.accounts.factories import PASSWORD, sign_in, user_create
+from tests.apps.accounts.factories import PASSWORD, bearer, sign_in, user_create
 from tests.problems import assert_problem
 
 pytestmark = pytest.mark.django_db
@@ -33,6 +33,7 @@ def test_a_cookie_that_comes_twice_is_refused(signed_in: Browser) -> None:
     for first, second in ((own["refresh"], theirs.refresh), (theirs.refresh, own["refresh"])):
         answer = post(bare, "refresh", cookie=f"refresh={first};  refresh ={second}")
         assert_problem(answer, 400, "cookie-repeated")
+        assert taken_back(answer) == {"access", "refresh", "binding"}
         answer = post(bare, "logout", cookie=f"refresh={first}; refresh={second}", **csrf(signed_in))
         assert_problem(answer, 400, "cookie-repeated")
     assert RefreshFamily.objects.filter(ended_at=None, previous_id=None).count() == 2
@@ -41,24 +42,73 @@ def test_a_cookie_that_comes_twice_is_refused(signed_in: Browser) -> None:
     assert fine.status_code == 200
 
 
-@pytest.mark.parametrize(
-    "value",
-    ["", "x", "a.b.c", "é.é.é", "%00", '"', "a" * 60_000, "." * 5000, "\x7f", "eyJhbGciOiJub25lIn0.e30.", "Bearer x"],
-)
-def test_a_cookie_that_is_no_token_is_refused_and_taken_back(client: Client, value: str) -> None:
-    answer = client.get(ME, headers={"cookie": f"access={value}"})
-    assert_problem(answer, 401, "token-refused")
-    assert taken_back(answer) == {"access"}  # what is in the refresh cookie may be good
-    answer = post(client, "refresh", cookie=f"refresh={value}")
-    assert_problem(answer, 401, "token-refused")
-    assert taken_back(answer) == {"access", "refresh"}
-    answer = post(client, "logout", cookie=f"access={value}; refresh={value}")
-    assert_problem(answer, 401, "token-refused")
-    assert taken_back(answer) == {"access", "refresh"}
+FOREIGN = [
+    "",
+    "x",
+    "a.b.c",
+    "é.é.é",
+    "%00",
+    '"',
+    "a" * 60_000,
+    "." * 5000,
+    "\x7f",
+    "eyJhbGciOiJub25lIn0.e30.",
+    "Bearer x",
+]
 
 
-def test_a_public_page_refuses_a_bad_cookie_too(client: Client) -> None:
-    assert_problem(client.get(NOTES, headers={"cookie": "access=x"}), 401, "token-refused")
+@pytest.mark.parametrize("value", FOREIGN)
+def test_a_cookie_that_holds_no_token_of_ours_is_left_alone(client: Client, user: User, value: str) -> None:
+    """On localhost every port shares its cookies, and `access` is a name that others choose too."""
+    theirs = {"cookie": f"access={value}; refresh={value}; binding={value}"}
+    assert client.get(NOTES, headers=theirs).status_code == 200
+    answer = client.get(ME, headers=theirs)
+    assert_problem(answer, 401, "not-authenticated")
+    assert not taken_back(answer)
+    assert client.get(ME, headers=theirs, **bearer(user)).status_code == 200
+    answer = post(client, "refresh", cookie=theirs["cookie"])
+    assert_problem(answer, 401, "not-authenticated")
+    assert not taken_back(answer)
+    assert post(client, "refresh", {"refresh": sign_in(user).refresh}, cookie=theirs["cookie"]).status_code == 200
+
+
+def test_a_cookie_of_ours_works_beside_a_foreign_one_of_its_name(signed_in: Browser) -> None:
+    own = held(signed_in)
+    for cookies in (f"access=x; access={own['access']}", f"access={own['access']}; access=x"):
+        assert Client().get(ME, headers={"cookie": cookies}).status_code == 200
+
+
+def test_a_token_of_ours_that_is_no_good_is_refused_and_taken_back(signed_in: Browser) -> None:
+    """A page that believes to be signed in is told that it is not, on public lists as well."""
+    forged = {name: held(signed_in)[name][:-4] + "AAAA" for name in ("access", "refresh")}
+    for path in (ME, NOTES):
+        answer = Client().get(path, headers={"cookie": f"access={forged['access']}"})
+        assert_problem(answer, 401, "token-refused")
+        assert taken_back(answer) == {"access"}  # what is in the refresh cookie may be good
+    every = {"access", "refresh", "binding"}
+    answer = post(Client(), "refresh", cookie=f"refresh={forged['refresh']}; binding={held(signed_in)['binding']}")
+    assert_problem(answer, 401, "token-refused")
+    assert taken_back(answer) == every
+    answer = post(Client(), "logout", cookie=f"access={forged['access']}; refresh={forged['refresh']}")
+    assert_problem(answer, 401, "token-refused")
+    assert taken_back(answer) == every
+
+
+def test_a_refresh_cookie_that_a_neighbour_has_set_signs_nobody_in(signed_in: Browser) -> None:
+    """Whoever runs another host of the domain can set a cookie of that name, but none named __Host-."""
+    theirs = sign_in(user_create(), transport=Transport.COOKIE)
+    own = held(signed_in)
+    for cookies in (
+        f"refresh={theirs.refresh}",
+        f"refresh={theirs.refresh}; binding={own['binding']}",
+        f"refresh={theirs.refresh}; binding={own['binding']}; access={own['access']}",
+        f"refresh={theirs.refresh}; binding=",
+    ):
+        answer = post(Client(), "refresh", cookie=cookies)
+        assert_problem(answer, 401, "token-refused")
+        assert taken_back(answer) == {"access", "refresh", "binding"}
+    assert not RefreshFamily.objects.exclude(previous_id=None).exists()
+    assert post(signed_in, "refresh").status_code == 200
 
 
 # --- Signing in anew.
@@ -117,10 +167,10 @@ def test_signing_out_works_when_the_access_cookie_is_gone(signed_in: Browser) ->
     family, access = family_of(signed_in), held(signed_in)["access"]
     signed_in.cookies.pop("access")
     assert_problem(post(signed_in, "logout"), 403, "csrf-token")
-    assert set(held(signed_in)) == {"refresh"}
+    assert set(held(signed_in)) == {"refresh", "binding"}
     answer = post(signed_in, "logout", **csrf(signed_in))
     assert answer.status_code == 204
-    assert taken_back(answer) == {"access", "refresh"}
+    assert taken_back(answer) == {"access", "refresh", "binding"}
     family.refresh_from_db()
     assert family.ended_reason == "logout"
     assert_problem(Client().get(ME, headers={"cookie": f"access={access}"}), 401, "token-refused")
@@ -153,7 +203,7 @@ def test_a_sign_in_that_is_over_takes_its_cookies_along(signed_in: Browser, user
         ):
             answer = call()
             assert_problem(answer, 401, "token-refused")
-            assert taken_back(answer) == {"access", "refresh"}
+            assert taken_back(answer) == {"access", "refresh", "binding"}
             assert answer.cookies["refresh"]["path"] == settings.TOKENS_REFRESH_PATH
             for name, value in kept.items():
                 signed_in.cookies[name] = value
@@ -161,14 +211,14 @@ def test_a_sign_in_that_is_over_takes_its_cookies_along(signed_in: Browser, user
 
 @committed
 def test_a_stolen_refresh_cookie_ends_the_sign_in_for_both(signed_in: Browser) -> None:
-    stolen = held(signed_in)["refresh"]
+    stolen = held(signed_in)
     with override_settings(TOKENS_GRACE_SECONDS=0):
         assert post(signed_in, "refresh").status_code == 200
         thief = Client()
-        thief.cookies["refresh"] = stolen
+        thief.cookies["refresh"], thief.cookies["binding"] = stolen["refresh"], stolen["binding"]
         answer = post(thief, "refresh")
     assert_problem(answer, 401, "token-reused")
-    assert taken_back(answer) == {"access", "refresh"}
+    assert taken_back(answer) == {"access", "refresh", "binding"}
     assert_problem(signed_in.get(ME), 401, "token-refused")
 
 
@@ -177,7 +227,7 @@ def test_two_tabs_that_refresh_at_once_get_the_same_successor(client: Client, us
     login(client, user, **device)
     tabs = [Client(), Client()]
     for tab in tabs:
-        tab.cookies["refresh"] = held(client)["refresh"]
+        tab.cookies["refresh"], tab.cookies["binding"] = held(client)["refresh"], held(client)["binding"]
         assert post(tab, "refresh", **device).status_code == 200
     assert held(tabs[0])["refresh"] == held(tabs[1])["refresh"]
 

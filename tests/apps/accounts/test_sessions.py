@@ -139,7 +139,11 @@ def test_ending_the_one_that_asks_is_signing_out(client: Client) -> None:
     here = sign_in(user_create(), transport=Transport.COOKIE)
     answer = client.delete(f"{SESSIONS}/{here.family_id}", headers=by(here))
     assert answer.status_code == 204
-    assert {name for name, morsel in answer.cookies.items() if morsel["max-age"] == 0} == {"access", "refresh"}
+    assert {name for name, morsel in answer.cookies.items() if morsel["max-age"] == 0} == {
+        "access",
+        "refresh",
+        "binding",
+    }
     assert_problem(Client().get(ME, headers=by(here)), 401, "token-refused")
 
 

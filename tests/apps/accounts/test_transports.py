@@ -28,15 +28,15 @@ pytestmark = pytest.mark.django_db
 # --- What the browser is given.
 
 
-def test_signing_in_sets_two_cookies_and_shows_no_token(client: Client, user: User) -> None:
+def test_signing_in_sets_three_cookies_and_shows_no_token(client: Client, user: User) -> None:
     response = login(client, user)
     assert response.status_code == 200
     body = response.json()
     assert set(body) == {"csrf_token", "token_type", "expires_in", "session"}
     assert body["csrf_token"] not in (held(client)["access"], held(client)["refresh"])
     assert response.headers["Cache-Control"] == "no-store"
-    assert set(response.cookies) == {"access", "refresh"}
-    access, refresh = response.cookies["access"], response.cookies["refresh"]
+    assert set(response.cookies) == {"access", "refresh", "binding"}
+    access, refresh, binding = (response.cookies[name] for name in ("access", "refresh", "binding"))
     assert attributes(access) == {"path": "/", "max-age": 900, "httponly": True, "samesite": "Lax", "secure": ""}
     assert attributes(refresh) == {
         "path": "/api/v1/auth/",
@@ -45,6 +45,7 @@ def test_signing_in_sets_two_cookies_and_shows_no_token(client: Client, user: Us
         "samesite": "Lax",
         "secure": "",
     }
+    assert attributes(binding) == {**attributes(refresh), "path": "/"}
     assert family_of(client).transport == Transport.COOKIE
 
 
@@ -97,7 +98,7 @@ def test_a_browser_reads_writes_refreshes_reloads_and_leaves(signed_in: Browser,
     assert signed_in.get(ME).json()["name"] == "Lovelace"
     left = post(signed_in, "logout", **csrf(signed_in))
     assert left.status_code == 204
-    assert taken_back(left) == {"access", "refresh"}
+    assert taken_back(left) == {"access", "refresh", "binding"}
     assert held(signed_in) == {}
     assert_problem(Client().get(ME), 401, "not-authenticated")
 
@@ -121,7 +122,7 @@ def test_two_transports_in_one_request_are_refused(signed_in: Browser, user: Use
     other = sign_in(user)
     header = {"authorization": f"Bearer {other.access}"}
     for method, path in [("GET", ME), ("PATCH", ME), ("GET", "/api/v1/auth/csrf"), ("GET", NOTES)]:
-        for headers in (header, {"authorization": "bearer nonsense"}):
+        for headers in (header, {"authorization": "bearer  nonsense"}):
             assert_problem(
                 signed_in.generic(method, path, headers={**headers, **csrf(signed_in)}), 400, "two-transports"
             )
@@ -182,7 +183,7 @@ def test_a_refresh_token_opens_nothing(signed_in: Browser) -> None:
     disguised.cookies["access"] = refresh
     assert_problem(disguised.get(ME), 401, "token-refused")
     disguised = Client()
-    disguised.cookies["refresh"] = held(signed_in)["access"]
+    disguised.cookies["refresh"], disguised.cookies["binding"] = held(signed_in)["access"], held(signed_in)["binding"]
     assert_problem(post(disguised, "refresh"), 401, "token-refused")
 
 
@@ -193,6 +194,13 @@ def test_without_any_token_a_refresh_is_told_where_to_put_one(client: Client) ->
         assert answer.headers["WWW-Authenticate"].startswith("Bearer")
     assert_problem(post(client, "refresh", {"refresh": ""}), 400, "validation", pointer="/refresh")
     assert_problem(post(client, "refresh", {"refresh": None}), 400, "validation", pointer="/refresh")
+
+
+@pytest.mark.parametrize("spaces", [1, 2, 9])
+def test_a_bearer_token_may_come_after_several_spaces(client: Client, user: User, spaces: int) -> None:
+    """1*SP: RFC 6750, 2.1, and RFC 9110, 11.4."""
+    header = {"authorization": f"Bearer{' ' * spaces}{sign_in(user).access}"}
+    assert client.get(ME, headers=header).status_code == 200
 
 
 def test_a_bearer_sign_in_has_no_csrf_token(client: Client, user: User) -> None:
@@ -224,4 +232,5 @@ def test_a_cookie_counts_by_user_and_a_bad_one_by_address(signed_in: Browser) ->
     counted = signed_in.get(ME).headers["RateLimit"]
     assert '"user"' in counted
     assert '"anon"' not in counted
-    assert '"anon"' in Client().get(ME, headers={"cookie": "access=x"}).headers["RateLimit"]
+    for bad in ("x", f"{held(signed_in)['access']}x"):
+        assert '"anon"' in Client().get(ME, headers={"cookie": f"access={bad}"}).headers["RateLimit"]

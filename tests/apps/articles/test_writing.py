@@ -151,6 +151,21 @@ def test_refusals_come_before_a_look_at_the_body(client: Client, people: People,
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+def test_a_write_that_asks_for_nothing_to_be_there_is_refused(
+    client: Client, author: Somebody, article_make: Make, method: str
+) -> None:
+    """If-None-Match: * (RFC 9110, 13.1.2); where there is nothing, there is nothing to write to here either."""
+    article = article_make()
+    path, body = f"{URL}/{article.pk}", None if method == "DELETE" else WHOLE
+    before = client.get(path, **author.headers).content
+    answer = send(client, method, path, body, HTTP_IF_NONE_MATCH=" * ", **author.headers)
+    assert_problem(answer, 412, "precondition-failed")
+    assert client.get(path, **author.headers).content == before
+    gone = f"{URL}/01890000-0000-7000-8000-00000000000a"
+    assert send(client, method, gone, body, HTTP_IF_NONE_MATCH="*", **author.headers).status_code == 404
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
 def test_if_match_decides_by_the_version(client: Client, author: Somebody, article_make: Make, method: str) -> None:
     article = article_make()
     path = f"{URL}/{article.pk}"
