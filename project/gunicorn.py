@@ -39,8 +39,8 @@ class Log(glogging.Logger):
         self.error_log.setLevel(max(logging.getLevelNamesMapping()[ENVIRONMENT["LOG_LEVEL"]], self.loglevel))
 
 
-# In dev for this machine alone: it shows tracebacks, and has an account whose password is published.
-bind = f"127.0.0.1:{ENVIRONMENT['PORT']}" if ENVIRONMENT.name == "dev" else f"0.0.0.0:{ENVIRONMENT['PORT']}"
+_BIND: str = ENVIRONMENT["BIND"]
+bind = _BIND if _BIND.startswith("unix:") else f"{_BIND}:{ENVIRONMENT['PORT']}"
 worker_class = "project.threads.Worker"  # gthread, which waits for slow clients within bounds
 sendfile = False  # which would wait for a client without a bound
 workers = ENVIRONMENT["WEB_CONCURRENCY"]

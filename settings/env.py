@@ -18,7 +18,8 @@ from typing import Any, NoReturn
 from settings.files import read_file
 from settings.names import near
 from settings.rules import broken_rules
-from settings.variables import ENVIRONMENTS, VARIABLES, Variable
+from settings.variable import Variable
+from settings.variables import ENVIRONMENTS, VARIABLES
 
 ROOT = Path(__file__).resolve().parent.parent
 PROCESS = "the process environment"

@@ -104,6 +104,22 @@ def redis_prefix(value: str) -> str:
     return prefix
 
 
+def listening(value: str) -> str:
+    """An IP address or a host name to listen on, or ``unix:/path`` of a socket; as gunicorn's ``bind`` takes it."""
+    address = value.strip()
+    if address.startswith("unix:/") and len(address.removeprefix("unix:").encode()) <= 107:  # unix(7): sun_path
+        return address
+    try:
+        parsed = ipaddress.ip_address(address.removeprefix("[").removesuffix("]"))
+        return f"[{parsed}]" if parsed.version == 6 else str(parsed)
+    except ValueError:
+        if re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)*", address) and not re.fullmatch(r"[\d.]+", address):
+            return address
+    raise ValueError(
+        "write an address without a port (127.0.0.1, ::1, localhost; PORT has it), or unix:/path, 107 bytes at most"
+    )
+
+
 def origins(value: str) -> list[str]:
     """Web origins (RFC 6454) as browsers write them, since they are compared letter by letter; no ``*`` and no ``null``."""
     found = listed(value)

@@ -44,6 +44,10 @@ def _secrets(values: Mapping[str, Any]) -> list[str]:
 
 def _addresses(values: Mapping[str, Any]) -> list[str]:
     broken = []
+    if isinstance(values["TRUSTED_PROXIES"], list) and (values["BIND"] or "").startswith("unix:"):
+        broken.append(
+            "TRUSTED_PROXIES holds networks, and whoever connects to a socket (BIND) has no address: write a count"
+        )
     if any(host in ("*", ".") or host.startswith("*") for host in values["ALLOWED_HOSTS"] or []):
         broken.append("ALLOWED_HOSTS holds a wildcard: name each host (.example.com takes its subdomains)")
     if values["PUBLIC_URL"] is not None and not values["PUBLIC_URL"].startswith("https://"):

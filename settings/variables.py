@@ -4,11 +4,8 @@ One entry a name. ``.env.example`` lists the same names; a test compares the two
 write them and pass through the same kind, so "unset" and "set to the default" cannot differ.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
-
 from settings import kinds, urls
+from settings.variable import Variable
 
 ENVIRONMENTS = ("dev", "staging", "prod", "test")
 DEPLOYED = frozenset({"staging", "prod"})
@@ -16,27 +13,6 @@ EVERYWHERE = frozenset(ENVIRONMENTS)
 
 # Fixed and public, so that a clone runs at once; the rules for staging and prod refuse it.
 INSECURE_KEY = "django-insecure-development-only-key-that-staging-and-prod-refuse-to-boot-with"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Variable:
-    """One name an operator can set.
-
-    ``default`` holds for every environment that ``defaults`` does not name; None means no value. It may hold the value of
-    a variable above it, as ``{PORT}``.
-    ``required_in`` names the environments that refuse to boot without it. A ``secret`` is never printed.
-    """
-
-    name: str
-    why: str
-    kind: kinds.Kind = kinds.text
-    default: str | None = None
-    defaults: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    required_in: frozenset[str] = frozenset()
-    secret: bool = False
-
-    def default_for(self, environment: str) -> str | None:
-        return self.defaults.get(environment, self.default)
 
 
 def _limit(name: str, why: str, *, default: str, dev: str) -> Variable:
@@ -55,7 +31,17 @@ VARIABLES = (
     ),
     Variable(name="SITE_NAME", why="The name people see: admin, pages, the API's title.", default="Shipshape"),
     Variable(
-        name="PORT", why="Where the web process listens.", kind=kinds.integer(at_least=1, at_most=65535), default="8000"
+        name="BIND",
+        why="Where the web process listens: an address, or unix:/path of a socket. Narrow it behind an edge on the same machine.",
+        kind=kinds.listening,
+        default="0.0.0.0",  # noqa: S104 - a host's router comes from elsewhere; docs/deploy.md says when to narrow it
+        defaults={"dev": "127.0.0.1"},  # it shows tracebacks, and has an account whose password is published
+    ),
+    Variable(
+        name="PORT",
+        why="The port it listens on, unless BIND is a socket.",
+        kind=kinds.integer(at_least=1, at_most=65535),
+        default="8000",
     ),
     Variable(
         name="PUBLIC_URL",

@@ -58,6 +58,7 @@ def production_environment(
         "ALLOWED_HOSTS": "localhost",
         "PUBLIC_URL": "https://localhost",
         "TRUSTED_PROXIES": "1",
+        "BIND": "127.0.0.1",
         "WEB_CONCURRENCY": "1",
         **more,
     }

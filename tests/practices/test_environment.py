@@ -273,6 +273,48 @@ def test_manage_env_hides_secrets_and_names_sources():
     assert report["variables"]["WEB_THREADS"]["source"] == "default"
 
 
+def test_what_manage_env_prints_can_be_pasted_back(tmp_path):
+    """Rates, lists, booleans, numbers, hosts, networks and texts, as an operator writes them; secrets stay comments."""
+    written = {
+        "SITE_NAME": 'It\'s "mine" # really \\ $HOME',
+        "THROTTLE_ANON": "40/5m",
+        "ALLOWED_HOSTS": "api.example.com, .example.com",
+        "TRUSTED_PROXIES": "10.0.0.0/8,2001:db8::/32",
+        "CORS_ALLOWED_ORIGINS": "https://a.example.com,https://b.example.com:8443",
+        "REQUIRE_VERIFIED_EMAIL": "Yes",
+        "EMAIL_FROM": "Shipshape <noreply@example.com>",
+        "CACHE_LOCAL_SECONDS": "0.5",
+        "CSP_REPORT_URI": "https://r.example.com/api/1/security/?sentry_key=a&b=c",
+        "SECRET_KEY_FALLBACKS": STRONG[::-1],
+    }
+    process = {**VALID, **written}
+    ran = subprocess.run(
+        [sys.executable, "manage.py", "env"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], **process},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    lines = [line.rpartition("  # ")[0].rstrip() for line in ran.stdout.splitlines()]
+    assert {"THROTTLE_ANON=40/5m", "THROTTLE_USER=1000/15m", "ALLOW_PLAINTEXT_STORES=false", "#SENTRY_DSN="} <= set(
+        lines
+    )
+    assert "#SECRET_KEY=(hidden)" in lines
+    assert not {STRONG, STRONG[::-1]} & set(ran.stdout.split("="))
+    (tmp_path / ".env").write_text(ran.stdout)
+    hidden = {variable.name for variable in VARIABLES if variable.secret}
+    rest = {name: value for name, value in VALID.items() if name in hidden}
+    pasted = read_environment(process=rest, root=tmp_path)
+    before = read_environment(process=process, root=tmp_path / "nowhere")
+    assert pasted.mistakes == []
+    assert pasted.ignored == []
+    for name in before.entries.keys() - hidden:
+        assert pasted[name] == before[name], name
+        assert name == "DJANGO_ENV" or before[name] is None or pasted.entries[name].source == ".env"
+
+
 def test_commands_that_need_no_servers_run_without_them(tmp_path):
     dev = {"DJANGO_ENV": "dev"}
     for arguments in (["prove"], ["startresource", "shop.Product", "name:str"], ["shell", "--help"]):

@@ -1,27 +1,111 @@
 """Where gunicorn listens."""
 
-import os
+import http.client
+import socket
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
 
 import pytest
 
+from apps.operations.fleet import production_environment
+from apps.operations.stack.processes import port_free, process_start, process_stop, ready_wait
 from settings.env import ROOT
+from settings.kinds import listening
+from tests.practices.test_environment import mistakes
 
 STORES = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none", "REDIS_URL": "redis://127.0.0.1:9/0"}
 
 
-@pytest.mark.parametrize(("name", "address"), [("dev", "127.0.0.1:8123"), ("test", "0.0.0.0:8123")])
-def test_development_is_for_this_machine_alone(name: str, address: str) -> None:
-    """It shows tracebacks and has an account whose password is published."""
-    kept = {key: value for key, value in os.environ.items() if key in ("PATH", "HOME")}
+@pytest.mark.parametrize(
+    ("name", "given", "address"),
+    [
+        ("dev", "", "127.0.0.1:8123"),  # it shows tracebacks and has an account whose password is published
+        ("dev", "0.0.0.0", "0.0.0.0:8123"),
+        ("test", "", "0.0.0.0:8123"),
+        ("test", "127.0.0.1", "127.0.0.1:8123"),
+        ("test", "::1", "[::1]:8123"),
+        ("test", "unix:/run/shipshape/web.sock", "unix:/run/shipshape/web.sock"),
+    ],
+)
+def test_where_it_listens_follows_the_environment(name: str, given: str, address: str) -> None:
     answer = subprocess.run(
         [sys.executable, "-c", "import runpy; print(runpy.run_path('project/gunicorn.py')['bind'])"],
         cwd=ROOT,
-        env={**kept, **STORES, "DJANGO_ENV": name, "PORT": "8123"},
+        env={**STORES, "DJANGO_ENV": name, "PORT": "8123", "BIND": given},
         capture_output=True,
         text=True,
         timeout=60,
         check=True,
     )
     assert answer.stdout.strip() == address
+
+
+@pytest.mark.parametrize(
+    "value", ["127.0.0.1:8000", "http://127.0.0.1", "unix:web.sock", f"unix:/{'x' * 107}", "1.2.3", "*", "[::1]:80"]
+)
+def test_what_gunicorn_cannot_listen_on_is_a_mistake(value: str) -> None:
+    with pytest.raises(ValueError, match="without a port"):
+        listening(value)
+
+
+def test_networks_cannot_be_trusted_over_a_socket(tmp_path: Path) -> None:
+    [mistake] = mistakes(tmp_path, BIND="unix:/run/web.sock", TRUSTED_PROXIES="10.0.0.0/8")
+    assert "write a count" in mistake
+    assert mistakes(tmp_path, BIND="unix:/run/web.sock", TRUSTED_PROXIES="1") == []
+
+
+class _OverSocket(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(10)
+        self.sock.connect(self.host)
+
+
+@contextmanager
+def instance(folder: Path, *, bind: str, port: int) -> Iterator[None]:
+    environment = production_environment(
+        database_url=STORES["DATABASE_URL"], redis_url=STORES["REDIS_URL"], BIND=bind, PORT=str(port)
+    )
+    log = folder / "log"
+    process = process_start(["bin/web"], log=log, folder=ROOT, environment=environment)
+
+    def listens() -> bool:
+        return "Listening at" in log.read_text()
+
+    try:
+        ready_wait(listens, process=process, name="web", log=log, seconds=60)
+        yield
+    finally:
+        process_stop(process, signals=((15, 27.0),))
+
+
+def status(connection: http.client.HTTPConnection) -> int:
+    with closing(connection):
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status
+
+
+def test_an_instance_on_a_socket_answers_there_alone() -> None:
+    port = port_free()
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:  # a socket's path has 107 bytes at most
+        path = Path(name) / "web.sock"
+        with instance(Path(name), bind=f"unix:{path}", port=port):
+            assert status(_OverSocket(str(path))) == 200
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", port), timeout=5)
+        assert not path.exists(), "it leaves its socket behind"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere 127.0.0.2 is no address of the machine")
+def test_an_instance_on_loopback_is_not_reached_by_another_address(tmp_path: Path) -> None:
+    port = port_free()
+    with instance(tmp_path, bind="127.0.0.1", port=port):
+        assert status(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) == 200
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.2", port), timeout=5)

@@ -1,6 +1,7 @@
-"""``manage.py env``: what is in force and where it came from."""
+"""``manage.py env``: what is in force and where it came from, as lines of an env file."""
 
 import json
+import re
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,9 +11,9 @@ from django.core.management.base import BaseCommand, CommandParser
 
 class Command(BaseCommand):
     help = (
-        "Print every environment variable that has an effect: its value in force and the layer it came from. "
-        "Secrets are hidden. Later layers win: default, var/stack.json (dev), .env, .env.local, .env.<name>, "
-        ".env.<name>.local, the process environment; NAME_FILE reads NAME from a file."
+        "Print every environment variable that has an effect: its value in force and the layer it came from, as lines of an "
+        "env file. Secrets are hidden; they and what is unset are comments. Later layers win: default, var/stack.json (dev), "
+        ".env, .env.local, .env.<name>, .env.<name>.local, the process environment; NAME_FILE reads NAME from a file."
     )
     requires_system_checks = ()
 
@@ -31,20 +32,39 @@ class Command(BaseCommand):
             }
             self.stdout.write(json.dumps(report, indent=2))
             return
-        self.stdout.write(f"environment: {environment.name} (settings module {settings.SETTINGS_MODULE})\n")
-        width = max(map(len, rows))
-        for name, row in rows.items():
-            shown = "-" if row["value"] is None else row["value"]
-            self.stdout.write(f"{name:<{width}}  {shown}  [{row['source']}]")
+        self.stdout.write(f"# environment: {environment.name} (settings module {settings.SETTINGS_MODULE})\n")
+        lines = {name: _line(entry) for name, entry in environment.entries.items()}
+        width = min(60, max(map(len, lines.values())))
+        for name, line in lines.items():
+            self.stdout.write(f"{line:<{width}}  # {rows[name]['source']}")
         for name in environment.ignored:
-            self.stdout.write(f"not read by anything here: {name}")
+            self.stdout.write(f"# not read by anything here: {name}")
+        for slip in environment.slips:
+            self.stdout.write(f"# {slip}")
 
 
 def _row(entry: Any) -> dict[str, Any]:
-    value = entry.value
-    if entry.variable.secret and value not in (None, [], ""):
+    value = entry.text if isinstance(entry.value, tuple) else entry.value  # a rate, which JSON has no word for
+    if _is_hidden(entry):
         value = _hidden(value)
     return {"value": value, "source": entry.source}
+
+
+def _line(entry: Any) -> str:
+    """Return the assignment as an operator writes it; a comment where pasting it would change something."""
+    name = entry.variable.name
+    if _is_hidden(entry):
+        return f"#{name}={_hidden(entry.value)}"
+    if entry.text is None:
+        return f"#{name}="
+    if re.fullmatch(r"[\w.,:/@%+=&?\[\]-]*", entry.text):
+        return f"{name}={entry.text}"
+    quoted = entry.text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"{name}='{quoted}'"
+
+
+def _is_hidden(entry: Any) -> bool:
+    return entry.variable.secret and entry.value not in (None, [], "")
 
 
 def _hidden(value: Any) -> str:
