@@ -14,6 +14,7 @@ from apps.jobs.context import JobContext
 from apps.jobs.imports.formats import import_rows
 from apps.jobs.imports.outcomes import Import, OnConflict, Outcome, Tally, Upsert, conflict
 from apps.jobs.imports.rows import ImportRow, Rejection, SourceRow
+from apps.jobs.imports.storing import storable
 from apps.practices.errors.pointers import field_errors
 from apps.practices.errors.problems import error_cut
 
@@ -120,7 +121,7 @@ def _upserted(rows: Sequence[ImportRow], upsert: Upsert, on_conflict: OnConflict
     chosen = -1 if on_conflict is OnConflict.UPDATE else 0
     stored: Mapping[str, Outcome | Rejection] = {}
     if groups:
-        stored = upsert(rows=[group[chosen] for group in groups.values()], on_conflict=on_conflict)
+        stored = storable(rows=[group[chosen] for group in groups.values()], upsert=upsert, on_conflict=on_conflict)
     outcomes: dict[int, Outcome | Rejection] = {}
     for key, (first, *repeated) in groups.items():
         outcomes[first.line] = stored[key]

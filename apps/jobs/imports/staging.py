@@ -26,7 +26,11 @@ def staged(*, table: str, columns: Mapping[str, str], rows: Iterable[Sequence[An
     with connection.cursor() as cursor:
         cursor.execute(sql.SQL("CREATE TEMPORARY TABLE IF NOT EXISTS {} ({})").format(name, definitions))
         cursor.execute(sql.SQL("TRUNCATE {}").format(name))
-        with cursor.copy(sql.SQL("COPY {} ({}) FROM STDIN").format(name, names)) as copy:
+        # Django wraps the errors of `execute`, not of `copy`.
+        with (
+            connection.wrap_database_errors,
+            cursor.copy(sql.SQL("COPY {} ({}) FROM STDIN").format(name, names)) as copy,
+        ):
             for row in rows:
                 copy.write_row(row)
         yield cursor

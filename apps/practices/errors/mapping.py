@@ -152,7 +152,19 @@ def _text(exception: drf.APIException) -> str | None:
 @problem_from.register(DatabaseError)
 @problem_from.register(psycopg.Error)
 def _(exception: Exception) -> Problem | None:
-    return problem_for(exception)
+    return _beyond_limits(exception) or problem_for(exception)
+
+
+def _beyond_limits(exception: BaseException) -> Problem | None:
+    """PostgreSQL's class 54, to Django an outage: an index entry or a text that is larger than it takes."""
+    state = getattr(exception.__cause__, "sqlstate", None) or getattr(exception, "sqlstate", None) or ""
+    return _out_of_range() if state.startswith("54") else None
+
+
+def _out_of_range() -> Problem:
+    return problems.ValidationProblem(
+        errors=[FieldError("", "out_of_range", "A value is outside of what can be stored.")]
+    )
 
 
 @problem_from.register
@@ -167,9 +179,7 @@ def _(exception: IntegrityError) -> Problem | None:
 @problem_from.register
 def _(_exception: DataError) -> Problem:
     """PostgreSQL cannot hold a value (class 22) that validation let through: the client's value, our gap to close."""
-    return problems.ValidationProblem(
-        errors=[FieldError("", "out_of_range", "A value is outside of what can be stored.")]
-    )
+    return _out_of_range()
 
 
 @problem_from.register
