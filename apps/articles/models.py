@@ -11,6 +11,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from apps.practices.database.keys import uuid7
+from apps.practices.validation.models import UnicodeSlugField
 
 TITLE_LENGTH = 200
 SLUG_LENGTH = 220
@@ -34,7 +35,7 @@ class Article(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    slug = models.SlugField(max_length=SLUG_LENGTH, allow_unicode=True, db_index=False)
+    slug = UnicodeSlugField(max_length=SLUG_LENGTH, db_index=False)
     title = models.CharField(max_length=TITLE_LENGTH)
     body = models.TextField()
     summary = models.CharField(max_length=SUMMARY_LENGTH, blank=True)

@@ -50,13 +50,15 @@ class ArticleWriteSerializer(StrictSerializer):
         help_text="Kept in lower case; a tag that is given twice is kept once.",
     )
     published_at = StrictDateTimeField(allow_null=True, default=None, help_text="Null: a draft. To come: scheduled.")
-    slug = CleanSlugField(max_length=SLUG_LENGTH, required=False, help_text="Unique. Left out: made from the title.")
+    slug = CleanSlugField(
+        max_length=SLUG_LENGTH,
+        lowercase=True,
+        required=False,
+        help_text="Unique, in lower case. Left out: made from the title.",
+    )
 
     def validate_tags(self, tags: list[str]) -> list[str]:
         return list(dict.fromkeys(tags))
-
-    def validate_slug(self, slug: str) -> str:
-        return clean_plain(slug.lower())
 
 
 class ArticleAuthorSerializer(serializers.Serializer[Any]):

@@ -16,12 +16,12 @@ import nh3
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
-from django.utils.text import slugify
 
 from apps.articles.models import SUMMARY_LENGTH, TITLE_LENGTH, Article
 from apps.practices.caching import tags_change
 from apps.practices.database.versions import version_delete, version_update
 from apps.practices.errors import Conflict, FieldError
+from apps.practices.validation.slugs import slug_from
 
 CACHE_TAG = "articles"
 SLUG_ATTEMPTS = 3
@@ -42,9 +42,9 @@ class SlugTaken(Conflict):
 def slug_from_title(title: str) -> str:
     """Make the slug of a title: the same one each time, never empty, at most TITLE_LENGTH characters.
 
-    Letters of every script stay. A title without a letter or a digit is named by its digest.
+    Letters of every script stay, with their marks. A title without a letter or a digit is named by its digest.
     """
-    slug = slugify(title, allow_unicode=True)[:TITLE_LENGTH].strip("-_")
+    slug = slug_from(title, length=TITLE_LENGTH)
     return slug or f"article-{sha256(title.encode()).hexdigest()[:8]}"
 
 

@@ -22,6 +22,7 @@ from zeal import zeal_context
 
 from apps.accounts.models import User
 from apps.practices.caching.renderers import FastJSONRenderer
+from apps.practices.validation.dates import StrictDateField, StrictDateTimeField
 from apps.practices.validation.fields import (
     BoundedDecimalField,
     BoundedFloatField,
@@ -64,7 +65,7 @@ NO_ADDRESSES = (
     "\N{KELVIN SIGN}a@example.com",
     "é@example.com",
 )
-DATE, MOMENT = serializers.DateField(), serializers.DateTimeField()
+DATE, MOMENT = StrictDateField(), StrictDateTimeField()
 DECIMAL = BoundedDecimalField(max_digits=12, decimal_places=2)
 
 
@@ -83,6 +84,7 @@ def refused(field: Any, value: Any) -> str:
         (BoundedFloatField(min_value=0, max_value=9), "1.5", 1.5),
         (CanonicalUUIDField(), ID.upper(), uuid.UUID(ID)),
         (CleanSlugField(max_length=9), "\uf900", "\u8c48"),
+        (CleanSlugField(max_length=9, lowercase=True), "İzmir", "izmir"),
         (WebAddressField(max_length=99), "https://example.com/a?b=c#d", "https://example.com/a?b=c#d"),
         (EmailAddressField(), " Ann@example.com ", "ann@example.com"),
         (EmailAddressField(), "a@be\u0301.example", "a@xn--b-bga.example"),
@@ -115,7 +117,7 @@ def test_what_is_meant_is_stored(field: Any, value: Any, stored: Any) -> None:
         (BoundedFloatField(min_value=0, max_value=9), 1e300, "max_value"),
         *((CanonicalUUIDField(), value, "invalid") for value in (
             1, True, f"{{{ID}}}", f"urn:uuid:{ID}", ID.replace("-", ""), "x", [], 10**60)),
-        *((CleanSlugField(max_length=9), value, "invalid") for value in ("a b", "a/b", "e\u0338")),
+        *((CleanSlugField(max_length=9), value, "invalid") for value in ("a b", "a/b", "\u0301a", "a-\u0301", "a\u200cb")),
         (CleanSlugField(max_length=9), "a\u202eb", "bidi"),
         *((WebAddressField(max_length=99), value, "invalid") for value in (
             "javascript:alert(1)", "ftp://example.com", "//example.com", "data:text/html,x", "https://a:b@example.com",
@@ -133,7 +135,7 @@ def test_what_is_meant_is_stored(field: Any, value: Any, stored: Any) -> None:
         *((DATE, value, "invalid") for value in ("0000-01-01", "10000-01-01", "2024-02-30", 5, [])),
         *((MOMENT, value, "invalid") for value in (
             "0000-01-01T00:00:00Z", "10000-01-01T00:00:00Z", "2024-01-01T00:00:00+99:00", 5, {})),
-        *((MOMENT, value, "overflow") for value in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00")),
+        *((MOMENT, value, "invalid") for value in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00")),
         *((DECIMAL, value, "invalid") for value in (
             "nan", "sNaN", "Infinity", True, "x", [], "1e400", "1e999999999", "1_000", "\u0661", "1" * 101, "-", ".", "")),
         *((DECIMAL, value, "max_digits") for value in ("1" * 13, 10**12, 1e300)),

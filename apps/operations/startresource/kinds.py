@@ -74,7 +74,7 @@ KINDS: dict[str, Kind] = {
         help="rich text; what is not allowed in it is taken out",
     ),
     "slug": _text(
-        "models.SlugField(max_length={length}, allow_unicode=True, db_index=False)",
+        "UnicodeSlugField(max_length={length}, db_index=False)",
         "CleanSlugField(max_length={length})",
         sample=lambda n: f"{n}-sample",
         fresh="uuid4().hex[:{length}]",

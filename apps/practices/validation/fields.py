@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
-from django.core.validators import EmailValidator, URLValidator
+from django.core.validators import EmailValidator, RegexValidator, URLValidator
 from django.db.models import Model, QuerySet
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
@@ -20,12 +20,15 @@ from rest_framework.validators import ProhibitSurrogateCharactersValidator
 
 from apps.practices.errors.problems import ERRORS_SHOWN
 from apps.practices.validation.addresses import EMAIL_LENGTH, email_clean
+from apps.practices.validation.slugs import slug_clean
 from apps.practices.validation.text import UncleanText, clean_html, clean_plain, invisible, require_clean
 
 INTEGER = (-(2**31), 2**31 - 1)  # PostgreSQL's integer
 EXACT_INTEGER = 2**53 - 1  # what every JSON reader keeps exactly (RFC 7493, section 2.2)
 _DIGITS = re.compile(r"[+-]?[0-9]{1,20}")
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]{1,100}(?:\.[0-9]{0,100})?|\.[0-9]{1,100})")
+# What the document of the API can say of a slug: `slugs` knows letters and marks, the regular expressions of JSON Schema do not.
+_SLUG = r"^[^\s!-,./:-@\[-^`{-~]+$"
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 
 
@@ -60,15 +63,27 @@ class RichTextField(serializers.CharField):
         return _present(self, _refusing(clean_html, super().to_internal_value(data)))
 
 
-class CleanSlugField(serializers.SlugField):
-    """A word of letters, digits, hyphens and underscores in normal form C, of any script; ``max_length`` is required."""
+class CleanSlugField(serializers.CharField):
+    """A word of letters, digits, hyphens and underscores in normal form C, of any script; ``max_length`` is required.
 
-    def __init__(self, *, max_length: int, **options: Any) -> None:
-        super().__init__(max_length=max_length, allow_unicode=True, **options)
+    With ``lowercase`` it is kept in lower case. Code ``invalid`` for any other text.
+    """
+
+    def __init__(self, *, max_length: int, lowercase: bool = False, **options: Any) -> None:
+        super().__init__(max_length=max_length, **options)
+        self.lowercase, self.longest = lowercase, max_length
+        self.validators.append(RegexValidator(_SLUG, message=self.error_messages["invalid"], code="invalid"))
         _drop_slow_validators(self)
 
     def to_internal_value(self, data: Any) -> str:
-        return _refusing(clean_plain, super().to_internal_value(data))
+        text = super().to_internal_value(data)
+        if (
+            len(text) > self.longest * 4
+        ):  # before it is looked at: normal form C is seldom shorter, and never by so much
+            raise serializers.ValidationError(
+                self.error_messages["max_length"].format(max_length=self.longest), code="max_length"
+            )
+        return _present(self, _refusing(slug_clean, text, lowercase=self.lowercase))
 
 
 class WebAddressField(serializers.URLField):

@@ -30,6 +30,15 @@ Make = Callable[..., Article]
         ("Über Straßen", "über-straßen"),
         ("数据库 索引", "数据库-索引"),
         ("000 0.0.0", "000-000"),
+        ("İzmir'de ILIK bir gün", "izmirde-ilik-bir-gün"),
+        ("हिन्दी भाषा", "हिन्दी-भाषा"),
+        ("தமிழ்", "தமிழ்"),
+        ("ภาษาไทย", "ภาษาไทย"),
+        ("क्\u200dष", "क्\u200dष"),
+        ("می\u200cخواهم", "می\u200cخواهم"),  # noqa: RUF001 - Persian
+        ("a\u200cb \u200dc", "ab-c"),
+        ("!\u0301 a", "a"),
+        ("ọ́jọ́", "ọ́jọ́"),
     ],
 )
 def test_slug_says_the_title(title: str, slug: str) -> None:

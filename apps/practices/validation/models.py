@@ -1,0 +1,27 @@
+"""Columns of models, for the admin's forms: what serializers promise of a field, in a model."""
+
+from typing import Any
+
+from django import forms
+from django.db import models
+
+from apps.practices.validation.slugs import validate_slug
+
+
+class UnicodeSlugField(models.SlugField):
+    """A slug of any script, with the marks that belong to its letters. To a migration it is Django's ``SlugField``.
+
+    Its form field leaves the judgement to the model's validator and the serializer.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **{**options, "allow_unicode": True})
+        self.default_validators = [validate_slug]
+
+    def deconstruct(self) -> tuple[str, str, Any, Any]:
+        name, _, args, options = super().deconstruct()
+        return name, "django.db.models.SlugField", args, options
+
+    def formfield(self, *args: Any, **options: Any) -> Any:
+        options.pop("allow_unicode", None)
+        return super(models.SlugField, self).formfield(*args, **{"form_class": forms.CharField, **options})
