@@ -14,6 +14,8 @@ README = (ROOT / "README.md").read_text()
 ROW = re.compile(
     r"^\| (\d+) \| \[(\w+)\]\(([^)]+)\) \| (.+?) \| `(.+?)` \| `(.+?)` \| `(.+?)` \| `(.+?)` \|$", re.MULTILINE
 )
+# A team's own page need not have the table, nor the tour.
+ours = pytest.mark.skipif(not README.startswith("# Shipshape\n"), reason="README.md is the team's own")
 ROWS = {row[1]: row for row in ROW.findall(README)}
 MARKDOWN = sorted(path for path in ROOT.rglob("*.md") if not {".venv", "var", "node_modules"} & set(path.parts))
 SOURCES = sorted(
@@ -24,12 +26,14 @@ SOURCES = sorted(
 )
 
 
+@ours
 def test_the_table_has_the_thirteen_in_order():
     assert tuple(ROWS) == WORDS
     assert [int(row[0]) for row in ROWS.values()] == [practice.number for practice in PRACTICES]
     assert [row[3] for row in ROWS.values()] == [practice.replaces for practice in PRACTICES]
 
 
+@ours
 @pytest.mark.parametrize("word", WORDS)
 def test_a_row_points_at_files_that_exist_and_speak_of_the_practice(word):
     page, settings, code, test, command = ROWS[word][2], *ROWS[word][4:]

@@ -4,6 +4,7 @@ from django.urls import path
 
 from project.urls import handler400, handler403, handler404, handler500
 from project.urls import urlpatterns as _urlpatterns
+from tests.sample.keys import KeyList
 from tests.sample.remarks import NoteRemarks, RemarkDetail, RemarkList
 from tests.sample.views import (
     NoteBroken,
@@ -28,6 +29,7 @@ urlpatterns = [
     path("api/v1/sample/notes/effects", NoteEffects.as_view()),
     path("api/v1/sample/notes/<uuid:note_id>", NoteDetail.as_view()),
     path("api/v1/sample/notes/<uuid:note_id>/remarks", NoteRemarks.as_view()),
+    path("api/v1/sample/keys", KeyList.as_view()),
     path("api/v1/sample/remarks", RemarkList.as_view()),
     path("api/v1/sample/remarks/<uuid:remark_id>", RemarkDetail.as_view()),
     *_urlpatterns,

@@ -67,6 +67,7 @@ class CredentialView(APIView):
 
     authentication_classes = ()
     permission_classes = (AllowAny,)
+    unrepeatable = "Nobody is signed in yet whose key it would be, and a stored answer would keep what it shows."
 
 
 class Register(CredentialView):

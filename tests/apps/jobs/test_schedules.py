@@ -135,6 +135,7 @@ def test_a_due_time_that_is_done_is_not_done_again(settings: Any) -> None:
 
 @pytest.mark.django_db
 def test_the_service_prunes_itself_daily(settings: Any) -> None:
+    settings.JOBS_SCHEDULES = {"prune": settings.JOBS_SCHEDULES["prune"]}  # others are the team's
     assert settings.JOBS_SCHEDULES["prune"]["kind"] == "operations.prune"
     old = Job.objects.create(kind="sample.count", state="cancelled", finished_at=timezone.now() - timedelta(days=99))
     assert schedules_insert() == 1
@@ -176,8 +177,8 @@ def test_a_schedule_that_cannot_be_used_is_an_error(settings: Any, entry: dict[s
 def test_a_kind_whose_queue_nobody_serves_is_an_error(settings: Any) -> None:
     assert check_queues() == []
     settings.CELERY_TASK_QUEUES = [queue for queue in settings.CELERY_TASK_QUEUES if queue.name != "mail"]
-    [error] = check_queues()
-    assert error.id == "jobs.E001"
-    assert "accounts.mail" in error.msg
+    errors = check_queues()
+    assert {error.id for error in errors} == {"jobs.E001"}
+    assert any("accounts.mail" in error.msg for error in errors)
     with pytest.raises(SystemCheckError, match=r"jobs\.E001"):
         call_command("check")

@@ -262,7 +262,7 @@ def test_an_app_is_named_in_each_list_once_and_nothing_else_changes() -> None:
     for path, text in after.items():
         assert len(re_words(text)) - len(re_words(before[path])) in (1, 2), path
         assert len(text.splitlines()) - len(before[path].splitlines()) in (0, 1), path
-    again = registered(parsed("unheard_of_either.Thing"), after)
+    again = registered(parsed("unheard_of_either.Thing"), {**before, **after})
     assert yours(again[CONTRACTS])[:2] == ["unheard_of_either", "unheard_of"]
 
 
