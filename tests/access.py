@@ -65,12 +65,13 @@ class Scene:
 
     `objects`: a name in the column `on` -> what makes the object for its owner. `bodies`: an operation id -> a body that the
     operation takes, or what makes one for the owner; bytes in it are a file. `admin_closed`: a model's name -> what its admin
-    page lets nobody do (`"add"`, `"change"`, `"delete"`).
+    page lets nobody do (`"add"`, `"change"`, `"delete"`); `admin_superusers`: what it lets superusers alone do.
     """
 
     objects: Mapping[str, Callable[[User], Model]] = field(default_factory=dict)
     bodies: Mapping[str, Any] = field(default_factory=dict)
     admin_closed: Mapping[str, set[str]] = field(default_factory=dict)
+    admin_superusers: Mapping[str, set[str]] = field(default_factory=dict)
 
     def body(self, operation: str | None, owner: User) -> dict[str, Any] | None:
         """Give a body that the operation takes; None when it takes none."""
@@ -116,7 +117,7 @@ def scenes() -> Mapping[str, Scene]:
     for app, folder in _folders().items():
         name = ".".join((folder / "scene").relative_to(ROOT).parts)
         module = importlib.import_module(name) if (folder / "scene.py").exists() else SimpleNamespace()
-        names = ("objects", "bodies", "admin_closed")
+        names = ("objects", "bodies", "admin_closed", "admin_superusers")
         found[app] = Scene(**{name: getattr(module, name.upper(), {}) for name in names})
     return found
 

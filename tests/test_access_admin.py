@@ -2,7 +2,7 @@
 
 The rule is Django's own and the same for each model: `view` opens lists, objects and their history, `change`, `add` and `delete`
 what they say, the staff flag by itself nothing but the door. What a model's admin closes to everybody stands in its app's
-``scene.py`` (``ADMIN_CLOSED``).
+``scene.py`` (``ADMIN_CLOSED``), and what it leaves to superusers (``ADMIN_SUPERUSERS``).
 """
 
 from __future__ import annotations
@@ -63,6 +63,13 @@ def staff(model: type[Model], name: str) -> Client:
     return signed_in(user)
 
 
+def held_of(scene: Scene, model: type[Model], name: str) -> set[str]:
+    """What HELD[name] opens: less than it says where the model's admin is closed to everybody, or to all but superusers."""
+    model_name = str(model._meta.model_name)
+    kept = set() if name == "superuser" else scene.admin_superusers.get(model_name, set())
+    return set(HELD[name]) - scene.admin_closed.get(model_name, set()) - kept
+
+
 def scene_with(model: type[Model]) -> tuple[Scene, Model]:
     """The scene that has an object of the model, and such an object."""
     owner = user_create()
@@ -106,9 +113,8 @@ def rows_of_interest() -> Mapping[str, str]:
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model._meta.label_lower)
 def test_staff_open_what_they_hold_the_permission_for(model: type[Model], name: str) -> None:
     scene, thing = scene_with(model)
-    closed = scene.admin_closed.get(str(model._meta.model_name), set())
     client = staff(model, name)
-    held = set(HELD[name]) - closed
+    held = held_of(scene, model, name)
     before = rows_of_interest()
     for page, path in pages(model, thing).items():
         reading = "view" if page == "change" else needed(page)
@@ -127,7 +133,7 @@ def test_staff_open_what_they_hold_the_permission_for(model: type[Model], name: 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model._meta.label_lower)
 def test_actions_change_nothing_for_those_who_may_not(model: type[Model], name: str) -> None:
     scene, thing = scene_with(model)
-    held = set(HELD[name]) - scene.admin_closed.get(str(model._meta.model_name), set())
+    held = held_of(scene, model, name)
     client = staff(model, name)
     own = {
         action if isinstance(action, str) else action.__name__ for action in admin.site._registry[model].actions or ()

@@ -44,3 +44,4 @@ BODIES = {
     "me_delete": _delete,
 }
 ADMIN_CLOSED = {"refreshfamily": {"add", "delete"}, "securityevent": {"add", "change", "delete"}}
+ADMIN_SUPERUSERS = {"group": {"add", "change", "delete"}}

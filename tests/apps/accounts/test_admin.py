@@ -240,6 +240,24 @@ def test_only_administrators_hand_out_rights(helper: Client) -> None:
     assert not user.user_permissions.exists()
 
 
+def test_only_administrators_write_groups(helper: Client, desk: Client) -> None:
+    """Who may change a group that they are in could give it, and so themselves, every right."""
+    user, page = User.objects.get(email="helper@example.com"), "/admin/auth/group"
+    group = Group.objects.create(name="editors")
+    user.groups.add(group)
+    user.user_permissions.add(*Permission.objects.filter(content_type__model="group"))
+    every = {"name": "editors", "permissions": [str(one.pk) for one in Permission.objects.all()]}
+    assert helper.post(f"{page}/{group.pk}/change/", every).status_code == 403
+    assert helper.post(f"{page}/add/", {**every, "name": "more"}).status_code == 403
+    assert helper.post(f"{page}/{group.pk}/delete/", {"post": "yes"}).status_code == 403
+    helper.post(f"{page}/", {"action": "delete_selected", "_selected_action": str(group.pk), "post": "yes"})
+    assert [one.name for one in Group.objects.all()] == ["editors"]
+    assert not group.permissions.exists()
+    assert helper.get(f"{page}/{group.pk}/change/").status_code == 200  # to look at
+    assert desk.post(f"{page}/{group.pk}/change/", every).status_code == 302
+    assert group.permissions.exists()
+
+
 @pytest.mark.parametrize("level", ["is_staff", "is_superuser"])
 def test_only_administrators_touch_accounts_with_rights(helper: Client, level: str) -> None:
     user = user_create(**{level: True})
