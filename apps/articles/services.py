@@ -127,6 +127,16 @@ def article_delete(*, article: Article, expected: int | None = None) -> None:
     articles_changed(article.pk)
 
 
+def articles_of_user_erase(*, user_id: UUID, now: datetime) -> None:
+    """Delete what a user who goes has not published: drafts and what is scheduled. The rest stays, without its author.
+
+    In the caller's transaction. Cached answers that show the author's name are outdated with it.
+    """
+    written = Article.objects.filter(author_id=user_id)
+    articles_delete(articles=written.exclude(published_at__lte=now))
+    articles_changed(*written.order_by().values_list("pk", flat=True))
+
+
 def articles_delete(*, articles: QuerySet[Article]) -> int:
     """Delete all of these articles by one statement and give their number."""
     ids = list(articles.order_by().values_list("pk", flat=True))

@@ -24,6 +24,7 @@ from apps.accounts.services.sessions import SignInOvertaken
 from apps.accounts.services.tokens import TokenRefused
 from apps.jobs.services.removal import jobs_naming_remove, jobs_remove
 from apps.practices.caching import tags_change
+from apps.practices.database.personal import personal_data_erase
 from apps.practices.errors import Conflict, NotFound
 
 GONE = "a deleted account"  # in the admin's log, where the address stood
@@ -86,6 +87,7 @@ def _erase(user: User, *, now: datetime, by: str) -> None:
     _admin_forget(user)
     jobs_naming_remove(kind=MAIL_KIND, user=str(user_id), address=email)
     attempts_forget(email=email)
+    personal_data_erase(user_id=user_id, now=now)
     user.delete()
     event_record(SecurityEventKind.DELETED, now=now, user_id=None, by=by)
     mail_submit(template=Mail.ACCOUNT_DELETED, address=email)

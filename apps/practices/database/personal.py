@@ -7,12 +7,17 @@ Each app says it in its `personal` module, which is looked for in every installe
 Every column that refers to users is declared, or says why nobody gets its rows::
 
     PersonalData(name="entries", model=Entry, user="editor", withheld="What editors did to the texts of others.")
+
+What goes with the account, where the column's ``on_delete`` does not say it all, is a service of the app::
+
+    PersonalData(name="notes", model=Note, user="owner", fields=("id", "title", "body"), erase=notes_erase)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, ClassVar
 
 from django.apps import apps
@@ -25,13 +30,17 @@ CHUNK_ROWS = 50  # read at a time: a row may hold a text of 100,000 characters
 
 @dataclass(frozen=True, kw_only=True)
 class PersonalData:
-    """Rows of one model by the column that says whose they are (``pk``: the user's own), and what of them is given out."""
+    """Rows of one model by the column that says whose they are (``pk``: the user's own), and what of them is given out.
+
+    ``erase(user_id=…, now=…)`` is called in the transaction that deletes the user, before the row goes.
+    """
 
     name: str
     model: type[models.Model]
     user: str
     fields: tuple[str, ...] = ()
     withheld: str = ""
+    erase: Callable[..., None] | None = None
 
     declared: ClassVar[dict[str, PersonalData]] = {}
 
@@ -51,6 +60,13 @@ def personal_data() -> list[PersonalData]:
     """This function will return what every installed app declares, by name."""
     autodiscover_modules("personal")
     return [PersonalData.declared[name] for name in sorted(PersonalData.declared)]
+
+
+def personal_data_erase(*, user_id: object, now: datetime) -> None:
+    """Let every app do what goes with an account's end, in the caller's transaction."""
+    for declared in personal_data():
+        if declared.erase is not None:
+            declared.erase(user_id=user_id, now=now)
 
 
 def user_columns() -> list[models.ForeignKey[Any, Any]]:
