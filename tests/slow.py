@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from tests.fleet import ask
 
-AGAIN_SECONDS = 0.25  # until one that was cut off is back
+AGAIN_SECONDS = 1.0  # until one that was cut off is back
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from apps.articles.models import Article
 from apps.jobs.context import JobContext
 
 TOP = 100
-CHUNK_ROWS = 2000
+CHUNK_ROWS = 100  # a body may have 100,000 characters, and a fetch is no checkpoint
 SHORTEST_WORD = 3
 
 _MARKUP = re.compile(r"<[^>]*>")

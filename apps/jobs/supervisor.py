@@ -16,12 +16,15 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 
 from apps.jobs.limits import limit_broken, runner_kill
+from apps.jobs.models import JobStop
 from apps.jobs.processes import runner_process, worker_identity
 from apps.jobs.services import claims, crashes
 from apps.jobs.services.relay import jobs_relay
 from apps.jobs.services.schedules import schedules_insert
 from apps.jobs.services.workers import worker_gone, worker_seen
 
+LOOK_SECONDS = 0.5  # between two looks for cancelled jobs
+CANCEL_SECONDS = 1.0  # for a cancelled job to reach a checkpoint, which most do within half of it
 logger = structlog.get_logger(__name__)
 
 
@@ -33,15 +36,23 @@ class Supervisor(threading.Thread):
         self.worker = worker_identity()
         self._stopping = threading.Event()
         self._draining = False
+        self._cancelled: dict[claims.Claim, float] = {}
         # PostgreSQL may be back for moments only: whoever lives is to renew first.
         self._reap_after = time.monotonic() + 2 * settings.JOBS_TICK_SECONDS
 
     def run(self) -> None:
-        while not self._stopping.wait(settings.JOBS_TICK_SECONDS):
+        due = time.monotonic() + settings.JOBS_TICK_SECONDS
+        while not self._stopping.wait(min(LOOK_SECONDS, max(0.0, due - time.monotonic()))):
             try:
-                self.tick()
+                self._cancelled_end()
+                if time.monotonic() >= due:
+                    self.tick()
+            except DatabaseError:
+                connection.close()
             except Exception:  # every lease of the worker hangs on this thread: no mistake may end it
                 logger.exception("jobs_tick_failed")
+            if time.monotonic() >= due:
+                due = time.monotonic() + settings.JOBS_TICK_SECONDS
         connection.close()
 
     def tick(self) -> None:
@@ -110,6 +121,21 @@ class Supervisor(threading.Thread):
                 alive.append(held.claim)
         if alive:
             claims.claims_renew(worker=self.worker, claims=alive)
+
+    def _cancelled_end(self) -> None:
+        """Kill the process of a job that was cancelled and reaches no checkpoint: in a long statement, or a long computation.
+
+        Its transaction is undone, so a job's effects in PostgreSQL are those of the steps that it had finished.
+        """
+        now = time.monotonic()
+        asked = claims.claims_held(worker=self.worker, stop=JobStop.CANCEL)
+        self._cancelled = {held.claim: self._cancelled.get(held.claim, now) for held in asked}
+        for held in asked:
+            if now - self._cancelled[held.claim] >= CANCEL_SECONDS:
+                reason = "It was cancelled, and reached no checkpoint."
+                logger.warning("job_process_killed", job_id=str(held.claim.job_id), runner=held.runner, reason=reason)
+                runner_kill(held.runner)
+                crashes.claim_abandon(claim=held.claim, error=reason)
 
     def _died(self, held: claims.Held) -> None:
         """Blame a job for the end of its process, unless the worker is being stopped: that ends processes, too."""

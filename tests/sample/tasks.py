@@ -7,6 +7,7 @@ import sys
 import time
 from typing import Any
 
+from django.db import connection
 from rest_framework.serializers import ChoiceField
 
 from apps.jobs.context import JobContext
@@ -61,7 +62,16 @@ def sample_nothing(context: JobContext) -> None:
 class SampleTroubleSerializer(StrictSerializer):
     """What the job does to the process that runs it."""
 
-    does = ChoiceField(choices=["kills its process", "kills its worker", "takes memory", "takes memory elsewhere"])
+    does = ChoiceField(
+        choices=[
+            "kills its process",
+            "kills its worker",
+            "takes memory",
+            "takes memory elsewhere",
+            "waits for PostgreSQL",
+            "computes",
+        ]
+    )
 
 
 @job_kind("sample.trouble", serializer=SampleTroubleSerializer, attempts=3, memory_mib=128)
@@ -77,6 +87,12 @@ def sample_trouble(context: JobContext, *, does: str) -> None:
         case "takes memory":
             held = [bytearray(1024**2) for _ in range(1024)]
             assert held
+        case "waits for PostgreSQL":
+            with context.step(), connection.cursor() as cursor:
+                cursor.execute("SET LOCAL statement_timeout = 0")
+                cursor.execute("SELECT pg_sleep(30)")
+        case "computes":  # and reaches no checkpoint, holding Python's global lock
+            sum(range(10**10))
         case _:  # where the limit of this process does not reach
             subprocess.run([sys.executable, "-c", _HOARD], check=True)
 

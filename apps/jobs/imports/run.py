@@ -47,8 +47,7 @@ def _count(context: JobContext, source: Import, format: str) -> int:
     with context.upload() as stream:
         for record in import_rows(stream, format, source.columns):
             total += 1
-            if total % BATCH_ROWS == 0:
-                context.progress(done=0, message=f"reading line {record.line}")
+            context.progress(done=0, message=f"reading line {record.line}")
     return total
 
 

@@ -236,9 +236,10 @@ def job_release(*, claim: Claim) -> None:
             columns.update(requeued(), attempts=F("attempts") - 1)
 
 
-def claims_held(*, worker: str) -> list[Held]:
-    """The claims of a worker."""
-    rows = Job.objects.filter(state=JobState.RUNNING, worker=worker).values_list(
+def claims_held(*, worker: str, stop: JobStop | None = None) -> list[Held]:
+    """Return the claims of a worker; with ``stop`` those that were asked for it."""
+    asked = {} if stop is None else {"stop": stop}
+    rows = Job.objects.filter(state=JobState.RUNNING, worker=worker, **asked).values_list(
         "pk", "fence", "runner", "kind", ExpressionWrapper(Now() - F("started_at"), output_field=DurationField())
     )
     return [
