@@ -52,7 +52,9 @@ backlog = 512
 preload_app = True
 timeout = 60
 graceful_timeout = 23  # counted from SIGTERM by the master: the drain, then 20 seconds for what is in flight
-keepalive = 75  # longer than the edge keeps an idle connection, so that it never writes into one we just closed
+# Longer than whoever is before it keeps an idle connection, who would else write a request into one that we just closed:
+# Caddy 30 seconds (deploy/Caddyfile), Heroku's router 90 (https://devcenter.heroku.com/articles/http-routing#keepalives).
+keepalive = 95
 limit_request_line = 8190
 limit_request_fields = 100
 limit_request_field_size = 8190

@@ -1,4 +1,4 @@
-"""Where gunicorn listens."""
+"""How gunicorn is configured."""
 
 import http.client
 import socket
@@ -20,6 +20,20 @@ from tests.practices.test_environment import mistakes
 STORES = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none", "REDIS_URL": "redis://127.0.0.1:9/0"}
 
 
+def gunicorn_setting(name: str, *, environment: str = "test", **more: str) -> str:
+    """Return what project/gunicorn.py gives a setting, as text, in a process of its own."""
+    answer = subprocess.run(
+        [sys.executable, "-c", f"import runpy; print(runpy.run_path('project/gunicorn.py')[{name!r}])"],
+        cwd=ROOT,
+        env={**STORES, "DJANGO_ENV": environment, **more},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return answer.stdout.strip()
+
+
 @pytest.mark.parametrize(
     ("name", "given", "address"),
     [
@@ -32,16 +46,7 @@ STORES = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none", "REDIS_URL": "
     ],
 )
 def test_where_it_listens_follows_the_environment(name: str, given: str, address: str) -> None:
-    answer = subprocess.run(
-        [sys.executable, "-c", "import runpy; print(runpy.run_path('project/gunicorn.py')['bind'])"],
-        cwd=ROOT,
-        env={**STORES, "DJANGO_ENV": name, "PORT": "8123", "BIND": given},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    assert answer.stdout.strip() == address
+    assert gunicorn_setting("bind", environment=name, PORT="8123", BIND=given) == address
 
 
 @pytest.mark.parametrize(
