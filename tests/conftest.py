@@ -60,6 +60,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("live")
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the run when a server of the throw-away stack has written down a secret that the suite used."""
+    from tests.secrets import secrets_logged
+
+    stack = session.config.stash.get(_STACK, None)
+    if stack is None:
+        return
+    found = [line for service in stack.services.values() for line in secrets_logged(service.log)]
+    if found:
+        print(f"\n{len(found)} lines of the servers' logs hold secrets:", *found[:10], sep="\n")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Stop the stack and remove its folder."""
     stack = config.stash.get(_STACK, None)

@@ -19,12 +19,14 @@ from django.db.models import QuerySet
 
 from apps.articles.models import SUMMARY_LENGTH, TITLE_LENGTH, Article
 from apps.practices.caching import tags_change
+from apps.practices.database.inserts import row_insert
 from apps.practices.database.versions import version_delete, version_update
 from apps.practices.errors import Conflict, FieldError
 from apps.practices.validation.slugs import slug_from
 
 CACHE_TAG = "articles"
 SLUG_ATTEMPTS = 3
+BATCH = 10_000  # a statement takes 65,535 values
 
 
 class SlugTaken(Conflict):
@@ -94,10 +96,10 @@ def article_create(
         published_at=published_at,
         slug=slug or slug_from_title(title),
     )
-    if slug:
-        _unless_taken(slug, lambda: article.save(force_insert=True))
-    else:
+    if not slug:
         _insert_with_free_slug(article)
+    elif not row_insert(article):
+        raise SlugTaken(slug)
     articles_changed(article.pk)
     return article
 
@@ -113,8 +115,11 @@ def article_update(*, article: Article, expected: int | None, changes: Mapping[s
         values["summary"] = None
     if "summary" in values and values["summary"] is None:
         values["summary"] = summary_from_body(values.get("body", article.body))
+    slug = values.get("slug", article.slug)
+    if slug != article.slug and Article.objects.filter(slug=slug).exists():  # the constraint decides between rivals
+        raise SlugTaken(slug)
     _unless_taken(
-        values.get("slug", article.slug),
+        slug,
         lambda: version_update(instance=article, expected=expected, **values),
     )
     articles_changed(article.pk)
@@ -138,21 +143,22 @@ def articles_of_user_erase(*, user_id: UUID, now: datetime) -> None:
 
 
 def articles_delete(*, articles: QuerySet[Article]) -> int:
-    """Delete all of these articles by one statement and give their number."""
-    ids = list(articles.order_by().values_list("pk", flat=True))
-    deleted, _ = Article.objects.filter(pk__in=ids).delete()
-    articles_changed(*ids)
-    return deleted
+    """Delete all of these articles and return their number."""
+    with transaction.atomic():
+        ids = list(articles.order_by("pk").select_for_update(of=("self",)).values_list("pk", flat=True))
+        for start in range(0, len(ids), BATCH):
+            Article.objects.filter(pk__in=ids[start : start + BATCH]).delete()
+        articles_changed(*ids)
+    return len(ids)
 
 
 def _insert_with_free_slug(article: Article) -> None:
     """Insert under the slug, or under the slug with the end of the article's own id, which is random."""
     base = article.slug
     for attempt in range(SLUG_ATTEMPTS):
-        try:
-            return _unless_taken(article.slug, lambda: article.save(force_insert=True))
-        except SlugTaken:
-            article.slug = f"{base}-{article.pk.hex[-6 * (attempt + 1) :]}"
+        if row_insert(article):
+            return
+        article.slug = f"{base}-{article.pk.hex[-6 * (attempt + 1) :]}"
     raise SlugTaken(base)
 
 

@@ -42,6 +42,8 @@ def _database(url: str, *, is_pgbouncer: bool = False) -> dict[str, Any]:
     bounds = {name: f"{seconds}s" for name, seconds in _BOUNDS.items()}
     options = {
         "application_name": f"shipshape-{_KIND}",
+        # Values travel beside the statement: what the server logs of one that fails (a clash, a time-out) holds none.
+        "server_side_binding": True,
         "connect_timeout": 2,
         "keepalives_idle": 5,
         "keepalives_interval": 2,

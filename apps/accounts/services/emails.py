@@ -71,6 +71,8 @@ def _verify(user: User, email: str, *, origin: Origin, now: datetime) -> None:
 
 
 def _change(user: User, email: str, *, origin: Origin, now: datetime) -> None:
+    if User.objects.filter(email=email).exclude(pk=user.pk).exists():  # the constraint decides between rivals
+        raise EmailTaken()
     former = user.email
     user.email, user.email_verified = email, True
     user_email_set(user=user, former=former, by="link", origin=origin, now=now)

@@ -8,8 +8,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
-from django.db import DatabaseError, IntegrityError, transaction
-from psycopg.errors import UniqueViolation
+from django.db import DatabaseError, transaction
 
 from apps.accounts.models import FamilyEnd, SecurityEventKind, User
 from apps.accounts.selectors.sessions import sessions_forget
@@ -20,6 +19,7 @@ from apps.accounts.services.mails import Mail, mail_submit
 from apps.accounts.services.sessions import sessions_end
 from apps.accounts.services.tokens import TokenRefused
 from apps.practices.caching import tags_change
+from apps.practices.database.inserts import row_insert
 from apps.practices.errors import FieldError, NotFound, Problem
 from apps.practices.validation.addresses import email_normalised
 
@@ -44,17 +44,15 @@ def user_register(*, email: str, password: str, name: str = "", origin: Origin =
     if is_told and User.objects.filter(email=email).exists():  # saves a hash; the constraint decides between rivals
         raise _taken()
     user = User(email=email, name=name, password=make_password(password))
-    try:
-        with transaction.atomic():
-            user_save(user=user)
+    with transaction.atomic():
+        if row_insert(user):
+            _changed(user)
             event_record(SecurityEventKind.REGISTERED, now=now, user_id=user.pk, origin=origin)
             mail_submit(template=Mail.VERIFY_EMAIL, user_id=user.pk)
-    except IntegrityError as error:
-        if not isinstance(error.__cause__, UniqueViolation):
-            raise
-        if is_told:
-            raise _taken() from error
-        mail_submit(template=Mail.REGISTERED_AGAIN, address=email)
+        elif is_told:
+            raise _taken()
+        else:
+            mail_submit(template=Mail.REGISTERED_AGAIN, address=email)
     return user if is_told else None
 
 

@@ -8,6 +8,7 @@ from django.db.models import Q, QuerySet
 from apps.jobs.models import Job, JobState
 from apps.jobs.services.sharing import owner_lock
 
+BATCH = 10_000
 ENDED = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
 
 
@@ -35,4 +36,5 @@ def _remove(jobs: QuerySet[Job]) -> None:
     """Delete jobs with their files. Locked before the files are looked for, or a worker could add a block in between."""
     with transaction.atomic():
         ids = list(jobs.select_for_update().order_by("pk").values_list("pk", flat=True))
-        Job.objects.filter(pk__in=ids).delete()
+        for start in range(0, len(ids), BATCH):  # a statement takes 65,535 values
+            Job.objects.filter(pk__in=ids[start : start + BATCH]).delete()

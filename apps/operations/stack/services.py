@@ -17,7 +17,11 @@ from .processes import launch_command, leftovers_end, port_free, process_start, 
 from .sources import SOURCES, Binary, StackError, binary_find, postgresql_major
 
 _NAME = "shipshape"  # of PostgreSQL's role and database
-_THROWAWAY_POSTGRESQL = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum_naptime=1h")
+# Terse, as docs/deploy.md asks of operators: DETAIL lines quote keys and whole rows.
+_THROWAWAY_POSTGRESQL = (
+    *("fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum_naptime=1h"),
+    "log_error_verbosity=terse",
+)
 
 
 class Service:

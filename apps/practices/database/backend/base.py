@@ -5,10 +5,11 @@ Libraries that ask for the vendor still see ``postgresql``.
 
 import os
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from django.db import connections
-from django.db.backends.postgresql import base
+from django.db.backends.postgresql import base, features, operations
 from psycopg import Connection
 from psycopg_pool import PoolTimeout
 
@@ -16,8 +17,24 @@ from apps.practices.database.bounds import cursor_class
 from apps.practices.database.connections import ServerAway, connection_class, connection_lost
 
 
+class DatabaseFeatures(features.DatabaseFeatures):
+    """Knows how many values a statement takes when they travel beside it; Django 5.2's own class does not."""
+
+    max_query_params = 2**16 - 1
+
+
+class DatabaseOperations(operations.DatabaseOperations):
+    """Splits bulk writes and deletions so that none has more values than a statement takes."""
+
+    def bulk_batch_size(self, fields: Sequence[Any], objs: Sequence[Any]) -> int:
+        return min(len(objs), DatabaseFeatures.max_query_params // max(1, len(fields)))
+
+
 class DatabaseWrapper(base.DatabaseWrapper):
     """Adds the connection class of the pool, its breaker, and a look at each connection before it is used."""
+
+    features_class = DatabaseFeatures
+    ops_class = DatabaseOperations
 
     @property
     def pool(self) -> Any:
