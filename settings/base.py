@@ -62,10 +62,10 @@ MIDDLEWARE = [
     "apps.practices.headers.middleware.PolicyMiddleware",  # content security policy (django-csp)
     "apps.practices.errors.middleware.ProblemMiddleware",  # whatever fails below
     "apps.operations.middleware.HealthMiddleware",  # /healthz, before the Host check
+    "apps.practices.throttling.middleware.ThrottlingMiddleware",  # by address, whatever becomes of a request below
     "corsheaders.middleware.CorsMiddleware",  # so that refusals below can be read by a browser app
     "apps.practices.https.middleware.HttpsMiddleware",
     "apps.practices.validation.middleware.RequestBoundsMiddleware",  # size and kind of the body, before it is read
-    "apps.practices.throttling.middleware.ThrottlingMiddleware",  # by address
     "apps.practices.caching.middleware.CachingMiddleware",  # public answers from the cache
     "whitenoise.middleware.WhiteNoiseMiddleware",
     # For pages that people sign in to; an API request passes through untouched (project/middleware.py).

@@ -14,7 +14,7 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from django.http import HttpRequest, HttpResponse
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.urls import path
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
@@ -27,11 +27,13 @@ from apps.practices.caching import CachedResponse
 from apps.practices.caching.connection import redis_client
 from apps.practices.throttling.forms import limited_form
 from apps.practices.throttling.limiter import TABLE_SIZE, Charge, OwnTable, Verdict, take
+from apps.practices.throttling.middleware import ThrottlingMiddleware
 from apps.practices.throttling.throttles import LoginThrottle, ScopeThrottle, UserThrottle
 from tests.practices.caching_server import black_hole, private_redis
 from tests.problems import assert_problem
 
 WIDE = (1_000_000, 900)
+APP = "https://app.example.com"
 
 
 class Named:
@@ -307,6 +309,21 @@ class TestAnonymous:
         limit(settings, anon=(3, 900))
         assert statuses(client, "/api/v1/open", 5, HTTP_COOKIE="__Host-access=x") == [200] * 3 + [429] * 2
 
+    @pytest.mark.parametrize("path", ["/api/v1/nowhere", "/api/schema"])
+    def test_credentials_that_nobody_verifies_are_charged_wherever_they_are_sent(
+        self, client: Client, settings: Any, path: str
+    ) -> None:
+        limit(settings, anon=(3, 900))
+        assert statuses(client, path, 5, HTTP_AUTHORIZATION="x")[3:] == [429] * 2
+        assert client.get("/api/v1/open").status_code == 429, "and to the same count as no token at all"
+
+    def test_what_fails_on_our_side_is_not_charged_to_whose_token_nobody_could_verify(self, settings: Any) -> None:
+        limit(settings, anon=(1, 900))
+        broken = ThrottlingMiddleware(lambda _: HttpResponse(status=503))
+        for _ in range(3):
+            request = RequestFactory().get("/api/v1/open", headers={"authorization": "Name alice"})
+            assert broken(request).status_code == 503
+
     def test_a_verified_user_is_not(self, client: Client, settings: Any) -> None:
         limit(settings, anon=(1, 900))
         assert statuses(client, "/api/v1/open", 5, HTTP_AUTHORIZATION="Name alice") == [200] * 5
@@ -316,6 +333,44 @@ class TestAnonymous:
         answer = client.get("/api/v1/login", HTTP_AUTHORIZATION="Bearer garbage")
         assert '"anon";r=9' in answer["RateLimit"]
         assert '"anon";r=8' in client.get("/api/v1/login")["RateLimit"]
+
+
+class TestEveryRequestCounts:
+    """Whatever becomes of it: what is refused before a view is reached costs something, too."""
+
+    @pytest.mark.parametrize(
+        ("kind", "refused"),
+        [
+            ({"path": "/api/v1/open?%00"}, 400),
+            ({"path": "/api/v1/open", "CONTENT_LENGTH": "9" * 12}, 413),
+            ({"path": "/api/v1/open", "data": b"x", "content_type": "application/*"}, 415),
+            ({"path": "/api/v1/open", "HTTP_HOST": "elsewhere.example"}, 400),
+            ({"path": "/nowhere"}, 404),
+            ({"path": "/nowhere", "HTTP_HOST": "elsewhere.example"}, 400),
+        ],
+    )
+    def test_refusals_are_charged(self, client: Client, settings: Any, kind: dict[str, Any], refused: int) -> None:
+        limit(settings, address=(3, 900))
+        found = [client.generic("POST", **kind).status_code for _ in range(5)]
+        assert found == [refused] * 3 + [429] * 2
+        assert client.get("/api/v1/open").status_code == 429
+
+    def test_preflights_are_charged_by_address_alone(self, client: Client, settings: Any) -> None:
+        """They carry no credentials, whoever is signed in."""
+        limit(settings, address=(5, 900), anon=(1, 900))
+        settings.CORS_ALLOWED_ORIGINS = [APP]
+        asked = {"HTTP_ORIGIN": APP, "HTTP_ACCESS_CONTROL_REQUEST_METHOD": "PUT"}
+        found = [client.options("/api/v1/open", **asked).status_code for _ in range(7)]
+        assert found == [200] * 5 + [429] * 2
+
+    def test_a_browser_app_can_read_the_refusal(self, client: Client, settings: Any) -> None:
+        limit(settings, address=(1, 900))
+        settings.CORS_ALLOWED_ORIGINS = [APP]
+        answers = [client.get("/api/v1/open", HTTP_ORIGIN=APP) for _ in range(2)]
+        assert [answer.status_code for answer in answers] == [200, 429]
+        for answer in answers:
+            assert answer.headers["access-control-allow-origin"] == APP
+        assert "retry-after" in answers[1].headers["access-control-expose-headers"].lower()
 
 
 class TestThrottles:

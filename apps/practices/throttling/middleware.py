@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from corsheaders.middleware import CorsMiddleware
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
@@ -11,36 +12,56 @@ from apps.practices.throttling.anonymous import anon_charge, anon_mark, carries_
 from apps.practices.throttling.headers import limits_to_headers, note, noted, refusal
 from apps.practices.throttling.limiter import charge, take
 
+SERVER_ERROR = 500
+
 
 class ThrottlingMiddleware:
-    """One round trip to Redis on the way in.
+    """One round trip to Redis on the way in, before anything else is looked at: what is refused below it counts, too.
 
     Without credentials "anon" is charged here, together with "address". With credentials it is charged by the DRF throttles,
-    after authentication has failed to verify them, or here on the way out when the answer is 401.
+    after authentication has failed to verify them, or here on the way out when nobody has: a refused token, a path that does
+    not exist, a view that authenticates nobody, a body that is too large. A CORS preflight, which never carries credentials,
+    counts for "address" alone. What fails on our side (5xx) is not charged to somebody whose token nobody could verify.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        api, preflight = is_api(request), _is_preflight(request)
         charges = [charge("address", address_bucket(request))]
-        if is_api(request) and not carries_credentials(request):
+        if api and not preflight and not carries_credentials(request):
             charges.append(anon_charge(request))
             anon_mark(request)
         allowed, verdicts = take([one for one in charges if one])
         note(request, verdicts)
-        response = self.get_response(request) if allowed else refusal(request, verdicts)
-        if allowed and response.status_code == 401 and is_api(request):
-            response = self._charge_failure(request, response)
-        if is_api(request):
+        if not allowed:
+            response = _refused(request)
+        else:
+            response = self.get_response(request)
+            if api and not preflight and response.status_code < SERVER_ERROR and not is_verified(request):
+                response = self._charge_unverified(request, response)
+        if api:
             limits_to_headers(response, noted(request))
         return response
 
-    def _charge_failure(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-        """Whoever tries tokens is anonymous, and gets 429 in place of 401 once that limit is used up."""
+    def _charge_unverified(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        """Whose credentials nobody has verified is anonymous, and gets 429 instead once that limit is used up."""
         anon = anon_charge(request)
-        if anon is None or is_verified(request):
+        if anon is None:
             return response
         allowed, verdicts = take([anon])
         note(request, verdicts)
-        return response if allowed else refusal(request, verdicts)
+        return response if allowed else _refused(request)
+
+
+def _is_preflight(request: HttpRequest) -> bool:
+    return request.method == "OPTIONS" and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in request.META
+
+
+def _refused(request: HttpRequest) -> HttpResponseBase:
+    """Return 429 with the headers that let a browser app of another origin read it; CorsMiddleware comes later."""
+    response = refusal(request, noted(request))
+    if not _is_preflight(request):
+        CorsMiddleware(lambda _: response).add_response_headers(request, response)
+    return response
