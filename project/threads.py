@@ -12,11 +12,12 @@ import socket
 import time
 from collections import deque
 from functools import partial
+from types import FrameType
 from typing import Any
 
 from gunicorn import util
 from gunicorn.http import wsgi
-from gunicorn.workers.gthread import ThreadWorker
+from gunicorn.workers import gthread
 
 from apps.practices.validation.clients import ClientSocket, Places
 
@@ -27,7 +28,7 @@ LINGER_SECONDS = 2.0  # for a client to close its side, so that it gets the end 
 LINGERING = 200  # at a time
 
 
-class Worker(ThreadWorker):
+class Worker(gthread.ThreadWorker):
     """gthread with bounds. A quarter of the threads waits for slow senders, half of them for slow readers."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -93,6 +94,16 @@ class Worker(ThreadWorker):
                 pass
             self.lingering = deque(entry for entry in self.lingering if entry[1] is not client)
             self._shut(client)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop accepting. Called in the main loop, once the drain is over.
+
+        gunicorn limits how long it then waits for kept-alive connections, but not for those that have sent nothing.
+        """
+        deadline = time.monotonic() + gthread.STOP_KEEPALIVE_LINGER
+        for connection in self.pending_conns:
+            connection.timeout = min(connection.timeout, deadline)
+        super().handle_exit(sig, frame)
 
     def murder_pending(self) -> None:
         """Close what has waited for too long; called in each turn of the loop."""

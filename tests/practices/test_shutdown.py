@@ -1,14 +1,18 @@
 """shutdown (139): a stop loses no request in flight and leaves no connection behind."""
 
+import socket
 import threading
 import time
+from collections.abc import Iterator
 
 import psutil
 import psycopg
+import pytest
 
 from apps.operations.fleet import Fleet, Service
-from tests.fleet import Answer, all_started, ask
-from tests.processes import wait_until
+from apps.operations.stack import Stack
+from tests.fleet import Answer, all_started, ask, fleet_running
+from tests.processes import alive, wait_until
 
 OTHERS = """
     SELECT count(*) FROM pg_stat_activity
@@ -61,6 +65,30 @@ def test_no_connection_to_postgresql_is_left_and_an_idle_instance_stops_soon(fle
             wait_until(lambda: not _open(connection, ports), seconds=5, what="its connections to be closed")
         finally:
             all_started(fleet)
+
+
+@pytest.fixture
+def fleet_unasked(stack: Stack) -> Iterator[Fleet]:
+    """Three instances of two processes each, and no edge that asks for their health."""
+    with fleet_running(stack, instances=3, edge=False, WEB_CONCURRENCY="2") as fleet:
+        yield fleet
+
+
+@pytest.mark.live
+def test_an_instance_that_nobody_asks_stops_at_once(fleet_unasked: Fleet) -> None:
+    unasked, asked, silent = fleet_unasked.webs
+    with socket.create_connection(("127.0.0.1", silent.port or 0), timeout=10):  # as browsers do; it never sends a byte
+        time.sleep(16)
+        assert ask(asked.url, "/readyz").status == 200
+        processes = [process.pid for process in psutil.Process(asked.pid).children()]
+        started = time.monotonic()
+        asked.terminate()
+        unasked.terminate()
+        assert unasked.wait(27) == 0
+        assert (alive(processes), len(processes)) == (processes, 2), "the other drains, whichever process was asked"
+        silent.terminate()
+        assert [asked.wait(27), silent.wait(27)] == [0, 0]
+        assert time.monotonic() - started < 15
 
 
 def _database_ports(web: Service, connection: "psycopg.Connection[tuple[int]]") -> list[int]:
