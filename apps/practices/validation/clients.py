@@ -12,6 +12,7 @@ from collections import Counter
 FREE_SECONDS = 0.02  # of waiting for a client before it counts as slow: a packet or two on their way
 GRACE_SECONDS = 5.0  # of waiting before the least rate applies
 LEAST_RATE = 16 * 1024  # bytes a second of waiting
+STALL_SECONDS = 10.0  # of waiting in which nothing moves: however much moved before, the client is gone
 
 _READ, _WRITE = select.POLLIN, select.POLLOUT
 
@@ -52,14 +53,16 @@ class Transfer:
     """One direction of one message: how long its client was waited for, for how many bytes.
 
     Only waiting counts, so a client is not blamed for what the server does in between. After FREE_SECONDS of it the client
-    needs a place; after GRACE_SECONDS it must keep LEAST_RATE; after ``seconds`` it is given up in any case.
+    needs a place; after GRACE_SECONDS it must keep LEAST_RATE. It is given up when nothing moves for STALL_SECONDS, and after
+    ``seconds`` in any case.
     """
 
     def __init__(self, places: Places, *, seconds: float) -> None:
         self.seconds = seconds
         self.client = ""
         self.waited = 0.0
-        self.bytes = 0
+        self._bytes = 0
+        self._moved_at = 0.0  # in seconds of waiting
         self._places = places
         self._held: str | None = None
 
@@ -68,7 +71,7 @@ class Transfer:
 
         Raises TooManySlow when there is no place, TooSlow when the client's time is up, TimeoutError after ``timeout``.
         """
-        left = min(self.seconds, GRACE_SECONDS + self.bytes / LEAST_RATE) - self.waited
+        left = min(self.seconds, GRACE_SECONDS + self._bytes / LEAST_RATE, self._moved_at + STALL_SECONDS) - self.waited
         if left <= 0:
             raise TooSlow
         if self._held is None and self.waited < FREE_SECONDS:
@@ -84,6 +87,11 @@ class Transfer:
         self.waited += time.monotonic() - started
         if not ready and timeout is not None and timeout <= left:
             raise TimeoutError
+
+    def moved(self, size: int) -> None:
+        """Count bytes that the client sent or took."""
+        self._bytes += size
+        self._moved_at = self.waited
 
     def end(self) -> None:
         """Give the place back; what follows in this transfer is not waited for."""
@@ -149,7 +157,7 @@ class ClientSocket:
             except BlockingIOError:
                 self._receivable()
             else:
-                self._incoming.bytes += len(data)
+                self._incoming.moved(len(data))
                 return data
 
     def recv_now(self, size: int, flags: int = 0) -> bytes:
@@ -164,7 +172,7 @@ class ClientSocket:
             except BlockingIOError:
                 self._sendable()
             else:
-                self._outgoing.bytes += sent
+                self._outgoing.moved(sent)
                 view = view[sent:]
 
     def settimeout(self, seconds: float | None) -> None:
