@@ -45,7 +45,7 @@ WORKER = (
     "--loglevel",
     "ERROR",
     "--concurrency",
-    "2",
+    "3",
     "--without-gossip",
     "--without-mingle",
     "--without-heartbeat",

@@ -14,6 +14,8 @@ from billiard.process import current_process
 
 _STOPPING = mmap.mmap(-1, 1)  # anonymous and shared: what the main process writes, the pool processes it forked read
 
+_unreserved: int | None = None
+
 
 def stopping_say() -> None:
     """Tell this worker's processes that it takes no more jobs."""
@@ -23,6 +25,17 @@ def stopping_say() -> None:
 def is_stopping() -> bool:
     """Whether this worker takes no more jobs."""
     return _STOPPING[0] == 1
+
+
+def unreserved_set(most: int | None) -> None:
+    """Set how many jobs of other queues than the reserved one this worker may run; before the pool forks."""
+    global _unreserved
+    _unreserved = most
+
+
+def unreserved() -> int | None:
+    """Return how many jobs of other queues than the reserved one this worker may run; None: any number."""
+    return _unreserved
 
 
 def worker_identity() -> str:

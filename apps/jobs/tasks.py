@@ -16,10 +16,10 @@ from apps.jobs.kinds import Kind, kind_named
 from apps.jobs.limits import is_worn, memory_bound
 from apps.jobs.metrics import attempt_observe, claim_observe
 from apps.jobs.models import Job, JobStop
-from apps.jobs.processes import is_stopping, runner_identity, worker_identity
+from apps.jobs.processes import is_stopping, runner_identity, unreserved, worker_identity
 from apps.jobs.services import claims, crashes
 from apps.jobs.services.broker import TASK
-from apps.jobs.services.relay import message_missed
+from apps.jobs.services.relay import message_missed, queue_wake
 from apps.practices.errors import PermissionDenied, Problem, ValidationProblem
 
 EX_TEMPFAIL = 75  # sysexits.h
@@ -50,7 +50,9 @@ def job_run(task: Task, job_id: str) -> None:
     A message wakes somebody up. There are as many as jobs, so the one it names (for who reads the broker) has its turn, too.
     """
     main, until = os.getppid(), time.monotonic() + MESSAGE_SECONDS
-    taker = claims.Taker(queue=_queue(task, job_id), worker=worker_identity(), runner=runner_identity())
+    taker = claims.Taker(
+        queue=_queue(task, job_id), worker=worker_identity(), runner=runner_identity(), most=unreserved()
+    )
 
     def goes_on() -> claims.Taker | None:
         """The taker, as long as this process may go on with another job for the same message."""
@@ -58,12 +60,23 @@ def job_run(task: Task, job_id: str) -> None:
         return taker if may else None
 
     job = _claimed(taker, named=job_id)
+    has_worked = job is not None
     while job is not None:
         bound = {"job_id": str(job.pk), "kind": job.kind}
         if job.request_id:
             bound["request_id"] = job.request_id
         with structlog.contextvars.bound_contextvars(**bound):
             job = _attempt(job, goes_on)
+    if has_worked and taker.most is not None and not is_stopping():
+        _others_wake(taker.queue)
+
+
+def _others_wake(queue: str) -> None:
+    """Have another message sent for the queue, in place of those that came while this worker had to keep a process free."""
+    try:
+        queue_wake(queue=queue)
+    except (OperationalError, InterfaceError):
+        connection.close()  # the relay will see
 
 
 def _queue(task: Task, job_id: str) -> str:
@@ -86,7 +99,7 @@ def _claimed(taker: claims.Taker, *, named: str) -> Job | None:
         try:
             if not kept:
                 claims.claims_forgotten_return(worker=taker.worker, runner=taker.runner)
-            return claims.job_claim(queue=taker.queue, worker=taker.worker, runner=taker.runner)
+            return claims.job_claim(queue=taker.queue, worker=taker.worker, runner=taker.runner, most=taker.most)
         except claims.WorkerReserved:
             time.sleep(RESERVED_SECONDS)
         except (OperationalError, InterfaceError):

@@ -19,7 +19,7 @@ from kombu.asynchronous import Hub
 from redis.exceptions import RedisError
 
 from apps.jobs.oversight import queues_known
-from apps.jobs.processes import stopping_say
+from apps.jobs.processes import stopping_say, unreserved_set
 from apps.jobs.supervisor import Supervisor
 from apps.practices.observability import store
 
@@ -60,6 +60,16 @@ def pool_refusal(pool: type[BasePool], start_method: str) -> str | None:
     )
 
 
+def most_unreserved(concurrency: int, chosen: Collection[str], left_out: Collection[str]) -> int | None:
+    """Return how many jobs of other queues than the reserved one a worker of so many processes may run; None: all.
+
+    One process is kept for the reserved queue, where the worker takes from it and from others, and has another process.
+    """
+    queues = {*(chosen or queues_known())}.difference(left_out)
+    shares = settings.JOBS_RESERVED_QUEUE in queues and len(queues) > 1
+    return concurrency - 1 if shares and concurrency > 1 else None
+
+
 class Worker(CeleryWorker):
     """Started by ``celery worker``: see ``project/celery.py``."""
 
@@ -67,6 +77,7 @@ class Worker(CeleryWorker):
     maintenance: Any = None
     pool_cls: Any  # as the command line and the settings have it
     pool_start_method: str
+    concurrency: int
 
     def on_after_init(self, *arguments: Any, **options: Any) -> None:
         """Refuse to start where it would wait for ever, or could not keep what it promises."""
@@ -77,6 +88,8 @@ class Worker(CeleryWorker):
         )
         if refusal is not None:
             raise SystemExit(f"The worker does not start. {refusal}")
+        chosen, left_out = options.get("queues") or (), options.get("exclude_queues") or ()
+        unreserved_set(most_unreserved(self.concurrency, chosen, left_out))
 
     def on_consumer_ready(self, consumer: Any) -> None:
         """Start the supervisor once the pool has forked: no thread and no connection of ours is copied into a child."""

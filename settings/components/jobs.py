@@ -19,6 +19,8 @@ JOBS_DOWNLOADS = max(1, ENVIRONMENT["WEB_THREADS"] // 2)  # threads of a process
 # A worker takes from all queues, unless its -Q names some. Mails have one of their own, so that others' heavy work need not
 # delay them. System check jobs.E001 finds a kind whose queue is missing here.
 _QUEUES = ["default", "mail"]
+# Of the processes of a worker that takes from it and from others, one is kept free for this queue.
+JOBS_RESERVED_QUEUE = "mail"
 # What is due by itself: a name, the kind, "cron" (five fields, UTC) or "every" (seconds), perhaps "parameters".
 JOBS_SCHEDULES: dict[str, dict[str, Any]] = {
     "prune": {"kind": "operations.prune", "cron": "10 3 * * *"},
@@ -45,7 +47,8 @@ CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
-CELERY_WORKER_CONCURRENCY = 2  # a host shows all its processors; --concurrency behind the worker line changes it
+# A host shows all its processors; --concurrency behind the worker line changes it. One of them is for the reserved queue.
+CELERY_WORKER_CONCURRENCY = 3
 CELERY_WORKER_MAX_MEMORY_PER_CHILD = 256 * 1024  # KiB: a process that held more is replaced after its job
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False  # the ledger knows that they run

@@ -119,15 +119,16 @@ class Ledger:
         assert Counter(dict(effects)) == Counter(wanted), "once each"
         return taken
 
-    def insert(self, kind: str, parameters: Mapping[str, Any]) -> str:
+    def insert(self, kind: str, parameters: Mapping[str, Any], *, queue: str = "default") -> str:
         """Store a job as a submission by nobody would, unsent; the relay finds it."""
         job_id = str(uuid4())
         self.rows(
             "INSERT INTO jobs_job (id, kind, queue, parameters, request_id, state, attempts, fence, worker, runner, stop,"
             " progress_done, progress_message, result_name, result_type, error)"
-            " VALUES (%s, %s, 'default', %s, '', 'queued', 0, 0, '', '', '', 0, '', '', '', '') RETURNING 1",
+            " VALUES (%s, %s, %s, %s, '', 'queued', 0, 0, '', '', '', 0, '', '', '', '') RETURNING 1",
             job_id,
             kind,
+            queue,
             json.dumps(parameters),
         )
         return job_id

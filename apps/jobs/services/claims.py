@@ -60,28 +60,35 @@ def lease() -> timedelta:
 
 @dataclass(frozen=True, kw_only=True)
 class Taker:
-    """Who claims: a process (``runner``) of a worker, from a queue."""
+    """Who claims: a process (``runner``) of a worker, from a queue.
+
+    ``most``: how many jobs of other queues than JOBS_RESERVED_QUEUE the worker may run; None: any number.
+    """
 
     queue: str
     worker: str
     runner: str
+    most: int | None = None
 
     def values(self) -> dict[str, Any]:
         """The parameters of the statements below."""
-        return {**self.__dict__, "lease": lease(), "patience": SUSPECT_PATIENCE, "later": LATER}
+        reserved = settings.JOBS_RESERVED_QUEUE
+        return {**self.__dict__, "lease": lease(), "patience": SUSPECT_PATIENCE, "later": LATER, "reserved": reserved}
 
 
 class WorkerReserved(Exception):
     """Nothing can be claimed by this worker for the moment: a suspect runs alone, or waits for the others to end."""
 
 
-def job_claim(*, queue: str, worker: str, runner: str) -> Job | None:
-    """Take the queued job of a queue whose turn it is; None when none is due. Several callers get different ones.
+def job_claim(*, queue: str, worker: str, runner: str, most: int | None = None) -> Job | None:
+    """Take the queued job of a queue whose turn it is; None when none is due, or when ``most`` (`Taker`) run already.
+
+    Several callers get different ones.
 
     A suspect is taken when the worker runs nothing else, and nothing is taken while one runs: what kills the worker then is
     the suspect. So it costs the others their time, and goes last, or first once it has waited for long. Raises WorkerReserved.
     """
-    values = Taker(queue=queue, worker=worker, runner=runner).values()
+    values = Taker(queue=queue, worker=worker, runner=runner, most=most).values()
     with connection.cursor() as cursor:
         cursor.execute(_IS_ONE_DUE, values)
         if not cursor.fetchone()[0]:
@@ -103,7 +110,7 @@ _IMPATIENT = "AND suspect AND run_at <= statement_timestamp() - %(patience)s"
 _IS_IMPATIENT = f"EXISTS ({_DUE}{_IMPATIENT})"
 _BESIDE = " ".join(
     (
-        "SELECT count(*), coalesce(bool_or(is_alone), false),",
+        "SELECT count(*), count(*) FILTER (WHERE queue <> %(reserved)s), coalesce(bool_or(is_alone), false),",
         _IS_IMPATIENT,
         "FROM jobs_job WHERE state = 'running' AND worker = %(worker)s",
     )
@@ -137,9 +144,12 @@ def _takeable(values: dict[str, Any]) -> list[str]:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%(worker)s, 0))", values)
         cursor.execute(_BESIDE, values)
-        beside, is_reserved, is_impatient = cursor.fetchone()
+        beside, unreserved, is_reserved, is_impatient = cursor.fetchone()
     if is_reserved:
         raise WorkerReserved
+    most, reserved = values["most"], values["reserved"]
+    if most is not None and values["queue"] != reserved and unreserved >= most:
+        return []
     if not beside:
         return [_IMPATIENT, "AND NOT suspect", ""] if is_impatient else ["AND NOT suspect", ""]
     if is_impatient and values["worker"] == _clearing(values["queue"]):

@@ -34,6 +34,14 @@ def message_missed(*, job_id: str) -> None:
     Job.objects.filter(pk=job_id, state=JobState.QUEUED).update(sent_at=None)
 
 
+def queue_wake(*, queue: str) -> None:
+    """Send a message for a queue in which jobs are due but no message waits: a busy worker may have taken it in vain."""
+    if depth(queue=queue) == 0:
+        job_id = _due().filter(queue=queue, turn__lt=LATER).order_by("turn", "id").values_list("pk", flat=True).first()
+        if job_id is not None:
+            publish(job_id=job_id, queue=queue)
+
+
 def _waiting_queues() -> list[str]:
     return list(_due().order_by("queue").values_list("queue", flat=True).distinct())
 

@@ -123,6 +123,15 @@ def test_only_the_claims_of_living_processes_are_renewed(job_make: Make) -> None
     assert stored(dead).leased_until < timezone.now()
 
 
+def test_one_process_is_kept_for_mail(job_make: Make) -> None:
+    for queue in ("default", "default", "mail"):
+        job_make(queue=queue)
+    assert claims.job_claim(queue="default", worker="here", runner="1-1", most=1) is not None
+    assert claims.job_claim(queue="default", worker="here", runner="2-2", most=1) is None
+    assert claims.job_claim(queue="mail", worker="here", runner="2-2", most=1) is not None
+    assert claims.job_claim(queue="default", worker="there", runner="3-3", most=1) is not None
+
+
 def test_a_message_too_many_costs_one_statement(job_make: Make, django_assert_num_queries: Any) -> None:
     job_make(queue="mail")
     with django_assert_num_queries(1):

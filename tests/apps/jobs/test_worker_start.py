@@ -74,3 +74,21 @@ def started(stack: Stack, *options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "celery", "-A", "project", "worker", "--concurrency", "1", *options]
     environment = {"DJANGO_SETTINGS_MODULE": "settings.test", "PROCESS_KIND": "worker", **stack.state.urls}
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize(
+    ("concurrency", "chosen", "left_out", "most"),
+    [
+        (3, (), (), 2),
+        (2, ("default", "mail"), (), 1),
+        (1, (), (), None),
+        (3, ("mail",), (), None),
+        (3, (), ("mail",), None),
+    ],
+)
+def test_a_process_is_kept_for_mail_where_the_worker_has_another_queue_and_process(
+    concurrency: int, chosen: tuple[str, ...], left_out: tuple[str, ...], most: int | None
+) -> None:
+    from apps.jobs.worker import most_unreserved
+
+    assert most_unreserved(concurrency, chosen, left_out) == most

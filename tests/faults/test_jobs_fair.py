@@ -1,4 +1,4 @@
-"""A running job is cancelled: it has ended within 2 seconds, whatever it is in the middle of."""
+"""What one account's heavy jobs leave to others: mails go out beside them, and a cancelled one has ended within 2 seconds."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tests.processes import wait_until
 from tests.rounds import Rounds
 
 CANCEL_SECONDS = 2.0
+MAIL_SECONDS = 5.0
 BUSY = 2.0  # where the machine is busy with other things
 
 
@@ -33,3 +34,19 @@ def test_a_cancellation_needs_no_checkpoint(
         ledger.done_once([beside])  # the process that did it has been replaced, and nobody else's work was lost
         assert ledger.claims([beside, job]) == [1, 1], json.dumps(ledger.tally([beside, job]))
         rounds.tell(taken=taken)
+
+
+def test_mail_goes_out_whatever_else_runs(owner: Owner, ledger: Ledger, worker: Service, rounds: Rounds) -> None:
+    for _ in rounds:
+        heavy = owner.submit_many(4, 8)
+        wait_until(lambda ids=heavy: ledger.states(ids)["running"] == 2, seconds=PATIENCE, what="two to run")
+        began = time.monotonic()
+        mail = ledger.insert("sample.nothing", {}, queue="mail")
+        wait_until(
+            lambda ids=[mail]: ledger.states(ids)["succeeded"] == 1, seconds=PATIENCE, what="the mail to be sent"
+        )
+        taken = time.monotonic() - began
+        assert taken <= MAIL_SECONDS, f"{taken:.1f} s"
+        assert ledger.states(heavy) == {"running": 2, "queued": 2}, "one process is kept free"
+        ledger.done_once(heavy)  # those that were not taken for that are not forgotten
+        rounds.tell(mail=taken)
