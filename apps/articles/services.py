@@ -5,14 +5,12 @@ A caller hands in values that `serializers.ArticleWriteSerializer` has validated
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
-import nh3
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
@@ -23,6 +21,7 @@ from apps.practices.database.inserts import row_insert
 from apps.practices.database.versions import version_delete, version_update
 from apps.practices.errors import Conflict, FieldError
 from apps.practices.validation.slugs import slug_from
+from apps.practices.validation.text import plain_from_html
 
 CACHE_TAG = "articles"
 SLUG_ATTEMPTS = 3
@@ -52,11 +51,7 @@ def slug_from_title(title: str) -> str:
 
 def summary_from_body(body: str) -> str:
     """Give the first SUMMARY_LENGTH characters of clean HTML as one line of plain text, cut between words."""
-    text = body
-    if "<" in body or "&" in body:
-        # A space for each tag keeps the words of neighbouring blocks apart.
-        text = html.unescape(nh3.clean(body.replace("<", " <"), tags=set()))
-    text = " ".join(text.split())
+    text = plain_from_html(body)
     if len(text) <= SUMMARY_LENGTH:
         return text
     cut = text[: SUMMARY_LENGTH - 1]

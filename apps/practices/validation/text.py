@@ -12,6 +12,9 @@ from functools import lru_cache
 import nh3
 from django.conf import settings
 
+from apps.practices.validation.html import keep_first_line_feed, text_of
+from apps.practices.validation.nesting import nesting_fault
+
 # What no text may hold. The bidirectional embeddings, overrides and isolates reorder what a reader sees
 # (CVE-2021-42574, "Trojan Source"); the plain marks U+200E, U+200F and U+061C, which ordinary Arabic and
 # Hebrew text needs, do not.
@@ -37,14 +40,9 @@ _HTML_ROUNDS = 6
 # insertion, so that its cost grows with the square of the run's length, and nothing else in the process runs meanwhile.
 _MARKS_MAX = 30
 
-# An HTML parser's cost grows with products: depth by tags, attributes of a tag by themselves, and formatting elements left
-# open by the blocks after them, each of which opens them again. Within these bounds a document costs about a second at worst.
+# What a document of rich text may have, whatever its field says. How deep it may nest is `nesting.nesting_fault`'s to say.
 _HTML_CHARACTERS = 400_000
 _HTML_TAGS = 20_000  # opening and closing
-_HTML_OPENINGS = 10_000
-_HTML_REOPENINGS = 250_000  # openings x formatting elements with attributes: without any, three of each kind stay open
-_OPENING = re.compile(r"<[a-zA-Z]")
-_FORMATTING = re.compile(r"<(?:b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u)[\s/]", re.IGNORECASE)
 
 _Attributes = tuple[tuple[str, frozenset[str]], ...]
 
@@ -88,13 +86,22 @@ def clean_html(text: str) -> str:
         _frozen(settings.VALIDATION_HTML_ATTRIBUTES),
         frozenset(settings.VALIDATION_URL_SCHEMES),
     )
+    _require_parsable(text)
     for _ in range(_HTML_ROUNDS):
-        _require_parsable(text)
-        cleaned = clean_plain(cleaner.clean(text), multiline=True)
+        cleaned = clean_plain(keep_first_line_feed(cleaner.clean(text)), multiline=True)
         if cleaned == text:
             return text
         text = cleaned
     raise UncleanText("html", "The HTML cannot be cleaned.")
+
+
+def plain_from_html(clean: str) -> str:
+    """Return what clean HTML says as one line of clean plain text, without what would be too many marks in a row."""
+    text = text_of(clean) if "<" in clean or "&" in clean else " ".join(clean.split())
+    try:
+        return clean_plain(text)
+    except UncleanText:  # marks that tags kept apart
+        return clean_plain(_too_many_marks().sub("", text))
 
 
 def require_clean(text: str, *, multiline: bool = False) -> str:
@@ -122,14 +129,11 @@ def text_fault(text: str) -> tuple[str, str] | None:
 
 def _require_parsable(text: str) -> None:
     """Raise ``UncleanText`` for HTML whose cost to a parser is out of proportion."""
-    openings = len(_OPENING.findall(text))
-    if (
-        len(text) > _HTML_CHARACTERS
-        or text.count("<") > _HTML_TAGS
-        or openings > _HTML_OPENINGS
-        or openings * len(_FORMATTING.findall(text)) > _HTML_REOPENINGS
-    ):
-        raise UncleanText("html", "The HTML is too large or too entangled.")
+    if len(text) > _HTML_CHARACTERS or text.count("<") > _HTML_TAGS:
+        raise UncleanText("html", f"The HTML has more than {_HTML_TAGS} tags, or {_HTML_CHARACTERS} characters.")
+    fault = nesting_fault(text)
+    if fault:
+        raise UncleanText("html", fault)
 
 
 @lru_cache(maxsize=1)
