@@ -148,7 +148,7 @@ def test_a_kind_is_one_function_and_named_once() -> None:
     ("given", "used"),
     [
         ("rediss://h:1/0", "rediss://h:1/0?ssl_cert_reqs=required"),
-        ("rediss://h:1/0?a=b", "rediss://h:1/0?a=b&ssl_cert_reqs=required"),
+        ("rediss://h:1/0?ssl_check_hostname=true", "rediss://h:1/0?ssl_check_hostname=true&ssl_cert_reqs=required"),
         ("rediss://h:1/0?ssl_cert_reqs=none", "rediss://h:1/0?ssl_cert_reqs=none"),
         ("redis://h:1/0", "redis://h:1/0"),
     ],
