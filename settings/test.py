@@ -19,4 +19,5 @@ STATIC_ROOT = None
 WHITENOISE_AUTOREFRESH = WHITENOISE_USE_FINDERS = True
 # The short names that tests write out; tests/practices/test_https.py holds those of dev and prod.
 TOKENS_ACCESS_COOKIE, TOKENS_REFRESH_COOKIE, TOKENS_BINDING_COOKIE = "access", "refresh", "binding"
+TOKENS_DEVICE_COOKIE = "device"
 SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "sessionid", "csrftoken"

@@ -25,6 +25,7 @@ from apps.accounts.services.deletion import LastAdministrator
 from apps.accounts.services.events import NOWHERE, Origin
 from apps.accounts.services.passwords import password_replace
 from apps.accounts.services.users import user_password_set
+from apps.accounts.transports import device_presented
 from apps.accounts.validators import PasswordLengthValidator
 from apps.practices.validation.addresses import email_clean
 from apps.practices.validation.text import UncleanText, clean_plain
@@ -109,7 +110,8 @@ class SignInForm(AdminAuthenticationForm):
             who = {"email": given["username"], "password": given["password"]}
             try:
                 origin = origin_of(self.request) if self.request else NOWHERE
-                user = user_authenticate(**who, origin=origin, now=timezone.now())
+                device = device_presented(self.request) if self.request else None
+                user = user_authenticate(**who, origin=origin, now=timezone.now(), device=device)
             except CredentialsRefused as refusal:
                 raise self.get_invalid_login_error() from refusal
             self.confirm_login_allowed(user)

@@ -16,11 +16,13 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils import timezone
 
 from apps.accounts.authentication import origin_of
 from apps.accounts.forms import OwnPasswordForm, SignInForm
 from apps.accounts.models import User
 from apps.accounts.page_sessions import page_family, page_sign_in, page_sign_out
+from apps.accounts.transports import device_set
 
 logger = logging.getLogger(__name__)
 FOUND = 302
@@ -61,7 +63,9 @@ class Site(AdminSite):
         before = page_family(request)
         response = super().login(request, extra_context)
         if request.method == "POST" and response.status_code == FOUND:  # the form has let them in
-            page_sign_in(request, user=cast("User", request.user), replaces=before)
+            user = cast("User", request.user)
+            page_sign_in(request, user=user, replaces=before)
+            device_set(response, email=user.email, now=timezone.now())
         return response
 
     def admin_view(self, view: Any, cacheable: bool = False) -> Any:

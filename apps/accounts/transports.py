@@ -23,6 +23,7 @@ from django.http.response import HttpResponseBase
 from django.utils.crypto import constant_time_compare, salted_hmac
 
 from apps.accounts.models import Transport
+from apps.accounts.services.devices import device_proof
 from apps.accounts.services.sessions import TokenPair
 from apps.accounts.services.tokens import AccessToken, RefreshToken, TokenRefused, token_is_ours
 from apps.practices.errors import NotAuthenticated, Problem
@@ -195,6 +196,23 @@ def cookies_set(response: HttpResponseBase, pair: TokenPair, *, now: datetime) -
             httponly=True,
             samesite="Lax",
         )
+
+
+def device_set(response: HttpResponseBase, *, email: str, now: datetime) -> None:
+    """Let the browser prove, at its next sign-in, that it has signed in to the account of this address before."""
+    response.set_cookie(
+        settings.TOKENS_DEVICE_COOKIE,
+        device_proof(email=email, now=now),
+        max_age=settings.TOKENS_DEVICE_SECONDS,
+        secure=settings.TOKENS_COOKIE_SECURE,
+        httponly=True,
+        samesite="Lax",
+    )
+
+
+def device_presented(request: HttpRequest) -> str | None:
+    """Return what a request brings of `device_set`."""
+    return request.COOKIES.get(settings.TOKENS_DEVICE_COOKIE)
 
 
 def cookies_forget(response: HttpResponseBase) -> None:

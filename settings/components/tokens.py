@@ -28,6 +28,7 @@ TOKENS_HASHES_AT_ONCE = 4  # a process; each takes 19 MiB and a core for some 45
 TOKENS_ATTEMPTS = 10
 TOKENS_ATTEMPTS_WINDOW_SECONDS = 15 * 60
 TOKENS_REFUSAL_LONGEST_SECONDS = 15 * 60
+TOKENS_DEVICE_SECONDS = 180 * 24 * 60 * 60  # how long a browser that has signed in is known, and counted by itself
 
 REQUIRE_VERIFIED_EMAIL: bool = ENVIRONMENT["REQUIRE_VERIFIED_EMAIL"]
 ACCOUNT_URL: str = ENVIRONMENT["ACCOUNT_URL"] or f"{ENVIRONMENT['PUBLIC_URL']}/account"

@@ -33,7 +33,7 @@ def deployed(settings: Any) -> Any:
     settings.SESSION_COOKIE_NAME, settings.CSRF_COOKIE_NAME = "__Host-sessionid", "__Host-csrftoken"
     settings.TOKENS_COOKIE_SECURE = True
     settings.TOKENS_ACCESS_COOKIE, settings.TOKENS_REFRESH_COOKIE = "__Host-access", "__Secure-refresh"
-    settings.TOKENS_BINDING_COOKIE = "__Host-binding"
+    settings.TOKENS_BINDING_COOKIE, settings.TOKENS_DEVICE_COOKIE = "__Host-binding", "__Host-device"
     return settings
 
 
@@ -191,7 +191,7 @@ def test_on_localhost_cookies_carry_the_name_of_the_service(
         monkeypatch.setitem(ENVIRONMENT.entries, name, replace(ENVIRONMENT.entries[name], value=value))
     component = run_path(str(ROOT / "settings/components/https.py"))
     names = {value for name, value in component.items() if name.endswith(("_COOKIE", "_COOKIE_NAME"))}
-    assert names == {f"{own}-{one}" for one in ("access", "refresh", "binding", "sessionid", "csrftoken")}
+    assert names == {f"{own}-{one}" for one in ("access", "refresh", "binding", "device", "sessionid", "csrftoken")}
 
 
 # The checks

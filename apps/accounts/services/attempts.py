@@ -3,7 +3,8 @@
 A try counts before its hash is computed, in one statement, so that of any number at once TOKENS_ATTEMPTS are computed and no
 more. From then on each refuses the next ones for a time that doubles, up to TOKENS_REFUSAL_LONGEST_SECONDS; nothing sleeps.
 TOKENS_ATTEMPTS_WINDOW_SECONDS without a try, or a success, and all is forgotten. An address without an account is counted
-alike. Keys are made with SECRET_KEY: after its change every count begins anew.
+alike. A device that has signed in to the account before (`devices`) has a count of its own. Keys are made with SECRET_KEY:
+after its change every count starts from zero.
 """
 
 from __future__ import annotations
@@ -17,14 +18,15 @@ from typing import Any
 import structlog
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Case, F, Value, When
+from django.db.models import Case, F, Q, Value, When
 from django.utils.crypto import salted_hmac
 
-from apps.accounts.models import AttemptCount, SecurityEventKind, User
+from apps.accounts.models import DIGEST_BYTES, AttemptCount, SecurityEventKind, User
 from apps.accounts.services.events import event_record
 from apps.practices.errors import Problem
 from apps.practices.validation.addresses import email_normalised
 
+_HALF = DIGEST_BYTES // 2
 logger = structlog.get_logger("security")
 
 
@@ -81,12 +83,13 @@ RETURNING kept.failures
 """
 
 
-def attempt_begin(*, purpose: AttemptPurpose, email: str) -> Attempt:
+def attempt_begin(*, purpose: AttemptPurpose, email: str, device: str = "") -> Attempt:
     """Count one try, to stay counted until it succeeds; raises TooManyAttempts.
 
-    Never within a transaction, which could take the count back.
+    ``device`` is the name of one that is known to the account (`device_known`), whose tries are counted by themselves. Never
+    within a transaction, which could take the count back.
     """
-    key = _key(purpose, email)
+    key = _key(purpose, email, device)
     refused = _first(_REFUSED, key=key)
     if refused is None:
         with transaction.atomic(durable=True):
@@ -119,8 +122,11 @@ def attempt_succeeded(attempt: Attempt) -> None:
 
 
 def attempts_forget(*, email: str) -> list[AttemptCount]:
-    """Forget every try for every purpose; give what was counted."""
-    rows = AttemptCount.objects.filter(key__in=[_key(purpose, email) for purpose in AttemptPurpose])
+    """Forget every try for every purpose from every device; give what was counted."""
+    of_account = Q()
+    for prefix in (_account(purpose, email) for purpose in AttemptPurpose):
+        of_account |= Q(key__range=(prefix + bytes(_HALF), prefix + b"\xff" * _HALF))
+    rows = AttemptCount.objects.filter(of_account)
     counted = list(rows.filter(failures__gt=0))
     rows.delete()
     return counted
@@ -135,9 +141,15 @@ def account_unlock(*, user: User, now: datetime) -> list[AttemptCount]:
     return counted
 
 
-def _key(purpose: AttemptPurpose, email: str) -> bytes:
+def _key(purpose: AttemptPurpose, email: str, device: str) -> bytes:
+    """Return the key of a count: half of it says whose it is, the other which device's; zeros are all strangers'."""
+    told = salted_hmac("accounts.attempts.device", device, algorithm="sha256").digest() if device else bytes(_HALF)
+    return _account(purpose, email) + told[:_HALF]
+
+
+def _account(purpose: AttemptPurpose, email: str) -> bytes:
     salt = f"accounts.attempts.{purpose.value}"
-    return salted_hmac(salt, email_normalised(email), algorithm="sha256").digest()
+    return salted_hmac(salt, email_normalised(email), algorithm="sha256").digest()[:_HALF]
 
 
 def _first(query: str, **parameters: Any) -> Any:

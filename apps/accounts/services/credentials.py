@@ -12,6 +12,7 @@ from django.db import IntegrityError
 from apps.accounts.hashers import HashingBusy
 from apps.accounts.models import SecurityEventKind, User
 from apps.accounts.services.attempts import Attempt, AttemptPurpose, attempt_begin, attempt_return, attempt_succeeded
+from apps.accounts.services.devices import device_known
 from apps.accounts.services.events import Origin, event_record
 from apps.accounts.services.tokens import TokenRefused
 from apps.accounts.services.verification import verified_require
@@ -40,15 +41,16 @@ class PasswordWrong(Problem):
     explanation = "This needs the account's present password, and what was sent is not it. The sign-in goes on."
 
 
-def user_authenticate(*, email: str, password: str, origin: Origin, now: datetime) -> User:
+def user_authenticate(*, email: str, password: str, origin: Origin, now: datetime, device: str | None = None) -> User:
     """Give the active user with this address and password; raises CredentialsRefused, TooManyAttempts and HashingBusy, and
     EmailUnverified where addresses have to be verified.
 
     One hash is computed whether the address exists or not, so neither the answer nor its time tells (OWASP ASVS 5.0,
-    6.3.8). A hash made with older parameters is renewed on the way.
+    6.3.8). A hash made with older parameters is renewed on the way. ``device`` is what the browser holds of `device_proof`.
     """
     email = email_normalised(email)
-    attempt = attempt_begin(purpose=AttemptPurpose.SIGN_IN, email=email)
+    known = device_known(device, email=email, now=now)
+    attempt = attempt_begin(purpose=AttemptPurpose.SIGN_IN, email=email, device=known)
     user = User.objects.filter(email=email).first()
     if not _fits(user, password, attempt=attempt) or user is None or not user.is_active:
         _record_failure(user, origin=origin, now=now)

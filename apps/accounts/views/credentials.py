@@ -47,6 +47,8 @@ from apps.accounts.transports import (
     cookies_forget,
     cookies_set,
     csrf_token,
+    device_presented,
+    device_set,
     forgetting,
     has_cookies,
     origin_require,
@@ -133,12 +135,16 @@ class Login(CredentialView):
         if transport == Transport.COOKIE:
             origin_require(request._request)
         origin, now = origin_of(request._request), timezone.now()
-        user = user_authenticate(**body.validated_data, origin=origin, now=now)
+        device = device_presented(request._request)
+        user = user_authenticate(**body.validated_data, origin=origin, now=now, device=device)
         pair = session_start(user=user, now=now, origin=origin, transport=transport)
         if transport == Transport.COOKIE and (replaced := replaced_family(request._request)):
             # OWASP ASVS 5.0, 7.2.4: signing in again does not leave the former sign-in behind.
             session_end(family_id=replaced, reason=FamilyEnd.LOGOUT, now=now, origin=origin)
-        return signed_in(pair, now=now)
+        response = signed_in(pair, now=now)
+        if transport == Transport.COOKIE:
+            device_set(response, email=user.email, now=now)
+        return response
 
 
 class Refresh(CredentialView):

@@ -52,7 +52,12 @@ def _check_cookies() -> list[CheckMessage]:
         if not (secure and bound):
             hint = f"{word}_COOKIE_SECURE, and a name with __Host- (no domain, path /) or __Secure-."
             messages.append(Error(f"{word}_COOKIE_NAME is not bound to https.", hint=hint, id="https.E007"))
-    for word, prefix in (("ACCESS", "__Host-"), ("REFRESH", "__Secure-"), ("BINDING", "__Host-")):
+    for word, prefix in (
+        ("ACCESS", "__Host-"),
+        ("REFRESH", "__Secure-"),
+        ("BINDING", "__Host-"),
+        ("DEVICE", "__Host-"),
+    ):
         if not (settings.TOKENS_COOKIE_SECURE and getattr(settings, f"TOKENS_{word}_COOKIE").startswith(prefix)):
             hint = f"TOKENS_COOKIE_SECURE, and a name with {prefix}."
             messages.append(Error(f"TOKENS_{word}_COOKIE is not bound to https.", hint=hint, id="https.E007"))

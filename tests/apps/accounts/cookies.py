@@ -33,8 +33,8 @@ def login(client: Client, user: User, **more: Any) -> Any:
 
 
 def held(client: Client) -> dict[str, str]:
-    """The cookies that the client would send."""
-    return {name: morsel.value for name, morsel in client.cookies.items() if morsel.value}
+    """The cookies of a sign-in that the client would send."""
+    return {name: morsel.value for name, morsel in client.cookies.items() if morsel.value and name != "device"}
 
 
 def taken_back(response: Any) -> set[str]:

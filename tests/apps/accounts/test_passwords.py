@@ -21,6 +21,7 @@ from apps.accounts.models import AccountLink, AttemptCount, FamilyEnd, LinkPurpo
 from apps.accounts.services.mails import KIND
 from apps.accounts.validators import CommonPasswordValidator
 from apps.jobs.models import Job
+from tests.apps.accounts.cookies import held
 from tests.apps.accounts.factories import NEW_PASSWORD, PASSWORD, bearer, link, sign_in, user_create
 from tests.mails import mails_sent, token_in
 from tests.problems import assert_problem
@@ -82,12 +83,12 @@ def test_a_change_in_cookie_mode_gives_cookies(client: Client, settings: Any) ->
     headers = {"HTTP_ORIGIN": settings.PUBLIC_URL}
     body = {"email": user.email, "password": PASSWORD, "transport": "cookie"}
     csrf = post(client, "login", body, **headers).json()["csrf_token"]
-    before = {name: morsel.value for name, morsel in client.cookies.items()}
+    before = held(client)
     assert_problem(change(client), 403, "csrf-token")
     response = change(client, HTTP_X_CSRFTOKEN=csrf)
     assert response.status_code == 200, response.content
     assert set(response.json()) == {"csrf_token", "token_type", "expires_in", "session"}
-    after = {name: morsel.value for name, morsel in client.cookies.items()}
+    after = held(client)
     assert before.keys() == after.keys() == {"access", "refresh", "binding"}
     assert not set(before.values()) & set(after.values())
     assert client.get("/api/v1/me").status_code == 200

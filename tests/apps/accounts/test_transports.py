@@ -28,14 +28,14 @@ pytestmark = pytest.mark.django_db
 # --- What the browser is given.
 
 
-def test_signing_in_sets_three_cookies_and_shows_no_token(client: Client, user: User) -> None:
+def test_signing_in_sets_cookies_and_shows_no_token(client: Client, user: User) -> None:
     response = login(client, user)
     assert response.status_code == 200
     body = response.json()
     assert set(body) == {"csrf_token", "token_type", "expires_in", "session"}
     assert body["csrf_token"] not in (held(client)["access"], held(client)["refresh"])
     assert response.headers["Cache-Control"] == "no-store"
-    assert set(response.cookies) == {"access", "refresh", "binding"}
+    assert set(response.cookies) == {"access", "refresh", "binding", "device"}
     access, refresh, binding = (response.cookies[name] for name in ("access", "refresh", "binding"))
     assert attributes(access) == {"path": "/", "max-age": 900, "httponly": True, "samesite": "Lax", "secure": ""}
     assert attributes(refresh) == {
