@@ -130,11 +130,9 @@ def article_delete(*, article: Article, expected: int | None = None) -> None:
 def articles_of_user_erase(*, user_id: UUID, now: datetime) -> None:
     """Delete what a user who goes has not published: drafts and what is scheduled. The rest stays, without its author.
 
-    In the caller's transaction. Cached answers that show the author's name are outdated with it.
+    In the caller's transaction.
     """
-    written = Article.objects.filter(author_id=user_id)
-    articles_delete(articles=written.exclude(published_at__lte=now))
-    articles_changed(*written.order_by().values_list("pk", flat=True))
+    articles_delete(articles=Article.objects.filter(author_id=user_id).exclude(published_at__lte=now))
 
 
 def articles_delete(*, articles: QuerySet[Article]) -> int:

@@ -15,6 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from apps.accounts.selectors.users import PEOPLE_TAG
 from apps.articles.exports import ArticleExportSerializer
 from apps.articles.filters import PARAMETERS, list_of, ranked_page
 from apps.articles.imports import COLUMNS
@@ -53,7 +54,7 @@ class ArticleList(APIView):
     cached = CachedResponse(
         ttl=TTL,
         stale=TTL,
-        tags=(CACHE_TAG,),
+        tags=(CACHE_TAG, PEOPLE_TAG),
         parameters=("limit", "cursor", "fields", "ordering", "author", "tag", "search", "ranked"),
     )
 
@@ -94,7 +95,7 @@ class ArticleList(APIView):
 
 class ArticleDetail(APIView):
     permission_classes = [IsAuthenticatedOrReadOnly]
-    cached = CachedResponse(ttl=TTL, stale=TTL, tags=("article:{id}",), parameters=())
+    cached = CachedResponse(ttl=TTL, stale=TTL, tags=("article:{id}", PEOPLE_TAG), parameters=())
 
     @extend_schema(
         operation_id="articles_read",

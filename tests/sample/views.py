@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from apps.accounts.selectors.users import PEOPLE_TAG
 from apps.jobs.idempotency import idempotent
 from apps.jobs.permissions import MaySubmit
 from apps.jobs.services import job_submit
@@ -34,7 +35,7 @@ class NoteList(APIView):
 
     permission_classes = [IsAuthenticatedOrReadOnly]
     cached = CachedResponse(
-        ttl=30, stale=30, tags=("notes",), parameters=("limit", "cursor", "fields", "ordering", "title")
+        ttl=30, stale=30, tags=("notes", PEOPLE_TAG), parameters=("limit", "cursor", "fields", "ordering", "title")
     )
 
     @extend_schema(
@@ -66,7 +67,7 @@ class NoteDetail(APIView):
     """One note."""
 
     permission_classes = [IsAuthenticatedOrReadOnly]
-    cached = CachedResponse(ttl=30, stale=30, tags=("note:{note_id}",), parameters=())
+    cached = CachedResponse(ttl=30, stale=30, tags=("note:{note_id}", PEOPLE_TAG), parameters=())
 
     @extend_schema(operation_id="sample_notes_read", responses={200: SampleNoteSerializer, **problems(400, 404, 429)})
     def get(self, request: Request, note_id: UUID) -> Response:

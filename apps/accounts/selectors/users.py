@@ -13,6 +13,9 @@ from apps.practices.errors import NotFound
 
 # Read by every list of users that is cached; changed by every service that writes one.
 USERS_TAG = "users"
+# Read by every public answer that shows a user's name, or rows that go with an account or lose it; changed when a name changes
+# and when an account goes. No app below those that show users could name their answers.
+PEOPLE_TAG = "people"
 USER_FIELDS = ("id", "email", "name", "is_active", "is_staff", "email_verified", "created_at", "updated_at")
 
 

@@ -14,7 +14,7 @@ from django.db.models import Q
 
 from apps.accounts.models import RefreshFamily, SecurityEventKind, Transport, User
 from apps.accounts.selectors.sessions import sessions_forget
-from apps.accounts.selectors.users import USERS_TAG, is_last_administrator
+from apps.accounts.selectors.users import PEOPLE_TAG, USERS_TAG, is_last_administrator
 from apps.accounts.services.attempts import attempts_forget
 from apps.accounts.services.credentials import password_check_again
 from apps.accounts.services.events import Origin, event_record
@@ -91,7 +91,7 @@ def _erase(user: User, *, now: datetime, by: str) -> None:
     user.delete()
     event_record(SecurityEventKind.DELETED, now=now, user_id=None, by=by)
     mail_submit(template=Mail.ACCOUNT_DELETED, address=email)
-    tags_change(USERS_TAG)
+    tags_change(USERS_TAG, PEOPLE_TAG)
     transaction.on_commit(lambda: sessions_forget(user_id=user_id))
 
 

@@ -12,7 +12,7 @@ from django.db import DatabaseError, transaction
 
 from apps.accounts.models import FamilyEnd, SecurityEventKind, User
 from apps.accounts.selectors.sessions import sessions_forget
-from apps.accounts.selectors.users import USERS_TAG
+from apps.accounts.selectors.users import PEOPLE_TAG, USERS_TAG
 from apps.accounts.services.events import NOWHERE, Origin, event_record
 from apps.accounts.services.links import links_end
 from apps.accounts.services.mails import Mail, mail_submit
@@ -68,12 +68,12 @@ def user_update(*, user_id: UUID, name: str | None = None) -> User:
             raise TokenRefused("The account is gone.")
         if name is not None:
             user.name = name
-        user_save(user=user, fields=("name",))
+        user_save(user=user, fields=("name",) if name is not None else ())
     return user
 
 
 def user_save(*, user: User, fields: Collection[str] = ()) -> None:
-    """Write a new user, or of a stored one these fields alone; make its sign-ins look again, and drop the cached lists.
+    """Write a new user, or of a stored one these fields alone; make its sign-ins look again, and drop what is cached of it.
 
     What somebody else has changed since the user was read stays: a form that was open for minutes undoes no new password.
     Raises NotFound when the user has gone since.
@@ -83,7 +83,7 @@ def user_save(*, user: User, fields: Collection[str] = ()) -> None:
             user.save(force_insert=True)
         else:
             _update(user, fields={*fields, "updated_at"})
-        _changed(user)
+        _changed(user, fields)
 
 
 def user_email_set(*, user: User, former: str, by: str, origin: Origin, now: datetime) -> None:
@@ -134,6 +134,6 @@ def _update(user: User, *, fields: Collection[str]) -> None:
         raise
 
 
-def _changed(user: User) -> None:
-    tags_change(USERS_TAG)
+def _changed(user: User, fields: Collection[str] = ()) -> None:
+    tags_change(USERS_TAG, *([PEOPLE_TAG] if "name" in fields else []))
     transaction.on_commit(lambda: sessions_forget(user_id=user.pk))

@@ -13,7 +13,9 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
+from apps.accounts.services.users import user_save
 from apps.articles.models import BODY_LENGTH, TAGS_MAX, Article
+from tests.apps.accounts.factories import admin_sign_in, user_create
 from tests.apps.articles.conftest import Somebody
 from tests.problems import assert_problem
 
@@ -249,3 +251,26 @@ def test_methods_that_mean_nothing_are_refused(client: Client, author: Somebody,
     path = f"{URL}/{article_make().pk}"
     for method, where in (("PUT", URL), ("DELETE", URL), ("POST", path)):
         assert_problem(send(client, method, where, WHOLE, **author.headers), 405, "method-not-allowed")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_readers_see_an_authors_new_name_at_once(client: Client, people: People, article_make: Make) -> None:
+    author, other = people("author"), people("other")
+    path = f"{URL}/{article_make().pk}"
+
+    def shown() -> set[str]:
+        return {client.get(path).json()["author"]["name"], client.get(URL).json()["results"][0]["author"]["name"]}
+
+    assert shown() == {"Author"}
+    send(client, "PATCH", "/api/v1/me", {"name": "Renamed"}, **author.headers)
+    assert shown() == {"Renamed"}
+    desk = Client(headers={"accept": "text/html"})
+    admin_sign_in(desk, user_create(is_staff=True, is_superuser=True))
+    page = f"/admin/accounts/user/{author.user.pk}/change/"
+    form = {name: value for name, value in desk.get(page).context["adminform"].form.initial.items() if value}
+    assert desk.post(page, {**form, "name": "By the admin"}).status_code == 302
+    assert shown() == {"By the admin"}
+    assert "hit" in client.get(path)["Cache-Status"]
+    send(client, "PATCH", "/api/v1/me", {}, **other.headers)
+    user_save(user=user_create())
+    assert "hit" in client.get(path)["Cache-Status"], "what changes no name leaves what is cached alone"
