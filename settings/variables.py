@@ -34,7 +34,7 @@ VARIABLES = (
         name="BIND",
         why="Where the web process listens: an address, or unix:/path of a socket. Narrow it behind an edge on the same machine.",
         kind=kinds.listening,
-        default="0.0.0.0",  # noqa: S104 - a host's router comes from elsewhere; docs/deploy.md says when to narrow it
+        default="0.0.0.0",  # nosec B104 # noqa: S104 - a host's router comes from elsewhere; docs/deploy.md says when to narrow it
         defaults={"dev": "127.0.0.1"},  # it shows tracebacks, and has an account whose password is published
     ),
     Variable(

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from typing import Any
 
 import structlog
+from celery.apps import worker as celery_worker
 from celery.apps.worker import Worker as CeleryWorker
 from celery.concurrency import get_implementation
 from celery.concurrency.base import BasePool
@@ -21,12 +22,20 @@ from redis.exceptions import RedisError
 from apps.jobs.oversight import queues_known
 from apps.jobs.processes import stopping_say, unreserved_set
 from apps.jobs.supervisor import Supervisor
-from apps.practices.observability import store
+from apps.practices.observability import logs, store
 
 # Celery looks for dead processes as soon as one closes its end of a pipe, which may be before the system lets it be reaped,
 # and then every five seconds: meanwhile the worker is a process short.
 POOL_SECONDS = 0.5
 logger = structlog.get_logger(__name__)
+
+
+def _say(message: str, stream: object = None) -> None:
+    """Log what Celery would write to a terminal, from within its signal handlers."""
+    logs.line_write(message, logger=celery_worker.__name__)
+
+
+celery_worker.safe_say = _say  # type: ignore[attr-defined]  # not in the stubs; Celery has no setting for it
 
 
 @worker_process_shutdown.connect
@@ -75,6 +84,7 @@ class Worker(CeleryWorker):
 
     supervisor: Supervisor | None = None
     maintenance: Any = None
+    hostname: str
     pool_cls: Any  # as the command line and the settings have it
     pool_start_method: str
     concurrency: int
@@ -90,6 +100,11 @@ class Worker(CeleryWorker):
             raise SystemExit(f"The worker does not start. {refusal}")
         chosen, left_out = options.get("queues") or (), options.get("exclude_queues") or ()
         unreserved_set(most_unreserved(self.concurrency, chosen, left_out))
+
+    def emit_banner(self) -> None:
+        """Log in one line what Celery draws in thirty."""
+        queues = sorted(str(name) for name in self.app.amqp.queues.consume_from)
+        logger.info("worker_starting", name=self.hostname, processes=self.concurrency, queues=queues)
 
     def on_consumer_ready(self, consumer: Any) -> None:
         """Start the supervisor once the pool has forked: no thread and no connection of ours is copied into a child."""

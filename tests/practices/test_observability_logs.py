@@ -171,3 +171,17 @@ def test_a_log_that_cannot_be_written_fails_nothing(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr("os.write", refuse)
     logs.STDERR.write(b"lost\n")
+
+
+def test_warnings_and_threads_that_fail_are_log_lines(stack: Stack) -> None:
+    script = (
+        "import django, threading, warnings; django.setup()\n"
+        "warnings.warn('Something is odd', stacklevel=1)\n"
+        "def fails():\n    raise LookupError('sesame')\n"
+        "thread = threading.Thread(target=fails, name='one'); thread.start(); thread.join()\n"
+    )
+    warned, failed = [json.loads(line) for line in script_run(script, stack).stderr.splitlines()]
+    assert (warned["logger"], warned["level"]) == ("py.warnings", "warning")
+    assert "Something is odd" in warned["event"]
+    assert (failed["event"], failed["thread"], failed["level"]) == ("thread_failed", "one", "error")
+    assert "LookupError" in failed["exception"]

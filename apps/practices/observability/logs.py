@@ -10,10 +10,13 @@ import logging
 import os
 import re
 import sys
-from typing import Any
+import threading
+from datetime import UTC, datetime
+from typing import Any, cast
 
 import orjson
 import structlog
+from django.conf import settings
 from structlog.types import EventDict, Processor, WrappedLogger
 
 from apps.practices.observability import redaction
@@ -54,6 +57,22 @@ class LineHandler(logging.Handler):
             self.handleError(record)
             return
         STDERR.write(line)
+
+
+def thread_failed(failure: threading.ExceptHookArgs) -> None:
+    """Log what ended a thread (``threading.excepthook``)."""
+    if failure.exc_type is not SystemExit:
+        name = failure.thread.name if failure.thread else None
+        error = (failure.exc_type, failure.exc_value, failure.exc_traceback)
+        structlog.get_logger(__name__).error("thread_failed", thread=name, exc_info=error)
+
+
+def line_write(event: str, *, logger: str) -> None:
+    """Write one line without taking a lock, for signal handlers: what they interrupt may hold a logger's."""
+    now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    line = {"event": event, "logger": logger, "level": "info", "time": now}
+    rendered = renderer_for(settings.OBSERVABILITY_LOG_STYLE)(None, "info", redact_event(None, "info", line))
+    STDERR.write(cast(bytes, rendered) + b"\n")
 
 
 def redact_event(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

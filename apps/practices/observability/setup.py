@@ -1,6 +1,7 @@
 """Switch observability on. Django calls ``configure`` first of all in ``django.setup()``, so failures to boot are logged too."""
 
 import logging.config
+import threading
 from typing import Any
 
 from django.conf import settings
@@ -12,6 +13,10 @@ from apps.practices.observability import logs
 def configure(config: dict[str, Any]) -> None:
     """Apply ``LOGGING``, configure structlog, and start Sentry where ``SENTRY_DSN`` is set (``LOGGING_CONFIG``)."""
     logging.config.dictConfig(config)
+    if settings.OBSERVABILITY_LOG_STYLE == "json":
+        # What Python would print in lines of its own.
+        logging.captureWarnings(True)
+        threading.excepthook = logs.thread_failed
     extra: list[Processor] = []
     if settings.OBSERVABILITY_SENTRY_DSN:
         # Imported only where it is used: it costs a tenth of a second and much memory.
