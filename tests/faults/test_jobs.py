@@ -19,7 +19,7 @@ CANCELLED_SECONDS = 2.0  # the promise
 BUSY_SECONDS = 8.0  # that one try of several may take longer, on a machine busy with other things
 TRIES = 3
 REPLACED_SECONDS = 2.0  # of all but one: the machine may stand still; Celery's own next look is up to five seconds away
-PROCESSES = 2  # of a worker
+PROCESSES = 3  # of a worker
 DEATHS = 16  # of which Celery misses one in three
 
 
