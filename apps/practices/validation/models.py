@@ -4,6 +4,7 @@ from typing import Any
 
 from django import forms
 from django.db import models
+from django.utils.functional import cached_property
 
 from apps.practices.validation.slugs import validate_slug
 
@@ -16,7 +17,10 @@ class UnicodeSlugField(models.SlugField):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **{**options, "allow_unicode": True})
-        self.default_validators = [validate_slug]
+
+    @cached_property
+    def validators(self) -> list[Any]:
+        return [validate_slug, *self._validators]  # type: ignore[attr-defined]  # left out of the stubs
 
     def deconstruct(self) -> tuple[str, str, Any, Any]:
         name, _, args, options = super().deconstruct()

@@ -13,7 +13,7 @@ from django.utils.text import slugify
 
 from apps.practices.validation.text import UncleanText, clean_plain, invisible
 
-_WORD, _MARK, _JOINER, _SPACE, _OTHER = range(5)
+_WORD, _MARK, _JOINER, _OTHER = range(4)
 _JOINERS = "\u200c\u200d"
 _VIRAMA = 9  # canonical combining class
 _PLAIN = re.compile(r"[a-z0-9_-]*")
@@ -29,7 +29,7 @@ def slug_clean(text: str, *, lowercase: bool = False) -> str:
     if _PLAIN.fullmatch(text):
         return text
     slug = clean_plain(_lower(clean_plain(text)) if lowercase else text)
-    if not all(_fits(slug, place) for place in range(len(slug))):
+    if _kept(slug) != slug:
         raise UncleanText("invalid", _REFUSED)
     return slug
 
@@ -43,10 +43,8 @@ def slug_from(text: str, *, length: int) -> str:
         slug = slugify(text)
     else:
         text = unicodedata.normalize("NFC", _lower(unicodedata.normalize("NFKC", text)))
-        kept = (" " if _kind(text[place]) == _SPACE else text[place] * _fits(text, place) for place in range(len(text)))
-        slug = re.sub(r"[-\s]+", "-", "".join(kept))
-        # What stood between was left out: a mark may have lost its letter, or two runs of marks have met.
-        slug = unicodedata.normalize("NFC", "".join(slug[place] * _fits(slug, place) for place in range(len(slug))))
+        text = _kept(re.sub(r"[-\s]+", "-", text.strip()))
+        slug = re.sub(r"-+", "-", text)
     return slug.strip("-_")[:length].rstrip(f"-_{_JOINERS}")
 
 
@@ -63,22 +61,35 @@ def _lower(text: str) -> str:
     return text.lower().replace(_DOTTED, "i")
 
 
-def _fits(text: str, place: int) -> bool:
-    """Return whether a character may be in a slug, where it is."""
-    kind = _kind(text[place])
+def _kept(text: str) -> str:
+    """Return what of a text fits into a slug; a mark goes with the character that it belongs to."""
+    kept = ""
+    is_kept = False
+    for place, character in enumerate(text):
+        is_kept = _fits(kept, character, text[place + 1 : place + 2], is_kept=is_kept)
+        kept += character * is_kept
+    return kept
+
+
+def _fits(before: str, character: str, after: str, *, is_kept: bool) -> bool:
+    """Return whether a character may follow ``before``, of which ``is_kept`` says whether nothing was left out at its end."""
+    kind = _kind(character)
     if kind == _MARK:
-        return place > 0 and _kind(text[place - 1]) in (_WORD, _MARK, _JOINER) and text[place - 1] not in "-_"
-    return kind == _WORD or (kind == _JOINER and _joins(text, place))
+        return is_kept and before[-1] not in "-_"
+    if kind == _JOINER:
+        return is_kept and _joins(before, character, after)
+    return kind == _WORD
 
 
-def _joins(text: str, place: int) -> bool:
-    if place == 0:
-        return False
-    if unicodedata.combining(text[place - 1]) == _VIRAMA:
+def _joins(before: str, character: str, after: str) -> bool:
+    if unicodedata.combining(before[-1]) == _VIRAMA:
         return True
-    before = text[:place].rstrip("".join(mark for mark in set(text[:place]) if _kind(mark) == _MARK))[-1:]
-    beside = (before, text[place + 1 : place + 2])
-    return text[place] == "\u200c" and all(one and unicodedata.bidirectional(one) == "AL" for one in beside)
+    letter = next((one for one in reversed(before) if _kind(one) != _MARK), "-")
+    return character == "\u200c" and all(map(_is_arabic, (letter, after or "-")))
+
+
+def _is_arabic(letter: str) -> bool:
+    return letter.isalpha() and unicodedata.bidirectional(letter) == "AL"
 
 
 def _kind(character: str) -> int:
@@ -86,7 +97,5 @@ def _kind(character: str) -> int:
         return _WORD
     if character in _JOINERS:
         return _JOINER
-    if character.isspace():
-        return _SPACE
     is_mark = unicodedata.category(character) in ("Mn", "Mc") and not invisible(character)
     return _MARK if is_mark else _OTHER
