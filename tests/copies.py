@@ -6,9 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.processes import wait_until
+
+READY_SECONDS = 120  # a shared machine may be slow; what is fast is measured elsewhere
 ROOT = Path(__file__).resolve().parents[1]
 # What a newcomer's shell has set: no database, no settings module, nothing of the session that runs this.
 _KEPT = ("HOME", "LANG", "PATH", "TMPDIR", "CI")
@@ -60,6 +64,30 @@ def run(
         timeout=seconds,
         check=False,
     )
+
+
+def dev_start(tree: Path, environment: Mapping[str, str], log: Path) -> subprocess.Popen[str]:
+    """Run bin/dev and return once /healthz answers 200."""
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            ["bin/dev"], cwd=tree, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, text=True
+        )
+
+    def answers() -> bool:
+        assert process.poll() is None, log.read_text()
+        try:
+            with urllib.request.urlopen(f"http://localhost:{environment['PORT']}/healthz", timeout=2) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    try:
+        wait_until(answers, seconds=READY_SECONDS, what=f"bin/dev to answer; {log}")
+    except BaseException:
+        process.terminate()
+        process.wait(30)
+        raise
+    return process
 
 
 def _git(folder: Path, *arguments: str) -> None:

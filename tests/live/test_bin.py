@@ -16,9 +16,9 @@ import psycopg
 import pytest
 
 from apps.operations.stack import StackState, port_free
+from tests.copies import READY_SECONDS, dev_start
 from tests.processes import ROOT, alive, family, wait_until
 
-READY_SECONDS = 120  # a shared machine may be slow; what is fast is measured elsewhere
 LEFT_OUT = shutil.ignore_patterns(
     ".git", ".venv", "var", ".env*", "__pycache__", ".*_cache", ".hypothesis", "staticfiles"
 )
@@ -50,30 +50,6 @@ def started() -> Iterator[list[subprocess.Popen[str]]]:
         if process.poll() is None:
             process.terminate()
             process.wait(30)
-
-
-def dev_start(tree: Path, environment: dict[str, str], log: Path) -> subprocess.Popen[str]:
-    """Run bin/dev and return once /healthz answers 200."""
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            ["bin/dev"], cwd=tree, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, text=True
-        )
-
-    def answers() -> bool:
-        assert process.poll() is None, log.read_text()
-        try:
-            with urllib.request.urlopen(f"http://localhost:{environment['PORT']}/healthz", timeout=2) as answer:
-                return bool(answer.status == 200)
-        except OSError:
-            return False
-
-    try:
-        wait_until(answers, seconds=READY_SECONDS, what=f"bin/dev to answer; {log}")
-    except BaseException:
-        process.terminate()
-        process.wait(30)
-        raise
-    return process
 
 
 def status_of(url: str) -> int:
@@ -128,7 +104,8 @@ def test_dev_serves_restarts_on_a_change_stops_on_ctrl_c_and_leaves_nothing_when
 
     process = dev_start(tree, environment, tmp_path / "again.log")
     started.append(process)
-    assert "making demo data" not in (tmp_path / "again.log").read_text()
+    again = (tmp_path / "again.log").read_text()
+    assert ("migrating" in again, "making demo data" in again) == (False, False), "nothing has to be done twice"
     everyone = family(process.pid)
     process.kill()
     process.wait(10)
@@ -172,6 +149,26 @@ def test_dev_refuses_another_environment(tree: Path, environment: dict[str, str]
     assert answer.returncode == 1
     assert answer.stderr.count("\n") == 1
     assert "DJANGO_ENV says test" in answer.stderr
+
+
+def test_an_extension_that_the_server_lacks_is_answered_with_what_to_do(
+    tree: Path, environment: dict[str, str]
+) -> None:
+    folder = tree / "apps" / "jobs" / "migrations"
+    last = sorted(path.stem for path in folder.glob("[0-9]*.py"))[-1]
+    new = folder / "9999_pgcrypto.py"
+    new.write_text(
+        "from django.contrib.postgres.operations import CryptoExtension\nfrom django.db import migrations\n\n\n"
+        f"class Migration(migrations.Migration):\n    dependencies = [('jobs', '{last}')]\n"
+        "    operations = [CryptoExtension()]\n"
+    )
+    try:
+        answer = subprocess.run(["bin/dev"], cwd=tree, env=environment, capture_output=True, text=True, timeout=120)
+    finally:
+        new.unlink()
+    assert answer.returncode == 1
+    assert 'extension "pgcrypto" is not available' in answer.stderr
+    assert "name a server of your own as DATABASE_URL in .env" in answer.stderr.splitlines()[-1]
 
 
 @pytest.fixture

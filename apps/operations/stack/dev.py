@@ -1,6 +1,5 @@
 """bin/dev: the servers, the data, and the Procfile's processes, restarted when a file changes."""
 
-import hashlib
 import http.client
 import os
 import queue
@@ -19,6 +18,7 @@ from watchfiles import Change, DefaultFilter, watch
 
 from settings.env import ENVIRONMENT, ROOT
 
+from . import data
 from .core import Stack
 from .processes import launch_command
 from .sources import StackError
@@ -29,6 +29,7 @@ _READY_SECONDS = 60
 _LOOK_SECONDS = 0.5  # between two looks at the processes
 _STOP_SECONDS = 8.0  # for all processes together; a worker gives its running jobs back first
 _STOP_WORDLESS_SECONDS = 1.5  # before the terminal says what is waited for
+_WAITED_FOR = {"web": "the requests in flight", "worker": "its running jobs to be given back"}
 _RETRY_SECONDS = 3.0
 
 
@@ -39,9 +40,12 @@ def main() -> int:
     try:
         port = _port()
         with _stack() as stack:
-            _say("data", "migrating")
-            _manage("migrate", "--noinput", "--verbosity", "0")
-            _demo_once(stack)
+            if data.migration_due(stack):
+                _say("data", "migrating")
+                data.migrate(stack)
+            if data.demo_due(stack):
+                _say("data", "making demo data (this once)")
+                data.demo_make(stack)
             _supervise(_procfile(), port=port)
     except StackError as error:
         print(error, file=sys.stderr)
@@ -97,28 +101,6 @@ def _stack() -> Iterator[Stack]:
         # A second Ctrl-C must not leave the servers half stopped: they take a moment, and a bounded one.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         stack.stop()
-
-
-def _manage(*arguments: str) -> None:
-    command = launch_command([sys.executable, ROOT / "manage.py", *arguments])
-    if subprocess.run(command, cwd=ROOT, check=False).returncode != 0:
-        raise StackError(f"manage.py {arguments[0]} failed: mend what it says above, then run bin/dev again.")
-
-
-def _demo_once(stack: Stack) -> None:
-    """Fill a new database with something to look at: once, so that what you delete stays deleted."""
-    if not any(ROOT.glob("apps/*/management/commands/demo.py")):
-        return
-    cluster = stack.directory / "postgresql" / "PG_VERSION"
-    url = stack.state.urls["DATABASE_URL"]
-    made_here = "postgresql" in stack.services
-    identity = str(cluster.stat().st_mtime_ns) if made_here else hashlib.sha256(url.encode()).hexdigest()
-    mark = stack.directory / "demo"
-    if mark.exists() and mark.read_text() == identity:
-        return
-    _say("data", "making demo data (this once)")
-    _manage("demo")
-    mark.write_text(identity)
 
 
 def _procfile() -> dict[str, str]:
@@ -179,7 +161,10 @@ class _Process:
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(max(0.0, min(_STOP_WORDLESS_SECONDS, by - time.monotonic())))
             return
-        _say(self.name, f"finishing what it is doing; killed in {max(0.0, by - time.monotonic()):.0f} s otherwise")
+        _say(
+            self.name,
+            f"waiting for {_WAITED_FOR.get(self.name, 'its end')}, at most {max(0.0, by - time.monotonic()):.0f} s",
+        )
         self._process.wait(max(0.0, by - time.monotonic()))
 
     def revive(self) -> None:
@@ -249,6 +234,7 @@ def _stop_all(processes: list[_Process]) -> None:
 
 def _announce(port: int) -> None:
     """Print the addresses once the web process answers."""
+    _say("dev", f"waiting for web to answer on port {port}")
     end = time.monotonic() + _READY_SECONDS
     while time.monotonic() < end:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
