@@ -23,7 +23,8 @@ _TAG = re.compile(
     r"(?:[\t\n\f\r ]*+=[\t\n\f\r ]*+(?:\"[^\"]*+\"|'[^']*+'|[^\t\n\f\r >\"'][^\t\n\f\r >]*+)?+)?+"
     r")*+>"
 )
-_NO_TAG = re.compile(r"<!--(?:-?>|(?s:.*?)(?:--!?>|\Z))|<[!?][^>]*+>?|</(?![a-zA-Z])[^>]*+>?|<(?![/a-zA-Z])")
+_START = re.compile(r"<[!?/a-zA-Z]")
+_NO_TAG = re.compile(r"<!--(?:-?>|(?s:.*?)(?:--!?>|\Z))|<[!?][^>]*+>?|</(?![a-zA-Z])[^>]*+>?")
 _OPENING = re.compile(
     r"<(?!(?:br|hr|img|embed|meta)[\s/>])[a-z]", re.IGNORECASE
 )  # of what may stay open, in any context
@@ -89,7 +90,8 @@ def nesting_fault(text: str) -> str | None:
 def _tags(text: str) -> Iterator[tuple[bool, str]]:
     """Give whether each tag closes, and its name; void elements are left out, and so is what is no tag to a parser."""
     place = 0
-    while (place := text.find("<", place)) >= 0:
+    while start := _START.search(text, place):
+        place = start.start()
         if other := _NO_TAG.match(text, place):
             place = other.end()
             continue
