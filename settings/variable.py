@@ -26,3 +26,18 @@ class Variable:
 
     def default_for(self, environment: str) -> str | None:
         return self.defaults.get(environment, self.default)
+
+
+def limit(name: str, why: str, *, default: str, dev: str) -> Variable:
+    """Declare a limit: wide in development, out of the way in tests."""
+    return Variable(name=name, why=why, kind=kinds.rate, default=default, defaults={"dev": dev, "test": "1000000/15m"})
+
+
+def days(name: str, why: str, *, default: str, at_least: int) -> Variable:
+    """Declare how long something is kept."""
+    return Variable(name=name, why=why, kind=kinds.integer(at_least=at_least, at_most=3650), default=default)
+
+
+def size(name: str, why: str, *, default: int) -> Variable:
+    """Declare how many bytes may be kept."""
+    return Variable(name=name, why=why, kind=kinds.integer(at_least=1024, at_most=1024**5), default=str(default))

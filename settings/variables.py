@@ -5,7 +5,7 @@ write them and pass through the same kind, so "unset" and "set to the default" c
 """
 
 from settings import kinds, urls
-from settings.variable import Variable
+from settings.variable import Variable, days, limit, size
 
 ENVIRONMENTS = ("dev", "staging", "prod", "test")
 DEPLOYED = frozenset({"staging", "prod"})
@@ -13,11 +13,6 @@ EVERYWHERE = frozenset(ENVIRONMENTS)
 
 # Fixed and public, so that a clone runs at once; the rules for staging and prod refuse it.
 INSECURE_KEY = "django-insecure-development-only-key-that-staging-and-prod-refuse-to-boot-with"
-
-
-def _limit(name: str, why: str, *, default: str, dev: str) -> Variable:
-    """A limit: wide in development, out of the way in tests."""
-    return Variable(name=name, why=why, kind=kinds.rate, default=default, defaults={"dev": dev, "test": "1000000/15m"})
 
 
 _DEVELOPMENT = {"dev": INSECURE_KEY, "test": INSECURE_KEY}
@@ -144,15 +139,15 @@ VARIABLES = (
         why="Where browsers report violations of the content security policy.",
         kind=urls.report_url,
     ),
-    _limit("THROTTLE_ANON", "Requests per client address without a verified token.", default="100/15m", dev="1000/15m"),
-    _limit("THROTTLE_USER", "Requests per signed-in user.", default="1000/15m", dev="10000/15m"),
-    _limit(
+    limit("THROTTLE_ANON", "Requests per client address without a verified token.", default="100/15m", dev="1000/15m"),
+    limit("THROTTLE_USER", "Requests per signed-in user.", default="1000/15m", dev="10000/15m"),
+    limit(
         "THROTTLE_ADDRESS",
         "Requests per client address of any kind: the flood limit.",
         default="6000/15m",
         dev="60000/15m",
     ),
-    _limit(
+    limit(
         "THROTTLE_LOGIN",
         "Requests per client address to all endpoints that take a password, and the admin's login.",
         default="30/15m",
@@ -233,23 +228,29 @@ VARIABLES = (
         kind=kinds.mailbox,
         required_in=frozenset({"staging"}),
     ),
-    Variable(
-        name="RETENTION_SESSIONS",
-        why="Days that sign-ins are kept after they ended or expired; manage.py prune removes them then.",
-        kind=kinds.integer(at_least=0, at_most=3650),
+    days(
+        "RETENTION_SESSIONS",
+        "Days that sign-ins are kept after they ended or expired; manage.py prune removes them then.",
+        at_least=0,
         default="30",
     ),
-    Variable(
-        name="RETENTION_EVENTS",
-        why="Days that security events (sign-ins, failures, password changes) are kept.",
-        kind=kinds.integer(at_least=0, at_most=3650),
+    days(
+        "RETENTION_EVENTS",
+        "Days that security events (sign-ins, failures, password changes) are kept.",
+        at_least=0,
         default="365",
     ),
-    Variable(
-        name="RETENTION_JOBS",
-        why="Days that jobs are kept after they ended, with their uploads and results.",
-        kind=kinds.integer(at_least=0, at_most=3650),
+    days(
+        "RETENTION_JOBS",
+        "Days that jobs are kept after they ended, and the uploads of failed ones, which can be retried.",
+        at_least=0,
         default="30",
+    ),
+    days(
+        "RETENTION_FILES",
+        "Days that result files are kept after their jobs succeeded; the jobs stay for RETENTION_JOBS.",
+        at_least=1,
+        default="7",
     ),
     Variable(
         name="RETENTION_IDEMPOTENCY",
@@ -287,6 +288,16 @@ VARIABLES = (
         why="How many jobs of one user may wait and run at a time; the next one is refused (429).",
         kind=kinds.integer(at_least=1, at_most=1_000_000),
         default="100",
+    ),
+    size(
+        "JOBS_FILES_PER_USER",
+        "Bytes of uploads and result files that one user's jobs may keep; beyond it the next one is refused (429).",
+        default=512 * 1024**2,
+    ),
+    size(
+        "JOBS_FILES_TOTAL",
+        "Bytes of uploads and result files that all jobs together may keep; beyond it no job adds any (503).",
+        default=5 * 1024**3,
     ),
     Variable(
         name="WEB_CONCURRENCY",

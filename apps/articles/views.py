@@ -27,6 +27,7 @@ from apps.articles.services import CACHE_TAG, SlugTaken, article_create, article
 from apps.jobs.idempotency import idempotent
 from apps.jobs.imports import IMPORT_BOUNDS, ImportForm, upload_checked
 from apps.jobs.services import job_submit
+from apps.jobs.services.quota import FilesQuota, StorageFull
 from apps.jobs.services.submission import TooManyJobs
 from apps.jobs.views import ACCEPTED, submitted
 from apps.practices.caching import CachedResponse, if_match_version, with_version
@@ -162,7 +163,7 @@ class ArticleImports(APIView):
         operation_id="articles_import",
         summary="Import articles from a file",
         request={"multipart/form-data": ImportForm},
-        responses={202: ACCEPTED, **problems(400, 401, 413, 415, TooManyJobs)},
+        responses={202: ACCEPTED, **problems(400, 401, 413, 415, TooManyJobs, FilesQuota, StorageFull)},
     )
     @idempotent()
     def post(self, request: Request) -> Response:
@@ -170,7 +171,7 @@ class ArticleImports(APIView):
         (else derived from the body).
 
         The job's result says how many rows were created, updated, skipped and rejected, and shows the first rejected ones;
-        `errors_url` has all of them, one JSON object a line.
+        `errors_url` has them, one JSON object a line, up to 2 MiB: `errors_listed` of the `rejected` ones.
         """
         query_parameters(request, {})
         form = ImportForm(data=request.data)
@@ -187,7 +188,7 @@ class ArticleExports(APIView):
         operation_id="articles_export",
         summary="Export articles to a file",
         request=ArticleExportSerializer,
-        responses={202: ACCEPTED, **problems(400, 401, 413, 415, TooManyJobs)},
+        responses={202: ACCEPTED, **problems(400, 401, 413, 415, TooManyJobs, FilesQuota, StorageFull)},
     )
     @idempotent()
     def post(self, request: Request) -> Response:
@@ -205,7 +206,7 @@ class ArticleReports(APIView):
         operation_id="articles_report",
         summary="Compute statistics over all public articles",
         request=None,
-        responses={202: ACCEPTED, **problems(400, 401, 415, TooManyJobs)},
+        responses={202: ACCEPTED, **problems(400, 401, 415, TooManyJobs, FilesQuota, StorageFull)},
     )
     @idempotent()
     def post(self, request: Request) -> Response:

@@ -7,20 +7,24 @@ from datetime import timedelta
 from typing import Any, cast
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth import get_user_model
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
+from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 from django.utils.html import format_html
 
 from apps.jobs.kinds import kind_named, kind_names
-from apps.jobs.models import Job
+from apps.jobs.models import ChunkPurpose, Job
 from apps.jobs.oversight import owner_named
 from apps.jobs.serializers import job_problem, progress
+from apps.jobs.services.files import chunks_size
 from apps.jobs.services.operating import jobs_cancel, jobs_retry
+from apps.jobs.services.quota import files_size
 from apps.practices.observability.redaction import redact_text
 
 CONTENTS = ("parameters_shown", "checkpoint_shown", "result_shown")  # what owners put in and get out
@@ -102,6 +106,7 @@ class JobAdmin(admin.ModelAdmin):
         ("Failure", {"fields": ("problem_shown", "error_shown")}),
         ("Times", {"fields": ("created_at", "run_at", "sent_at", "started_at", "finished_at")}),
         ("Claim", {"fields": ("worker", "runner", "fence", "leased_until", "heartbeat_at", "stop", "suspect", "is_alone")}),
+        ("Files", {"fields": ("upload_size", "result_size", "owner_files")}),
         ("Origin", {"fields": ("queue", "turn", "request_id", "schedule", "slot")}),
     )  # fmt: skip
 
@@ -142,6 +147,22 @@ class JobAdmin(admin.ModelAdmin):
     def error_shown(self, job: Job) -> str | None:
         """What went wrong at the last attempt that did, through the redaction of log lines."""
         return format_html('<pre class="job">{}</pre>', redact_text(job.error)) if job.error else None
+
+    @admin.display(description="upload")
+    def upload_size(self, job: Job) -> str:
+        return filesizeformat(chunks_size(job_id=job.pk, purpose=ChunkPurpose.UPLOAD))
+
+    @admin.display(description="result file")
+    def result_size(self, job: Job) -> str:
+        return filesizeformat(chunks_size(job_id=job.pk, purpose=ChunkPurpose.RESULT))
+
+    @admin.display(description="all files of the owner")
+    def owner_files(self, job: Job) -> str | None:
+        """What they take of what one owner's may."""
+        if job.owner_id is None:
+            return None
+        kept, most = files_size(owner_id=job.owner_id), settings.JOBS_FILES_PER_USER
+        return f"{filesizeformat(kept)} of {filesizeformat(most)}"
 
     @admin.display(description="parameters")
     def parameters_shown(self, job: Job) -> str | None:

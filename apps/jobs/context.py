@@ -16,6 +16,7 @@ from apps.jobs.kinds import kind_named
 from apps.jobs.models import CHUNK_BYTES, ChunkPurpose, Job, JobStop
 from apps.jobs.services.claims import Claim, claim_lock, fenced, job_progress
 from apps.jobs.services.files import ChunkStream, chunks_delete, result_append
+from apps.jobs.services.quota import room_require
 
 REPORT_SECONDS = 0.5  # between two writes of progress: a cancellation bites within this, and a tight loop costs nothing
 
@@ -52,8 +53,10 @@ class Step:
             self._columns.update(attempts=1)
 
     def append_result(self, data: bytes) -> None:
-        """Add bytes to the result file."""
-        result_append(job_id=self._job.pk, data=data)
+        """Add bytes to the result file; raise ``FilesQuota`` or ``StorageFull``, which end the job, where there is no room."""
+        if data:
+            room_require(owner_id=self._job.owner_id, size=len(data))
+        result_append(job_id=self._job.pk, owner_id=self._job.owner_id, data=data)
 
 
 class JobContext:

@@ -20,7 +20,7 @@ JOBS = KeysetList(
         "started_at": "started_at",
         "finished_at": "finished_at",
         "result": "result",
-        "result_url": Projected("id", "state", "result", "result_type", shape=result_url),
+        "result_url": Projected("id", "state", "result", "result_type", "finished_at", shape=result_url),
         "problem": Projected("problem", "request_id", shape=job_problem),
     },
     scope=("owner",),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from django.conf import settings
 from django.db import DatabaseError
 from prometheus_client.core import Metric
 
@@ -50,6 +51,15 @@ def _gauges() -> Sequence[Metric]:
             labels=["kind"],
         ),
         gauge("jobs_workers", "Workers seen within a minute.", [({}, found.workers)]),
+        gauge(
+            "jobs_files_bytes",
+            "Bytes that the files of jobs take.",
+            [({"purpose": purpose}, size) for purpose, size in sorted(found.files.items())],
+            labels=["purpose"],
+        ),
+        gauge(
+            "jobs_files_limit_bytes", "Bytes that they may take (JOBS_FILES_TOTAL).", [({}, settings.JOBS_FILES_TOTAL)]
+        ),
     ]
 
 

@@ -135,8 +135,12 @@ class ChunkPurpose(models.TextChoices):
 
 
 class JobChunk(models.Model):
-    """At most CHUNK_BYTES of a job's file, numbered from 0: web and worker share no disk, and neither holds a whole file."""
+    """At most CHUNK_BYTES of a job's file, numbered from 0: web and worker share no disk, and neither holds a whole file.
 
+    ``owner_id`` is that of the job, once more, so that what an owner keeps is counted by one index.
+    """
+
+    owner_id = models.UUIDField(null=True, editable=False)
     job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="chunks", db_index=False)
     purpose = models.CharField(max_length=6, choices=ChunkPurpose)
     number = models.PositiveIntegerField()
@@ -144,6 +148,7 @@ class JobChunk(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["job", "purpose", "number"], name="jobs_chunk_unique")]
+        indexes = [models.Index(fields=["owner_id"], name="jobs_chunk_owner", condition=Q(owner_id__isnull=False))]
 
     def __str__(self) -> str:
         return f"{self.purpose} {self.number} of {self.job_id}"

@@ -10,10 +10,10 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import transaction
-from django.db.models import Count, DurationField, ExpressionWrapper, F, FloatField, QuerySet
-from django.db.models.functions import Extract, Now
+from django.db.models import Count, DurationField, ExpressionWrapper, F, FloatField, QuerySet, Sum
+from django.db.models.functions import Extract, Length, Now
 
-from apps.jobs.models import Job, JobState, JobWorker
+from apps.jobs.models import ChunkPurpose, Job, JobChunk, JobState, JobWorker
 
 SEEN = timedelta(seconds=60)  # a worker that was not seen for so long is none
 PARKED = "/job-parked"  # how the type of a parked job's problem ends
@@ -53,12 +53,14 @@ def owner_named(email: str) -> AbstractBaseUser | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Situation:
-    """How the ledger stands: jobs by (queue, state), seconds that the oldest due one waits by queue, parked ones by kind."""
+    """How the ledger stands: jobs by (queue, state), seconds that the oldest due one waits by queue, parked ones by kind,
+    bytes of files by purpose."""
 
     jobs: dict[tuple[str, str], int]
     oldest: dict[str, float]
     parked: dict[str, int]
     workers: int
+    files: dict[str, int]
 
 
 def situation() -> Situation:
@@ -76,6 +78,8 @@ def situation() -> Situation:
             oldest={queue: _oldest_waits(queue) for queue in queues},
             parked=dict(parked.values_list("kind").annotate(Count("pk")).order_by()),
             workers=_workers().count(),
+            files=dict.fromkeys(ChunkPurpose.values, 0)
+            | dict(JobChunk.objects.values_list("purpose").annotate(size=Sum(Length("data"))).order_by()),
         )
 
 

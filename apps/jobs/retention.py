@@ -7,9 +7,9 @@ from django.conf import settings
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
-from apps.jobs.models import IdempotencyKey, Job, JobChunk
+from apps.jobs.models import IdempotencyKey, Job, JobChunk, JobState
 from apps.jobs.services.schedules import LATE
-from apps.practices.database.retention import Retention
+from apps.practices.database.retention import PARTS, Retention
 
 
 def _rows(before: datetime) -> Sequence[QuerySet[Job]]:
@@ -23,6 +23,15 @@ def _keys(before: datetime) -> Sequence[QuerySet[IdempotencyKey]]:
 
 
 Retention(name="idempotency-keys", days=lambda: settings.RETENTION_IDEMPOTENCY / 24, rows=_keys)
+
+
+def _files(before: datetime) -> Sequence[QuerySet[JobChunk]]:
+    """Of what has succeeded: a job that failed may be tried again, and needs its files as long as it is there."""
+    files = JobChunk.objects.filter(job__state=JobState.SUCCEEDED, job__finished_at__lt=before)
+    return (files.order_by("job__finished_at", "pk"),)
+
+
+Retention(name="job-files", days=lambda: settings.RETENTION_FILES, rows=_files, batch=PARTS)
 Retention(
     name="jobs",
     days=lambda: settings.RETENTION_JOBS,

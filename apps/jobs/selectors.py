@@ -1,16 +1,19 @@
 """Reads of the ledger: an owner's, and of some kinds those of staff."""
 
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser, PermissionsMixin
 from django.db.models import Q, QuerySet
+from django.utils import timezone
 
 from apps.jobs.kinds import kinds_staff_may_read
 from apps.jobs.models import Job, JobState
 from apps.practices.database.matching import unindexed
-from apps.practices.errors import Conflict, NotFound
+from apps.practices.errors import Conflict, NotFound, Problem
 
 PUBLIC_COLUMNS = (
     "id",
@@ -41,6 +44,17 @@ class JobUnfinished(Conflict):
     explanation = "The job has not succeeded: it waits, runs, was cancelled or has failed. Its state says which."
 
 
+class ResultExpired(Problem):
+    """The result file was kept for RETENTION_FILES days."""
+
+    status = 410
+    type = "result-expired"
+    title = "The result is gone"
+    explanation = (
+        "Result files are kept for some days after their jobs succeeded. This one's are over: submit the job again."
+    )
+
+
 def job_list(*, owner_id: UUID, state: str | None = None, kind: str | None = None) -> QuerySet[Job]:
     """Give the owner's jobs."""
     jobs = Job.objects.filter(owner_id=owner_id)
@@ -66,11 +80,21 @@ def job_read(*, job_id: UUID, reader: Reader) -> Job:
 
 
 def job_finished(*, job_id: UUID, reader: Reader) -> Job:
-    """Give a job that the reader may see and that has a result; raise ``NotFound`` or ``JobUnfinished`` (409)."""
+    """Return a job that the reader may see and that has a result.
+
+    Raise ``NotFound``, ``JobUnfinished`` (409) or ``ResultExpired`` (410).
+    """
     job = job_read(job_id=job_id, reader=reader)
     if job.state != JobState.SUCCEEDED:
         raise JobUnfinished(f"The job is {job.state}.")
+    if job.result_type and files_expired(job.finished_at):
+        raise ResultExpired
     return job
+
+
+def files_expired(finished_at: datetime | None) -> bool:
+    """Whether the files of a job that ended then are no longer given out: the next prune removes them."""
+    return finished_at is not None and finished_at < timezone.now() - timedelta(days=settings.RETENTION_FILES)
 
 
 def job_under_way(*, owner_id: UUID, kind: str) -> UUID | None:

@@ -7,6 +7,7 @@ from django.urls import reverse
 from rest_framework import serializers
 
 from apps.jobs.models import JobState
+from apps.jobs.selectors import files_expired
 from apps.practices.errors.schema import ProblemSerializer
 
 
@@ -41,7 +42,9 @@ class JobSerializer(serializers.Serializer[Any]):
     started_at = serializers.DateTimeField(allow_null=True)
     finished_at = serializers.DateTimeField(allow_null=True)
     result = serializers.JSONField(allow_null=True, help_text="What the kind says, once it has succeeded.")
-    result_url = serializers.CharField(allow_null=True, help_text="Where the whole result is, once there is one.")
+    result_url = serializers.CharField(
+        allow_null=True, help_text="Where the whole result is, once there is one and while its file is kept."
+    )
     problem = JobProblemSerializer(allow_null=True, help_text="Why it failed, once it has.")
 
 
@@ -86,5 +89,8 @@ def progress(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def result_url(row: Mapping[str, Any]) -> str | None:
-    has_result = row["state"] == JobState.SUCCEEDED and (row["result_type"] or row["result"] is not None)
+    has_file = bool(row["result_type"])
+    has_result = row["state"] == JobState.SUCCEEDED and (has_file or row["result"] is not None)
+    if has_file and files_expired(row["finished_at"]):
+        return None
     return reverse("jobs:result", kwargs={"id": row["id"]}) if has_result else None

@@ -19,7 +19,7 @@ from rest_framework.views import APIView
 from apps.jobs.filters import JOBS
 from apps.jobs.idempotency import idempotent
 from apps.jobs.models import Job, JobState
-from apps.jobs.selectors import JobUnfinished, job_finished, job_list, job_read, job_row
+from apps.jobs.selectors import JobUnfinished, ResultExpired, job_finished, job_list, job_read, job_row
 from apps.jobs.serializers import JobSerializer, job_body
 from apps.jobs.services import job_cancel, job_retry
 from apps.jobs.services.downloads import Download, DownloadsBusy
@@ -143,7 +143,7 @@ class JobResult(APIView):
             (200, "application/json"): OpenApiTypes.ANY,
             (200, "application/x-ndjson"): OpenApiTypes.BINARY,
             (200, "text/csv"): OpenApiTypes.BINARY,
-            **problems(401, 404, JobUnfinished, DownloadsBusy),
+            **problems(401, 404, JobUnfinished, ResultExpired, DownloadsBusy),
         },
     )
     def get(self, request: Request, id: UUID) -> HttpResponseBase:

@@ -15,6 +15,8 @@ JOBS_PUBLISH_SECONDS = 0.25  # each wait of the one try to wake a worker, within
 JOBS_SHUTDOWN_SECONDS = 2.0 if ENVIRONMENT.name == "dev" else 20.0
 JOBS_IMPORT_MAX_BYTES: int = ENVIRONMENT["IMPORT_MAX_BYTES"]
 JOBS_PER_USER: int = ENVIRONMENT["JOBS_PER_USER"]  # waiting and running
+JOBS_FILES_PER_USER: int = ENVIRONMENT["JOBS_FILES_PER_USER"]  # bytes
+JOBS_FILES_TOTAL: int = ENVIRONMENT["JOBS_FILES_TOTAL"]  # bytes
 JOBS_DOWNLOADS = max(1, ENVIRONMENT["WEB_THREADS"] // 2)  # threads of a process that may send results at a time
 # A worker takes from all queues, unless its -Q names some. Mails have one of their own, so that others' heavy work need not
 # delay them. System check jobs.E001 finds a kind whose queue is missing here.
@@ -57,4 +59,5 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False  # log lines are observability's
 CELERY_WORKER_REDIRECT_STDOUTS = False
 
 RETENTION_IDEMPOTENCY: int = ENVIRONMENT["RETENTION_IDEMPOTENCY"]  # hours; see apps/jobs/services/idempotency.py
+RETENTION_FILES: int = ENVIRONMENT["RETENTION_FILES"]  # days after the end of their jobs
 RETENTION_JOBS: int = ENVIRONMENT["RETENTION_JOBS"]  # days after the end; see apps/jobs/retention.py

@@ -214,7 +214,8 @@ def test_a_failure_is_named_and_leaves_the_rest_to_be_done(monkeypatch: pytest.M
 @pytest.mark.django_db
 def test_an_unknown_kind_is_refused_with_those_there_are() -> None:
     with pytest.raises(
-        CommandError, match="admin-sessions, attempts, idempotency-keys, jobs, links, security-events, sign-ins"
+        CommandError,
+        match="admin-sessions, attempts, idempotency-keys, job-files, jobs, links, security-events, sign-ins",
     ):
         pruned("--only", "everything")
 

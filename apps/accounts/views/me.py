@@ -25,6 +25,7 @@ from apps.accounts.services.sessions import SignInOvertaken
 from apps.accounts.services.tokens import TokenRefused
 from apps.accounts.transports import cookies_forget, has_cookies
 from apps.jobs.idempotency import idempotent
+from apps.jobs.services.quota import FilesQuota, StorageFull
 from apps.jobs.services.submission import TooManyJobs
 from apps.jobs.views import ACCEPTED, submitted
 from apps.practices.caching import refuse_if_any
@@ -121,7 +122,10 @@ class MeExport(APIView):
             "time; the file of the one before goes."
         ),
         request=None,
-        responses={202: ACCEPTED, **problems(401, 415, TokenRefused, ExportUnderWay, TooManyJobs)},
+        responses={
+            202: ACCEPTED,
+            **problems(401, 415, TokenRefused, ExportUnderWay, TooManyJobs, FilesQuota, StorageFull),
+        },
     )
     @idempotent()
     def post(self, request: Request) -> Response:

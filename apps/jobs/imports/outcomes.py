@@ -5,12 +5,14 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+import orjson
 from rest_framework.serializers import Serializer
 
 from apps.jobs.imports.formats import Columns
 from apps.jobs.imports.rows import ImportRow, Rejection
 
 ERRORS_SHOWN = 100
+REJECTED_BYTES = 2 * 1024**2  # of the rejected rows that are listed: a hostile file makes each longer than itself
 
 
 class OnConflict(StrEnum):
@@ -58,6 +60,8 @@ class Tally:
     skipped: int = 0
     rejected: int = 0
     errors: list[dict[str, Any]] = field(default_factory=list)
+    errors_listed: int = 0
+    errors_bytes: int = 0
 
     def add(self, outcomes: Mapping[int, "Outcome | Rejection"]) -> list[dict[str, Any]]:
         """Count a batch's outcomes (by line), and give its rejections as the result shows them, in the file's order."""
@@ -72,9 +76,23 @@ class Tally:
         self.errors += documents[: ERRORS_SHOWN - len(self.errors)]
         return documents
 
+    def listed(self, documents: Sequence[Mapping[str, Any]]) -> bytes:
+        """Return the lines of these rejections, as far as REJECTED_BYTES of the file's go; the others are counted alone."""
+        lines: list[bytes] = []
+        if self.errors_listed < self.rejected - len(documents):  # the list has ended with an earlier batch
+            return b""
+        for document in documents:
+            line = orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
+            if self.errors_bytes + len(line) > REJECTED_BYTES:
+                break
+            self.errors_bytes += len(line)
+            lines.append(line)
+        self.errors_listed += len(lines)
+        return b"".join(lines)
+
     def result(self) -> dict[str, Any]:
-        """Give the sums as the API documents them: rows = created + updated + skipped + rejected."""
-        return {name: value for name, value in asdict(self).items() if name != "total"}
+        """Return the sums as the API documents them: rows = created + updated + skipped + rejected."""
+        return {name: value for name, value in asdict(self).items() if name not in ("total", "errors_bytes")}
 
 
 def conflict(detail: str, *, pointer: str = "") -> Rejection:

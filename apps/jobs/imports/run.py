@@ -6,7 +6,6 @@ from dataclasses import asdict
 from itertools import islice
 from typing import Any
 
-import orjson
 from django.urls import reverse
 from rest_framework.exceptions import ValidationError
 
@@ -92,7 +91,7 @@ def _store(context: JobContext, batch: list[_Checked], tally: Tally, source: Imp
     with context.step() as step:
         outcomes |= _upserted(rows, source.upsert, on_conflict)
         rejected = tally.add(outcomes)
-        step.append_result(b"".join(orjson.dumps(document) + b"\n" for document in rejected))
+        step.append_result(tally.listed(rejected))
         step.save(checkpoint=asdict(tally), done=tally.rows, total=tally.total)
 
 

@@ -10,16 +10,18 @@ from django.db.models.functions import Length
 from apps.jobs.models import CHUNK_BYTES, ChunkPurpose, JobChunk
 
 
-def upload_store(*, job_id: UUID, blocks: Iterable[bytes]) -> int:
-    """Store the blocks as the job's upload, and give their number of bytes. Belongs into the transaction of the row."""
+def upload_store(*, job_id: UUID, owner_id: UUID | None = None, blocks: Iterable[bytes]) -> int:
+    """Store the blocks as the job's upload, and return their number of bytes. Belongs into the transaction of the row."""
     size = 0
     for number, block in enumerate(_rechunked(blocks)):
-        JobChunk.objects.create(job_id=job_id, purpose=ChunkPurpose.UPLOAD, number=number, data=block)
+        JobChunk.objects.create(
+            job_id=job_id, owner_id=owner_id, purpose=ChunkPurpose.UPLOAD, number=number, data=block
+        )
         size += len(block)
     return size
 
 
-def result_append(*, job_id: UUID, data: bytes) -> None:
+def result_append(*, job_id: UUID, owner_id: UUID | None = None, data: bytes) -> None:
     """Add bytes to the job's result file. Belongs into a fenced transaction, so that what a lost claim wrote is undone."""
     if not data:
         return
@@ -33,6 +35,7 @@ def result_append(*, job_id: UUID, data: bytes) -> None:
     for offset, start in enumerate(range(0, len(data), CHUNK_BYTES)):
         JobChunk.objects.create(
             job_id=job_id,
+            owner_id=owner_id,
             purpose=ChunkPurpose.RESULT,
             number=number + offset,
             data=data[start : start + CHUNK_BYTES],

@@ -20,6 +20,7 @@ from apps.jobs.kinds import kind_named
 from apps.jobs.models import Job, JobState, JobStop
 from apps.jobs.services.broker import publish
 from apps.jobs.services.files import files_delete, upload_store
+from apps.jobs.services.quota import room_require
 from apps.jobs.services.sharing import LATER, owner_lock, turn_next
 from apps.practices.errors import Conflict, NotFound, PermissionDenied, TooManyRequests
 from apps.practices.observability.ids import current_request_id
@@ -29,6 +30,9 @@ logger = structlog.get_logger(__name__)
 
 class Upload(Protocol):
     """What an upload must do: Django's ``UploadedFile`` does."""
+
+    @property
+    def size(self) -> int | None: ...
 
     def chunks(self) -> Iterable[bytes]: ...
 
@@ -64,9 +68,10 @@ def job_submit(
     """Store the job with its upload in one transaction, and wake a worker once that has committed.
 
     Raises ``PermissionDenied`` when the owner lacks the kind's permission, ``TooManyJobs`` (429) when JOBS_PER_USER of theirs
-    wait or run, DRF's ``ValidationError`` when the kind's serializer refuses the parameters, ``LookupError`` for an unknown
-    kind. Jobs of nobody are the service's own: any number, any kind. The broker being away is no error: the relay sends the
-    job as soon as it is back. With ``run_at`` (aware) the job waits at least until then.
+    wait or run, ``FilesQuota`` (429) or ``StorageFull`` (503) when there is no room for files, DRF's ``ValidationError`` when the
+    kind's serializer refuses the parameters, ``LookupError`` for an unknown kind. Jobs of nobody are the service's own: any
+    number, any kind. The broker being away is no error: the relay sends the job as soon as it is back. With ``run_at`` (aware)
+    the job waits at least until then.
     """
     found = kind_named(kind)
     if found is None:
@@ -91,10 +96,12 @@ def job_submit(
         if upload is not None:
             if owner_id is not None:
                 _require_room(owner_id)  # without the lock, which no upload is to hold up
-            upload_store(job_id=job.id, blocks=upload.chunks())
+            room_require(owner_id=owner_id, size=upload.size or 0)
+            upload_store(job_id=job.id, owner_id=owner_id, blocks=upload.chunks())
         if owner_id is not None:
             owner_lock(owner_id)
             _require_room(owner_id)
+            room_require(owner_id=owner_id, size=0 if upload else 1)
         job.turn = LATER if run_at else turn_next(queue=found.queue, kind=kind, owner_id=owner_id)
         job.save(force_insert=True)
         # Of a job that was rolled back nothing is said. Before the worker is woken, whose own lines follow.

@@ -28,13 +28,15 @@ PARTS = 64  # of what may be a mebibyte each
 class Retention:
     """What goes after how many days. ``rows`` are querysets of what is older than a time, each in the order of an index.
 
-    ``parts`` gives what hangs on some of these rows, where that is much: it goes before them, in batches of its own.
+    ``parts`` gives what hangs on some of these rows, where that is much: it goes before them, in batches of its own. ``batch``:
+    rows a transaction.
     """
 
     name: str
     days: Callable[[], float]
     rows: Callable[[datetime], Sequence[QuerySet[Any]]]
     parts: Callable[[QuerySet[Any]], QuerySet[Any]] | None = None
+    batch: int = BATCH
 
     declared: ClassVar[dict[str, Retention]] = {}
 
@@ -51,8 +53,9 @@ class Retention:
         first, *others = self.rows(self.before(now))
         return first.order_by().union(*(rows.order_by() for rows in others)).count() if others else first.count()
 
-    def prune(self, *, now: datetime, batch: int = BATCH) -> Iterator[int]:
+    def prune(self, *, now: datetime, batch: int | None = None) -> Iterator[int]:
         """Remove the rows, one transaction a batch, and give each batch's number. What another prune holds is left to it."""
+        batch = batch or self.batch
         for rows in self.rows(self.before(now)):
             while True:
                 if self.parts is not None:

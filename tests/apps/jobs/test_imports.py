@@ -115,6 +115,7 @@ def test_ndjson() -> None:
         list(ndjson_rows(io.BytesIO(b"x" * (RECORD_BYTES + 1)), COLUMNS))
 
 
+@pytest.mark.django_db
 @pytest.mark.parametrize(
     ("on_conflict", "stored", "outcomes"),
     [

@@ -1,0 +1,143 @@
+"""How many bytes of files are kept: of one owner, of all, and for how long."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+from django.utils import timezone
+
+from apps.accounts.models import User
+from apps.jobs.imports import outcomes
+from apps.jobs.models import Job, JobChunk
+from apps.jobs.services.files import result_append
+from apps.jobs.services.quota import files_size, files_total_forget
+from apps.jobs.tasks import job_run
+from apps.practices.database.retention import retentions
+from tests.apps.accounts.factories import admin_sign_in, bearer, user_create
+from tests.problems import assert_problem
+
+pytestmark = [pytest.mark.django_db, pytest.mark.urls("project.urls")]
+Make = Callable[..., Job]
+IMPORTS, EXPORTS, ROWS = "/api/v1/articles/imports", "/api/v1/articles/exports", 40
+RESULT = {"result_type": "application/x-ndjson", "result_name": "a.ndjson"}
+
+
+@pytest.fixture(autouse=True)
+def looks_at_once() -> None:
+    files_total_forget()
+
+
+def send(client: Client, owner: User, content: bytes, **form: Any) -> Any:
+    return client.post(IMPORTS, {"file": SimpleUploadedFile("rows.csv", content), **form}, **bearer(owner))
+
+
+def export(client: Client, owner: User) -> Any:
+    return client.post(EXPORTS, {"format": "ndjson"}, content_type="application/json", **bearer(owner))
+
+
+def articles(client: Client, owner: User) -> None:
+    rows = "".join(f"T{number},{'x' * 500},2024-01-01T00:00:00Z\n" for number in range(ROWS))
+    job_run(send(client, owner, f"title,body,published_at\n{rows}".encode()).json()["id"])
+    assert Job.objects.get().result["created"] == ROWS
+
+
+def succeeded(job_make: Make, data: bytes, **columns: Any) -> Job:
+    job = job_make(**{"state": "succeeded", "finished_at": timezone.now(), **RESULT, **columns})
+    result_append(job_id=job.pk, owner_id=job.owner_id, data=data)
+    return job
+
+
+def test_an_upload_beyond_an_owners_quota_is_refused_and_not_kept(client: Client, owner: User, settings: Any) -> None:
+    settings.JOBS_FILES_PER_USER = 3000
+    content = b"title,body\n" + b"a,b\n" * 400
+    assert send(client, owner, content).status_code == 202
+    answer = send(client, owner, content)
+    assert_problem(answer, 429, "files-quota")
+    assert int(answer.headers["Retry-After"]) > 0
+    assert (Job.objects.count(), files_size(owner_id=owner.pk)) == (1, len(content))
+    assert send(client, user_create(), content).status_code == 202, "others have their own"
+    client.delete(f"/api/v1/jobs/{Job.objects.filter(owner=owner).get().pk}", **bearer(owner))
+    assert send(client, owner, content).status_code == 202, "what was cancelled takes no space"
+
+
+def test_whose_quota_is_used_up_submits_nothing_more(
+    client: Client, owner: User, settings: Any, job_make: Make
+) -> None:
+    settings.JOBS_FILES_PER_USER = 3000
+    succeeded(job_make, b"x" * 3000)
+    assert_problem(export(client, owner), 429, "files-quota")
+    assert export(client, user_create()).status_code == 202
+
+
+def test_all_together_have_a_bound(client: Client, owner: User, settings: Any, job_make: Make) -> None:
+    settings.JOBS_FILES_TOTAL = 3000
+    succeeded(job_make, b"x" * 3000, owner=user_create())
+    assert_problem(export(client, owner), 503, "storage-full")
+    assert_problem(send(client, owner, b"title,body\na,b\n"), 503, "storage-full")
+
+
+def test_a_result_beyond_the_quota_fails_its_job_and_goes_on_when_there_is_room(
+    client: Client, owner: User, settings: Any
+) -> None:
+    articles(client, owner)
+    settings.JOBS_FILES_PER_USER = 3000
+    job_id = export(client, owner).json()["id"]
+    job_run(job_id)
+    shown = client.get(f"/api/v1/jobs/{job_id}", **bearer(owner)).json()
+    assert (shown["state"], shown["problem"]["type"].rpartition("/")[2]) == ("failed", "files-quota")
+    assert files_size(owner_id=owner.pk) <= 3000
+    settings.JOBS_FILES_PER_USER = 10**6
+    again = client.post(f"/api/v1/jobs/{job_id}/retry", content_type="application/json", **bearer(owner))
+    assert again.status_code == 202
+    job_run(job_id)
+    content = b"".join(client.get(f"/api/v1/jobs/{job_id}/result", **bearer(owner)).streaming_content)
+    assert content.count(b"\n") == ROWS
+    assert files_size(owner_id=owner.pk) == len(content)
+
+
+def test_the_list_of_rejected_rows_is_bounded_and_says_so(
+    client: Client, owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outcomes, "REJECTED_BYTES", 2000)
+    job_run(send(client, owner, b"{}\n" * 3000, format="ndjson").json()["id"])
+    result = Job.objects.get().result
+    answer = client.get(result["errors_url"], **bearer(owner))
+    lines = b"".join(answer.streaming_content).splitlines(keepends=True)
+    assert (result["rejected"], result["errors_listed"]) == (3000, len(lines))
+    assert [json.loads(line)["line"] for line in lines] == list(range(1, len(lines) + 1))
+    assert 1000 < sum(map(len, lines)) <= 2000
+
+
+def test_result_files_go_before_their_jobs(client: Client, owner: User, settings: Any, job_make: Make) -> None:
+    settings.RETENTION_FILES = 7
+    day = timedelta(days=1)
+    old = succeeded(job_make, b"old", finished_at=timezone.now() - 8 * day)
+    fresh = succeeded(job_make, b"fresh", finished_at=timezone.now() - 6 * day)
+    failed = succeeded(job_make, b"half", state="failed", finished_at=timezone.now() - 8 * day)
+    headers = bearer(owner)
+    for _ in range(2):  # before it is pruned and after
+        assert_problem(client.get(f"/api/v1/jobs/{old.pk}/result", **headers), 410, "result-expired")
+        assert client.get(f"/api/v1/jobs/{old.pk}", **headers).json()["result_url"] is None
+        listed = {row["id"]: row["result_url"] for row in client.get("/api/v1/jobs", **headers).json()["results"]}
+        assert (listed[str(old.pk)], bool(listed[str(fresh.pk)])) == (None, True)
+        [retention] = [one for one in retentions() if one.name == "job-files"]
+        list(retention.prune(now=timezone.now()))
+    assert set(JobChunk.objects.values_list("job_id", flat=True)) == {fresh.pk, failed.pk}
+    assert Job.objects.count() == 3
+    answer = client.get(f"/api/v1/jobs/{fresh.pk}/result", **headers)
+    assert b"".join(answer.streaming_content) == b"fresh"
+    answer.close()
+
+
+def test_the_admin_shows_what_is_kept(client: Client, owner: User, settings: Any, job_make: Make) -> None:
+    settings.JOBS_FILES_PER_USER = 10 * 1024
+    job = succeeded(job_make, b"x" * 2048)
+    admin_sign_in(client, user_create(is_staff=True, is_superuser=True))
+    page = client.get(f"/admin/jobs/job/{job.pk}/change/").content.decode().replace("\xa0", " ")
+    assert "2.0 KB of 10.0 KB" in page
