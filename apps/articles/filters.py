@@ -10,7 +10,14 @@ from django.db.models import QuerySet
 from rest_framework import serializers
 
 from apps.articles.models import Article
-from apps.articles.selectors import ARTICLE_FIELDS, State, article_ranked, article_tagged, article_worded
+from apps.articles.selectors import (
+    ARTICLE_FIELDS,
+    State,
+    article_found_by,
+    article_ranked,
+    article_tagged,
+    article_worded,
+)
 from apps.articles.serializers import TagField
 from apps.practices.database.lists import Filter, KeysetList, ListQuery, Matching, Page
 from apps.practices.database.schema import list_parameters
@@ -36,6 +43,7 @@ _FILTERS: dict[str, Filter | Matching | serializers.Field[Any, Any, Any, Any]] =
             max_length=SEARCH_LENGTH, help_text='Words in title or body; "a phrase", or, and -not are understood.'
         ),
         condition=article_worded,
+        found_by=article_found_by,
     ),
     "ranked": Filter(
         serializers.BooleanField(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -9,7 +10,7 @@ from uuid import UUID
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, PermissionsMixin
 from django.contrib.postgres.search import SearchQuery, SearchRank
-from django.db import models
+from django.db import connections, models
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
@@ -46,6 +47,8 @@ ARTICLE_FIELDS: dict[str, Projected] = {
     "updated_at": Projected("updated_at"),
     "version": Projected("version"),
 }
+_WORDS = re.compile(r"(?:[^\W_]|\s)+")  # a text that asks for words alone
+_ADJACENT = re.compile(r"<(?:-|\d+)>(?=(?:[^']|'[^']*')*$)")  # the operator of phrases, outside of quotes
 _COLUMNS = tuple(dict.fromkeys(column for field in ARTICLE_FIELDS.values() for column in field.columns))
 
 
@@ -96,6 +99,26 @@ def article_worded(text: str) -> Q:
     Words, "phrases", or, and -not are understood (PostgreSQL's websearch_to_tsquery).
     """
     return Q(search=_typed(text))
+
+
+def article_found_by(text: str) -> Q:
+    """Give a condition that the index of words answers alone and that every answer to `text` meets; empty where there is none.
+
+    The index has no order of words, and cannot tell who lacks one: of a phrase, its words are asked for (a word with punctuation
+    is one, too), and what must not be there is not.
+    """
+    if _WORDS.fullmatch(text):
+        return Q(search=_typed(text))
+    with connections[Article.objects.all().db].cursor() as cursor:
+        cursor.execute("SELECT querytree(websearch_to_tsquery(%s::text::regconfig, %s::text))", [SEARCH_CONFIG, text])
+        (words,) = cursor.fetchone()
+    return Q() if words in ("", "T") else Q(search=_Words(_ADJACENT.sub("&", words)))
+
+
+class _Words(SearchQuery):
+    """A query in PostgreSQL's own spelling, whose words are neither parsed nor stemmed again."""
+
+    template = "(%(expressions)s)::tsquery"
 
 
 def article_ranked(*, ids: Sequence[UUID], text: str, columns: Sequence[str], limit: int) -> list[dict[str, Any]]:

@@ -35,6 +35,9 @@ _POOL = {
     "max_lifetime": 1800,
 }
 
+# Searches at a time in a web process: each may look at thousands of rows, and other reads keep the other half of the threads.
+DATABASE_SEARCHES = max(1, ENVIRONMENT["WEB_THREADS"] // 2)
+
 
 def _database(url: str, *, is_pgbouncer: bool = False) -> dict[str, Any]:
     """Return what Django is told of one server, or of the PgBouncer before it."""

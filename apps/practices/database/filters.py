@@ -28,16 +28,21 @@ class Filter:
 class Matching:
     """A filter that no ordered index can serve (words, members of an array), applied by the list itself.
 
-    ``condition`` makes the condition out of the value read; a GIN or GiST index finds its rows, in no order.
+    ``condition`` makes the condition out of the value read; a GIN or GiST index finds its rows, in no order. Where the index
+    alone cannot tell (a phrase, of which it knows the words), ``found_by`` makes a condition that it can and that every match
+    meets; an empty one where there is none.
     ``matching.matched`` says how many of them are sorted, and how far is walked when they are more.
     """
 
     equal: tuple[str, ...] = ()
     range: str | None = None
 
-    def __init__(self, field: FilterField, *, condition: Callable[[Any], Q]) -> None:
+    def __init__(
+        self, field: FilterField, *, condition: Callable[[Any], Q], found_by: Callable[[Any], Q] | None = None
+    ) -> None:
         self.field = field
         self.condition = condition
+        self.found_by = found_by
 
 
 def declared_filters(

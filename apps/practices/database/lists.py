@@ -17,8 +17,6 @@ and a view reads it in two lines: ``query = NOTES.parse(request)`` and ``NOTES.r
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
-from operator import and_
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
@@ -33,7 +31,7 @@ from apps.practices.database.cursors import BadCursor, Cursor, cursor_decode, cu
 from apps.practices.database.declarations import Projected, checked_columns, checked_names
 from apps.practices.database.filters import Filter, FilterField, Matching, declared_filters
 from apps.practices.database.indexes import index_serves
-from apps.practices.database.matching import SORTED_MAX, WALKED_MAX, few_matches, looked_at
+from apps.practices.database.matching import SORTED_MAX, WALKED_MAX, Sought, looked_at, searching
 from apps.practices.database.schema import LIMIT_DEFAULT, LIMIT_MAX, list_parameters
 from apps.practices.database.walks import Walk
 from apps.practices.errors import FieldError, ValidationProblem
@@ -170,25 +168,26 @@ class KeysetList:
         """
         walk = Walk.along(self.orderings[query.ordering], query.cursor)
         rows = self._present(queryset, walk)
-        condition = self._condition(query.matching)
-        if condition is None:
+        sought = Sought.of(self.filters, query.matching)
+        if sought is None:
             found, end = self._found(query, walk, walk.ordered(walk.following(rows))), None
         else:
-            found, end = self._matched(query, walk, rows, condition)
+            with searching():
+                found, end = self._matched(query, walk, rows, sought)
         return self._page(query, walk, found, end=end)
 
     def _matched(
-        self, query: ListQuery, walk: Walk, rows: QuerySet[Any], condition: Q
+        self, query: ListQuery, walk: Walk, rows: QuerySet[Any], sought: Sought
     ) -> tuple[list[dict[str, Any]], tuple[Any, ...] | None]:
         """Give the rows of a page that meet the condition, and where the walk stopped when it did not reach the end."""
-        near, end = self._looked_through(walk, rows, condition, SORTED_MAX)
+        near, end = self._looked_through(walk, rows, sought.condition, SORTED_MAX)
         found = self._found(query, walk, near)
         if end is None or len(found) > query.limit:
             return found, end
-        if (few := few_matches(rows, condition)) is not None:
+        if (few := sought.few(rows)) is not None:
             matches = walk.ordered(walk.following(rows.filter(pk__in=few), sorted_=True), sorted_=True)
             return self._found(query, walk, matches), None
-        far, end = self._looked_through(walk, rows, condition, WALKED_MAX)
+        far, end = self._looked_through(walk, rows, sought.condition, WALKED_MAX)
         return self._found(query, walk, far), end
 
     def _found(self, query: ListQuery, walk: Walk, rows: QuerySet[Any]) -> list[dict[str, Any]]:
@@ -203,13 +202,11 @@ class KeysetList:
         """
         walk = Walk.along(self.orderings[query.ordering], query.cursor)
         rows = self._present(queryset, walk)
-        condition = self._condition(query.matching) or Q()
-        near = list(
-            self._looked_through(walk, rows, condition, WALKED_MAX)[0].values_list("pk", flat=True)[:SORTED_MAX]
-        )
-        if len(near) == SORTED_MAX:
-            return near
-        few = few_matches(rows, condition)
+        sought = Sought.of(self.filters, query.matching) or Sought([])
+        with searching():
+            ahead, _ = self._looked_through(walk, rows, sought.condition, WALKED_MAX)
+            near = list(ahead.values_list("pk", flat=True)[:SORTED_MAX])
+            few = None if len(near) == SORTED_MAX else sought.few(rows)
         return near if few is None else few
 
     def _looked_through(
@@ -253,15 +250,6 @@ class KeysetList:
             fields=list(self.fields),
             filters={name: declared.field for name, declared in self.filters.items()},
         )
-
-    def _condition(self, values: Mapping[str, Any]) -> Q | None:
-        """Give what the filters that the list applies itself amount to; None when none is given."""
-        conditions = [
-            declared.condition(values[name])
-            for name, declared in self.filters.items()
-            if isinstance(declared, Matching) and name in values
-        ]
-        return reduce(and_, conditions) if conditions else None
 
     def _refuse_combination(self, ordering: str, filters: list[str]) -> None:
         """Say what cannot be asked for together: the ordering, when the default one can."""

@@ -17,6 +17,14 @@ COLUMNS = {
 }
 VALUES = {
     "tag": ["all", "hundredth", "old", "tag7"],
-    "search": ["common", "uncommon", "word7 or absent"],
+    "search": [
+        "common",
+        "uncommon",
+        "word7 or absent",
+        '"common word"',
+        '"word7 common"',
+        "common -uncommon",
+        "-common",
+    ],
     "ranked": ["true"],
 }
