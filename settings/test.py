@@ -10,6 +10,7 @@ INSTALLED_APPS = [*_INSTALLED_APPS, "zeal", "tests.sample"]
 MIDDLEWARE = ["tests.contract.middleware.ContractMiddleware", *_MIDDLEWARE, "zeal.middleware.zeal_middleware"]
 ZEAL_RAISE = True
 ROOT_URLCONF = "tests.sample.urls"
+JOBS_RUNNING_PER_USER = 1_000  # one owner's jobs are those of most tests
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},

@@ -289,6 +289,12 @@ VARIABLES = (
         kind=kinds.integer(at_least=1, at_most=1_000_000),
         default="100",
     ),
+    Variable(
+        name="JOBS_RUNNING_PER_USER",
+        why="How many of them may run at a time, in all workers together: fewer than those have processes for heavy work.",
+        kind=kinds.integer(at_least=1, at_most=1_000_000),
+        default="1",
+    ),
     size(
         "JOBS_FILES_PER_USER",
         "Bytes of uploads and result files that one user's jobs may keep; beyond it the next one is refused (429).",

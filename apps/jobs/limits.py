@@ -42,17 +42,19 @@ def is_worn() -> bool:
     return mem_rss() > settings.CELERY_WORKER_MAX_MEMORY_PER_CHILD
 
 
-def limit_broken(*, runner: str, kind: str, seconds: float) -> str | None:
-    """Say which limit of its kind an attempt has broken that has run for so many seconds; None when it keeps them.
+def time_broken(*, kind: str, seconds: float) -> str | None:
+    """Say that an attempt which has run for so many seconds has taken longer than its kind may; None when it has not."""
+    limits = kind_named(kind)
+    if limits is None or seconds <= limits.seconds:
+        return None
+    return f"It took longer than {limits.seconds:g} s and reached no checkpoint."
 
-    Time is a lease more than the kind's, since a checkpoint ends most attempts in better order; memory is the kind's above
-    what an idle pool process may hold.
-    """
+
+def memory_broken(*, runner: str, kind: str) -> str | None:
+    """Say that a process uses more than its kind may, above what an idle pool process may hold; None when it does not."""
     process, limits = runner_process(runner), kind_named(kind)
     if process is None or limits is None:
         return None
-    if seconds > limits.seconds + settings.JOBS_LEASE_SECONDS:
-        return f"It took longer than {limits.seconds:g} s and reached no checkpoint."
     used = _memory_used(process) // MIB
     if used > limits.memory_mib + settings.CELERY_WORKER_MAX_MEMORY_PER_CHILD // 1024:
         return f"It used {used} MiB, of {limits.memory_mib} that its kind may."

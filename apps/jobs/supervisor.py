@@ -1,10 +1,10 @@
 """One thread in each worker's main process that keeps the ledger moving.
 
-Every tick it renews the leases of the pool processes that live, gives up those of the ones that died or broke a limit, queues
-what a schedule says, sends what the broker has not got, and reclaims what other workers abandoned. It runs in the main
-process, not beside the computation: a pool process that holds Python's global lock in a long C call could not renew its own
-lease, and would lose its job while healthy. The main process only shovels messages, and is the one that knows which of its
-children are dead.
+Twice a second it ends the jobs that were cancelled, or whose time is up, and that reach no checkpoint. Every tick it renews
+the leases of the pool processes that live, gives up those of the ones that died or took too much memory, queues what a schedule
+says, sends what the broker has not got, and reclaims what other workers abandoned. It runs in the main process, not beside the
+computation: a pool process that holds Python's global lock in a long C call could not renew its own lease, and would lose its
+job while healthy. The main process only shovels messages, and is the one that knows which of its children are dead.
 """
 
 import threading
@@ -15,16 +15,17 @@ from celery import current_app
 from django.conf import settings
 from django.db import DatabaseError, connection
 
-from apps.jobs.limits import limit_broken, runner_kill
+from apps.jobs.limits import memory_broken, runner_kill, time_broken
 from apps.jobs.models import JobStop
 from apps.jobs.processes import runner_process, worker_identity
-from apps.jobs.services import claims, crashes
+from apps.jobs.services import crashes, holding
+from apps.jobs.services.claims import Claim
 from apps.jobs.services.relay import jobs_relay
 from apps.jobs.services.schedules import schedules_insert
 from apps.jobs.services.workers import worker_gone, worker_seen
 
-LOOK_SECONDS = 0.5  # between two looks for cancelled jobs
-CANCEL_SECONDS = 1.0  # for a cancelled job to reach a checkpoint, which most do within half of it
+LOOK_SECONDS = 0.5  # between two looks for jobs that have to end
+CHECKPOINT_SECONDS = 1.0  # for such a job to reach a checkpoint, which most do within half of it
 logger = structlog.get_logger(__name__)
 
 
@@ -36,7 +37,7 @@ class Supervisor(threading.Thread):
         self.worker = worker_identity()
         self._stopping = threading.Event()
         self._draining = False
-        self._cancelled: dict[claims.Claim, float] = {}
+        self._cancelled: dict[Claim, float] = {}
         # PostgreSQL may be back for moments only: whoever lives is to renew first.
         self._reap_after = time.monotonic() + 2 * settings.JOBS_TICK_SECONDS
 
@@ -44,7 +45,7 @@ class Supervisor(threading.Thread):
         due = time.monotonic() + settings.JOBS_TICK_SECONDS
         while not self._stopping.wait(min(LOOK_SECONDS, max(0.0, due - time.monotonic()))):
             try:
-                self._cancelled_end()
+                self._late_end()
                 if time.monotonic() >= due:
                     self.tick()
             except DatabaseError:
@@ -86,7 +87,7 @@ class Supervisor(threading.Thread):
         while (left := deadline - time.monotonic()) > 0:
             asked = asked or left < seconds / 3
             try:
-                if not (claims.claims_request_release if asked else claims.claims_count)(worker=self.worker):
+                if not (holding.claims_request_release if asked else holding.claims_count)(worker=self.worker):
                     break
             except DatabaseError:
                 logger.warning("jobs_drain_failed", exc_info=True)
@@ -99,9 +100,9 @@ class Supervisor(threading.Thread):
         self._stopping.set()
         self.join(timeout=settings.JOBS_TICK_SECONDS + 1)
         try:
-            for held in claims.claims_held(worker=self.worker):
+            for held in holding.claims_held(worker=self.worker):
                 if runner_process(held.runner) is None:
-                    claims.claim_return(claim=held.claim)
+                    holding.claim_return(claim=held.claim)
             worker_gone(name=self.worker)
         except DatabaseError:
             logger.warning("jobs_not_returned", exc_info=True)
@@ -110,38 +111,42 @@ class Supervisor(threading.Thread):
 
     def _own_claims_tend(self) -> None:
         alive = []
-        for held in claims.claims_held(worker=self.worker):
+        for held in holding.claims_held(worker=self.worker):
             if runner_process(held.runner) is None:
                 self._died(held)
-            elif broken := limit_broken(runner=held.runner, kind=held.kind, seconds=held.seconds):
-                logger.warning("job_process_killed", job_id=str(held.claim.job_id), runner=held.runner, reason=broken)
-                runner_kill(held.runner)
-                crashes.claim_abandon(claim=held.claim, error=broken)
+            elif broken := memory_broken(runner=held.runner, kind=held.kind):
+                self._killed(held, broken)
             else:
                 alive.append(held.claim)
         if alive:
-            claims.claims_renew(worker=self.worker, claims=alive)
+            holding.claims_renew(worker=self.worker, claims=alive)
 
-    def _cancelled_end(self) -> None:
-        """Kill the process of a job that was cancelled and reaches no checkpoint: in a long statement, or a long computation.
+    def _late_end(self) -> None:
+        """Kill the process of a job that was cancelled, or whose time is up, and that reaches no checkpoint.
 
-        Its transaction is undone, so a job's effects in PostgreSQL are those of the steps that it had finished.
+        It is in a long statement, or a long computation. Its transaction is undone, so a job's effects in PostgreSQL are those
+        of the steps that it had finished.
         """
         now = time.monotonic()
-        asked = claims.claims_held(worker=self.worker, stop=JobStop.CANCEL)
-        self._cancelled = {held.claim: self._cancelled.get(held.claim, now) for held in asked}
-        for held in asked:
-            if now - self._cancelled[held.claim] >= CANCEL_SECONDS:
-                reason = "It was cancelled, and reached no checkpoint."
-                logger.warning("job_process_killed", job_id=str(held.claim.job_id), runner=held.runner, reason=reason)
-                runner_kill(held.runner)
-                crashes.claim_abandon(claim=held.claim, error=reason)
+        mine = holding.claims_held(worker=self.worker)
+        cancelled = [held.claim for held in mine if held.stop == JobStop.CANCEL]
+        self._cancelled = {claim: self._cancelled.get(claim, now) for claim in cancelled}
+        for held in mine:
+            if now - self._cancelled.get(held.claim, now) >= CHECKPOINT_SECONDS:
+                self._killed(held, "It was cancelled, and reached no checkpoint.")
+            elif broken := time_broken(kind=held.kind, seconds=held.seconds - CHECKPOINT_SECONDS):
+                self._killed(held, broken)
 
-    def _died(self, held: claims.Held) -> None:
+    def _killed(self, held: holding.Held, reason: str) -> None:
+        logger.warning("job_process_killed", job_id=str(held.claim.job_id), runner=held.runner, reason=reason)
+        runner_kill(held.runner)
+        crashes.claim_abandon(claim=held.claim, error=reason)
+
+    def _died(self, held: holding.Held) -> None:
         """Blame a job for the end of its process, unless the worker is being stopped: that ends processes, too."""
         logger.warning("job_process_died", job_id=str(held.claim.job_id), runner=held.runner)
         if self._draining:
-            claims.claim_return(claim=held.claim)
+            holding.claim_return(claim=held.claim)
         else:
             crashes.claim_abandon(claim=held.claim, error=f"The process {held.runner} that did the job died.")
 

@@ -17,7 +17,7 @@ from apps.jobs.limits import is_worn, memory_bound
 from apps.jobs.metrics import attempt_observe, claim_observe
 from apps.jobs.models import Job, JobStop
 from apps.jobs.processes import is_stopping, runner_identity, unreserved, worker_identity
-from apps.jobs.services import claims, crashes
+from apps.jobs.services import claims, crashes, holding
 from apps.jobs.services.broker import TASK
 from apps.jobs.services.relay import message_missed, queue_wake
 from apps.practices.errors import PermissionDenied, Problem, ValidationProblem
@@ -67,12 +67,15 @@ def job_run(task: Task, job_id: str) -> None:
             bound["request_id"] = job.request_id
         with structlog.contextvars.bound_contextvars(**bound):
             job = _attempt(job, goes_on)
-    if has_worked and taker.most is not None and not is_stopping():
+    if has_worked and taker.queue != settings.JOBS_RESERVED_QUEUE and not is_stopping():
         _others_wake(taker.queue)
 
 
 def _others_wake(queue: str) -> None:
-    """Have another message sent for the queue, in place of those that came while this worker had to keep a process free."""
+    """Have another message sent for the queue, in place of those that came in vain.
+
+    A worker had to keep a process free, or the owner of the jobs that waited ran as many as they may.
+    """
     try:
         queue_wake(queue=queue)
     except (OperationalError, InterfaceError):
@@ -98,7 +101,7 @@ def _claimed(taker: claims.Taker, *, named: str) -> Job | None:
     while not is_stopping():
         try:
             if not kept:
-                claims.claims_forgotten_return(worker=taker.worker, runner=taker.runner)
+                holding.claims_forgotten_return(worker=taker.worker, runner=taker.runner)
             return claims.job_claim(queue=taker.queue, worker=taker.worker, runner=taker.runner, most=taker.most)
         except claims.WorkerReserved:
             time.sleep(RESERVED_SECONDS)
@@ -185,7 +188,7 @@ def _failure(claim: claims.Claim, error: Exception) -> Ending:
 
 def _forgotten(job: Job) -> Ending:
     """Give the write that gives back what this process has claimed and was not told of."""
-    return lambda: _recorded("lost", claims.claims_forgotten_return, worker=job.worker, runner=job.runner)
+    return lambda: _recorded("lost", holding.claims_forgotten_return, worker=job.worker, runner=job.runner)
 
 
 def _recorded(outcome: str, write: Callable[..., None], **arguments: Any) -> tuple[str, None]:

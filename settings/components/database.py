@@ -19,6 +19,10 @@ _BOUNDS = {
     "beat": {"statement_timeout": 30, "lock_timeout": 5, "idle_in_transaction_session_timeout": 30},
     "command": {"statement_timeout": 0, "lock_timeout": 30, "idle_in_transaction_session_timeout": 0},
 }[_KIND]
+# A worker's process may be killed in a long statement: the server looks this often whether its client is still there, and
+# undoes the statement of one that is gone. A server on Windows cannot look, and refuses such a connection.
+if _KIND == "worker":
+    _BOUNDS["client_connection_check_interval"] = 1
 
 # The client's own bound on one wait for the server, in web processes: only this notices a server that is stopped while its
 # kernel still acknowledges packets.

@@ -15,6 +15,7 @@ JOBS_PUBLISH_SECONDS = 0.25  # each wait of the one try to wake a worker, within
 JOBS_SHUTDOWN_SECONDS = 2.0 if ENVIRONMENT.name == "dev" else 20.0
 JOBS_IMPORT_MAX_BYTES: int = ENVIRONMENT["IMPORT_MAX_BYTES"]
 JOBS_PER_USER: int = ENVIRONMENT["JOBS_PER_USER"]  # waiting and running
+JOBS_RUNNING_PER_USER: int = ENVIRONMENT["JOBS_RUNNING_PER_USER"]  # in all workers together; mails do not count
 JOBS_FILES_PER_USER: int = ENVIRONMENT["JOBS_FILES_PER_USER"]  # bytes
 JOBS_FILES_TOTAL: int = ENVIRONMENT["JOBS_FILES_TOTAL"]  # bytes
 JOBS_DOWNLOADS = max(1, ENVIRONMENT["WEB_THREADS"] // 2)  # threads of a process that may send results at a time

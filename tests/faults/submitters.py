@@ -19,6 +19,7 @@ from tests.processes import wait_until
 PATIENCE = 40  # seconds; what takes longer is lost
 ENDED = ("succeeded", "failed", "cancelled")
 WIDE = dict.fromkeys(("THROTTLE_ANON", "THROTTLE_USER", "THROTTLE_ADDRESS", "THROTTLE_LOGIN"), "1000000/15m")
+WIDE["JOBS_RUNNING_PER_USER"] = "10000"  # one stranger's jobs run beside each other
 COUNTS = "/api/v1/sample/notes/counts"
 
 

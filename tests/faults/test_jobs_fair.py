@@ -1,20 +1,68 @@
-"""What one account's heavy jobs leave to others: mails go out beside them, and a cancelled one has ended within 2 seconds."""
+"""What one account's heavy jobs leave to others: they run one at a time, mails go out beside them, and a cancelled one has
+ended within 2 seconds, as has one whose time is up."""
 
 from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 
 import pytest
 
-from apps.operations.fleet import Service
-from tests.faults.submitters import PATIENCE, Ledger, Owner
+from apps.operations.fleet import Fleet, Service
+from apps.operations.stack import Stack
+from tests.faults.submitters import PATIENCE, WIDE, Ledger, Owner
+from tests.fleet import fleet_running
 from tests.processes import wait_until
 from tests.rounds import Rounds
 
 CANCEL_SECONDS = 2.0
+OVERTIME_SECONDS = 2.0
+FORGET_SECONDS = 3.0  # until PostgreSQL has given up the statement of a process that was killed
 MAIL_SECONDS = 5.0
 BUSY = 2.0  # where the machine is busy with other things
+
+
+@pytest.fixture(scope="module")
+def fleet(stack: Stack) -> Iterator[Fleet]:
+    """One web process and a worker of three, with the cap of production."""
+    given = WIDE | {"JOBS_RUNNING_PER_USER": "1"}
+    with fleet_running(
+        stack, worker=True, edge=False, instances=1, DJANGO_SETTINGS_MODULE="tests.faults.settings", **given
+    ) as fleet:
+        yield fleet
+
+
+@pytest.fixture(scope="module")
+def other(fleet: Fleet) -> Owner:
+    return Owner(fleet)
+
+
+def test_one_accounts_second_job_waits_and_another_accounts_runs(
+    owner: Owner, other: Owner, ledger: Ledger, worker: Service, rounds: Rounds
+) -> None:
+    for _ in rounds:
+        heavy = owner.submit_many(2, 6)
+        wait_until(lambda ids=heavy: ledger.states(ids)["running"] == 1, seconds=PATIENCE, what="one to run")
+        began = time.monotonic()
+        light = other.submit(0)
+        other.wait(light, "succeeded")
+        taken = time.monotonic() - began
+        assert ledger.states(heavy) == {"running": 1, "queued": 1}
+        ledger.done_once([*heavy, light])  # the second is not forgotten
+        rounds.tell(light=taken)
+
+
+def test_a_job_whose_time_is_up_needs_no_checkpoint(ledger: Ledger, worker: Service, rounds: Rounds) -> None:
+    query = "SELECT extract(epoch FROM finished_at - started_at), state, problem FROM jobs_job WHERE id = %s"
+    for _ in rounds:
+        job = ledger.insert("sample.overtime", {})
+        wait_until(lambda ids=[job]: ledger.states(ids)["failed"] == 1, seconds=PATIENCE, what="it to be ended")
+        seconds, state, problem = ledger.rows(query, job)[0]
+        limit = 2  # seconds, of its kind
+        assert limit <= seconds <= limit + OVERTIME_SECONDS * (1 if rounds.is_soak else BUSY), f"{seconds:.1f} s"
+        assert (state, problem["type"].rpartition("/")[2]) == ("failed", "job-parked")
+        rounds.tell(overtime=float(seconds) - limit)
 
 
 @pytest.mark.parametrize("does", ["waits for PostgreSQL", "computes"])
@@ -31,14 +79,26 @@ def test_a_cancellation_needs_no_checkpoint(
         wait_until(lambda ids=[job]: ledger.states(ids)["cancelled"] == 1, seconds=PATIENCE, what="it to be cancelled")
         taken = time.monotonic() - began
         assert taken <= CANCEL_SECONDS * (1 if rounds.is_soak else BUSY), f"{taken:.1f} s"
+        wait_until(
+            lambda: (
+                not ledger.rows(
+                    "SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%%pg_sleep(30%%'"
+                    " AND pid <> pg_backend_pid()"
+                )
+            ),
+            seconds=FORGET_SECONDS * BUSY,
+            what="its statement to end",
+        )
         ledger.done_once([beside])  # the process that did it has been replaced, and nobody else's work was lost
         assert ledger.claims([beside, job]) == [1, 1], json.dumps(ledger.tally([beside, job]))
         rounds.tell(taken=taken)
 
 
-def test_mail_goes_out_whatever_else_runs(owner: Owner, ledger: Ledger, worker: Service, rounds: Rounds) -> None:
+def test_mail_goes_out_whatever_else_runs(
+    owner: Owner, other: Owner, ledger: Ledger, worker: Service, rounds: Rounds
+) -> None:
     for _ in rounds:
-        heavy = owner.submit_many(4, 8)
+        heavy = owner.submit_many(2, 8) + other.submit_many(2, 8)
         wait_until(lambda ids=heavy: ledger.states(ids)["running"] == 2, seconds=PATIENCE, what="two to run")
         began = time.monotonic()
         mail = ledger.insert("sample.nothing", {}, queue="mail")

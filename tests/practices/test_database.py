@@ -132,7 +132,8 @@ django.setup()
 from django.conf import settings
 from django.db import connection
 before = bool(connection.connection) or bool(connection._connection_pools)
-names = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "application_name"]
+names = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "client_connection_check_interval",
+         "application_name"]
 with connection.cursor() as cursor:
     values = {}
     for name in names:
@@ -166,6 +167,8 @@ def test_bounds_follow_the_kind_of_process(
     report = json.loads(output.splitlines()[-1])
     bounds = [report[name] for name in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")]
     assert bounds == [statement, lock, idle]
+    looks = report["client_connection_check_interval"]  # for a client that was killed in a long statement
+    assert looks == ("1s" if kind == "worker" else "0")
     assert report["pool"] == pool
     assert wait is None or report["wait"] == wait
     assert report["application_name"] == f"shipshape-{kind}"

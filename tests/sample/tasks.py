@@ -97,6 +97,12 @@ def sample_trouble(context: JobContext, *, does: str) -> None:
             subprocess.run([sys.executable, "-c", _HOARD], check=True)
 
 
+@job_kind("sample.overtime", serializer=SampleNothingSerializer, seconds=2, attempts=1)
+def sample_overtime(context: JobContext) -> None:
+    """Compute for longer than the kind may, and reach no checkpoint."""
+    sum(range(10**10))
+
+
 class SampleCensusSerializer(StrictSerializer):
     """A census takes no parameters."""
 

@@ -4,8 +4,8 @@ A claim is (job, fence). The fence moves with every claim, so the writes of a wo
 is Kleppmann's fencing token, checked by the store itself. Leases are by the database's clock.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -13,7 +13,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import DurationField, ExpressionWrapper, F, Min, QuerySet
+from django.db.models import F, Min, QuerySet
 from django.db.models.functions import Now
 
 from apps.jobs.models import Job, JobState, JobStop
@@ -43,16 +43,6 @@ class Claim:
         return Job.objects.filter(pk=self.job_id, fence=self.fence, state=JobState.RUNNING)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Held:
-    """A claim of a worker: the process that computes, what, and for how many seconds by the database's clock."""
-
-    claim: Claim
-    runner: str
-    kind: str
-    seconds: float
-
-
 def lease() -> timedelta:
     """How long a claim holds without being renewed."""
     return timedelta(seconds=settings.JOBS_LEASE_SECONDS)
@@ -72,8 +62,15 @@ class Taker:
 
     def values(self) -> dict[str, Any]:
         """The parameters of the statements below."""
-        reserved = settings.JOBS_RESERVED_QUEUE
-        return {**self.__dict__, "lease": lease(), "patience": SUSPECT_PATIENCE, "later": LATER, "reserved": reserved}
+        return {
+            **self.__dict__,
+            "lease": lease(),
+            "patience": SUSPECT_PATIENCE,
+            "later": LATER,
+            "reserved": settings.JOBS_RESERVED_QUEUE,
+            "share": settings.JOBS_RUNNING_PER_USER,
+            "ending": None,
+        }
 
 
 class WorkerReserved(Exception):
@@ -83,7 +80,8 @@ class WorkerReserved(Exception):
 def job_claim(*, queue: str, worker: str, runner: str, most: int | None = None) -> Job | None:
     """Take the queued job of a queue whose turn it is; None when none is due, or when ``most`` (`Taker`) run already.
 
-    Several callers get different ones.
+    Several callers get different ones. The jobs of an owner who runs JOBS_RUNNING_PER_USER are passed over, save those in
+    JOBS_RESERVED_QUEUE.
 
     A suspect is taken when the worker runs nothing else, and nothing is taken while one runs: what kills the worker then is
     the suspect. So it costs the others their time, and goes last, or first once it has waited for long. Raises WorkerReserved.
@@ -95,15 +93,36 @@ def job_claim(*, queue: str, worker: str, runner: str, most: int | None = None) 
             return None  # what a message too many finds: cheaply
     with transaction.atomic():
         for which in _takeable(values):
-            for job in Job.objects.raw("".join((_TAKE, _DUE, which, _FIRST)), values):
-                return job
+            for job in Job.objects.raw("".join((_TAKE, _DUE, which, _FIRST, _TAKEN)), values):
+                if not _is_beyond_share(job):
+                    return job
+                transaction.set_rollback(True)
+                return None  # whoever ends one of the owner's jobs sends another message
     return None
 
 
+def _is_beyond_share(job: Job) -> bool:
+    """Say whether the owner runs one job too many with this one, which the caller's transaction has claimed.
+
+    Two workers may each claim a job of one owner without seeing the other's. The second to come here waits for the first to
+    commit, and then counts both.
+    """
+    if job.owner_id is None or job.queue == settings.JOBS_RESERVED_QUEUE:
+        return False
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"claims of {job.owner_id}"])
+    running = Job.objects.filter(state=JobState.RUNNING, owner=job.owner_id).exclude(queue=settings.JOBS_RESERVED_QUEUE)
+    return running.count() > settings.JOBS_RUNNING_PER_USER
+
+
 # Claims are what a worker does most: as few statements as it takes, as short as SQL makes them.
+# An owner's share counts without the job that the same statement ends.
 _DUE = """
-    SELECT id FROM jobs_job WHERE state = 'queued' AND queue = %(queue)s AND turn < %(later)s
+    SELECT id, owner_id FROM jobs_job WHERE state = 'queued' AND queue = %(queue)s AND turn < %(later)s
         AND run_at <= statement_timestamp()
+        AND (owner_id IS NULL OR queue = %(reserved)s OR owner_id NOT IN (
+            SELECT owner_id FROM jobs_job WHERE state = 'running' AND owner_id IS NOT NULL AND queue <> %(reserved)s
+                AND id IS DISTINCT FROM %(ending)s::uuid GROUP BY owner_id HAVING count(*) >= %(share)s))
 """
 _IS_ONE_DUE = f"SELECT EXISTS ({_DUE})"
 _IMPATIENT = "AND suspect AND run_at <= statement_timestamp() - %(patience)s"
@@ -119,12 +138,14 @@ _TAKE = """
 UPDATE jobs_job SET state = 'running', fence = fence + 1, attempts = attempts + 1, is_alone = suspect, stop = '',
     worker = %(worker)s, runner = %(runner)s, leased_until = statement_timestamp() + %(lease)s,
     heartbeat_at = statement_timestamp(), started_at = statement_timestamp()
-WHERE id = ("""
-_FIRST = " ORDER BY turn, id LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING *"
+WHERE id = (SELECT id FROM ("""
+_FIRST = " ORDER BY turn, id LIMIT 1 FOR UPDATE SKIP LOCKED) AS first"
+_TAKEN = ") RETURNING *"
 
 # A job's end and its process's next claim: one statement, hence one commit. Nothing is claimed by it once the claim is lost,
 # when a suspect has waited for long, or after one: that is `job_claim`'s. It needs no lock, since it leaves suspects alone,
-# and from before it until after it the worker runs a job, beside which no suspect is taken.
+# from before it until after it the worker runs a job, beside which no suspect is taken, and of no owner more jobs run after
+# it than before: another owner's turn is `job_claim`'s, too.
 _SUCCEED = """
 WITH ended AS (
     UPDATE jobs_job SET state = 'succeeded', finished_at = statement_timestamp(), leased_until = NULL, stop = '',
@@ -136,6 +157,7 @@ WITH ended AS (
 """
 _NOTHING = "SELECT * FROM jobs_job WHERE false"
 _CALM = " ".join(("AND NOT suspect AND EXISTS (SELECT FROM ended WHERE NOT is_alone) AND NOT", _IS_IMPATIENT))
+_OWN = " WHERE owner_id IS NULL OR owner_id IS NOT DISTINCT FROM %(owner)s::uuid OR %(queue)s = %(reserved)s"
 _NEXT = ") SELECT next.* FROM ended LEFT JOIN next ON true"
 
 
@@ -206,8 +228,11 @@ def job_succeed(*, claim: Claim, result: Any, keep: bool = True, then: Taker | N
         _job_forget(claim)
         return None
     stored = Job._meta.get_field("result").get_db_prep_save(result, connection)
-    values = {"id": claim.job_id, "fence": claim.fence, "result": stored, **(then.values() if then else {})}
-    following = "".join((_TAKE, _DUE, _CALM, _FIRST)) if then else _NOTHING
+    values = {"id": claim.job_id, "fence": claim.fence, "result": stored}
+    following = _NOTHING
+    if then:
+        values |= then.values() | {"ending": claim.job_id, "owner": claim.owner_id}
+        following = "".join((_TAKE, _DUE, _CALM, _FIRST, _OWN, _TAKEN))
     for job in Job.objects.raw("".join((_SUCCEED, following, _NEXT)), values):
         user_wrote(claim.owner_id)
         return job if job.pk else None
@@ -244,50 +269,6 @@ def job_release(*, claim: Claim) -> None:
             files_delete(job_ids=[claim.job_id])
         else:
             columns.update(requeued(), attempts=F("attempts") - 1)
-
-
-def claims_held(*, worker: str, stop: JobStop | None = None) -> list[Held]:
-    """Return the claims of a worker; with ``stop`` those that were asked for it."""
-    asked = {} if stop is None else {"stop": stop}
-    rows = Job.objects.filter(state=JobState.RUNNING, worker=worker, **asked).values_list(
-        "pk", "fence", "runner", "kind", ExpressionWrapper(Now() - F("started_at"), output_field=DurationField())
-    )
-    return [
-        Held(claim=Claim(pk, fence), runner=runner, kind=kind, seconds=age.total_seconds() if age else 0.0)
-        for pk, fence, runner, kind, age in rows
-    ]
-
-
-def claims_forgotten_return(*, worker: str, runner: str) -> None:
-    """Give back what a process holds that does nothing: the answer to a claim was lost with its connection."""
-    for held in claims_held(worker=worker):
-        if held.runner == runner:
-            claim_return(claim=held.claim)
-
-
-def claims_renew(*, worker: str, claims: Sequence[Claim]) -> None:
-    """Extend the leases of the claims whose processes live."""
-    Job.objects.filter(state=JobState.RUNNING, worker=worker, pk__in=[claim.job_id for claim in claims]).update(
-        leased_until=Now() + lease(), heartbeat_at=Now()
-    )
-
-
-def claims_count(*, worker: str) -> int:
-    """How many jobs the worker is at."""
-    return Job.objects.filter(state=JobState.RUNNING, worker=worker).count()
-
-
-def claims_request_release(*, worker: str) -> int:
-    """Ask every job of the worker to stop at its next checkpoint, and say how many there are."""
-    running = Job.objects.filter(state=JobState.RUNNING, worker=worker)
-    running.filter(stop=JobStop.NONE).update(stop=JobStop.RELEASE)
-    return running.count()
-
-
-def claim_return(*, claim: Claim) -> None:
-    """Give back a claim whose process was ended by us; a claim that is no longer this one is left alone."""
-    with suppress(ClaimLost):
-        job_release(claim=claim)
 
 
 def ended(state: JobState) -> dict[str, Any]:

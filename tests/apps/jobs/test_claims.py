@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from apps.jobs.context import JobContext
 from apps.jobs.models import Job, JobChunk
-from apps.jobs.services import claims, crashes
+from apps.jobs.services import claims, crashes, holding
 from apps.jobs.services.files import result_append, upload_store
 from apps.jobs.services.operating import jobs_cancel
 from apps.jobs.services.submission import job_cancel
@@ -108,7 +108,7 @@ def test_a_renewed_lease_is_not_reaped(job_make: Make) -> None:
     job = job_make()
     held = claim(job)
     expire(job)
-    claims.claims_renew(worker="here", claims=[held])
+    holding.claims_renew(worker="here", claims=[held])
     assert crashes.leases_reap() == 0
     assert stored(job).state == "running"
 
@@ -118,7 +118,7 @@ def test_only_the_claims_of_living_processes_are_renewed(job_make: Make) -> None
     held = [claim(living), claim(dead)][0]
     expire(living)
     expire(dead)
-    claims.claims_renew(worker="here", claims=[held])
+    holding.claims_renew(worker="here", claims=[held])
     assert stored(living).leased_until > timezone.now()
     assert stored(dead).leased_until < timezone.now()
 

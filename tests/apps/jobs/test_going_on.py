@@ -85,7 +85,8 @@ def test_owners_take_turns(job_make: Make) -> None:
     done = []
     while job is not None:
         done.append(job)
-        job = claims.job_succeed(claim=claims.Claim(job.pk, job.fence), result=None, then=HERE)
+        job = claims.job_succeed(claim=claims.Claim(job.pk, job.fence, job.owner_id), result=None, then=HERE)
+        job = job or claims.job_claim(queue="default", worker="here", runner="1-1")
     assert done == [many[0], others[0], many[1], others[1], *many[2:]]
 
 
@@ -115,7 +116,7 @@ def test_a_suspect_is_passed_over_until_it_has_waited_for_long(job_make: Make) -
     healthy, other = job_make(turn=2), job_make(turn=3)
     assert claims.job_succeed(claim=claim, result=None, then=HERE) == healthy
     Job.objects.filter(pk=suspect.pk).update(run_at=timezone.now() - claims.SUSPECT_PATIENCE)
-    claim = claims.Claim(healthy.pk, stored(healthy).fence)
+    claim = claims.Claim(healthy.pk, stored(healthy).fence, healthy.owner_id)
     assert claims.job_succeed(claim=claim, result=None, then=HERE) is None
     assert {stored(suspect).state, stored(other).state} == {"queued"}
 

@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 from django.db import connection
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from apps.jobs import processes, tasks
@@ -148,16 +149,16 @@ def test_who_takes_memory_is_killed_and_alone_to_blame(job_make: Make, settings:
     assert healthy.leased_until > before
 
 
-def test_who_reaches_no_checkpoint_is_killed_later(job_make: Make, settings: Any) -> None:
+def test_who_reaches_no_checkpoint_is_killed_a_second_later(job_make: Make) -> None:
     supervisor = Supervisor()
     job = job_make(kind="limits.time")
     with pool_process(IDLE) as (runner, process):
         claims.job_claim(queue="default", worker=supervisor.worker, runner=runner)
-        Job.objects.update(started_at=timezone.now() - timedelta(seconds=settings.JOBS_LEASE_SECONDS - 5))
-        supervisor._own_claims_tend()
+        Job.objects.update(started_at=Now() - timedelta(seconds=0.7))  # of 0.2: it has a second to reach one
+        supervisor._late_end()
         assert process.poll() is None
-        Job.objects.update(started_at=timezone.now() - timedelta(seconds=settings.JOBS_LEASE_SECONDS + 1))
-        supervisor._own_claims_tend()
+        Job.objects.update(started_at=Now() - timedelta(seconds=1.3))
+        supervisor._late_end()
         assert process.wait(10) == -9
     job.refresh_from_db()
     assert (job.state, job.attempts) == ("queued", 1)

@@ -141,9 +141,8 @@ def test_jobs_that_wait_while_nobody_works_are_a_hint(client: Client, job_make: 
 
 @pytest.fixture(scope="module")
 def fleet(stack: Stack) -> Iterator[Fleet]:
-    with fleet_running(
-        stack, worker=True, edge=False, instances=1, DJANGO_SETTINGS_MODULE="tests.faults.settings"
-    ) as fleet:
+    given = {"DJANGO_SETTINGS_MODULE": "tests.faults.settings", "JOBS_RUNNING_PER_USER": "2"}
+    with fleet_running(stack, worker=True, edge=False, instances=1, **given) as fleet:
         yield fleet
 
 

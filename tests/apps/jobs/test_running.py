@@ -1,0 +1,98 @@
+"""How many of an owner's jobs run at a time: the next one waits, and others' pass it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+
+from apps.jobs.models import Job
+from apps.jobs.services import claims
+from tests.apps.accounts.factories import user_create
+from tests.processes import wait_until
+
+pytestmark = pytest.mark.django_db
+Make = Callable[..., Job]
+
+
+@pytest.fixture(autouse=True)
+def one_each(settings: Any) -> None:
+    settings.JOBS_RUNNING_PER_USER = 1
+
+
+def take(worker: str, queue: str = "default") -> Job | None:
+    return claims.job_claim(queue=queue, worker=worker, runner="1-1")
+
+
+def claim_waits() -> bool:
+    """Whether a claim waits for another's lock."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory'")
+        return bool(cursor.fetchone()[0])
+
+
+def succeed(job: Job) -> Job | None:
+    """End it well, and go on with what follows."""
+    claim = claims.Claim(job.pk, job.fence, job.owner_id)
+    return claims.job_succeed(claim=claim, result=None, then=claims.Taker(queue="default", worker="w", runner="1-1"))
+
+
+def test_a_second_heavy_job_waits_and_others_pass_it(job_make: Make) -> None:
+    first, second = job_make(turn=1), job_make(turn=2)
+    other = job_make(turn=3, owner=user_create())
+    claimed = take("a")
+    assert claimed == first
+    assert take("b") == other
+    assert take("c") is None
+    assert succeed(claimed) == second, "its share counts without the job that ends"
+
+
+def test_the_share_is_what_the_setting_says(job_make: Make, settings: Any) -> None:
+    settings.JOBS_RUNNING_PER_USER = 2
+    jobs = [job_make(turn=turn) for turn in range(3)]
+    assert [take("a"), take("a"), take("b")] == [*jobs[:2], None]
+
+
+def test_neither_mails_nor_what_nobody_owns_counts(job_make: Make) -> None:
+    mails = [job_make(queue="mail", turn=turn) for turn in range(2)]
+    nobodys = [job_make(owner=None, turn=turn) for turn in range(2)]
+    heavy, next_heavy = job_make(turn=3), job_make(turn=4)
+    assert take("a", "mail") == mails[0]
+    assert [take("a"), take("a"), take("a")] == [*nobodys, heavy]
+    assert take("a", "mail") == mails[1]
+    assert take("a") is None
+    next_heavy.refresh_from_db()
+    assert next_heavy.state == "queued"
+
+
+def test_an_end_does_not_claim_another_owners_job(job_make: Make) -> None:
+    """It holds no lock, so two ends at once could claim two."""
+    job_make(turn=1)
+    claimed, others = take("a"), job_make(turn=2, owner=user_create())
+    job_make(turn=3)
+    assert claimed is not None
+    assert succeed(claimed) is None
+    assert take("a") == others
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_workers_at_once_claim_one(job_make: Make) -> None:
+    first, second = job_make(turn=1), job_make(turn=2)
+    taken: list[Job | None] = []
+
+    def claim() -> None:
+        taken.append(take("b"))
+        connection.close()
+
+    thread = threading.Thread(target=claim)
+    with transaction.atomic():
+        assert take("a") == first
+        thread.start()
+        wait_until(lambda: taken or claim_waits(), seconds=10, what="the other to wait")
+    thread.join(30)
+    assert taken == [None]
+    second.refresh_from_db()
+    assert (second.state, second.fence, second.attempts) == ("queued", 0, 0)
