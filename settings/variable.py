@@ -41,3 +41,8 @@ def days(name: str, why: str, *, default: str, at_least: int) -> Variable:
 def size(name: str, why: str, *, default: int) -> Variable:
     """Declare how many bytes may be kept."""
     return Variable(name=name, why=why, kind=kinds.integer(at_least=1024, at_most=1024**5), default=str(default))
+
+
+def count(name: str, why: str, *, default: int) -> Variable:
+    """Declare how many there may be."""
+    return Variable(name=name, why=why, kind=kinds.integer(at_least=1, at_most=1_000_000), default=str(default))

@@ -5,7 +5,7 @@ write them and pass through the same kind, so "unset" and "set to the default" c
 """
 
 from settings import kinds, urls
-from settings.variable import Variable, days, limit, size
+from settings.variable import Variable, count, days, limit, size
 
 ENVIRONMENTS = ("dev", "staging", "prod", "test")
 DEPLOYED = frozenset({"staging", "prod"})
@@ -283,17 +283,15 @@ VARIABLES = (
         kind=kinds.integer(at_least=1024, at_most=10 * 1024**3),
         default=str(64 * 1024**2),
     ),
-    Variable(
-        name="JOBS_PER_USER",
-        why="How many jobs of one user may wait and run at a time; the next one is refused (429).",
-        kind=kinds.integer(at_least=1, at_most=1_000_000),
-        default="100",
+    count(
+        "JOBS_PER_USER",
+        "How many jobs of one user may wait and run at a time; the next one is refused (429).",
+        default=100,
     ),
-    Variable(
-        name="JOBS_RUNNING_PER_USER",
-        why="How many of them may run at a time, in all workers together: fewer than those have processes for heavy work.",
-        kind=kinds.integer(at_least=1, at_most=1_000_000),
-        default="1",
+    count(
+        "JOBS_RUNNING_PER_USER",
+        "How many of them may run at a time, in all workers together: fewer than those have processes for heavy work.",
+        default=1,
     ),
     size(
         "JOBS_FILES_PER_USER",
