@@ -13,8 +13,6 @@ EVERYWHERE = frozenset(ENVIRONMENTS)
 
 # Fixed and public, so that a clone runs at once; the rules for staging and prod refuse it.
 INSECURE_KEY = "django-insecure-development-only-key-that-staging-and-prod-refuse-to-boot-with"
-
-
 _DEVELOPMENT = {"dev": INSECURE_KEY, "test": INSECURE_KEY}
 
 VARIABLES = (
