@@ -26,6 +26,7 @@ from apps.practices.validation.fields import CanonicalUUIDField, PlainTextField
 from apps.practices.validation.query import parameter_error
 
 SEARCH_LENGTH = 200
+_HEAVY = ("body",)
 
 _FILTERS: dict[str, Filter | Matching | serializers.Field[Any, Any, Any, Any]] = {
     # Chooses the list, each of which has its own indexes.
@@ -61,6 +62,7 @@ ARTICLES = KeysetList(
         "-title": ("-title", "-id"),
     },
     fields=ARTICLE_FIELDS,
+    heavy=_HEAVY,
     filters=_FILTERS,
     nonnull=("published_at",),
 )
@@ -68,6 +70,7 @@ SCHEDULED = KeysetList(
     model=Article,
     orderings={name: columns for name, columns in ARTICLES.orderings.items() if "published_at" in name},
     fields=ARTICLE_FIELDS,
+    heavy=_HEAVY,
     filters=_FILTERS,
     nonnull=("published_at",),
 )
@@ -75,11 +78,13 @@ DRAFTS = KeysetList(
     model=Article,
     orderings={"-created_at": ("-created_at", "-id"), "created_at": ("created_at", "id")},
     fields=ARTICLE_FIELDS,
+    heavy=_HEAVY,
     filters={name: declared for name, declared in _FILTERS.items() if name != "ranked"},
 )
 PARAMETERS = list_parameters(
     orderings=[*ARTICLES.orderings, *DRAFTS.orderings],
     fields=list(ARTICLE_FIELDS),
+    heavy=_HEAVY,
     filters={name: declared.field for name, declared in ARTICLES.filters.items()},
 )
 _LISTS = {State.DRAFT: DRAFTS, State.SCHEDULED: SCHEDULED}
@@ -96,6 +101,9 @@ def ranked_page(declared: KeysetList, query: ListQuery, articles: QuerySet[Artic
     if text is None or query.cursor is not None or query.ordering != declared.default:
         detail = "Only a search can be ranked, and it takes neither cursor nor ordering."
         raise ValidationProblem(errors=[parameter_error("ranked", "invalid", detail)])
+    if set(query.fields) & set(declared.heavy):
+        detail = "A ranked page has no body. Leave it out, and read an article at its own address."
+        raise ValidationProblem(errors=[parameter_error("fields", "unsupported", detail)])
     ids = declared.first_matches(query, articles)
     columns = dict.fromkeys(column for name in query.fields for column in ARTICLE_FIELDS[name].columns)
     rows = article_ranked(ids=ids, text=text, columns=tuple(columns), limit=query.limit)

@@ -29,6 +29,7 @@ class FieldCode:
     choices_name: str
     is_present: bool  # a text that is never empty
     is_filter: bool
+    is_heavy: bool  # long: a list shows it when it is asked for
     filter_field: str
     filter_annotation: str
     optional_filter: str  # the same, in the parameters of an export
@@ -87,6 +88,7 @@ def field_code(resource: Resource, spec: FieldSpec) -> FieldCode:
         choices_name=choices,
         is_present=kind.is_text and not spec.optional and spec.type != "choice",
         is_filter=kind.is_filter,
+        is_heavy=spec.type in ("text", "html", "json"),
         filter_field=_called(filter_field, described),
         filter_annotation=filter_annotation,
         optional_filter=_called(filter_field, "allow_null=True", "default=None", described),

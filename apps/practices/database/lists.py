@@ -34,11 +34,15 @@ from apps.practices.database.indexes import index_serves
 from apps.practices.database.matching import SORTED_MAX, WALKED_MAX, Sought, looked_at, searching
 from apps.practices.database.schema import LIMIT_DEFAULT, LIMIT_MAX, list_parameters
 from apps.practices.database.walks import Walk
+from apps.practices.database.weight import rows_fitting
 from apps.practices.errors import FieldError, ValidationProblem
 from apps.practices.validation.fields import BoundedIntegerField
 from apps.practices.validation.query import parameter_error, query_parameters
 
 __all__ = ["LIMIT_DEFAULT", "LIMIT_MAX", "Filter", "KeysetList", "ListQuery", "Matching", "Page", "Projected"]
+
+
+_Found = tuple[list[dict[str, Any]], int]  # rows, one more than a page has when there are more, and how many it has
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,7 @@ class KeysetList:
     ``fields``: name in the answer to a column of ``.values()``, or to a ``Projected`` value made of several.
     ``filters``: name of a query parameter to the serializer field that reads it, for a column of that name that is compared
     with it; anything else is a ``Filter`` or a ``Matching``. ``scope``: columns that the selector always compares (owner).
+    ``heavy``: names of fields with long texts, shown when ``?fields=`` asks for them; a page with them ends at PAGE_BYTES.
 
     Filters and orderings that no index serves together are refused (400): the model's indexes decide what may be combined.
     Raises ``ImproperlyConfigured`` when the declaration breaks a rule. System check ``database.E003`` demands an
@@ -101,6 +106,7 @@ class KeysetList:
         filters: Mapping[str, FilterField | Filter | Matching] | None = None,
         nonnull: Sequence[str] = (),
         scope: Sequence[str] = (),
+        heavy: Sequence[str] = (),
     ) -> None:
         self.model = model
         self.columns = {name: checked_columns(model, columns, nonnull=nonnull) for name, columns in orderings.items()}
@@ -110,6 +116,7 @@ class KeysetList:
         checked_names(filters or {}, taken=("limit", "cursor", "ordering", "fields"))
         self.filters = declared_filters(model, filters or {})
         self.scope = tuple(scope)
+        self.heavy = tuple(heavy)
         self.nonnull = tuple(nonnull)
         self._parameters: dict[str, FilterField] = {
             "limit": BoundedIntegerField(min_value=1, max_value=LIMIT_MAX),
@@ -135,7 +142,7 @@ class KeysetList:
             **asked,
             **({"ordering": ordering} if ordering != self.default else {}),
             **({"limit": str(limit)} if limit != LIMIT_DEFAULT else {}),
-            **({"fields": ",".join(fields)} if len(fields) != len(self.fields) else {}),
+            **({"fields": ",".join(fields)} if fields != self._fields(None) else {}),
         }
         parameters = dict(sorted(differing.items()))
         return ListQuery(
@@ -174,26 +181,28 @@ class KeysetList:
         else:
             with searching():
                 found, end = self._matched(query, walk, rows, sought)
-        return self._page(query, walk, found, end=end)
+        return self._page(query, walk, *found, end=end)
 
     def _matched(
         self, query: ListQuery, walk: Walk, rows: QuerySet[Any], sought: Sought
-    ) -> tuple[list[dict[str, Any]], tuple[Any, ...] | None]:
+    ) -> tuple[_Found, tuple[Any, ...] | None]:
         """Give the rows of a page that meet the condition, and where the walk stopped when it did not reach the end."""
         near, end = self._looked_through(walk, rows, sought.condition, SORTED_MAX)
-        found = self._found(query, walk, near)
-        if end is None or len(found) > query.limit:
-            return found, end
+        found, count = self._found(query, walk, near)
+        if end is None or len(found) > count:
+            return (found, count), end
         if (few := sought.few(rows)) is not None:
             matches = walk.ordered(walk.following(rows.filter(pk__in=few), sorted_=True), sorted_=True)
             return self._found(query, walk, matches), None
         far, end = self._looked_through(walk, rows, sought.condition, WALKED_MAX)
         return self._found(query, walk, far), end
 
-    def _found(self, query: ListQuery, walk: Walk, rows: QuerySet[Any]) -> list[dict[str, Any]]:
-        """Read the columns asked for, and those of the order, of one row more than the page has."""
+    def _found(self, query: ListQuery, walk: Walk, rows: QuerySet[Any]) -> _Found:
+        """Read the columns asked for, and those of the order, of a row more than the page has; give its size, too."""
         wanted = dict.fromkeys(column for name in query.fields for column in self.fields[name].columns)
-        return list(rows.values(*dict.fromkeys([*wanted, *walk.names]))[: query.limit + 1])
+        heavy = [column for name in query.fields if name in self.heavy for column in self.fields[name].columns]
+        count = rows_fitting(rows, columns=heavy, limit=query.limit) if heavy else query.limit
+        return list(rows.values(*dict.fromkeys([*wanted, *walk.names]))[: count + 1]), count
 
     def first_matches(self, query: ListQuery, queryset: QuerySet[Any]) -> list[Any]:
         """Give the primary keys of the first rows that ``query`` matches, at most SORTED_MAX of them, in no order.
@@ -221,10 +230,12 @@ class KeysetList:
         """Leave out the rows that have no place in the order."""
         return queryset.filter(**{f"{name}__isnull": False for name in walk.names if name in self.nonnull})
 
-    def _page(self, query: ListQuery, walk: Walk, found: list[dict[str, Any]], *, end: tuple[Any, ...] | None) -> Page:
-        """Make the page of the rows found, one more than asked for when there are more; ``end``: looked at up to there."""
-        more = len(found) > query.limit
-        found = found[: query.limit]
+    def _page(
+        self, query: ListQuery, walk: Walk, found: list[dict[str, Any]], count: int, *, end: tuple[Any, ...] | None
+    ) -> Page:
+        """Make the page of the rows found, one more than ``count`` when there are more; ``end``: looked at up to there."""
+        more = len(found) > count
+        found = found[:count]
         keys = [tuple(row[name] for name in walk.names) for row in found]
         onward = keys[-1] if more else end
         back = query.cursor is not None
@@ -248,6 +259,7 @@ class KeysetList:
         return list_parameters(
             orderings=list(self.orderings),
             fields=list(self.fields),
+            heavy=self.heavy,
             filters={name: declared.field for name, declared in self.filters.items()},
         )
 
@@ -258,9 +270,9 @@ class KeysetList:
         self._refuse(filters[-1], "unsupported", f"Not together with {', '.join(filters[:-1])}: no index serves both.")
 
     def _fields(self, text: str | None) -> tuple[str, ...]:
-        """Give the fields asked for, in their declared order; all of them when none is."""
+        """Give the fields asked for, in their declared order; all but the heavy ones when none is."""
         if text is None:
-            return tuple(self.fields)
+            return tuple(name for name in self.fields if name not in self.heavy)
         asked = set(text.split(","))
         unknown = sorted(asked - set(self.fields))
         if unknown:

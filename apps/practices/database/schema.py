@@ -35,7 +35,11 @@ def page_of(serializer: type[serializers.BaseSerializer[Any]]) -> serializers.Se
 
 
 def list_parameters(
-    *, orderings: Sequence[str], fields: Sequence[str], filters: Mapping[str, serializers.Field[Any, Any, Any, Any]]
+    *,
+    orderings: Sequence[str],
+    fields: Sequence[str],
+    filters: Mapping[str, serializers.Field[Any, Any, Any, Any]],
+    heavy: Sequence[str] = (),
 ) -> list[OpenApiParameter]:
     """Give the query parameters of a list: those that every list has, and its own filters. The first ordering is the default."""
     return [
@@ -51,7 +55,8 @@ def list_parameters(
         OpenApiParameter(
             "fields",
             _fields_schema(fields),
-            description=f"Only these fields, separated by commas: {', '.join(fields)}.",
+            description=f"Only these fields, separated by commas: {', '.join(fields)}."
+            + (f" Left out: all but {' and '.join(heavy)}, with which a page may hold fewer rows." if heavy else ""),
         ),
         *(
             OpenApiParameter(name, _filter_schema(field), description=str(field.help_text or ""))
