@@ -1,5 +1,8 @@
 """Writes."""
 
+from datetime import datetime
+from uuid import UUID
+
 from django.db import transaction
 
 from apps.accounts.models import User
@@ -40,6 +43,13 @@ def note_delete(*, note: Note, actor: User, expected: int | None) -> None:
 def remark_create(*, owner: User, note: Note, text: str) -> Remark:
     """Store a remark about a note that ``owner`` may read."""
     return Remark.objects.create(owner=owner, note=note, text=text)
+
+
+def notes_erase(*, user_id: UUID, now: datetime) -> None:
+    """Delete the notes of an account that goes, and what others said about them, which would hold them."""
+    Remark.objects.filter(note__owner_id=user_id).delete()
+    Note.objects.filter(owner_id=user_id).delete()
+    tags_change("notes")
 
 
 def _require_owner(note: Note, actor: User) -> None:

@@ -51,7 +51,7 @@ def field_code(resource: Resource, spec: FieldSpec) -> FieldCode:
         model = _called(
             model,
             f'"{target.label}.{target.model}"',
-            "on_delete=models.PROTECT",
+            f"on_delete=models.{_on_delete(spec)}",
             f'related_name="{_related(resource, spec)}"',
         )
         if not (resource.owner and not resource.is_public):
@@ -94,6 +94,13 @@ def field_code(resource: Resource, spec: FieldSpec) -> FieldCode:
         optional_filter=_called(filter_field, "allow_null=True", "default=None", described),
         reference=_called(filter_field, "allow_null=True", "default=None") if spec.optional else filter_field,
     )
+
+
+def _on_delete(spec: FieldSpec) -> str:
+    """Name what becomes of a row whose relation is deleted: what an account takes along may not hold the account back."""
+    if spec.target is None or not spec.target.goes_with_users:
+        return "PROTECT"
+    return "SET_NULL" if spec.optional else "CASCADE"
 
 
 def orderings(resource: Resource) -> dict[str, tuple[str, ...]]:

@@ -15,6 +15,7 @@ from drf_spectacular.generators import SchemaGenerator
 from apps.operations.catalogue import WORDS
 from apps.operations.startresource.registration import yours
 from apps.operations.startresource.specification import FieldSpec, Refused, Resource, Target
+from apps.practices.database.personal import goes_with_users
 
 _KEYS = {"UUIDField": "UUID", "AutoField": "int", "BigAutoField": "int", "SmallAutoField": "int"}
 _OURS = frozenset({*WORDS, "practices", "project", "settings", "tests", "apps", "sample"})
@@ -100,6 +101,7 @@ def _related(spec: FieldSpec, *, root: Path, mine: list[str]) -> FieldSpec:
         entity=entity,
         key=_KEYS[kind],
         sample=_sample(root / "tests" / "apps" / label / "scene.py", entity, field=spec.name),
+        goes_with_users=goes_with_users(model),
     )
     if not hasattr(import_module(target.selectors), target.readable):
         raise Refused(

@@ -11,7 +11,7 @@ from django.db import connections, models
 from django.urls import get_resolver
 
 from apps.practices.database.lists import KeysetList
-from apps.practices.database.personal import PersonalData, personal_data, user_columns
+from apps.practices.database.personal import PersonalData, columns_reached, personal_data, user_columns
 
 
 @register("database")
@@ -110,7 +110,7 @@ def check_personal(app_configs: Sequence[AppConfig] | None = None, **options: An
     """database.E004, E005: of each column that refers to users it is declared what its user gets; none holds an account back."""
     declared = personal_data()
     columns = user_columns()
-    return [*personal_errors(declared, columns), *holding_errors(columns)]
+    return [*personal_errors(declared, columns), *holding_errors(columns_reached(columns, declared=declared))]
 
 
 def personal_errors(declared: Sequence[PersonalData], columns: Sequence[models.Field]) -> list[CheckMessage]:
@@ -136,12 +136,16 @@ def personal_errors(declared: Sequence[PersonalData], columns: Sequence[models.F
 
 
 def holding_errors(columns: Sequence[models.ForeignKey[Any, Any]]) -> list[CheckMessage]:
-    """Give an error for each column whose rows would keep their user from being deleted."""
+    """Give an error for each column whose rows would keep an account from being deleted.
+
+    ``columns`` are those that refer to users or to rows that go with them: ``columns_reached``.
+    """
     lets_go = (models.CASCADE, models.SET_NULL, models.SET_DEFAULT)
     return [
         Error(
-            f"{column} keeps whoever its rows refer to from being deleted.",
-            hint="Let the rows go with the user (CASCADE), or stay as nobody's (SET_NULL).",
+            f"{column} keeps the account behind the {column.related_model._meta.verbose_name} from being deleted.",
+            hint="Let its rows go too (CASCADE) or stay without (SET_NULL); or, where they refer to rows of a user's, delete "
+            "both in a service that the PersonalData of those rows names (erase=...).",
             id="database.E005",
         )
         for column in columns

@@ -15,7 +15,7 @@ What goes with the account, where the column's ``on_delete`` does not say it all
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
@@ -57,7 +57,7 @@ class PersonalData:
 
 
 def personal_data() -> list[PersonalData]:
-    """This function will return what every installed app declares, by name."""
+    """Return what every installed app declares, by name."""
     autodiscover_modules("personal")
     return [PersonalData.declared[name] for name in sorted(PersonalData.declared)]
 
@@ -70,11 +70,40 @@ def personal_data_erase(*, user_id: object, now: datetime) -> None:
 
 
 def user_columns() -> list[models.ForeignKey[Any, Any]]:
-    """This function will return every column that refers to users, those of many-to-many tables among them."""
+    """Return every column that refers to users, those of many-to-many tables among them."""
+    return _columns_to(get_user_model())
+
+
+def columns_reached(
+    columns: Iterable[models.ForeignKey[Any, Any]], *, declared: Iterable[PersonalData]
+) -> list[models.ForeignKey[Any, Any]]:
+    """Return these columns, and those that refer to rows that go with an account (``CASCADE``), however far.
+
+    Rows whose declaration has an ``erase`` are left to that service, which knows what refers to them.
+    """
+    left_alone = {data.model for data in declared if data.erase is not None}
+    reached = list(columns)
+    for column in reached:  # grows on the way
+        if column.remote_field.on_delete is models.CASCADE and column.model not in left_alone:
+            left_alone.add(column.model)
+            reached += [one for one in _columns_to(column.model) if one not in reached]
+    return reached
+
+
+def goes_with_users(model: type[models.Model]) -> bool:
+    """Return whether rows of the model go when an account does, by ``CASCADE`` alone."""
+    reached = columns_reached(user_columns(), declared=personal_data())
+    erased = {data.model for data in PersonalData.declared.values() if data.erase is not None}
+    return model not in erased and any(
+        column.model is model and column.remote_field.on_delete is models.CASCADE for column in reached
+    )
+
+
+def _columns_to(target: type[models.Model]) -> list[models.ForeignKey[Any, Any]]:
     return [
         field
         for model in apps.get_models(include_auto_created=True)
         if not model._meta.proxy
         for field in model._meta.local_concrete_fields
-        if isinstance(field, models.ForeignKey) and field.related_model is get_user_model()
+        if isinstance(field, models.ForeignKey) and field.related_model._meta.concrete_model is target
     ]
