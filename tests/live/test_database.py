@@ -134,7 +134,8 @@ def chunks(size: int) -> bytes:
 @pytest.mark.parametrize(
     ("head", "body", "status"),
     [
-        ("Content-Type: application/json\r\nTransfer-Encoding: chunked", chunks(3 * 1024 * 1024), b"413"),
+        # Its length is not known before it is read, and who has not signed in is not read.
+        ("Content-Type: application/json\r\nTransfer-Encoding: chunked", chunks(3 * 1024 * 1024), b"401"),
         ("Content-Type: application/json\r\nContent-Length: 3145728", b" " * 3145728, b"413"),
         ("Content-Type: application/json\r\nContent-Length: 99999999999", b"", b"413"),
         ("Content-Type: application/json\r\nContent-Length: 9999999", b"", b"413"),
