@@ -16,7 +16,7 @@ from apps.operations.startresource.merging import merged, merged_table
 from apps.operations.startresource.pieces import INDEX_NAME, field_code, indexes, orderings
 from apps.operations.startresource.registration import CONTRACTS, SETTINGS, URLS, registered, yours
 from apps.operations.startresource.rendering import rendered
-from apps.operations.startresource.specification import Refused, Resource, parse, plural_of
+from apps.operations.startresource.specification import FieldSpec, Refused, Resource, Target, parse, plural_of
 from apps.operations.startresource.staging import Change, changes_for, put
 from apps.operations.startresource.surroundings import settled
 from tests.copies import ROOT
@@ -210,6 +210,16 @@ def test_it_runs_where_code_is_written(settings: object) -> None:
     settings.ENVIRONMENT_NAME = "prod"  # type: ignore[attr-defined]  # pytest-django's
     with pytest.raises(CommandError, match="where you develop"):
         call_command("startresource", "shop.Product", "name:str")
+
+
+@pytest.mark.parametrize(
+    ("goes", "optional", "rule"),
+    [(True, False, "CASCADE"), (True, True, "SET_NULL"), (False, False, "PROTECT"), (False, True, "PROTECT")],
+)
+def test_a_reference_holds_nothing_that_goes_with_an_account(goes: bool, optional: bool, rule: str) -> None:
+    target = Target(label="desk", model="Ticket", entity="ticket", key="UUID", sample="ticket", goes_with_users=goes)
+    spec = FieldSpec(name="ticket", type="fk", optional=optional, refers_to="desk.Ticket", target=target)
+    assert f"on_delete=models.{rule}," in field_code(parsed(), spec).model
 
 
 def test_index_names_fit_and_stay_apart() -> None:
