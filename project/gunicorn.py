@@ -63,7 +63,7 @@ preload_app = True
 timeout = 60
 graceful_timeout = 23  # counted from SIGTERM by the master: the drain, then 20 seconds for what is in flight
 # Longer than whoever is before it keeps an idle connection, who would else write a request into one that we just closed:
-# Caddy 30 seconds (deploy/Caddyfile), Heroku's router 90 (https://devcenter.heroku.com/articles/http-routing#keepalives).
+# Caddy 30 seconds (deploy/Caddyfile), Heroku's router 90 (Heroku Dev Center, HTTP Routing, Keepalives).
 keepalive = 95
 limit_request_line = 8190
 limit_request_fields = 100

@@ -33,7 +33,8 @@ _BEYOND_SCHEMA = frozenset(
     {
         *("blank", "bidi", "control", "marks", "html", "max_length"),  # text, cleaned before it is measured
         *("password_too_short", "password_too_common", "password_too_similar", "password_entirely_numeric"),
-        *("header", "format", "empty"),  # what is in a file
+        *("header", "format", "encoding", "empty"),  # what is in a file
+        "does_not_exist",  # a reference to a row that is not there
         *("separator", "invalid", "invalid_choice"),  # tags; signed cursors; an ordering of other rows
         *("unsupported", "unknown"),  # filters that exclude each other
     }

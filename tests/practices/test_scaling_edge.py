@@ -23,7 +23,7 @@ from tests.settings.test_gunicorn import gunicorn_setting
 FOUND = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Request-ID: x\r\nContent-Type: application/json\r\n\r\n{}"
 CLOSED = b""
 TRIES = 3  # the first, and two more
-PATH = "/api/v1/articles"
+PATH = "/api/v1/sample/notes"
 
 
 class Instance:
@@ -232,14 +232,14 @@ LONG = b"a" * 8300
 @pytest.mark.parametrize(
     ("request_bytes", "status"),
     [
-        (b"GET /api/v1/articles?search=" + LONG + b" HTTP/1.1\r\nHost: localhost\r\n" + CLOSE, 414),
-        (b"GET /api/v1/articles HTTP/1.1\r\nHost: localhost\r\nX-Long: " + LONG + b"\r\n" + CLOSE, 431),
+        (b"GET /api/v1/sample/notes?search=" + LONG + b" HTTP/1.1\r\nHost: localhost\r\n" + CLOSE, 414),
+        (b"GET /api/v1/sample/notes HTTP/1.1\r\nHost: localhost\r\nX-Long: " + LONG + b"\r\n" + CLOSE, 431),
         (b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"".join(b"X-%d: a\r\n" % n for n in range(120)) + CLOSE, 431),
-        (b"GET /api/v1/articles HTTP/1.1\r\nHost: evil.example\r\n" + CLOSE, 421),
-        (b"GET /api/v1/articles HTTP/1.0\r\n\r\n", 421),
+        (b"GET /api/v1/sample/notes HTTP/1.1\r\nHost: evil.example\r\n" + CLOSE, 421),
+        (b"GET /api/v1/sample/notes HTTP/1.0\r\n\r\n", 421),
         (b"CONNECT evil.example:443 HTTP/1.1\r\nHost: evil.example:443\r\n" + CLOSE, 421),
         (b"CONNECT localhost:443 HTTP/1.1\r\nHost: localhost:443\r\n" + CLOSE, 405),
-        (b"POST /api/v1/articles HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000000\r\n" + CLOSE, 413),
+        (b"POST /api/v1/sample/notes HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000000\r\n" + CLOSE, 413),
     ],
     ids=["line", "header", "headers", "host", "no host", "tunnel", "tunnel here", "body"],
 )
@@ -257,7 +257,7 @@ def test_the_applications_own_refusals_pass_through(fleet: Fleet) -> None:
     page = ask(fleet.url, "/nowhere", headers={"Accept": "text/html"}, context=context)
     assert (page.status, page.headers["content-type"]) == (404, "text/html; charset=utf-8")
     assert b"edge" not in page.content
-    assert ask(fleet.url, "/api/v1/articles?search=" + "a" * 7000, context=context).status == 400
+    assert ask(fleet.url, "/api/v1/sample/notes?search=" + "a" * 7000, context=context).status == 400
 
 
 def test_plain_http_for_another_host_is_misdirected(fleet: Fleet) -> None:

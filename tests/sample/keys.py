@@ -35,5 +35,5 @@ class KeyList(APIView):
     def post(self, request: Request) -> Response:
         query_parameters(request, {})
         effect = Effect.objects.create(job_id=uuid7())
-        headers = {"Location": f"/api/v1/sample/notes/effects?job={effect.job_id}", "Cache-Control": "no-store"}
+        headers = {"Location": f"{request.path}/{effect.job_id}", "Cache-Control": "no-store"}
         return Response({"key": token_urlsafe()}, status=status.HTTP_201_CREATED, headers=headers)

@@ -28,6 +28,19 @@ IMPORTS, EXPORTS, ROWS = "/api/v1/articles/imports", "/api/v1/articles/exports",
 RESULT = {"result_type": "application/x-ndjson", "result_name": "a.ndjson"}
 
 
+@pytest.fixture
+def owner(db: None) -> User:
+    return user_create()
+
+
+@pytest.fixture
+def job_make(owner: User) -> Make:
+    def make(**columns: Any) -> Job:
+        return Job.objects.create(**{"kind": "articles.report", "owner": owner, "parameters": {}, **columns})
+
+    return make
+
+
 @pytest.fixture(autouse=True)
 def looks_at_once() -> None:
     files_total_forget()
