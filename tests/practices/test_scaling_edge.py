@@ -27,20 +27,35 @@ PATH = "/api/v1/sample/notes"
 
 
 class Instance:
-    """Answers `/readyz`, notes every other request and answers it with ``says``: nothing closes the connection."""
+    """Answers `/readyz`, notes every other request and answers it with ``says``: nothing closes the connection.
+
+    A second socket is bound to the port all the time and does not listen: while the instance is away the kernel refuses
+    connections, and nobody else can be given the port.
+    """
 
     def __init__(self, says: bytes) -> None:
         self.says = says
         self.asked: list[str] = []
-        self.port = 0
+        self._held = socket.socket()
+        self._held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as create_server() does: both may be bound
+        self._held.bind(("127.0.0.1", 0))
+        self.port = self._held.getsockname()[1]
 
     def __enter__(self) -> Self:
-        self._listener = socket.create_server(("127.0.0.1", self.port))
-        self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.listen()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.refuse()
+        self._held.close()
+
+    def listen(self) -> None:
+        """Accept connections."""
+        self._listener = socket.create_server(("127.0.0.1", self.port))
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def refuse(self) -> None:
+        """Refuse connections, as the port of a process that has ended does."""
         self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread in accept()
         self._listener.close()
 
@@ -148,10 +163,12 @@ def test_a_refused_connection_is_tried_elsewhere_whatever_the_method(
     edge: Edge, instances: list[Instance], method: str
 ) -> None:
     instances[1].says = FOUND
-    instances[0].__exit__()
+    instances[0].refuse()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", instances[0].port), timeout=5).close()
     body = {} if method == "POST" else None
     assert [edge.ask(method=method, body=body).status for _ in range(4)] == [200] * 4
-    instances[0].__enter__()
+    instances[0].listen()
 
 
 def test_requests_wait_for_instances_that_failed_to_come_back(edge: Edge, instances: list[Instance]) -> None:
