@@ -3,13 +3,15 @@
     python -m benchmarks.inputs [--kilobytes 64] [--parser html] [--json]
 
 Patterns are made of the pieces that a parser tells apart: each alone, each pair, and each opening many times before as many of
-another. Each is repeated to the size given and parsed, whether it is taken or refused; the five worst of a first round at an
-eighth of the size are measured at half and at full size. `growth` is full against half: 2 is linear, 4 is the square.
+another. Each is repeated to the size given and parsed, whether it is taken or refused: all of them at an eighth of the size, the
+worst 40 at full size, and the worst five of these several times at both. `growth` is the power of the size that the cost grows
+with: 1 is linear, 2 the square.
 """
 
 import argparse
 import io
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +21,10 @@ from itertools import product
 from typing import Any
 
 Parse = Callable[[str], object]
+Clock = Callable[[], float]
+Pattern = tuple[str, Callable[[int], str]]
 KILOBYTE = 1024
+_PARTS = 8  # the first round's size, and the smaller one that growth is measured from, is one of so many
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,8 +190,8 @@ def parsers() -> dict[str, Parser]:
     }
 
 
-def patterns(pieces: tuple[str, ...]) -> Iterator[tuple[str, Callable[[int], str]]]:
-    """Give the name of each pattern, and what makes it of about so many characters."""
+def patterns(pieces: tuple[str, ...]) -> Iterator[Pattern]:
+    """Yield the name of each pattern, and what makes it of about so many characters."""
     for piece in pieces:
         yield f"{piece} …", lambda size, piece=piece: piece * (size // len(piece))
     for one, two in product(pieces, repeat=2):
@@ -198,31 +203,39 @@ def patterns(pieces: tuple[str, ...]) -> Iterator[tuple[str, Callable[[int], str
             )
 
 
-def cost(parser: Parser, text: str, *, tries: int = 3) -> float:
-    """Return the seconds of processor time of the best of some tries."""
+def cost(parser: Parser, text: str, *, tries: int = 3, clock: Clock = time.process_time) -> float:
+    """Return the seconds by ``clock``, which is processor time, of the best of some tries."""
     text = parser.around.format(text)
-    best = float("inf")
+    best = math.inf
     for _ in range(tries):
-        started = time.process_time()
+        started = clock()
         parser.parse(text)
-        best = min(best, time.process_time() - started)
+        best = min(best, clock() - started)
     return best
 
 
-def worst(parser: Parser, *, size: int) -> Worst:
+def worst(parser: Parser, *, size: int, clock: Clock = time.process_time) -> Worst:
     """Search for the pattern that costs most, and measure it."""
     size = min(size, parser.largest)
-    ranked = sorted(patterns(parser.pieces), key=lambda one: cost(parser, one[1](size // 8), tries=1), reverse=True)
+    part = size // _PARTS
+
+    def once(characters: int) -> Callable[[Pattern], float]:
+        return lambda pattern: cost(parser, pattern[1](characters), tries=1, clock=clock)
+
+    chosen = sorted(patterns(parser.pieces), key=once(part), reverse=True)[:40]
+    chosen = sorted(chosen, key=once(size), reverse=True)[
+        :5
+    ]  # what costs much while it is short may be refused when long
     found = []
-    for name, make in ranked[:5]:
-        half, full = (cost(parser, make(part)) for part in (size // 2, size))
+    for name, make in chosen:
+        small, full = (cost(parser, make(characters), clock=clock) for characters in (part, size))
         kilobytes = len(make(size).encode()) / KILOBYTE
         found.append(
             Worst(
                 pattern=name,
                 kilobytes=round(kilobytes, 1),
-                milliseconds_per_kilobyte=round(full * 1000 / kilobytes, 3),
-                growth=round(full / max(half, 1e-5), 1),
+                milliseconds_per_kilobyte=round(full * 1000 / kilobytes, 4),
+                growth=round(math.log(max(full, 1e-6) / max(small, 1e-6), _PARTS), 1),
             )
         )
     return max(found, key=lambda one: one.milliseconds_per_kilobyte)
