@@ -7,6 +7,7 @@ and lingers in the loop's poller.
 """
 
 import contextlib
+import json
 import selectors
 import socket
 import time
@@ -168,4 +169,18 @@ class WholeResponse(wsgi.Response):
         return None
 
 
+def write_problem(client: Any, status: int, reason: str, detail: str) -> None:
+    """Refuse as the edge does what no application will see: in gunicorn's page ``detail`` quotes the request."""
+    problem = {
+        "type": "about:blank",
+        "title": reason,
+        "status": status,
+        "detail": "The server answered, not the application.",
+    }
+    body = json.dumps(problem)
+    head = f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: application/problem+json\r\n"
+    util.write_nonblock(client, f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode("latin-1"))
+
+
 wsgi.Response = WholeResponse  # gunicorn has no setting for it
+util.write_error = write_problem  # nor for this

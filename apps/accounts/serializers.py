@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from django.conf import settings
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from rest_framework import serializers
@@ -33,6 +34,13 @@ class NewPasswordField(PasswordField):
     def __init__(self, **options: Any) -> None:
         text = "12 characters or more, not made of a common one, not like the e-mail or name."
         super().__init__(help_text=text, **options)
+
+    @property
+    def json_schema(self) -> dict[str, Any]:
+        """Return what the document of the API can say of it: a pattern, since drf-spectacular writes its own ``minLength``."""
+        validators: Any = settings.AUTH_PASSWORD_VALIDATORS  # django-stubs knows no more than "tuple of dict of str"
+        shortest = max(one.get("OPTIONS", {}).get("min_length", 1) for one in validators)
+        return {"pattern": rf"^[^\u0000]{{{shortest},}}$"}
 
 
 class CSRFTokenField(serializers.CharField):

@@ -16,6 +16,7 @@ from apps.practices.validation.text import clean_plain
 class TagField(PlainTextField):
     """One tag: lower case, without the characters that separate tags in files (;) and forms (,)."""
 
+    refused = ",;"
     default_error_messages = {"separator": "A tag holds neither a comma nor a semicolon."}
 
     def __init__(self, **options: Any) -> None:

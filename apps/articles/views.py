@@ -25,7 +25,7 @@ from apps.articles.selectors import State, article_get, article_list, article_re
 from apps.articles.serializers import ArticleSerializer, ArticleWriteSerializer
 from apps.articles.services import CACHE_TAG, SlugTaken, article_create, article_delete, article_update
 from apps.jobs.idempotency import idempotent
-from apps.jobs.imports import IMPORT_BOUNDS, ImportForm, upload_checked
+from apps.jobs.imports import IMPORT_BOUNDS, IMPORT_REQUEST, ImportForm, upload_checked
 from apps.jobs.services import job_submit
 from apps.jobs.services.quota import FilesQuota, StorageFull
 from apps.jobs.services.submission import TooManyJobs
@@ -162,7 +162,7 @@ class ArticleImports(APIView):
     @extend_schema(
         operation_id="articles_import",
         summary="Import articles from a file",
-        request={"multipart/form-data": ImportForm},
+        request=IMPORT_REQUEST,
         responses={202: ACCEPTED, **problems(400, 401, 413, 415, TooManyJobs, FilesQuota, StorageFull)},
     )
     @idempotent()

@@ -27,6 +27,6 @@ SPECTACULAR_SETTINGS = {
         "apps.practices.database.schema.describe_rows",
         "apps.practices.headers.schema.describe_headers",
         "apps.practices.validation.schema.describe_bounds",
-        "apps.operations.openapi.describe_tags",
+        "apps.operations.openapi.describe_operations",
     ],
 }

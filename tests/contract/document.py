@@ -12,7 +12,7 @@ PROBLEM = "application/problem+json"
 _REFERENCE = re.compile(r"^#/components/")
 _PARAMETER = re.compile(r"\\\{[^}]+\\\}")
 # Served beside the operations, and no part of the document; the sample's are for tests of waiting and of failing.
-_BESIDE = re.compile(r"^/api/(schema|docs|v1/sample/notes/(slow|busy|broken|effects))$")
+BESIDE = re.compile(r"^/api/(schema|docs|v1/sample/notes/(slow|busy|broken|effects))$")
 
 
 class Contract:
@@ -35,7 +35,7 @@ class Contract:
 
         ``headers`` by lower-case name. ``body`` None: not looked at, as with streams.
         """
-        if not path.startswith("/api/") or _BESIDE.match(path):
+        if not path.startswith("/api/") or BESIDE.match(path):
             return []
         head = method == "HEAD"
         operation = self._operation("GET" if head else method, path)
@@ -44,6 +44,7 @@ class Contract:
             return [f"{status} is not documented"]
         if answer is None:
             return self._unknown(method=method, status=status, headers=headers, body=body)
+        answer = self._resolved(answer)
         found = self._headers(answer, headers)
         content = answer.get("content", {})
         return found + self._content(content, status=status, headers=headers, body=None if head else body)

@@ -48,6 +48,8 @@ def test_what_is_promised_is_left_alone():
     assert broken("/api/v1/nowhere", status=404, headers=PROBLEM_HEADERS, body=PROBLEM) == []
     assert broken(method="PUT", status=405, headers=PROBLEM_HEADERS, body={**PROBLEM, "status": 405}) == []
     assert broken("/elsewhere", status=418, body=b"") == []
+    servers = {"type": "about:blank", "title": "URI Too Long", "status": 414, "detail": "Too long."}
+    assert broken(status=414, headers={"content-type": "application/problem+json"}, body=servers) == []
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """scaling (129): two instances behind the edge, no state in a process, nothing lost when one goes away."""
 
+import json
 import re
 import secrets
 import socket
@@ -143,6 +144,8 @@ def test_what_the_server_answers_itself_leaks_nothing(fleet: Fleet, request_byte
         while chunk := connection.recv(65536):
             answer += chunk
     assert answer.split(b" ")[1] == status
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["status"] == int(status)
+    assert b"application/problem+json" in answer
     for word in (b"Traceback", b"site-packages", b"27.0", bytes(ROOT), b".py"):
         assert word not in answer
 

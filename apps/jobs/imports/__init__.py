@@ -7,12 +7,19 @@ from apps.jobs.imports.formats import Columns, ImportMalformed
 from apps.jobs.imports.outcomes import Import, OnConflict, Outcome, conflict
 from apps.jobs.imports.rows import ImportRow, Rejection
 from apps.jobs.imports.run import import_run
-from apps.jobs.imports.spool import IMPORT_BOUNDS, ImportForm, ImportParametersSerializer, upload_checked
+from apps.jobs.imports.spool import (
+    IMPORT_BOUNDS,
+    IMPORT_REQUEST,
+    ImportForm,
+    ImportParametersSerializer,
+    upload_checked,
+)
 from apps.jobs.imports.staging import staged
 from apps.jobs.imports.stored import ModelRows
 
 __all__ = [
     "IMPORT_BOUNDS",
+    "IMPORT_REQUEST",
     "Columns",
     "Import",
     "ImportForm",

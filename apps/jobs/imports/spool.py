@@ -5,6 +5,7 @@ from typing import BinaryIO, cast
 
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
+from drf_spectacular.utils import OpenApiRequest
 from rest_framework import serializers
 
 from apps.jobs.imports.formats import IMPORT_FORMATS, Columns, HeaderRefused, csv_check_header
@@ -50,6 +51,14 @@ class ImportForm(ImportParametersSerializer):
     """The multipart form of an import."""
 
     file = serializers.FileField(help_text="UTF-8; CSV with a header, or one JSON object a line.")
+
+
+# For `extend_schema(request=…)`: the document of the API says what the part is to be sent as.
+IMPORT_REQUEST = {
+    "multipart/form-data": OpenApiRequest(
+        ImportForm, encoding={"file": {"contentType": "text/csv, application/x-ndjson"}}
+    )
+}
 
 
 def upload_checked(*, file: UploadedFile, format: str, columns: Columns) -> UploadedFile:

@@ -7,10 +7,10 @@ from django.http.response import HttpResponseBase
 from django.utils.cache import patch_vary_headers
 
 from apps.practices.caching import responses
-from apps.practices.caching.conditional import etag_add, none_match
+from apps.practices.caching.conditional import LONGEST, etag_add, none_match
 from apps.practices.caching.engine import Recipe, fetch
 from apps.practices.caching.tags import changed_in_transaction
-from apps.practices.errors import is_api
+from apps.practices.errors import Malformed, is_api, problem_response
 
 Inner = Callable[[HttpRequest], HttpResponseBase]
 PRIVATE = "private, no-cache"
@@ -27,6 +27,9 @@ class CachingMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if is_api(request) and len(request.META.get("HTTP_IF_NONE_MATCH", "")) > LONGEST:
+            detail = f"If-None-Match is longer than {LONGEST} characters. Send the ETag of the answer at hand."
+            return problem_response(request, Malformed(detail))
         plan = responses.plan_for(request) if request.method in ("GET", "HEAD") else None
         if plan is None:
             return finish(request, self.get_response(request))

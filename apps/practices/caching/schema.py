@@ -3,15 +3,17 @@
 from copy import deepcopy
 from typing import Any
 
+from apps.practices.caching.conditional import LONGEST
+
 _IF_NONE_MATCH = {
     "in": "header",
     "name": "If-None-Match",
     "description": "The ETag of what is already at hand: 304 without a body if nothing has changed.",
-    "schema": {"type": "string", "maxLength": 1024},
+    "schema": {"type": "string", "maxLength": LONGEST},
 }
 # A tag as ETag gave it, perhaps weakened or marked by an edge on the way.
 _TAG = r'(W/)?"[\x21\x23-\x7e]*"'
-_IF_MATCH = {"type": "string", "maxLength": 1024, "pattern": rf"^(\*|{_TAG}(, ?{_TAG})*)$"}
+_IF_MATCH = {"type": "string", "maxLength": LONGEST, "pattern": rf"^(\*|{_TAG}(, ?{_TAG})*)$"}
 
 
 def describe_revalidation(result: dict[str, Any], **_: Any) -> dict[str, Any]:

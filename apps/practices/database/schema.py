@@ -7,9 +7,13 @@ from typing import Any
 from drf_spectacular.utils import OpenApiParameter, inline_serializer
 from rest_framework import serializers
 
+from apps.practices.database.cursors import MAX_LENGTH
+from apps.practices.validation.schema import text_schema
+
 LIMIT_DEFAULT = 25
 LIMIT_MAX = 100
-_CURSOR = {"type": "string", "maxLength": 1000, "pattern": "^[A-Za-z0-9_.:=-]+$"}
+# The position and its signature, as `cursors.cursor_encode` writes them.
+_CURSOR = {"type": "string", "maxLength": MAX_LENGTH, "pattern": r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{43}$"}
 
 _FILTER_SCHEMAS: list[tuple[type[serializers.Field[Any, Any, Any, Any]], dict[str, Any]]] = [
     (serializers.BooleanField, {"type": "boolean"}),
@@ -77,7 +81,8 @@ def _filter_schema(field: serializers.Field[Any, Any, Any, Any]) -> dict[str, An
     bounds = {"maxLength": "max_length", "minLength": "min_length", "minimum": "min_value", "maximum": "max_value"}
     found = {name: getattr(field, option, None) for name, option in bounds.items()}
     choices = {"enum": list(field.choices)} if isinstance(field, serializers.ChoiceField) else {}
-    return {**schema, **choices, **{name: bound for name, bound in found.items() if bound is not None}}
+    bounds_found = {name: bound for name, bound in found.items() if bound is not None}
+    return {**schema, **choices, **text_schema(field), **bounds_found}
 
 
 def describe_rows(result: dict[str, Any], **_: Any) -> dict[str, Any]:

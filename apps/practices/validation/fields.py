@@ -12,23 +12,21 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
-from django.core.validators import EmailValidator, RegexValidator, URLValidator
+from django.core.validators import EmailValidator, URLValidator
 from django.db.models import Model, QuerySet
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
-from rest_framework.validators import ProhibitSurrogateCharactersValidator
 
 from apps.practices.errors.problems import ERRORS_SHOWN
 from apps.practices.validation.addresses import EMAIL_LENGTH, email_clean
+from apps.practices.validation.cleaning import drop_slow_validators, present, refusing
 from apps.practices.validation.slugs import slug_clean
-from apps.practices.validation.text import UncleanText, clean_html, clean_plain, invisible, require_clean
+from apps.practices.validation.text import clean_html, clean_plain, require_clean
 
 INTEGER = (-(2**31), 2**31 - 1)  # PostgreSQL's integer
 EXACT_INTEGER = 2**53 - 1  # what every JSON reader keeps exactly (RFC 7493, section 2.2)
 _DIGITS = re.compile(r"[+-]?[0-9]{1,20}")
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]{1,100}(?:\.[0-9]{0,100})?|\.[0-9]{1,100})")
-# What the document of the API can say of a slug: `slugs` knows letters and marks, the regular expressions of JSON Schema do not.
-_SLUG = r"^[^\s!-,./:-@\[-^`{-~]+$"
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 
 
@@ -39,14 +37,16 @@ class PlainTextField(serializers.CharField):
     and line feeds. Error codes: ``nul``, ``surrogate``, ``bidi``, ``control``, ``marks`` and those of ``CharField``.
     """
 
+    refused = ""  # characters that a field of another class refuses itself, to be named in the document of the API
+
     def __init__(self, *, max_length: int, multiline: bool = False, **options: Any) -> None:
         super().__init__(max_length=max_length, **options)
         self.multiline = multiline
-        _drop_slow_validators(self)
+        drop_slow_validators(self)
 
     def to_internal_value(self, data: Any) -> str:
-        text = _refusing(clean_plain, super().to_internal_value(data), multiline=self.multiline)
-        return _present(self, text)
+        text = refusing(clean_plain, super().to_internal_value(data), multiline=self.multiline)
+        return present(self, text)
 
 
 class RichTextField(serializers.CharField):
@@ -57,10 +57,10 @@ class RichTextField(serializers.CharField):
 
     def __init__(self, *, max_length: int, **options: Any) -> None:
         super().__init__(max_length=max_length, **options)
-        _drop_slow_validators(self)
+        drop_slow_validators(self)
 
     def to_internal_value(self, data: Any) -> str:
-        return _present(self, _refusing(clean_html, super().to_internal_value(data)))
+        return present(self, refusing(clean_html, super().to_internal_value(data)))
 
 
 class CleanSlugField(serializers.CharField):
@@ -72,8 +72,7 @@ class CleanSlugField(serializers.CharField):
     def __init__(self, *, max_length: int, lowercase: bool = False, **options: Any) -> None:
         super().__init__(max_length=max_length, **options)
         self.lowercase, self.longest = lowercase, max_length
-        self.validators.append(RegexValidator(_SLUG, message=self.error_messages["invalid"], code="invalid"))
-        _drop_slow_validators(self)
+        drop_slow_validators(self)
 
     def to_internal_value(self, data: Any) -> str:
         text = super().to_internal_value(data)
@@ -83,7 +82,7 @@ class CleanSlugField(serializers.CharField):
             raise serializers.ValidationError(
                 self.error_messages["max_length"].format(max_length=self.longest), code="max_length"
             )
-        return _present(self, _refusing(slug_clean, text, lowercase=self.lowercase))
+        return present(self, refusing(slug_clean, text, lowercase=self.lowercase))
 
 
 class WebAddressField(serializers.URLField):
@@ -91,12 +90,12 @@ class WebAddressField(serializers.URLField):
 
     def __init__(self, *, max_length: int, **options: Any) -> None:
         super().__init__(max_length=max_length, **options)
-        _drop_slow_validators(self)
+        drop_slow_validators(self)
         self.validators = [one for one in self.validators if not isinstance(one, URLValidator)]
         self.validators.append(URLValidator(schemes=["http", "https"], message=self.error_messages["invalid"]))
 
     def to_internal_value(self, data: Any) -> str:
-        address = _refusing(clean_plain, super().to_internal_value(data))
+        address = refusing(clean_plain, super().to_internal_value(data))
         if _has_credentials(address):
             self.fail("invalid")  # https://bank.example@elsewhere.example leads elsewhere
         return address
@@ -107,11 +106,11 @@ class EmailAddressField(serializers.EmailField):
 
     def __init__(self, *, max_length: int = EMAIL_LENGTH, **options: Any) -> None:
         super().__init__(max_length=max_length, **options)
-        _drop_slow_validators(self)
+        drop_slow_validators(self)
         self.validators = [one for one in self.validators if not isinstance(one, EmailValidator)]
 
     def to_internal_value(self, data: Any) -> str:
-        return _refusing(email_clean, super().to_internal_value(data))
+        return refusing(email_clean, super().to_internal_value(data))
 
 
 class BoundedIntegerField(serializers.IntegerField):
@@ -229,7 +228,7 @@ class BoundedJSONField(serializers.JSONField):
             if isinstance(one, (int, float)) and abs(one) > EXACT_INTEGER:  # jsonb gives 1e300 back as an integer
                 self.fail("number")
             for text in (one,) if isinstance(one, str) else one if isinstance(one, dict) else ():
-                _refusing(require_clean, text, multiline=True)
+                refusing(require_clean, text, multiline=True)
         return value
 
 
@@ -255,7 +254,7 @@ class ReferenceField(serializers.PrimaryKeyRelatedField):
         elif key.get_internal_type().endswith(("IntegerField", "AutoField")):
             wanted = _refused_as(self, BoundedIntegerField(min_value=-(2**63), max_value=2**63 - 1), data)
         else:
-            wanted = _refusing(clean_plain, str(data)[:1000])
+            wanted = refusing(clean_plain, str(data)[:1000])
         rows = self.model._default_manager.all() if wanted == self._current() else self.readable(self._viewer())
         # A slice, not get(): what looks for N+1 takes two fields that refer to one model for a loop.
         for row in rows.filter(pk=wanted)[:1]:
@@ -297,23 +296,3 @@ def _has_credentials(address: str) -> bool:
         return "@" in urlsplit(address).netloc
     except ValueError:
         return False  # no address at all: the validator says so
-
-
-def _present(field: serializers.CharField, text: str) -> str:
-    """Refuse (``blank``) a text of which nothing is left, or can be seen, where a blank one is not allowed."""
-    if not field.allow_blank and invisible(text):
-        field.fail("blank")
-    return text
-
-
-def _drop_slow_validators(field: serializers.CharField) -> None:
-    """Take out DRF's own look for surrogates, character by character in Python: cleaning has found them by then."""
-    field.validators = [one for one in field.validators if not isinstance(one, ProhibitSurrogateCharactersValidator)]
-
-
-def _refusing(clean: Callable[..., str], text: str, **options: bool) -> str:
-    """Call a cleaning function; turn its refusal into a serializer's."""
-    try:
-        return clean(text, **options)
-    except UncleanText as error:
-        raise serializers.ValidationError(error.detail, code=error.code) from error

@@ -5,15 +5,20 @@ brought it, none holds NUL, no document has more members, and an integer fits Po
 """
 
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 from django.conf import settings
+from drf_spectacular.extensions import OpenApiSerializerFieldExtension
 from drf_spectacular.openapi import AutoSchema
+from rest_framework import serializers
+
+from apps.practices.validation.fields import CleanSlugField, EmailAddressField, PlainTextField, RichTextField
+from apps.practices.validation.patterns import EMAIL, NO_NUL, NOT_BLANK, SLUG, text_pattern
 
 _BIGINT = 2**63 - 1
 _INT = 2**31 - 1
 _PARAMETER = 1000  # characters of a query parameter or header; the whole request line has about four times as many
-_NO_NUL = r"^[^\u0000]*$"
 # Characters of what has a format of its own; RFC 3339 allows fractions of any length, nobody sends forty digits.
 # How large a file may be is its route's to say (413).
 _LENGTH_BY_FORMAT = {
@@ -27,6 +32,42 @@ _LENGTH_BY_FORMAT = {
     "uri": 2048,
     "binary": _INT,
 }
+
+
+class TextExtension(OpenApiSerializerFieldExtension):
+    """Adds what a text's own class knows. It registers itself by being imported."""
+
+    target_class = "rest_framework.serializers.CharField"
+    match_subclasses = True
+
+    def map_serializer_field(self, auto_schema: Any, direction: Any) -> dict[str, Any]:
+        field = copy(self.target)
+        field.allow_null = False  # whoever asks says it of what is returned, and would say it twice
+        schema: dict[str, Any] = auto_schema._map_serializer_field(field, direction, bypass_extensions=True)
+        return {**schema, **text_schema(self.target)} if direction == "request" else schema
+
+
+def text_schema(field: Any) -> dict[str, Any]:
+    """Return what the JSON schema of a text that is sent says beyond its type and its length."""
+    if not isinstance(field, serializers.CharField):
+        return {}
+    schema: dict[str, Any] = {} if field.allow_blank else {"minLength": 1}
+    pattern = _pattern(field)
+    return schema | ({"pattern": pattern} if pattern else {}) | getattr(field, "json_schema", {})
+
+
+def _pattern(field: serializers.CharField) -> str | None:
+    match field:
+        case PlainTextField():
+            return text_pattern(multiline=field.multiline, blank=field.allow_blank, without=field.refused)
+        case RichTextField():
+            return text_pattern(multiline=True, blank=field.allow_blank)
+        case CleanSlugField():
+            return SLUG
+        case EmailAddressField():
+            return EMAIL
+    trimmed = type(field) is serializers.CharField and field.trim_whitespace and not field.allow_blank
+    return NOT_BLANK if trimmed else None
 
 
 class _BodySchema(AutoSchema):
@@ -97,7 +138,7 @@ def _bound_schema(schema: dict[str, Any], kinds: set[str]) -> None:
         form = schema.get("format", "")
         schema.setdefault("maxLength", _LENGTH_BY_FORMAT.get(form, settings.VALIDATION_BODY_BYTES))
         if not form:
-            schema.setdefault("pattern", _NO_NUL)
+            schema.setdefault("pattern", NO_NUL)
     if "array" in kinds:
         schema.setdefault("maxItems", settings.VALIDATION_JSON_MEMBERS)
     if "integer" in kinds:
