@@ -109,7 +109,7 @@ REST_FRAMEWORK = {
     # validation
     "DEFAULT_PARSER_CLASSES": ["apps.practices.validation.parsers.BoundedJSONParser"],
     # caching and speed
-    "DEFAULT_RENDERER_CLASSES": ["apps.practices.caching.renderers.FastJSONRenderer"],
+    "DEFAULT_RENDERER_CLASSES": ["apps.practices.mechanisms.json.FastJSONRenderer"],
     # errors
     "EXCEPTION_HANDLER": "apps.practices.errors.handler.handle",
     # OpenAPI

@@ -8,6 +8,6 @@ DEBUG = True
 
 # A view that loads rows one by one which one query could have loaded (N+1) fails, and says which relation: add
 # select_related() or prefetch_related() to its selector. Innermost, so that the error becomes an answer like any other.
-INSTALLED_APPS = [*_INSTALLED_APPS, "zeal"]
+INSTALLED_APPS = [*_INSTALLED_APPS, "tools", "zeal"]
 MIDDLEWARE = [*_MIDDLEWARE, "zeal.middleware.zeal_middleware"]
 ZEAL_RAISE = True

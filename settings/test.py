@@ -5,7 +5,7 @@ from settings.base import INSTALLED_APPS as _INSTALLED_APPS
 from settings.base import MIDDLEWARE as _MIDDLEWARE
 
 # zeal raises when a view loads rows one by one that one query could have loaded (N+1).
-INSTALLED_APPS = [*_INSTALLED_APPS, "zeal", "tests.sample"]
+INSTALLED_APPS = [*_INSTALLED_APPS, "tools", "zeal", "tests.sample"]
 # Every answer is held against the OpenAPI document.
 MIDDLEWARE = ["tests.contract.middleware.ContractMiddleware", *_MIDDLEWARE, "zeal.middleware.zeal_middleware"]
 ZEAL_RAISE = True

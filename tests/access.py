@@ -33,8 +33,8 @@ from apps.accounts.models import FamilyEnd, User
 from apps.accounts.selectors.sessions import sessions_forget_all
 from apps.accounts.services.sessions import session_end
 from apps.accounts.services.users import user_deactivate
-from apps.practices.caching.testing import caches_forget
 from tests.apps.accounts.factories import sign_in, user_create
+from tests.caches import caches_forget
 from tests.processes import ROOT
 
 CALLERS = ("nobody", "ended", "other", "owner", "staff", "holder", "keeper")

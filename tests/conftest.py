@@ -15,8 +15,8 @@ import django
 import hypothesis
 import pytest
 
-from apps.operations.stack import Stack, StackError
 from tests.rounds import Rounds
+from tools.stack import Stack, StackError
 
 ROOT = Path(__file__).resolve().parent.parent
 _STACK = pytest.StashKey[Stack]()
@@ -77,7 +77,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Stop the stack and remove its folder."""
     stack = config.stash.get(_STACK, None)
     if stack is not None:
-        from apps.practices.observability.store import shutdown
+        from apps.practices.mechanisms.metrics_store import shutdown
 
         shutdown()  # while there is somebody to take this process's last numbers
         stack.stop()
@@ -117,7 +117,7 @@ def stack(pytestconfig: pytest.Config) -> Stack:
 def nothing_cached() -> None:
     """Begin every test with nothing cached, nothing counted and no sign-in remembered."""
     from apps.accounts.selectors.sessions import sessions_forget_all
-    from apps.practices.caching.testing import caches_forget
+    from tests.caches import caches_forget
 
     caches_forget()
     sessions_forget_all()

@@ -17,9 +17,9 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 from psycopg import sql
 
-from apps.operations.fleet import Fleet, database_migrate, production_environment
-from apps.operations.stack import Stack
 from tests.processes import wait_until
+from tools.fleet import Fleet, database_migrate, production_environment
+from tools.stack import Stack
 
 REDIS_DATABASE = 7  # away from what tests in this process keep in database 0
 # For fleet_running(): a development service on plain http.

@@ -15,9 +15,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 
-from apps.operations.stack import Stack, port_free
-from apps.operations.stack.processes import process_start, process_stop, user_for
 from tests.processes import ROOT, wait_until
+from tools.stack import Stack, port_free
+from tools.stack.processes import process_start, process_stop, user_for
 
 SERVERS = 2  # connections to PostgreSQL, for whoever comes
 LEFT_BEHIND = """

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from apps.operations.stack import Stack
+from tools.stack import Stack
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -9,8 +9,8 @@ from contextlib import AbstractContextManager
 
 import redis
 
-from apps.operations.stack import Stack
 from tests.processes import frozen
+from tools.stack import Stack
 
 Fault = Callable[[Stack], AbstractContextManager[None]]
 

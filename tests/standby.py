@@ -14,9 +14,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 
-from apps.operations.stack import Stack, port_free
-from apps.operations.stack.processes import launch_command, process_start, process_stop, user_for
 from tests.processes import wait_until
+from tools.stack import Stack, port_free
+from tools.stack.processes import launch_command, process_start, process_stop, user_for
 
 
 @dataclass

@@ -7,7 +7,7 @@ import pytest
 from django.core.management import get_commands
 
 from apps.operations.catalogue import PRACTICES, WORDS
-from apps.operations.fleet import procfile_line
+from tools.fleet import procfile_line
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -20,7 +20,7 @@ ROWS = {row[1]: row for row in ROW.findall(README)}
 MARKDOWN = sorted(path for path in ROOT.rglob("*.md") if not {".venv", "var", "node_modules"} & set(path.parts))
 SOURCES = sorted(
     path
-    for folder in ("apps", "project", "settings")
+    for folder in ("apps", "project", "settings", "tools")
     for path in (ROOT / folder).rglob("*.py")
     if "migrations" not in path.parts
 )
@@ -41,7 +41,7 @@ def test_a_row_points_at_files_that_exist_and_speak_of_the_practice(word):
         assert (ROOT / path).exists(), path
     assert page == f"docs/{word}.md"
     assert test == f"tests/practices/test_{word}.py"
-    assert (ROOT / "apps/operations/prove/experiments" / f"{word}.py").exists()
+    assert (ROOT / "tools/prove/experiments" / f"{word}.py").exists()
     assert command == f"./manage.py prove --practice {word}"
     number = ROWS[word][0]
     assert f"({number})" in (ROOT / page).read_text().splitlines()[0]

@@ -21,10 +21,10 @@ from rest_framework import serializers
 from rest_framework.test import APIClient
 
 from apps.accounts.models import User
-from apps.practices.caching.testing import caches_forget
 from apps.practices.database.cursors import Cursor, cursor_encode
 from apps.practices.database.lists import Filter, KeysetList, ListQuery, Matching
 from tests.access import address, rows, scenes
+from tests.caches import caches_forget
 from tests.plans import UNBOUNDED_SORT, explained, faults
 from tests.rows import empty, fill, in_order, told_by
 

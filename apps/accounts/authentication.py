@@ -20,7 +20,7 @@ from apps.accounts.transports import (
     forgetting,
     has_cookies,
 )
-from apps.practices.throttling.address import NOWHERE, client_address
+from apps.practices.mechanisms.proxies import NOWHERE, client_address
 
 REALM = 'Bearer realm="api"'
 

@@ -9,8 +9,8 @@ from prometheus_client.core import Metric
 from apps.jobs.kinds import kind_label, kind_names
 from apps.jobs.models import Job
 from apps.jobs.oversight import situation
+from apps.practices.mechanisms.metrics import Durations, count
 from apps.practices.observability.gauges import SourceAway, gauge, gauges_from
-from apps.practices.observability.metrics import Durations, count
 
 # Seconds, from a mail to the longest that a kind may take.
 BOUNDS = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)

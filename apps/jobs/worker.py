@@ -22,7 +22,8 @@ from redis.exceptions import RedisError
 from apps.jobs.oversight import queues_known
 from apps.jobs.processes import stopping_say, unreserved_set
 from apps.jobs.supervisor import Supervisor
-from apps.practices.observability import logs, store
+from apps.practices.mechanisms import metrics_store
+from apps.practices.observability import logs
 
 # Celery looks for dead processes as soon as one closes its end of a pipe, which may be before the system lets it be reaped,
 # and then every five seconds: meanwhile the worker is a process short.
@@ -41,7 +42,7 @@ celery_worker.safe_say = _say  # type: ignore[attr-defined]  # not in the stubs;
 @worker_process_shutdown.connect
 def _metrics_send(**options: object) -> None:
     """Send what a pool process counted in its last second."""
-    store.shutdown()
+    metrics_store.shutdown()
 
 
 def queues_refusal(chosen: Collection[str], left_out: Collection[str]) -> str | None:
@@ -126,7 +127,7 @@ class Worker(CeleryWorker):
         super().on_stopped()
         if self.supervisor is not None:
             self.supervisor.finish()
-        store.shutdown()
+        metrics_store.shutdown()
         gc.freeze()  # the interpreter's end looks for garbage three times: a third of a second for what is given back anyway
 
 

@@ -20,7 +20,7 @@ from apps.jobs.oversight import SEEN, queues_unattended
 from apps.operations import lifecycle
 from apps.practices.database.connections import waits_bounded
 from apps.practices.database.replicas import replica_check
-from apps.practices.observability import store
+from apps.practices.mechanisms import metrics_store
 
 State = Literal["ready", "degraded", "draining", "unmigrated"]
 CHECK_SECONDS = 1.0
@@ -97,7 +97,7 @@ def database_check() -> str:
 def redis_check() -> str:
     """Return ``ok`` when Redis answers within half a second, else ``down``."""
     try:
-        store.client().ping()
+        metrics_store.client().ping()
     except redis.RedisError:
         return "down"
     return "ok"

@@ -4,12 +4,12 @@ import sys
 
 from django.db import connections
 
-from apps.practices.observability import store
+from apps.practices.mechanisms import metrics_store
 
 
 def process_shutdown() -> None:
     """Send the last metrics and error reports, give back every connection. Bounded: about four seconds at worst."""
-    store.shutdown()
+    metrics_store.shutdown()
     sentry = sys.modules.get("sentry_sdk")  # imported only where SENTRY_DSN is set
     if sentry is not None:
         sentry.flush(timeout=2)

@@ -10,7 +10,7 @@ from apps.practices.environment.slips import slips_report
 
 
 class PracticesConfig(AppConfig):
-    """Imports ``checks`` of each practice that has one, so that ``manage.py check`` runs them."""
+    """Import what registers itself: the checks of each practice, and the database's exceptions."""
 
     name = "apps.practices"
     label = "practices"
@@ -21,4 +21,5 @@ class PracticesConfig(AppConfig):
             checks = f"{self.name}.{module.name}.checks"
             if module.ispkg and find_spec(checks):
                 import_module(checks)
+        import_module(f"{self.name}.database.failures")
         slips_report()

@@ -17,8 +17,8 @@ CACHES = {
         "KEY_PREFIX": CACHING_PREFIX,
         "TIMEOUT": 60,
         "OPTIONS": {
-            "CLIENT_CLASS": "apps.practices.caching.connection.GuardedCacheClient",
-            "SERIALIZER": "apps.practices.caching.connection.JSONOrBytes",
+            "CLIENT_CLASS": "apps.practices.mechanisms.redis.GuardedCacheClient",
+            "SERIALIZER": "apps.practices.mechanisms.redis.JSONOrBytes",
             "SOCKET_CONNECT_TIMEOUT": 0.2,
             "SOCKET_TIMEOUT": 0.25,
             "IGNORE_EXCEPTIONS": True,

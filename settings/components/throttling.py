@@ -12,4 +12,4 @@ THROTTLING_POLICIES = {
 # django-ratelimit, for HTML forms. Failing open: the flood limit stands with Redis away, counted by each process.
 RATELIMIT_USE_CACHE = "default"
 RATELIMIT_FAIL_OPEN = True
-RATELIMIT_IP_META_KEY = "apps.practices.throttling.address.client_address"
+RATELIMIT_IP_META_KEY = "apps.practices.mechanisms.proxies.client_address"

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from apps.operations.stack import port_free
 from tests.fleet import ask, fleet_running
 from tests.processes import wait_until
+from tools.stack import port_free
 
 PASSWORD = "tide tables and lanterns"
 PAGE = b"<!doctype html><title>A front end</title><h1>A front end</h1>"

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from apps.operations.fleet import Fleet, Service
-from apps.operations.stack import Stack
 from tests.faults.submitters import WIDE, Ledger, Owner
 from tests.fleet import fleet_running, servers_alone
+from tools.fleet import Fleet, Service
+from tools.stack import Stack
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ from typing import Any
 
 import psycopg
 
-from apps.operations.fleet import Fleet
 from tests.fleet import ask
 from tests.visitors import PASSWORD, Pages, bearer, registered, signed_in
+from tools.fleet import Fleet
 
 
 @dataclass(kw_only=True)

@@ -12,9 +12,9 @@ from uuid import uuid4
 
 import psycopg
 
-from apps.operations.fleet import Fleet, Service
 from tests.fleet import Answer, ask
 from tests.processes import wait_until
+from tools.fleet import Fleet, Service
 
 PATIENCE = 40  # seconds; what takes longer is lost
 ENDED = ("succeeded", "failed", "cancelled")

@@ -19,12 +19,12 @@ from urllib.parse import urlencode
 import psycopg
 import pytest
 
-from apps.operations.fleet import Fleet
-from apps.operations.stack import Stack
 from tests.faults.submitters import WIDE
 from tests.fleet import Answer, ask, fleet_on
 from tests.mails import mails_in, text_of, token_in
 from tests.processes import wait_until
+from tools.fleet import Fleet
+from tools.stack import Stack
 
 # The attackers have as many addresses as it takes (WIDE): what holds them up is the account's own count.
 ADDRESSES = [f"198.51.100.{number}" for number in range(1, 101)]

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import psycopg
 import pytest
 
-from apps.operations.fleet import Fleet
-from apps.operations.stack import Stack
 from tests.faults.submitters import WIDE
 from tests.fleet import Answer, ask, fleet_on
 from tests.servers import Fault, postgresql_paused, postgresql_restarted, postgresql_stopped
+from tools.fleet import Fleet
+from tools.stack import Stack
 
 RATE = 30  # requests a second: a third each of cached reads, signed-in reads and writes
 INSTANCES, POOL = 2, 3

@@ -14,13 +14,13 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from apps.operations.fleet import Fleet, Service
-from apps.operations.stack import Stack
 from tests.faults.submitters import WIDE
 from tests.fleet import Answer, ask, fleet_running
 from tests.processes import wait_until
 from tests.rounds import Rounds
 from tests.visitors import bearer, problem, registered, signed_in
+from tools.fleet import Fleet, Service
+from tools.stack import Stack
 
 NOTES = "/api/v1/sample/notes"
 COUNTS = f"{NOTES}/counts"

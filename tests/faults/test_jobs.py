@@ -9,11 +9,11 @@ from typing import Any
 
 import psutil
 
-from apps.operations.fleet import Fleet, Service
-from apps.operations.stack import Stack
 from tests.faults.submitters import ENDED, PATIENCE, Ledger, Owner
 from tests.processes import alive, wait_until
 from tests.rounds import Rounds
+from tools.fleet import Fleet, Service
+from tools.stack import Stack
 
 CANCELLED_SECONDS = 2.0  # the promise
 BUSY_SECONDS = 8.0  # that one try of several may take longer, on a machine busy with other things

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 import psutil
 import pytest
 
-from apps.operations.fleet import Fleet, Service
-from apps.operations.stack import Stack
 from tests.faults.submitters import PATIENCE, WIDE, Ledger, Owner, ready_again, times_ready
 from tests.fleet import fleet_running
 from tests.processes import wait_until
 from tests.rounds import Rounds
+from tools.fleet import Fleet, Service
+from tools.stack import Stack
 
 MANY = 200
 BACK_SECONDS = 15.0  # the promise: from a worker's return until all is done

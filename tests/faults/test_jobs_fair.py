@@ -9,12 +9,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from apps.operations.fleet import Fleet, Service
-from apps.operations.stack import Stack
 from tests.faults.submitters import PATIENCE, WIDE, Ledger, Owner
 from tests.fleet import fleet_running
 from tests.processes import wait_until
 from tests.rounds import Rounds
+from tools.fleet import Fleet, Service
+from tools.stack import Stack
 
 CANCEL_SECONDS = 2.0
 OVERTIME_SECONDS = 2.0

@@ -11,12 +11,12 @@ from statistics import median
 import psutil
 import pytest
 
-from apps.operations.fleet import Fleet, Service
-from apps.operations.stack import Stack
 from tests.faults.submitters import COUNTS, PATIENCE, Ledger, Owner, ready_again, times_ready
 from tests.processes import wait_until
 from tests.rounds import Rounds
 from tests.servers import redis_paused
+from tools.fleet import Fleet, Service
+from tools.stack import Stack
 
 HEALTHY = 100
 SLOWER = 1.2  # the promise: so much longer at most the healthy ones take beside a poison job

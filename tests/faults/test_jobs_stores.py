@@ -8,8 +8,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from apps.operations.fleet import Fleet, Service
-from apps.operations.stack import Stack
 from tests.faults.submitters import COUNTS, PATIENCE, WIDE, Ledger, Owner
 from tests.fleet import fleet_on
 from tests.processes import wait_until
@@ -23,6 +21,8 @@ from tests.servers import (
     redis_paused,
     redis_stopped,
 )
+from tools.fleet import Fleet, Service
+from tools.stack import Stack
 
 MANY = 200
 LEASE = 4  # tests.faults.settings

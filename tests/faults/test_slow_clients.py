@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from apps.operations.fleet import Fleet
-from apps.operations.stack import Stack
 from tests.faults.submitters import COUNTS, WIDE
 from tests.fleet import ask, fleet_running
 from tests.rounds import Rounds
 from tests.slow import Attack, Slow, felt
+from tools.fleet import Fleet
+from tools.stack import Stack
 
 NOTES = "/api/v1/sample/notes"
 LARGE = "/static/drf_spectacular_sidecar/redoc/bundles/redoc.standalone.js.map"

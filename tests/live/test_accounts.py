@@ -11,10 +11,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from apps.operations.fleet import Fleet
-from apps.operations.stack import Stack
 from tests.fleet import Answer, ask, fleet_running
 from tests.processes import wait_until
+from tools.fleet import Fleet
+from tools.stack import Stack
 
 PASSWORD = "lanterns over low water"
 WIDE = {f"THROTTLE_{name}": "1000000/15m" for name in ("ANON", "USER", "ADDRESS", "LOGIN")}

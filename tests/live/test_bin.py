@@ -15,9 +15,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from apps.operations.stack import StackState, port_free
 from tests.copies import READY_SECONDS, dev_start
 from tests.processes import ROOT, alive, family, wait_until
+from tools.stack import StackState, port_free
 
 LEFT_OUT = shutil.ignore_patterns(
     ".git", ".venv", "var", ".env*", "__pycache__", ".*_cache", ".hypothesis", "staticfiles"
@@ -112,7 +112,7 @@ def test_dev_serves_restarts_on_a_change_stops_on_ctrl_c_and_leaves_nothing_when
     wait_until(lambda: not alive(everyone), seconds=30, what="every process to end after kill -9")
 
     with subprocess.Popen(
-        [sys.executable, "-m", "apps.operations.stack", "up"], cwd=tree, env=environment, stdout=subprocess.PIPE
+        [sys.executable, "-m", "tools.stack", "up"], cwd=tree, env=environment, stdout=subprocess.PIPE
     ) as stack:
         wait_until(lambda: StackState.read(tree / "var" / "stack.json"), seconds=60, what="the stack alone")
         state = StackState.read(tree / "var" / "stack.json")

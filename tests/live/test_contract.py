@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from apps.operations.fleet import Fleet
 from tests.access import rows
 from tests.fleet import ask, fleet_running
+from tools.fleet import Fleet
 
 ROOT = Path(__file__).resolve().parents[2]
 PLANTED = "GET /api/v1/planted"

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from apps.operations.fleet import Fleet
-from apps.operations.stack import Stack
 from tests.fleet import fleet_running
+from tools.fleet import Fleet
+from tools.stack import Stack
 
 ACCOUNT = {"email": "ada@example.com", "password": "tide tables and lanterns"}
 TOKEN = r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+"

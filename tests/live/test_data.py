@@ -3,7 +3,7 @@
 import psycopg
 import pytest
 
-from apps.operations.stack import Stack, data
+from tools.stack import Stack, data
 
 
 def test_a_database_is_migrated_again_when_it_is_not_as_the_last_migration_left_it(

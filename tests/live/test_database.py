@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from apps.operations.fleet import Fleet
-from apps.operations.stack import Stack
 from tests.fleet import Answer, ask, fleet_on, servers_alone
 from tests.problems import assert_problem
 from tests.processes import wait_until
 from tests.servers import postgresql_paused, postgresql_stopped
+from tools.fleet import Fleet
+from tools.stack import Stack
 
 NOW = "/api/v1/sample/notes/slow?seconds=0"  # the shortest request that needs PostgreSQL
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from apps.operations.stack import port_free
 from tests.practices.failing import SECRET
 from tests.problems import assert_problem
 from tests.processes import ROOT, wait_until
+from tools.stack import port_free
 
 
 class Server:

@@ -67,7 +67,7 @@ def newcomer() -> Iterator[Newcomer]:
 def servers(newcomer: Newcomer) -> Iterator[None]:
     """The stack that bin/dev starts, without its processes."""
     with subprocess.Popen(
-        newcomer.command(".venv/bin/python", "-m", "apps.operations.stack", "up"),
+        newcomer.command(".venv/bin/python", "-m", "tools.stack", "up"),
         cwd=newcomer.tree, env=newcomer.environment, stdout=subprocess.DEVNULL,
     ) as stack:  # fmt: skip
         try:

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from apps.operations.fleet import Service
-from apps.operations.stack import Stack
 from tests.faults.submitters import Owner
 from tests.fleet import ask, fleet_running
+from tools.fleet import Service
+from tools.stack import Stack
 
 
 def _lines(service: Service) -> list[dict[str, Any]]:

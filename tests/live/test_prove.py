@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from apps.operations.catalogue import WORDS
-from apps.operations.fleet import Fleet
-from apps.operations.prove.runner import prove
+from tools.fleet import Fleet
+from tools.prove.runner import prove
 
 ROOT = Path(__file__).resolve().parents[2]
 SABOTAGE = Path(__file__).with_name("sabotage")

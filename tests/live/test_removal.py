@@ -8,18 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from apps.operations.stack import Stack
 from tests.copies import ROOT, project_copy, run
+from tools.stack import Stack
 
 CODE = (
     "apps",
-    "benchmarks",
     "bin",
     "deploy",
     "project",
     "settings",
     "templates",
     "tests",
+    "tools",
     "pyproject.toml",
     "README.md",
 )
@@ -29,6 +29,7 @@ CODE = (
 LEFT_OUT = (
     "tests/practices/",
     "tests/settings/",
+    "tests/test_inputs.py",
     "tests/test_plans.py",
     *(f"tests/apps/accounts/test_{subject}.py" for subject in ("keys_file", "timing", "user_command")),
     *(f"tests/apps/jobs/test_{subject}.py" for subject in ("command", "idempotency_rivals", "limits", "sharing")),

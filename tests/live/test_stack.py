@@ -16,9 +16,9 @@ import psycopg
 import pytest
 import redis
 
-from apps.operations.stack import ServiceMissing, Stack, StackError, StackState, binary_find, port_free
-from apps.operations.stack.services import Caddy
 from tests.processes import ROOT, alive, family, python_for_anybody, wait_until
+from tools.stack import ServiceMissing, Stack, StackError, StackState, binary_find, port_free
+from tools.stack.services import Caddy
 
 SITE = sysconfig.get_path("purelib")
 
@@ -39,7 +39,7 @@ def run_stack(
 ) -> subprocess.Popen[bytes]:
     """Start `stack up` on a folder in a process of its own."""
     # -S and an own path: the interpreter need not be the environment's own to use its packages.
-    code = f"import sys; sys.path[:0] = {[str(ROOT), SITE]!r}; from apps.operations.stack.__main__ import main; sys.exit(main())"
+    code = f"import sys; sys.path[:0] = {[str(ROOT), SITE]!r}; from tools.stack.__main__ import main; sys.exit(main())"
     return subprocess.Popen(
         [*before, python, "-B", "-c", code, "--directory", str(directory), "up"],
         cwd="/",
@@ -266,7 +266,7 @@ def test_root_becomes_nobody_where_user_namespaces_are_refused(
     directory = tmp_path_factory.mktemp("refused")
     for folder in (directory, *directory.parents[:2]):
         folder.chmod(0o755)
-    monkeypatch.setattr("apps.operations.stack.processes._namespaces_work", lambda: False)
+    monkeypatch.setattr("tools.stack.processes._namespaces_work", lambda: False)
     with Stack(directory, ("postgresql",)) as stack:
         assert os.stat(f"/proc/{stack.state.pids['postgresql']}").st_uid == 65534
         psycopg.connect(stack.state.urls["DATABASE_URL"]).close()

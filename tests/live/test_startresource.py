@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from apps.operations.startresource.registration import CONTRACTS, SETTINGS, URLS, registered
-from apps.operations.startresource.specification import parse
 from tests.copies import ROOT, project_copy, run
+from tools.startresource.registration import CONTRACTS, SETTINGS, URLS, registered
+from tools.startresource.specification import parse
 
 SHAPES = (
     ("shop.Category", "name:str", "--public"),

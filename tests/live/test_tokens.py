@@ -19,11 +19,11 @@ import jwt
 import psycopg
 import pytest
 
-from apps.operations.fleet import Fleet
-from apps.operations.stack import Stack
 from tests.fleet import Answer, ask, fleet_running
 from tests.processes import ROOT
 from tests.visitors import AGENT, PASSWORD, bearer, problem, refreshed, registered, signed_in
+from tools.fleet import Fleet
+from tools.stack import Stack
 
 pytestmark = pytest.mark.timeout(300)
 

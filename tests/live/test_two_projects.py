@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 import pytest
 import redis
 
-from apps.operations.fleet import Fleet
-from apps.operations.stack import Stack
 from tests.faults.submitters import Owner
 from tests.fleet import ask, fleet_running, path_replaced
 from tests.processes import wait_until
 from tests.visitors import Pages
+from tools.fleet import Fleet
+from tools.stack import Stack
 
 DATABASE = "9"
 PREFIXES = {"Alpha": "alpha-prod-localhost", "Beta & Sons": "beta-%26-sons-prod-localhost"}

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from apps.operations.stack import Stack
-from apps.practices.caching.testing import caches_forget
+from tests.caches import caches_forget
+from tools.stack import Stack
 
 
 def caches_at(settings: Any, url: str) -> None:

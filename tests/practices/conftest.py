@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from apps.operations.fleet import Fleet
-from apps.operations.stack import Stack
 from tests.fleet import fleet_running
+from tools.fleet import Fleet
+from tools.stack import Stack
 
 
 @pytest.fixture(scope="session")

@@ -21,12 +21,12 @@ from redis.exceptions import ConnectionError
 from structlog.testing import capture_logs
 
 from apps.practices.caching import engine, remember, tags_change
-from apps.practices.caching.connection import redis_client
 from apps.practices.caching.entries import MAX_BYTES, Entry
 from apps.practices.caching.local import OVERHEAD, LocalTier
-from apps.practices.caching.renderers import json_bytes
 from apps.practices.caching.tags import is_settled, tag_key
-from apps.practices.errors.breaker import FAILURES, FIRST_PAUSE, Breaker
+from apps.practices.mechanisms.breaker import FAILURES, FIRST_PAUSE, Breaker
+from apps.practices.mechanisms.json import json_bytes
+from apps.practices.mechanisms.redis import redis_client
 from settings.urls import redis_url
 from tests.practices.caching_server import black_hole, private_redis
 from tests.processes import wait_until

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from apps.operations.stack import Stack
+from tools.stack import Stack
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """

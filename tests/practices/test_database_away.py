@@ -13,7 +13,6 @@ import pytest
 from django.db import OperationalError, connection, connections
 from django.test import override_settings
 
-from apps.operations.stack import port_free
 from apps.practices.database.backend.base import DatabaseWrapper
 from apps.practices.database.connections import (
     BoundedConnection,
@@ -23,6 +22,7 @@ from apps.practices.database.connections import (
     connection_lost,
 )
 from apps.practices.database.failures import problem_for
+from tools.stack import port_free
 
 
 def other() -> psycopg.Connection[Any]:

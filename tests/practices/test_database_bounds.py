@@ -16,7 +16,6 @@ from django.db import DatabaseError, OperationalError, connections, transaction
 from django.test import override_settings
 from psycopg import sql
 
-from apps.operations.stack import Stack
 from apps.practices.database.backend.base import DatabaseWrapper
 from apps.practices.database.connections import ServerStalled, breaker_of, connection_class
 from apps.practices.database.failures import problem_for
@@ -24,6 +23,7 @@ from settings.components.database import _database
 from tests.fleet import path_replaced
 from tests.pgbouncer import SERVERS, PgBouncer, pgbouncer_running
 from tests.processes import wait_until
+from tools.stack import Stack
 
 NAMES = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
 WIDE = dict.fromkeys(NAMES, "30s")  # a machine that stands still for a moment meets none of them

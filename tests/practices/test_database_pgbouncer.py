@@ -19,14 +19,14 @@ import psutil
 import psycopg
 import pytest
 
-from apps.operations.fleet import Fleet, Service
-from apps.operations.stack import Stack, port_free
 from tests.fleet import Answer, ask, fleet_on, servers_alone
 from tests.pgbouncer import SERVERS, PgBouncer, pgbouncer_running
 from tests.problems import assert_problem
 from tests.processes import frozen, wait_until
 from tests.servers import postgresql_paused, postgresql_stopped
 from tests.standby import standby_running
+from tools.fleet import Fleet, Service
+from tools.stack import Stack, port_free
 
 NOTES = "/api/v1/sample/notes"
 NOW = f"{NOTES}/slow?seconds=0"  # the shortest request that needs PostgreSQL

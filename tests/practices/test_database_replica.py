@@ -17,8 +17,6 @@ from django.http import HttpRequest
 
 from apps.accounts.models import RefreshFamily, User
 from apps.jobs.models import Job
-from apps.operations.fleet import Fleet
-from apps.operations.stack import Stack
 from apps.practices.caching import remember
 from apps.practices.database.replicas import Ticket, primary_reads, ticket_held
 from apps.practices.database.routing import ReplicaRouter
@@ -26,6 +24,8 @@ from tests.fleet import Answer, ask, fleet_on, servers_alone
 from tests.processes import frozen, wait_until
 from tests.sample.models import Note
 from tests.standby import Standby, standby_running
+from tools.fleet import Fleet
+from tools.stack import Stack
 
 NOTES = "/api/v1/sample/notes?limit=1"
 

@@ -16,10 +16,10 @@ from django.test.utils import override_settings
 from django.urls import reverse
 from drf_spectacular.generators import SchemaGenerator
 
-from apps.operations.fleet import ROOT
 from settings.env import ENVIRONMENT
 from tests.apps.accounts.factories import admin_sign_in
 from tests.problems import assert_problem
+from tools.fleet import ROOT
 
 pytestmark = [pytest.mark.urls("tests.practices.failing"), pytest.mark.django_db]
 

@@ -10,10 +10,10 @@ from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from django.test import Client, RequestFactory
 
-from apps.operations.fleet import ROOT
-from apps.practices.https.scheme import forwarded_scheme, trusted_hops
+from apps.practices.mechanisms.scheme import forwarded_scheme, trusted_hops
 from settings.env import ENVIRONMENT
 from tests.problems import assert_problem
+from tools.fleet import ROOT
 
 pytestmark = [pytest.mark.urls("tests.practices.failing"), pytest.mark.django_db]
 

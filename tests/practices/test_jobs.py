@@ -21,7 +21,7 @@ from apps.jobs.models import Job
 from apps.jobs.services import broker, job_submit
 from apps.jobs.services.relay import jobs_relay
 from apps.practices.database.connections import breaker_of
-from apps.practices.errors.breaker import Breaker
+from apps.practices.mechanisms.breaker import Breaker
 from project.celery import app
 from settings.env import read_environment
 from tests.apps.accounts.factories import bearer, user_create

@@ -13,12 +13,12 @@ from django.http import HttpResponse, StreamingHttpResponse
 from django.test import Client, RequestFactory
 from structlog.testing import capture_logs
 
-from apps.operations.fleet import Fleet
+from apps.practices.mechanisms.ids import current_request_id
 from apps.practices.observability.access import address_shown
-from apps.practices.observability.ids import current_request_id
 from apps.practices.observability.middleware import ObservabilityMiddleware
 from tests.fleet import ask
 from tests.processes import wait_until
+from tools.fleet import Fleet
 
 
 def access_lines(captured: list[Any]) -> list[Any]:

@@ -12,9 +12,10 @@ from django.http import HttpResponse
 from django.test import Client, override_settings
 from prometheus_client import CollectorRegistry, Counter
 
-from apps.operations.stack import Stack
-from apps.practices.observability import exposition, metrics, store
+from apps.practices.mechanisms import metrics, metrics_store
+from apps.practices.observability import exposition
 from tests.processes import ROOT, script_run, wait_until
+from tools.stack import Stack
 
 TOKEN = "t" * 8 + "-metrics-token-of-a-test"
 
@@ -22,10 +23,10 @@ TOKEN = "t" * 8 + "-metrics-token-of-a-test"
 @pytest.fixture
 def numbers() -> Iterator[None]:
     """Metrics in Redis begin at nothing, and what this process counted before is not sent again."""
-    store.shutdown()
-    store.client().delete(store.totals_key())
+    metrics_store.shutdown()
+    metrics_store.client().delete(metrics_store.totals_key())
     yield
-    store.shutdown()
+    metrics_store.shutdown()
 
 
 def scrape(client: Client, token: str = TOKEN) -> HttpResponse:
@@ -37,11 +38,11 @@ def test_what_a_command_counts_is_sent_before_its_end(stack: Stack, numbers: Non
     script = """
 import django
 django.setup()
-from apps.practices.observability.metrics import count
+from apps.practices.mechanisms.metrics import count
 count("dependency_away", dependency="a-command")
 """
     script_run(script, stack)
-    assert [field for field in store.client().hkeys(store.totals_key()) if b"a-command" in field]
+    assert [field for field in metrics_store.client().hkeys(metrics_store.totals_key()) if b"a-command" in field]
 
 
 @pytest.mark.parametrize("header", ["", "Bearer ", f"Basic {TOKEN}", f"Bearer {TOKEN}x", "Bearer ü"])
@@ -55,11 +56,13 @@ def test_metrics_are_not_there_without_the_token(client: Client, header: str) ->
 @override_settings(OBSERVABILITY_METRICS_TOKEN=TOKEN)
 def test_unknown_paths_and_methods_make_no_new_series(client: Client, numbers: None) -> None:
     client.get("/warm-up")
-    before = len(store.additive_samples(metrics.REGISTRY))
+    before = len(metrics_store.additive_samples(metrics.REGISTRY))
     for number in range(20):
         client.get(f"/nothing/{number}")
     text = scrape(client).content.decode()
-    assert len(store.additive_samples(metrics.REGISTRY)) - before < 15  # buckets of the two routes, never one a path
+    assert (
+        len(metrics_store.additive_samples(metrics.REGISTRY)) - before < 15
+    )  # buckets of the two routes, never one a path
     client.generic("BREW", "/nothing")
     assert "/nothing" not in text
     assert 'method="BREW"' not in scrape(client).content.decode()
@@ -68,7 +71,8 @@ def test_unknown_paths_and_methods_make_no_new_series(client: Client, numbers: N
 CHILD = """
 import django; django.setup()
 import sys
-from apps.practices.observability import metrics, store
+from apps.practices.mechanisms import metrics_store
+from apps.practices.mechanisms import metrics
 for _ in range(int(sys.argv[1])):
     metrics.request_observe(route="/fleet", method="GET", status=int(sys.argv[2]), seconds=0.02)
 metrics.count("fleet_things", int(sys.argv[1]), kind="a")
@@ -76,7 +80,8 @@ metrics.count("fleet_last", kind=sys.argv[2])
 import time, os
 last, end = b"fleet_last", time.monotonic() + 30
 def sent():  # by the thread that does so every second
-    return any(last in field and sys.argv[2].encode() in field for field in store.client().hkeys(store.totals_key()))
+    fields = metrics_store.client().hkeys(metrics_store.totals_key())
+    return any(last in field and sys.argv[2].encode() in field for field in fields)
 while not sent() and time.monotonic() < end:
     time.sleep(0.05)
 os._exit(9)      # as killed: no exit hook runs
@@ -102,9 +107,9 @@ def test_metrics_are_the_sum_of_all_processes_even_killed_ones(client: Client, n
     assert 'shipshape_http_request_seconds_count{method="GET",route="/fleet"} 7.0' in text
     assert 'shipshape_metrics_scope{scope="fleet"} 1.0' in text
     minute = int(time.time() // 60)
-    buckets = [key for key in map(store.minute_key, (minute - 1, minute)) if store.client().exists(key)]
-    assert b"/fleet" in b"".join(field for key in buckets for field in store.client().hkeys(key))
-    assert all(0 < store.client().ttl(key) <= 25 * 3600 for key in buckets), "nothing is kept for ever"
+    buckets = [key for key in map(metrics_store.minute_key, (minute - 1, minute)) if metrics_store.client().exists(key)]
+    assert b"/fleet" in b"".join(field for key in buckets for field in metrics_store.client().hkeys(key))
+    assert all(0 < metrics_store.client().ttl(key) <= 25 * 3600 for key in buckets), "nothing is kept for ever"
 
 
 @override_settings(OBSERVABILITY_METRICS_TOKEN=TOKEN)
@@ -130,15 +135,15 @@ def test_redis_away_means_this_process_only_and_nothing_is_lost(client: Client, 
 
 def test_a_forked_child_sends_only_what_it_adds(numbers: None) -> None:
     metrics.count("forked_things", 10)
-    store.fleet_totals()
+    metrics_store.fleet_totals()
     script = (
         "import django; django.setup()\n"
         "import os\n"
-        "from apps.practices.observability import metrics, store\n"
-        "metrics.count('forked_things', 100); store.fleet_totals()\n"
+        "from apps.practices.mechanisms import metrics, metrics_store\n"
+        "metrics.count('forked_things', 100); metrics_store.fleet_totals()\n"
         "pid = os.fork()\n"
         "if pid == 0:\n"
-        "    metrics.count('forked_things', 1); store.fleet_totals(); os._exit(0)\n"
+        "    metrics.count('forked_things', 1); metrics_store.fleet_totals(); os._exit(0)\n"
         "os.waitpid(pid, 0)\n"
     )
     environment = {
@@ -147,7 +152,7 @@ def test_a_forked_child_sends_only_what_it_adds(numbers: None) -> None:
         "REDIS_URL": settings.OBSERVABILITY_REDIS_URL,
     }
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, check=True, timeout=60)
-    totals = {store.field_read(field)[0]: value for field, value in store.fleet_totals().items()}
+    totals = {metrics_store.field_read(field)[0]: value for field, value in metrics_store.fleet_totals().items()}
     assert totals["shipshape_forked_things_total"] == 111
 
 
@@ -159,7 +164,7 @@ def test_what_a_process_has_sent_is_remembered_in_little_memory() -> None:
         counter.labels(kind=str(number)).inc()
     tracemalloc.start()
     try:
-        numbers = store.additive_samples(registry)
+        numbers = metrics_store.additive_samples(registry)
         taken, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from apps.operations.stack import Stack
 from tests.processes import script_run
+from tools.stack import Stack
 
 
 @pytest.fixture

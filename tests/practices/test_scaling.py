@@ -10,9 +10,9 @@ import time
 import psutil
 import pytest
 
-from apps.operations.fleet import Fleet
 from tests.fleet import Load, all_started, ask
 from tests.processes import ROOT, wait_until
+from tools.fleet import Fleet
 
 # A POST is never repeated by the edge: one that is answered by anything else than the application is a failure.
 CALLS = [

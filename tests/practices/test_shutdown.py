@@ -9,10 +9,10 @@ import psutil
 import psycopg
 import pytest
 
-from apps.operations.fleet import Fleet, Service
-from apps.operations.stack import Stack
 from tests.fleet import Answer, all_started, ask, fleet_running
 from tests.processes import alive, wait_until
+from tools.fleet import Fleet, Service
+from tools.stack import Stack
 
 OTHERS = """
     SELECT count(*) FROM pg_stat_activity

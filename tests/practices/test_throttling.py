@@ -24,7 +24,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.practices.caching import CachedResponse
-from apps.practices.caching.connection import redis_client
+from apps.practices.mechanisms.redis import redis_client
 from apps.practices.throttling.forms import limited_form
 from apps.practices.throttling.limiter import TABLE_SIZE, Charge, OwnTable, Verdict, take
 from apps.practices.throttling.middleware import ThrottlingMiddleware

@@ -6,7 +6,7 @@ import pytest
 from django.http import HttpRequest
 from django.test import RequestFactory
 
-from apps.practices.throttling.address import address_bucket, client_address, trusted_peer
+from apps.practices.mechanisms.proxies import address_bucket, client_address, trusted_peer
 
 
 def request_from(peer: str, chain: str | None = None) -> HttpRequest:

@@ -23,7 +23,6 @@ from rest_framework.request import Request
 from rest_framework.test import APIClient
 
 from apps.accounts.models import User
-from apps.operations.fleet import Fleet
 from apps.practices.errors import BodyTooLarge, Malformed, UnsupportedMediaType, ValidationProblem
 from apps.practices.validation.fields import PlainTextField, RichTextField
 from apps.practices.validation.middleware import RequestBoundsMiddleware
@@ -32,6 +31,7 @@ from apps.practices.validation.query import query_parameters
 from apps.practices.validation.serializers import StrictSerializer
 from tests.problems import assert_problem
 from tests.sample.models import Note
+from tools.fleet import Fleet
 
 NOTES = "/api/v1/sample/notes"
 

@@ -21,7 +21,7 @@ from rest_framework import serializers
 from zeal import zeal_context
 
 from apps.accounts.models import User
-from apps.practices.caching.renderers import FastJSONRenderer
+from apps.practices.mechanisms.json import FastJSONRenderer
 from apps.practices.validation.dates import StrictDateField, StrictDateTimeField
 from apps.practices.validation.fields import (
     BoundedDecimalField,

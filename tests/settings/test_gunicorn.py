@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from apps.operations.fleet import production_environment
-from apps.operations.stack.processes import port_free, process_start, process_stop, ready_wait
 from settings.env import ROOT
 from settings.kinds import listening
 from tests.practices.test_environment import mistakes
+from tools.fleet import production_environment
+from tools.stack.processes import port_free, process_start, process_stop, ready_wait
 
 STORES = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none", "REDIS_URL": "redis://127.0.0.1:9/0"}
 

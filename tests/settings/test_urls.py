@@ -10,11 +10,11 @@ import pytest
 import redis
 from kombu import Connection
 
-from apps.operations.stack.processes import process_start, process_stop, ready_wait
-from apps.operations.stack.sources import binary_find
 from settings.env import ROOT
 from settings.urls import broker_url, database_url, is_local, redis_url
 from tests.practices.test_environment import VALID, mistakes
+from tools.stack.processes import process_start, process_stop, ready_wait
+from tools.stack.sources import binary_find
 
 PASSWORD = "BAb"  # what no sentence may repeat
 POSTGRES = ("DATABASE_URL", "DATABASE_PGBOUNCER", "DATABASE_REPLICA_URL")
@@ -211,7 +211,7 @@ import django; django.setup()
 from uuid import uuid4
 from django.core.cache import cache
 from apps.jobs.services import broker
-from apps.practices.observability.store import client
+from apps.practices.mechanisms.metrics_store import client
 from project.celery import app
 cache.set("a", 1); assert cache.get("a") == 1
 assert client().ping()

@@ -13,8 +13,8 @@ from django.conf import settings
 from django.db import transaction
 
 from apps.accounts.models import DEVICE_MAX_LENGTH, SecurityEvent, SecurityEventKind
+from apps.practices.mechanisms.ids import current_request_id
 from apps.practices.observability.access import address_shown
-from apps.practices.observability.ids import current_request_id
 
 logger = structlog.get_logger("security")
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,22 +26,18 @@ class Rejection:
         return document
 
 
-class SourceRow(NamedTuple):
-    """One record as read: its first line, its size in characters, and its cells or why they cannot be read.
-
-    Short rows that are equal may share their cells.
-    """
+@dataclass(frozen=True, slots=True)
+class SourceRow:
+    """One record as read: its first line, its size in characters, and its cells or why they cannot be read."""
 
     line: int
     size: int
     cells: Mapping[str, Any] | Rejection
 
 
-class ImportRow(NamedTuple):
-    """One record that passed validation: ``values`` are the serializer's, ``key`` tells which record it is.
-
-    Equal rows may share their values, so nothing may change them in place.
-    """
+@dataclass(frozen=True, slots=True)
+class ImportRow:
+    """One record that passed validation: ``values`` are the serializer's, ``key`` tells which record it is."""
 
     line: int
     key: str

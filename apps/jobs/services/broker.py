@@ -17,7 +17,7 @@ from kombu.exceptions import KombuError, OperationalError
 from kombu.pools import producers
 from redis.exceptions import RedisError
 
-from apps.practices.errors.breaker import Breaker
+from apps.practices.mechanisms.breaker import Breaker
 
 TASK = "jobs.run"
 logger = structlog.get_logger(__name__)

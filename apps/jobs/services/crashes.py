@@ -21,7 +21,7 @@ from apps.jobs.services.claims import Claim, ClaimLost, document, ended, requeue
 from apps.jobs.services.files import files_delete
 from apps.jobs.services.sharing import LATER
 from apps.practices.errors import Problem
-from apps.practices.observability.metrics import count
+from apps.practices.mechanisms.metrics import count
 
 LONGEST_BACKOFF = 600  # seconds
 UNKNOWN_KIND_ATTEMPTS = 12  # an hour and more: while a release rolls out, workers of the last one take its jobs, too

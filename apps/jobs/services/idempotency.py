@@ -17,7 +17,7 @@ from django.db import OperationalError, connection, transaction
 from apps.jobs.models import IdempotencyKey
 from apps.practices.database.keys import uuid7
 from apps.practices.errors import Conflict, Unprocessable
-from apps.practices.observability.metrics import count
+from apps.practices.mechanisms.metrics import count
 
 WAIT_SECONDS = 2.0  # for who holds the key
 GLANCE_SECONDS = 0.05

@@ -23,7 +23,7 @@ from apps.jobs.services.files import files_delete, upload_store
 from apps.jobs.services.quota import room_require
 from apps.jobs.services.sharing import LATER, owner_lock, turn_next
 from apps.practices.errors import Conflict, NotFound, PermissionDenied, TooManyRequests
-from apps.practices.observability.ids import current_request_id
+from apps.practices.mechanisms.ids import current_request_id
 
 logger = structlog.get_logger(__name__)
 

@@ -9,7 +9,7 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from apps.practices.caching.connection import GuardedCacheClient, JSONOrBytes
+from apps.practices.mechanisms.redis import GuardedCacheClient, JSONOrBytes
 
 
 @register(Tags.caches)

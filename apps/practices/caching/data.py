@@ -7,9 +7,9 @@ import orjson
 from django.db import Error
 
 from apps.practices.caching.engine import LONGEST_LIFE, Recipe, entry_key, fetch
-from apps.practices.caching.renderers import json_bytes
 from apps.practices.caching.tags import changed_in_transaction
 from apps.practices.errors import TimedOut, Unavailable
+from apps.practices.mechanisms.json import json_bytes
 
 BOUND = 60  # seconds: how long a change that never reached Redis may go unseen
 OUTAGES = (Error, Unavailable, TimedOut)

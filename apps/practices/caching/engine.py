@@ -18,12 +18,12 @@ from typing import Any, Literal, cast
 from django.conf import settings
 from redis.exceptions import RedisError
 
-from apps.practices.caching.connection import redis_client
 from apps.practices.caching.entries import MAX_BYTES, Entry, entry_from_bytes, entry_to_bytes
 from apps.practices.caching.local import LocalTier
 from apps.practices.caching.tags import changed_here, is_settled, tag_key
 from apps.practices.database.replicas import primary_reads
-from apps.practices.observability.metrics import count
+from apps.practices.mechanisms.metrics import count
+from apps.practices.mechanisms.redis import redis_client
 
 TAG_SECONDS = 7 * 86400
 LONGEST_LIFE = 86400  # of an entry: far below a tag's, so that an absent tag never meets a living entry it once had

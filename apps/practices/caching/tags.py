@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import transaction
 from redis.exceptions import RedisError
 
-from apps.practices.caching.connection import redis_client
+from apps.practices.mechanisms.redis import redis_client
 
 logger = structlog.get_logger(__name__)
 

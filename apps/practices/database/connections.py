@@ -17,7 +17,7 @@ from django.conf import settings
 from psycopg import errors
 from psycopg.abc import RV, PQGen
 
-from apps.practices.errors.breaker import Breaker
+from apps.practices.mechanisms.breaker import Breaker
 
 LOOK_SECONDS = 0.1  # psycopg's own interval between looks for an interruption
 LONGEST_PAUSE = 1.0  # seconds between two probes of a server that is away

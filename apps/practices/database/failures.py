@@ -8,11 +8,13 @@ from collections.abc import Iterator
 
 import psycopg
 from django.conf import settings
-from django.db import utils
+from django.db import DataError, IntegrityError, utils
 from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
+from apps.practices.database.conflicts import conflict_of_unique
 from apps.practices.database.connections import ServerAway, ServerStalled
-from apps.practices.errors import Problem, TimedOut, Unavailable
+from apps.practices.errors import Conflict, FieldError, Problem, TimedOut, Unavailable, ValidationProblem
+from apps.practices.errors.mapping import problem_from
 from apps.practices.observability.redaction import redact_text
 
 _AWAY = (Unavailable, 2, "The database cannot be reached.")
@@ -36,6 +38,9 @@ _BY_SQLSTATE = {
     "57P": _AWAY,  # shutdown, crash, starting up, idle session ended
     "58": _AWAY,  # the server's own input or output fails
 }
+
+# Foreign keys, unique and exclusion constraints: a concurrent write was faster, or the row is still referred to.
+_CONFLICTS = frozenset({"23001", "23503", "23505", "23P01"})
 
 
 def problem_for(exception: BaseException) -> Problem | None:
@@ -74,6 +79,33 @@ def _outcome(error: BaseException) -> tuple[type[Problem], int, str] | None:
     if isinstance(error, (psycopg.InterfaceError, utils.InterfaceError)) and "clos" in str(error):
         return _AWAY  # "the connection is closed", "connection already closed": it broke earlier in this request
     return None
+
+
+@problem_from.register(utils.Error)
+@problem_from.register(psycopg.Error)
+def _(exception: Exception) -> Problem | None:
+    """Map class 54, which Django calls an outage, too: an index entry or a text larger than PostgreSQL accepts."""
+    state = getattr(exception.__cause__, "sqlstate", None) or getattr(exception, "sqlstate", None) or ""
+    return _out_of_range() if state.startswith("54") else problem_for(exception)
+
+
+@problem_from.register
+def _(_exception: DataError) -> Problem:
+    """Map class 22: PostgreSQL cannot store a value that validation accepted, the client's mistake and a gap of ours."""
+    return _out_of_range()
+
+
+@problem_from.register
+def _(exception: IntegrityError) -> Problem | None:
+    """Map what no service expected: a lost race is a conflict, a violated CHECK is a bug."""
+    sqlstate = getattr(exception.__cause__, "sqlstate", None)
+    if sqlstate == "23505":
+        return conflict_of_unique(exception.__cause__)
+    return Conflict() if sqlstate in _CONFLICTS else problem_for(exception)
+
+
+def _out_of_range() -> Problem:
+    return ValidationProblem(errors=[FieldError("", "out_of_range", "A value is outside of what can be stored.")])
 
 
 def away_told(exception: BaseException) -> str | None:

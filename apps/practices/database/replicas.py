@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import DatabaseError, connections
 from django.http import HttpRequest
 
-from apps.practices.observability.metrics import count
+from apps.practices.mechanisms.metrics import count
 
 REPLICA = "replica"
 LOOK_SECONDS = 1.0  # between two looks, by whichever request comes then

@@ -17,9 +17,9 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from redis.exceptions import RedisError
 
-from apps.practices.caching.connection import redis_client
 from apps.practices.database.replicas import REPLICA, Ticket, replica, ticket_held
-from apps.practices.observability.metrics import count
+from apps.practices.mechanisms.metrics import count
+from apps.practices.mechanisms.redis import redis_client
 
 logger = structlog.get_logger(__name__)
 

@@ -7,11 +7,9 @@ import logging
 
 from django.core.exceptions import DisallowedHost, SuspiciousOperation
 from django.db import DataError, IntegrityError
-from django.db.models import ProtectedError, RestrictedError
 from django.http import HttpRequest, HttpResponse
 
-from apps.practices.errors.conflicts import conflict_of_references
-from apps.practices.errors.mapping import problem_from
+from apps.practices.errors.mapping import problem_for_viewer
 from apps.practices.errors.problems import InternalError, Problem
 from apps.practices.errors.responses import problem_response
 
@@ -20,9 +18,7 @@ logger = logging.getLogger("apps.practices.errors")
 
 def answer(request: HttpRequest, exception: BaseException) -> HttpResponse:
     """Map ``exception`` to its problem, log it if somebody should know, and answer."""
-    problem = problem_from(exception) or InternalError()
-    if isinstance(exception, ProtectedError | RestrictedError):
-        problem = conflict_of_references(exception, viewer=getattr(request, "user", None))
+    problem = problem_for_viewer(exception, getattr(request, "user", None)) or InternalError()
     report(request, exception=exception, problem=problem)
     return problem_response(request, problem)
 

@@ -1,4 +1,4 @@
-"""Which problem an exception is. What nothing here knows is unexpected: a 500 that says nothing.
+"""Map exceptions to problems. An exception that is not registered is unexpected: a 500 without details.
 
 The text of a foreign exception is shown only where its author wrote it for clients (DRF's). Others may name models,
 constraints or hosts.
@@ -10,31 +10,32 @@ from types import TracebackType
 from typing import Any
 
 import kombu.exceptions
-import psycopg
 import redis.exceptions
 from django.core import exceptions as django
-from django.db import DataError, IntegrityError
-from django.db import Error as DatabaseError
 from django.db.models import ProtectedError, RestrictedError
 from django.http import Http404, UnreadablePostError
 from django.http.multipartparser import MultiPartParserError
 from django_redis.exceptions import ConnectionInterrupted
 from rest_framework import exceptions as drf
 
-from apps.practices.database.failures import problem_for
 from apps.practices.errors import problems
-from apps.practices.errors.conflicts import conflict_of_unique
 from apps.practices.errors.pointers import field_errors, model_errors
-from apps.practices.errors.problems import FieldError, Problem, problem_for_status
-
-# SQLSTATE classes 23505 and so on (PostgreSQL, appendix A): a rival was faster, or the row is still in use.
-_CONFLICTS = frozenset({"23503", "23505", "23P01", "23001"})
+from apps.practices.errors.problems import Problem, problem_for_status
 
 
 @singledispatch
 def problem_from(_exception: BaseException) -> Problem | None:
-    """The problem that the exception stands for, None when it is unexpected."""
+    """Return the problem that this exception becomes, or None if it is unexpected.
+
+    A package that knows other exceptions registers them, as `database.failures` does.
+    """
     return None
+
+
+@singledispatch
+def problem_for_viewer(exception: BaseException, _viewer: Any) -> Problem | None:
+    """Return the problem with what this user may know about it: by default what everyone may."""
+    return problem_from(exception)
 
 
 # Exceptions whose class says it all. Django's texts are for the log.
@@ -144,42 +145,6 @@ def _text(exception: drf.APIException) -> str | None:
     if isinstance(detail, dict):
         detail = detail.get("detail", "")
     return str(detail) if isinstance(detail, str) and detail else None
-
-
-# The database's and Redis's.
-
-
-@problem_from.register(DatabaseError)
-@problem_from.register(psycopg.Error)
-def _(exception: Exception) -> Problem | None:
-    return _beyond_limits(exception) or problem_for(exception)
-
-
-def _beyond_limits(exception: BaseException) -> Problem | None:
-    """PostgreSQL's class 54, to Django an outage: an index entry or a text that is larger than it takes."""
-    state = getattr(exception.__cause__, "sqlstate", None) or getattr(exception, "sqlstate", None) or ""
-    return _out_of_range() if state.startswith("54") else None
-
-
-def _out_of_range() -> Problem:
-    return problems.ValidationProblem(
-        errors=[FieldError("", "out_of_range", "A value is outside of what can be stored.")]
-    )
-
-
-@problem_from.register
-def _(exception: IntegrityError) -> Problem | None:
-    """Services answer the violations they expect. Of the rest, a lost race is a conflict; a broken CHECK is a bug."""
-    sqlstate = getattr(exception.__cause__, "sqlstate", None)
-    if sqlstate == "23505":
-        return conflict_of_unique(exception.__cause__)
-    return problems.Conflict() if sqlstate in _CONFLICTS else problem_for(exception)
-
-
-@problem_from.register
-def _(_exception: DataError) -> Problem:
-    """PostgreSQL cannot hold a value (class 22) that validation let through: the client's value, our gap to close."""
-    return _out_of_range()
 
 
 @problem_from.register

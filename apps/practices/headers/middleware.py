@@ -10,7 +10,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase, ResponseHeaders
 
-from apps.practices.https.scheme import forwarded_scheme
+from apps.practices.mechanisms.scheme import forwarded_scheme
 
 # Set by django-csp's decorators on a response whose policy differs.
 _DECORATED = ("_csp_exempt", "_csp_config", "_csp_update", "_csp_replace")

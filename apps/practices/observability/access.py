@@ -9,9 +9,9 @@ import structlog
 from django.conf import settings
 from django.http import HttpRequest
 
-from apps.practices.observability import ids, metrics
+from apps.practices.mechanisms import ids, metrics
+from apps.practices.mechanisms.proxies import client_address
 from apps.practices.observability.routes import route_of, user_id_of
-from apps.practices.throttling.address import client_address
 
 PATH_MAX = 300
 # Asked every second by every edge: their good answers are counted, and written at DEBUG only.

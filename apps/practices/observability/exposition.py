@@ -6,16 +6,17 @@ from typing import Any
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from apps.practices.observability import gauges, store
-from apps.practices.observability.metrics import PREFIX, REGISTRY, bounds_of
+from apps.practices.mechanisms import metrics_store
+from apps.practices.mechanisms.metrics import PREFIX, REGISTRY, bounds_of
+from apps.practices.observability import gauges
 
 
 def exposition() -> bytes:
     """Return all metrics in Prometheus's text format, with ``shipshape_metrics_scope`` telling whose they are."""
     try:
-        numbers, scope = store.fleet_totals(), "fleet"
-    except store.FleetUnavailable:
-        numbers, scope = store.additive_samples(REGISTRY), "process"
+        numbers, scope = metrics_store.fleet_totals(), "fleet"
+    except metrics_store.FleetUnavailable:
+        numbers, scope = metrics_store.additive_samples(REGISTRY), "process"
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Numbers(numbers, scope=scope))
     registry.register(gauges.Gauges())
@@ -33,7 +34,7 @@ class _Numbers:
         counters: dict[str, list[tuple[dict[str, str], float]]] = {}
         histograms: dict[str, dict[tuple[tuple[str, str], ...], dict[str, float]]] = {}
         for field, value in self._numbers.items():
-            name, labels = store.field_read(field)
+            name, labels = metrics_store.field_read(field)
             family, _, part = name.rpartition("_")
             if part == "total":
                 counters.setdefault(family, []).append((labels, value))

@@ -11,7 +11,7 @@ from time import monotonic
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from apps.practices.observability.metrics import PREFIX
+from apps.practices.mechanisms.metrics import PREFIX
 
 SECONDS = 5.0
 

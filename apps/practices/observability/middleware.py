@@ -7,7 +7,8 @@ import structlog
 from django.http import FileResponse, HttpRequest, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
-from apps.practices.observability import access, ids
+from apps.practices.mechanisms import ids
+from apps.practices.observability import access
 
 
 class ObservabilityMiddleware:

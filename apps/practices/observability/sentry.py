@@ -10,7 +10,7 @@ from sentry_sdk.types import Event, Hint
 from structlog.types import EventDict, WrappedLogger
 
 from apps.practices.errors import Problem
-from apps.practices.observability.ids import current_request_id
+from apps.practices.mechanisms.ids import current_request_id
 from apps.practices.observability.redaction import redact
 
 

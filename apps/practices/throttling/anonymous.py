@@ -3,7 +3,7 @@
 from django.conf import settings
 from django.http import HttpRequest
 
-from apps.practices.throttling.address import address_bucket
+from apps.practices.mechanisms.proxies import address_bucket
 from apps.practices.throttling.limiter import Charge, charge
 
 _MARK = "throttling_anon"

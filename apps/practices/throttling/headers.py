@@ -6,7 +6,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from apps.practices.errors import TooManyRequests, problem_response
-from apps.practices.observability.metrics import count
+from apps.practices.mechanisms.metrics import count
 from apps.practices.throttling.limiter import Verdict
 
 

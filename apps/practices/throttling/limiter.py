@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from django.conf import settings
 from redis.exceptions import NoScriptError, RedisError
 
-from apps.practices.caching.connection import redis_client
+from apps.practices.mechanisms.redis import redis_client
 
 SCRIPT = """
 local now = redis.call('TIME')

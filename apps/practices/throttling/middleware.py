@@ -7,7 +7,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from apps.practices.errors import is_api
-from apps.practices.throttling.address import address_bucket
+from apps.practices.mechanisms.proxies import address_bucket
 from apps.practices.throttling.anonymous import anon_charge, anon_mark, carries_credentials, is_verified
 from apps.practices.throttling.headers import limits_to_headers, note, noted, refusal
 from apps.practices.throttling.limiter import charge, take

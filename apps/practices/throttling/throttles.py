@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, ClassVar
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
-from apps.practices.throttling.address import address_bucket
+from apps.practices.mechanisms.proxies import address_bucket
 from apps.practices.throttling.anonymous import anon_charge, anon_mark, is_verified
 from apps.practices.throttling.headers import note, too_many
 from apps.practices.throttling.limiter import Charge, charge, take

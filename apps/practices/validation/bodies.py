@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from gunicorn.http.errors import ParseException
 
 from apps.practices.errors import BodyTooLarge, Malformed, Problem, Unavailable
-from apps.practices.throttling.address import address_bucket
+from apps.practices.mechanisms.proxies import address_bucket
 from apps.practices.validation.clients import ClientSocket, TooManySlow
 
 CHUNK = 64 * 1024

@@ -14,10 +14,10 @@ from django.test import override_settings
 from django.utils import timezone
 
 from apps.accounts.models import SecurityEvent
-from apps.operations.fleet import production_environment
 from settings.kinds import key_ring
 from tests.apps.accounts.rings import DAY, OLD, SPARE, entry, rotate, text_of
 from tests.processes import ROOT
+from tools.fleet import production_environment
 
 pytestmark = pytest.mark.django_db
 

@@ -12,7 +12,6 @@ from django.test import Client
 
 from apps.accounts.models import LinkPurpose, User
 from apps.accounts.services.users import user_save
-from apps.operations.stack import Stack
 from apps.practices.database.backend.base import DatabaseWrapper
 from settings.components.database import _database
 from tests.apps.accounts.factories import PASSWORD, bearer, link, user_create
@@ -20,6 +19,7 @@ from tests.fleet import path_replaced
 from tests.pgbouncer import pgbouncer_running
 from tests.processes import wait_until
 from tests.secrets import MARKER, secrets_logged
+from tools.stack import Stack
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SECRET, TAKEN = MARKER, "taken-b81c@example.com"

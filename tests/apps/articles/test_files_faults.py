@@ -16,13 +16,13 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from apps.operations.fleet import ROOT, Fleet, Service, procfile_line
-from apps.operations.stack import Stack
-from apps.operations.stack.processes import process_start, process_stop
 from tests.faults.submitters import Owner
 from tests.fleet import fleet_running
 from tests.processes import wait_until
 from tests.rounds import Rounds
+from tools.fleet import ROOT, Fleet, Service, procfile_line
+from tools.stack import Stack
+from tools.stack.processes import process_start, process_stop
 
 ROWS = 20_000
 UPLOADED = 50

@@ -15,10 +15,10 @@ import psutil
 import psycopg
 import pytest
 
-from apps.operations.stack import StackState, port_free
 from tests.copies import dev_start, environment_of, project_copy
 from tests.fleet import ask
 from tests.processes import alive, family, wait_until
+from tools.stack import StackState, port_free
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(400)]
 DEMO = {"email": "demo@example.com", "password": "correct horse battery staple"}
@@ -121,7 +121,7 @@ def test_an_import_outlives_its_worker(tree: Path, busy: None, tmp_path: Path) -
 
 def state_of(tree: Path, environment: dict[str, str], job_id: str) -> Any:
     """Return a job's state and attempts, as PostgreSQL has them while nothing else runs."""
-    with subprocess.Popen([sys.executable, "-m", "apps.operations.stack", "up"], cwd=tree, env=environment) as servers:
+    with subprocess.Popen([sys.executable, "-m", "tools.stack", "up"], cwd=tree, env=environment) as servers:
         try:
             wait_until(lambda: StackState.read(tree / "var" / "stack.json"), seconds=60, what="the servers")
             state = StackState.read(tree / "var" / "stack.json")

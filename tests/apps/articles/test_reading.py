@@ -18,9 +18,9 @@ from django.utils import timezone
 from apps.articles.models import Article
 from apps.articles.permissions import may_read
 from apps.articles.selectors import article_readable
-from apps.practices.caching.testing import caches_forget
 from tests.apps.accounts.factories import user_create
 from tests.apps.articles.conftest import Somebody
+from tests.caches import caches_forget
 from tests.problems import assert_problem
 
 URL = "/api/v1/articles"

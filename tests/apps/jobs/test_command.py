@@ -15,10 +15,10 @@ from django.utils import timezone
 
 from apps.accounts.models import User
 from apps.jobs.models import Job, JobWorker
-from apps.operations.stack import Stack, port_free
 from tests.apps.accounts.factories import user_create
 from tests.fleet import path_replaced
 from tests.processes import ROOT
+from tools.stack import Stack, port_free
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Make = Callable[..., Job]

@@ -18,8 +18,8 @@ from apps.jobs.context import JobContext
 from apps.jobs.kinds import job_kind
 from apps.jobs.services import job_submit
 from apps.jobs.tasks import job_run
-from apps.operations.stack import Stack
 from tests.apps.jobs.test_limits import GREEDY, IDLE, MIB, NothingSerializer, linux, pool_process
+from tools.stack import Stack
 
 ROOT = Path(__file__).resolve().parents[3]
 RESERVED = f"import mmap; reserved = mmap.mmap(-1, {300 * MIB}); {IDLE}"

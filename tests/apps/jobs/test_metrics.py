@@ -16,11 +16,11 @@ from django.utils import timezone
 
 from apps.jobs.models import Job, JobWorker
 from apps.operations import health
-from apps.operations.fleet import ROOT, Fleet
-from apps.operations.stack import Stack, port_free
 from apps.practices.observability import gauges
 from tests.fleet import ask, fleet_running
 from tests.processes import wait_until
+from tools.fleet import ROOT, Fleet
+from tools.stack import Stack, port_free
 
 Make = Callable[..., Job]
 TOKEN = "a-token-for-the-metrics-of-jobs"

@@ -10,7 +10,7 @@ import pytest
 from celery.concurrency import get_implementation
 from django.conf import settings
 
-from apps.operations.stack import Stack
+from tools.stack import Stack
 
 QUEUES = [queue.name for queue in settings.CELERY_TASK_QUEUES]  # a team may add its own
 ROOT = Path(__file__).resolve().parents[3]

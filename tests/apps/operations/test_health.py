@@ -11,9 +11,9 @@ from django.db import connection
 from django.test import Client, override_settings
 
 from apps.operations import health, lifecycle
-from apps.operations.fleet import ROOT
-from apps.operations.stack import Stack, port_free
 from tests.problems import assert_problem
+from tools.fleet import ROOT
+from tools.stack import Stack, port_free
 
 
 @pytest.fixture(autouse=True)

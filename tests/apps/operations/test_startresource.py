@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 
-from apps.operations.management.commands import startresource as command
-from apps.operations.startresource import staging
-from apps.operations.startresource.merging import merged, merged_table
-from apps.operations.startresource.pieces import INDEX_NAME, field_code, indexes, orderings
-from apps.operations.startresource.registration import CONTRACTS, SETTINGS, URLS, registered, yours
-from apps.operations.startresource.rendering import rendered
-from apps.operations.startresource.specification import FieldSpec, Refused, Resource, Target, parse, plural_of
-from apps.operations.startresource.staging import Change, changes_for, put
-from apps.operations.startresource.surroundings import settled
 from tests.copies import ROOT
+from tools.management.commands import startresource as command
+from tools.startresource import staging
+from tools.startresource.merging import merged, merged_table
+from tools.startresource.pieces import INDEX_NAME, field_code, indexes, orderings
+from tools.startresource.registration import CONTRACTS, SETTINGS, URLS, registered, yours
+from tools.startresource.rendering import rendered
+from tools.startresource.specification import FieldSpec, Refused, Resource, Target, parse, plural_of
+from tools.startresource.staging import Change, changes_for, put
+from tools.startresource.surroundings import settled
 
 # What is held against the project has names that no project's own app will have.
 UNHEARD = "unheard_of.Thingamabob"

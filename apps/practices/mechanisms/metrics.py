@@ -1,0 +1,84 @@
+"""What this process counts. `metrics_store` adds it to what all other processes count.
+
+Every label value must come from a small fixed set (a route's template, never a path): each new one is kept for a day.
+"""
+
+import re
+from collections.abc import Sequence
+from threading import Lock
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
+
+from apps.practices.mechanisms import metrics_store
+
+PREFIX = "shipshape_"
+# Seconds. One layout for all durations of requests: they are added up across processes and releases.
+BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+disable_created_metrics()
+REGISTRY = CollectorRegistry(auto_describe=True)
+
+_requests = Counter(f"{PREFIX}http_requests", "Requests answered.", ["route", "method", "status"], registry=REGISTRY)
+_errors = Counter(
+    f"{PREFIX}http_errors", "Requests answered with a 5xx status.", ["route", "method"], registry=REGISTRY
+)
+_seconds = Histogram(
+    f"{PREFIX}http_request_seconds",
+    "Time from the request's arrival in the application to its answer.",
+    ["route", "method"],
+    buckets=BUCKETS,
+    registry=REGISTRY,
+)
+
+_counters: dict[str, Counter] = {}
+_counters_lock = Lock()
+_bounds: dict[str, tuple[str, ...]] = {}
+
+
+def request_observe(*, route: str, method: str, status: int, seconds: float) -> None:
+    """Count one answered request. Unknown methods count as ``OTHER``; the status counts by its class, as ``2xx``."""
+    method = method if method in _METHODS else "OTHER"
+    _requests.labels(route, method, f"{status // 100}xx").inc()
+    if status >= 500:
+        _errors.labels(route, method).inc()
+    _seconds.labels(route, method).observe(seconds)
+    metrics_store.flusher_start(REGISTRY)
+
+
+def count(name: str, amount: float = 1, **labels: str) -> None:
+    """Add to the counter ``shipshape_<name>_total``; made at first use, its label names are then fixed.
+
+    Raises ValueError for a name that is not snake_case or other labels than before.
+    """
+    counter = _counters.get(name) or _counter_make(name, tuple(sorted(labels)))
+    (counter.labels(**labels) if labels else counter).inc(amount)
+    metrics_store.flusher_start(REGISTRY)
+
+
+class Durations:
+    """A histogram ``shipshape_<name>``, whose bounds (seconds) are its own; declare it once, where every process imports it."""
+
+    def __init__(self, name: str, text: str, *, labels: Sequence[str], bounds: Sequence[float]) -> None:
+        self._histogram = Histogram(f"{PREFIX}{name}", text, labels, buckets=bounds, registry=REGISTRY)
+        _bounds[f"{PREFIX}{name}"] = tuple(str(float(bound)) for bound in bounds)
+
+    def observe(self, seconds: float, **labels: str) -> None:
+        """Count one that took so long."""
+        self._histogram.labels(**labels).observe(seconds)
+        metrics_store.flusher_start(REGISTRY)
+
+
+def bounds_of(name: str) -> tuple[str, ...]:
+    """The bounds of a histogram but the last, which is infinity, as its samples name them."""
+    return _bounds.get(name, tuple(str(bound) for bound in BUCKETS))
+
+
+def _counter_make(name: str, labels: tuple[str, ...]) -> Counter:
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"A counter's name is snake_case: {name!r}")
+    with _counters_lock:
+        if name not in _counters:
+            _counters[name] = Counter(PREFIX + name, name.replace("_", " "), labels, registry=REGISTRY)
+        return _counters[name]

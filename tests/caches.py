@@ -1,0 +1,20 @@
+"""For tests: every test begins with nothing cached and nothing counted."""
+
+from django.conf import settings
+
+from apps.practices.caching.engine import local
+from apps.practices.caching.tags import tags_forget
+from apps.practices.mechanisms.redis import redis_client
+from apps.practices.throttling.limiter import own_table
+
+
+def caches_forget() -> None:
+    """This function will empty tier one and delete this project's keys in Redis: entries, tags, cached values, limits."""
+    local.clear()
+    tags_forget()
+    own_table.clear()
+    client = redis_client()
+    client.breaker.reset()
+    keys = list(client.scan_iter(match=f"{settings.CACHING_PREFIX}:*", count=1000))
+    if keys:
+        client.unlink(*keys)

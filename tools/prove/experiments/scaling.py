@@ -1,0 +1,34 @@
+"""scaling (129): two instances share the load and the state; killing one fails no request."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+from tools.prove.ground import Evidence, Ground
+
+READS = 40
+
+
+def prove(ground: Ground) -> Evidence:
+    """This function will sign in on one instance, be known on the other, then kill an instance under load."""
+    first, second = ground.fleet.webs
+    marks = [len(web.lines()) for web in (first, second)]
+    client = ground.stranger()
+    account = ground.account(client)
+    # Straight to the instances, as the edge would ask: neither remembers the other's sign-in.
+    known = [
+        ground.stranger(web.url).get("/api/v1/me", token=account.access, headers=ground.as_edge()).status
+        for web in (first, second)
+    ]
+    with ThreadPoolExecutor(8) as pool:
+        answers = pool.map(lambda _: client.get("/api/v1/me", token=account.access).status, range(READS))
+        before = [next(answers) for _ in range(READS // 3)]
+        first.kill()
+        statuses = [*before, *answers]
+    shares = [len(web.lines()) - mark for web, mark in zip((first, second), marks, strict=True)]
+    first.start()
+    failed = [status for status in statuses if status != 200]
+    failures = f"{len(failed)} of {READS} reads failed" + (f": {failed}" if failed else "")
+    return Evidence(
+        did=f"signed in through the edge, used the token on each instance, killed one (SIGKILL) during {READS} parallel reads",
+        saw=f"{known} from the two instances; {shares} log lines by instance; {failures}",
+        holds=known == [200, 200] and min(shares) > 1 and not failed,
+    )

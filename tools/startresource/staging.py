@@ -1,0 +1,249 @@
+"""Everything or nothing: the files are made, formatted, migrated and checked in a copy, and only then put in place."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import difflib
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tools.startresource.merging import merged, merged_table, names_of
+from tools.startresource.registration import CONTRACTS, README, SETTINGS, URLS, registered
+from tools.startresource.rendering import rendered
+from tools.startresource.specification import Refused, Resource, plural_of, snake
+
+LINES = 320  # the longest that a module may get
+STEP_SECONDS = 120
+STRANGER = "Somethingelse"  # a model called as nothing else is
+_LISTS = (SETTINGS, URLS, CONTRACTS, README)
+_COPIED = ("apps", "project", "settings", "templates", "tests", "tools")
+_LINKED = (".venv", "var", ".env", ".env.local")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """One file: its path in the project, its text before (None: it was not there) and after."""
+
+    path: str
+    before: str | None
+    after: str
+
+    @property
+    def lines(self) -> int:
+        return len(self.after.splitlines())
+
+    def difference(self) -> str:
+        """Give the change of a file that was there, as a unified diff."""
+        old, new = (self.before or "").splitlines(keepends=True), self.after.splitlines(keepends=True)
+        return "".join(difflib.unified_diff(old, new, self.path, self.path, n=1))
+
+
+def changes_for(resource: Resource, *, root: Path) -> list[Change]:
+    """Make all files of the resource in a copy of the project, where they are formatted, migrated and checked.
+
+    Raises ``Refused``; the project itself is not touched.
+    """
+    written = rendered(resource)
+    _require_apart(written, resource)
+    alone = _in_packages(written, resource, root=root)
+    before = {path: (root / path).read_text() for path in (*_LISTS, *alone) if (root / path).exists()}
+    if there := [path for path in alone if path in before and not resource.extends]:
+        raise Refused(f"{there[0]} exists. Nothing is overwritten: move it away, or choose another name.")
+    with _copy(root) as copy:
+        _write(copy, alone)
+        _tidy(copy, alone, "--config", "format.skip-magic-trailing-comma = true")
+        texts = {path: _joined(path, before.get(path), (copy / path).read_text()) for path in alone}
+        texts |= registered(resource, before)
+        _write(copy, texts)
+        _tidy(copy, [path for path in alone if path in before])
+        # Runs every system check first, an index for each order and filter among them.
+        _step(copy, sys.executable, "manage.py", "makemigrations", resource.label, "--no-header", "-v", "0")
+        folder = f"apps/{resource.label}/migrations"
+        made = [
+            f"{folder}/{file.name}" for file in (copy / folder).glob("*.py") if not (root / folder / file.name).exists()
+        ]
+        found = [
+            Change(path=path, before=before.get(path), after=(copy / path).read_text())
+            for path in sorted({*texts, *made})
+            if before.get(path) != (copy / path).read_text()
+        ]
+    for change in found:
+        if change.path.startswith("apps/") and change.lines > LINES and change.before is not None:
+            package = change.path.removesuffix(".py")
+            raise Refused(
+                f"{change.path} would have {change.lines} lines, and {LINES} is the most. Make a package of it, and the "
+                f"resource gets a module there: mkdir {package} && git mv {change.path} {package}/__init__.py"
+            )
+    return found
+
+
+def _require_apart(files: Mapping[str, str], resource: Resource) -> None:
+    """Refuse a model whose names the modules written for it would have twice, each time for something else."""
+    _require_builtins(resource)
+    mine = {resource.model, resource.entity, resource.plural}
+    for path, text in files.items():
+        sources: dict[str, str] = {}  # an import that is there twice is tidied away
+        for node in ast.parse(text).body if path.endswith(".py") else []:
+            imported = node.names if isinstance(node, ast.Import | ast.ImportFrom) else []
+            source = str(getattr(node, "module", "")) if imported else f"line {node.lineno}"
+            for name in [*names_of(node), *(one.asname or one.name for one in imported)]:
+                if sources.setdefault(name, source) != source:
+                    raise _taken(resource, path, name)
+    # Written for a model of another name, no function may have names of both.
+    other = replace(resource, model=STRANGER, plural=plural_of(snake(STRANGER)))
+    theirs = {other.model, other.entity, other.plural}
+    for path, text in zip(files, rendered(other).values(), strict=True):
+        for function in ast.walk(ast.parse(text)) if path.endswith(".py") else []:
+            if isinstance(function, ast.FunctionDef):
+                names = _names_in(function)
+                if names & theirs and (both := names & mine):
+                    raise _taken(resource, path, min(both))
+
+
+def _require_builtins(resource: Resource) -> None:
+    """Refuse names that would hide one of Python's builtins from the code that uses it."""
+    plain = replace(
+        resource,
+        model=STRANGER,
+        plural=plural_of(snake(STRANGER)),
+        owner=resource.owner and f"{snake(STRANGER)}_owner",
+        fields=tuple(replace(spec, name=f"{snake(STRANGER)}_{at}") for at, spec in enumerate(resource.fields)),
+    )
+    mine = {resource.model, resource.entity, resource.plural}
+    given = {spec.name for spec in resource.fields} | ({resource.owner} if resource.owner else set())
+    for path, text in rendered(plain).items():
+        used = _names_in(ast.parse(text)) & set(dir(builtins)) if path.endswith(".py") else set()
+        for name in sorted(used & mine):
+            raise _taken(resource, path, name)
+        for name in sorted(used & given):
+            raise Refused(f"{name}: {Path(path).name} needs Python's own {name}. Choose another, such as {name}_value.")
+
+
+def _names_in(function: ast.AST) -> set[str]:
+    nodes = list(ast.walk(function))
+    return {node.id for node in nodes if isinstance(node, ast.Name)} | {
+        node.arg for node in nodes if isinstance(node, ast.arg)
+    }
+
+
+def _taken(resource: Resource, path: str, name: str) -> Refused:
+    return Refused(
+        f"{resource.model}: {path} needs the name {name} for something else. "
+        f"Choose another, such as {resource.label.title().replace('_', '')}{resource.model}."
+    )
+
+
+def _in_packages(texts: Mapping[str, str], resource: Resource, *, root: Path) -> dict[str, str]:
+    """Put what belongs into a module of which the app has made a package into a file there; the package has its names."""
+    found: dict[str, str] = {}
+    for path, text in texts.items():
+        package = path.removesuffix(".py")
+        if not (root / package / "__init__.py").exists():
+            found[path] = text
+            continue
+        there = _defined((root / package / "__init__.py").read_text())
+        names = [name for name in _defined(text) if name not in there and not name.startswith("_")]
+        module = f"{package.replace('/', '.')}.{resource.plural}"
+        found[f"{package}/{resource.plural}.py"] = text
+        found[f"{package}/__init__.py"] = f"from {module} import {', '.join(names)}\n\n__all__ = {names!r}\n"
+    return found
+
+
+def _defined(text: str) -> list[str]:
+    return [name for node in ast.parse(text).body for name in names_of(node)]
+
+
+def _joined(path: str, old: str | None, new: str) -> str:
+    """Give a file's text with what the resource adds."""
+    if path.endswith(".txt"):
+        return merged_table(old or "", new)
+    if old is None:
+        return new
+    is_kept = path.endswith("/apps.py") or (path.endswith("/__init__.py") and "__all__" not in new)
+    return old if is_kept else merged(old, new, name=path)
+
+
+def _write(copy: Path, texts: dict[str, str]) -> None:
+    for path, text in texts.items():
+        (copy / path).parent.mkdir(parents=True, exist_ok=True)
+        (copy / path).write_text(text)
+
+
+def put(changes: list[Change], *, root: Path) -> None:
+    """Write all of the changes; when one fails, take back those that were made. Raises ``Refused`` or ``OSError``."""
+    for change in changes:
+        file = root / change.path
+        if (file.read_text() if file.exists() else None) != change.before:
+            raise Refused(f"{change.path} has been changed meanwhile. Nothing is written; try again.")
+    done: list[Change] = []
+    folders = [
+        folder for folder in dict.fromkeys(p for c in changes for p in (root / c.path).parents) if not folder.exists()
+    ]
+    try:
+        for change in changes:
+            file = root / change.path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            done.append(change)
+            fresh = file.with_name(f".{file.name}.new")
+            fresh.write_text(change.after)
+            fresh.replace(file)
+    except OSError:
+        for change in done:
+            file = root / change.path
+            file.with_name(f".{file.name}.new").unlink(missing_ok=True)
+            file.unlink(missing_ok=True) if change.before is None else file.write_text(change.before)
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def _copy(root: Path) -> Iterator[Path]:
+    """Copy what Django and the tools read to a folder that is thrown away."""
+    with TemporaryDirectory(prefix="startresource-") as name:
+        copy = Path(name)
+        for folder in _COPIED:
+            shutil.copytree(root / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
+        for file in ("manage.py", CONTRACTS, *(path.name for path in root.glob(".env.*") if path.is_file())):
+            shutil.copy(root / file, copy / file)
+        for link in _LINKED:
+            if (root / link).exists() and not (copy / link).exists():
+                (copy / link).symlink_to(root / link)
+        yield copy
+
+
+def _tidy(copy: Path, files: Iterable[str], *options: str) -> None:
+    """Sort and prune imports, then format, as bin/test will demand."""
+    paths = [path for path in files if path.endswith(".py")]
+    if not paths:
+        return
+    ruff = Path(sys.executable).with_name("ruff")
+    tool = str(ruff) if ruff.exists() else shutil.which("ruff") or ""
+    if not tool:
+        raise Refused("ruff is not installed, which formats what is written: run bin/setup, then try again.")
+    _step(copy, tool, "check", "--quiet", "--fix", "--exit-zero", "--select", "I,F401,RUF022,UP", "--no-cache", *paths)
+    _step(copy, tool, "format", "--quiet", "--no-cache", *options, *paths)
+
+
+def _step(copy: Path, *command: str) -> None:
+    """Run a step in the copy. Raises ``Refused`` with what it said when it fails."""
+    ran = subprocess.run(  # noqa: S603 - Python and ruff, with paths that are names checked before
+        command,
+        cwd=copy,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=STEP_SECONDS,
+        check=False,
+    )
+    if ran.returncode:
+        words = " ".join(Path(word).name for word in command[:3])
+        raise Refused(f"Tried in a copy, {words} failed, so nothing is written:\n{ran.stdout.strip()[-3000:]}")
