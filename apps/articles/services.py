@@ -111,8 +111,9 @@ def article_update(*, article: Article, expected: int | None, changes: Mapping[s
     if "summary" in values and values["summary"] is None:
         values["summary"] = summary_from_body(values.get("body", article.body))
     slug = values.get("slug", article.slug)
-    if slug != article.slug and Article.objects.filter(slug=slug).exists():  # the constraint decides between rivals
-        raise SlugTaken(slug)
+    is_current = expected in (None, article.version)  # else 412 comes first (RFC 9110, 13.2.1)
+    if is_current and slug != article.slug and Article.objects.filter(slug=slug).exists():
+        raise SlugTaken(slug)  # between rivals the constraint decides
     _unless_taken(
         slug,
         lambda: version_update(instance=article, expected=expected, **values),

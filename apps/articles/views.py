@@ -90,7 +90,7 @@ class ArticleList(APIView):
     def post(self, request: Request) -> Response:
         """Store an article by the signed-in user: a draft, unless `published_at` is given."""
         query_parameters(request, {})
-        article = article_create(author=_signed_in(request), **_validated(request))
+        article = article_create(author=_signed_in(request), **_validated(request.data))
         return _answer(article, status=status.HTTP_201_CREATED, headers={"Location": _address(article)})
 
 
@@ -144,14 +144,15 @@ class ArticleDetail(APIView):
         """Delete the article for good."""
         query_parameters(request, {})
         article = _writable(request, id, action="delete")
-        article_delete(article=article, expected=if_match_version(request))
+        article_delete(article=article, expected=if_match_version(request, current=article.version))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     def _write(self, request: Request, id: UUID, *, partial: bool) -> Response:
         query_parameters(request, {})
         article = _writable(request, id, action="change")
-        expected = if_match_version(request)
-        return _answer(article_update(article=article, expected=expected, changes=_validated(request, partial=partial)))
+        data = request.data  # a body that cannot be read is refused (400, 413, 415) before If-Match is looked at
+        expected = if_match_version(request, current=article.version)
+        return _answer(article_update(article=article, expected=expected, changes=_validated(data, partial=partial)))
 
 
 class ArticleImports(APIView):
@@ -229,8 +230,8 @@ def _writable(request: Request, article_id: UUID, *, action: Action) -> Article:
     return article
 
 
-def _validated(request: Request, *, partial: bool = False) -> dict[str, Any]:
-    serializer = ArticleWriteSerializer(data=request.data, partial=partial)
+def _validated(data: Any, *, partial: bool = False) -> dict[str, Any]:
+    serializer = ArticleWriteSerializer(data=data, partial=partial)
     serializer.is_valid(raise_exception=True)
     return serializer.validated_data
 

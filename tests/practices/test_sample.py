@@ -45,6 +45,8 @@ def test_writes_compare_the_version(owner: APIClient, note: dict[str, Any]) -> N
     assert (changed.json()["title"], changed.json()["body"], changed.json()["version"]) == ("two", "<p>a</p>", 2)
     for method in (owner.put, owner.patch, owner.delete):
         assert_problem(method(note["path"], {"title": "three"}, HTTP_IF_MATCH=note["etag"]), 412, "precondition-failed")
+    for method in (owner.put, owner.patch):  # before what the body holds
+        assert_problem(method(note["path"], {"title": 3}, HTTP_IF_MATCH=note["etag"]), 412, "precondition-failed")
     assert Note.objects.values_list("title", flat=True).get() == "two"
     assert owner.put(note["path"], {"title": "three"}, HTTP_IF_MATCH=changed["ETag"]).json()["body"] == ""
     assert owner.delete(note["path"]).status_code == 204
@@ -54,7 +56,8 @@ def test_writes_compare_the_version(owner: APIClient, note: dict[str, Any]) -> N
 def test_only_the_owner_writes(note: dict[str, Any]) -> None:
     other = signed_in("other@example.com")
     for method in (other.put, other.patch, other.delete):
-        assert_problem(method(note["path"], {"title": "x"}), 403, "permission-denied")
+        for old in ({}, {"HTTP_IF_MATCH": '"9.ab"'}):
+            assert_problem(method(note["path"], {"title": "x"}, **old), 403, "permission-denied")
         assert_problem(
             APIClient().generic(method.__name__.upper(), note["path"], json.dumps({})), 401, "not-authenticated"
         )

@@ -24,7 +24,7 @@ def note_update(*, note: Note, actor: User, expected: int | None, **values: str 
 
     Raises ``PermissionDenied`` for anybody but its owner, ``PreconditionFailed`` for another version.
     """
-    _require_owner(note, actor)
+    note_require_owner(note=note, actor=actor)
     with transaction.atomic():
         version_update(instance=note, expected=expected, **values)
         tags_change("notes", f"note:{note.pk}")
@@ -33,7 +33,7 @@ def note_update(*, note: Note, actor: User, expected: int | None, **values: str 
 
 def note_delete(*, note: Note, actor: User, expected: int | None) -> None:
     """Delete a note; raises as ``note_update`` does."""
-    _require_owner(note, actor)
+    note_require_owner(note=note, actor=actor)
     tags = ("notes", f"note:{note.pk}")
     with transaction.atomic():
         version_delete(instance=note, expected=expected)
@@ -52,6 +52,7 @@ def notes_erase(*, user_id: UUID, now: datetime) -> None:
     tags_change("notes")
 
 
-def _require_owner(note: Note, actor: User) -> None:
+def note_require_owner(*, note: Note, actor: User) -> None:
+    """Raise ``PermissionDenied`` for anybody but the note's owner."""
     if note.owner_id != actor.pk:
         raise PermissionDenied("Only the owner of a note may change it.")

@@ -26,7 +26,7 @@ from tests.sample.filters import NOTES
 from tests.sample.models import Note
 from tests.sample.selectors import effect_count, note_list, note_read
 from tests.sample.serializers import SampleNoteSerializer, SampleNoteWriteSerializer
-from tests.sample.services import note_create, note_delete, note_update
+from tests.sample.services import note_create, note_delete, note_require_owner, note_update
 from tests.sample.tasks import SampleCountSerializer
 
 
@@ -96,15 +96,18 @@ class NoteDetail(APIView):
     def delete(self, request: Request, note_id: UUID) -> Response:
         query_parameters(request, {})
         note = note_read(note_id=note_id, reader=request.user)
-        note_delete(note=note, actor=request.user, expected=if_match_version(request))
+        note_require_owner(note=note, actor=request.user)
+        note_delete(note=note, actor=request.user, expected=if_match_version(request, current=note.version))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     def _write(self, request: Request, note_id: UUID, *, partial: bool) -> Response:
         query_parameters(request, {})
         note = note_read(note_id=note_id, reader=request.user)
+        note_require_owner(note=note, actor=request.user)
         serializer = SampleNoteWriteSerializer(data=request.data, partial=partial)
+        expected = if_match_version(request, current=note.version)
         serializer.is_valid(raise_exception=True)
-        note_update(note=note, actor=request.user, expected=if_match_version(request), **serializer.validated_data)
+        note_update(note=note, actor=request.user, expected=expected, **serializer.validated_data)
         return _answer(note)
 
 

@@ -51,12 +51,16 @@ def none_match(request: HttpRequest, current: str) -> bool:
     return bare(current.strip('"')) in {bare(tag) for tag in tags_of(header) or ()}
 
 
-def if_match_version(request: HttpRequest) -> int | None:
+def if_match_version(request: HttpRequest, *, current: int) -> int | None:
     """Return the version that If-Match names, for the service's ``UPDATE … WHERE version=``; for a write to what exists.
 
-    None without the header and for ``*``. PreconditionFailed (412) when the tags are not of ours or name several versions,
-    and for ``If-None-Match: *``, which asks for a write only where there is nothing; Malformed (400) when the header cannot
-    be read. The hash is not compared: two representations of one version are equal.
+    ``current``: the version that was read for the write. Call this once the caller may write and the body has been read,
+    before anything is said about what the body holds: 401, 403, 404, 413 and 415 come before 412, which comes before
+    refusals of values and conflicts (RFC 9110, 13.2.1). The UPDATE still decides between two writers at once.
+
+    None without the header and for ``*``. PreconditionFailed (412) when the tags name another version, several, or none that
+    this service has given, and for ``If-None-Match: *``, which asks for a write only where there is nothing; Malformed (400)
+    when the header cannot be read. The hash is not compared: two representations of one version are equal.
     """
     refuse_if_any(request)
     header = request.META.get("HTTP_IF_MATCH")
@@ -66,9 +70,9 @@ def if_match_version(request: HttpRequest) -> int | None:
     if not tags:
         raise Malformed('If-Match takes entity tags as ETag gave them: "7.0123456789abcdef".')
     versions = {match[1] for tag in tags if (match := _VERSIONED.fullmatch(tag))}
-    if len(versions) != 1:
+    if versions != {str(current)}:
         raise PreconditionFailed()
-    return int(versions.pop())
+    return current
 
 
 def refuse_if_any(request: HttpRequest) -> None:

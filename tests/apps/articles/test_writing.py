@@ -15,6 +15,8 @@ from django.utils import timezone
 
 from apps.accounts.services.users import user_save
 from apps.articles.models import BODY_LENGTH, TAGS_MAX, Article
+from apps.articles.services import article_update
+from apps.practices.errors import PreconditionFailed
 from tests.apps.accounts.factories import admin_sign_in, user_create
 from tests.apps.articles.conftest import Somebody
 from tests.problems import assert_problem
@@ -180,6 +182,51 @@ def test_if_match_decides_by_the_version(client: Client, author: Somebody, artic
     tag = client.get(path, **author.headers)["ETag"]
     assert send(client, method, path, body, HTTP_IF_MATCH=tag, **author.headers).status_code < 300
     assert not Article.objects.filter(pk=article.pk, version=2).exists()
+
+
+REFUSED = {"a taken slug": {"slug": "taken"}, "a wrong value": {"tags": 7}, "an unknown field": {"nonsense": 1}}
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+@pytest.mark.parametrize("change", REFUSED.values(), ids=REFUSED.keys())
+def test_an_old_version_is_refused_before_what_the_body_holds(
+    client: Client, author: Somebody, article_make: Make, method: str, change: dict[str, Any]
+) -> None:
+    """RFC 9110, 13.2.1: once the request has passed its checks, and before its content is processed."""
+    article_make(slug="taken")
+    article = article_make()
+    path = f"{URL}/{article.pk}"
+    tag = client.get(path, **author.headers)["ETag"]
+    Article.objects.filter(pk=article.pk).update(version=2)
+    body = {**(WHOLE if method == "PUT" else {}), **change}
+    assert_problem(send(client, method, path, body, HTTP_IF_MATCH=tag, **author.headers), 412, "precondition-failed")
+    answer = send(client, method, path, body, HTTP_IF_MATCH='"2.ab"', **author.headers)
+    assert answer.status_code == (409 if "slug" in change else 400)
+
+
+@pytest.mark.parametrize(
+    ("status", "who", "options"),
+    [
+        (401, "nobody", {}),
+        (404, "other", {}),
+        (413, "author", {"CONTENT_LENGTH": "9" * 12}),
+        (415, "author", {"content_type": "text/plain"}),
+    ],
+)
+def test_the_requests_own_checks_come_before_its_version(
+    client: Client, people: People, article_make: Make, status: int, who: str, options: dict[str, Any]
+) -> None:
+    path = f"{URL}/{article_make(published_at=None).pk}"
+    given = {"content_type": "application/json", **options, "HTTP_IF_MATCH": '"9.ab"', **people(who).headers}
+    assert_problem(client.generic("PUT", path, json.dumps(WHOLE), **given), status)
+
+
+def test_a_service_refuses_an_old_version_before_a_taken_slug(article_make: Make) -> None:
+    article_make(slug="taken")
+    article = article_make()
+    Article.objects.filter(pk=article.pk).update(version=2)
+    with pytest.raises(PreconditionFailed):
+        article_update(article=article, expected=9, changes={"slug": "taken"})
 
 
 @pytest.mark.django_db(transaction=True)
