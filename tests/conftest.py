@@ -16,10 +16,12 @@ import hypothesis
 import pytest
 
 from tests.rounds import Rounds
+from tests.secrets import ServerLogs
 from tools.stack import Stack, StackError
 
 ROOT = Path(__file__).resolve().parent.parent
 _STACK = pytest.StashKey[Stack]()
+_LOGS = pytest.StashKey[ServerLogs]()
 _VARIABLES = ("DATABASE_URL", "REDIS_URL")
 _ENVIRONMENT = os.environ
 _LIVE = ("live", "faults", "browser")
@@ -43,6 +45,8 @@ def pytest_configure(config: pytest.Config) -> None:
     _ENVIRONMENT["DJANGO_SETTINGS_MODULE"] = "settings.test"
     _ENVIRONMENT.pop("DJANGO_ENV", None)
     given = {name: _ENVIRONMENT[name] for name in _VARIABLES if _ENVIRONMENT.get(name)}
+    logs = config.stash[_LOGS] = ServerLogs()
+    logs.watch()
     stack = Stack.temporary(given=given)
     try:
         state = stack.start()
@@ -61,13 +65,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail the run when a server of the throw-away stack has written down a secret that the suite used."""
-    from tests.secrets import secrets_logged
-
-    stack = session.config.stash.get(_STACK, None)
-    if stack is None:
-        return
-    found = [line for service in stack.services.values() for line in secrets_logged(service.log)]
+    """Fail the run when a server that it started, of whatever kind, has logged a secret that the suite used."""
+    logs = session.config.stash.get(_LOGS, None)
+    found = logs.lines() if logs else []
     if found:
         print(f"\n{len(found)} lines of the servers' logs hold secrets:", *found[:10], sep="\n")
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -81,6 +81,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
         shutdown()  # while there is somebody to take this process's last numbers
         stack.stop()
+    if _LOGS in config.stash:
+        config.stash[_LOGS].close()
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

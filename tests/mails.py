@@ -12,6 +12,7 @@ from django.core import mail
 from apps.accounts.services.mails import KIND
 from apps.jobs.models import Job, JobState
 from apps.jobs.tasks import job_run
+from tests.secrets import secret_note
 
 
 def mails_sent() -> list[EmailMessage]:
@@ -48,4 +49,4 @@ def link_in(message: EmailMessage) -> str:
 
 def token_in(message: EmailMessage) -> str:
     """Give what its link holds."""
-    return link_in(message).partition("#")[2]
+    return secret_note(link_in(message).partition("#")[2])

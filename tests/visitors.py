@@ -10,8 +10,9 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from tests.fleet import Answer, ask
+from tests.secrets import FLEET_PASSWORD
 
-PASSWORD = "lanterns over low water"
+PASSWORD = FLEET_PASSWORD
 AGENT = "tab"
 
 

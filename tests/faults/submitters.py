@@ -14,6 +14,7 @@ import psycopg
 
 from tests.fleet import Answer, ask
 from tests.processes import wait_until
+from tests.secrets import FLEET_PASSWORD
 from tools.fleet import Fleet, Service
 
 PATIENCE = 40  # seconds; what takes longer is lost
@@ -32,7 +33,7 @@ class Owner:
     def __init__(self, fleet: Fleet) -> None:
         self.slowest = 0.0
         self.url = fleet.webs[0].url
-        credentials = {"email": f"owner-{uuid4()}@example.com", "password": "lanterns over low water"}
+        credentials = {"email": f"owner-{uuid4()}@example.com", "password": FLEET_PASSWORD}
         assert ask(self.url, "/api/v1/auth/register", method="POST", body=credentials).status == 201
         signed_in = ask(self.url, "/api/v1/auth/login", method="POST", body=credentials).json()
         self.headers = {"Authorization": f"Bearer {signed_in['access']}"}

@@ -23,6 +23,7 @@ from tests.faults.submitters import WIDE
 from tests.fleet import Answer, ask, fleet_on
 from tests.mails import mails_in, text_of, token_in
 from tests.processes import wait_until
+from tests.secrets import FLEET_NEW_PASSWORD, FLEET_PASSWORD
 from tools.fleet import Fleet
 from tools.stack import Stack
 
@@ -31,7 +32,7 @@ ADDRESSES = [f"198.51.100.{number}" for number in range(1, 101)]
 THREADS = 20
 FREE = 10  # tries before the first refusal
 LOGIN = "/api/v1/auth/login"
-PASSWORD, NEW = "lanterns over low water", "a harbour after the storm"
+PASSWORD, NEW = FLEET_PASSWORD, FLEET_NEW_PASSWORD
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ import pytest
 
 from tests.faults.submitters import WIDE
 from tests.fleet import Answer, ask, fleet_on
+from tests.secrets import FLEET_PASSWORD
 from tests.servers import Fault, postgresql_paused, postgresql_restarted, postgresql_stopped
 from tools.fleet import Fleet
 from tools.stack import Stack
@@ -42,7 +43,7 @@ class Owner:
 
 @pytest.fixture(scope="module")
 def owner(fleet: Fleet) -> Owner:
-    url, credentials = fleet.webs[0].url, {"email": "owner@example.com", "password": "lanterns over low water"}
+    url, credentials = fleet.webs[0].url, {"email": "owner@example.com", "password": FLEET_PASSWORD}
     assert ask(url, "/api/v1/auth/register", method="POST", body=credentials).status == 201
     token = str(ask(url, "/api/v1/auth/login", method="POST", body=credentials).json()["access"])
     note = {"title": "Read by all", "body": "<p>x</p>", "published": True}

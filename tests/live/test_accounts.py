@@ -13,10 +13,11 @@ import pytest
 
 from tests.fleet import Answer, ask, fleet_running
 from tests.processes import wait_until
+from tests.secrets import FLEET_PASSWORD
 from tools.fleet import Fleet
 from tools.stack import Stack
 
-PASSWORD = "lanterns over low water"
+PASSWORD = FLEET_PASSWORD
 WIDE = {f"THROTTLE_{name}": "1000000/15m" for name in ("ANON", "USER", "ADDRESS", "LOGIN")}
 
 

@@ -23,6 +23,7 @@ from tests.fleet import Answer, ask, fleet_on, servers_alone
 from tests.pgbouncer import SERVERS, PgBouncer, pgbouncer_running
 from tests.problems import assert_problem
 from tests.processes import frozen, wait_until
+from tests.secrets import FLEET_PASSWORD
 from tests.servers import postgresql_paused, postgresql_stopped
 from tests.standby import standby_running
 from tools.fleet import Fleet, Service
@@ -111,7 +112,7 @@ def get(fleet: Fleet, path: str, instance: int = 0) -> Answer:
 @pytest.fixture(scope="module")
 def somebody(fleet: Fleet) -> dict[str, str]:
     """The headers of a signed-in stranger."""
-    url, credentials = fleet.webs[0].url, {"email": "owner@example.com", "password": "lanterns over low water"}
+    url, credentials = fleet.webs[0].url, {"email": "owner@example.com", "password": FLEET_PASSWORD}
     assert ask(url, "/api/v1/auth/register", method="POST", body=credentials).status == 201
     access = ask(url, "/api/v1/auth/login", method="POST", body=credentials).json()["access"]
     return {"Authorization": f"Bearer {access}"}

@@ -23,6 +23,7 @@ from apps.practices.database.routing import ReplicaRouter
 from tests.fleet import Answer, ask, fleet_on, servers_alone
 from tests.processes import frozen, wait_until
 from tests.sample.models import Note
+from tests.secrets import FLEET_PASSWORD
 from tests.standby import Standby, standby_running
 from tools.fleet import Fleet
 from tools.stack import Stack
@@ -55,7 +56,7 @@ class Person:
 
     def __init__(self, fleet: Fleet) -> None:
         self.fleet = fleet
-        credentials = {"email": f"{secrets.token_hex(4)}@example.com", "password": "lanterns over low water"}
+        credentials = {"email": f"{secrets.token_hex(4)}@example.com", "password": FLEET_PASSWORD}
         assert self.ask(0, "/api/v1/auth/register", method="POST", body=credentials).status == 201
         signed_in = self.ask(0, "/api/v1/auth/login", method="POST", body=credentials).json()
         self.headers = {"Authorization": f"Bearer {signed_in['access']}"}

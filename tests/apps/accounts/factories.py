@@ -15,9 +15,8 @@ from apps.accounts.page_sessions import FAMILY
 from apps.accounts.services.events import Origin
 from apps.accounts.services.links import link_mint
 from apps.accounts.services.sessions import TokenPair, family_start, session_start
+from tests.secrets import PASSWORD
 
-PASSWORD = "tide tables and lanterns"
-NEW_PASSWORD = "harbour lights and fog horns"
 _numbers = itertools.count(1)
 _hashes: dict[str, str] = {}
 

@@ -18,7 +18,7 @@ from tests.apps.accounts.factories import PASSWORD, bearer, link, user_create
 from tests.fleet import path_replaced
 from tests.pgbouncer import pgbouncer_running
 from tests.processes import wait_until
-from tests.secrets import MARKER, secrets_logged
+from tests.secrets import MARKER
 from tools.stack import Stack
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -105,12 +105,6 @@ def test_conflicts_that_are_expected_are_no_errors_of_the_server(
         user_save(user=User(email=TAKEN, password=author.password, name=SECRET))
     wait_until(lambda: "duplicate key" in logged(), seconds=10, what="the conflict in the log")
     assert not [secret for secret in (author.password, SECRET, PASSWORD) if secret in logged()]
-
-
-def test_the_suite_sees_a_secret_in_a_log(tmp_path: Path) -> None:
-    log = tmp_path / "server.log"
-    log.write_text(f"quiet\nSTATEMENT: UPDATE … '{user_create().password}'\nDETAIL: {SECRET}\n")
-    assert [line.partition(": ")[0] for line in secrets_logged(log)] == ["server.log:2", "server.log:3"]
 
 
 def test_more_rows_than_a_statement_takes_values_are_written_and_deleted(django_user_model: Any) -> None:

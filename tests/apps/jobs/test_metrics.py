@@ -19,6 +19,7 @@ from apps.operations import health
 from apps.practices.observability import gauges
 from tests.fleet import ask, fleet_running
 from tests.processes import wait_until
+from tests.secrets import FLEET_PASSWORD
 from tools.fleet import ROOT, Fleet
 from tools.stack import Stack, port_free
 
@@ -157,7 +158,7 @@ def told(fleet: Fleet) -> dict[str, float]:
 def test_a_worker_is_seen_and_what_it_does_is_counted(fleet: Fleet) -> None:
     url, worker = fleet.webs[0].url, fleet.worker
     assert worker is not None
-    credentials = {"email": "owner@example.com", "password": "lanterns over low water"}
+    credentials = {"email": "owner@example.com", "password": FLEET_PASSWORD}
     assert ask(url, "/api/v1/auth/register", method="POST", body=credentials).status == 201
     access = ask(url, "/api/v1/auth/login", method="POST", body=credentials).json()["access"]
     headers = {"Authorization": f"Bearer {access}"}
