@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import selectors
 import socket
 import ssl
-import statistics
 import threading
 import time
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 from urllib.parse import urlsplit
-
-from tests.fleet import ask
 
 AGAIN_SECONDS = 1.0  # until one that was cut off is back
 
@@ -90,35 +86,3 @@ class Attack:
                 if time.monotonic() >= due:
                     connection.sendall(self._slow.drip)
                     due = time.monotonic() + self._slow.every
-
-
-@dataclass(frozen=True, kw_only=True)
-class Felt:
-    """What others noticed: the 99th percentile of /healthz in seconds, and reads a second."""
-
-    healthz: float
-    reads: float
-
-
-def felt(url: str, path: str, *, seconds: float, context: Any = None) -> Felt:
-    """Ask for /healthz and for a cached page for so many seconds, each on a connection of its own."""
-    until = time.monotonic() + seconds
-    taken: list[float] = []
-    reads = [0]
-
-    def read() -> None:
-        while time.monotonic() < until:
-            with contextlib.suppress(OSError, http.client.HTTPException):
-                reads[0] += ask(url, path, context=context, timeout=5).status == 200
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    while (began := time.monotonic()) < until:
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            assert ask(url, "/healthz", context=context, timeout=5).status == 200
-        taken.append(time.monotonic() - began)
-        time.sleep(0.01)
-    reader.join()
-    if len(taken) < 2:
-        return Felt(healthz=taken[0], reads=reads[0] / seconds)
-    return Felt(healthz=statistics.quantiles(taken, n=100)[-1], reads=reads[0] / seconds)

@@ -1,0 +1,125 @@
+"""What others notice while somebody attacks: how long /healthz takes, and how many cached pages they get."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import ssl
+import statistics
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol, Self, TypeVar
+
+from tests.fleet import Answer, ask
+from tests.rounds import Rounds
+
+SECONDS = 3.0
+SOAK_SECONDS = 10.0
+HEALTHZ_SECONDS = 0.25  # the promise on a quiet machine: p99 of /healthz, and what is left of cached reads
+READS = 0.8
+BUSY = 2.0  # where the machine is busy with other things
+PAUSE_SECONDS = 1.0
+
+
+class Attack(Protocol):
+    """What attacks, and what it was answered how often."""
+
+    answers: Counter[Any]
+
+
+Attacking = TypeVar("Attacking", bound=Attack)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Felt:
+    """What others noticed: the 99th percentile of /healthz in seconds, and reads a second."""
+
+    healthz: float
+    reads: float
+
+
+class Flood:
+    """So many clients at once: each sends its request, waits for the answer, then as long as that says, or a second.
+
+    ``answers`` counts statuses, ``refusals`` holds what was not a success.
+    """
+
+    def __init__(self, calls: Sequence[Callable[[], Answer]]) -> None:
+        self.answers: Counter[int] = Counter()
+        self.refusals: list[Answer] = []
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._run, args=(call,), daemon=True) for call in calls]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        time.sleep(1)  # until it is felt
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(60)
+
+    def _run(self, call: Callable[[], Answer]) -> None:
+        pause = 0.0
+        while not self._stop.wait(pause):
+            pause = PAUSE_SECONDS
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                answer = call()
+                self.answers[answer.status] += 1
+                if answer.status >= 300:
+                    self.refusals.append(answer)
+                pause = float(answer.headers.get("retry-after", PAUSE_SECONDS))
+
+
+def felt(url: str, path: str, *, seconds: float, context: ssl.SSLContext | None = None) -> Felt:
+    """Ask for /healthz and for a cached page for so many seconds, each on a connection of its own."""
+    until = time.monotonic() + seconds
+    taken: list[float] = []
+    reads = [0]
+
+    def read() -> None:
+        while time.monotonic() < until:
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                reads[0] += ask(url, path, context=context, timeout=5).status == 200
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    while (began := time.monotonic()) < until:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            assert ask(url, "/healthz", context=context, timeout=5).status == 200
+        taken.append(time.monotonic() - began)
+        time.sleep(0.01)
+    reader.join()
+    if len(taken) < 2:
+        return Felt(healthz=taken[0], reads=reads[0] / seconds)
+    return Felt(healthz=statistics.quantiles(taken, n=100)[-1], reads=reads[0] / seconds)
+
+
+def unharmed(
+    url: str,
+    path: str,
+    attack: Callable[[], AbstractContextManager[Attacking]],
+    rounds: Rounds,
+    *,
+    context: ssl.SSLContext | None = None,
+) -> list[Attacking]:
+    """Assert that /healthz and the cached page at ``path`` go on during each attack, and return the attacks."""
+    seconds = SOAK_SECONDS if rounds.is_soak else SECONDS
+    slack = 1.0 if rounds.is_soak else BUSY
+    ask(url, path, context=context)
+    attacks = []
+    for _ in rounds:
+        before = felt(url, path, seconds=seconds, context=context)
+        with attack() as attacking:
+            during = felt(url, path, seconds=seconds, context=context)
+        rounds.tell(before=before.healthz, during=during.healthz, reads=during.reads / before.reads)
+        attacks.append(attacking)
+        assert during.healthz <= slack * (HEALTHZ_SECONDS + before.healthz), (before, during, attacking.answers)
+        assert during.reads >= READS / slack * before.reads, (before, during, attacking.answers)
+    return attacks
