@@ -83,6 +83,8 @@ def test_every_operation_says_what_authorises_it(document):
         assert {name for one in security for name in one} <= schemes, (method, path)
         assert {row["ended"] for row in expected} == {401}, (method, path)
         assert ({} in security) == any(row["nobody"] != 401 for row in expected), (method, path)
+        # The tables are walked with bearer tokens.
+        assert ({"bearer": []} in security) == any(min(row.values()) < 400 for row in expected), (method, path)
     assert {"auth_register", "auth_login", "auth_refresh"} <= public
 
 
@@ -98,6 +100,8 @@ def test_texts_say_which_characters_they_take(document):
     assert not patterns["title"].search("a\nb")
     assert not patterns["title"].search("\u200b")
     assert not tag.search("a,b")
+    assert all(patterns["slug"].search(text) for text in ("é-1", "हिन्दी", "\u0645\u06cc\u200c\u062e", "½"))
+    assert not any(patterns["slug"].search(text) for text in ("a b", "a\u00a9", "a\u00b8", "a\u00d7", "a\u2013b"))
     password = re.compile(schemas["RegisterRequest"]["properties"]["password"]["pattern"])
     assert password.search("a" * 12)
     assert not password.search("a" * 11)

@@ -16,7 +16,7 @@ from rest_framework.views import APIView
 
 from apps.accounts.authentication import BearerAuthentication, LeavingAuthentication, origin_of
 from apps.accounts.models import FamilyEnd, Transport
-from apps.accounts.schema import SET_COOKIE
+from apps.accounts.schema import COOKIE, SET_COOKIE
 from apps.accounts.serializers import (
     CookiePairSerializer,
     CSRFTokenSerializer,
@@ -206,7 +206,8 @@ class CSRF(APIView):
     @extend_schema(
         operation_id="auth_csrf",
         summary="Read the CSRF token",
-        description="For a page in cookie mode that was loaded anew. Needs the access cookie: refresh first if it is gone.",
+        description="For a page in cookie mode that was reloaded. Needs the access cookie: refresh first if it is gone.",
+        auth=[{COOKIE: []}],  # type: ignore[list-item]  # annotated as names, written into the document as it is
         responses={200: CSRFTokenSerializer, **problems(401, 403, TokenRefused)},
     )
     def get(self, request: Request) -> Response:

@@ -21,9 +21,12 @@ EMAIL = (
     r"^[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]{1,64}(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]{1,62})*"
     r"@([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]([A-Za-z0-9-]{0,61}[A-Za-z0-9])$"
 )
-# `slugs` knows letters and marks, the regular expressions of JSON Schema do not.
-SLUG_CHARACTERS = rf"[^\s!-,./:-@\[-^`{{-~{_CONTROL}]+"
-SLUG = rf"^[{_SPACE}]*{SLUG_CHARACTERS}[{_SPACE}]*$"
+# `slugs` knows the letters and marks of every script. Here are the signs that are most used, of Latin-1 and of punctuation.
+_SIGNS = (
+    r"!-,./:-@\[-^`{-~\u00a1-\u00a9\u00ab-\u00b1\u00b4\u00b6-\u00b8\u00bb\u00bf\u00d7\u00f7"
+    r"\u200b\u200e-\u2027\u2030-\u205e\u2060-\u206f"
+)
+SLUG = rf"^[{_SPACE}]*[^\s{_SIGNS}{_CONTROL}]+[{_SPACE}]*$"
 
 
 def text_pattern(*, multiline: bool, blank: bool, without: str = "") -> str:
