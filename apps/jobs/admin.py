@@ -20,10 +20,10 @@ from django.utils.html import format_html
 
 from apps.jobs.kinds import kind_named, kind_names
 from apps.jobs.models import ChunkPurpose, Job
-from apps.jobs.oversight import owner_named
+from apps.jobs.monitoring import owner_by_email
 from apps.jobs.serializers import job_problem, progress
+from apps.jobs.services.bulk import jobs_cancel, jobs_retry
 from apps.jobs.services.files import chunks_size
-from apps.jobs.services.operating import jobs_cancel, jobs_retry
 from apps.jobs.services.quota import files_size
 from apps.practices.observability.redaction import redact_text
 
@@ -200,7 +200,7 @@ class JobAdmin(admin.ModelAdmin):
         try:
             return queryset.filter(pk=UUID(search_term.strip())), False
         except ValueError:
-            owner = owner_named(search_term)
+            owner = owner_by_email(search_term)
             return (queryset.none() if owner is None else queryset.filter(owner_id=owner.pk)), False
 
     def change_view(self, request: HttpRequest, *args: Any, **options: Any) -> HttpResponse:

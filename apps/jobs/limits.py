@@ -37,12 +37,12 @@ def memory_bound(mib: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_DATA, before)
 
 
-def is_worn() -> bool:
+def needs_replacement() -> bool:
     """Whether this process once held so much that Celery replaces it after its message: it begins no other job."""
     return mem_rss() > settings.CELERY_WORKER_MAX_MEMORY_PER_CHILD
 
 
-def time_broken(*, kind: str, seconds: float) -> str | None:
+def time_exceeded(*, kind: str, seconds: float) -> str | None:
     """Say that an attempt which has run for so many seconds has taken longer than its kind may; None when it has not."""
     limits = kind_named(kind)
     if limits is None or seconds <= limits.seconds:
@@ -50,7 +50,7 @@ def time_broken(*, kind: str, seconds: float) -> str | None:
     return f"It took longer than {limits.seconds:g} s and reached no checkpoint."
 
 
-def memory_broken(*, runner: str, kind: str) -> str | None:
+def memory_exceeded(*, runner: str, kind: str) -> str | None:
     """Say that a process uses more than its kind may, above what an idle pool process may hold; None when it does not."""
     process, limits = runner_process(runner), kind_named(kind)
     if process is None or limits is None:

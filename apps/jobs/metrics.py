@@ -8,7 +8,7 @@ from prometheus_client.core import Metric
 
 from apps.jobs.kinds import kind_label, kind_names
 from apps.jobs.models import Job
-from apps.jobs.oversight import situation
+from apps.jobs.monitoring import ledger_stats
 from apps.practices.mechanisms.metrics import Durations, count
 from apps.practices.observability.gauges import SourceAway, gauge, gauges_from
 
@@ -33,7 +33,7 @@ def attempt_observe(job: Job, *, outcome: str, seconds: float) -> None:
 
 def _gauges() -> Sequence[Metric]:
     try:
-        found = situation()
+        found = ledger_stats()
     except DatabaseError as error:
         raise SourceAway from error
     jobs = [({"queue": queue, "state": state}, number) for (queue, state), number in sorted(found.jobs.items())]

@@ -38,7 +38,7 @@ class Job(models.Model):
     ``attempts`` counts claims that were not given back. ``leased_until`` is when a running job counts as abandoned; the
     worker's main process (``worker``) renews it while the process that computes (``runner``) lives. ``sent_at`` is when the
     id was last handed to the broker, NULL when it has to be. ``turn`` is its place among the jobs of all owners (see
-    ``services.sharing``). A ``suspect`` was at work when a worker died with several jobs; ``is_alone`` says that the claim
+    ``services.fairness``). A ``suspect`` was at work when a worker died with several jobs; ``is_alone`` says that the claim
     is one of a suspect, beside which its worker runs nothing. ``schedule`` and ``slot`` name the due time that a periodic
     job stands for. ``checkpoint`` is where the next attempt goes on. ``error`` is for administrators, ``problem`` (RFC 9457)
     for the owner.

@@ -17,7 +17,7 @@ _STOPPING = mmap.mmap(-1, 1)  # anonymous and shared: what the main process writ
 _unreserved: int | None = None
 
 
-def stopping_say() -> None:
+def stopping_set() -> None:
     """Tell this worker's processes that it takes no more jobs."""
     _STOPPING[0] = 1
 
@@ -27,7 +27,7 @@ def is_stopping() -> bool:
     return _STOPPING[0] == 1
 
 
-def unreserved_set(most: int | None) -> None:
+def unreserved_limit_set(most: int | None) -> None:
     """Set how many jobs of other queues than the reserved one this worker may run; before the pool forks."""
     global _unreserved
     _unreserved = most

@@ -15,14 +15,14 @@ from celery import current_app
 from django.conf import settings
 from django.db import DatabaseError, connection
 
-from apps.jobs.limits import memory_broken, runner_kill, time_broken
+from apps.jobs.limits import memory_exceeded, runner_kill, time_exceeded
 from apps.jobs.models import JobStop
 from apps.jobs.processes import runner_process, worker_identity
-from apps.jobs.services import crashes, holding
+from apps.jobs.services import failures, leases
 from apps.jobs.services.claims import Claim
 from apps.jobs.services.relay import jobs_relay
 from apps.jobs.services.schedules import schedules_insert
-from apps.jobs.services.workers import worker_gone, worker_seen
+from apps.jobs.services.workers import worker_delete, worker_heartbeat
 
 LOOK_SECONDS = 0.5  # between two looks for jobs that have to end
 CHECKPOINT_SECONDS = 1.0  # for such a job to reach a checkpoint, which most do within half of it
@@ -65,10 +65,10 @@ class Supervisor(threading.Thread):
                 schedules_insert()
                 jobs_relay()
             if started >= self._reap_after:
-                reaped = crashes.leases_reap()
+                reaped = failures.leases_reap()
                 if reaped:
                     logger.warning("jobs_reclaimed", count=reaped)
-            worker_seen(name=self.worker, queues=list(current_app.amqp.queues.consume_from))
+            worker_heartbeat(name=self.worker, queues=list(current_app.amqp.queues.consume_from))
         except DatabaseError:
             logger.warning("jobs_tick_failed", exc_info=True)
             connection.close()
@@ -87,7 +87,7 @@ class Supervisor(threading.Thread):
         while (left := deadline - time.monotonic()) > 0:
             asked = asked or left < seconds / 3
             try:
-                if not (holding.claims_request_release if asked else holding.claims_count)(worker=self.worker):
+                if not (leases.claims_request_release if asked else leases.claims_count)(worker=self.worker):
                     break
             except DatabaseError:
                 logger.warning("jobs_drain_failed", exc_info=True)
@@ -100,10 +100,10 @@ class Supervisor(threading.Thread):
         self._stopping.set()
         self.join(timeout=settings.JOBS_TICK_SECONDS + 1)
         try:
-            for held in holding.claims_held(worker=self.worker):
+            for held in leases.claims_active(worker=self.worker):
                 if runner_process(held.runner) is None:
-                    holding.claim_return(claim=held.claim)
-            worker_gone(name=self.worker)
+                    leases.claim_release(claim=held.claim)
+            worker_delete(name=self.worker)
         except DatabaseError:
             logger.warning("jobs_not_returned", exc_info=True)
         finally:
@@ -111,15 +111,15 @@ class Supervisor(threading.Thread):
 
     def _own_claims_tend(self) -> None:
         alive = []
-        for held in holding.claims_held(worker=self.worker):
+        for held in leases.claims_active(worker=self.worker):
             if runner_process(held.runner) is None:
                 self._died(held)
-            elif broken := memory_broken(runner=held.runner, kind=held.kind):
+            elif broken := memory_exceeded(runner=held.runner, kind=held.kind):
                 self._killed(held, broken)
             else:
                 alive.append(held.claim)
         if alive:
-            holding.claims_renew(worker=self.worker, claims=alive)
+            leases.claims_renew(worker=self.worker, claims=alive)
 
     def _late_end(self) -> None:
         """Kill the process of a job that was cancelled, or whose time is up, and that reaches no checkpoint.
@@ -128,27 +128,27 @@ class Supervisor(threading.Thread):
         of the steps that it had finished.
         """
         now = time.monotonic()
-        mine = holding.claims_held(worker=self.worker)
+        mine = leases.claims_active(worker=self.worker)
         cancelled = [held.claim for held in mine if held.stop == JobStop.CANCEL]
         self._cancelled = {claim: self._cancelled.get(claim, now) for claim in cancelled}
         for held in mine:
             if now - self._cancelled.get(held.claim, now) >= CHECKPOINT_SECONDS:
                 self._killed(held, "It was cancelled, and reached no checkpoint.")
-            elif broken := time_broken(kind=held.kind, seconds=held.seconds - CHECKPOINT_SECONDS):
+            elif broken := time_exceeded(kind=held.kind, seconds=held.seconds - CHECKPOINT_SECONDS):
                 self._killed(held, broken)
 
-    def _killed(self, held: holding.Held, reason: str) -> None:
+    def _killed(self, held: leases.ActiveClaim, reason: str) -> None:
         logger.warning("job_process_killed", job_id=str(held.claim.job_id), runner=held.runner, reason=reason)
         runner_kill(held.runner)
-        crashes.claim_abandon(claim=held.claim, error=reason)
+        failures.claim_abandon(claim=held.claim, error=reason)
 
-    def _died(self, held: holding.Held) -> None:
+    def _died(self, held: leases.ActiveClaim) -> None:
         """Blame a job for the end of its process, unless the worker is being stopped: that ends processes, too."""
         logger.warning("job_process_died", job_id=str(held.claim.job_id), runner=held.runner)
         if self._draining:
-            holding.claim_return(claim=held.claim)
+            leases.claim_release(claim=held.claim)
         else:
-            crashes.claim_abandon(claim=held.claim, error=f"The process {held.runner} that did the job died.")
+            failures.claim_abandon(claim=held.claim, error=f"The process {held.runner} that did the job died.")
 
     def _spare_leases(self) -> None:
         """Reclaim nothing for one lease: while PostgreSQL was away no living worker could renew either."""

@@ -13,11 +13,11 @@ from django.db import InterfaceError, OperationalError, connection
 
 from apps.jobs.context import JobContext, JobStopped
 from apps.jobs.kinds import Kind, kind_named
-from apps.jobs.limits import is_worn, memory_bound
+from apps.jobs.limits import memory_bound, needs_replacement
 from apps.jobs.metrics import attempt_observe, claim_observe
 from apps.jobs.models import Job, JobStop
 from apps.jobs.processes import is_stopping, runner_identity, unreserved, worker_identity
-from apps.jobs.services import claims, crashes, holding
+from apps.jobs.services import claims, failures, leases
 from apps.jobs.services.broker import TASK
 from apps.jobs.services.relay import message_missed, queue_wake
 from apps.practices.errors import PermissionDenied, Problem, ValidationProblem
@@ -28,7 +28,7 @@ LONGEST_PAUSE = 5  # seconds between two of them
 RESERVED_SECONDS = 0.5  # between two looks of a process that stands by
 MESSAGE_SECONDS = 0.5  # for so long one message's process goes on to the next job: other queues have messages, too
 
-GoesOn = Callable[[], claims.Taker | None]  # who may claim the next job, now
+GoesOn = Callable[[], claims.Claimer | None]  # who may claim the next job, now
 Ending = Callable[[], tuple[str, Job | None]]  # records an end, gives its name and the next job
 logger = structlog.get_logger(__name__)
 
@@ -50,16 +50,16 @@ def job_run(task: Task, job_id: str) -> None:
     A message wakes somebody up. There are as many as jobs, so the one it names (for who reads the broker) has its turn, too.
     """
     main, until = os.getppid(), time.monotonic() + MESSAGE_SECONDS
-    taker = claims.Taker(
+    claimer = claims.Claimer(
         queue=_queue(task, job_id), worker=worker_identity(), runner=runner_identity(), most=unreserved()
     )
 
-    def goes_on() -> claims.Taker | None:
-        """The taker, as long as this process may go on with another job for the same message."""
-        may = time.monotonic() < until and not is_stopping() and os.getppid() == main and not is_worn()
-        return taker if may else None
+    def goes_on() -> claims.Claimer | None:
+        """The claimer, as long as this process may go on with another job for the same message."""
+        may = time.monotonic() < until and not is_stopping() and os.getppid() == main and not needs_replacement()
+        return claimer if may else None
 
-    job = _claimed(taker, named=job_id)
+    job = _claimed(claimer, named=job_id)
     has_worked = job is not None
     while job is not None:
         bound = {"job_id": str(job.pk), "kind": job.kind}
@@ -67,8 +67,8 @@ def job_run(task: Task, job_id: str) -> None:
             bound["request_id"] = job.request_id
         with structlog.contextvars.bound_contextvars(**bound):
             job = _attempt(job, goes_on)
-    if has_worked and taker.queue != settings.JOBS_RESERVED_QUEUE and not is_stopping():
-        _others_wake(taker.queue)
+    if has_worked and claimer.queue != settings.JOBS_RESERVED_QUEUE and not is_stopping():
+        _others_wake(claimer.queue)
 
 
 def _others_wake(queue: str) -> None:
@@ -91,7 +91,7 @@ def _queue(task: Task, job_id: str) -> str:
     return str(named.first() or settings.CELERY_TASK_DEFAULT_QUEUE)
 
 
-def _claimed(taker: claims.Taker, *, named: str) -> Job | None:
+def _claimed(claimer: claims.Claimer, *, named: str) -> Job | None:
     """Claim a job, and stand by while this worker is reserved for a suspect: nothing else is to be done by then.
 
     A worker that is being stopped claims nothing: its message goes to another, by the relay.
@@ -101,9 +101,11 @@ def _claimed(taker: claims.Taker, *, named: str) -> Job | None:
     while not is_stopping():
         try:
             if not kept:
-                holding.claims_forgotten_return(worker=taker.worker, runner=taker.runner)
-            return claims.job_claim(queue=taker.queue, worker=taker.worker, runner=taker.runner, most=taker.most)
-        except claims.WorkerReserved:
+                leases.claims_release_orphaned(worker=claimer.worker, runner=claimer.runner)
+            return claims.job_claim(
+                queue=claimer.queue, worker=claimer.worker, runner=claimer.runner, most=claimer.most
+            )
+        except claims.WorkerIsolated:
             time.sleep(RESERVED_SECONDS)
         except (OperationalError, InterfaceError):
             connection.close()
@@ -183,12 +185,12 @@ def _ending(context: JobContext, goes_on: GoesOn) -> Ending:
 def _failure(claim: claims.Claim, error: Exception) -> Ending:
     """Give the write that records an attempt which went wrong."""
     text = "".join(traceback.format_exception(error)).replace("\0", "")
-    return lambda: _recorded("failed", crashes.job_fail, claim=claim, error=text)
+    return lambda: _recorded("failed", failures.job_fail, claim=claim, error=text)
 
 
 def _forgotten(job: Job) -> Ending:
     """Give the write that gives back what this process has claimed and was not told of."""
-    return lambda: _recorded("lost", holding.claims_forgotten_return, worker=job.worker, runner=job.runner)
+    return lambda: _recorded("lost", leases.claims_release_orphaned, worker=job.worker, runner=job.runner)
 
 
 def _recorded(outcome: str, write: Callable[..., None], **arguments: Any) -> tuple[str, None]:

@@ -19,8 +19,8 @@ from django.conf import settings
 from kombu.asynchronous import Hub
 from redis.exceptions import RedisError
 
-from apps.jobs.oversight import queues_known
-from apps.jobs.processes import stopping_say, unreserved_set
+from apps.jobs.monitoring import queues_known
+from apps.jobs.processes import stopping_set, unreserved_limit_set
 from apps.jobs.supervisor import Supervisor
 from apps.practices.mechanisms import metrics_store
 from apps.practices.observability import logs
@@ -70,7 +70,7 @@ def pool_refusal(pool: type[BasePool], start_method: str) -> str | None:
     )
 
 
-def most_unreserved(concurrency: int, chosen: Collection[str], left_out: Collection[str]) -> int | None:
+def unreserved_limit_of(concurrency: int, chosen: Collection[str], left_out: Collection[str]) -> int | None:
     """Return how many jobs of other queues than the reserved one a worker of so many processes may run; None: all.
 
     One process is kept for the reserved queue, where the worker takes from it and from others, and has another process.
@@ -100,7 +100,7 @@ class Worker(CeleryWorker):
         if refusal is not None:
             raise SystemExit(f"The worker does not start. {refusal}")
         chosen, left_out = options.get("queues") or (), options.get("exclude_queues") or ()
-        unreserved_set(most_unreserved(self.concurrency, chosen, left_out))
+        unreserved_limit_set(unreserved_limit_of(self.concurrency, chosen, left_out))
 
     def emit_banner(self) -> None:
         """Log in one line what Celery draws in thirty."""
@@ -119,7 +119,7 @@ class Worker(CeleryWorker):
             self.supervisor.start()
 
     def wait_for_soft_shutdown(self) -> None:  # type: ignore[override]  # the stubs say bool; Celery returns nothing
-        stopping_say()
+        stopping_set()
         if self.supervisor is not None:
             self.supervisor.drain(settings.JOBS_SHUTDOWN_SECONDS)
 

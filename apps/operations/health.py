@@ -16,7 +16,7 @@ import structlog
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
-from apps.jobs.oversight import SEEN, queues_unattended
+from apps.jobs.monitoring import SEEN, queues_without_worker
 from apps.operations import lifecycle
 from apps.practices.database.connections import waits_bounded
 from apps.practices.database.replicas import replica_check
@@ -106,7 +106,7 @@ def redis_check() -> str:
 def workers_check() -> str | None:
     """Say for which jobs that wait nobody works; None when there are none, or PostgreSQL does not say."""
     try:
-        queues, any_seen = queues_unattended()
+        queues, any_seen = queues_without_worker()
     except DatabaseError:
         return None
     if not queues:

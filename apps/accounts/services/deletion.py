@@ -22,7 +22,7 @@ from apps.accounts.services.mails import KIND as MAIL_KIND
 from apps.accounts.services.mails import Mail, mail_submit
 from apps.accounts.services.sessions import SignInOvertaken
 from apps.accounts.services.tokens import TokenRefused
-from apps.jobs.services.removal import jobs_naming_remove, jobs_remove
+from apps.jobs.services.purge import jobs_purge, jobs_purge_matching
 from apps.practices.caching import tags_change
 from apps.practices.database.personal import personal_data_erase
 from apps.practices.errors import Conflict, NotFound
@@ -82,10 +82,10 @@ def _erase(user: User, *, now: datetime, by: str) -> None:
     if is_last_administrator([user.pk]):
         raise LastAdministrator()
     user_id, email = user.pk, user.email
-    jobs_remove(owner_id=user_id)
+    jobs_purge(owner_id=user_id)
     User.objects.select_for_update().get(pk=user_id)
     _admin_forget(user)
-    jobs_naming_remove(kind=MAIL_KIND, user=str(user_id), address=email)
+    jobs_purge_matching(kind=MAIL_KIND, user=str(user_id), address=email)
     attempts_forget(email=email)
     personal_data_erase(user_id=user_id, now=now)
     user.delete()

@@ -15,7 +15,7 @@ from apps.jobs.context import JobContext
 from apps.jobs.models import CHUNK_BYTES, Job
 from apps.jobs.selectors import job_under_way
 from apps.jobs.services import job_submit
-from apps.jobs.services.removal import jobs_ended_remove
+from apps.jobs.services.purge import jobs_purge_finished
 from apps.practices.database.personal import personal_data
 from apps.practices.errors import Conflict
 
@@ -42,7 +42,7 @@ def export_submit(*, user: User) -> Job:
         under_way = job_under_way(owner_id=user.pk, kind=KIND)
         if under_way is not None:
             raise ExportUnderWay(f"The job {under_way} is at it already. Follow it, or cancel it.")
-        jobs_ended_remove(owner_id=user.pk, kind=KIND)
+        jobs_purge_finished(owner_id=user.pk, kind=KIND)
         return job_submit(kind=KIND, owner=user, parameters={})
 
 

@@ -17,8 +17,8 @@ from django.db.models import F, Min, QuerySet
 from django.db.models.functions import Now
 
 from apps.jobs.models import Job, JobState, JobStop
+from apps.jobs.services.fairness import LATER
 from apps.jobs.services.files import files_delete
-from apps.jobs.services.sharing import LATER
 from apps.practices.database.routing import user_wrote
 from apps.practices.errors import Problem
 from apps.practices.errors.responses import problem_members
@@ -49,7 +49,7 @@ def lease() -> timedelta:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Taker:
+class Claimer:
     """Who claims: a process (``runner``) of a worker, from a queue.
 
     ``most``: how many jobs of other queues than JOBS_RESERVED_QUEUE the worker may run; None: any number.
@@ -73,20 +73,20 @@ class Taker:
         }
 
 
-class WorkerReserved(Exception):
+class WorkerIsolated(Exception):
     """Nothing can be claimed by this worker for the moment: a suspect runs alone, or waits for the others to end."""
 
 
 def job_claim(*, queue: str, worker: str, runner: str, most: int | None = None) -> Job | None:
-    """Take the queued job of a queue whose turn it is; None when none is due, or when ``most`` (`Taker`) run already.
+    """Take the queued job of a queue whose turn it is; None when none is due, or when ``most`` (`Claimer`) run already.
 
     Several callers get different ones. The jobs of an owner who runs JOBS_RUNNING_PER_USER are passed over, save those in
     JOBS_RESERVED_QUEUE.
 
     A suspect is taken when the worker runs nothing else, and nothing is taken while one runs: what kills the worker then is
-    the suspect. So it costs the others their time, and goes last, or first once it has waited for long. Raises WorkerReserved.
+    the suspect. So it costs the others their time, and goes last, or first once it has waited for long. Raises WorkerIsolated.
     """
-    values = Taker(queue=queue, worker=worker, runner=runner, most=most).values()
+    values = Claimer(queue=queue, worker=worker, runner=runner, most=most).values()
     with connection.cursor() as cursor:
         cursor.execute(_IS_ONE_DUE, values)
         if not cursor.fetchone()[0]:
@@ -168,14 +168,14 @@ def _takeable(values: dict[str, Any]) -> list[str]:
         cursor.execute(_BESIDE, values)
         beside, unreserved, is_reserved, is_impatient = cursor.fetchone()
     if is_reserved:
-        raise WorkerReserved
+        raise WorkerIsolated
     most, reserved = values["most"], values["reserved"]
     if most is not None and values["queue"] != reserved and unreserved >= most:
         return []
     if not beside:
         return [_IMPATIENT, "AND NOT suspect", ""] if is_impatient else ["AND NOT suspect", ""]
     if is_impatient and values["worker"] == _clearing(values["queue"]):
-        raise WorkerReserved
+        raise WorkerIsolated
     return ["AND NOT suspect"]
 
 
@@ -218,7 +218,7 @@ def job_progress(*, claim: Claim, columns: Mapping[str, Any]) -> str:
     return stop
 
 
-def job_succeed(*, claim: Claim, result: Any, keep: bool = True, then: Taker | None = None) -> Job | None:
+def job_succeed(*, claim: Claim, result: Any, keep: bool = True, then: Claimer | None = None) -> Job | None:
     """End the job well: its result becomes visible, its upload goes; without ``keep`` the job goes with all its files.
 
     One that stands for a schedule's due time stays even so: it says that this time is done. Gives the job that ``then`` has

@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 
 from apps.jobs.models import Job, JobState
 from apps.jobs.services.broker import depth, publish
-from apps.jobs.services.sharing import LATER, turn_due
+from apps.jobs.services.fairness import LATER, start_tag_due
 
 BATCH = 500
 
@@ -78,7 +78,7 @@ def _mark_sent(queue: str, unsent: Q) -> list[UUID]:
         )
         for job in jobs:
             if job.turn >= LATER:
-                Job.objects.filter(pk=job.pk).update(turn=turn_due(job))
+                Job.objects.filter(pk=job.pk).update(turn=start_tag_due(job))
         ids = [job.pk for job in jobs]
         Job.objects.filter(pk__in=ids).update(sent_at=Now())
     return ids

@@ -17,7 +17,7 @@ from django.db.models import Max
 
 from apps.jobs.kinds import Kind, kind_named
 from apps.jobs.models import Job
-from apps.jobs.services.sharing import turn_next
+from apps.jobs.services.fairness import start_tag_next
 
 LATE = timedelta(days=1)  # what was due earlier is not made up for
 MOST = 100  # slots of one schedule at a time, the latest
@@ -97,7 +97,7 @@ def _schedule_insert(name: str, entry: Mapping[str, Any], last: datetime | None,
 
 def _rows_insert(name: str, kind: Kind, parameters: dict[str, Any], slots: list[datetime]) -> int:
     with transaction.atomic():
-        first = turn_next(queue=kind.queue, kind=kind.name, owner_id=None)
+        first = start_tag_next(queue=kind.queue, kind=kind.name, owner_id=None)
         rows = [
             Job(
                 kind=kind.name,

@@ -19,9 +19,9 @@ from django.db.models.functions import Now
 from apps.jobs.kinds import kind_named
 from apps.jobs.models import Job, JobState, JobStop
 from apps.jobs.services.broker import publish
+from apps.jobs.services.fairness import LATER, owner_lock, start_tag_next
 from apps.jobs.services.files import files_delete, upload_store
 from apps.jobs.services.quota import room_require
-from apps.jobs.services.sharing import LATER, owner_lock, turn_next
 from apps.practices.errors import Conflict, NotFound, PermissionDenied, TooManyRequests
 from apps.practices.mechanisms.ids import current_request_id
 
@@ -102,7 +102,7 @@ def job_submit(
             owner_lock(owner_id)
             _require_room(owner_id)
             room_require(owner_id=owner_id, size=0 if upload else 1)
-        job.turn = LATER if run_at else turn_next(queue=found.queue, kind=kind, owner_id=owner_id)
+        job.turn = LATER if run_at else start_tag_next(queue=found.queue, kind=kind, owner_id=owner_id)
         job.save(force_insert=True)
         # Of a job that was rolled back nothing is said. Before the worker is woken, whose own lines follow.
         transaction.on_commit(partial(logger.info, "job_submitted", job_id=str(job.id), kind=kind), robust=True)
@@ -141,7 +141,7 @@ def job_retry(*, job_id: UUID, owner_id: UUID) -> Job:
         _require_room(owner_id)
         Job.objects.filter(pk=job.pk).update(
             state=JobState.QUEUED,
-            turn=turn_next(queue=job.queue, kind=job.kind, owner_id=job.owner_id),
+            turn=start_tag_next(queue=job.queue, kind=job.kind, owner_id=job.owner_id),
             attempts=0,
             stop=JobStop.NONE,
             run_at=Now(),

@@ -18,7 +18,7 @@ from apps.accounts.models import AccountLink, LinkPurpose, RefreshFamily, User
 from apps.accounts.services.exports import export_submit
 from apps.jobs.context import JobStopped
 from apps.jobs.models import CHUNK_BYTES, Job, JobChunk
-from apps.jobs.services.removal import jobs_remove
+from apps.jobs.services.purge import jobs_purge
 from apps.jobs.tasks import job_run
 from apps.practices.database.personal import PersonalData, personal_data
 from tests.apps.accounts.factories import bearer, link, sign_in, user_create
@@ -162,7 +162,7 @@ def test_an_export_of_somebody_who_leaves_stores_nothing(ada: User, monkeypatch:
     whole = PersonalData.rows
 
     def leaving(self: PersonalData, *, user_id: object) -> Any:
-        jobs_remove(owner_id=ada.pk)
+        jobs_purge(owner_id=ada.pk)
         return whole(self, user_id=user_id)
 
     monkeypatch.setattr(PersonalData, "rows", leaving)

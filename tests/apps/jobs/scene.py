@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 from apps.accounts.models import User
 from apps.jobs.models import Job
 from apps.jobs.services.claims import document
-from apps.jobs.services.crashes import JobParked
+from apps.jobs.services.failures import JobParked
 
 
 def _job(**columns: Any) -> Callable[[User], Job]:

@@ -13,10 +13,10 @@ from structlog.testing import capture_logs
 from apps.accounts.models import SecurityEvent, SecurityEventKind
 from apps.accounts.services.events import event_record
 from apps.jobs.models import Job
-from apps.jobs.services import crashes, job_submit
+from apps.jobs.services import failures, job_submit
+from apps.jobs.services.bulk import jobs_cancel, jobs_retry
 from apps.jobs.services.claims import Claim
-from apps.jobs.services.crashes import claim_abandon, leases_reap
-from apps.jobs.services.operating import jobs_cancel, jobs_retry
+from apps.jobs.services.failures import claim_abandon, leases_reap
 from apps.jobs.services.schedules import schedules_insert
 from tests.apps.accounts.factories import user_create
 
@@ -68,7 +68,7 @@ def test_what_is_rolled_back_is_neither_logged_nor_counted(
     effect: Callable[[], Any], event: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted: list[str] = []
-    monkeypatch.setattr(crashes, "count", lambda name, *_, **__: counted.append(name))
+    monkeypatch.setattr(failures, "count", lambda name, *_, **__: counted.append(name))
     with capture_logs() as lines:
         with transaction.atomic():
             effect()

@@ -1,4 +1,4 @@
-"""Claims: one taker, a fence, leases by the database's clock, attempts that end."""
+"""Claims: one claimer, a fence, leases by the database's clock, attempts that end."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from django.utils import timezone
 
 from apps.jobs.context import JobContext
 from apps.jobs.models import Job, JobChunk
-from apps.jobs.services import claims, crashes, holding
+from apps.jobs.services import claims, failures, leases
+from apps.jobs.services.bulk import jobs_cancel
 from apps.jobs.services.files import result_append, upload_store
-from apps.jobs.services.operating import jobs_cancel
 from apps.jobs.services.submission import job_cancel
-from tests.apps.jobs.test_operating import somebody_waits
+from tests.apps.jobs.test_bulk import somebody_waits
 from tests.processes import wait_until
 from tests.sample.models import Effect
 
@@ -82,7 +82,7 @@ def test_a_lost_claim_writes_nothing(job_make: Make) -> None:
     job = job_make()
     first = claim(job)
     expire(job)
-    assert crashes.leases_reap() == 1
+    assert failures.leases_reap() == 1
     bring_forward(job)
     second = claim(job)
     assert second.fence == first.fence + 1
@@ -94,7 +94,7 @@ def test_a_lost_claim_writes_nothing(job_make: Make) -> None:
     with pytest.raises(claims.ClaimLost):
         claims.job_progress(claim=first, columns={"progress_done": 7})
     with pytest.raises(claims.ClaimLost):
-        crashes.job_fail(claim=first, error="late")
+        failures.job_fail(claim=first, error="late")
     assert Effect.objects.count() == 0
     assert (stored(job).progress_done, job.state) == (0, "running")
 
@@ -108,8 +108,8 @@ def test_a_renewed_lease_is_not_reaped(job_make: Make) -> None:
     job = job_make()
     held = claim(job)
     expire(job)
-    holding.claims_renew(worker="here", claims=[held])
-    assert crashes.leases_reap() == 0
+    leases.claims_renew(worker="here", claims=[held])
+    assert failures.leases_reap() == 0
     assert stored(job).state == "running"
 
 
@@ -118,7 +118,7 @@ def test_only_the_claims_of_living_processes_are_renewed(job_make: Make) -> None
     held = [claim(living), claim(dead)][0]
     expire(living)
     expire(dead)
-    holding.claims_renew(worker="here", claims=[held])
+    leases.claims_renew(worker="here", claims=[held])
     assert stored(living).leased_until > timezone.now()
     assert stored(dead).leased_until < timezone.now()
 
@@ -145,7 +145,7 @@ def test_failures_pause_longer_each_time_and_end_parked(job_make: Make, settings
     for attempt in range(1, 6):
         assert stored(job).state == "queued"
         bring_forward(job)
-        crashes.job_fail(claim=claim(job), error=f"attempt {attempt} went wrong")
+        failures.job_fail(claim=claim(job), error=f"attempt {attempt} went wrong")
         pauses.append((stored(job).run_at - timezone.now()).total_seconds())
     assert pauses[1] > 55
     assert pauses[3] > 4 * 55
@@ -166,7 +166,7 @@ def test_a_job_that_is_not_kept_goes_with_its_files(job_make: Make) -> None:
     upload_store(job_id=gone.pk, blocks=[b"rows"])
     lost = claim(gone)
     expire(gone)
-    crashes.leases_reap()
+    failures.leases_reap()
     with pytest.raises(claims.ClaimLost):
         claims.job_succeed(claim=lost, result=None, keep=False)
     bring_forward(gone)
@@ -179,9 +179,9 @@ def test_a_job_that_is_not_kept_goes_with_its_files(job_make: Make) -> None:
 ENDS: dict[str, Callable[[claims.Claim], object]] = {
     "at a checkpoint": lambda held: claims.job_cancelled(claim=held),
     "given back by a worker that stops": lambda held: claims.job_release(claim=held),
-    "failed": lambda held: crashes.job_fail(claim=held, error="boom"),
-    "its process died": lambda held: crashes.claim_abandon(claim=held, error="boom"),
-    "its worker fell silent": lambda held: crashes.leases_reap(),
+    "failed": lambda held: failures.job_fail(claim=held, error="boom"),
+    "its process died": lambda held: failures.claim_abandon(claim=held, error="boom"),
+    "its worker fell silent": lambda held: failures.leases_reap(),
 }
 
 
@@ -212,7 +212,7 @@ def test_a_waiting_job_that_was_cancelled_leaves_no_file(job_make: Make) -> None
 FILES_GO: dict[str, Callable[[Job], object]] = {
     "cancelled at a checkpoint": lambda job: claims.job_cancelled(claim=claims.Claim(job.pk, job.fence)),
     "given back": lambda job: claims.job_release(claim=claims.Claim(job.pk, job.fence)),
-    "failed": lambda job: crashes.job_fail(claim=claims.Claim(job.pk, job.fence), error="boom"),
+    "failed": lambda job: failures.job_fail(claim=claims.Claim(job.pk, job.fence), error="boom"),
     "begun anew": lambda job: JobContext(job).result_file(name="all.csv", content_type="text/csv"),
 }
 

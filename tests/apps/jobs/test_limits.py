@@ -193,7 +193,7 @@ def test_who_stands_by_for_a_suspect_ends_when_the_worker_stops(
     thread.start()
     wait_until(lambda: len(looks) > 3, seconds=10, what="a process that stands by")
     assert thread.is_alive()
-    processes.stopping_say()
+    processes.stopping_set()
     thread.join(5)
     assert not thread.is_alive()
     waiting.refresh_from_db()

@@ -62,9 +62,9 @@ def test_the_bound_stays_below_the_one_that_the_host_sets(stack: Stack) -> None:
 
 def test_a_process_is_worn_that_held_more_than_it_may(settings: Any) -> None:
     settings.CELERY_WORKER_MAX_MEMORY_PER_CHILD = mem_rss() // 2
-    assert limits.is_worn()
+    assert limits.needs_replacement()
     settings.CELERY_WORKER_MAX_MEMORY_PER_CHILD = mem_rss() * 2
-    assert not limits.is_worn()
+    assert not limits.needs_replacement()
 
 
 @pytest.mark.parametrize(
@@ -80,15 +80,15 @@ def test_a_process_may_hold_what_its_kind_may_above_what_an_idle_one_does(
 ) -> None:
     settings.CELERY_WORKER_MAX_MEMORY_PER_CHILD = idle_mib * 1024
     with pool_process(code) as (runner, _):
-        found = limits.memory_broken(runner=runner, kind="limits.modest")
+        found = limits.memory_exceeded(runner=runner, kind="limits.modest")
         assert (found is not None) == broken, found
-        assert limits.memory_broken(runner=runner, kind="limits.nobody-knows") is None
+        assert limits.memory_exceeded(runner=runner, kind="limits.nobody-knows") is None
 
 
 def test_an_attempt_may_take_as_long_as_its_kind() -> None:
-    assert limits.time_broken(kind="limits.modest", seconds=3600) is None
-    assert "3600 s" in str(limits.time_broken(kind="limits.modest", seconds=3600.1))
-    assert limits.time_broken(kind="limits.nobody-knows", seconds=1e9) is None
+    assert limits.time_exceeded(kind="limits.modest", seconds=3600) is None
+    assert "3600 s" in str(limits.time_exceeded(kind="limits.modest", seconds=3600.1))
+    assert limits.time_exceeded(kind="limits.nobody-knows", seconds=1e9) is None
 
 
 @contextmanager
@@ -103,7 +103,7 @@ def ended_process() -> Iterator[tuple[str, psutil.Process]]:
 
 def test_what_has_ended_breaks_no_limit_and_is_not_killed() -> None:
     with ended_process() as (runner, seen):
-        assert limits.memory_broken(runner=runner, kind="limits.modest") is None
+        assert limits.memory_exceeded(runner=runner, kind="limits.modest") is None
         limits.runner_kill(runner)
         assert limits._family(seen) == []
     assert processes.runner_process(runner) is None

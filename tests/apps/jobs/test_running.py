@@ -37,7 +37,7 @@ def claim_waits() -> bool:
 def succeed(job: Job) -> Job | None:
     """End it well, and go on with what follows."""
     claim = claims.Claim(job.pk, job.fence, job.owner_id)
-    return claims.job_succeed(claim=claim, result=None, then=claims.Taker(queue="default", worker="w", runner="1-1"))
+    return claims.job_succeed(claim=claim, result=None, then=claims.Claimer(queue="default", worker="w", runner="1-1"))
 
 
 def test_a_second_heavy_job_waits_and_others_pass_it(job_make: Make) -> None:

@@ -18,7 +18,7 @@ from django.utils import timezone
 from apps.accounts.models import User
 from apps.jobs.models import Job, JobChunk
 from apps.jobs.services import job_submit
-from apps.jobs.services.removal import jobs_remove
+from apps.jobs.services.purge import jobs_purge
 from apps.jobs.services.submission import TooManyJobs
 from apps.jobs.tasks import job_run
 from apps.practices.errors import PermissionDenied
@@ -140,7 +140,7 @@ def test_what_was_accepted_is_answered_although_it_is_removed_a_moment_later(
     headers = bearer(owner)
 
     def gone(**_: Any) -> bool:
-        jobs_remove(owner_id=owner.pk)
+        jobs_purge(owner_id=owner.pk)
         return True
 
     monkeypatch.setattr("apps.jobs.services.submission.publish", gone)

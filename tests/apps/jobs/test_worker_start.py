@@ -89,6 +89,6 @@ def started(stack: Stack, *options: str) -> subprocess.CompletedProcess[str]:
 def test_a_process_is_kept_for_mail_where_the_worker_has_another_queue_and_process(
     concurrency: int, chosen: tuple[str, ...], left_out: tuple[str, ...], most: int | None
 ) -> None:
-    from apps.jobs.worker import most_unreserved
+    from apps.jobs.worker import unreserved_limit_of
 
-    assert most_unreserved(concurrency, chosen, left_out) == most
+    assert unreserved_limit_of(concurrency, chosen, left_out) == most

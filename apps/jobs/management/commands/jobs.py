@@ -16,9 +16,9 @@ from django.utils import timezone
 
 from apps.jobs.kinds import kind_named, kind_names
 from apps.jobs.models import Job, JobState
-from apps.jobs.oversight import jobs_chosen, owner_named, workers_seen
+from apps.jobs.monitoring import jobs_filter, owner_by_email, workers_list
 from apps.jobs.serializers import progress
-from apps.jobs.services.operating import Done, jobs_cancel, jobs_retry
+from apps.jobs.services.bulk import Done, jobs_cancel, jobs_retry
 from apps.practices.observability.redaction import redact_text
 
 BY = "manage.py jobs"
@@ -149,7 +149,7 @@ class Command(BaseCommand):
 
     def _workers(self, *, json: bool, **options: Any) -> None:
         now = timezone.now()
-        for worker in workers_seen():
+        for worker in workers_list():
             told = {name: getattr(worker, name) for name in ("name", "queues", "started_at", "seen_at")}
             since, seen = _age(now - worker.started_at), _age(now - worker.seen_at)
             line = f"{worker.name}  up {since}, seen {seen} ago  {', '.join(worker.queues)}"
@@ -212,10 +212,10 @@ def _chosen(
     ids: Iterable[UUID] = (),
     **options: Any,
 ) -> QuerySet[Job]:
-    account = None if owner is None else owner_named(owner)
+    account = None if owner is None else owner_by_email(owner)
     if owner is not None and account is None:
         raise CommandError(f"There is no account with the address {owner}.")
-    return jobs_chosen(ids=list(ids), states=state or (), kind=kind, owner=account, older=older)
+    return jobs_filter(ids=list(ids), states=state or (), kind=kind, owner=account, older=older)
 
 
 def _told(job: Job, names: Iterable[str]) -> dict[str, Any]:

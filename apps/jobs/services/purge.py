@@ -6,13 +6,13 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from apps.jobs.models import Job, JobState
-from apps.jobs.services.sharing import owner_lock
+from apps.jobs.services.fairness import owner_lock
 
 BATCH = 10_000
 ENDED = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
 
 
-def jobs_remove(*, owner_id: UUID) -> None:
+def jobs_purge(*, owner_id: UUID) -> None:
     """Delete all jobs of an owner with their files, whatever they are at: a worker finds its claim lost and stores nothing.
 
     In the caller's transaction, until whose end the owner gets no other.
@@ -21,12 +21,12 @@ def jobs_remove(*, owner_id: UUID) -> None:
     _remove(Job.objects.filter(owner_id=owner_id))
 
 
-def jobs_ended_remove(*, owner_id: UUID, kind: str) -> None:
+def jobs_purge_finished(*, owner_id: UUID, kind: str) -> None:
     """Delete an owner's jobs of a kind that have ended, with their files."""
     _remove(Job.objects.filter(owner_id=owner_id, kind=kind, state__in=ENDED))
 
 
-def jobs_naming_remove(*, kind: str, **parameters: str) -> None:
+def jobs_purge_matching(*, kind: str, **parameters: str) -> None:
     """Delete the service's own jobs of a kind that have one of these parameters, whatever they are at."""
     named = Q(*(Q(**{f"parameters__{name}": value}) for name, value in parameters.items()), _connector=Q.OR)
     _remove(Job.objects.filter(named, owner=None, kind=kind))

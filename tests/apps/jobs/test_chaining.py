@@ -19,15 +19,15 @@ from apps.jobs.context import JobContext
 from apps.jobs.kinds import job_kind
 from apps.jobs.models import Job, JobChunk
 from apps.jobs.services import claims
+from apps.jobs.services.fairness import LATER
 from apps.jobs.services.files import upload_store
-from apps.jobs.services.sharing import LATER
 from apps.jobs.tasks import job_run
 from apps.practices.validation.serializers import StrictSerializer
 from tests.apps.accounts.factories import user_create
 
 pytestmark = pytest.mark.django_db
 Make = Callable[..., Job]
-HERE = claims.Taker(queue="default", worker="here", runner="1-1")
+HERE = claims.Claimer(queue="default", worker="here", runner="1-1")
 told: list[dict[str, Any]] = []
 
 
@@ -191,14 +191,14 @@ def _memory_was_large(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
 
 def _worker_stops(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
     monkeypatch.setattr(processes, "_STOPPING", mmap(-1, 1))
-    monkeypatch.setattr("tests.apps.jobs.test_going_on.during", processes.stopping_say)
+    monkeypatch.setattr("tests.apps.jobs.test_chaining.during", processes.stopping_set)
 
 
 def _worker_dies(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
     def orphaned() -> None:
         monkeypatch.setattr(os, "getppid", lambda: 1)
 
-    monkeypatch.setattr("tests.apps.jobs.test_going_on.during", orphaned)
+    monkeypatch.setattr("tests.apps.jobs.test_chaining.during", orphaned)
 
 
 def during() -> None:

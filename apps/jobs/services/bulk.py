@@ -16,8 +16,8 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from apps.jobs.models import Job, JobState, JobStop
+from apps.jobs.services.fairness import LATER
 from apps.jobs.services.files import files_delete
-from apps.jobs.services.sharing import LATER
 
 BATCH = 500
 logger = structlog.get_logger(__name__)

@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from apps.jobs.models import Job
-from apps.jobs.services import operating
+from apps.jobs.services import bulk
 from apps.jobs.services.claims import job_claim
 from apps.jobs.services.relay import jobs_relay
 from tests.apps.accounts.factories import user_create
@@ -30,12 +30,12 @@ def somebody_waits() -> bool:
 
 
 @pytest.mark.parametrize(
-    ("act", "columns"), [(operating.jobs_retry, {"state": "failed", "finished_at": Now()}), (operating.jobs_cancel, {})]
+    ("act", "columns"), [(bulk.jobs_retry, {"state": "failed", "finished_at": Now()}), (bulk.jobs_cancel, {})]
 )
 def test_what_moved_on_meanwhile_is_left_alone(
     act: Any, columns: dict[str, Any], job_make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(operating, "BATCH", 1)
+    monkeypatch.setattr(bulk, "BATCH", 1)
     first, second = job_make(**columns), job_make(**columns)
     batches = act(jobs=Job.objects.all(), by="test")
     assert next(batches).changed == (first.pk,)
@@ -52,9 +52,9 @@ def test_a_job_that_is_taken_or_given_back_meanwhile_is_cancelled(job_make: Make
     before, after = (waits, runs) if taken else (runs, waits)
     job = job_make(**before)
 
-    def cancel() -> list[operating.Done]:
+    def cancel() -> list[bulk.Done]:
         try:
-            return list(operating.jobs_cancel(jobs=Job.objects.all(), by="test"))
+            return list(bulk.jobs_cancel(jobs=Job.objects.all(), by="test"))
         finally:
             connection.close()
 
@@ -72,7 +72,7 @@ def test_a_job_that_is_taken_or_given_back_meanwhile_is_cancelled(job_make: Make
 def test_many_retried_jobs_of_one_owner_leave_room_for_the_other(job_make: Make) -> None:
     gone = {"state": "failed", "finished_at": Now()}
     many, one = [job_make(**gone) for _ in range(6)], job_make(**gone, owner=user_create())
-    (done,) = operating.jobs_retry(jobs=Job.objects.all(), by="test")
+    (done,) = bulk.jobs_retry(jobs=Job.objects.all(), by="test")
     assert len(done.changed) == 7
     assert jobs_relay() == 7
     claimed = [job_claim(queue="default", worker="here/1", runner=str(number)) for number in range(7)]

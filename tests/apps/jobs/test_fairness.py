@@ -10,9 +10,9 @@ from django.db import connection
 from django.utils import timezone
 
 from apps.jobs.models import Job
-from apps.jobs.services import claims, crashes, job_retry, job_submit
+from apps.jobs.services import claims, failures, job_retry, job_submit
+from apps.jobs.services.fairness import LATER
 from apps.jobs.services.relay import jobs_relay
-from apps.jobs.services.sharing import LATER
 from tests.apps.accounts.factories import user_create
 
 pytestmark = pytest.mark.django_db
@@ -93,7 +93,7 @@ def test_a_failed_attempt_keeps_its_turn_and_a_retry_takes_a_new_one() -> None:
     submit(owner)
     job = next(job for job in claimed(2) if job.owner_id == owner.pk)
     turn = job.turn
-    crashes.job_fail(claim=claims.Claim(job.pk, job.fence), error="once")
+    failures.job_fail(claim=claims.Claim(job.pk, job.fence), error="once")
     Job.objects.filter(pk=job.pk).update(run_at=timezone.now() - timedelta(seconds=1))
     jobs_relay()
     assert Job.objects.get(pk=job.pk).turn == turn

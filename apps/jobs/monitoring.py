@@ -19,7 +19,7 @@ SEEN = timedelta(seconds=60)  # a worker that was not seen for so long is none
 PARKED = "/job-parked"  # how the type of a parked job's problem ends
 
 
-def jobs_chosen(
+def jobs_filter(
     *,
     ids: Sequence[UUID] = (),
     states: Sequence[str] = (),
@@ -42,7 +42,7 @@ def jobs_chosen(
     return Job.objects.filter(**conditions).order_by("-created_at", "-id")
 
 
-def owner_named(email: str) -> AbstractBaseUser | None:
+def owner_by_email(email: str) -> AbstractBaseUser | None:
     """Give the account with an e-mail address, however it is written; None when there is none."""
     users = get_user_model()._default_manager
     try:
@@ -52,7 +52,7 @@ def owner_named(email: str) -> AbstractBaseUser | None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Situation:
+class LedgerStats:
     """How the ledger stands: jobs by (queue, state), seconds that the oldest due one waits by queue, parked ones by kind,
     bytes of files by purpose."""
 
@@ -63,7 +63,7 @@ class Situation:
     files: dict[str, int]
 
 
-def situation() -> Situation:
+def ledger_stats() -> LedgerStats:
     """Look at what waits, runs and is parked, by the indexes of each."""
     with transaction.atomic():  # one connection and one time
         jobs: dict[tuple[str, str], int] = {
@@ -73,7 +73,7 @@ def situation() -> Situation:
         }
         queues = {queue for queue, _ in jobs} | set(queues_known())
         parked = Job.objects.filter(state=JobState.FAILED, problem__type__endswith=PARKED)
-        return Situation(
+        return LedgerStats(
             jobs={(queue, state): jobs.get((queue, state), 0) for queue in queues for state in ("queued", "running")},
             oldest={queue: _oldest_waits(queue) for queue in queues},
             parked=dict(parked.values_list("kind").annotate(Count("pk")).order_by()),
@@ -88,7 +88,7 @@ def queues_known() -> list[str]:
     return [queue.name for queue in settings.CELERY_TASK_QUEUES]
 
 
-def queues_unattended() -> tuple[list[str], bool]:
+def queues_without_worker() -> tuple[list[str], bool]:
     """Give the queues in which jobs wait for longer than SEEN while no worker of theirs was seen, and whether any was."""
     seen = list(_workers().values_list("queues", flat=True))
     attended = {queue for queues in seen for queue in queues}
@@ -97,7 +97,7 @@ def queues_unattended() -> tuple[list[str], bool]:
     return found, bool(seen)
 
 
-def workers_seen() -> QuerySet[JobWorker]:
+def workers_list() -> QuerySet[JobWorker]:
     """Give all workers that are remembered, the one seen last first."""
     return JobWorker.objects.order_by("-seen_at", "name")
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from apps.jobs.context import JobContext
 from apps.jobs.models import Job
-from apps.jobs.services import claims, crashes
+from apps.jobs.services import claims, failures
 
 pytestmark = pytest.mark.django_db
 Make = Callable[..., Job]
@@ -27,7 +27,7 @@ def take(worker: str = "a", **options: Any) -> Job | None:
 def silent(worker: str) -> int:
     """The worker's leases run out, and a reaper comes by."""
     Job.objects.filter(state="running", worker=worker).update(leased_until=timezone.now() - AGO)
-    return crashes.leases_reap()
+    return failures.leases_reap()
 
 
 def bring_forward() -> None:
@@ -50,7 +50,7 @@ def test_those_whose_lease_still_holds_are_marked_too(job_make: Make) -> None:
     first, second = job_make(), job_make()
     take(), take()
     Job.objects.filter(pk=first.pk).update(leased_until=timezone.now() - AGO)
-    assert crashes.leases_reap() == 1
+    assert failures.leases_reap() == 1
     assert (stored(first).state, first.attempts, first.suspect) == ("queued", 0, True)
     assert (stored(second).state, second.suspect) == ("running", True)
     assert silent("a") == 1
@@ -83,7 +83,7 @@ def test_a_suspect_runs_alone(job_make: Make) -> None:
     suspect = job_make(suspect=True)
     assert take("a") == suspect
     other = job_make()
-    with pytest.raises(claims.WorkerReserved):
+    with pytest.raises(claims.WorkerIsolated):
         take("a")
     assert take("b") == other
     job_make(suspect=True)
@@ -100,7 +100,7 @@ def test_a_suspect_goes_last_and_one_that_has_waited_for_long_waits_for_one_work
     claims.job_release(claim=claims.Claim(suspect.pk, stored(suspect).fence))
 
     Job.objects.filter(pk=suspect.pk).update(run_at=timezone.now() - claims.SUSPECT_PATIENCE)
-    with pytest.raises(claims.WorkerReserved):
+    with pytest.raises(claims.WorkerIsolated):
         take("a")
     late = job_make(turn=0)
     assert take("b") == late, "one worker stands by for it; the others go on"
@@ -127,7 +127,7 @@ def test_neither_a_silent_worker_nor_one_of_another_queue_stands_by_for_a_suspec
     healthy = [job_make(), job_make()]
     assert take("b") in healthy
     Job.objects.filter(worker="b", queue="default").update(worker="d")
-    with pytest.raises(claims.WorkerReserved):
+    with pytest.raises(claims.WorkerIsolated):
         take("c")
 
 
@@ -148,7 +148,7 @@ def test_claims_of_one_worker_come_one_after_the_other(job_make: Make) -> None:
     def second() -> None:
         try:
             outcomes.append(take("a"))
-        except claims.WorkerReserved:
+        except claims.WorkerIsolated:
             outcomes.append("reserved")
         connection.close()
 
@@ -185,11 +185,11 @@ def test_of_two_reapers_one_works(job_make: Make) -> None:
     thread.start()
     assert at_work.wait(30)
     try:
-        assert crashes.leases_reap() == 0
+        assert failures.leases_reap() == 0
     finally:
         go_on.set()
         thread.join(30)
-    crashes.leases_reap()
+    failures.leases_reap()
     assert {(stored(job).state, job.attempts, job.suspect) for job in jobs} == {("queued", 0, True)}
 
 

@@ -12,7 +12,7 @@ from apps.jobs.services.claims import Claim, ClaimLost, job_release, lease
 
 
 @dataclass(frozen=True, kw_only=True)
-class Held:
+class ActiveClaim:
     """A claim of a worker: the process that computes, what, for how many seconds by the database's clock, what it is asked."""
 
     claim: Claim
@@ -22,7 +22,7 @@ class Held:
     stop: str
 
 
-def claims_held(*, worker: str) -> list[Held]:
+def claims_active(*, worker: str) -> list[ActiveClaim]:
     """Return the claims of a worker."""
     rows = Job.objects.filter(state=JobState.RUNNING, worker=worker).values_list(
         "pk",
@@ -33,7 +33,7 @@ def claims_held(*, worker: str) -> list[Held]:
         ExpressionWrapper(Now() - F("started_at"), output_field=DurationField()),
     )
     return [
-        Held(
+        ActiveClaim(
             claim=Claim(pk, fence),
             runner=runner,
             kind=kind,
@@ -44,11 +44,11 @@ def claims_held(*, worker: str) -> list[Held]:
     ]
 
 
-def claims_forgotten_return(*, worker: str, runner: str) -> None:
+def claims_release_orphaned(*, worker: str, runner: str) -> None:
     """Give back what a process holds that does nothing: the answer to a claim was lost with its connection."""
-    for held in claims_held(worker=worker):
+    for held in claims_active(worker=worker):
         if held.runner == runner:
-            claim_return(claim=held.claim)
+            claim_release(claim=held.claim)
 
 
 def claims_renew(*, worker: str, claims: Sequence[Claim]) -> None:
@@ -70,7 +70,7 @@ def claims_request_release(*, worker: str) -> int:
     return running.count()
 
 
-def claim_return(*, claim: Claim) -> None:
+def claim_release(*, claim: Claim) -> None:
     """Give back a claim whose process was ended by us; a claim that is no longer this one is left alone."""
     with suppress(ClaimLost):
         job_release(claim=claim)

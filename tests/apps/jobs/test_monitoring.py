@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from apps.accounts.models import User
 from apps.jobs.models import Job
-from apps.jobs.oversight import jobs_chosen, situation
+from apps.jobs.monitoring import jobs_filter, ledger_stats
 from tests.apps.accounts.factories import user_create
 
 pytestmark = pytest.mark.django_db
@@ -24,7 +24,7 @@ def test_each_condition_counts(job_make: Callable[..., Job], owner: User) -> Non
     others = job_make(kind="second", owner=user_create())
 
     def chosen(**conditions: Any) -> list[Job]:
-        return list(jobs_chosen(**conditions))
+        return list(jobs_filter(**conditions))
 
     assert chosen() == [others, failed, first]
     assert chosen(ids=[first.pk, others.pk]) == [others, first]
@@ -42,6 +42,6 @@ def test_of_those_that_wait_the_one_due_for_longest_counts(job_make: Callable[..
     job_make(run_at=now - timedelta(hours=1))
     job_make(run_at=now - timedelta(hours=5), state="cancelled", finished_at=now)
     job_make(run_at=now + timedelta(hours=1), queue="mail")
-    oldest = situation().oldest
+    oldest = ledger_stats().oldest
     assert 3000 < oldest["default"] < 2 * 3600
     assert oldest["mail"] == 0

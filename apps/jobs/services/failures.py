@@ -18,8 +18,8 @@ from django.db.models.functions import Now
 from apps.jobs.kinds import kind_named
 from apps.jobs.models import Job, JobState, JobStop
 from apps.jobs.services.claims import Claim, ClaimLost, document, ended, requeued
+from apps.jobs.services.fairness import LATER
 from apps.jobs.services.files import files_delete
-from apps.jobs.services.sharing import LATER
 from apps.practices.errors import Problem
 from apps.practices.mechanisms.metrics import count
 

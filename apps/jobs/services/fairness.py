@@ -33,7 +33,7 @@ def owner_lock(owner_id: UUID) -> None:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"jobs of {owner_id}"])
 
 
-def turn_next(*, queue: str, kind: str, owner_id: UUID | None) -> int:
+def start_tag_next(*, queue: str, kind: str, owner_id: UUID | None) -> int:
     """Give the turn of a job that its owner submits now; of nobody's jobs, each kind is an owner.
 
     Exact when an owner's submissions come one after the other: with a lock, unless the owner is nobody.
@@ -45,8 +45,8 @@ def turn_next(*, queue: str, kind: str, owner_id: UUID | None) -> int:
     return turn
 
 
-def turn_due(job: Job) -> int:
+def start_tag_due(job: Job) -> int:
     """Give the turn of a job whose time has come: the one it had, or a new one when it had none (LATER alone)."""
     if job.turn > LATER:
         return job.turn - LATER
-    return turn_next(queue=job.queue, kind=job.kind, owner_id=job.owner_id)
+    return start_tag_next(queue=job.queue, kind=job.kind, owner_id=job.owner_id)
