@@ -26,10 +26,10 @@ from rest_framework.views import APIView
 from apps.practices.caching import CachedResponse
 from apps.practices.mechanisms.redis import redis_client
 from apps.practices.throttling.forms import limited_form
-from apps.practices.throttling.limiter import TABLE_SIZE, Charge, OwnTable, Verdict, take
+from apps.practices.throttling.limiter import LOCAL_CLIENTS, Decision, Limit, LocalLimiter, acquire
 from apps.practices.throttling.middleware import ThrottlingMiddleware
 from apps.practices.throttling.throttles import LoginThrottle, ScopeThrottle, UserThrottle
-from tests.practices.caching_server import black_hole, private_redis
+from tests.practices.cache_servers import black_hole, private_redis
 from tests.problems import assert_problem
 
 WIDE = (1_000_000, 900)
@@ -103,7 +103,7 @@ urlpatterns = [
 def routes(settings: Any) -> None:
     settings.ROOT_URLCONF = __name__
     settings.TRUSTED_PROXIES = 0
-    limit(settings)
+    set_limits(settings)
     Open.runs = 0
 
 
@@ -112,7 +112,7 @@ def client() -> Client:
     return Client(raise_request_exception=False)
 
 
-def limit(settings: Any, **policies: tuple[int, int]) -> None:
+def set_limits(settings: Any, **policies: tuple[int, int]) -> None:
     """Set the limits named; the others are wide."""
     settings.THROTTLING_POLICIES = {**dict.fromkeys(("address", "anon", "user", "login"), WIDE), **policies}
 
@@ -123,30 +123,30 @@ def statuses(client: Client, address: str, count: int, **extra: str) -> list[int
 
 class TestLimiter:
     def test_a_burst_then_one_at_a_time(self) -> None:
-        one = [Charge("p", "a", (5, 15))]
-        assert [take(one)[0] for _ in range(7)] == [True] * 5 + [False] * 2
+        one = [Limit("p", "a", (5, 15))]
+        assert [acquire(one)[0] for _ in range(7)] == [True] * 5 + [False] * 2
         time.sleep(3.1)
-        assert take(one)[0]
+        assert acquire(one)[0]
 
     def test_all_policies_are_tested_before_any_is_taken(self) -> None:
-        tight, wide = Charge("tight", "a", (1, 900)), Charge("wide", "a", (10, 900))
-        assert take([wide, tight])[0]
+        tight, wide = Limit("tight", "a", (1, 900)), Limit("wide", "a", (10, 900))
+        assert acquire([wide, tight])[0]
         for _ in range(5):
-            assert not take([wide, tight])[0]
-        allowed, verdicts = take([wide])
+            assert not acquire([wide, tight])[0]
+        allowed, decisions = acquire([wide])
         assert allowed
-        assert verdicts[0].remaining == 8, "the refused ones cost nothing"
+        assert decisions[0].remaining == 8, "the refused ones cost nothing"
 
     def test_one_round_trip(self) -> None:
-        charges = [Charge(name, "a", (10, 900)) for name in ("a", "b", "c")]
-        take(charges)
+        limits = [Limit(name, "a", (10, 900)) for name in ("a", "b", "c")]
+        acquire(limits)
 
         def commands() -> int:
             return int(redis_client().info("stats")["total_commands_processed"])
 
         def cost() -> int:
             before = commands()
-            take(charges)
+            acquire(limits)
             return commands() - before
 
         inside = 1 + 3 * 2  # TIME, and a GET and a SET a policy, counted by the server as commands of the script
@@ -155,74 +155,74 @@ class TestLimiter:
         )  # the metrics of this process may come between, not each time
 
     def test_survives_a_server_that_forgot_its_scripts(self) -> None:
-        take([Charge("p", "a", (10, 900))])
+        acquire([Limit("p", "a", (10, 900))])
         redis_client().script_flush()
-        assert take([Charge("p", "a", (10, 900))])[1][0].remaining == 8
+        assert acquire([Limit("p", "a", (10, 900))])[1][0].remaining == 8
 
     def test_keys_end_by_themselves(self) -> None:
-        take([Charge("p", "a", (10, 100))])
+        acquire([Limit("p", "a", (10, 100))])
         (key,) = redis_client().scan_iter("*:l:p:*:a")
         assert 0 < redis_client().pttl(key) <= 10_000
 
     def test_the_own_table_agrees_with_the_script(self) -> None:
-        """The same requests, the same verdicts: the limits do not change their meaning when Redis is away."""
-        charges, table = [Charge("p", "a", (5, 900)), Charge("q", "a", (3, 900))], OwnTable(100)
+        """The same requests, the same decisions: the limits do not change their meaning when Redis is away."""
+        limits, table = [Limit("p", "a", (5, 900)), Limit("q", "a", (3, 900))], LocalLimiter(100)
         for _ in range(6):
-            allowed, verdicts = take(charges)
-            own_allowed, backlogs = table.take(charges, now=time.monotonic() * 1e6)
-            own = [Verdict(charge, backlog) for charge, backlog in zip(charges, backlogs, strict=True)]
-            assert (allowed, [v.remaining for v in verdicts]) == (own_allowed, [v.remaining for v in own])
-            assert all(abs(one.retry_after - other.retry_after) <= 9 for one, other in zip(verdicts, own, strict=True))
+            allowed, decisions = acquire(limits)
+            own_allowed, backlogs = table.acquire(limits, now=time.monotonic() * 1e6)
+            own = [Decision(charge, backlog) for charge, backlog in zip(limits, backlogs, strict=True)]
+            assert (allowed, [v.remaining for v in decisions]) == (own_allowed, [v.remaining for v in own])
+            assert all(abs(one.retry_after - other.retry_after) <= 9 for one, other in zip(decisions, own, strict=True))
 
     def test_the_own_table_is_bounded(self) -> None:
-        table = OwnTable(100)
+        table = LocalLimiter(100)
         for number in range(1000):
-            table.take([Charge("p", str(number), (5, 10))], now=0)
+            table.acquire([Limit("p", str(number), (5, 10))], now=0)
         assert len(table) == 100
-        assert TABLE_SIZE <= 100_000
+        assert LOCAL_CLIENTS <= 100_000
 
 
 class TestChangedLimit:
     """An operator's change holds for everybody from the next request on, for those who were refused too."""
 
     def test_a_raised_limit_lets_a_refused_client_in(self, client: Client, settings: Any) -> None:
-        limit(settings, anon=(4, 900))
+        set_limits(settings, anon=(4, 900))
         assert statuses(client, "/api/v1/open", 5)[-1] == 429
-        limit(settings, anon=(100, 60))
+        set_limits(settings, anon=(100, 60))
         answer = client.get("/api/v1/open")
         assert (answer.status_code, '"anon";r=99' in answer["RateLimit"]) == (200, True)
 
     def test_a_lowered_limit_refuses_at_its_own_number(self, client: Client, settings: Any) -> None:
-        limit(settings, anon=(100, 900))
+        set_limits(settings, anon=(100, 900))
         assert statuses(client, "/api/v1/open", 50) == [200] * 50
-        limit(settings, anon=(3, 900))
+        set_limits(settings, anon=(3, 900))
         assert statuses(client, "/api/v1/open", 4) == [200] * 3 + [429]
         assert int(client.get("/api/v1/open")["Retry-After"]) <= 300
 
     def test_in_the_memory_of_a_process_too(self, client: Client, settings: Any) -> None:
         with black_hole(settings):
-            limit(settings, anon=(2, 900))
+            set_limits(settings, anon=(2, 900))
             assert statuses(client, "/api/v1/open", 3) == [200, 200, 429]
-            limit(settings, anon=(3, 900))
+            set_limits(settings, anon=(3, 900))
             assert statuses(client, "/api/v1/open", 4) == [200] * 3 + [429]
 
     def test_of_a_form_too(self, client: Client, settings: Any) -> None:
-        limit(settings, login=(2, 90_000))
+        set_limits(settings, login=(2, 90_000))
         assert [client.post("/form").status_code for _ in range(3)] == [200, 200, 429]
-        limit(settings, login=(3, 90_000))
+        set_limits(settings, login=(3, 90_000))
         assert [client.post("/form").status_code for _ in range(4)] == [200] * 3 + [429]
 
 
 class TestConcurrency:
     def test_ten_of_120_at_once_pass(self, settings: Any) -> None:
-        limit(settings, anon=(10, 900))
+        set_limits(settings, anon=(10, 900))
         with ThreadPoolExecutor(40) as threads:
             found = list(threads.map(lambda _: Client().get("/api/v1/open").status_code, range(120)))
         assert (found.count(200), found.count(429)) == (10, 110)
 
     def test_forged_addresses_do_not_help(self, settings: Any) -> None:
         """One proxy: what the client writes itself stands further left than what the proxy appends."""
-        limit(settings, anon=(10, 900))
+        set_limits(settings, anon=(10, 900))
         settings.TRUSTED_PROXIES = 1
 
         def call(number: int) -> int:
@@ -236,8 +236,8 @@ class TestConcurrency:
     def test_processes_share_one_count(self) -> None:
         program = (
             "import django; django.setup()\n"
-            "from apps.practices.throttling.limiter import Charge, take\n"
-            "print(sum(take([Charge('shared', 'a', (30, 90_000))])[0] for _ in range(25)))\n"
+            "from apps.practices.throttling.limiter import Limit, acquire\n"
+            "print(sum(acquire([Limit('shared', 'a', (30, 90_000))])[0] for _ in range(25)))\n"
         )
         processes = [
             subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) for _ in range(2)
@@ -247,14 +247,14 @@ class TestConcurrency:
 
 class TestMiddleware:
     def test_429_is_a_problem_with_the_wait_in_it(self, client: Client, settings: Any) -> None:
-        limit(settings, anon=(3, 300))
+        set_limits(settings, anon=(3, 300))
         assert statuses(client, "/api/v1/open", 4) == [200] * 3 + [429]
         answer = client.get("/api/v1/open")
         assert_problem(answer, 429, "too-many-requests")
         assert 90 <= int(answer["Retry-After"]) <= 100
 
     def test_waiting_as_told_is_enough(self, client: Client, settings: Any) -> None:
-        limit(settings, anon=(2, 6))
+        set_limits(settings, anon=(2, 6))
         statuses(client, "/api/v1/open", 2)
         answer = client.get("/api/v1/open")
         assert answer.status_code == 429
@@ -262,7 +262,7 @@ class TestMiddleware:
         assert client.get("/api/v1/open").status_code == 200
 
     def test_headers_on_every_api_answer(self, client: Client, settings: Any) -> None:
-        limit(settings, anon=(100, 9000), address=(6000, 540_000))
+        set_limits(settings, anon=(100, 9000), address=(6000, 540_000))
         for address, status in (("/api/v1/open", 200), ("/api/v1/absent", 404), ("/api/v1/open", 200)):
             answer = client.get(address)
             assert answer.status_code == status
@@ -275,17 +275,17 @@ class TestMiddleware:
         assert not client.get("/form").has_header("RateLimit")
 
     def test_the_flood_limit_holds_for_everything(self, client: Client, settings: Any) -> None:
-        limit(settings, address=(3, 900))
+        set_limits(settings, address=(3, 900))
         found = [client.get(a).status_code for a in ("/form", "/api/v1/open", "/absent", "/form", "/api/v1/open")]
         assert found == [200, 200, 404, 429, 429]
 
     def test_a_cached_hit_is_counted_too(self, client: Client, settings: Any) -> None:
-        limit(settings, anon=(3, 900))
+        set_limits(settings, anon=(3, 900))
         assert statuses(client, "/api/v1/cached", 5) == [200] * 3 + [429] * 2
         assert Open.runs == 1
 
     def test_ipv6_counts_by_its_block(self, settings: Any) -> None:
-        limit(settings, anon=(3, 900))
+        set_limits(settings, anon=(3, 900))
         addresses = [f"2001:db8:0:1::{number:x}" for number in range(5)]
         found = [Client(REMOTE_ADDR=address).get("/api/v1/open").status_code for address in addresses]
         assert found == [200] * 3 + [429] * 2
@@ -296,40 +296,40 @@ class TestAnonymous:
     """Nobody avoids the anonymous limit with credentials that prove nothing."""
 
     def test_refused_tokens_are_charged(self, client: Client, settings: Any) -> None:
-        limit(settings, anon=(3, 900))
+        set_limits(settings, anon=(3, 900))
         assert statuses(client, "/api/v1/open", 5, HTTP_AUTHORIZATION="Bearer garbage") == [401] * 3 + [429] * 2
         assert client.get("/api/v1/open").status_code == 429, "and to the same count as no token at all"
 
     def test_tokens_that_nobody_looks_at_are_charged_before_the_work(self, client: Client, settings: Any) -> None:
-        limit(settings, anon=(3, 900))
+        set_limits(settings, anon=(3, 900))
         found = statuses(client, "/api/v1/login", 5, HTTP_AUTHORIZATION="Bearer garbage")
         assert (found, Open.runs) == ([200] * 3 + [429] * 2, 3)
 
     def test_a_cookie_that_proves_nothing_is_charged(self, client: Client, settings: Any) -> None:
-        limit(settings, anon=(3, 900))
+        set_limits(settings, anon=(3, 900))
         assert statuses(client, "/api/v1/open", 5, HTTP_COOKIE="__Host-access=x") == [200] * 3 + [429] * 2
 
     @pytest.mark.parametrize("path", ["/api/v1/nowhere", "/api/schema"])
     def test_credentials_that_nobody_verifies_are_charged_wherever_they_are_sent(
         self, client: Client, settings: Any, path: str
     ) -> None:
-        limit(settings, anon=(3, 900))
+        set_limits(settings, anon=(3, 900))
         assert statuses(client, path, 5, HTTP_AUTHORIZATION="x")[3:] == [429] * 2
         assert client.get("/api/v1/open").status_code == 429, "and to the same count as no token at all"
 
     def test_what_fails_on_our_side_is_not_charged_to_whose_token_nobody_could_verify(self, settings: Any) -> None:
-        limit(settings, anon=(1, 900))
+        set_limits(settings, anon=(1, 900))
         broken = ThrottlingMiddleware(lambda _: HttpResponse(status=503))
         for _ in range(3):
             request = RequestFactory().get("/api/v1/open", headers={"authorization": "Name alice"})
             assert broken(request).status_code == 503
 
     def test_a_verified_user_is_not(self, client: Client, settings: Any) -> None:
-        limit(settings, anon=(1, 900))
+        set_limits(settings, anon=(1, 900))
         assert statuses(client, "/api/v1/open", 5, HTTP_AUTHORIZATION="Name alice") == [200] * 5
 
     def test_each_request_is_charged_once(self, client: Client, settings: Any) -> None:
-        limit(settings, anon=(10, 900))
+        set_limits(settings, anon=(10, 900))
         answer = client.get("/api/v1/login", HTTP_AUTHORIZATION="Bearer garbage")
         assert '"anon";r=9' in answer["RateLimit"]
         assert '"anon";r=8' in client.get("/api/v1/login")["RateLimit"]
@@ -350,21 +350,21 @@ class TestEveryRequestCounts:
         ],
     )
     def test_refusals_are_charged(self, client: Client, settings: Any, kind: dict[str, Any], refused: int) -> None:
-        limit(settings, address=(3, 900))
+        set_limits(settings, address=(3, 900))
         found = [client.generic("POST", **kind).status_code for _ in range(5)]
         assert found == [refused] * 3 + [429] * 2
         assert client.get("/api/v1/open").status_code == 429
 
     def test_preflights_are_charged_by_address_alone(self, client: Client, settings: Any) -> None:
         """They carry no credentials, whoever is signed in."""
-        limit(settings, address=(5, 900), anon=(1, 900))
+        set_limits(settings, address=(5, 900), anon=(1, 900))
         settings.CORS_ALLOWED_ORIGINS = [APP]
         asked = {"HTTP_ORIGIN": APP, "HTTP_ACCESS_CONTROL_REQUEST_METHOD": "PUT"}
         found = [client.options("/api/v1/open", **asked).status_code for _ in range(7)]
         assert found == [200] * 5 + [429] * 2
 
     def test_a_browser_app_can_read_the_refusal(self, client: Client, settings: Any) -> None:
-        limit(settings, address=(1, 900))
+        set_limits(settings, address=(1, 900))
         settings.CORS_ALLOWED_ORIGINS = [APP]
         answers = [client.get("/api/v1/open", HTTP_ORIGIN=APP) for _ in range(2)]
         assert [answer.status_code for answer in answers] == [200, 429]
@@ -375,7 +375,7 @@ class TestEveryRequestCounts:
 
 class TestThrottles:
     def test_users_are_counted_apart_and_wherever_they_are(self, settings: Any) -> None:
-        limit(settings, user=(3, 900))
+        set_limits(settings, user=(3, 900))
         alice = {"HTTP_AUTHORIZATION": "Name alice"}
         found = [Client(REMOTE_ADDR=f"192.0.2.{n}").get("/api/v1/open", **alice).status_code for n in range(5)]
         assert found == [200] * 3 + [429] * 2
@@ -383,7 +383,7 @@ class TestThrottles:
         assert '"user";r=2' in answer["RateLimit"]
 
     def test_login_by_address(self, client: Client, settings: Any) -> None:
-        limit(settings, login=(3, 900))
+        set_limits(settings, login=(3, 900))
         assert [client.post("/api/v1/login").status_code for _ in range(5)] == [200] * 3 + [429] * 2
         answer = client.post("/api/v1/login")
         assert_problem(answer, 429, "too-many-requests")
@@ -391,7 +391,7 @@ class TestThrottles:
         assert Open.runs == 3
 
     def test_a_declared_scope(self, client: Client, settings: Any) -> None:
-        limit(settings, imports=(2, 900))
+        set_limits(settings, imports=(2, 900))
         alice = {"HTTP_AUTHORIZATION": "Name alice"}
         assert statuses(client, "/api/v1/scoped", 3, **alice) == [200, 200, 429]
         assert statuses(client, "/api/v1/open", 3, **alice) == [200] * 3
@@ -399,7 +399,9 @@ class TestThrottles:
 
 class TestForm:
     def test_posts_are_limited_by_client_address(self, client: Client, settings: Any) -> None:
-        limit(settings, login=(3, 90_000))  # its windows are the wall clock's: a wide one ends within hardly any test
+        set_limits(
+            settings, login=(3, 90_000)
+        )  # its windows are the wall clock's: a wide one ends within hardly any test
         settings.TRUSTED_PROXIES = 1
         chains = [f"10.0.0.{number}, 192.0.2.1" for number in range(5)]
         found = [client.post("/form", headers={"x-forwarded-for": chain}).status_code for chain in chains]
@@ -411,14 +413,14 @@ class TestForm:
         assert client.post("/form", headers={"x-forwarded-for": "192.0.2.2"}).status_code == 200
 
     def test_fails_open(self, client: Client, settings: Any) -> None:
-        limit(settings, login=(1, 900))
+        set_limits(settings, login=(1, 900))
         with black_hole(settings):
             assert [client.post("/form").status_code for _ in range(3)] == [200] * 3
 
     @pytest.mark.django_db
     def test_the_admin_login_is_limited(self, client: Client, settings: Any) -> None:
         settings.ROOT_URLCONF = "project.urls"
-        limit(settings, login=(2, 90_000))
+        set_limits(settings, login=(2, 90_000))
         form = {"username": "a@example.com", "password": "wrong"}
         found = [client.post("/admin/login/", form).status_code for _ in range(3)]
         assert found[-1] == 429
@@ -427,7 +429,7 @@ class TestForm:
 
 class TestRedisAway:
     def test_stopped_the_process_counts_for_itself(self, client: Client, settings: Any) -> None:
-        limit(settings, anon=(10, 900))
+        set_limits(settings, anon=(10, 900))
         with private_redis(settings) as server:
             server.kill()
             assert statuses(client, "/api/v1/open", 12) == [200] * 10 + [429] * 2
@@ -450,7 +452,7 @@ class TestRedisAway:
 class TestChecks:
     @pytest.mark.parametrize("rate", [None, (0, 900), (100, 0), "100/15m", (1, 2, 3), (1.5, 900)])
     def test_a_policy_that_is_no_rate_is_refused(self, settings: Any, rate: Any) -> None:
-        limit(settings, login=rate)
+        set_limits(settings, login=rate)
         with pytest.raises(SystemCheckError, match=r"throttling\.E001"):
             call_command("check", tags=["security"])
 
@@ -462,7 +464,7 @@ class TestChecks:
     def test_a_scope_without_a_policy_is_refused(self, settings: Any) -> None:
         with pytest.raises(SystemCheckError, match=r"throttling\.E003"):
             call_command("check", tags=["security"])
-        limit(settings, imports=(2, 900))
+        set_limits(settings, imports=(2, 900))
         call_command("check", tags=["security"])
 
     @pytest.mark.parametrize(("name", "value"), [("RATELIMIT_FAIL_OPEN", False), ("RATELIMIT_USE_CACHE", "other")])
@@ -475,5 +477,5 @@ class TestChecks:
 
 def test_retry_after_is_exact() -> None:
     """Whole seconds, rounded up: a client that waits so long passes."""
-    verdict = Verdict(Charge("p", "a", (100, 900)), backlog=900e6)
-    assert (verdict.remaining, verdict.retry_after, verdict.reset) == (0, math.ceil(900 / 100), 900)
+    decision = Decision(Limit("p", "a", (100, 900)), backlog=900e6)
+    assert (decision.remaining, decision.retry_after, decision.reset) == (0, math.ceil(900 / 100), 900)

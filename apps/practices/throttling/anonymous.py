@@ -4,7 +4,7 @@ from django.conf import settings
 from django.http import HttpRequest
 
 from apps.practices.mechanisms.proxies import address_bucket
-from apps.practices.throttling.limiter import Charge, charge
+from apps.practices.throttling.limiter import Limit, limit_for
 
 _MARK = "throttling_anon"
 
@@ -28,8 +28,8 @@ def anon_mark(request: HttpRequest) -> None:
     setattr(request, _MARK, True)
 
 
-def anon_charge(request: HttpRequest) -> Charge | None:
+def anon_limit(request: HttpRequest) -> Limit | None:
     """The charge to "anon", by address; None when this request has paid it already."""
     if getattr(request, _MARK, False):
         return None
-    return charge("anon", address_bucket(request))
+    return limit_for("anon", address_bucket(request))

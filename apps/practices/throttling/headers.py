@@ -7,44 +7,44 @@ from django.http.response import HttpResponseBase
 
 from apps.practices.errors import TooManyRequests, problem_response
 from apps.practices.mechanisms.metrics import count
-from apps.practices.throttling.limiter import Verdict
+from apps.practices.throttling.limiter import Decision
 
 
-def note(request: HttpRequest, verdicts: Sequence[Verdict]) -> None:
-    """Keep verdicts for the answer's headers; a later one of the same policy replaces the earlier."""
-    known = {verdict.charge.policy: verdict for verdict in noted(request)}
-    known.update({verdict.charge.policy: verdict for verdict in verdicts})
-    request.throttling = list(known.values())  # type: ignore[attr-defined]  # ours: read by noted()
+def record(request: HttpRequest, decisions: Sequence[Decision]) -> None:
+    """Keep decisions for the answer's headers; a later one of the same policy replaces the earlier."""
+    known = {decision.limit.policy: decision for decision in recorded(request)}
+    known.update({decision.limit.policy: decision for decision in decisions})
+    request.throttling = list(known.values())  # type: ignore[attr-defined]  # ours: read by recorded()
 
 
-def noted(request: HttpRequest) -> list[Verdict]:
-    """The verdicts on a request so far."""
-    verdicts: list[Verdict] = getattr(request, "throttling", [])
-    return verdicts
+def recorded(request: HttpRequest) -> list[Decision]:
+    """The decisions on a request so far."""
+    decisions: list[Decision] = getattr(request, "throttling", [])
+    return decisions
 
 
-def too_many(verdicts: Sequence[Verdict]) -> TooManyRequests:
+def too_many(decisions: Sequence[Decision]) -> TooManyRequests:
     """The problem that a refused request gets: Retry-After is the longest wait of the policies that refuse."""
-    worst = max(verdicts, key=lambda verdict: verdict.retry_after)
-    quota, seconds = worst.charge.rate
-    count("throttled", policy=worst.charge.policy)
+    worst = max(decisions, key=lambda decision: decision.retry_after)
+    quota, seconds = worst.limit.rate
+    count("throttled", policy=worst.limit.policy)
     return TooManyRequests(
-        f'The limit "{worst.charge.policy}" of {quota} requests per {seconds} seconds is used up.',
+        f'The limit "{worst.limit.policy}" of {quota} requests per {seconds} seconds is used up.',
         retry_after=max(1, worst.retry_after),
     )
 
 
-def refusal(request: HttpRequest, verdicts: Sequence[Verdict]) -> HttpResponseBase:
+def refusal(request: HttpRequest, decisions: Sequence[Decision]) -> HttpResponseBase:
     """429 as an answer, for middleware and forms."""
-    return problem_response(request, too_many(verdicts))
+    return problem_response(request, too_many(decisions))
 
 
-def limits_to_headers(response: HttpResponseBase, verdicts: Sequence[Verdict]) -> None:
+def limits_to_headers(response: HttpResponseBase, decisions: Sequence[Decision]) -> None:
     """Write both fields; nothing when no policy applied."""
-    if not verdicts:
+    if not decisions:
         return
-    charges = [verdict.charge for verdict in verdicts]
+    limits = [decision.limit for decision in decisions]
     response.headers["RateLimit-Policy"] = ", ".join(
-        f'"{one.policy}";q={one.rate[0]};w={one.rate[1]}' for one in charges
+        f'"{one.policy}";q={one.rate[0]};w={one.rate[1]}' for one in limits
     )
-    response.headers["RateLimit"] = ", ".join(f'"{v.charge.policy}";r={v.remaining};t={v.reset}' for v in verdicts)
+    response.headers["RateLimit"] = ", ".join(f'"{v.limit.policy}";r={v.remaining};t={v.reset}' for v in decisions)

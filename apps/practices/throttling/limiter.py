@@ -40,13 +40,13 @@ end
 return {allowed, answers}
 """
 SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()  # by which Redis knows a script it has seen
-TABLE_SIZE = 20_000  # clients a process counts by itself when Redis is away
+LOCAL_CLIENTS = 20_000  # clients a process counts by itself when Redis is away
 
 Rate = tuple[int, int]  # how many, in how many seconds
 
 
 @dataclass(frozen=True, slots=True)
-class Charge:
+class Limit:
     """One policy and whom it is counted for."""
 
     policy: str
@@ -72,16 +72,16 @@ class Charge:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Decision:
     """What one policy says after a request: ``backlog`` is in microseconds until its quota is whole again."""
 
-    charge: Charge
+    limit: Limit
     backlog: float
 
     @property
     def remaining(self) -> int:
         """Requests that would pass at once."""
-        return max(0, int((self.charge.span - self.backlog + 1) // self.charge.step))
+        return max(0, int((self.limit.span - self.backlog + 1) // self.limit.step))
 
     @property
     def reset(self) -> int:
@@ -91,29 +91,29 @@ class Verdict:
     @property
     def retry_after(self) -> int:
         """Seconds until one more request passes; 0 when it would at once."""
-        return max(0, math.ceil((self.backlog + self.charge.step - self.charge.span - 1) / 1_000_000))
+        return max(0, math.ceil((self.backlog + self.limit.step - self.limit.span - 1) / 1_000_000))
 
 
-def charge(policy: str, identity: str) -> Charge | None:
+def limit_for(policy: str, identity: str) -> Limit | None:
     """The charge for a policy of THROTTLING_POLICIES; None when there is no such policy, which is then unlimited."""
     rate = settings.THROTTLING_POLICIES.get(policy)
-    return Charge(policy, identity, rate) if rate else None
+    return Limit(policy, identity, rate) if rate else None
 
 
-def take(charges: Sequence[Charge]) -> tuple[bool, list[Verdict]]:
-    """This function will count one request for all charges, or for none when one of them is used up."""
-    if not charges:
+def acquire(limits: Sequence[Limit]) -> tuple[bool, list[Decision]]:
+    """This function will count one request for all limits, or for none when one of them is used up."""
+    if not limits:
         return True, []
     try:
-        allowed, backlogs = _shared(charges)
+        allowed, backlogs = _shared(limits)
     except RedisError:
-        allowed, backlogs = own_table.take(charges, now=time.monotonic() * 1_000_000)
-    return allowed, [Verdict(one, backlog) for one, backlog in zip(charges, backlogs, strict=True)]
+        allowed, backlogs = local_limiter.acquire(limits, now=time.monotonic() * 1_000_000)
+    return allowed, [Decision(one, backlog) for one, backlog in zip(limits, backlogs, strict=True)]
 
 
-def _shared(charges: Sequence[Charge]) -> tuple[bool, list[float]]:
-    keys = [f"{settings.CACHING_PREFIX}:l:{one.key}" for one in charges]
-    numbers = [number for one in charges for number in (one.step, one.span)]
+def _shared(limits: Sequence[Limit]) -> tuple[bool, list[float]]:
+    keys = [f"{settings.CACHING_PREFIX}:l:{one.key}" for one in limits]
+    numbers = [number for one in limits for number in (one.step, one.span)]
     client = redis_client()
     try:
         allowed, backlogs = client.evalsha(SHA, len(keys), *keys, *numbers)
@@ -122,7 +122,7 @@ def _shared(charges: Sequence[Charge]) -> tuple[bool, list[float]]:
     return bool(allowed), [float(backlog) for backlog in backlogs]
 
 
-class OwnTable:
+class LocalLimiter:
     """The same algorithm in this process's memory, least recently used clients out first."""
 
     def __init__(self, size: int) -> None:
@@ -130,14 +130,14 @@ class OwnTable:
         self._lock = threading.Lock()
         self._due: OrderedDict[str, float] = OrderedDict()
 
-    def take(self, charges: Sequence[Charge], *, now: float) -> tuple[bool, list[float]]:
+    def acquire(self, limits: Sequence[Limit], *, now: float) -> tuple[bool, list[float]]:
         """As the script; ``now`` in microseconds."""
         with self._lock:
-            due = [max(now, self._due.get(one.key, now)) for one in charges]
-            allowed = all(at + one.step - now <= one.span for at, one in zip(due, charges, strict=True))
+            due = [max(now, self._due.get(one.key, now)) for one in limits]
+            allowed = all(at + one.step - now <= one.span for at, one in zip(due, limits, strict=True))
             if allowed:
-                due = [at + one.step for at, one in zip(due, charges, strict=True)]
-                for at, one in zip(due, charges, strict=True):
+                due = [at + one.step for at, one in zip(due, limits, strict=True)]
+                for at, one in zip(due, limits, strict=True):
                     self._due[one.key] = at
                     self._due.move_to_end(one.key)
                 while len(self._due) > self._size:
@@ -153,4 +153,4 @@ class OwnTable:
         return len(self._due)
 
 
-own_table = OwnTable(TABLE_SIZE)
+local_limiter = LocalLimiter(LOCAL_CLIENTS)

@@ -8,9 +8,9 @@ from django.http.response import HttpResponseBase
 
 from apps.practices.errors import is_api
 from apps.practices.mechanisms.proxies import address_bucket
-from apps.practices.throttling.anonymous import anon_charge, anon_mark, carries_credentials, is_verified
-from apps.practices.throttling.headers import limits_to_headers, note, noted, refusal
-from apps.practices.throttling.limiter import charge, take
+from apps.practices.throttling.anonymous import anon_limit, anon_mark, carries_credentials, is_verified
+from apps.practices.throttling.headers import limits_to_headers, record, recorded, refusal
+from apps.practices.throttling.limiter import acquire, limit_for
 
 SERVER_ERROR = 500
 
@@ -29,29 +29,29 @@ class ThrottlingMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         api, preflight = is_api(request), _is_preflight(request)
-        charges = [charge("address", address_bucket(request))]
+        limits = [limit_for("address", address_bucket(request))]
         if api and not preflight and not carries_credentials(request):
-            charges.append(anon_charge(request))
+            limits.append(anon_limit(request))
             anon_mark(request)
-        allowed, verdicts = take([one for one in charges if one])
-        note(request, verdicts)
+        allowed, decisions = acquire([one for one in limits if one])
+        record(request, decisions)
         if not allowed:
             response = _refused(request)
         else:
             response = self.get_response(request)
             if api and not preflight and response.status_code < SERVER_ERROR and not is_verified(request):
-                response = self._charge_unverified(request, response)
+                response = self._limit_unverified(request, response)
         if api:
-            limits_to_headers(response, noted(request))
+            limits_to_headers(response, recorded(request))
         return response
 
-    def _charge_unverified(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    def _limit_unverified(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         """Whose credentials nobody has verified is anonymous, and gets 429 instead once that limit is used up."""
-        anon = anon_charge(request)
+        anon = anon_limit(request)
         if anon is None:
             return response
-        allowed, verdicts = take([anon])
-        note(request, verdicts)
+        allowed, decisions = acquire([anon])
+        record(request, decisions)
         return response if allowed else _refused(request)
 
 
@@ -61,7 +61,7 @@ def _is_preflight(request: HttpRequest) -> bool:
 
 def _refused(request: HttpRequest) -> HttpResponseBase:
     """Return 429 with the headers that let a browser app of another origin read it; CorsMiddleware comes later."""
-    response = refusal(request, noted(request))
+    response = refusal(request, recorded(request))
     if not _is_preflight(request):
         CorsMiddleware(lambda _: response).add_response_headers(request, response)
     return response

@@ -6,9 +6,9 @@ from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
 from apps.practices.mechanisms.proxies import address_bucket
-from apps.practices.throttling.anonymous import anon_charge, anon_mark, is_verified
-from apps.practices.throttling.headers import note, too_many
-from apps.practices.throttling.limiter import Charge, charge, take
+from apps.practices.throttling.anonymous import anon_limit, anon_mark, is_verified
+from apps.practices.throttling.headers import record, too_many
+from apps.practices.throttling.limiter import Limit, acquire, limit_for
 
 if TYPE_CHECKING:  # DRF imports this module while rest_framework.views loads
     from rest_framework.views import APIView
@@ -19,20 +19,20 @@ class PolicyThrottle(BaseThrottle):
 
     policy: ClassVar[str] = ""
 
-    def policy_charge(self, request: Request, view: "APIView") -> Charge | None:
+    def policy_limit(self, request: Request, view: "APIView") -> Limit | None:
         """What this throttle counts for a request; None counts nothing."""
         raise NotImplementedError
 
     def allow_request(self, request: Request, view: "APIView") -> bool:
         plain = request._request
-        charges = [self.policy_charge(request, view)]
+        limits = [self.policy_limit(request, view)]
         if not is_verified(plain):
-            charges.append(anon_charge(plain))
+            limits.append(anon_limit(plain))
             anon_mark(plain)
-        allowed, verdicts = take([one for one in charges if one])
-        note(plain, verdicts)
+        allowed, decisions = acquire([one for one in limits if one])
+        record(plain, decisions)
         if not allowed:
-            raise too_many(verdicts)
+            raise too_many(decisions)
         return True
 
 
@@ -41,8 +41,8 @@ class UserThrottle(PolicyThrottle):
 
     policy = "user"
 
-    def policy_charge(self, request: Request, view: "APIView") -> Charge | None:
-        return charge(self.policy, str(request.user.pk)) if is_verified(request._request) else None
+    def policy_limit(self, request: Request, view: "APIView") -> Limit | None:
+        return limit_for(self.policy, str(request.user.pk)) if is_verified(request._request) else None
 
 
 class LoginThrottle(PolicyThrottle):
@@ -50,8 +50,8 @@ class LoginThrottle(PolicyThrottle):
 
     policy = "login"
 
-    def policy_charge(self, request: Request, view: "APIView") -> Charge | None:
-        return charge(self.policy, address_bucket(request._request))
+    def policy_limit(self, request: Request, view: "APIView") -> Limit | None:
+        return limit_for(self.policy, address_bucket(request._request))
 
 
 class ScopeThrottle(PolicyThrottle):
@@ -60,7 +60,7 @@ class ScopeThrottle(PolicyThrottle):
     A name that THROTTLING_POLICIES does not hold limits nothing; ``throttling.E003`` finds such views.
     """
 
-    def policy_charge(self, request: Request, view: "APIView") -> Charge | None:
+    def policy_limit(self, request: Request, view: "APIView") -> Limit | None:
         plain = request._request
         who = str(request.user.pk) if is_verified(plain) else address_bucket(plain)
-        return charge(getattr(view, "throttle_scope", ""), who)
+        return limit_for(getattr(view, "throttle_scope", ""), who)
