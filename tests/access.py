@@ -34,7 +34,7 @@ from apps.accounts.selectors.sessions import sessions_forget_all
 from apps.accounts.services.sessions import session_end
 from apps.accounts.services.users import user_deactivate
 from tests.apps.accounts.factories import sign_in, user_create
-from tests.caches import caches_forget
+from tests.caches import caches_clear
 from tests.processes import ROOT
 
 CALLERS = ("nobody", "ended", "other", "owner", "staff", "holder", "keeper")
@@ -228,7 +228,7 @@ def stored() -> dict[str, str]:
 @contextmanager
 def undone() -> Iterator[None]:
     """Take back what is written inside, and forget what was cached. Only within a test's transaction."""
-    caches_forget()
+    caches_clear()
     sessions_forget_all()
     savepoint = transaction.savepoint()
     try:

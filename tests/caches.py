@@ -3,16 +3,16 @@
 from django.conf import settings
 
 from apps.practices.caching.engine import local
-from apps.practices.caching.tags import tags_forget
+from apps.practices.caching.tags import tags_reset
 from apps.practices.mechanisms.redis import redis_client
-from apps.practices.throttling.limiter import own_table
+from apps.practices.throttling.limiter import local_limiter
 
 
-def caches_forget() -> None:
+def caches_clear() -> None:
     """This function will empty tier one and delete this project's keys in Redis: entries, tags, cached values, limits."""
     local.clear()
-    tags_forget()
-    own_table.clear()
+    tags_reset()
+    local_limiter.clear()
     client = redis_client()
     client.breaker.reset()
     keys = list(client.scan_iter(match=f"{settings.CACHING_PREFIX}:*", count=1000))

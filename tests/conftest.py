@@ -119,9 +119,9 @@ def stack(pytestconfig: pytest.Config) -> Stack:
 def nothing_cached() -> None:
     """Begin every test with nothing cached, nothing counted and no sign-in remembered."""
     from apps.accounts.selectors.sessions import sessions_forget_all
-    from tests.caches import caches_forget
+    from tests.caches import caches_clear
 
-    caches_forget()
+    caches_clear()
     sessions_forget_all()
 
 

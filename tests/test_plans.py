@@ -24,7 +24,7 @@ from apps.accounts.models import User
 from apps.practices.database.cursors import Cursor, cursor_encode
 from apps.practices.database.lists import Filter, KeysetList, ListQuery, Matching
 from tests.access import address, rows, scenes
-from tests.caches import caches_forget
+from tests.caches import caches_clear
 from tests.plans import UNBOUNDED_SORT, explained, faults
 from tests.rows import empty, fill, in_order, told_by
 
@@ -231,7 +231,7 @@ def deep(world: World, declared: KeysetList, columns: tuple[str, ...]) -> list[t
 
 
 def bad_plans_of(world: World, client: APIClient, who: str, path: str, asked: dict[str, str]) -> Iterator[str]:
-    caches_forget()
+    caches_clear()
     url = f"{path}?{urlencode(asked)}"
     with CaptureQueriesContext(connection) as queries:
         answer = client.get(url)

@@ -28,7 +28,7 @@ from apps.practices.mechanisms.breaker import FAILURES, FIRST_PAUSE, Breaker
 from apps.practices.mechanisms.json import json_bytes
 from apps.practices.mechanisms.redis import redis_client
 from settings.urls import redis_url
-from tests.practices.caching_server import black_hole, private_redis
+from tests.practices.cache_servers import black_hole, private_redis
 from tests.processes import wait_until
 
 

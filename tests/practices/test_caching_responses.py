@@ -16,9 +16,9 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.practices.caching import CachedResponse, engine, etag, if_match_version, tags_change, with_version
-from apps.practices.caching.responses import Plan, public_key
+from apps.practices.caching.responses import CachedRoute, public_key
 from apps.practices.errors import Malformed, PreconditionFailed, Unavailable
-from tests.practices.caching_server import black_hole
+from tests.practices.cache_servers import black_hole
 from tests.problems import assert_problem
 
 
@@ -130,9 +130,9 @@ class TestPublic:
         assert len(Things.runs) == 2
 
     def test_a_path_that_looks_like_a_query_shares_with_none(self) -> None:
-        plan = Plan(Things.cached, (), ResolverMatch(Things.as_view(), (), {}))
+        route = CachedRoute(Things.cached, (), ResolverMatch(Things.as_view(), (), {}))
         addresses = ("/api/v1/things?page=1", "/api/v1/things%3Fpage=1", "/api/v1/things%253Fpage=1")
-        assert len({public_key(RequestFactory().get(address), plan) for address in addresses}) == 3
+        assert len({public_key(RequestFactory().get(address), route) for address in addresses}) == 3
 
     @pytest.mark.parametrize("query", ["unknown=1", "page=1&page=2", "search=" + "x" * 3000])
     def test_unusual_queries_run_the_view_each_time(self, client: Client, query: str) -> None:

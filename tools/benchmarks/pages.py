@@ -127,14 +127,14 @@ def read(size: Size, path: str, asked: dict[str, str]) -> tuple[Any, Any]:
     from django.db import connections
 
     from apps.practices.database.lists import KeysetList
-    from tests.caches import caches_forget
+    from tests.caches import caches_clear
 
     noted: list[tuple[Any, Any]] = []
     reading = KeysetList.read
     connections["default"] = size.connection
     KeysetList.read = lambda self, query, queryset: (noted.append((self, query)), reading(self, query, queryset))[1]
     try:
-        caches_forget()
+        caches_clear()
         answer = size.client.get(path, asked)
     finally:
         KeysetList.read = reading
@@ -160,10 +160,10 @@ def compute(page: Page) -> None:
     """Note the milliseconds of processor time that this process takes for the page, uncached, if they are the least."""
     from django.db import connections
 
-    from tests.caches import caches_forget
+    from tests.caches import caches_clear
 
     connections["default"] = page.size.connection
-    caches_forget()
+    caches_clear()
     start = time.process_time()
     answer = page.size.client.get(page.path, page.asked)
     taken = (time.process_time() - start) * 1000

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 from django.db import Error
 
-from apps.practices.caching.engine import LONGEST_LIFE, Recipe, entry_key, fetch
+from apps.practices.caching.engine import LONGEST_LIFE, CacheSpec, entry_key, fetch
 from apps.practices.caching.tags import changed_in_transaction
 from apps.practices.errors import TimedOut, Unavailable
 from apps.practices.mechanisms.json import json_bytes
@@ -35,7 +35,7 @@ def remember(
         raise ValueError(f"ttl + stale is {ttl + stale:g} s, allowed are {bound:g}: state a longer bound at the call")
     if changed_in_transaction(tags):
         return orjson.loads(json_bytes(build()))
-    recipe = Recipe(
+    spec = CacheSpec(
         key=entry_key(f"data:{key}"),
         tags=tags,
         ttl=ttl,
@@ -43,4 +43,4 @@ def remember(
         build=lambda: (json_bytes(build()), {}),
         outages=OUTAGES,
     )
-    return orjson.loads(fetch(recipe).entry.body)
+    return orjson.loads(fetch(spec).entry.body)

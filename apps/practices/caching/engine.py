@@ -59,7 +59,7 @@ return 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Recipe:
+class CacheSpec:
     """What to look for and how to make it. ``build`` returns the body and the headers kept with it, or raises."""
 
     key: str
@@ -71,7 +71,7 @@ class Recipe:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Lookup:
     """An entry and where it came from."""
 
     entry: Entry
@@ -85,7 +85,7 @@ class _Flight:
     owner: int
     began: float
     tags: tuple[str, ...]
-    result: "Future[Found]" = field(default_factory=Future)
+    result: "Future[Lookup]" = field(default_factory=Future)
 
 
 local = LocalTier()
@@ -98,18 +98,18 @@ def entry_key(name: str) -> str:
     return f"{settings.CACHING_PREFIX}:e:{hashlib.blake2b(name.encode(), digest_size=20).hexdigest()}"
 
 
-def fetch(recipe: Recipe) -> Found:
+def fetch(spec: CacheSpec) -> Lookup:
     """This function will return the entry from memory, from Redis, or built by exactly one of the callers."""
-    found = peek(recipe.key, recipe.tags)
-    if found is None:
-        found, reachable = _look(recipe)
-        if found is None or found.source == "stale":
-            found = _fly(recipe, stale=found, reachable=reachable)
-    count("cache_lookups", source=found.source)
-    return found
+    lookup = peek(spec.key, spec.tags)
+    if lookup is None:
+        lookup, reachable = _look_up(spec)
+        if lookup is None or lookup.source == "stale":
+            lookup = _single_flight(spec, stale=lookup, reachable=reachable)
+    count("cache_lookups", source=lookup.source)
+    return lookup
 
 
-def peek(key: str, tags: tuple[str, ...]) -> Found | None:
+def peek(key: str, tags: tuple[str, ...]) -> Lookup | None:
     """The entry if this process may answer it without asking anybody."""
     kept = local.get(key)
     if kept is None:
@@ -117,40 +117,40 @@ def peek(key: str, tags: tuple[str, ...]) -> Found | None:
     entry, checked_at = kept
     recent = time.monotonic() - checked_at < settings.CACHING_LOCAL_SECONDS
     if recent and entry.is_fresh(time.time()) and not changed_here(tags, since=checked_at):
-        return Found(entry, "local")
+        return Lookup(entry, "local")
     return None
 
 
-def _look(recipe: Recipe) -> tuple[Found | None, bool]:
+def _look_up(spec: CacheSpec) -> tuple[Lookup | None, bool]:
     """One round trip to tier two: what it has, and whether it can be used at all."""
-    kept = local.get(recipe.key)
+    kept = local.get(spec.key)
     checked_at = time.monotonic()
-    names = [tag_key(tag) for tag in recipe.tags]
+    names = [tag_key(tag) for tag in spec.tags]
     entry, versions = None, []
     try:
         if not is_settled():
             return None, False
         if kept is not None and names and kept[0].is_fresh(time.time()):
             entry, versions = kept[0], redis_client().mget(names)
-        if entry is None or not _believable(entry, recipe.tags, versions):
-            stored, *versions = redis_client().mget([recipe.key, *names])
+        if entry is None or not _is_valid(entry, spec.tags, versions):
+            stored, *versions = redis_client().mget([spec.key, *names])
             entry = entry_from_bytes(cast(bytes | None, stored))
     except RedisError:
         return None, False
-    return _judge(recipe, entry, versions, checked_at=checked_at), True
+    return _validated(spec, entry, versions, checked_at=checked_at), True
 
 
-def _judge(recipe: Recipe, entry: Entry | None, versions: list[Any], *, checked_at: float) -> Found | None:
+def _validated(spec: CacheSpec, entry: Entry | None, versions: list[Any], *, checked_at: float) -> Lookup | None:
     """An entry that agrees with the tags' versions is kept in tier one and served, as stale when it is past its time."""
     now = time.time()
-    if entry is None or not _believable(entry, recipe.tags, versions) or not entry.is_usable(now):
-        local.drop(recipe.key)
+    if entry is None or not _is_valid(entry, spec.tags, versions) or not entry.is_usable(now):
+        local.drop(spec.key)
         return None
-    _keep(recipe.key, entry, checked_at=checked_at)
-    return Found(entry, "redis" if entry.is_fresh(now) else "stale")
+    _store_locally(spec.key, entry, checked_at=checked_at)
+    return Lookup(entry, "redis" if entry.is_fresh(now) else "stale")
 
 
-def _believable(entry: Entry | None, tags: tuple[str, ...], versions: list[Any]) -> bool:
+def _is_valid(entry: Entry | None, tags: tuple[str, ...], versions: list[Any]) -> bool:
     if entry is None:
         return False
     return all(
@@ -163,126 +163,126 @@ def _text(version: Any) -> str:
     return version.decode() if isinstance(version, bytes) else str(version)
 
 
-def _fly(recipe: Recipe, *, stale: Found | None, reachable: bool) -> Found:
+def _single_flight(spec: CacheSpec, *, stale: Lookup | None, reachable: bool) -> Lookup:
     """Build, or wait for the thread of this process that is building already."""
     with _flights_lock:
-        flight = _flights.get(recipe.key)
-        if flight is not None and changed_here(recipe.tags, since=flight.began):
+        flight = _flights.get(spec.key)
+        if flight is not None and changed_here(spec.tags, since=flight.began):
             flight = None  # it may have read what was true before the change: not for callers that came after
         leads = flight is None
         if flight is None:
-            flight = _flights[recipe.key] = _Flight(threading.get_ident(), time.monotonic(), recipe.tags)
+            flight = _flights[spec.key] = _Flight(threading.get_ident(), time.monotonic(), spec.tags)
     if not leads:
-        return _follow(recipe, flight, stale=stale)
+        return _wait_for(spec, flight, stale=stale)
     try:
-        found = _claim_and_build(recipe, stale=stale) if reachable else _build_alone(recipe)
+        lookup = _build_under_lock(spec, stale=stale) if reachable else _build_unshared(spec)
     except BaseException as error:
         flight.result.set_exception(error)
         raise
     else:
-        flight.result.set_result(found)
-        return found
+        flight.result.set_result(lookup)
+        return lookup
     finally:
         with _flights_lock:
-            if _flights.get(recipe.key) is flight:
-                del _flights[recipe.key]
+            if _flights.get(spec.key) is flight:
+                del _flights[spec.key]
 
 
-def _follow(recipe: Recipe, flight: _Flight, *, stale: Found | None) -> Found:
+def _wait_for(spec: CacheSpec, flight: _Flight, *, stale: Lookup | None) -> Lookup:
     if stale is not None:
         return stale
     if flight.owner == threading.get_ident():
-        return _build(recipe, versions=None)[0]  # a build that needs itself must not wait for itself
+        return _build(spec, versions=None)[0]  # a build that needs itself must not wait for itself
     try:
         return flight.result.result(timeout=WAIT_SECONDS)
     except NotInTime:
         if flight.result.done():
             raise  # the build itself timed out
-        return _build(recipe, versions=None)[0]
+        return _build(spec, versions=None)[0]
 
 
-def _claim_and_build(recipe: Recipe, *, stale: Found | None) -> Found:
+def _build_under_lock(spec: CacheSpec, *, stale: Lookup | None) -> Lookup:
     """Take the lock that all processes share and build; whoever does not get it serves stale or waits for the entry."""
     token = secrets.token_hex(8)
     pause, deadline = 0.01, time.monotonic() + WAIT_SECONDS
     while True:
         asked_at = time.monotonic()
         try:
-            locked, stored, versions = _prepare(recipe, token)
+            locked, stored, versions = _prepare(spec, token)
         except RedisError:
-            return _build_alone(recipe)
-        found = _judge(recipe, entry_from_bytes(stored), versions, checked_at=asked_at)
-        if found is not None and found.source == "redis":
+            return _build_unshared(spec)
+        lookup = _validated(spec, entry_from_bytes(stored), versions, checked_at=asked_at)
+        if lookup is not None and lookup.source == "redis":
             if locked:
-                _release(recipe, token)
-            return found
+                _release(spec, token)
+            return lookup
         if locked:
-            return _build_and_store(recipe, token, versions, checked_at=asked_at, stale=stale)
+            return _build_and_store(spec, token, versions, checked_at=asked_at, stale=stale)
         if stale is not None:
             return stale
         if asked_at > deadline:
-            return _build_alone(recipe)
+            return _build_unshared(spec)
         time.sleep(pause)
         pause = min(pause * 2, 0.1)
 
 
-def _prepare(recipe: Recipe, token: str) -> tuple[bool, bytes | None, list[bytes]]:
-    keys = [recipe.key, f"{recipe.key}:lock", *(tag_key(tag) for tag in recipe.tags)]
-    fresh = [secrets.token_hex(8) for _ in recipe.tags]
+def _prepare(spec: CacheSpec, token: str) -> tuple[bool, bytes | None, list[bytes]]:
+    keys = [spec.key, f"{spec.key}:lock", *(tag_key(tag) for tag in spec.tags)]
+    fresh = [secrets.token_hex(8) for _ in spec.tags]
     answer = redis_client().eval(PREPARE, len(keys), *keys, token, LOCK_SECONDS * 1000, *fresh, TAG_SECONDS)
     return bool(answer[0]), answer[1], answer[2]
 
 
 def _build_and_store(
-    recipe: Recipe, token: str, versions: list[bytes], *, checked_at: float, stale: Found | None
-) -> Found:
+    spec: CacheSpec, token: str, versions: list[bytes], *, checked_at: float, stale: Lookup | None
+) -> Lookup:
     try:
-        found, entry = _build(recipe, versions=[_text(version) for version in versions])
+        lookup, entry = _build(spec, versions=[_text(version) for version in versions])
     except BaseException as error:
-        _release(recipe, token)
-        if stale is not None and isinstance(error, recipe.outages):
+        _release(spec, token)
+        if stale is not None and isinstance(error, spec.outages):
             return stale
         raise
     if len(entry.body) > MAX_BYTES:
-        _release(recipe, token)
-        return found
-    _keep(recipe.key, entry, checked_at=checked_at)
+        _release(spec, token)
+        return lookup
+    _store_locally(spec.key, entry, checked_at=checked_at)
     try:
         pipeline = redis_client().pipeline(transaction=False)
-        pipeline.set(recipe.key, entry_to_bytes(entry), px=int((entry.ttl + entry.stale) * 1000))
-        pipeline.eval(RELEASE, 1, f"{recipe.key}:lock", token)
+        pipeline.set(spec.key, entry_to_bytes(entry), px=int((entry.ttl + entry.stale) * 1000))
+        pipeline.eval(RELEASE, 1, f"{spec.key}:lock", token)
         pipeline.execute()
     except RedisError:
-        return found  # built all the same; the lock ends by itself
-    return found
+        return lookup  # built all the same; the lock ends by itself
+    return lookup
 
 
-def _release(recipe: Recipe, token: str) -> None:
+def _release(spec: CacheSpec, token: str) -> None:
     try:
-        redis_client().eval(RELEASE, 1, f"{recipe.key}:lock", token)
+        redis_client().eval(RELEASE, 1, f"{spec.key}:lock", token)
     except RedisError:
         return  # it ends by itself after LOCK_SECONDS
 
 
-def _build_alone(recipe: Recipe) -> Found:
+def _build_unshared(spec: CacheSpec) -> Lookup:
     """Redis cannot be used: build, and let this process alone keep it for as long as it may go unchecked."""
     checked_at = time.monotonic()
-    found, entry = _build(recipe, versions=None)
+    lookup, entry = _build(spec, versions=None)
     if len(entry.body) <= MAX_BYTES:
-        _keep(recipe.key, entry, checked_at=checked_at)
-    return found
+        _store_locally(spec.key, entry, checked_at=checked_at)
+    return lookup
 
 
-def _build(recipe: Recipe, *, versions: list[str] | None) -> tuple[Found, Entry]:
-    entry = Entry(body=b"", created=time.time(), ttl=recipe.ttl, stale=recipe.stale)
+def _build(spec: CacheSpec, *, versions: list[str] | None) -> tuple[Lookup, Entry]:
+    entry = Entry(body=b"", created=time.time(), ttl=spec.ttl, stale=spec.stale)
     with primary_reads():
-        body, headers = recipe.build()
-    tags = dict(zip(recipe.tags, versions, strict=True)) if versions is not None else {}
+        body, headers = spec.build()
+    tags = dict(zip(spec.tags, versions, strict=True)) if versions is not None else {}
     entry = replace(entry, body=body, headers=headers, tags=tags)
-    return Found(entry, "built"), entry
+    return Lookup(entry, "built"), entry
 
 
-def _keep(key: str, entry: Entry, *, checked_at: float) -> None:
+def _store_locally(key: str, entry: Entry, *, checked_at: float) -> None:
     if settings.CACHING_LOCAL_SECONDS > 0:
         local.put(
             key,

@@ -8,7 +8,7 @@ from django.utils.cache import patch_vary_headers
 
 from apps.practices.caching import responses
 from apps.practices.caching.conditional import LONGEST, etag_add, none_match
-from apps.practices.caching.engine import Recipe, fetch
+from apps.practices.caching.engine import CacheSpec, fetch
 from apps.practices.caching.tags import changed_in_transaction
 from apps.practices.errors import Malformed, is_api, problem_response
 
@@ -30,32 +30,32 @@ class CachingMiddleware:
         if is_api(request) and len(request.META.get("HTTP_IF_NONE_MATCH", "")) > LONGEST:
             detail = f"If-None-Match is longer than {LONGEST} characters. Send the ETag of the answer at hand."
             return problem_response(request, Malformed(detail))
-        plan = responses.plan_for(request) if request.method in ("GET", "HEAD") else None
-        if plan is None:
+        route = responses.cached_route(request) if request.method in ("GET", "HEAD") else None
+        if route is None:
             return finish(request, self.get_response(request))
-        key = responses.public_key(request, plan)
-        if key is None or changed_in_transaction(plan.tags):
+        key = responses.public_key(request, route)
+        if key is None or changed_in_transaction(route.tags):
             response = finish(request, self.get_response(request))
             response.headers["Cache-Status"] = f"{responses.CACHE_NAME}; fwd=bypass"
             return response
-        return self._shared(request, plan, key)
+        return self._shared(request, route, key)
 
-    def _shared(self, request: HttpRequest, plan: responses.Plan, key: str) -> HttpResponseBase:
+    def _shared(self, request: HttpRequest, route: responses.CachedRoute, key: str) -> HttpResponseBase:
         ran: list[HttpResponseBase] = []
 
         def build() -> tuple[bytes, dict[str, str]]:
             ran.append(self.get_response(request))
             if ran[0].status_code >= 500:
                 raise ServerError
-            return responses.entry_parts(ran[0])
+            return responses.cacheable_parts(ran[0])
 
-        declared = plan.declared
-        recipe = Recipe(
-            key=key, tags=plan.tags, ttl=declared.ttl, stale=declared.stale, build=build, outages=(ServerError,)
+        declared = route.declared
+        spec = CacheSpec(
+            key=key, tags=route.tags, ttl=declared.ttl, stale=declared.stale, build=build, outages=(ServerError,)
         )
         try:
-            return responses.answer(request, fetch(recipe), plan)
-        except (responses.NotKept, ServerError):
+            return responses.answer(request, fetch(spec), route)
+        except (responses.NotCacheable, ServerError):
             # Not to be shared. Whoever waited for somebody else's answer has not run the view yet.
             response = finish(request, ran[0] if ran else self.get_response(request))
             response.headers["Cache-Status"] = f"{responses.CACHE_NAME}; fwd=uri-miss"

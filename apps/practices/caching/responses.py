@@ -16,7 +16,7 @@ from django.urls.exceptions import Resolver404
 
 from apps.practices.caching.conditional import etag, none_match
 from apps.practices.caching.data import BOUND
-from apps.practices.caching.engine import Found, entry_key
+from apps.practices.caching.engine import Lookup, entry_key
 from apps.practices.caching.entries import MAX_BYTES
 
 PUBLIC = (
@@ -52,7 +52,7 @@ class CachedResponse:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class CachedRoute:
     """How one address is cached: the declaration, its tags, the route it resolved to."""
 
     declared: CachedResponse
@@ -60,13 +60,13 @@ class Plan:
     match: ResolverMatch
 
 
-def plan_for(request: HttpRequest) -> Plan | None:
-    """The plan of the address a request names; None when its view declares nothing."""
-    return _plan(request.path_info, getattr(request, "urlconf", None) or settings.ROOT_URLCONF)
+def cached_route(request: HttpRequest) -> CachedRoute | None:
+    """The route of the address a request names; None when its view declares nothing."""
+    return _cached_route(request.path_info, getattr(request, "urlconf", None) or settings.ROOT_URLCONF)
 
 
 @lru_cache(maxsize=4096)
-def _plan(path: str, urlconf: str) -> Plan | None:
+def _cached_route(path: str, urlconf: str) -> CachedRoute | None:
     try:
         match = resolve(path, urlconf)
     except Resolver404:
@@ -75,10 +75,10 @@ def _plan(path: str, urlconf: str) -> Plan | None:
     declared = getattr(view, "cached", None)
     if not isinstance(declared, CachedResponse):
         return None
-    return Plan(declared, declared.tags_for(match.kwargs), match)
+    return CachedRoute(declared, declared.tags_for(match.kwargs), match)
 
 
-def public_key(request: HttpRequest, plan: Plan) -> str | None:
+def public_key(request: HttpRequest, route: CachedRoute) -> str | None:
     """The key under which everybody shares the answer; None when this request must run the view.
 
     The key holds the path and the declared parameters, sorted, and nothing else of the request: no host, no header.
@@ -103,7 +103,7 @@ def public_key(request: HttpRequest, plan: Plan) -> str | None:
         return None
     pairs = parse_qsl(query, keep_blank_values=True, errors="surrogateescape")
     names = {name for name, _ in pairs}
-    if len(names) != len(pairs) or not names <= plan.declared.parameters:
+    if len(names) != len(pairs) or not names <= route.declared.parameters:
         return None
     canonical = urlencode(sorted(pairs), errors="surrogateescape")
     return entry_key(f"public:{path}?{canonical}")
@@ -126,12 +126,12 @@ def _takes_json(accept: str) -> bool:
     )
 
 
-class NotKept(Exception):
+class NotCacheable(Exception):
     """The view's answer is not one to share; whoever ran the view returns it as it is."""
 
 
-def entry_parts(response: HttpResponseBase) -> tuple[bytes, dict[str, str]]:
-    """Body and headers to keep of a view's answer; NotKept when it is not a plain public 200."""
+def cacheable_parts(response: HttpResponseBase) -> tuple[bytes, dict[str, str]]:
+    """Body and headers to keep of a view's answer; NotCacheable when it is not a plain public 200."""
     if (
         response.status_code != 200
         or response.streaming
@@ -140,16 +140,16 @@ def entry_parts(response: HttpResponseBase) -> tuple[bytes, dict[str, str]]:
         or "no-store" in response.get("Cache-Control", "")
         or "private" in response.get("Cache-Control", "")
     ):
-        raise NotKept
+        raise NotCacheable
     body = bytes(response.content)  # type: ignore[attr-defined]  # not streaming, so it has content
     headers = {name: response[name] for name in KEPT_HEADERS if response.has_header(name)}
     headers["ETag"] = response.get("ETag") or etag(body, getattr(response, "entity_version", None))
     return body, headers
 
 
-def answer(request: HttpRequest, found: Found, plan: Plan) -> HttpResponse:
+def answer(request: HttpRequest, lookup: Lookup, route: CachedRoute) -> HttpResponse:
     """The answer made from an entry: 200, or 304 when the client has it already."""
-    entry = found.entry
+    entry = lookup.entry
     unchanged = none_match(request, entry.headers["ETag"])
     response = HttpResponse(
         b"" if unchanged or request.method == "HEAD" else entry.body, status=304 if unchanged else 200
@@ -164,15 +164,15 @@ def answer(request: HttpRequest, found: Found, plan: Plan) -> HttpResponse:
     response.headers["Cache-Control"] = PUBLIC
     response.headers["Vary"] = VARY
     response.headers["Age"] = str(max(0, int(time.time() - entry.created)))
-    response.headers["Cache-Status"] = cache_status(found)
-    request.resolver_match = plan.match
+    response.headers["Cache-Status"] = cache_status(lookup)
+    request.resolver_match = route.match
     return response
 
 
-def cache_status(found: Found) -> str:
+def cache_status(lookup: Lookup) -> str:
     """RFC 9211: whether it was a hit, for how many seconds it is fresh, and which tier or builder it came from."""
-    left = found.entry.seconds_left(time.time())
-    if found.source == "built":
-        stored = "; stored" if len(found.entry.body) <= MAX_BYTES else ""
+    left = lookup.entry.seconds_left(time.time())
+    if lookup.source == "built":
+        stored = "; stored" if len(lookup.entry.body) <= MAX_BYTES else ""
         return f"{CACHE_NAME}; fwd=uri-miss{stored}; ttl={left}"
-    return f"{CACHE_NAME}; hit; ttl={left}; detail={found.source}"
+    return f"{CACHE_NAME}; hit; ttl={left}; detail={lookup.source}"

@@ -100,7 +100,7 @@ def tag_key(tag: str) -> str:
     return f"{settings.CACHING_PREFIX}:t:{tag}"
 
 
-def tags_forget() -> None:
+def tags_reset() -> None:
     """Forget what was changed and what is pending (tests)."""
     with _lock:
         _changed.clear()

@@ -20,7 +20,7 @@ from apps.articles.permissions import may_read
 from apps.articles.selectors import article_readable
 from tests.apps.accounts.factories import user_create
 from tests.apps.articles.conftest import Somebody
-from tests.caches import caches_forget
+from tests.caches import caches_clear
 from tests.problems import assert_problem
 
 URL = "/api/v1/articles"
@@ -104,7 +104,7 @@ def test_a_scheduled_article_appears_by_itself(client: Client, article_make: Mak
     article = article_make(published_at=timezone.now() + timedelta(hours=1))
     assert titles(client) == []
     Article.objects.filter(pk=article.pk).update(published_at=timezone.now())  # as time would
-    caches_forget()  # as its lifetime would
+    caches_clear()  # as its lifetime would
     assert titles(client) == ["A title"]
     assert client.get(f"{URL}/{article.pk}").status_code == 200
 
@@ -279,7 +279,7 @@ def test_pages_neither_skip_nor_repeat_while_others_write(client: Client, articl
         ref, back = page["next"], page["previous"]
         for published_at in (moment - timedelta(days=1), timezone.now()):
             article_make(title=f"t{len(seen) % 4}", published_at=published_at)
-        caches_forget()
+        caches_clear()
     assert len(seen) == len(set(seen))
     assert mine <= {uuid.UUID(one) for one in seen}
     assert back

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tests.caches import caches_forget
+from tests.caches import caches_clear
 from tools.stack import Stack
 
 
-def caches_at(settings: Any, url: str) -> None:
+def use_cache(settings: Any, url: str) -> None:
     """Point the default cache, and so the limiter, at ``url``."""
     settings.CACHES = {"default": {**settings.CACHES["default"], "LOCATION": url}}
 
@@ -18,8 +18,8 @@ def caches_at(settings: Any, url: str) -> None:
 def private_redis(settings: Any) -> Iterator[Any]:
     """Start a Valkey and use it as the cache; yields the service: stop(), start(), kill(), pid."""
     with Stack.temporary(("redis",)) as stack:
-        caches_at(settings, stack.state.urls["REDIS_URL"])
-        caches_forget()
+        use_cache(settings, stack.state.urls["REDIS_URL"])
+        caches_clear()
         yield stack.services["redis"]
 
 
@@ -27,5 +27,5 @@ def private_redis(settings: Any) -> Iterator[Any]:
 def black_hole(settings: Any) -> Iterator[None]:
     """Use a cache server that accepts connections and says nothing, as one that hangs does."""
     with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
-        caches_at(settings, f"redis://127.0.0.1:{listener.getsockname()[1]}/0")
+        use_cache(settings, f"redis://127.0.0.1:{listener.getsockname()[1]}/0")
         yield
