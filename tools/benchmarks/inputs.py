@@ -13,11 +13,13 @@ import io
 import json
 import math
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import product
+from itertools import count, product
+from operator import itemgetter
 from typing import Any
 
 Parse = Callable[[str], object]
@@ -29,12 +31,20 @@ _PARTS = 8  # the first round's size, and the smaller one that growth is measure
 
 @dataclass(frozen=True, kw_only=True)
 class Parser:
-    """``largest``: characters that reach it. ``pieces``: what it tells apart. ``around``: what a pattern is put into."""
+    """``largest``: characters that reach it. ``pieces``: what it tells apart. ``around``: what a pattern is put into.
+
+    ``#`` in a piece becomes a number, which is another each time.
+    """
 
     parse: Parse
     pieces: tuple[str, ...]
     largest: int
     around: str = "{}"
+
+    def text(self, pattern: str) -> str:
+        """Return what is parsed."""
+        numbers = count()
+        return self.around.format(re.sub("#", lambda _: str(next(numbers)), pattern))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +66,9 @@ def parsers() -> dict[str, Parser]:
     from rest_framework.negotiation import DefaultContentNegotiation
     from rest_framework.request import Request
 
-    from apps.jobs.imports.formats import Columns, import_rows
+    from apps.jobs.imports import Columns, Import
+    from apps.jobs.imports.formats import import_rows
+    from apps.jobs.imports.run import _batches, _validated_batch
     from apps.practices.errors import Problem
     from apps.practices.mechanisms.json import FastJSONRenderer
     from apps.practices.validation.dates import StrictDateTimeField
@@ -80,6 +92,7 @@ def parsers() -> dict[str, Parser]:
 
     row = Row()
     columns = Columns(known=("title", "body", "tags", "published_at", "slug"), required=("title", "body"))
+    rows = Import(columns=columns, serializer=row, key=itemgetter("title"), upsert=lambda **_: {})
     search = PlainTextField(max_length=200)
 
     def refused_or_not(parse: Parse) -> Parse:
@@ -90,10 +103,8 @@ def parsers() -> dict[str, Parser]:
         return run
 
     def imported(text: str, form: str) -> None:
-        for record in import_rows(io.BytesIO(text.encode()), form, columns):
-            if isinstance(record.cells, dict):
-                with suppress(*refusals):
-                    row.run_validation(record.cells)
+        for batch in _batches(import_rows(io.BytesIO(text.encode()), form, columns)):
+            _validated_batch(batch, rows)
 
     def multipart(text: str) -> object:
         request = factory.post("/", text.encode(), content_type="multipart/form-data; boundary=b")
@@ -153,6 +164,17 @@ def parsers() -> dict[str, Parser]:
             largest=KILOBYTE**2,
             around="title,body\n{}",
         ),
+        "NDJSON, no two rows alike": Parser(
+            parse=lambda text: imported(text, "ndjson"),
+            pieces=("#\n", '{"a":#}\n', '{"#":1}\n', '{"title":#}\n', '{"title":"#","body":"b"}\n'),
+            largest=KILOBYTE**2,
+        ),
+        "CSV, no two rows alike": Parser(
+            parse=lambda text: imported(text, "csv"),
+            pieces=("#\n", "#,\n", ",#\n", "#,b\n", "#,<b>\n"),
+            largest=KILOBYTE**2,
+            around="title,body\n{}",
+        ),
         "multipart": Parser(
             parse=multipart,
             pieces=(
@@ -205,7 +227,7 @@ def patterns(pieces: tuple[str, ...]) -> Iterator[Pattern]:
 
 def cost(parser: Parser, text: str, *, tries: int = 3, clock: Clock = time.process_time) -> float:
     """Return the seconds by ``clock``, which is processor time, of the best of some tries."""
-    text = parser.around.format(text)
+    text = parser.text(text)
     best = math.inf
     for _ in range(tries):
         started = clock()
@@ -229,7 +251,7 @@ def worst(parser: Parser, *, size: int, clock: Clock = time.process_time) -> Wor
     found = []
     for name, make in chosen:
         small, full = (cost(parser, make(characters), clock=clock) for characters in (part, size))
-        kilobytes = len(make(size).encode()) / KILOBYTE
+        kilobytes = len(parser.text(make(size)).encode()) / KILOBYTE
         found.append(
             Worst(
                 pattern=name,

@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, BinaryIO
 
 from apps.jobs.imports.rows import Rejection, SourceRow
@@ -26,6 +27,8 @@ RECORD_BYTES = (
 RECORD_DEPTH = 8  # levels of an NDJSON line
 RECORD_MEMBERS = 2_000  # values in it
 RECORDS_MAX = 1_000_000  # of a file: each is counted, and may be listed as rejected; as many blank ones at most
+SHORT = 100  # characters of a row that is read once for all its like: a file of nothing but such rows has many of them
+SHARED_MAX = 1_000  # such rows that are kept
 SEPARATORS = (",", ";", "\t")
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 
@@ -100,6 +103,7 @@ def _csv_start(lines: "_BoundedLines", columns: Columns) -> tuple[list[str], str
 
 def _csv_records(lines: "_BoundedLines", names: list[str], separator: str, before: int) -> Iterator[SourceRow]:
     reader = csv.reader(lines, delimiter=separator, strict=True)
+    cells_of = lru_cache(SHARED_MAX)(lambda record: _cells(names, record))
     blank = 0
     while True:
         line = before + reader.line_num + 1
@@ -111,7 +115,8 @@ def _csv_records(lines: "_BoundedLines", names: list[str], separator: str, befor
         except csv.Error as error:
             raise ImportMalformed(f"Line {line}: {error}.") from error
         if any(map(str.strip, record)):
-            yield SourceRow(line, lines.characters, _cells(names, record))
+            size = lines.characters
+            yield SourceRow(line, size, cells_of(tuple(record)) if size <= SHORT else _cells(names, record))
         else:
             blank = _counted_blank(blank, line)
 
@@ -143,6 +148,7 @@ def ndjson_rows(stream: BinaryIO, columns: Columns) -> Iterator[SourceRow]:
 
     No more than a line is in memory. A line that is no object, or holds a name twice, is a rejected row.
     """
+    document_of = lru_cache(SHARED_MAX)(_document)
     line = blank = 0
     while data := stream.readline(RECORD_BYTES + 1):
         line += 1
@@ -150,8 +156,8 @@ def ndjson_rows(stream: BinaryIO, columns: Columns) -> Iterator[SourceRow]:
             raise ImportMalformed(f"Line {line}: longer than {RECORD_BYTES} bytes.")
         if line == 1:
             data = data.removeprefix(b"\xef\xbb\xbf")
-        if data.strip():
-            yield SourceRow(line, len(data), _document(data))
+        if text := data.strip():
+            yield SourceRow(line, len(data), (document_of if len(text) <= SHORT else _document)(text))
         else:
             blank = _counted_blank(blank, line)
 
@@ -179,7 +185,7 @@ class _BoundedLines:
         return line
 
 
-def _cells(names: list[str], record: list[str]) -> TextValues | Rejection:
+def _cells(names: Sequence[str], record: Sequence[str]) -> TextValues | Rejection:
     """Pair names and cells. An empty cell is a value that is not given."""
     if len(record) != len(names):
         detail = f"The row has {len(record)} cells where the header has {len(names)}."
@@ -189,7 +195,7 @@ def _cells(names: list[str], record: list[str]) -> TextValues | Rejection:
 
 def _document(data: bytes) -> dict[str, Any] | Rejection:
     try:
-        document = json_bounded(data.strip(), depth=RECORD_DEPTH, members=RECORD_MEMBERS)
+        document = json_bounded(data, depth=RECORD_DEPTH, members=RECORD_MEMBERS)
     except Malformed as error:
         return Rejection("", "malformed", error.detail)
     except ValidationProblem as error:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,18 +26,22 @@ class Rejection:
         return document
 
 
-@dataclass(frozen=True, slots=True)
-class SourceRow:
-    """One record as read: its first line, its size in characters, and its cells or why they cannot be read."""
+class SourceRow(NamedTuple):
+    """One record as read: its first line, its size in characters, and its cells or why they cannot be read.
+
+    Short rows that are equal may share their cells.
+    """
 
     line: int
     size: int
     cells: Mapping[str, Any] | Rejection
 
 
-@dataclass(frozen=True, slots=True)
-class ImportRow:
-    """One record that passed validation: ``values`` are the serializer's, ``key`` tells which record it is."""
+class ImportRow(NamedTuple):
+    """One record that passed validation: ``values`` are the serializer's, ``key`` tells which record it is.
+
+    Equal rows may share their values, so nothing may change them in place.
+    """
 
     line: int
     key: str

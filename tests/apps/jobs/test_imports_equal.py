@@ -1,0 +1,69 @@
+"""Equal rows of a file share what validation costs, and nothing else."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from rest_framework import serializers
+from rest_framework.fields import empty
+
+from apps.jobs.imports.formats import Columns, import_rows
+from apps.jobs.imports.outcomes import Import
+from apps.jobs.imports.run import _validated_batch
+from apps.practices.database.keys import uuid7
+from apps.practices.validation.serializers import StrictSerializer
+
+COLUMNS = Columns(known=("title", "body"), required=("title",))
+
+
+class CountedSerializer(StrictSerializer):
+    """A row whose validation is counted."""
+
+    title = serializers.CharField()
+    number = serializers.IntegerField(default=1)
+    calls = 0
+
+    def run_validation(self, data: Any = empty) -> Any:
+        self.calls += 1
+        return super().run_validation(data)
+
+
+class OwnDefaultSerializer(CountedSerializer):
+    """A row that gets an id of its own when it is validated."""
+
+    id = serializers.UUIDField(default=uuid7)
+
+
+def checked(data: bytes, serializer: StrictSerializer, *, format: str = "ndjson") -> list[tuple[int, Any]]:
+    source = Import(columns=COLUMNS, serializer=serializer, key=lambda _: str(uuid7()), upsert=lambda **_: {})
+    return _validated_batch(import_rows(io.BytesIO(data), format, COLUMNS), source)
+
+
+@pytest.mark.parametrize(
+    ("format", "data"), [("csv", b"body,title\n" + b"x,\n" * 500), ("ndjson", b"{}\n\n" + b"{}\n" * 499)]
+)
+def test_equal_rows_are_refused_at_the_cost_of_one(format: str, data: bytes) -> None:
+    serializer = CountedSerializer()
+    found = checked(data, serializer, format=format)
+    assert [line for line, _ in found] == [*range(2, 502)] if format == "csv" else [1, *range(3, 502)]
+    assert {(one.pointer, one.code) for _, one in found} == {("/title", "required")}
+    assert serializer.calls == 1
+
+
+def test_equal_rows_are_taken_at_the_cost_of_two_and_are_rows_each() -> None:
+    serializer = CountedSerializer()
+    found = checked(b'{"title": "a"}\n' * 500, serializer)
+    assert {(line, row.line, *row.values.items()) for line, row in found} == {
+        (line, line, ("title", "a"), ("number", 1)) for line in range(1, 501)
+    }
+    assert len({row.key for _, row in found}) == 500
+    assert serializer.calls == 2
+
+
+def test_equal_rows_keep_a_default_of_their_own() -> None:
+    serializer = OwnDefaultSerializer()
+    found = checked(b'{"title": "a"}\n' * 500, serializer)
+    assert len({row.values["id"] for _, row in found}) == 500
+    assert serializer.calls == 500
