@@ -162,3 +162,28 @@ def test_csv_rows_read_back() -> None:
     assert line.startswith(b'"\'=cmd",')
     (row,) = csv.reader(io.StringIO(line.decode(), newline=""))
     assert row == ["'=cmd", 'say "hi"', "a;=b,c", "two\nlines", "-5", "", "plain"]
+
+
+EMBEDDING = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}  # UAX #9, table 4: explicit formatting
+
+
+@pytest.mark.parametrize("multiline", [False, True])
+def test_every_character_that_no_text_may_hold_is_refused(multiline: bool) -> None:
+    """By the categories of Unicode: control characters and surrogates, and what its bidirectional algorithm embeds with."""
+    lines = "\t\n\r\u2028\u2029"
+    wrong = set()
+    for character in map(chr, range(0x10000)):
+        is_refused = (
+            unicodedata.category(character) in {"Cc", "Cs"} or unicodedata.bidirectional(character) in EMBEDDING
+        )
+        if character in lines:
+            is_refused = not multiline
+        try:
+            clean_plain(f"a{character}b", multiline=multiline)
+        except UncleanText:
+            if not is_refused:
+                wrong.add(character)
+        else:
+            if is_refused:
+                wrong.add(character)
+    assert not wrong

@@ -5,9 +5,10 @@ import re
 
 from apps.practices.validation.nesting import INLINE
 
-_TAG = re.compile(r"</?([a-z0-9]+)[^>]*>")  # of clean HTML, in whose attributes < and > are escaped
 _PRE = re.compile(r"(<(?:pre|textarea|listing)(?: [^>]*)?>)\n")
-_UNBROKEN = INLINE | {"img", "wbr"}  # what is within a word or a sentence
+# Of clean HTML, in whose attributes < and > are escaped: the tags that are within a word or a sentence, and all.
+_UNBROKEN = re.compile(rf"</?(?:{'|'.join(sorted(INLINE | {'img', 'wbr'}))})(?![a-z0-9])[^>]*>")
+_TAG = re.compile(r"</?[a-z0-9][^>]*>")
 
 
 def keep_first_line_feed(clean: str) -> str:
@@ -17,5 +18,5 @@ def keep_first_line_feed(clean: str) -> str:
 
 def text_of(clean: str) -> str:
     """Return what clean HTML says, as one line: blocks are apart, and what is within a word or a sentence is not."""
-    apart = _TAG.sub(lambda tag: "" if tag[1] in _UNBROKEN else " ", clean)
+    apart = _TAG.sub(" ", _UNBROKEN.sub("", clean))
     return " ".join(html.unescape(apart).split())

@@ -92,7 +92,7 @@ def _tags(text: str) -> Iterator[tuple[bool, str]]:
     place = 0
     while start := _START.search(text, place):
         place = start.start()
-        if other := _NO_TAG.match(text, place):
+        if not text[place + 1].isalpha() and (other := _NO_TAG.match(text, place)):
             place = other.end()
             continue
         tag = _TAG.match(text, place)

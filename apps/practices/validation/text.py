@@ -25,7 +25,9 @@ _FAULTS = (
 )
 _CONTROL = re.compile(r"[\x01-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and line feed
 _CONTROL_OR_BREAK = re.compile(r"[\x01-\x1f\x7f-\x9f\u2028\u2029]")
-_LINE_ENDS = re.compile(r"\r\n?|[\u2028\u2029]")
+# Any of the above: most texts hold none, and are looked through once.
+_FAULTY = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_FAULTY_OR_BREAK = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _SUSPECT = re.compile(r"[^\x20-\x7e]")
 # White space, and what Unicode calls default-ignorable. Joiners and marks are part of ordinary text (Persian, emoji), but no
 # text by themselves.
@@ -39,6 +41,8 @@ _HTML_ROUNDS = 6
 # Marks in a row on one character; no language needs as many (UAX #15, Stream-Safe Text Format). Normalising sorts a run by
 # insertion, so that its cost grows with the square of the run's length, and nothing else in the process runs meanwhile.
 _MARKS_MAX = 30
+_FIRST_MARK = "\u0300"
+_NO_ORDINARY_RUN = re.compile(rf"[{_FIRST_MARK}-\U0010ffff]{{{_MARKS_MAX + 1},}}")  # where so many marks could be
 
 # What a document of rich text may have, whatever its field says. How deep it may nest is `nesting.nesting_fault`'s to say.
 _HTML_CHARACTERS = 400_000
@@ -65,7 +69,7 @@ def clean_plain(text: str, *, multiline: bool = False) -> str:
     """
     if not _SUSPECT.search(text):
         return text.strip()
-    text = _checked(_LINE_ENDS.sub("\n", text) if multiline else text, multiline=multiline)
+    text = _checked(_with_line_feeds(text) if multiline else text, multiline=multiline)
     return unicodedata.normalize("NFC", text).strip()
 
 
@@ -107,7 +111,7 @@ def plain_from_html(clean: str) -> str:
 def require_clean(text: str, *, multiline: bool = False) -> str:
     """Give ``text`` back as it is, where every space and spelling counts; raise ``UncleanText`` as ``clean_plain`` does."""
     if _SUSPECT.search(text):
-        _checked(_LINE_ENDS.sub("\n", text) if multiline else text, multiline=multiline)
+        _checked(_with_line_feeds(text) if multiline else text, multiline=multiline)
     return text
 
 
@@ -141,7 +145,7 @@ def _too_many_marks() -> re.Pattern[str]:
     """Build the pattern of a run of characters that normalising would sort: non-starters, or made of them."""
     marks = [
         chr(code)
-        for code in range(0x300, 0x20000)  # none lies beyond
+        for code in range(ord(_FIRST_MARK), 0x20000)  # none lies before or beyond
         if unicodedata.combining(unicodedata.normalize("NFD", chr(code))[0])
     ]
     # Two sets: `re` finds a character of the first plane by a table, and others by going through the set.
@@ -150,16 +154,25 @@ def _too_many_marks() -> re.Pattern[str]:
     return re.compile(f"(?:[{first}]|(?=[\U00010000-\U0001ffff])[{others}]){{{_MARKS_MAX + 1}}}")
 
 
+def _with_line_feeds(text: str) -> str:
+    """Return ``text`` with a line feed for each line end."""
+    for end in ("\r\n", "\r", "\u2028", "\u2029"):
+        text = text.replace(end, "\n")
+    return text
+
+
 def _checked(text: str, *, multiline: bool) -> str:
-    """Give ``text`` back, or raise ``UncleanText`` naming the first fault."""
-    for pattern, code, detail in _FAULTS:
-        if pattern.search(text):
-            raise UncleanText(code, detail)
-    if (_CONTROL if multiline else _CONTROL_OR_BREAK).search(text):
-        kind = "Control characters" if multiline else "Control characters and line breaks"
-        raise UncleanText("control", f"{kind} are not allowed.")
-    if _too_many_marks().search(text):
-        raise UncleanText("marks", f"More than {_MARKS_MAX} combining marks in a row are not allowed.")
+    """Return ``text``, or raise ``UncleanText`` naming the first fault."""
+    if (_FAULTY if multiline else _FAULTY_OR_BREAK).search(text):
+        for pattern, code, detail in _FAULTS:
+            if pattern.search(text):
+                raise UncleanText(code, detail)
+        if (_CONTROL if multiline else _CONTROL_OR_BREAK).search(text):
+            kind = "Control characters" if multiline else "Control characters and line breaks"
+            raise UncleanText("control", f"{kind} are not allowed.")
+    for run in _NO_ORDINARY_RUN.finditer(text):
+        if _too_many_marks().search(text, *run.span()):
+            raise UncleanText("marks", f"More than {_MARKS_MAX} combining marks in a row are not allowed.")
     return text
 
 
