@@ -29,7 +29,7 @@ from django.utils import timezone
 from django.utils.http import urlencode
 from drf_spectacular.generators import SchemaGenerator
 
-from apps.accounts.models import FamilyEnd, User
+from apps.accounts.models import EndReason, User
 from apps.accounts.selectors.sessions import sessions_forget_all
 from apps.accounts.services.sessions import session_end
 from apps.accounts.services.users import user_deactivate
@@ -178,7 +178,7 @@ def people(owner: User, permission: str | None) -> list[Person]:
 
     now = timezone.now()
     over = sign_in(owner)
-    session_end(family_id=over.family_id, reason=FamilyEnd.LOGOUT, now=now)
+    session_end(session_id=over.session_id, reason=EndReason.LOGOUT, now=now)
     gone = person("ended", "deactivated", user_create(is_staff=True, is_superuser=True))
     user_deactivate(user=gone.user, now=now)
     return [

@@ -1,1 +1,1 @@
-"""Users, their sign-ins (refresh families) and the tokens that prove them."""
+"""Users, their sessions, and the tokens of those sessions."""

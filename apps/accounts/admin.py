@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 
 from apps.accounts.forms import PasswordSetForm, UserCreateForm, UserForm
-from apps.accounts.models import FamilyEnd, RefreshFamily, SecurityEvent, User
+from apps.accounts.models import EndReason, SecurityEvent, Session, User
 from apps.accounts.selectors.users import is_last_administrator
 from apps.accounts.services.deletion import LastAdministrator, user_delete
 from apps.accounts.services.events import NOWHERE
@@ -61,7 +61,7 @@ class UserAdmin(DjangoUserAdmin):
     @admin.display(description="history")
     def history_links(self, user: User) -> str:
         """Ways to where the user is signed in, and to what happened to the account."""
-        lists = (("refreshfamily", "Sign-ins"), ("securityevent", "Security events"))
+        lists = (("session", "Sign-ins"), ("securityevent", "Security events"))
         links = ((reverse(f"admin:accounts_{name}_changelist"), user.pk, text) for name, text in lists)
         return format_html_join(" · ", '<a href="{}?user__id__exact={}">{}</a>', links)
 
@@ -108,7 +108,7 @@ class UserAdmin(DjangoUserAdmin):
     def end_sessions(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         now, chosen = timezone.now(), list(queryset)
         users = [user for user in chosen if _may_touch(request, user)]
-        ended = sum(sessions_end(user_id=user.pk, reason=FamilyEnd.ADMIN, now=now) for user in users)
+        ended = sum(sessions_end(user_id=user.pk, reason=EndReason.ADMIN, now=now) for user in users)
         _tell(self, request, ended=ended, left=len(chosen) - len(users))
 
 
@@ -144,8 +144,8 @@ class GroupAdmin(DjangoGroupAdmin):
         return bool(request.user.is_superuser)
 
 
-@admin.register(RefreshFamily)
-class RefreshFamilyAdmin(admin.ModelAdmin):
+@admin.register(Session)
+class SessionAdmin(admin.ModelAdmin):
     """Sign-ins: to look at and to end. They begin by signing in and nowhere else."""
 
     list_display = (
@@ -169,7 +169,7 @@ class RefreshFamilyAdmin(admin.ModelAdmin):
     readonly_fields = fields
     actions = ("end_selected",)
 
-    def save_model(self, request: HttpRequest, obj: RefreshFamily, form: ModelForm, change: bool) -> None:
+    def save_model(self, request: HttpRequest, obj: Session, form: ModelForm, change: bool) -> None:
         """Write nothing: no field can be edited, and the row as it was read might bring a sign-in back that ended since."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -180,21 +180,21 @@ class RefreshFamilyAdmin(admin.ModelAdmin):
 
     def has_end_permission(self, request: HttpRequest) -> bool:
         """Who may change sign-ins may end them."""
-        return request.user.has_perm("accounts.change_refreshfamily")
+        return request.user.has_perm("accounts.change_session")
 
     @admin.action(description="End the selected sign-ins", permissions=["end"])
-    def end_selected(self, request: HttpRequest, queryset: QuerySet[RefreshFamily]) -> None:
+    def end_selected(self, request: HttpRequest, queryset: QuerySet[Session]) -> None:
         now, chosen = timezone.now(), list(queryset.select_related("user"))
-        families = [family for family in chosen if _may_touch(request, family.user)]
-        ended = sum(session_end(family_id=family.pk, reason=FamilyEnd.ADMIN, now=now) for family in families)
-        _tell(self, request, ended=ended, left=len(chosen) - len(families))
+        sessions = [session for session in chosen if _may_touch(request, session.user)]
+        ended = sum(session_end(session_id=session.pk, reason=EndReason.ADMIN, now=now) for session in sessions)
+        _tell(self, request, ended=ended, left=len(chosen) - len(sessions))
 
 
 @admin.register(SecurityEvent)
 class SecurityEventAdmin(admin.ModelAdmin):
     """What happened to accounts, to look at. Nobody writes history by hand, and retention alone takes it away."""
 
-    list_display = ("created_at", "kind", "user", "address", "device", "family_id", "request_id")
+    list_display = ("created_at", "kind", "user", "address", "device", "session_id", "request_id")
     list_filter = ("kind", "created_at")
     list_select_related = ("user",)
     search_fields = ("user__email",)

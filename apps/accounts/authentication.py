@@ -40,7 +40,7 @@ class BearerAuthentication(BaseAuthentication):
         if has_cookies(request._request):
             raise TwoTransports()
         token = AccessToken.read(text)
-        user = session_user(family_id=token.family_id, transport=Transport.BEARER, now=timezone.now())
+        user = session_user(session_id=token.session_id, transport=Transport.BEARER, now=timezone.now())
         if user is None:
             raise TokenRefused("The sign-in has ended.")
         return user, token
@@ -70,10 +70,10 @@ class CookieAuthentication(BaseAuthentication):
             # Its refresh token may be good for a new one.
             forgetting(refused, sign_in=kind is RefreshToken)
             raise
-        user = session_user(family_id=token.family_id, transport=Transport.COOKIE, now=timezone.now())
+        user = session_user(session_id=token.session_id, transport=Transport.COOKIE, now=timezone.now())
         if user is None:
             raise forgetting(TokenRefused("The sign-in has ended."))
-        csrf_require(request, family_id=token.family_id)
+        csrf_require(request, session_id=token.session_id)
         return user, token
 
     def authenticate_header(self, request: Request) -> str:

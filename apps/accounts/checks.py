@@ -52,7 +52,7 @@ def _hashers() -> list[CheckMessage]:
 def _blacklist() -> list[CheckMessage]:
     if BLACKLIST not in settings.INSTALLED_APPS:
         return []
-    hint = f"Take {BLACKLIST} out of INSTALLED_APPS: a refresh family says what is valid."
+    hint = f"Take {BLACKLIST} out of INSTALLED_APPS: the session table says what is valid."
     return [Error("Two tables would say which refresh tokens are valid.", hint=hint, id="tokens.E005")]
 
 

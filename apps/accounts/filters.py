@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from apps.accounts.models import RefreshFamily, User
+from apps.accounts.models import Session, User
 from apps.accounts.selectors.users import USER_FIELDS
 from apps.practices.database.lists import KeysetList
 
@@ -19,7 +19,7 @@ USERS = KeysetList(
 )
 
 SESSIONS = KeysetList(
-    model=RefreshFamily,
+    model=Session,
     orderings={"-created_at": ("-created_at", "-id"), "created_at": ("created_at", "id")},
     fields={name: name for name in ("id", "device", "address", "created_at", "last_used_at", "current")},
     scope=("user",),

@@ -1,4 +1,4 @@
-"""The user, the refresh family (one row for each place a user is signed in), and what is kept around the two."""
+"""Users, their sessions, and the security events, attempt counts and mailed links that belong to them."""
 
 from __future__ import annotations
 
@@ -19,28 +19,31 @@ DIGEST_BYTES = 32  # of SHA-256
 
 
 class User(AbstractBaseUser, PermissionsMixin):
-    """A person, known by an e-mail address that is stored lower-case and is unique as such."""
+    """A person, identified by an e-mail address, which is stored in lower case and unique."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     email = models.EmailField(
         "e-mail address",
         max_length=254,  # RFC 5321 4.5.3.1.3: a path has 256 octets, two of them the angle brackets.
         unique=True,
-        error_messages={"unique": "A user with this e-mail address exists already."},
+        error_messages={"unique": "An account with this e-mail address already exists."},
     )
     name = models.CharField(max_length=150, blank=True, default="")
     is_active = models.BooleanField(
-        "active", default=True, help_text="Untick instead of deleting: every sign-in ends and none can be made."
+        "active",
+        default=True,
+        help_text="Clear this instead of deleting the account. Its sessions end, and nobody can sign in to it.",
     )
     is_staff = models.BooleanField(
-        "staff", default=False, help_text="May open the admin. What they may do there is for permissions and groups."
+        "staff",
+        default=False,
+        help_text="Can open the admin. Groups and permissions decide what the user can do there.",
     )
     email_verified = models.BooleanField("e-mail verified", default=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(auto_now=True)
 
-    # Sign-ins are rows of RefreshFamily; one more write to the user at each of them would say less.
-    last_login = None
+    last_login = None  # Session.created_at records it without a write to the user
 
     objects = UserManager()
 
@@ -68,107 +71,108 @@ class User(AbstractBaseUser, PermissionsMixin):
         self.email = email_normalised(self.email)
 
     def get_full_name(self) -> str:
-        """The name the admin greets with; the address when none is given."""
+        """Return the name that the admin greets with, or the address if there is no name."""
         return self.name or self.email
 
     def get_short_name(self) -> str:
         return self.get_full_name()
 
 
-class FamilyEnd(models.TextChoices):
-    """Why a sign-in ended."""
+class EndReason(models.TextChoices):
+    """Why a session ended."""
 
     LOGOUT = "logout", "signed out"
-    OWNER = "owner", "ended by its owner from another place"
-    REUSE = "reuse", "a used refresh token came again"
+    OWNER = "owner", "ended by the user from another session"
+    REUSE = "reuse", "refresh token used twice"
     ADMIN = "admin", "ended by an administrator"
-    ACCOUNT = "account", "the account was deactivated"
-    PASSWORD = "password", "the password was set anew"
-    KEY = "key", "its signing key was given up as compromised"
+    ACCOUNT = "account", "account deactivated"
+    PASSWORD = "password", "password changed"
+    KEY = "key", "signing key compromised"
 
 
 class Transport(models.TextChoices):
-    """How the tokens of a sign-in travel; the admin has none, only its session."""
+    """How a session's tokens travel. An admin session has no tokens: the browser's Django session refers to it."""
 
     BEARER = "bearer", "Authorization header"
     COOKIE = "cookie", "cookies"
     ADMIN = "admin", "admin"
 
 
-class RefreshFamily(models.Model):
-    """One sign-in: every refresh token that descends from it, of which one is current and one its predecessor.
+class Session(models.Model):
+    """One place where a user is signed in. A token is valid only while its session is active.
 
-    Holds ids and times only: a token is signed again from them when it is needed, so that a copy of this table lets
-    nobody in. `signed_by` is the kid of the key that signs the current one. A sign-in to the admin has no tokens: its ids
-    are never signed. The API calls a row a session.
+    The row holds ids and times, from which a token is signed again when needed, so a copy of this table signs nobody in.
+    `signed_by` is the kid of the key that signed the current refresh token. An admin session has no tokens: its ids are never
+    signed.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="families")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="sessions")
     transport = models.CharField(
         max_length=6, choices=Transport, default=Transport.BEARER, db_default=Transport.BEARER.value
     )
-    current_id = models.UUIDField(help_text="jti of the one refresh token that works")
+    current_id = models.UUIDField(help_text="jti of the refresh token that is valid now")
     current_issued_at = models.DateTimeField()
     previous_id = models.UUIDField(null=True, blank=True)
     previous_issued_at = models.DateTimeField(null=True, blank=True)
     signed_by = models.CharField(max_length=64, blank=True, default="", db_default="")
     rotated_at = models.DateTimeField(null=True, blank=True)
-    device = models.CharField(max_length=DEVICE_MAX_LENGTH, blank=True, default="", help_text="User-Agent at sign-in")
+    device = models.CharField(max_length=DEVICE_MAX_LENGTH, blank=True, default="", help_text="latest User-Agent")
     address = models.GenericIPAddressField(null=True, blank=True)
     created_at = models.DateTimeField()
     last_used_at = models.DateTimeField()
-    expires_at = models.DateTimeField(db_index=True, help_text="when it ends however often it is refreshed")
+    expires_at = models.DateTimeField(db_index=True, help_text="when the session ends, however often it is refreshed")
     ended_at = models.DateTimeField(null=True, blank=True)
-    ended_reason = models.CharField(max_length=20, blank=True, default="", choices=FamilyEnd)
+    ended_reason = models.CharField(max_length=20, blank=True, default="", choices=EndReason)
 
     class Meta:
-        verbose_name = "sign-in"
-        verbose_name_plural = "sign-ins"
+        verbose_name = "session"
         indexes = (
-            models.Index(fields=["ended_at"], name="accounts_family_ended", condition=models.Q(ended_at__isnull=False)),
-            models.Index(fields=["user", "-created_at", "-id"], name="accounts_family_user_created"),
+            models.Index(
+                fields=["ended_at"], name="accounts_session_ended", condition=models.Q(ended_at__isnull=False)
+            ),
+            models.Index(fields=["user", "-created_at", "-id"], name="accounts_session_user_created"),
         )
         constraints = (
             models.CheckConstraint(
                 condition=models.Q(ended_at__isnull=True, ended_reason="")
                 | (models.Q(ended_at__isnull=False) & ~models.Q(ended_reason="")),
-                name="accounts_family_end_has_reason",
+                name="accounts_session_end_has_reason",
             ),
         )
 
     def __str__(self) -> str:
-        return f"sign-in {self.id}"
+        return f"session {self.id}"
 
 
 class SecurityEventKind(models.TextChoices):
-    """What can happen to an account that its owner, or who looks after it, wants to know of later."""
+    """What can happen to an account that its owner or an administrator may need to look up later."""
 
     REGISTERED = "registered", "account created"
     SIGN_IN = "sign-in", "signed in"
     SIGN_IN_FAILED = "sign-in-failed", "sign-in failed"
-    SIGN_INS_ENDED = "sign-ins-ended", "sign-ins ended"
-    TOKEN_REUSED = "token-reused", "a used refresh token came again"
+    SESSIONS_ENDED = "sessions-ended", "sessions ended"
+    TOKEN_REUSED = "token-reused", "refresh token used twice"
     PASSWORD_CHANGED = "password-changed", "password changed"
     EMAIL_VERIFIED = "email-verified", "e-mail address verified"
     EMAIL_CHANGED = "email-changed", "e-mail address changed"
-    UNLOCKED = "unlocked", "refusals after failed sign-ins lifted"
+    UNLOCKED = "unlocked", "failed attempts cleared"
     KEYS_ROTATED = "keys-rotated", "signing keys rotated"
     DELETED = "deleted", "account deleted"
 
 
 class SecurityEvent(models.Model):
-    """One line of an account's history. Written by `services.events` alone, never changed, removed by retention.
+    """One entry in an account's history. Only `services.events` writes it; it is never changed, and retention deletes it.
 
-    `address` is as LOG_ADDRESSES lets it appear. `family_id` outlives the sign-in it names. `user` is NULL where nobody
-    is known (a sign-in to no account) and where nobody is left.
+    `address` is shortened or left out as LOG_ADDRESSES requires. `session_id` is no foreign key, so it outlives the session.
+    `user` is NULL for a failed sign-in to an unknown address, and for the deletion of an account.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     kind = models.CharField(max_length=20, choices=SecurityEventKind)
     created_at = models.DateTimeField()
     user = models.ForeignKey(User, on_delete=models.CASCADE, null=True, related_name="security_events", db_index=False)
-    family_id = models.UUIDField(null=True)
+    session_id = models.UUIDField(null=True)
     address = models.CharField(max_length=45, blank=True, default="")
     device = models.CharField(max_length=DEVICE_MAX_LENGTH, blank=True, default="")
     request_id = models.CharField(max_length=64, blank=True, default="")
@@ -185,10 +189,10 @@ class SecurityEvent(models.Model):
 
 
 class AttemptCount(models.Model):
-    """How often one account's password has been tried in vain, whether there is such an account or not.
+    """The failed attempts at one account's password, whether or not there is such an account.
 
-    `key` is an HMAC of purpose and normalised address: the table does not tell whose address it is. Times are the
-    database's.
+    `key` is an HMAC of the purpose and the normalised address, so the table does not reveal addresses. Times are read from
+    the database's clock.
     """
 
     key = models.BinaryField(max_length=DIGEST_BYTES, primary_key=True)
@@ -202,18 +206,18 @@ class AttemptCount(models.Model):
 
 
 class LinkPurpose(models.TextChoices):
-    """What following a mailed link does."""
+    """What a mailed link does."""
 
     VERIFY_EMAIL = "verify-email", "verify the address"
-    RESET_PASSWORD = "reset-password", "set a new password"
-    CHANGE_EMAIL = "change-email", "take a new address"
+    RESET_PASSWORD = "reset-password", "reset the password"
+    CHANGE_EMAIL = "change-email", "change the address"
 
 
 class AccountLink(models.Model):
-    """A single-use link that was mailed. Its token is random and known to the mail alone; kept is the SHA-256 of it.
+    """A single-use link that was mailed. Only the mail holds its random token; this row holds the token's SHA-256.
 
-    `email` is the address that the link was sent to, and so the one that it proves; `created_at` is when its mail was asked
-    for. A row is deleted when it is used.
+    `email` is the address that the link was sent to, and therefore proves. `created_at` is when the mail was requested. The
+    row is deleted when the link is used.
     """
 
     digest = models.BinaryField(max_length=DIGEST_BYTES, primary_key=True)

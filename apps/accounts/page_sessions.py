@@ -10,27 +10,27 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from apps.accounts.authentication import origin_of
-from apps.accounts.models import FamilyEnd, Transport, User
+from apps.accounts.models import EndReason, Transport, User
 from apps.accounts.selectors.sessions import session_user
-from apps.accounts.services.sessions import family_start, session_end
+from apps.accounts.services.sessions import session_create, session_end
 
-FAMILY = "sign-in"  # the key in the browser's session
+SESSION_ID = "session_id"  # the key in the browser's session
 
 
-def page_family(request: HttpRequest) -> UUID | None:
+def page_session_id(request: HttpRequest) -> UUID | None:
     """Give the id of the sign-in that the browser's session names."""
-    stored = request.session.get(FAMILY)
+    stored = request.session.get(SESSION_ID)
     return UUID(stored) if stored else None
 
 
 def page_user(request: HttpRequest) -> User | AnonymousUser:
     """Give the user of a sign-in that stands; a session that names none is of no use and goes."""
-    family_id = page_family(request)
+    session_id = page_session_id(request)
     now = timezone.now()
-    user = session_user(family_id=family_id, transport=Transport.ADMIN, now=now) if family_id else None
+    user = session_user(session_id=session_id, transport=Transport.ADMIN, now=now) if session_id else None
     if user is not None and request.session.get(SESSION_KEY) == str(user.pk):
         return user
-    if SESSION_KEY in request.session or family_id:
+    if SESSION_KEY in request.session or session_id:
         request.session.flush()
     return AnonymousUser()
 
@@ -41,15 +41,15 @@ def page_sign_in(request: HttpRequest, *, user: User, replaces: UUID | None = No
     ``replaces`` is the sign-in that the same browser had before.
     """
     now, origin = timezone.now(), origin_of(request)
-    family = family_start(user=user, origin=origin, now=now, transport=Transport.ADMIN)
+    session = session_create(user=user, origin=origin, now=now, transport=Transport.ADMIN)
     if replaces is not None:
-        session_end(family_id=replaces, reason=FamilyEnd.LOGOUT, now=now, origin=origin)
+        session_end(session_id=replaces, reason=EndReason.LOGOUT, now=now, origin=origin)
     login(request, user)
-    request.session[FAMILY] = str(family.pk)
+    request.session[SESSION_ID] = str(session.pk)
 
 
 def page_sign_out(request: HttpRequest) -> None:
     """End the sign-in that the browser's session names."""
-    family_id = page_family(request)
-    if family_id is not None:
-        session_end(family_id=family_id, reason=FamilyEnd.LOGOUT, now=timezone.now(), origin=origin_of(request))
+    session_id = page_session_id(request)
+    if session_id is not None:
+        session_end(session_id=session_id, reason=EndReason.LOGOUT, now=timezone.now(), origin=origin_of(request))

@@ -2,7 +2,7 @@
 
 from django.contrib.admin.models import LogEntry
 
-from apps.accounts.models import AccountLink, RefreshFamily, SecurityEvent, User
+from apps.accounts.models import AccountLink, SecurityEvent, Session, User
 from apps.practices.database.personal import PersonalData
 
 PersonalData(
@@ -29,8 +29,8 @@ PersonalData(
     fields=("permission__content_type__app_label", "permission__codename"),
 )
 PersonalData(
-    name="sign-ins",
-    model=RefreshFamily,
+    name="sessions",
+    model=Session,
     user="user",
     fields=(
         "id",
@@ -49,7 +49,7 @@ PersonalData(
     name="security-events",
     model=SecurityEvent,
     user="user",
-    fields=("id", "kind", "created_at", "family_id", "address", "device", "request_id", "detail"),
+    fields=("id", "kind", "created_at", "session_id", "address", "device", "request_id", "detail"),
 )
 PersonalData(
     name="links",

@@ -6,17 +6,17 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db.models import QuerySet
 
-from apps.accounts.models import AccountLink, AttemptCount, RefreshFamily, SecurityEvent
+from apps.accounts.models import AccountLink, AttemptCount, SecurityEvent, Session
 from apps.practices.database.keys import uuid7_floor
 from apps.practices.database.retention import Retention
 
 
-def _sign_ins(before: datetime) -> Sequence[QuerySet[RefreshFamily]]:
-    ended = RefreshFamily.objects.filter(ended_at__lt=before).order_by("ended_at")
-    expired = RefreshFamily.objects.filter(expires_at__lt=before).order_by("expires_at")
+def _sessions(before: datetime) -> Sequence[QuerySet[Session]]:
+    ended = Session.objects.filter(ended_at__lt=before).order_by("ended_at")
+    expired = Session.objects.filter(expires_at__lt=before).order_by("expires_at")
     # Found by when they began, which their keys tell: an index on what each refresh writes would be written by each.
     unused_since = before - timedelta(seconds=settings.TOKENS_REFRESH_SECONDS)
-    old = RefreshFamily.objects.filter(pk__lt=uuid7_floor(unused_since)).order_by("pk")
+    old = Session.objects.filter(pk__lt=uuid7_floor(unused_since)).order_by("pk")
     return (ended, expired, old.filter(current_issued_at__lt=unused_since))
 
 
@@ -32,7 +32,7 @@ def _links(before: datetime) -> Sequence[QuerySet[AccountLink]]:
     return (AccountLink.objects.filter(expires_at__lt=before).order_by("expires_at"),)
 
 
-Retention(name="sign-ins", days=lambda: settings.RETENTION_SESSIONS, rows=_sign_ins)
+Retention(name="sessions", days=lambda: settings.RETENTION_SESSIONS, rows=_sessions)
 Retention(name="security-events", days=lambda: settings.RETENTION_EVENTS, rows=_events)
 Retention(name="attempts", days=lambda: 0, rows=_attempts)
 Retention(name="links", days=lambda: 0, rows=_links)

@@ -9,7 +9,7 @@ from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from rest_framework import serializers
 
-from apps.accounts.models import RefreshFamily, Transport, User
+from apps.accounts.models import Session, Transport, User
 from apps.accounts.selectors.users import USER_FIELDS
 from apps.accounts.validators import PasswordLengthValidator
 from apps.practices.validation.fields import EmailAddressField, PlainTextField
@@ -145,13 +145,13 @@ class CSRFTokenSerializer(serializers.Serializer[Any]):
     csrf_token = CSRFTokenField()
 
 
-class SessionSerializer(serializers.ModelSerializer[RefreshFamily]):
+class SessionSerializer(serializers.ModelSerializer[Session]):
     """A sign-in that stands."""
 
     current = serializers.BooleanField(help_text="Whether it is the one that asks.")
 
     class Meta:
-        model = RefreshFamily
+        model = Session
         fields = ("id", "device", "address", "created_at", "last_used_at", "current")
         read_only_fields = fields
         extra_kwargs: ClassVar[dict[str, dict[str, str]]] = {

@@ -21,7 +21,7 @@ from django.utils import timezone
 from apps.accounts.authentication import origin_of
 from apps.accounts.forms import OwnPasswordForm, SignInForm
 from apps.accounts.models import User
-from apps.accounts.page_sessions import page_family, page_sign_in, page_sign_out
+from apps.accounts.page_sessions import page_session_id, page_sign_in, page_sign_out
 from apps.accounts.transports import device_set
 
 logger = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ class Site(AdminSite):
     login_form = SignInForm
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        before = page_family(request)
+        before = page_session_id(request)
         response = super().login(request, extra_context)
         if request.method == "POST" and response.status_code == FOUND:  # the form has let them in
             user = cast("User", request.user)

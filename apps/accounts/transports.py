@@ -127,17 +127,17 @@ def refresh_presented(request: HttpRequest, *, body: str | None) -> tuple[str, T
         raise NotAuthenticated("There is no refresh token, neither as `refresh` in the body nor as a cookie.")
     origin_require(request)
     try:
-        _binding_require(request, family_id=RefreshToken.read(text).family_id)
+        _binding_require(request, session_id=RefreshToken.read(text).session_id)
     except TokenRefused as refused:
         forgetting(refused)
         raise
     return text, Transport.COOKIE
 
 
-def _binding_require(request: HttpRequest, *, family_id: UUID) -> None:
+def _binding_require(request: HttpRequest, *, session_id: UUID) -> None:
     """Raise TokenRefused unless the sign-in is the one that this browser was given."""
     given = request.COOKIES.get(settings.TOKENS_BINDING_COOKIE, "")
-    if not _is_signed(given, salt=_BINDING_SALT, family_id=family_id):
+    if not _is_signed(given, salt=_BINDING_SALT, session_id=session_id):
         raise TokenRefused("The refresh cookie belongs to another sign-in than this browser's. Sign in again.")
 
 
@@ -157,26 +157,26 @@ def origin_of_url(url: str) -> str:
     return f"{parts.scheme}://{host}" if is_default else f"{parts.scheme}://{host}:{parts.port}"
 
 
-def csrf_token(family_id: UUID, *, secret: str | None = None) -> str:
+def csrf_token(session_id: UUID, *, secret: str | None = None) -> str:
     """Make the CSRF token of a sign-in: the same as long as it lives and SECRET_KEY stays."""
-    return _signed(_CSRF_SALT, family_id, secret=secret)
+    return _signed(_CSRF_SALT, session_id, secret=secret)
 
 
-def csrf_require(request: HttpRequest, *, family_id: UUID) -> None:
+def csrf_require(request: HttpRequest, *, session_id: UUID) -> None:
     """Raise CsrfTokenRefused unless the request may do no harm or carries its sign-in's token, by any key in force."""
     if request.method in SAFE:
         return
-    if not _is_signed(request.META.get(CSRF_HEADER, ""), salt=_CSRF_SALT, family_id=family_id):
+    if not _is_signed(request.META.get(CSRF_HEADER, ""), salt=_CSRF_SALT, session_id=session_id):
         raise CsrfTokenRefused()
 
 
-def _signed(salt: str, family_id: UUID, *, secret: str | None = None) -> str:
-    return salted_hmac(salt, family_id.bytes, secret=secret, algorithm="sha256").hexdigest()
+def _signed(salt: str, session_id: UUID, *, secret: str | None = None) -> str:
+    return salted_hmac(salt, session_id.bytes, secret=secret, algorithm="sha256").hexdigest()
 
 
-def _is_signed(given: str, *, salt: str, family_id: UUID) -> bool:
+def _is_signed(given: str, *, salt: str, session_id: UUID) -> bool:
     keys = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
-    return any(constant_time_compare(given, _signed(salt, family_id, secret=key)) for key in keys)
+    return any(constant_time_compare(given, _signed(salt, session_id, secret=key)) for key in keys)
 
 
 def cookies_set(response: HttpResponseBase, pair: TokenPair, *, now: datetime) -> None:
@@ -185,7 +185,7 @@ def cookies_set(response: HttpResponseBase, pair: TokenPair, *, now: datetime) -
     for name, value, seconds in (
         (settings.TOKENS_ACCESS_COOKIE, pair.access, pair.expires_in),
         (settings.TOKENS_REFRESH_COOKIE, pair.refresh, refresh_seconds),
-        (settings.TOKENS_BINDING_COOKIE, _signed(_BINDING_SALT, pair.family_id), refresh_seconds),
+        (settings.TOKENS_BINDING_COOKIE, _signed(_BINDING_SALT, pair.session_id), refresh_seconds),
     ):
         response.set_cookie(
             name,
@@ -227,7 +227,7 @@ def forgetting(problem: Refusal, *, sign_in: bool = True) -> Refusal:
     return problem
 
 
-def replaced_family(request: HttpRequest) -> UUID | None:
+def replaced_session_id(request: HttpRequest) -> UUID | None:
     """Give the sign-in whose cookies a new one is about to replace in this browser; None when they hold none of ours."""
     for kind, name in (
         (RefreshToken, settings.TOKENS_REFRESH_COOKIE),
@@ -236,7 +236,7 @@ def replaced_family(request: HttpRequest) -> UUID | None:
         try:
             text = cookie_text(request, name)
             if text is not None:
-                return kind.read(text).family_id
+                return kind.read(text).session_id
         except (CookieRepeated, TokenRefused):
             continue
     return None

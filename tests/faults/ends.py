@@ -79,7 +79,7 @@ ENDS: dict[str, End] = {
     ),
     "deletion": api("DELETE", "me", body={"password": PASSWORD}),
     "administrator ends all of a user": action("user", "end_sessions", lambda victim: victim.id),
-    "administrator ends one": action("refreshfamily", "end_selected", lambda victim: victim.ending["session"]),
+    "administrator ends one": action("session", "end_selected", lambda victim: victim.ending["session"]),
     "administrator sets a password": password_by_administrator,
     "deactivation": change(is_staff="on"),
     "demotion from staff": change(is_active="on"),

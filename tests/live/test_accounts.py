@@ -61,7 +61,7 @@ def test_an_account_comes_gets_what_is_held_of_it_and_goes(fleet: Fleet, mails: 
     )
     lines = [json.loads(line) for line in call(fleet, f"{job}/result", access=here).content.splitlines()]
     assert [line["row"]["title"] for line in lines if line["of"] == "sample.notes"] == ["Mine"]
-    assert len([line for line in lines if line["of"] == "sign-ins"]) == 2
+    assert len([line for line in lines if line["of"] == "sessions"]) == 2
 
     wrong = call(fleet, "me", method="DELETE", body={"password": "not the password"}, access=here)
     assert (wrong.status, wrong.json()["type"].rpartition("/")[2]) == (403, "password-wrong")
@@ -81,7 +81,7 @@ def test_an_account_comes_gets_what_is_held_of_it_and_goes(fleet: Fleet, mails: 
 
     def rows() -> dict[str, int]:
         count = "SELECT count(*) FROM {} AS t WHERE t::text LIKE %s"
-        tables = ("accounts_user", "accounts_refreshfamily", "accounts_securityevent", "jobs_job", "sample_note")
+        tables = ("accounts_user", "accounts_session", "accounts_securityevent", "jobs_job", "sample_note")
         with psycopg.connect(fleet.webs[0].environment["DATABASE_URL"]) as connection:
             return {
                 table: connection.execute(count.format(table), [f"%{word}%"]).fetchone()[0]

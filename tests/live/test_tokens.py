@@ -81,7 +81,7 @@ def test_of_twenty_uses_at_once_one_mints_a_successor(
         assert len({answer.json()["refresh"] for answer in answers}) == 1
         tokens = answers[-1].json()
         row = database.execute(
-            "SELECT current_id::text, previous_id::text, ended_at FROM accounts_refreshfamily WHERE id = %s",
+            "SELECT current_id::text, previous_id::text, ended_at FROM accounts_session WHERE id = %s",
             [tokens["session"]],
         ).fetchone()
         assert row == (jti(tokens["refresh"]), jti(used), None)
@@ -99,10 +99,10 @@ def test_of_twenty_thieves_at_once_one_gets_in_and_nobody_stays(
         winner = next(answer.json() for answer in answers if answer.status == 200)
         assert [refreshed(fleet.webs[at].url, winner["refresh"]).status for at in (0, 1)] == [401, 401]
         told = database.execute(
-            "SELECT (SELECT count(*) FROM accounts_securityevent WHERE kind = 'token-reused' AND family_id = f.id),"
+            "SELECT (SELECT count(*) FROM accounts_securityevent WHERE kind = 'token-reused' AND session_id = f.id),"
             " (SELECT count(*) FROM jobs_job WHERE kind = 'accounts.mail' AND parameters ->> 'template' = 'token-reused'"
             "  AND parameters ->> 'user' = f.user_id::text AND created_at >= f.created_at), f.ended_reason"
-            " FROM accounts_refreshfamily f WHERE f.id = %s",
+            " FROM accounts_session f WHERE f.id = %s",
             [winner["session"]],
         ).fetchone()
         assert told == (1, 1, "reuse")

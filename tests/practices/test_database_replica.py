@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import redis
 from django.contrib.auth.models import Permission
-from django.contrib.sessions.models import Session
+from django.contrib.sessions.models import Session as BrowserSession
 from django.db import transaction
 from django.db.utils import ConnectionDoesNotExist
 from django.http import HttpRequest
 
-from apps.accounts.models import RefreshFamily, User
+from apps.accounts.models import Session, User
 from apps.jobs.models import Job
 from apps.practices.caching import remember
 from apps.practices.database.replicas import Ticket, primary_reads, ticket_held
@@ -185,7 +185,7 @@ def test_what_decides_comes_from_the_primary(holder: None) -> None:
     router = ReplicaRouter()
     with pytest.raises(ConnectionDoesNotExist):
         router.db_for_read(Note)
-    assert {router.db_for_read(model) for model in (User, RefreshFamily, Job, Permission, Session)} == {"default"}
+    assert {router.db_for_read(model) for model in (User, Session, Job, Permission, BrowserSession)} == {"default"}
     with primary_reads():
         assert router.db_for_read(Note) == "default"
     with transaction.atomic():

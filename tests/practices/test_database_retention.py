@@ -9,14 +9,14 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from django.contrib.sessions.models import Session
+from django.contrib.sessions.models import Session as BrowserSession
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from apps.accounts.models import AccountLink, AttemptCount, FamilyEnd, RefreshFamily, SecurityEvent, User
+from apps.accounts.models import AccountLink, AttemptCount, EndReason, SecurityEvent, Session, User
 from apps.jobs.models import Job, JobChunk
 from apps.practices.database.keys import uuid7, uuid7_floor
 from apps.practices.database.retention import PARTS, Retention, retentions
@@ -35,43 +35,43 @@ def pruned(*arguments: str) -> str:
     return output.getvalue()
 
 
-def family(*, ended: datetime | None = None, expires: datetime, **fields: Any) -> RefreshFamily:
+def session(*, ended: datetime | None = None, expires: datetime, **fields: Any) -> Session:
     user, _ = User.objects.get_or_create(email="owner@example.com")
     now = timezone.now()
     times = {"current_issued_at": now, "created_at": now, "last_used_at": now, "expires_at": expires}
-    reason = FamilyEnd.values[0] if ended else ""
+    reason = EndReason.values[0] if ended else ""
     values = {"current_id": uuid7(), "ended_at": ended, "ended_reason": reason, **times, **fields}
-    return RefreshFamily.objects.create(user=user, **values)
+    return Session.objects.create(user=user, **values)
 
 
 @pytest.mark.django_db
-def test_sign_ins_go_once_they_are_over_for_long() -> None:
+def test_old_sessions_are_pruned() -> None:
     now = timezone.now()
-    family(expires=now - 31 * DAY)
-    family(expires=now + DAY, ended=now - 31 * DAY)
-    family(expires=now - 40 * DAY, ended=now - 41 * DAY)
-    kept = {family(expires=now - 29 * DAY).pk, family(expires=now + DAY, ended=now - 29 * DAY).pk}
-    kept.add(family(expires=now + DAY).pk)
-    assert "sign-ins: 3 would go" in pruned("--dry-run")
-    assert RefreshFamily.objects.count() == 6, "--dry-run removed something"
-    assert "sign-ins: 3 removed (over for 30 days)" in pruned()
-    assert set(RefreshFamily.objects.values_list("pk", flat=True)) == kept
-    assert "sign-ins: 0 removed" in pruned()
+    session(expires=now - 31 * DAY)
+    session(expires=now + DAY, ended=now - 31 * DAY)
+    session(expires=now - 40 * DAY, ended=now - 41 * DAY)
+    kept = {session(expires=now - 29 * DAY).pk, session(expires=now + DAY, ended=now - 29 * DAY).pk}
+    kept.add(session(expires=now + DAY).pk)
+    assert "sessions: 3 would go" in pruned("--dry-run")
+    assert Session.objects.count() == 6, "--dry-run removed something"
+    assert "sessions: 3 removed (over for 30 days)" in pruned()
+    assert set(Session.objects.values_list("pk", flat=True)) == kept
+    assert "sessions: 0 removed" in pruned()
 
 
 @pytest.mark.django_db
 @override_settings(TOKENS_REFRESH_SECONDS=14 * 24 * 60 * 60)
-def test_sign_ins_that_nobody_refreshes_are_over_and_go_too() -> None:
+def test_unused_sessions_are_pruned() -> None:
     now = timezone.now()
 
-    def begun(days: int, *, used: int) -> RefreshFamily:
+    def begun(days: int, *, used: int) -> Session:
         key = UUID(int=uuid7_floor(now - days * DAY).int + used)
-        return family(pk=key, expires=now + 30 * DAY, current_issued_at=now - used * DAY)
+        return session(pk=key, expires=now + 30 * DAY, current_issued_at=now - used * DAY)
 
     gone, kept = [begun(45, used=45), begun(60, used=46)], [begun(60, used=43), begun(43, used=43), begun(60, used=1)]
-    assert "sign-ins: 2 would go" in pruned("--dry-run")
-    assert "sign-ins: 2 removed" in pruned()
-    assert set(RefreshFamily.objects.all()) == set(kept), gone
+    assert "sessions: 2 would go" in pruned("--dry-run")
+    assert "sessions: 2 removed" in pruned()
+    assert set(Session.objects.all()) == set(kept), gone
 
 
 @pytest.mark.django_db
@@ -143,10 +143,10 @@ def test_large_files_go_in_small_transactions() -> None:
 @pytest.mark.django_db
 def test_sessions_of_the_admin_go_when_they_expire() -> None:
     now = timezone.now()
-    Session.objects.create(session_key="gone", session_data="", expire_date=now - timedelta(seconds=1))
-    Session.objects.create(session_key="kept", session_data="", expire_date=now + timedelta(hours=1))
+    BrowserSession.objects.create(session_key="gone", session_data="", expire_date=now - timedelta(seconds=1))
+    BrowserSession.objects.create(session_key="kept", session_data="", expire_date=now + timedelta(hours=1))
     assert "admin-sessions: 1 removed (over)" in pruned()
-    assert [session.pk for session in Session.objects.all()] == ["kept"]
+    assert [session.pk for session in BrowserSession.objects.all()] == ["kept"]
 
 
 @pytest.fixture
@@ -182,7 +182,7 @@ def test_two_at_once_do_not_wait_for_each_other(notes: Retention) -> None:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("name", ["sign-ins", "security-events", "attempts", "links", "jobs", "admin-sessions"])
+@pytest.mark.parametrize("name", ["sessions", "security-events", "attempts", "links", "jobs", "admin-sessions"])
 def test_what_is_over_is_found_by_an_index(name: str) -> None:
     retention = next(one for one in retentions() if one.name == name)
     with connection.cursor() as cursor:
@@ -196,7 +196,7 @@ def test_what_is_over_is_found_by_an_index(name: str) -> None:
 
 @pytest.mark.django_db
 def test_a_failure_is_named_and_leaves_the_rest_to_be_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    Session.objects.create(session_key="gone", session_data="", expire_date=timezone.now() - DAY)
+    BrowserSession.objects.create(session_key="gone", session_data="", expire_date=timezone.now() - DAY)
 
     def broken(before: datetime) -> list[Any]:
         with transaction.atomic(), connection.cursor() as cursor:
@@ -208,14 +208,14 @@ def test_a_failure_is_named_and_leaves_the_rest_to_be_done(monkeypatch: pytest.M
         object.__setattr__(Retention.declared["aaa"], field, value)
     with pytest.raises(CommandError, match="Not finished: aaa"):
         pruned()
-    assert not Session.objects.exists()
+    assert not BrowserSession.objects.exists()
 
 
 @pytest.mark.django_db
 def test_an_unknown_kind_is_refused_with_those_there_are() -> None:
     with pytest.raises(
         CommandError,
-        match="admin-sessions, attempts, idempotency-keys, job-files, jobs, links, security-events, sign-ins",
+        match="admin-sessions, attempts, idempotency-keys, job-files, jobs, links, security-events, sessions",
     ):
         pruned("--only", "everything")
 

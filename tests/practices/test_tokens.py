@@ -29,7 +29,7 @@ def test_claims_and_header_are_the_documented_ones(pair: Any) -> None:
         assert set(claims) == {"typ", "sid", "jti", "iat", "exp", "iss", "aud"}
         assert claims["typ"] == kind
         assert claims["iss"] == settings.PUBLIC_URL
-        assert claims["sid"] == str(pair.family_id)
+        assert claims["sid"] == str(pair.session_id)
         assert abs(claims["exp"] - claims["iat"] - lifetime) <= 1
         assert jwt.get_unverified_header(token) == HEADER
 

@@ -14,7 +14,7 @@ from django.db import connection, transaction
 from django.test import Client, override_settings
 from django.utils import timezone
 
-from apps.accounts.models import FamilyEnd, RefreshFamily
+from apps.accounts.models import EndReason, Session
 from apps.accounts.selectors import sessions
 from apps.accounts.selectors.sessions import session_user
 from apps.accounts.services.sessions import session_end
@@ -33,17 +33,17 @@ def test_authorising_is_one_query_and_none_while_it_is_remembered(pair: Any, dja
     now = timezone.now()
     with override_settings(TOKENS_CHECK_SECONDS=60):
         with django_assert_num_queries(1):
-            user = session_user(family_id=pair.family_id, transport=pair.transport, now=now)
+            user = session_user(session_id=pair.session_id, transport=pair.transport, now=now)
         with django_assert_num_queries(0):
-            again = session_user(family_id=pair.family_id, transport=pair.transport, now=now)
+            again = session_user(session_id=pair.session_id, transport=pair.transport, now=now)
         assert user is not None
         assert again == user
         assert again is not user
         with django_assert_num_queries(0):
             later = now + timedelta(seconds=settings.TOKENS_SESSION_SECONDS)
-            assert session_user(family_id=pair.family_id, transport=pair.transport, now=later) is None
+            assert session_user(session_id=pair.session_id, transport=pair.transport, now=later) is None
     with override_settings(TOKENS_CHECK_SECONDS=0), django_assert_num_queries(1):
-        session_user(family_id=pair.family_id, transport=pair.transport, now=now)
+        session_user(session_id=pair.session_id, transport=pair.transport, now=now)
 
 
 def test_a_request_pays_one_query_for_its_authorisation_and_one_for_its_answer(
@@ -56,7 +56,7 @@ def test_a_request_pays_one_query_for_its_authorisation_and_one_for_its_answer(
 def test_what_is_remembered_is_bounded(pair: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sessions, "REMEMBERED_MAX", 5)
     for _ in range(20):
-        assert session_user(family_id=uuid4(), transport=pair.transport, now=timezone.now()) is None
+        assert session_user(session_id=uuid4(), transport=pair.transport, now=timezone.now()) is None
     assert len(sessions._table._looks) == 5
 
 
@@ -67,21 +67,21 @@ def test_a_look_that_began_before_the_end_is_not_remembered_after_it(
     """A request reads the row, the sign-in ends, and only then the request remembers what it read."""
     read = sessions._read
 
-    def slowly(family_id: Any) -> Any:
-        row = read(family_id)
-        session_end(family_id=family_id, reason=FamilyEnd.LOGOUT, now=timezone.now())
+    def slowly(session_id: Any) -> Any:
+        row = read(session_id)
+        session_end(session_id=session_id, reason=EndReason.LOGOUT, now=timezone.now())
         return row
 
     monkeypatch.setattr(sessions, "_read", slowly)
-    assert session_user(family_id=pair.family_id, transport=pair.transport, now=timezone.now()) is not None
+    assert session_user(session_id=pair.session_id, transport=pair.transport, now=timezone.now()) is not None
     monkeypatch.setattr(sessions, "_read", read)
-    assert session_user(family_id=pair.family_id, transport=pair.transport, now=timezone.now()) is None
+    assert session_user(session_id=pair.session_id, transport=pair.transport, now=timezone.now()) is None
 
 
 @committed
 def test_a_sign_in_that_ends_in_a_transaction_that_is_rolled_back_stands(pair: Any) -> None:
     with transaction.atomic():
-        session_end(family_id=pair.family_id, reason=FamilyEnd.LOGOUT, now=timezone.now())
+        session_end(session_id=pair.session_id, reason=EndReason.LOGOUT, now=timezone.now())
         transaction.set_rollback(True)
     assert get_me(pair.access).status_code == 200
 
@@ -121,11 +121,11 @@ def test_two_ends_at_once_do_not_wait_for_each_other(pair: Any, end: str) -> Non
         leaving.start()
         wait_until(lambda: is_waited_for(rival.info.backend_pid), seconds=10, what="the end to wait for the user")
         rival.execute("SET LOCAL lock_timeout = '2s'")
-        rival.execute("SELECT id FROM accounts_refreshfamily FOR UPDATE")
+        rival.execute("SELECT id FROM accounts_session FOR UPDATE")
         rival.commit()
         leaving.join(10)
     assert statuses == [204 if end == "logout" else 401]
-    assert RefreshFamily.objects.get().ended_reason == end
+    assert Session.objects.get().ended_reason == end
 
 
 def is_waited_for(backend: int) -> bool:

@@ -15,7 +15,7 @@ from django.db import connection
 from django.test import override_settings
 from django.utils import timezone
 
-from apps.accounts.models import FamilyEnd, RefreshFamily, SecurityEvent
+from apps.accounts.models import EndReason, SecurityEvent, Session
 from apps.accounts.selectors.sessions import sessions_forget_all
 from apps.accounts.services.sessions import session_end
 from apps.jobs.models import Job
@@ -29,14 +29,14 @@ committed = pytest.mark.django_db(transaction=True)  # what happens after a comm
 DAY = timedelta(days=1)
 
 
-def family_of(pair: Any) -> Any:
-    return RefreshFamily.objects.get(pk=pair.family_id)
+def session_of(pair: Any) -> Any:
+    return Session.objects.get(pk=pair.session_id)
 
 
 def later(seconds: float) -> None:
     """Let time pass: the sign-in was rotated so much earlier."""
-    rotated = RefreshFamily.objects.get().rotated_at
-    RefreshFamily.objects.update(rotated_at=rotated - timedelta(seconds=seconds))
+    rotated = Session.objects.get().rotated_at
+    Session.objects.update(rotated_at=rotated - timedelta(seconds=seconds))
 
 
 def at_once(uses: int, use: Callable[[int], Any]) -> list[Any]:
@@ -60,9 +60,9 @@ def test_of_parallel_uses_exactly_one_mints_a_successor(pair: Any) -> None:
     assert [answer.status_code for answer in answers] == [200] * 12
     successors = {answer.json()["refresh"] for answer in answers}
     assert len(successors) == 1
-    family = family_of(pair)
-    assert claims_of(successors.pop())["jti"] == str(family.current_id)
-    assert str(family.previous_id) == claims_of(pair.refresh)["jti"]
+    session = session_of(pair)
+    assert claims_of(successors.pop())["jti"] == str(session.current_id)
+    assert str(session.previous_id) == claims_of(pair.refresh)["jti"]
 
 
 @committed
@@ -74,10 +74,10 @@ def test_parallel_uses_outside_the_grace_have_one_winner_and_end_the_sign_in_onc
         answers = at_once(8, lambda number: refresh(pair.refresh, agent=AGENT if grace == 0 else f"tab/{number}"))
     types = [answer.json().get("type", "").rpartition("/")[2] for answer in answers]
     assert sorted(types) == ["", *["token-refused"] * 6, "token-reused"]
-    assert family_of(pair).ended_reason == "reuse"
-    assert SecurityEvent.objects.filter(kind="token-reused", family_id=pair.family_id).count() == 1
+    assert session_of(pair).ended_reason == "reuse"
+    assert SecurityEvent.objects.filter(kind="token-reused", session_id=pair.session_id).count() == 1
     (mail,) = Job.objects.all()
-    assert mail.parameters == {"template": "token-reused", "user": str(family_of(pair).user_id)}
+    assert mail.parameters == {"template": "token-reused", "user": str(session_of(pair).user_id)}
     winner = next(answer for answer in answers if answer.status_code == 200)
     assert_problem(refresh(winner.json()["refresh"]), 401, "token-refused")
     assert_problem(get_me(winner.json()["access"]), 401, "token-refused")
@@ -85,12 +85,12 @@ def test_parallel_uses_outside_the_grace_have_one_winner_and_end_the_sign_in_onc
 
 def test_the_predecessor_within_the_grace_gets_the_same_successor_and_no_longer_grace(pair: Any) -> None:
     first = refresh(pair.refresh).json()
-    before = RefreshFamily.objects.values().get()
+    before = Session.objects.values().get()
     later(settings.TOKENS_GRACE_SECONDS - 6)
     again = refresh(pair.refresh).json()
     assert again["refresh"] == first["refresh"]
     assert get_me(again["access"]).status_code == 200
-    assert RefreshFamily.objects.values().get() == {
+    assert Session.objects.values().get() == {
         **before,
         "rotated_at": before["rotated_at"] - timedelta(seconds=settings.TOKENS_GRACE_SECONDS - 6),
     }
@@ -121,22 +121,22 @@ def test_reuse_ends_the_sign_in_for_everybody(pair: Any, case: str) -> None:
     answer = refresh(pair.refresh, agent=agent)
     assert_problem(answer, 401, "token-reused")
     assert "WWW-Authenticate" in answer.headers
-    assert family_of(pair).ended_reason == "reuse"
+    assert session_of(pair).ended_reason == "reuse"
     assert_problem(get_me(latest["access"]), 401, "token-refused")
     for token in (latest["refresh"], pair.refresh):
         assert_problem(refresh(token), 401, "token-refused")
     event = SecurityEvent.objects.get(kind="token-reused")
-    assert (event.family_id, event.device) == (pair.family_id, agent)
+    assert (event.session_id, event.device) == (pair.session_id, agent)
 
 
 @committed
 def test_a_token_of_a_sign_in_that_was_left_is_refused_and_no_theft(pair: Any) -> None:
 
     latest = refresh(pair.refresh).json()
-    session_end(family_id=pair.family_id, reason=FamilyEnd.LOGOUT, now=timezone.now())
+    session_end(session_id=pair.session_id, reason=EndReason.LOGOUT, now=timezone.now())
     for token in (pair.refresh, latest["refresh"]):
         assert_problem(refresh(token), 401, "token-refused")
-    assert family_of(pair).ended_reason == "logout"
+    assert session_of(pair).ended_reason == "logout"
     assert not SecurityEvent.objects.filter(kind="token-reused").exists()
     assert not Job.objects.exists(), "somebody was mailed"
 
@@ -144,7 +144,7 @@ def test_a_token_of_a_sign_in_that_was_left_is_refused_and_no_theft(pair: Any) -
 def test_the_device_is_the_whole_user_agent_cut_at_200(pair: Any) -> None:
     long = "x" * 300
     refresh(pair.refresh, agent=long)
-    assert family_of(pair).device == "x" * 200
+    assert session_of(pair).device == "x" * 200
     assert refresh(pair.refresh, agent="x" * 250).status_code == 200
     assert_problem(refresh(pair.refresh, agent="x" * 199), 401, "token-reused")
 
@@ -161,13 +161,13 @@ def rotated(pair: Any) -> Any:
 def test_in_the_grace_the_successor_is_the_same_though_another_key_signs_by_now(
     pair: Any, rotated: dict[str, Any]
 ) -> None:
-    taken_over = family_of(pair).current_issued_at - timedelta(seconds=1)  # as if the two instances' clocks differed
+    taken_over = session_of(pair).current_issued_at - timedelta(seconds=1)  # as if the two instances' clocks differed
     with override_settings(TOKENS_KEYS=ring(("a", KEY, EPOCH), ("b", NEXT, taken_over))):
         again = refresh(pair.refresh).json()
         assert again["refresh"] == rotated["refresh"]
         assert jwt.get_unverified_header(again["access"])["kid"] == "b"
         assert jwt.get_unverified_header(refresh(again["refresh"]).json()["refresh"])["kid"] == "b"
-        assert family_of(pair).signed_by == "b"
+        assert session_of(pair).signed_by == "b"
 
 
 def test_when_the_key_of_the_successor_is_gone_another_signs_the_same_token(pair: Any, rotated: dict[str, Any]) -> None:
@@ -188,20 +188,20 @@ def test_when_the_key_of_the_successor_is_gone_another_signs_the_same_token(pair
 
 def test_a_sign_in_ends_when_its_days_are_over_however_often_it_was_refreshed(pair: Any) -> None:
 
-    RefreshFamily.objects.update(expires_at=timezone.now() + timedelta(seconds=60))
+    Session.objects.update(expires_at=timezone.now() + timedelta(seconds=60))
     answer = refresh(pair.refresh).json()
-    assert abs(claims_of(answer["refresh"])["exp"] - family_of(pair).expires_at.timestamp()) <= 1
+    assert abs(claims_of(answer["refresh"])["exp"] - session_of(pair).expires_at.timestamp()) <= 1
     assert answer["expires_in"] <= 60, "the access token outlives its sign-in"
     assert get_me(answer["access"]).status_code == 200
-    RefreshFamily.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    Session.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
     sessions_forget_all()
     assert_problem(refresh(answer["refresh"]), 401, "token-refused")
     assert_problem(get_me(answer["access"]), 401, "token-refused")
 
 
 def test_a_sign_in_lives_for_the_days_of_a_session_and_its_token_for_those_of_a_token(pair: Any) -> None:
-    family = family_of(pair)
-    assert (family.expires_at - family.created_at).total_seconds() == settings.TOKENS_SESSION_SECONDS
+    session = session_of(pair)
+    assert (session.expires_at - session.created_at).total_seconds() == settings.TOKENS_SESSION_SECONDS
     assert claims_of(pair.refresh)["exp"] - claims_of(pair.refresh)["iat"] == settings.TOKENS_REFRESH_SECONDS
 
 
@@ -216,7 +216,7 @@ def test_a_sign_in_that_nobody_refreshes_ends_and_every_refresh_begins_its_days_
 
 
 def test_days_that_were_lowered_hold_for_tokens_that_are_out(pair: Any) -> None:
-    RefreshFamily.objects.update(current_issued_at=timezone.now() - 2 * DAY)
+    Session.objects.update(current_issued_at=timezone.now() - 2 * DAY)
     with override_settings(TOKENS_REFRESH_SECONDS=DAY.total_seconds()):
         assert_problem(refresh(pair.refresh), 401, "token-refused")
     assert refresh(pair.refresh).status_code == 200

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS
 from django.db.models import BooleanField, Case, QuerySet, Value, When
 
-from apps.accounts.models import RefreshFamily, Transport, User
+from apps.accounts.models import Session, Transport, User
 
 REMEMBERED_MAX = 10_000  # sign-ins a process remembers at once, some 10 MB
 
@@ -38,19 +38,19 @@ class _Table:
         self._changed = float("-inf")
         self._lock = threading.Lock()
 
-    def get(self, family_id: UUID) -> _Look | None:
-        look = self._looks.get(family_id)
+    def get(self, session_id: UUID) -> _Look | None:
+        look = self._looks.get(session_id)
         if look is None or time.monotonic() - look.began >= settings.TOKENS_CHECK_SECONDS:
             return None
         return look
 
-    def put(self, family_id: UUID, look: _Look) -> None:
+    def put(self, session_id: UUID, look: _Look) -> None:
         """Keep a look, unless it began before a change: it may have read what was there before."""
         with self._lock:
             if look.began < self._changed:
                 return
-            self._looks[family_id] = look
-            self._looks.move_to_end(family_id)
+            self._looks[session_id] = look
+            self._looks.move_to_end(session_id)
             if len(self._looks) > REMEMBERED_MAX:
                 self._looks.popitem(last=False)
 
@@ -58,14 +58,14 @@ class _Table:
         """Drop looks, and distrust those that are under way now."""
         with self._lock:
             self._changed = time.monotonic()
-            for family_id in [family_id for family_id, look in self._looks.items() if wanted(family_id, look)]:
-                del self._looks[family_id]
+            for session_id in [session_id for session_id, look in self._looks.items() if wanted(session_id, look)]:
+                del self._looks[session_id]
 
 
 _table = _Table()
 
 
-def session_user(*, family_id: UUID, transport: Transport, now: datetime) -> User | None:
+def session_user(*, session_id: UUID, transport: Transport, now: datetime) -> User | None:
     """Give the user of a sign-in that stands: not ended, not expired, its user active; None otherwise.
 
     None, too, where its tokens came another way than theirs: a stolen cookie is no bearer token.
@@ -73,24 +73,24 @@ def session_user(*, family_id: UUID, transport: Transport, now: datetime) -> Use
     Rights and names are the row's as of at most TOKENS_CHECK_SECONDS ago. Each call gives an object of its own, so what
     a request does to it stays in that request.
     """
-    look = _table.get(family_id)
+    look = _table.get(session_id)
     if look is None:
-        look = _Look(began=time.monotonic(), row=_read(family_id))
-        _table.put(family_id, look)
+        look = _Look(began=time.monotonic(), row=_read(session_id))
+        _table.put(session_id, look)
     if look.row is None or look.row[0] <= now or look.row[1] != transport:
         return None
     return User.from_db(DEFAULT_DB_ALIAS, _USER_FIELDS, look.row[2:])
 
 
-def _read(family_id: UUID) -> tuple | None:
-    standing = RefreshFamily.objects.filter(pk=family_id, ended_at=None, user__is_active=True)
+def _read(session_id: UUID) -> tuple | None:
+    standing = Session.objects.filter(pk=session_id, ended_at=None, user__is_active=True)
     return next(iter(standing.values_list(*_COLUMNS)), None)
 
 
-def session_list(*, user_id: UUID, current: UUID | None, now: datetime) -> QuerySet[RefreshFamily]:
+def session_list(*, user_id: UUID, current: UUID | None, now: datetime) -> QuerySet[Session]:
     """A user's sign-ins that stand, those to the admin included; ``current`` of each row tells the one of that id."""
     unused_since = now - timedelta(seconds=settings.TOKENS_REFRESH_SECONDS)
-    standing = RefreshFamily.objects.filter(
+    standing = Session.objects.filter(
         user_id=user_id, ended_at=None, expires_at__gt=now, current_issued_at__gt=unused_since
     )
     return standing.annotate(
@@ -98,9 +98,9 @@ def session_list(*, user_id: UUID, current: UUID | None, now: datetime) -> Query
     )
 
 
-def session_forget(*, family_id: UUID) -> None:
+def session_forget(*, session_id: UUID) -> None:
     """Look again at the next request of this sign-in. Call after the commit that changed it."""
-    _table.forget(lambda known, _: known == family_id)
+    _table.forget(lambda known, _: known == session_id)
 
 
 def sessions_forget(*, user_id: UUID) -> None:

@@ -8,11 +8,11 @@ from uuid import UUID
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth import SESSION_KEY
 from django.contrib.contenttypes.models import ContentType
-from django.contrib.sessions.models import Session
+from django.contrib.sessions.models import Session as BrowserSession
 from django.db import transaction
 from django.db.models import Q
 
-from apps.accounts.models import RefreshFamily, SecurityEventKind, Transport, User
+from apps.accounts.models import SecurityEventKind, Session, Transport, User
 from apps.accounts.selectors.sessions import sessions_forget
 from apps.accounts.selectors.users import PEOPLE_TAG, USERS_TAG, is_last_administrator
 from apps.accounts.services.attempts import attempts_forget
@@ -99,7 +99,9 @@ def _admin_forget(user: User) -> None:
     """Take the account out of what the admin keeps beside our tables: its log of what was done to it, and sessions."""
     kind = ContentType.objects.get_for_model(User)
     LogEntry.objects.filter(content_type=kind, object_id=str(user.pk)).update(object_id=None, object_repr=GONE)
-    if RefreshFamily.objects.filter(user_id=user.pk, transport=Transport.ADMIN).exists():
+    if Session.objects.filter(user_id=user.pk, transport=Transport.ADMIN).exists():
         # Sessions name their user where no query finds it. They are few: those of the admin's last twelve hours.
-        sessions = [one.pk for one in Session.objects.iterator() if one.get_decoded().get(SESSION_KEY) == str(user.pk)]
-        Session.objects.filter(pk__in=sessions).delete()
+        sessions = [
+            one.pk for one in BrowserSession.objects.iterator() if one.get_decoded().get(SESSION_KEY) == str(user.pk)
+        ]
+        BrowserSession.objects.filter(pk__in=sessions).delete()

@@ -41,7 +41,7 @@ def event_record(
     now: datetime,
     user_id: UUID | None,
     origin: Origin = NOWHERE,
-    family_id: UUID | None = None,
+    session_id: UUID | None = None,
     **detail: Any,
 ) -> None:
     """Store an event in the caller's transaction, and log it once that has committed: what was undone did not happen.
@@ -53,7 +53,7 @@ def event_record(
         kind=kind,
         created_at=now,
         user_id=user_id,
-        family_id=family_id,
+        session_id=session_id,
         address=address or "",
         device=origin.device_stored,
         request_id=(current_request_id() or "")[:64],
@@ -65,7 +65,7 @@ def event_record(
         "security_event",
         kind=kind.value,
         user_id=str(user_id) if user_id else None,
-        family_id=str(family_id) if family_id else None,
+        session_id=str(session_id) if session_id else None,
         address=address,
         device=origin.device_stored,
         **detail,

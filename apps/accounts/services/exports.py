@@ -47,7 +47,7 @@ def export_submit(*, user: User) -> Job:
 
 
 def account_export(context: JobContext) -> dict[str, Any]:
-    """Write the file, a JSON object a line: {"of": "sign-ins", "row": {...}}. Memory holds CHUNK_BYTES and a few rows.
+    """Write the file, a JSON object a line: {"of": "sessions", "row": {...}}. Memory holds CHUNK_BYTES and a few rows.
 
     An attempt that is repeated writes the file from its beginning.
     """

@@ -109,9 +109,9 @@ _backend = RingBackend(ALGORITHM, leeway=LEEWAY_SECONDS)
 
 
 class SessionToken(tokens.Token):
-    """A token of one sign-in: `sid` names its refresh family, `jti` the token, `typ` its use."""
+    """A token of one sign-in: `sid` names its refresh session, `jti` the token, `typ` its use."""
 
-    family_id: UUID
+    session_id: UUID
     id: UUID
     key: Key  # that signs it; a token that was read has none
 
@@ -123,13 +123,13 @@ class SessionToken(tokens.Token):
         return _backend.sign(self.payload, key=self.key)
 
     @classmethod
-    def mint(cls, *, family_id: UUID, token_id: UUID, issued_at: datetime, expires_at: datetime, key: Key) -> Self:
+    def mint(cls, *, session_id: UUID, token_id: UUID, issued_at: datetime, expires_at: datetime, key: Key) -> Self:
         """Make the token that these values describe; the same values give the same bytes."""
         token = cls()
-        token.family_id, token.id, token.key = family_id, token_id, key
+        token.session_id, token.id, token.key = session_id, token_id, key
         token.payload = {
             "typ": cls.token_type,
-            "sid": str(family_id),
+            "sid": str(session_id),
             "jti": str(token_id),
             "iat": int(issued_at.timestamp()),
             "exp": int(expires_at.timestamp()),
@@ -150,7 +150,7 @@ class SessionToken(tokens.Token):
         """Check the claims that are ours: the kind of token and the two ids; `exp` once more, as a time."""
         try:
             super().verify()
-            self.family_id, self.id = UUID(self.payload["sid"]), UUID(self.payload["jti"])
+            self.session_id, self.id = UUID(self.payload["sid"]), UUID(self.payload["jti"])
         except (AttributeError, TypeError, ValueError, OverflowError) as error:
             raise TokenError("Token has unreadable claims") from error
 

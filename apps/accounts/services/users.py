@@ -10,7 +10,7 @@ from django.conf import settings
 from django.contrib.auth.hashers import make_password
 from django.db import DatabaseError, transaction
 
-from apps.accounts.models import FamilyEnd, SecurityEventKind, User
+from apps.accounts.models import EndReason, SecurityEventKind, User
 from apps.accounts.selectors.sessions import sessions_forget
 from apps.accounts.selectors.users import PEOPLE_TAG, USERS_TAG
 from apps.accounts.services.events import NOWHERE, Origin, event_record
@@ -102,7 +102,7 @@ def user_deactivate(*, user: User, now: datetime) -> None:
     with transaction.atomic():
         user.is_active = False
         user_save(user=user, fields=("is_active",))
-        sessions_end(user_id=user.pk, reason=FamilyEnd.ACCOUNT, now=now)
+        sessions_end(user_id=user.pk, reason=EndReason.ACCOUNT, now=now)
 
 
 def user_password_set(*, user: User, password: str | None, now: datetime) -> None:
@@ -119,7 +119,7 @@ def user_hash_set(*, user: User, hashed: str, by: str, origin: Origin, now: date
     """
     user.password = hashed
     user_save(user=user, fields=("password",))
-    sessions_end(user_id=user.pk, reason=FamilyEnd.PASSWORD, now=now, origin=origin)
+    sessions_end(user_id=user.pk, reason=EndReason.PASSWORD, now=now, origin=origin)
     links_end(user_id=user.pk)  # whoever had the password may have asked for another address
     event_record(SecurityEventKind.PASSWORD_CHANGED, now=now, user_id=user.pk, origin=origin, by=by)
     mail_submit(template=Mail.PASSWORD_CHANGED, user_id=user.pk)

@@ -15,7 +15,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.accounts.authentication import BearerAuthentication, LeavingAuthentication, origin_of
-from apps.accounts.models import FamilyEnd, Transport
+from apps.accounts.models import EndReason, Transport
 from apps.accounts.schema import COOKIE, SET_COOKIE
 from apps.accounts.serializers import (
     CookiePairSerializer,
@@ -53,7 +53,7 @@ from apps.accounts.transports import (
     has_cookies,
     origin_require,
     refresh_presented,
-    replaced_family,
+    replaced_session_id,
 )
 from apps.practices.errors import NotAuthenticated, PermissionDenied
 from apps.practices.errors.schema import problems
@@ -138,9 +138,9 @@ class Login(CredentialView):
         device = device_presented(request._request)
         user = user_authenticate(**body.validated_data, origin=origin, now=now, device=device)
         pair = session_start(user=user, now=now, origin=origin, transport=transport)
-        if transport == Transport.COOKIE and (replaced := replaced_family(request._request)):
+        if transport == Transport.COOKIE and (replaced := replaced_session_id(request._request)):
             # OWASP ASVS 5.0, 7.2.4: signing in again does not leave the former sign-in behind.
-            session_end(family_id=replaced, reason=FamilyEnd.LOGOUT, now=now, origin=origin)
+            session_end(session_id=replaced, reason=EndReason.LOGOUT, now=now, origin=origin)
         response = signed_in(pair, now=now)
         if transport == Transport.COOKIE:
             device_set(response, email=user.email, now=now)
@@ -194,7 +194,7 @@ class Logout(APIView):
         query_parameters(request, {})
         token = cast("SessionToken", request.auth)
         session_end(
-            family_id=token.family_id, reason=FamilyEnd.LOGOUT, now=timezone.now(), origin=origin_of(request._request)
+            session_id=token.session_id, reason=EndReason.LOGOUT, now=timezone.now(), origin=origin_of(request._request)
         )
         response = Response(status=status.HTTP_204_NO_CONTENT, headers=NO_STORE)
         if has_cookies(request._request):
@@ -215,14 +215,14 @@ class CSRF(APIView):
         if not has_cookies(request._request):
             raise PermissionDenied("A sign-in with bearer tokens needs no CSRF token.")
         token = cast("SessionToken", request.auth)
-        return Response({"csrf_token": csrf_token(token.family_id)}, headers=NO_STORE)
+        return Response({"csrf_token": csrf_token(token.session_id)}, headers=NO_STORE)
 
 
 def signed_in(pair: TokenPair, *, now: datetime) -> Response:
     """Answer the tokens of a sign-in the way they travel."""
-    rest = {"token_type": "Bearer", "expires_in": pair.expires_in, "session": pair.family_id}
+    rest = {"token_type": "Bearer", "expires_in": pair.expires_in, "session": pair.session_id}
     if pair.transport == Transport.BEARER:
         return Response({"access": pair.access, "refresh": pair.refresh, **rest}, headers=NO_STORE)
-    response = Response({"csrf_token": csrf_token(pair.family_id), **rest}, headers=NO_STORE)
+    response = Response({"csrf_token": csrf_token(pair.session_id), **rest}, headers=NO_STORE)
     cookies_set(response, pair, now=now)
     return response

@@ -14,7 +14,7 @@ from rest_framework.views import APIView
 
 from apps.accounts.authentication import origin_of
 from apps.accounts.filters import SESSIONS
-from apps.accounts.models import FamilyEnd, User
+from apps.accounts.models import EndReason, User
 from apps.accounts.selectors.sessions import session_list
 from apps.accounts.serializers import SessionSerializer
 from apps.accounts.services.sessions import session_end_own, sessions_end
@@ -51,7 +51,7 @@ class Sessions(APIView):
         user = cast("User", request.user)
         sessions_end(
             user_id=user.pk,
-            reason=FamilyEnd.OWNER,
+            reason=EndReason.OWNER,
             keep=_current(request),
             now=timezone.now(),
             origin=origin_of(request._request),
@@ -73,7 +73,7 @@ class SessionDetail(APIView):
     def delete(self, request: Request, id: UUID) -> Response:
         query_parameters(request, {})
         user = cast("User", request.user)
-        session_end_own(user_id=user.pk, family_id=id, now=timezone.now(), origin=origin_of(request._request))
+        session_end_own(user_id=user.pk, session_id=id, now=timezone.now(), origin=origin_of(request._request))
         response = Response(status=status.HTTP_204_NO_CONTENT)
         if id == _current(request) and has_cookies(request._request):
             cookies_forget(response)
@@ -82,4 +82,4 @@ class SessionDetail(APIView):
 
 def _current(request: Request) -> UUID | None:
     """Give the sign-in that asks."""
-    return getattr(cast("SessionToken | None", request.auth), "family_id", None)
+    return getattr(cast("SessionToken | None", request.auth), "session_id", None)

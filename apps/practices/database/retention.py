@@ -3,9 +3,9 @@
 Each app says it in its `retention` module, which `prune` finds in every installed app::
 
     Retention(
-        name="sign-ins",
+        name="sessions",
         days=lambda: settings.RETENTION_SESSIONS,
-        rows=lambda before: [RefreshFamily.objects.filter(ended_at__lt=before).order_by("ended_at")],
+        rows=lambda before: [Session.objects.filter(ended_at__lt=before).order_by("ended_at")],
     )
 """
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.test import Client
 
-from apps.accounts.models import RefreshFamily, User
+from apps.accounts.models import Session, User
 from apps.accounts.services.tokens import AccessToken
 from tests.apps.accounts.factories import PASSWORD
 
@@ -42,8 +42,8 @@ def taken_back(response: Any) -> set[str]:
     return {name for name, morsel in response.cookies.items() if morsel["max-age"] == 0 and not morsel.value}
 
 
-def family_of(client: Client) -> RefreshFamily:
-    return RefreshFamily.objects.get(pk=AccessToken.read(held(client)["access"]).family_id)
+def session_of(client: Client) -> Session:
+    return Session.objects.get(pk=AccessToken.read(held(client)["access"]).session_id)
 
 
 def csrf(browser: Browser) -> dict[str, str]:

@@ -10,11 +10,11 @@ from django.contrib.auth.models import Permission
 from django.test import Client
 from django.utils import timezone
 
-from apps.accounts.models import LinkPurpose, RefreshFamily, Transport, User
-from apps.accounts.page_sessions import FAMILY
+from apps.accounts.models import LinkPurpose, Session, Transport, User
+from apps.accounts.page_sessions import SESSION_ID
 from apps.accounts.services.events import Origin
 from apps.accounts.services.links import link_mint
-from apps.accounts.services.sessions import TokenPair, family_start, session_start
+from apps.accounts.services.sessions import TokenPair, session_create, session_start
 from tests.secrets import PASSWORD
 
 _numbers = itertools.count(1)
@@ -43,15 +43,15 @@ def sign_in(user: User, *, device: str = "test", **options: Any) -> TokenPair:
     return session_start(user=user, origin=origin, now=options.pop("now", timezone.now()), **options)
 
 
-def admin_sign_in(client: Client, user: User) -> RefreshFamily:
+def admin_sign_in(client: Client, user: User) -> Session:
     """Sign the browser in to the admin, as its login page does after the password."""
     client.force_login(user)
     origin, now = Origin(device="desk", address="192.0.2.1"), timezone.now()
-    family = family_start(user=user, origin=origin, now=now, transport=Transport.ADMIN)
-    session = client.session
-    session[FAMILY] = str(family.pk)
-    session.save()
-    return family
+    session = session_create(user=user, origin=origin, now=now, transport=Transport.ADMIN)
+    stored = client.session
+    stored[SESSION_ID] = str(session.pk)
+    stored.save()
+    return session
 
 
 def bearer(user: User) -> dict[str, str]:

@@ -4,16 +4,16 @@ from uuid import uuid4
 
 from django.contrib.auth.models import Group
 
-from apps.accounts.models import LinkPurpose, RefreshFamily, SecurityEvent, User
+from apps.accounts.models import LinkPurpose, SecurityEvent, Session, User
 from tests.apps.accounts.factories import NEW_PASSWORD, PASSWORD, link, sign_in, user_create
 
 
-def _sign_in(owner: User) -> RefreshFamily:
-    return RefreshFamily.objects.get(pk=sign_in(owner).family_id)
+def _session(owner: User) -> Session:
+    return Session.objects.get(pk=sign_in(owner).session_id)
 
 
 def _event(owner: User) -> SecurityEvent:
-    return SecurityEvent.objects.get(family_id=sign_in(owner).family_id)
+    return SecurityEvent.objects.get(session_id=sign_in(owner).session_id)
 
 
 def _delete(owner: User) -> dict[str, str]:
@@ -24,7 +24,7 @@ def _delete(owner: User) -> dict[str, str]:
 
 OBJECTS = {
     "account": lambda owner: owner,
-    "sign-in": _sign_in,
+    "session": _session,
     "event": _event,
     "group": lambda owner: Group.objects.create(name=f"A group of {owner.pk}"),
 }
@@ -43,5 +43,5 @@ BODIES = {
     "me_update": {"name": "Another name"},
     "me_delete": _delete,
 }
-ADMIN_CLOSED = {"refreshfamily": {"add", "delete"}, "securityevent": {"add", "change", "delete"}}
+ADMIN_CLOSED = {"session": {"add", "delete"}, "securityevent": {"add", "change", "delete"}}
 ADMIN_SUPERUSERS = {"group": {"add", "change", "delete"}}

@@ -9,15 +9,15 @@ from django.contrib.auth.models import Group, Permission
 from django.test import Client
 from django.utils import timezone
 
-from apps.accounts.admin import RefreshFamilyAdmin, UserAdmin
-from apps.accounts.models import RefreshFamily, User
+from apps.accounts.admin import SessionAdmin, UserAdmin
+from apps.accounts.models import Session, User
 from apps.jobs.services import job_submit
 from tests.apps.accounts.factories import PASSWORD, admin_sign_in, bearer, sign_in, user_create
 from tests.problems import assert_problem
 
 pytestmark = pytest.mark.django_db(transaction=True)
 USER = "/admin/accounts/user"
-FAMILY = "/admin/accounts/refreshfamily"
+SESSION_ID = "/admin/accounts/session"
 
 
 @pytest.fixture
@@ -36,9 +36,15 @@ def fields(user: User, **changes: str) -> dict[str, str]:
 def test_no_page_shows_a_hash_or_a_tokens_id(desk: Client) -> None:
     user = user_create(name="Ada")
     pair = sign_in(user)
-    family = RefreshFamily.objects.get(pk=pair.family_id)
-    pages = [f"{USER}/", f"{USER}/add/", f"{USER}/{user.pk}/change/", f"{FAMILY}/", f"{FAMILY}/{family.pk}/change/"]
-    pages += [f"{USER}/{user.pk}/password/", f"{USER}/?q=ada", f"{FAMILY}/?q=ada"]
+    session = Session.objects.get(pk=pair.session_id)
+    pages = [
+        f"{USER}/",
+        f"{USER}/add/",
+        f"{USER}/{user.pk}/change/",
+        f"{SESSION_ID}/",
+        f"{SESSION_ID}/{session.pk}/change/",
+    ]
+    pages += [f"{USER}/{user.pk}/password/", f"{USER}/?q=ada", f"{SESSION_ID}/?q=ada"]
     for page in pages:
         response = desk.get(page)
         assert response.status_code == 200, page
@@ -47,7 +53,7 @@ def test_no_page_shows_a_hash_or_a_tokens_id(desk: Client) -> None:
             user.password[:30],
             user.password.rpartition("$")[2],
             "argon2",
-            str(family.current_id),
+            str(session.current_id),
             pair.refresh,
         ):
             assert secret not in text, f"{page} shows {secret}"
@@ -87,19 +93,19 @@ def test_a_form_of_an_account_that_has_gone_meanwhile_is_not_found(desk: Client,
 
 
 def test_saving_a_sign_in_brings_none_back(desk: Client) -> None:
-    family = RefreshFamily.objects.get(pk=sign_in(user_create()).family_id)
-    load = RefreshFamilyAdmin.get_object
+    session = Session.objects.get(pk=sign_in(user_create()).session_id)
+    load = SessionAdmin.get_object
 
-    def overtaken(self: RefreshFamilyAdmin, *arguments: Any, **options: Any) -> RefreshFamily | None:
+    def overtaken(self: SessionAdmin, *arguments: Any, **options: Any) -> Session | None:
         found = load(self, *arguments, **options)
-        RefreshFamily.objects.filter(pk=family.pk).update(ended_at=timezone.now(), ended_reason="logout")
+        Session.objects.filter(pk=session.pk).update(ended_at=timezone.now(), ended_reason="logout")
         return found
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(RefreshFamilyAdmin, "get_object", overtaken)
-        assert desk.post(f"{FAMILY}/{family.pk}/change/", {}).status_code == 302
-    family.refresh_from_db()
-    assert family.ended_at is not None
+        patch.setattr(SessionAdmin, "get_object", overtaken)
+        assert desk.post(f"{SESSION_ID}/{session.pk}/change/", {}).status_code == 302
+    session.refresh_from_db()
+    assert session.ended_at is not None
 
 
 def test_what_the_admin_saves_is_normalised_and_clean(desk: Client) -> None:
@@ -166,7 +172,7 @@ def test_unticking_active_ends_every_sign_in_at_once(desk: Client, client: Clien
     assert client.get("/api/v1/me", **header).status_code == 200
     assert desk.post(f"{USER}/{user.pk}/change/", fields(user, is_active="")).status_code == 302
     assert_problem(client.get("/api/v1/me", **header), 401, "token-refused")
-    assert set(RefreshFamily.objects.filter(user=user).values_list("ended_reason", flat=True)) == {"account"}
+    assert set(Session.objects.filter(user=user).values_list("ended_reason", flat=True)) == {"account"}
 
 
 def test_a_new_password_ends_every_sign_in_and_shows_in_lists(desk: Client, client: Client) -> None:
@@ -188,23 +194,23 @@ def test_a_new_password_ends_every_sign_in_and_shows_in_lists(desk: Client, clie
 def test_the_actions_end_sign_ins(desk: Client, client: Client) -> None:
     one, other = user_create(), user_create()
     headers = [bearer(one), bearer(other)]
-    family = RefreshFamily.objects.get(user=one)
+    session = Session.objects.get(user=one)
     assert [client.get("/api/v1/me", **header).status_code for header in headers] == [200, 200]
-    answer = desk.post(f"{FAMILY}/", {"action": "end_selected", "_selected_action": [str(family.pk)]}, follow=True)
+    answer = desk.post(f"{SESSION_ID}/", {"action": "end_selected", "_selected_action": [str(session.pk)]}, follow=True)
     assert "1 sign-ins ended" in answer.content.decode()
     assert [client.get("/api/v1/me", **header).status_code for header in headers] == [401, 200]
     desk.post(f"{USER}/", {"action": "end_sessions", "_selected_action": [str(other.pk)]})
     assert client.get("/api/v1/me", **headers[1]).status_code == 401
-    ended = RefreshFamily.objects.filter(user__in=[one, other])
+    ended = Session.objects.filter(user__in=[one, other])
     assert set(ended.values_list("ended_reason", flat=True)) == {"admin"}
 
 
 def test_sign_ins_are_neither_added_nor_edited_nor_deleted(desk: Client) -> None:
-    family_id = sign_in(user_create()).family_id
-    assert desk.get(f"{FAMILY}/add/").status_code == 403
-    assert desk.post(f"{FAMILY}/{family_id}/delete/", {"post": "yes"}).status_code == 403
-    desk.post(f"{FAMILY}/{family_id}/change/", {"device": "changed", "address": "198.51.100.1"})
-    assert RefreshFamily.objects.get(pk=family_id).device == "test"
+    session_id = sign_in(user_create()).session_id
+    assert desk.get(f"{SESSION_ID}/add/").status_code == 403
+    assert desk.post(f"{SESSION_ID}/{session_id}/delete/", {"post": "yes"}).status_code == 403
+    desk.post(f"{SESSION_ID}/{session_id}/change/", {"device": "changed", "address": "198.51.100.1"})
+    assert Session.objects.get(pk=session_id).device == "test"
 
 
 def test_deleting_a_user_in_the_admin_ends_what_was_open(desk: Client, client: Client) -> None:
@@ -219,7 +225,7 @@ def test_deleting_a_user_in_the_admin_ends_what_was_open(desk: Client, client: C
 def helper() -> Client:
     """The browser of somebody who may look after users, and no more."""
     user = user_create(email="helper@example.com", is_staff=True)
-    names = ("view_user", "change_user", "delete_user", "view_refreshfamily", "change_refreshfamily")
+    names = ("view_user", "change_user", "delete_user", "view_session", "change_session")
     user.user_permissions.set(Permission.objects.filter(content_type__app_label="accounts", codename__in=names))
     client = Client()
     admin_sign_in(client, user)
@@ -272,13 +278,13 @@ def test_only_administrators_touch_accounts_with_rights(helper: Client, level: s
     assert stored.email == user.email
 
 
-@pytest.mark.parametrize(("page", "action"), [(USER, "end_sessions"), (FAMILY, "end_selected")])
+@pytest.mark.parametrize(("page", "action"), [(USER, "end_sessions"), (SESSION_ID, "end_selected")])
 def test_only_administrators_sign_out_accounts_with_rights(
     helper: Client, client: Client, page: str, action: str
 ) -> None:
     users = [user_create(is_superuser=True), user_create(is_staff=True), user_create()]
     headers = [bearer(user) for user in users]
-    model = User.objects if page == USER else RefreshFamily.objects
+    model = User.objects if page == USER else Session.objects
     chosen = [str(row.pk) for row in model.all() if getattr(row, "user", row) in users]
     said = helper.post(f"{page}/", {"action": action, "_selected_action": chosen}, follow=True).content.decode()
     assert "1 sign-ins ended" in said

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.contrib.sessions.models import Session
+from django.contrib.sessions.models import Session as BrowserSession
 from django.core.management import call_command
 from django.db.models import F
 from django.test import Client
 from django.utils import timezone
 
 from apps.accounts.hashers import hashing_slot
-from apps.accounts.models import AttemptCount, FamilyEnd, LinkPurpose, RefreshFamily, SecurityEvent, User
+from apps.accounts.models import AttemptCount, EndReason, LinkPurpose, SecurityEvent, Session, User
 from apps.accounts.selectors.sessions import sessions_forget_all
 from apps.accounts.services.events import NOWHERE
 from apps.accounts.services.passwords import password_reset
@@ -60,14 +60,14 @@ def test_a_sign_in_to_the_admin_is_a_row_of_twelve_hours(keeper: User, browser: 
     assert answer.status_code == 302, answer.content
     assert answer.headers["Location"] == "/admin/"
     assert is_in(browser)
-    family = RefreshFamily.objects.get()
-    assert (family.user, family.transport, family.device, family.signed_by) == (keeper, "admin", "Chromium", "")
-    assert family.expires_at - family.created_at == timedelta(hours=12)
+    session = Session.objects.get()
+    assert (session.user, session.transport, session.device, session.signed_by) == (keeper, "admin", "Chromium", "")
+    assert session.expires_at - session.created_at == timedelta(hours=12)
     event = SecurityEvent.objects.get()
-    assert (event.kind, event.user, event.family_id, event.detail) == (
+    assert (event.kind, event.user, event.session_id, event.detail) == (
         "sign-in",
         keeper,
-        family.pk,
+        session.pk,
         {"transport": "admin"},
     )
 
@@ -82,24 +82,24 @@ def test_a_session_that_was_planted_is_not_the_one_that_is_signed_in(keeper: Use
     planted = session_key(browser)
     assert sign_in(browser).status_code == 302
     assert session_key(browser) != planted
-    assert not Session.objects.filter(pk=planted).exists()
-    before = RefreshFamily.objects.get(device="desk")
+    assert not BrowserSession.objects.filter(pk=planted).exists()
+    before = Session.objects.get(device="desk")
     assert before.ended_reason == "logout"  # the browser has one sign-in at a time
 
 
 def test_signing_in_again_replaces_the_sign_in_of_this_browser(keeper: User, browser: Client) -> None:
     sign_in(browser)
-    first = RefreshFamily.objects.get()
+    first = Session.objects.get()
     sign_in(browser)
     first.refresh_from_db()
     assert first.ended_at is not None
     assert is_in(browser)
-    assert RefreshFamily.objects.filter(ended_at=None).count() == 1
+    assert Session.objects.filter(ended_at=None).count() == 1
 
 
-def _family_ends(keeper: User) -> None:
-    family = RefreshFamily.objects.get(transport="admin")
-    session_end(family_id=family.pk, reason=FamilyEnd.OWNER, now=timezone.now())
+def _session_ends(keeper: User) -> None:
+    session = Session.objects.get(transport="admin")
+    session_end(session_id=session.pk, reason=EndReason.OWNER, now=timezone.now())
 
 
 def _demoted(keeper: User) -> None:
@@ -108,18 +108,18 @@ def _demoted(keeper: User) -> None:
 
 
 def _expired(keeper: User) -> None:
-    RefreshFamily.objects.update(expires_at=timezone.now())
+    Session.objects.update(expires_at=timezone.now())
     sessions_forget_all()
 
 
 def _gone(keeper: User) -> None:
-    RefreshFamily.objects.all().delete()
+    Session.objects.all().delete()
     sessions_forget_all()
 
 
 ENDS: dict[str, Callable[[User], object]] = {
-    "this one": _family_ends,
-    "all of the user": lambda keeper: sessions_end(user_id=keeper.pk, reason=FamilyEnd.ADMIN, now=timezone.now()),
+    "this one": _session_ends,
+    "all of the user": lambda keeper: sessions_end(user_id=keeper.pk, reason=EndReason.ADMIN, now=timezone.now()),
     "password": lambda keeper: user_password_set(user=keeper, password=NEW, now=timezone.now()),
     "a mailed link": lambda keeper: password_reset(
         token=link(keeper, LinkPurpose.RESET_PASSWORD), new_password=NEW, origin=NOWHERE, now=timezone.now()
@@ -138,7 +138,7 @@ def test_what_ends_a_sign_in_ends_it_in_the_admin_at_the_next_request(keeper: Us
     key = session_key(browser)
     ENDS[end](keeper)
     assert not is_in(browser)
-    assert end == "demotion" or not Session.objects.filter(pk=key).exists()
+    assert end == "demotion" or not BrowserSession.objects.filter(pk=key).exists()
 
 
 def test_ended_by_its_owner_from_the_api(keeper: User, browser: Client, client: Client) -> None:
@@ -159,18 +159,18 @@ def test_a_session_without_a_sign_in_is_worth_nothing(keeper: User, browser: Cli
     browser.force_login(keeper)  # a row of Django's alone
     key = session_key(browser)
     assert not is_in(browser)
-    assert not Session.objects.filter(pk=key).exists()
+    assert not BrowserSession.objects.filter(pk=key).exists()
 
 
 def test_a_session_holds_for_its_own_user_alone(keeper: User, browser: Client) -> None:
-    family = admin_sign_in(browser, keeper)
-    RefreshFamily.objects.filter(pk=family.pk).update(user=user_create(is_staff=True))
+    session = admin_sign_in(browser, keeper)
+    Session.objects.filter(pk=session.pk).update(user=user_create(is_staff=True))
     assert not is_in(browser)
 
 
 def test_a_sign_in_to_the_api_does_not_carry_an_admin_session(keeper: User, browser: Client) -> None:
-    family = admin_sign_in(browser, keeper)
-    RefreshFamily.objects.filter(pk=family.pk).update(transport="bearer")
+    session = admin_sign_in(browser, keeper)
+    Session.objects.filter(pk=session.pk).update(transport="bearer")
     assert not is_in(browser)
 
 
@@ -179,7 +179,7 @@ def test_signing_out_ends_the_row_and_a_link_does_not(keeper: User, browser: Cli
     assert browser.get("/admin/logout/").status_code == 405
     assert is_in(browser)
     assert browser.post("/admin/logout/").status_code == 200
-    assert RefreshFamily.objects.get().ended_reason == "logout"
+    assert Session.objects.get().ended_reason == "logout"
     assert not is_in(browser)
 
 
@@ -192,7 +192,7 @@ def test_who_may_not_come_in_reads_one_sentence(keeper: User, browser: Client, w
     assert answer.status_code == 200
     errors = answer.context["form"].non_field_errors()
     assert [str(error)[:56] for error in errors] == ["Please enter the correct e-mail address and password for"]
-    assert not RefreshFamily.objects.exists()
+    assert not Session.objects.exists()
     failed = SecurityEvent.objects.filter(kind="sign-in-failed").count()
     assert failed == (0 if who == "no staff" else 1)
 
@@ -252,8 +252,8 @@ def test_ones_own_password_keeps_this_browser_and_ends_every_other_sign_in(
     assert session_key(browser) != key
     assert not is_in(other)
     assert_problem(client.get("/api/v1/me", **header), 401, "token-refused")
-    assert RefreshFamily.objects.filter(ended_at=None).count() == 1
-    assert set(RefreshFamily.objects.exclude(ended_at=None).values_list("ended_reason", flat=True)) == {"password"}
+    assert Session.objects.filter(ended_at=None).count() == 1
+    assert set(Session.objects.exclude(ended_at=None).values_list("ended_reason", flat=True)) == {"password"}
     keeper.refresh_from_db()
     assert keeper.check_password(NEW)
     assert SecurityEvent.objects.get(kind="password-changed").detail == {"by": "password"}

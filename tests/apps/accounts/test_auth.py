@@ -11,7 +11,7 @@ import pytest
 from django.contrib.auth.hashers import identify_hasher
 from django.test import Client
 
-from apps.accounts.models import AttemptCount, RefreshFamily, User
+from apps.accounts.models import AttemptCount, Session, User
 from tests.apps.accounts.factories import PASSWORD, bearer, sign_in, user_create
 from tests.problems import assert_problem
 
@@ -112,10 +112,10 @@ def test_login_answers_a_pair_in_the_documented_shape(client: Client) -> None:
     assert body["token_type"] == "Bearer"
     assert body["expires_in"] == 900
     assert response.headers["Cache-Control"] == "no-store"
-    family = RefreshFamily.objects.get(pk=body["session"])
-    assert family.user_id == user.pk
-    assert family.device == "tests/1"
-    assert family.address == "127.0.0.1"
+    session = Session.objects.get(pk=body["session"])
+    assert session.user_id == user.pk
+    assert session.device == "tests/1"
+    assert session.address == "127.0.0.1"
     claims = jwt.decode(body["access"], options={"verify_signature": False})
     assert claims["exp"] - claims["iat"] == 900
     assert claims["sid"] == body["session"]
@@ -124,7 +124,7 @@ def test_login_answers_a_pair_in_the_documented_shape(client: Client) -> None:
 
 def test_the_tables_hold_nothing_that_signs_anybody_in(client: Client) -> None:
     body = login(client, user_create().email).json()
-    row = str(RefreshFamily.objects.filter(pk=body["session"]).values().get())
+    row = str(Session.objects.filter(pk=body["session"]).values().get())
     for token in (body["access"], body["refresh"]):
         assert token.rpartition(".")[2] not in row
 
@@ -146,7 +146,7 @@ def test_login_is_the_same_answer_for_every_reason(client: Client) -> None:
         assert response.headers["WWW-Authenticate"].startswith("Bearer")
         answers.append({name: value for name, value in document.items() if name != "request_id"})
     assert answers == [answers[0]] * 4
-    assert not RefreshFamily.objects.exists()
+    assert not Session.objects.exists()
 
 
 @pytest.mark.parametrize("exists", [True, False])
@@ -214,7 +214,7 @@ def test_a_rotated_token_is_refused_and_ends_the_sign_in(client: Client) -> None
     assert_problem(post(client, "refresh", {"refresh": first["refresh"]}), 401, "token-reused")
     assert_problem(post(client, "refresh", {"refresh": third["refresh"]}), 401, "token-refused")
     assert_problem(client.get("/api/v1/me", HTTP_AUTHORIZATION=f"Bearer {third['access']}"), 401, "token-refused")
-    assert RefreshFamily.objects.get(pk=first["session"]).ended_reason == "reuse"
+    assert Session.objects.get(pk=first["session"]).ended_reason == "reuse"
 
 
 @committed
@@ -230,7 +230,7 @@ def test_logout_ends_this_sign_in_and_no_other(client: Client) -> None:
     assert "invalid_token" in answer.headers["WWW-Authenticate"]
     assert_problem(post(client, "refresh", {"refresh": here["refresh"]}), 401, "token-refused")
     assert client.get("/api/v1/me", HTTP_AUTHORIZATION=f"Bearer {there['access']}").status_code == 200
-    assert RefreshFamily.objects.get(pk=here["session"]).ended_reason == "logout"
+    assert Session.objects.get(pk=here["session"]).ended_reason == "logout"
 
 
 def test_without_a_token_the_scheme_is_named(client: Client) -> None:
@@ -252,7 +252,7 @@ def test_a_deactivated_user_is_out_at_once(client: Client) -> None:
     user_deactivate(user=user, now=timezone.now())
     assert_problem(client.get("/api/v1/me", **header), 401, "token-refused")
     assert_problem(post(client, "refresh", {"refresh": pair.refresh}), 401, "token-refused")
-    assert not RefreshFamily.objects.filter(user=user, ended_at=None).exists()
+    assert not Session.objects.filter(user=user, ended_at=None).exists()
 
 
 def test_an_inactive_row_is_enough_to_be_out(client: Client) -> None:

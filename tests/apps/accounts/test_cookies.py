@@ -9,11 +9,11 @@ from django.conf import settings
 from django.test import Client, override_settings
 from django.utils import timezone
 
-from apps.accounts.models import RefreshFamily, Transport, User
+from apps.accounts.models import Session, Transport, User
 from apps.accounts.services.sessions import TokenPair, session_refresh
 from apps.accounts.services.tokens import RefreshToken
 from apps.accounts.transports import csrf_token
-from tests.apps.accounts.cookies import ME, NOTES, Browser, csrf, family_of, held, login, post, taken_back
+from tests.apps.accounts.cookies import ME, NOTES, Browser, csrf, held, login, post, session_of, taken_back
 from tests.apps.accounts.factories import PASSWORD, bearer, sign_in, user_create
 from tests.problems import assert_problem
 
@@ -36,7 +36,7 @@ def test_a_cookie_that_comes_twice_is_refused(signed_in: Browser) -> None:
         assert taken_back(answer) == {"access", "refresh", "binding"}
         answer = post(bare, "logout", cookie=f"refresh={first}; refresh={second}", **csrf(signed_in))
         assert_problem(answer, 400, "cookie-repeated")
-    assert RefreshFamily.objects.filter(ended_at=None, previous_id=None).count() == 2
+    assert Session.objects.filter(ended_at=None, previous_id=None).count() == 2
     # Another's cookie whose name only looks alike is nobody's business.
     fine = bare.get(ME, headers={"cookie": f"xaccess=1; access={own['access']}; access2=; my=access"})
     assert fine.status_code == 200
@@ -107,7 +107,7 @@ def test_a_refresh_cookie_that_a_neighbour_has_set_signs_nobody_in(signed_in: Br
         answer = post(Client(), "refresh", cookie=cookies)
         assert_problem(answer, 401, "token-refused")
         assert taken_back(answer) == {"access", "refresh", "binding"}
-    assert not RefreshFamily.objects.exclude(previous_id=None).exists()
+    assert not Session.objects.exclude(previous_id=None).exists()
     assert post(signed_in, "refresh").status_code == 200
 
 
@@ -117,11 +117,11 @@ def test_a_refresh_cookie_that_a_neighbour_has_set_signs_nobody_in(signed_in: Br
 @committed
 def test_signing_in_replaces_whatever_sign_in_was_there(signed_in: Browser, user: User) -> None:
     """Nothing that was planted before is kept, and what is replaced does not live on unseen."""
-    before, planted = family_of(signed_in), held(signed_in)
+    before, planted = session_of(signed_in), held(signed_in)
     other = user_create()
     answer = login(signed_in, other)
     assert answer.status_code == 200
-    after = family_of(signed_in)
+    after = session_of(signed_in)
     assert after.user_id == other.pk
     assert after.pk != before.pk
     assert {planted["access"], planted["refresh"]} & set(held(signed_in).values()) == set()
@@ -148,7 +148,7 @@ def test_signing_in_by_cookie_or_bearer_is_not_hindered_by_stale_cookies(client:
 @committed
 def test_a_bearer_sign_in_leaves_the_one_in_cookies_alone(signed_in: Browser, user: User) -> None:
     assert post(signed_in, "login", {"email": user.email, "password": PASSWORD}).status_code == 200
-    assert family_of(signed_in).ended_at is None
+    assert session_of(signed_in).ended_at is None
 
 
 def test_a_failed_sign_in_leaves_what_was_there(signed_in: Browser, user: User) -> None:
@@ -164,15 +164,15 @@ def test_a_failed_sign_in_leaves_what_was_there(signed_in: Browser, user: User) 
 
 @committed
 def test_signing_out_works_when_the_access_cookie_is_gone(signed_in: Browser) -> None:
-    family, access = family_of(signed_in), held(signed_in)["access"]
+    session, access = session_of(signed_in), held(signed_in)["access"]
     signed_in.cookies.pop("access")
     assert_problem(post(signed_in, "logout"), 403, "csrf-token")
     assert set(held(signed_in)) == {"refresh", "binding"}
     answer = post(signed_in, "logout", **csrf(signed_in))
     assert answer.status_code == 204
     assert taken_back(answer) == {"access", "refresh", "binding"}
-    family.refresh_from_db()
-    assert family.ended_reason == "logout"
+    session.refresh_from_db()
+    assert session.ended_reason == "logout"
     assert_problem(Client().get(ME, headers={"cookie": f"access={access}"}), 401, "token-refused")
 
 
@@ -185,14 +185,14 @@ def test_signing_out_works_when_the_access_cookie_has_expired(client: Client, us
     assert taken_back(answer) == {"access"}
     assert set(held(client)) == {"refresh"}
     client.cookies["access"] = old.access
-    assert post(client, "logout", **{"x-csrftoken": csrf_token(old.family_id)}).status_code == 204
-    assert RefreshFamily.objects.get(pk=old.family_id).ended_reason == "logout"
+    assert post(client, "logout", **{"x-csrftoken": csrf_token(old.session_id)}).status_code == 204
+    assert Session.objects.get(pk=old.session_id).ended_reason == "logout"
 
 
 @committed
 def test_a_sign_in_that_is_over_takes_its_cookies_along(signed_in: Browser, user: User) -> None:
-    family = family_of(signed_in)
-    RefreshFamily.objects.filter(pk=family.pk).update(ended_at=timezone.now(), ended_reason="admin")
+    session = session_of(signed_in)
+    Session.objects.filter(pk=session.pk).update(ended_at=timezone.now(), ended_reason="admin")
     kept = held(signed_in)
     with override_settings(TOKENS_CHECK_SECONDS=0):
         for call in (
@@ -238,4 +238,4 @@ def test_a_cookie_sign_in_refreshes_by_cookie_in_the_service_too(user: User) -> 
     pair: TokenPair = sign_in(user, transport=Transport.COOKIE)
     options = {"token": pair.refresh, "origin": Origin(device="test"), "now": timezone.now()}
     assert session_refresh(**options, transport=Transport.COOKIE).transport == Transport.COOKIE
-    assert RefreshToken.read(pair.refresh).family_id == pair.family_id
+    assert RefreshToken.read(pair.refresh).session_id == pair.session_id

@@ -12,10 +12,10 @@ import pytest
 from django.conf import settings
 from django.test import Client, override_settings
 
-from apps.accounts.models import RefreshFamily, Transport, User
+from apps.accounts.models import Session, Transport, User
 from apps.accounts.transports import csrf_token, origin_of_url
 from tests.access import operations
-from tests.apps.accounts.cookies import APP, HERE, ME, NOTES, Browser, csrf, family_of, held, login, post
+from tests.apps.accounts.cookies import APP, HERE, ME, NOTES, Browser, csrf, held, login, post, session_of
 from tests.apps.accounts.factories import PASSWORD, sign_in, user_create
 from tests.problems import assert_problem
 
@@ -33,12 +33,12 @@ def wrong_tokens(client: Browser) -> Iterator[dict[str, str]]:
     yield {"x-csrftoken": f"{right} "[:-1].upper()}
     yield {"x-csrftoken": "é" * 64}
     yield {"x-csrftoken": "0" * 100_000}
-    yield {"x-csrftoken": csrf_token(sign_in(user_create(), transport=Transport.COOKIE).family_id)}
+    yield {"x-csrftoken": csrf_token(sign_in(user_create(), transport=Transport.COOKIE).session_id)}
     yield {"x-csrftoken": held(client)["access"]}
     yield {"csrftoken": right}
-    family = family_of(client)
-    yield {"x-csrftoken": hashlib.sha256(family.pk.bytes).hexdigest()}
-    yield {"x-csrftoken": hmac.new(b"guess", family.pk.bytes, hashlib.sha256).hexdigest()}
+    session = session_of(client)
+    yield {"x-csrftoken": hashlib.sha256(session.pk.bytes).hexdigest()}
+    yield {"x-csrftoken": hmac.new(b"guess", session.pk.bytes, hashlib.sha256).hexdigest()}
 
 
 def test_a_write_without_the_token_of_this_sign_in_is_refused(signed_in: Browser, user: User) -> None:
@@ -52,7 +52,7 @@ def test_a_write_without_the_token_of_this_sign_in_is_refused(signed_in: Browser
         assert_problem(post(signed_in, "logout", **headers), 403, "csrf-token")
     user.refresh_from_db()
     assert user.name == "Ada"
-    assert family_of(signed_in).ended_at is None
+    assert session_of(signed_in).ended_at is None
 
 
 def test_every_operation_that_changes_something_asks_for_it(signed_in: Browser) -> None:
@@ -89,7 +89,7 @@ def test_no_header_or_parameter_makes_a_read_a_write(signed_in: Browser) -> None
     for headers in ({"x-http-method-override": "DELETE"}, {"x-method-override": "DELETE"}, {"x-http-method": "DELETE"}):
         assert signed_in.get("/api/v1/auth/sessions", headers=headers).status_code == 200
     assert_problem(signed_in.get("/api/v1/auth/sessions?_method=DELETE"), 400, "validation", pointer="?_method")
-    assert family_of(signed_in).ended_at is None
+    assert session_of(signed_in).ended_at is None
 
 
 def test_the_token_outlives_a_change_of_the_secret_key(signed_in: Browser) -> None:
@@ -148,7 +148,7 @@ def test_signing_in_and_refreshing_by_cookie_need_a_listed_origin(
             assert not answer.cookies
         assert computed == []
     assert held(client) == before
-    assert RefreshFamily.objects.get().previous_id is None
+    assert Session.objects.get().previous_id is None
 
 
 @pytest.mark.parametrize("origin", [HERE, APP])

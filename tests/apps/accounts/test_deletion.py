@@ -11,13 +11,13 @@ import pytest
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth.models import Group, Permission
 from django.contrib.contenttypes.models import ContentType
-from django.contrib.sessions.models import Session
+from django.contrib.sessions.models import Session as BrowserSession
 from django.db import connection
 from django.test import Client
 from django.utils import timezone
 from psycopg.errors import ForeignKeyViolation
 
-from apps.accounts.models import AttemptCount, LinkPurpose, RefreshFamily, SecurityEvent, Transport, User
+from apps.accounts.models import AttemptCount, LinkPurpose, SecurityEvent, Session, Transport, User
 from apps.accounts.services.attempts import AttemptPurpose, attempt_begin
 from apps.accounts.services.mails import Mail, mail_submit
 from apps.jobs.models import Job, JobChunk
@@ -88,7 +88,7 @@ def traces(*words: str) -> list[str]:
             found += [
                 f"{table}: {row[:200]}" for (row,) in cursor.fetchall() if any(form in row.lower() for form in wanted)
             ]
-    opened = [str(session.get_decoded()).lower() for session in Session.objects.all()]
+    opened = [str(session.get_decoded()).lower() for session in BrowserSession.objects.all()]
     return found + [f"session: {one}" for one in opened if any(form in one for form in wanted)]
 
 
@@ -127,12 +127,12 @@ def test_no_table_holds_who_is_gone(way: Callable[[User], None], gone: User, mai
     words = words_of(gone)
     held = {line.partition(":")[0] for line in traces(*words)}
     assert held >= {
-        *("accounts_user", "accounts_user_groups", "accounts_user_user_permissions", "accounts_refreshfamily"),
+        *("accounts_user", "accounts_user_groups", "accounts_user_user_permissions", "accounts_session"),
         *("accounts_securityevent", "accounts_accountlink", "jobs_job", "jobs_jobchunk", "sample_note"),
         *("django_admin_log", "session"),
     }
     assert AttemptCount.objects.exists()
-    others = Session.objects.count() - 1
+    others = BrowserSession.objects.count() - 1
 
     way(gone)
     told = Job.objects.get()  # no other is left
@@ -142,9 +142,9 @@ def test_no_table_holds_who_is_gone(way: Callable[[User], None], gone: User, mai
     assert traces(*words) == []
     assert not AttemptCount.objects.exists()
     assert not JobChunk.objects.exists()
-    assert Session.objects.count() >= others, "somebody else's session went, too"
+    assert BrowserSession.objects.count() >= others, "somebody else's session went, too"
     event = SecurityEvent.objects.get(kind="deleted")
-    assert (event.user_id, event.family_id, event.address, event.device) == (None, None, "", "")
+    assert (event.user_id, event.session_id, event.address, event.device) == (None, None, "", "")
     assert event.detail == {"by": "owner" if way is delete_oneself else "administrator"}
     assert set(LogEntry.objects.values_list("object_repr", flat=True)) == {"a deleted account"}
     [mail] = mailoutbox
@@ -161,7 +161,7 @@ def test_others_keep_what_is_theirs(client: Client) -> None:
     mail_submit(template=Mail.RESET_PASSWORD, address=other.email)
     attempt_begin(purpose=AttemptPurpose.SIGN_IN, email=other.email)
     assert delete(client, {"password": PASSWORD}, bearer(user)).status_code == 204
-    assert (Note.objects.count(), RefreshFamily.objects.count(), Job.objects.count()) == (1, 1, 4)
+    assert (Note.objects.count(), Session.objects.count(), Job.objects.count()) == (1, 1, 4)
     assert AttemptCount.objects.count() == 1
     assert SecurityEvent.objects.filter(user=other).exists()
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from apps.accounts.models import RefreshFamily, SecurityEvent
+from apps.accounts.models import SecurityEvent, Session
 from tests.apps.accounts.factories import admin_sign_in, sign_in, user_create
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -37,7 +37,7 @@ def test_a_failure_is_told_with_device_request_and_address_as_the_policy_has_it(
     user = user_create(email="ada@example.com")
     answer = login(client, "Ada@example.com", "not what it should be")
     event = SecurityEvent.objects.get()
-    assert (event.kind, event.user, event.family_id) == ("sign-in-failed", user, None)
+    assert (event.kind, event.user, event.session_id) == ("sign-in-failed", user, None)
     assert (event.device, event.address) == ("A phone", shown)
     assert event.request_id == answer.headers["X-Request-ID"]
 
@@ -51,8 +51,8 @@ def test_a_failure_at_no_account_names_nobody_and_stores_no_address_that_was_typ
 
 def test_events_outlive_the_sign_in_they_name(client: Client) -> None:
     pair = sign_in(user_create())
-    RefreshFamily.objects.all().delete()
-    assert SecurityEvent.objects.get(kind="sign-in").family_id == pair.family_id
+    Session.objects.all().delete()
+    assert SecurityEvent.objects.get(kind="sign-in").session_id == pair.session_id
 
 
 def test_the_admin_shows_them_by_kind_by_date_and_by_user(desk: Client) -> None:
@@ -78,7 +78,7 @@ def test_a_users_page_leads_to_their_sign_ins_and_events(desk: Client) -> None:
     sign_in(ada)
     sign_in(user_create())
     page = desk.get(f"/admin/accounts/user/{ada.pk}/change/").content.decode()
-    links = re.findall(r'href="(/admin/accounts/(?:refreshfamily|securityevent)/)(\?[^"]+)"', page)
+    links = re.findall(r'href="(/admin/accounts/(?:session|securityevent)/)(\?[^"]+)"', page)
     assert [rows(desk, query, path) for path, query in links] == [1, 1]
 
 
@@ -105,9 +105,9 @@ def main_of(page: Any) -> str:
 
 def test_ending_sign_ins_in_the_admin_is_an_event_of_their_owner(desk: Client) -> None:
     user = user_create()
-    family_id = sign_in(user).family_id
-    chosen = {"action": "end_selected", "_selected_action": str(family_id)}
-    desk.post("/admin/accounts/refreshfamily/", chosen)
-    event = SecurityEvent.objects.get(kind="sign-ins-ended")
-    assert (event.user, event.family_id, event.detail) == (user, family_id, {"reason": "admin", "count": 1})
+    session_id = sign_in(user).session_id
+    chosen = {"action": "end_selected", "_selected_action": str(session_id)}
+    desk.post("/admin/accounts/session/", chosen)
+    event = SecurityEvent.objects.get(kind="sessions-ended")
+    assert (event.user, event.session_id, event.detail) == (user, session_id, {"reason": "admin", "count": 1})
     assert event.request_id

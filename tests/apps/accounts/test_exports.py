@@ -14,7 +14,7 @@ from django.contrib.auth.models import Group
 from django.db import connection
 from django.test import Client
 
-from apps.accounts.models import AccountLink, LinkPurpose, RefreshFamily, User
+from apps.accounts.models import AccountLink, LinkPurpose, Session, User
 from apps.accounts.services.exports import export_submit
 from apps.jobs.context import JobStopped
 from apps.jobs.models import CHUNK_BYTES, Job, JobChunk
@@ -80,7 +80,7 @@ def test_all_that_is_held_and_nobody_elses(client: Client, ada: User) -> None:
     assert [row["permission.codename"] for row in rows["permissions"]] == ["view_job"]
     assert [(row["title"], row["published"]) for row in rows["sample.notes"]] == [("Élan", False)]
     assert [row["email"] for row in rows["links"]] == ["b@example.com"]
-    assert [row["device"] for row in rows["sign-ins"]] == ["test"]
+    assert [row["device"] for row in rows["sessions"]] == ["test"]
     assert {row["kind"] for row in rows["security-events"]} >= {"sign-in"}
     assert [row["id"] for row in rows["jobs"]] == [job["id"]]
     for foreign in (other.email, str(other.pk), "Theirs", "somebody@example.com"):
@@ -89,9 +89,9 @@ def test_all_that_is_held_and_nobody_elses(client: Client, ada: User) -> None:
 
 def test_nothing_that_signs_anybody_in(client: Client, ada: User) -> None:
     _, file = exported(client, bearer(ada))
-    family = RefreshFamily.objects.get(user=ada)
+    session = Session.objects.get(user=ada)
     link = AccountLink.objects.get(user=ada)
-    secrets = [ada.password, str(family.current_id), family.signed_by, bytes(link.digest).hex(), "argon2", "$"]
+    secrets = [ada.password, str(session.current_id), session.signed_by, bytes(link.digest).hex(), "argon2", "$"]
     assert [secret for secret in secrets if secret in file.decode()] == []
 
 
@@ -143,7 +143,7 @@ def test_an_attempt_that_is_repeated_writes_the_file_anew(
     whole = PersonalData.rows
 
     def stopped(self: PersonalData, *, user_id: object) -> Any:
-        if self.name == "sign-ins":
+        if self.name == "sessions":
             raise JobStopped("release")
         return whole(self, user_id=user_id)
 
@@ -154,7 +154,7 @@ def test_an_attempt_that_is_repeated_writes_the_file_anew(
     job_run(str(job.pk))
     answer = client.get(f"/api/v1/jobs/{job.pk}/result", **header)
     rows = rows_of(b"".join(answer.streaming_content))
-    assert [len(rows[name]) for name in ("account", "groups", "sign-ins")] == [1, 1, 1]
+    assert [len(rows[name]) for name in ("account", "groups", "sessions")] == [1, 1, 1]
 
 
 def test_an_export_of_somebody_who_leaves_stores_nothing(ada: User, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from django.core.management import CommandError
 from django.test import Client, override_settings
 from django.utils import timezone
 
-from apps.accounts.models import RefreshFamily, SecurityEvent
+from apps.accounts.models import SecurityEvent, Session
 from settings.kinds import key_ring
 from tests.apps.accounts.factories import sign_in, user_create
 from tests.apps.accounts.rings import DAY, OLD, SPARE, entry, rotate, text_of
@@ -81,7 +81,7 @@ def test_a_rehearsal_changes_nothing_and_prints_no_key(file: Path) -> None:
     assert "Dropped: old" in out
     assert (file.read_bytes(), list(file.parent.iterdir())) == (before, [file])
     assert OLD not in out
-    assert RefreshFamily.objects.get().ended_at is None
+    assert Session.objects.get().ended_at is None
     assert not SecurityEvent.objects.filter(kind="keys-rotated").exists()
 
 
@@ -131,11 +131,11 @@ def test_a_compromised_key_goes_with_its_sign_ins_and_no_others(file: Path, ring
     assert "1 sign-ins whose tokens old signed ended" in out
     kept, new = key_ring(file.read_text())
     assert (kept["kid"], new["sign_from"] > now) == ("spare", True)
-    assert RefreshFamily.objects.get(pk=mine.family_id).ended_reason == "key"
-    assert RefreshFamily.objects.get(pk=other.family_id).ended_at is None
+    assert Session.objects.get(pk=mine.session_id).ended_reason == "key"
+    assert Session.objects.get(pk=other.session_id).ended_at is None
     event = SecurityEvent.objects.get(kind="keys-rotated")
     assert event.detail == {"made": new["kid"], "dropped": ["old"], "compromised": "old"}
-    assert SecurityEvent.objects.get(kind="sign-ins-ended").family_id == mine.family_id
+    assert SecurityEvent.objects.get(kind="sessions-ended").session_id == mine.session_id
 
 
 @committed
@@ -156,7 +156,7 @@ def test_sign_ins_that_began_after_the_key_was_dropped_end_when_the_command_runs
     with override_settings(TOKENS_KEYS=key_ring(file.read_text())):
         out, _ = rotate("--compromised", "old")
         assert "1 sign-ins" in out
-        assert RefreshFamily.objects.get(pk=late.family_id).ended_reason == "key"
+        assert Session.objects.get(pk=late.session_id).ended_reason == "key"
         with pytest.raises(CommandError, match="No key of the ring has the kid 'old'"):
             rotate("--compromised", "old")
     assert file.read_bytes() == written
@@ -172,7 +172,7 @@ def test_many_sign_ins_end_in_batches(variable: None, monkeypatch: pytest.Monkey
         sign_in(user)
     _, error = rotate("--compromised", "old")
     assert "5 sign-ins" in error
-    assert not RefreshFamily.objects.filter(ended_at=None).exists()
+    assert not Session.objects.filter(ended_at=None).exists()
 
 
 def test_an_unknown_kid_is_refused_with_those_there_are(file: Path) -> None:

@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
-from apps.accounts.models import RefreshFamily, User
+from apps.accounts.models import Session, User
 from apps.accounts.services.demo import DEMO_EMAIL, DEMO_PASSWORD, DemoRefused, demo_user_create
 from apps.accounts.services.users import EmailTaken, user_register
 from apps.practices.validation.addresses import email_normalised
@@ -58,9 +58,9 @@ def test_ids_are_time_ordered_uuids_of_postgresql() -> None:
 
 
 def test_a_sign_in_that_ended_says_why() -> None:
-    family_id = sign_in(user_create()).family_id
-    with pytest.raises(IntegrityError, match="accounts_family_end_has_reason"), transaction.atomic():
-        RefreshFamily.objects.filter(pk=family_id).update(ended_at=timezone.now())
+    session_id = sign_in(user_create()).session_id
+    with pytest.raises(IntegrityError, match="accounts_session_end_has_reason"), transaction.atomic():
+        Session.objects.filter(pk=session_id).update(ended_at=timezone.now())
 
 
 @pytest.mark.django_db(transaction=True)

@@ -17,7 +17,7 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from apps.accounts.models import AccountLink, AttemptCount, FamilyEnd, LinkPurpose, RefreshFamily, SecurityEvent
+from apps.accounts.models import AccountLink, AttemptCount, EndReason, LinkPurpose, SecurityEvent, Session
 from apps.accounts.services.mails import KIND
 from apps.accounts.validators import CommonPasswordValidator
 from apps.jobs.models import Job
@@ -67,8 +67,8 @@ def test_a_change_ends_every_sign_in_and_begins_one(client: Client) -> None:
     fresh = response.json()
     assert client.get("/api/v1/me", HTTP_AUTHORIZATION=f"Bearer {fresh['access']}").status_code == 200
     assert post(client, "refresh", {"refresh": fresh["refresh"]}).status_code == 200
-    ended = RefreshFamily.objects.exclude(pk=fresh["session"])
-    assert {family.ended_reason for family in ended} == {FamilyEnd.PASSWORD}
+    ended = Session.objects.exclude(pk=fresh["session"])
+    assert {session.ended_reason for session in ended} == {EndReason.PASSWORD}
     assert not AccountLink.objects.exists()
     assert login(client, user.email, PASSWORD).status_code == 401
     assert login(client, user.email, NEW_PASSWORD).status_code == 200
@@ -164,7 +164,7 @@ def test_a_reset_by_the_mailed_link(client: Client) -> None:
     assert login(client, user.email, NEW_PASSWORD).status_code == 200
     user.refresh_from_db()
     assert user.email_verified
-    assert {"email-verified", "password-changed", "sign-ins-ended"} <= set(kinds(user))
+    assert {"email-verified", "password-changed", "sessions-ended"} <= set(kinds(user))
     assert [message["Subject"] for message in mails_sent()][1:] == ["Your password for Shipshape was changed"]
 
 

@@ -11,9 +11,9 @@ from django.conf import settings
 from django.test import Client
 from django.utils import timezone
 
-from apps.accounts.models import RefreshFamily, SecurityEvent, Transport
+from apps.accounts.models import SecurityEvent, Session, Transport
 from apps.accounts.services.events import Origin
-from apps.accounts.services.sessions import TokenPair, family_start
+from apps.accounts.services.sessions import TokenPair, session_create
 from apps.accounts.transports import csrf_token
 from tests.apps.accounts.factories import sign_in, user_create
 from tests.problems import assert_problem
@@ -28,7 +28,7 @@ def by(pair: TokenPair) -> dict[str, Any]:
     """The headers of a sign-in, for `headers=`, whichever way its tokens travel."""
     if pair.transport == Transport.BEARER:
         return {"authorization": f"Bearer {pair.access}"}
-    return {"cookie": f"access={pair.access}", "x-csrftoken": csrf_token(pair.family_id)}
+    return {"cookie": f"access={pair.access}", "x-csrftoken": csrf_token(pair.session_id)}
 
 
 def ids(client: Client, pair: TokenPair, query: str = "") -> list[str]:
@@ -40,13 +40,13 @@ def test_the_list_shows_each_sign_in_that_stands_in_the_documented_shape(client:
     now = timezone.now()
     here = sign_in(user, device="Firefox", now=now - timedelta(minutes=2))
     phone = sign_in(user, device="App/1", transport=Transport.COOKIE, now=now - timedelta(minutes=1))
-    admin = family_start(user=user, origin=Origin(), now=now, transport=Transport.ADMIN)
+    admin = session_create(user=user, origin=Origin(), now=now, transport=Transport.ADMIN)
     sign_in(user_create())
     response = client.get(SESSIONS, headers=by(here))
     assert response.status_code == 200
     page = response.json()
     assert set(page) == {"results", "next", "previous"}
-    assert [row["id"] for row in page["results"]] == [str(admin.pk), str(phone.family_id), str(here.family_id)]
+    assert [row["id"] for row in page["results"]] == [str(admin.pk), str(phone.session_id), str(here.session_id)]
     assert [row["current"] for row in page["results"]] == [False, False, True]
     last = page["results"][-1]
     assert set(last) == {"id", "device", "address", "created_at", "last_used_at", "current"}
@@ -62,8 +62,8 @@ def test_the_list_turns_pages_and_shows_chosen_fields(client: Client) -> None:
     assert [set(row) for row in first["results"]] == [{"id", "current"}] * 2
     second = client.get(first["next"], headers=by(pairs[0])).json()
     found = [row["id"] for row in first["results"] + second["results"]]
-    assert found == [str(pair.family_id) for pair in reversed(pairs)][:4]
-    assert ids(client, pairs[0], "?ordering=created_at") == [str(pair.family_id) for pair in pairs]
+    assert found == [str(pair.session_id) for pair in reversed(pairs)][:4]
+    assert ids(client, pairs[0], "?ordering=created_at") == [str(pair.session_id) for pair in pairs]
     assert_problem(client.get(f"{SESSIONS}?user=1", headers=by(pairs[0])), 400, "validation", pointer="?user")
 
 
@@ -71,19 +71,19 @@ def test_what_does_not_stand_is_not_shown_and_cannot_be_ended(client: Client) ->
     user = user_create()
     here = sign_in(user)
     now = timezone.now()
-    ended = sign_in(user).family_id
-    RefreshFamily.objects.filter(pk=ended).update(ended_at=now, ended_reason="logout")
-    over = sign_in(user).family_id
-    RefreshFamily.objects.filter(pk=over).update(expires_at=now - timedelta(seconds=1))
-    idle = sign_in(user).family_id
-    RefreshFamily.objects.filter(pk=idle).update(
+    ended = sign_in(user).session_id
+    Session.objects.filter(pk=ended).update(ended_at=now, ended_reason="logout")
+    over = sign_in(user).session_id
+    Session.objects.filter(pk=over).update(expires_at=now - timedelta(seconds=1))
+    idle = sign_in(user).session_id
+    Session.objects.filter(pk=idle).update(
         current_issued_at=now - timedelta(seconds=settings.TOKENS_REFRESH_SECONDS + 1)
     )
-    used = sign_in(user).family_id
-    RefreshFamily.objects.filter(pk=used).update(
+    used = sign_in(user).session_id
+    Session.objects.filter(pk=used).update(
         current_issued_at=now - timedelta(seconds=settings.TOKENS_REFRESH_SECONDS - 60)
     )
-    assert set(ids(client, here)) == {str(here.family_id), str(used)}
+    assert set(ids(client, here)) == {str(here.session_id), str(used)}
     for one in (ended, over, idle, uuid4()):
         assert_problem(client.delete(f"{SESSIONS}/{one}", headers=by(here)), 404, "not-found")
     assert client.delete(f"{SESSIONS}/{used}", headers=by(here)).status_code == 204
@@ -95,24 +95,24 @@ def test_ending_one_ends_it_and_no_other(client: Client) -> None:
     user = user_create()
     here, there, elsewhere = (sign_in(user, transport=Transport(kind)) for kind in ("bearer", "bearer", "cookie"))
     assert client.get(ME, headers=by(there)).status_code == 200
-    answer = client.delete(f"{SESSIONS}/{there.family_id}", headers=by(here))
+    answer = client.delete(f"{SESSIONS}/{there.session_id}", headers=by(here))
     assert (answer.status_code, answer.content) == (204, b"")
     assert_problem(client.get(ME, headers=by(there)), 401, "token-refused")
     refreshed = client.post("/api/v1/auth/refresh", {"refresh": there.refresh}, content_type="application/json")
     assert_problem(refreshed, 401, "token-refused")
     for pair in (here, elsewhere):
         assert client.get(ME, headers=by(pair)).status_code == 200
-    assert RefreshFamily.objects.get(pk=there.family_id).ended_reason == "owner"
-    event = SecurityEvent.objects.get(kind="sign-ins-ended")
-    assert (event.user_id, event.family_id, event.detail["reason"]) == (user.pk, there.family_id, "owner")
+    assert Session.objects.get(pk=there.session_id).ended_reason == "owner"
+    event = SecurityEvent.objects.get(kind="sessions-ended")
+    assert (event.user_id, event.session_id, event.detail["reason"]) == (user.pk, there.session_id, "owner")
 
 
 @committed
 def test_nobody_ends_anothers(client: Client) -> None:
     theirs, ours = sign_in(user_create()), sign_in(user_create(is_staff=True, is_superuser=True))
-    assert_problem(client.delete(f"{SESSIONS}/{theirs.family_id}", headers=by(ours)), 404, "not-found")
+    assert_problem(client.delete(f"{SESSIONS}/{theirs.session_id}", headers=by(ours)), 404, "not-found")
     assert client.get(ME, headers=by(theirs)).status_code == 200
-    assert not SecurityEvent.objects.filter(kind="sign-ins-ended").exists()
+    assert not SecurityEvent.objects.filter(kind="sessions-ended").exists()
 
 
 @committed
@@ -121,11 +121,11 @@ def test_ending_all_others_ends_those_to_the_admin_too(client: Client, transport
     user = user_create()
     stranger = sign_in(user_create())
     here, *others = (sign_in(user, transport=Transport(kind)) for kind in (transport, "bearer", "cookie"))
-    admin = family_start(user=user, origin=Origin(), now=timezone.now(), transport=Transport.ADMIN)
+    admin = session_create(user=user, origin=Origin(), now=timezone.now(), transport=Transport.ADMIN)
     answer = client.delete(SESSIONS, headers=by(here))
     assert (answer.status_code, answer.content) == (204, b"")
     assert not answer.cookies
-    assert ids(client, here) == [str(here.family_id)]
+    assert ids(client, here) == [str(here.session_id)]
     for pair in others:
         assert_problem(Client().get(ME, headers=by(pair)), 401, "token-refused")
     assert client.get(ME, headers=by(stranger)).status_code == 200
@@ -137,7 +137,7 @@ def test_ending_all_others_ends_those_to_the_admin_too(client: Client, transport
 @committed
 def test_ending_the_one_that_asks_is_signing_out(client: Client) -> None:
     here = sign_in(user_create(), transport=Transport.COOKIE)
-    answer = client.delete(f"{SESSIONS}/{here.family_id}", headers=by(here))
+    answer = client.delete(f"{SESSIONS}/{here.session_id}", headers=by(here))
     assert answer.status_code == 204
     assert {name for name, morsel in answer.cookies.items() if morsel["max-age"] == 0} == {
         "access",

@@ -15,9 +15,9 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.accounts.authentication import CookieAuthentication
-from apps.accounts.models import RefreshFamily, Transport, User
+from apps.accounts.models import Session, Transport, User
 from apps.accounts.transports import csrf_token
-from tests.apps.accounts.cookies import ME, NOTES, Browser, csrf, family_of, held, login, post, taken_back
+from tests.apps.accounts.cookies import ME, NOTES, Browser, csrf, held, login, post, session_of, taken_back
 from tests.apps.accounts.factories import PASSWORD, bearer, sign_in
 from tests.problems import assert_problem
 from tests.sample.services import note_create
@@ -46,7 +46,7 @@ def test_signing_in_sets_cookies_and_shows_no_token(client: Client, user: User) 
         "secure": "",
     }
     assert attributes(binding) == {**attributes(refresh), "path": "/"}
-    assert family_of(client).transport == Transport.COOKIE
+    assert session_of(client).transport == Transport.COOKIE
 
 
 def attributes(morsel: Morsel[str]) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def test_bearer_is_the_default_and_sets_no_cookie(client: Client, user: User) ->
 def test_there_is_no_third_transport(client: Client, user: User, transport: Any) -> None:
     body = {"email": user.email, "password": PASSWORD, "transport": transport}
     assert_problem(post(client, "login", body), 400, "validation", pointer="/transport")
-    assert not RefreshFamily.objects.exists()
+    assert not Session.objects.exists()
 
 
 def test_the_refresh_cookie_goes_to_where_it_is_used(client: Client) -> None:
@@ -132,7 +132,7 @@ def test_two_transports_in_one_request_are_refused(signed_in: Browser, user: Use
     signed_in.cookies.pop("access")
     assert_problem(post(signed_in, "refresh", {"refresh": other.refresh}), 400, "two-transports")
     assert_problem(post(signed_in, "logout", **header), 400, "two-transports")
-    assert RefreshFamily.objects.filter(ended_at=None, previous_id=None).count() == 2
+    assert Session.objects.filter(ended_at=None, previous_id=None).count() == 2
 
 
 def test_a_view_that_takes_cookies_alone_refuses_two_transports_as_well(user: User) -> None:
@@ -163,13 +163,13 @@ def test_a_bearer_token_is_no_cookie(client: Client, user: User) -> None:
     pair = sign_in(user)
     for name, value in (("access", pair.access), ("refresh", pair.refresh)):
         client.cookies[name] = value
-    known = {"x-csrftoken": csrf_token(pair.family_id)}
+    known = {"x-csrftoken": csrf_token(pair.session_id)}
     assert_problem(client.get(ME), 401, "token-refused")
     client.cookies["access"], client.cookies["refresh"] = pair.access, pair.refresh
     assert_problem(post(client, "refresh", **known), 401, "token-refused")
     client.cookies["access"], client.cookies["refresh"] = pair.access, pair.refresh
     assert_problem(post(client, "logout", **known), 401, "token-refused")
-    assert RefreshFamily.objects.get().ended_at is None
+    assert Session.objects.get().ended_at is None
 
 
 def test_a_refresh_token_opens_nothing(signed_in: Browser) -> None:

@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
 
-from apps.accounts.models import AttemptCount, RefreshFamily, SecurityEvent
+from apps.accounts.models import AttemptCount, SecurityEvent, Session
 from apps.accounts.services.attempts import AttemptPurpose, attempt_begin
 from tests.apps.accounts.factories import NEW_PASSWORD, PASSWORD, admin_sign_in, bearer, user_create
 from tests.problems import assert_problem
@@ -60,8 +60,8 @@ def test_end_sessions_ends_those_of_the_api_and_of_the_admin(client: Client) -> 
     assert_problem(client.get("/api/v1/me", **header), 401, "token-refused")
     assert browser.get("/admin/").status_code == 302
     assert client.get("/api/v1/me", **kept).status_code == 200
-    assert set(RefreshFamily.objects.filter(user=account).values_list("ended_reason", flat=True)) == {"admin"}
-    assert SecurityEvent.objects.get(kind="sign-ins-ended").detail == {"reason": "admin", "count": 2}
+    assert set(Session.objects.filter(user=account).values_list("ended_reason", flat=True)) == {"admin"}
+    assert SecurityEvent.objects.get(kind="sessions-ended").detail == {"reason": "admin", "count": 2}
     assert user("end-sessions", ADA).startswith(f"{ADA}: 0 sign-ins ended")
     assert login(client).status_code == 200
 

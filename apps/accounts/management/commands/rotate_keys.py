@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import Error as DatabaseError
 from django.utils import timezone
 
-from apps.accounts.services.rotation import Rotation, RotationRefused, keys_rotate
+from apps.accounts.services.key_rotation import Rotation, RotationRefused, keys_rotate
 
 LATER = "%Y-%m-%d %H:%M:%S UTC"
 

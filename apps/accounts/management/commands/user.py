@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import Error as DatabaseError
 from django.utils import timezone
 
-from apps.accounts.models import FamilyEnd, User
+from apps.accounts.models import EndReason, User
 from apps.accounts.services.attempts import account_unlock
 from apps.accounts.services.sessions import sessions_end
 from apps.practices.validation.addresses import email_normalised
@@ -58,5 +58,5 @@ class Command(BaseCommand):
         return f"{user.email}: {sum(count.failures for count in counted)} tries since {since:%Y-%m-%d %H:%M} UTC forgotten."
 
     def _end_sessions(self, user: User) -> str:
-        ended = sessions_end(user_id=user.pk, reason=FamilyEnd.ADMIN, now=timezone.now())
+        ended = sessions_end(user_id=user.pk, reason=EndReason.ADMIN, now=timezone.now())
         return f"{user.email}: {ended} sign-ins ended, everywhere within {settings.TOKENS_CHECK_SECONDS:g} s."

@@ -19,7 +19,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 
-from apps.accounts.models import RefreshFamily, SecurityEventKind
+from apps.accounts.models import SecurityEventKind, Session
 from apps.accounts.services.events import event_record
 from apps.accounts.services.keys import KeyRing
 from apps.accounts.services.sessions import sessions_end_signed_by
@@ -62,7 +62,7 @@ def keys_rotate(
     """
     entries = list(settings.TOKENS_KEYS)
     if compromised is not None and compromised not in {entry["kid"] for entry in entries}:
-        return _late_sign_ins_end(kid=compromised, now=now, is_rehearsal=is_rehearsal)
+        return _late_sessions_end(kid=compromised, now=now, is_rehearsal=is_rehearsal)
     new, kept = _ring_next(entries, now=now, compromised=compromised)
     gone = tuple(entry["kid"] for entry in entries if entry not in kept)
     value = json.dumps([_written(entry) for entry in [*kept, new]], indent=None if file is None else 2)
@@ -82,11 +82,11 @@ def keys_rotate(
     )
 
 
-def _signed_by(kid: str) -> QuerySet[RefreshFamily]:
-    return RefreshFamily.objects.filter(ended_at=None, signed_by=kid)
+def _signed_by(kid: str) -> QuerySet[Session]:
+    return Session.objects.filter(ended_at=None, signed_by=kid)
 
 
-def _late_sign_ins_end(*, kid: str, now: datetime, is_rehearsal: bool) -> Rotation:
+def _late_sessions_end(*, kid: str, now: datetime, is_rehearsal: bool) -> Rotation:
     signed = _signed_by(kid)
     if not signed.exists():
         known = ", ".join(entry["kid"] for entry in settings.TOKENS_KEYS)
