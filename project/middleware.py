@@ -13,7 +13,7 @@ from django.utils.functional import SimpleLazyObject
 from apps.accounts.models import User
 from apps.accounts.page_sessions import page_user
 
-PAGE_PREFIXES = ("/admin",)
+PAGE_PREFIXES = ("/admin/",)  # with the slash: /administrators is another path
 
 
 def is_page(request: HttpRequest) -> bool:
