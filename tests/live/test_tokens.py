@@ -6,11 +6,9 @@ import json
 import secrets
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ import pytest
 
 from tests.fleet import Answer, ask, fleet_running
 from tests.processes import ROOT
+from tests.races import at_once
 from tests.visitors import AGENT, PASSWORD, bearer, problem, refreshed, registered, signed_in
 from tools.fleet import Fleet
 from tools.stack import Stack
@@ -58,16 +57,9 @@ def me(fleet: Fleet, access: str, *, at: int = 0) -> int:
     return ask(fleet.webs[at].url, "/api/v1/me", headers=bearer({"access": access})).status
 
 
-def at_once(fleet: Fleet, token: str, *, agents: Sequence[str]) -> list[Answer]:
-    """The answers to parallel uses of one token, every other one at the other process."""
-    start = threading.Barrier(len(agents))
-
-    def use(number: int) -> Answer:
-        start.wait(timeout=30)
-        return refreshed(fleet.webs[number % 2].url, token, agent=agents[number])
-
-    with ThreadPoolExecutor(len(agents)) as pool:
-        return list(pool.map(use, range(len(agents))))
+def used_at_once(fleet: Fleet, token: str, *, agents: Sequence[str]) -> list[Answer]:
+    """Return the answers to parallel uses of one token, every other one at the other process."""
+    return at_once(len(agents), lambda number: refreshed(fleet.webs[number % 2].url, token, agent=agents[number]))
 
 
 def test_of_twenty_uses_at_once_one_mints_a_successor(
@@ -76,7 +68,7 @@ def test_of_twenty_uses_at_once_one_mints_a_successor(
     tokens = signed_in(fleet.webs[0].url, registered(fleet.webs[0].url))
     for _ in range(50 if soak else 5):
         used = tokens["refresh"]
-        answers = at_once(fleet, used, agents=[AGENT] * USES)
+        answers = used_at_once(fleet, used, agents=[AGENT] * USES)
         assert [answer.status for answer in answers] == [200] * USES, Counter(map(problem, answers))
         assert len({answer.json()["refresh"] for answer in answers}) == 1
         tokens = answers[-1].json()
@@ -94,7 +86,7 @@ def test_of_twenty_thieves_at_once_one_gets_in_and_nobody_stays(
     credentials = registered(fleet.webs[0].url)
     for _ in range(50 if soak else 5):
         tokens = signed_in(fleet.webs[0].url, credentials)
-        answers = at_once(fleet, tokens["refresh"], agents=[f"thief/{number}" for number in range(USES)])
+        answers = used_at_once(fleet, tokens["refresh"], agents=[f"thief/{number}" for number in range(USES)])
         assert Counter(map(problem, answers)) == {"": 1, "token-reused": 1, "token-refused": USES - 2}
         winner = next(answer.json() for answer in answers if answer.status == 200)
         assert [refreshed(fleet.webs[at].url, winner["refresh"]).status for at in (0, 1)] == [401, 401]

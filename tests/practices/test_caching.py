@@ -30,6 +30,7 @@ from apps.practices.mechanisms.redis import redis_client
 from settings.urls import redis_url
 from tests.practices.cache_servers import black_hole, private_redis
 from tests.processes import wait_until
+from tests.races import at_once
 
 
 class Source:
@@ -201,14 +202,7 @@ class TestStampede:
             time.sleep(0.3)
             return source()
 
-        start = threading.Barrier(50)
-
-        def call(_: int) -> Any:
-            start.wait(10)
-            return source.remembered(build=slow)
-
-        with ThreadPoolExecutor(50) as threads:
-            assert list(threads.map(call, range(50))) == [1] * 50
+        assert at_once(50, lambda _: source.remembered(build=slow)) == [1] * 50
         assert source.reads == 1
 
     def test_another_process_builds_and_this_one_waits_for_its_entry(self, source: Source) -> None:

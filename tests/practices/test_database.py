@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -30,6 +29,7 @@ from apps.practices.database.keys import uuid7, uuid7_floor
 from apps.practices.database.versions import version_delete, version_update
 from apps.practices.errors import NotFound, PreconditionFailed
 from tests.problems import assert_problem
+from tests.races import at_once
 from tests.sample.models import Note
 from tests.sample.services import note_create
 
@@ -90,26 +90,16 @@ def test_another_version_is_refused_and_a_lost_row_is_not_found(note: Note) -> N
 @pytest.mark.django_db(transaction=True)
 def test_of_writers_who_saw_the_same_version_one_succeeds() -> None:
     note = note_create(owner=User.objects.create(email="owner@example.com"), title="one")
-    outcomes: list[str] = []
-    start = threading.Barrier(8)
+    copies = [Note.objects.get(pk=note.pk) for _ in range(8)]
 
-    def write(number: int) -> None:
-        mine = Note.objects.get(pk=note.pk)
-        start.wait(10)
+    def write(number: int) -> str:
         try:
-            version_update(instance=mine, expected=1, title=f"by {number}")
-            outcomes.append("written")
+            version_update(instance=copies[number], expected=1, title=f"by {number}")
         except PreconditionFailed:
-            outcomes.append("refused")
-        finally:
-            connection.close()
+            return "refused"
+        return "written"
 
-    threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(20)
-    assert sorted(outcomes) == ["refused"] * 7 + ["written"]
+    assert sorted(at_once(8, write)) == ["refused"] * 7 + ["written"]
     assert Note.objects.get().version == 2
 
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import jwt
 import pytest
 from django.conf import settings
-from django.db import connection
 from django.test import override_settings
 from django.utils import timezone
 
@@ -22,6 +18,7 @@ from apps.jobs.models import Job
 from tests.apps.accounts.factories import sign_in, user_create
 from tests.practices.tokens_bench import AGENT, EPOCH, HEADER, KEY, NEXT, claims_of, forge, get_me, refresh, ring
 from tests.problems import assert_problem
+from tests.races import at_once
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("token_keys")]
 committed = pytest.mark.django_db(transaction=True)  # what happens after a commit happens, and threads see it
@@ -37,21 +34,6 @@ def later(seconds: float) -> None:
     """Let time pass: the sign-in was rotated so much earlier."""
     rotated = Session.objects.get().rotated_at
     Session.objects.update(rotated_at=rotated - timedelta(seconds=seconds))
-
-
-def at_once(uses: int, use: Callable[[int], Any]) -> list[Any]:
-    """What `use` gives to so many threads that begin at the same moment."""
-    start = threading.Barrier(uses)
-
-    def one(number: int) -> Any:
-        try:
-            start.wait(timeout=30)
-            return use(number)
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(uses) as pool:
-        return list(pool.map(one, range(uses)))
 
 
 @committed

@@ -5,7 +5,8 @@ from uuid import uuid4
 from django.contrib.auth.models import Group
 
 from apps.accounts.models import LinkPurpose, SecurityEvent, Session, User
-from tests.apps.accounts.factories import NEW_PASSWORD, PASSWORD, link, sign_in, user_create
+from tests.apps.accounts.factories import PASSWORD, link, sign_in, user_create
+from tests.secrets import NEW_PASSWORD
 
 
 def _session(owner: User) -> Session:

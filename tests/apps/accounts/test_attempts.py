@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import timedelta
 from typing import Any, ClassVar
@@ -38,6 +36,7 @@ from apps.accounts.services.events import NOWHERE
 from tests.apps.accounts.factories import PASSWORD, bearer, sign_in, user_create
 from tests.mails import mails_sent
 from tests.problems import assert_problem
+from tests.races import at_once
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("clock")]
 committed = pytest.mark.django_db(transaction=True)  # threads of their own connections see it
@@ -181,21 +180,17 @@ def test_a_count_cannot_be_rolled_back() -> None:
 @committed
 def test_of_many_guesses_at_once_ten_compute_a_hash() -> None:
     user_create(email=ADA)
-    ready = threading.Barrier(40)
     began = time.monotonic()
 
     def guess(number: int) -> str:
-        ready.wait(10)
         try:
             tried(password=f"guess number {number}")
         except (CredentialsRefused, TooManyAttempts) as problem:
             return problem.type
-        finally:
-            connection.close()
         return "in"
 
-    with override_settings(TOKENS_HASHES_AT_ONCE=40), ThreadPoolExecutor(40) as pool:
-        answers = list(pool.map(guess, range(40)))
+    with override_settings(TOKENS_HASHES_AT_ONCE=40):
+        answers = at_once(40, guess)
     # Each of the threads sees the clock as it goes: the refusals last 1, 2, 4 … seconds, and after each one is looked at.
     looked_at = answers.count("credentials-refused")
     assert 10 <= looked_at <= 10 + int(math.log2(time.monotonic() - began + 1))

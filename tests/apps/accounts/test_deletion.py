@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
 from typing import Any
 
 import pytest
@@ -29,6 +28,7 @@ from tests.apps.accounts.test_me import NEW, delete
 from tests.practices.test_database_failures import other
 from tests.problems import assert_problem
 from tests.processes import wait_until
+from tests.races import at_once, in_thread
 from tests.sample.models import Note
 from tests.sample.services import note_create
 
@@ -191,21 +191,12 @@ def test_the_last_administrator_stays(client: Client) -> None:
 @committed
 def test_of_two_last_administrators_who_leave_at_once_one_stays() -> None:
     headers = [bearer(user_create(is_superuser=True)) for _ in range(2)]
-    with ThreadPoolExecutor(2) as threads:
-        answers = list(threads.map(lambda header: in_thread(delete, Client(), {"password": PASSWORD}, header), headers))
+    answers = at_once(2, lambda number: delete(Client(), {"password": PASSWORD}, headers[number]))
     assert sorted(answer.status_code for answer in answers) == [204, 409]
     assert User.objects.filter(is_superuser=True).count() == 1
 
 
 # --- Deletion meets what is under way.
-
-
-def in_thread(call: Callable[..., Any], *arguments: Any) -> Any:
-    """Call in a thread, whose connection is closed afterwards."""
-    try:
-        return call(*arguments)
-    finally:
-        connection.close()
 
 
 @committed
@@ -323,20 +314,14 @@ def test_sign_ins_refreshes_and_deletion_do_not_wait_for_each_other_in_a_circle(
             ),
             ("/api/v1/auth/logout", None, header),
         ]
-        begin = Barrier(len(calls) + 1)
 
-        def post(path: str, body: Any, header: dict[str, str], begin: Barrier = begin) -> Any:
-            begin.wait(10)
-            return Client().post(path, body, content_type="application/json", **header)
+        def ask(number: int, calls: list[Any] = calls, header: dict[str, str] = header) -> int:
+            if number == len(calls):
+                return int(delete(Client(), {"password": PASSWORD}, header).status_code)
+            path, body, headers = calls[number]
+            return int(Client().post(path, body, content_type="application/json", **headers).status_code)
 
-        def leave(header: dict[str, str] = header, begin: Barrier = begin) -> Any:
-            begin.wait(10)
-            return delete(Client(), {"password": PASSWORD}, header)
-
-        with ThreadPoolExecutor(len(calls) + 1) as threads:
-            asked = [threads.submit(in_thread, post, *call) for call in calls]
-            left = threads.submit(in_thread, leave).result(30).status_code
-            statuses = [one.result(30).status_code for one in asked]
+        *statuses, left = at_once(len(calls) + 1, ask)
         assert left in (204, 401), "overtaken by the change of password or the sign-out, or carried out"
         assert set(statuses) <= {200, 204, 401}, statuses
         assert User.objects.filter(pk=user.pk).exists() is (left == 401)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from threading import Barrier
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
@@ -23,6 +20,7 @@ from apps.jobs.models import Job
 from tests.apps.accounts.factories import PASSWORD, admin_sign_in, bearer, link, user_create
 from tests.mails import mails_sent, text_of, token_in
 from tests.problems import assert_problem
+from tests.races import at_once
 
 pytestmark = pytest.mark.django_db
 NEW = "new@example.com"
@@ -173,17 +171,8 @@ def test_an_address_that_is_taken_meanwhile_is_a_conflict(client: Client) -> Non
 def test_of_two_who_want_one_address_one_gets_it() -> None:
     users = [user_create(), user_create()]
     tokens = [link(user, LinkPurpose.CHANGE_EMAIL, email=NEW) for user in users]
-    start = Barrier(2)
-
-    def follow(token: str) -> int:
-        start.wait(timeout=30)
-        try:
-            return int(verify(Client(), token).status_code)
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(2) as pool:
-        assert sorted(pool.map(follow, tokens)) == [204, 409]
+    answers = at_once(2, lambda number: verify(Client(), tokens[number]))
+    assert sorted(answer.status_code for answer in answers) == [204, 409]
     assert User.objects.filter(email=NEW).count() == 1
 
 

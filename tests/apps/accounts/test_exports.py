@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import tracemalloc
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth.models import Group
-from django.db import connection
 from django.test import Client
 
 from apps.accounts.models import AccountLink, LinkPurpose, Session, User
@@ -23,6 +21,7 @@ from apps.jobs.tasks import job_run
 from apps.practices.database.personal import PersonalData, personal_data
 from tests.apps.accounts.factories import bearer, link, sign_in, user_create
 from tests.problems import assert_problem
+from tests.races import at_once
 from tests.sample.models import BODY_LENGTH, Note
 from tests.sample.services import note_create
 
@@ -118,15 +117,8 @@ def test_one_at_a_time_and_one_file_a_user(client: Client, ada: User) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_of_many_requests_at_once_one_gets_its_export() -> None:
     header = bearer(user_create())
-
-    def ask(_: int) -> int:
-        try:
-            return int(submit(Client(), header).status_code)
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(6) as threads:
-        assert Counter(threads.map(ask, range(6))) == {202: 1, 409: 5}
+    answers = at_once(6, lambda _: submit(Client(), header))
+    assert Counter(answer.status_code for answer in answers) == {202: 1, 409: 5}
 
 
 def test_it_takes_no_parameters(client: Client, ada: User) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
 from uuid import UUID
 
@@ -17,6 +15,7 @@ from apps.accounts.services.demo import DEMO_EMAIL, DEMO_PASSWORD, DemoRefused, 
 from apps.accounts.services.users import EmailTaken, user_register
 from apps.practices.validation.addresses import email_normalised
 from tests.apps.accounts.factories import PASSWORD, sign_in, user_create
+from tests.races import at_once
 
 pytestmark = pytest.mark.django_db
 
@@ -65,23 +64,16 @@ def test_a_sign_in_that_ended_says_why() -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_of_rivals_for_an_address_one_gets_it() -> None:
-    rivals = 4
-    start = threading.Barrier(rivals)
-
     def register(number: int) -> bool:
         try:
-            start.wait(timeout=30)
             user_register(
                 email="ada@example.com" if number % 2 else "ADA@example.com", password=PASSWORD, now=timezone.now()
             )
         except EmailTaken:
             return False
-        finally:
-            connection.close()
         return True
 
-    with ThreadPoolExecutor(rivals) as pool:
-        assert sorted(pool.map(register, range(rivals))) == [False, False, False, True]
+    assert sorted(at_once(4, register)) == [False, False, False, True]
     assert User.objects.count() == 1
 
 

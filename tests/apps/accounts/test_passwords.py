@@ -5,15 +5,12 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from threading import Barrier
 from typing import Any
 
 import pytest
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
-from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
@@ -22,9 +19,11 @@ from apps.accounts.services.mails import KIND
 from apps.accounts.validators import CommonPasswordValidator
 from apps.jobs.models import Job
 from tests.apps.accounts.cookies import held
-from tests.apps.accounts.factories import NEW_PASSWORD, PASSWORD, bearer, link, sign_in, user_create
+from tests.apps.accounts.factories import PASSWORD, bearer, link, sign_in, user_create
 from tests.mails import mails_sent, token_in
 from tests.problems import assert_problem
+from tests.races import at_once
+from tests.secrets import NEW_PASSWORD
 
 pytestmark = pytest.mark.django_db
 committed = pytest.mark.django_db(transaction=True)
@@ -241,17 +240,9 @@ def test_a_link_that_does_not_do(client: Client, name: str) -> None:
 def test_of_many_who_follow_a_link_one_sets_the_password(settings: Any) -> None:
     settings.TOKENS_HASHES_AT_ONCE = 8
     user = user_create()
-    token, start = link(user, LinkPurpose.RESET_PASSWORD), Barrier(6)
-
-    def follow(number: int) -> int:
-        start.wait(timeout=30)
-        try:
-            return int(confirm(Client(), token, f"{NEW_PASSWORD} {number}").status_code)
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(6) as pool:
-        assert sorted(pool.map(follow, range(6))) == [204, 401, 401, 401, 401, 401]
+    token = link(user, LinkPurpose.RESET_PASSWORD)
+    answers = at_once(6, lambda number: confirm(Client(), token, f"{NEW_PASSWORD} {number}"))
+    assert sorted(answer.status_code for answer in answers) == [204, 401, 401, 401, 401, 401]
     assert SecurityEvent.objects.filter(kind="password-changed").count() == 1
 
 

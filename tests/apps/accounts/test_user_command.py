@@ -12,9 +12,10 @@ from django.utils import timezone
 
 from apps.accounts.models import AttemptCount, SecurityEvent, Session
 from apps.accounts.services.attempts import AttemptPurpose, attempt_begin
-from tests.apps.accounts.factories import NEW_PASSWORD, PASSWORD, admin_sign_in, bearer, user_create
+from tests.apps.accounts.factories import PASSWORD, admin_sign_in, bearer, user_create
 from tests.problems import assert_problem
 from tests.processes import manage_away
+from tests.secrets import NEW_PASSWORD
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ADA = "ada@example.com"

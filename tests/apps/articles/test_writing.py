@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
@@ -20,6 +18,7 @@ from apps.practices.errors import PreconditionFailed
 from tests.apps.accounts.factories import admin_sign_in, user_create
 from tests.apps.articles.conftest import Somebody
 from tests.problems import assert_problem
+from tests.races import at_once
 
 URL = "/api/v1/articles"
 WHOLE = {"title": "New", "body": "<p>New text</p>"}
@@ -234,40 +233,19 @@ def test_of_writers_who_read_the_same_version_one_wins(author: Somebody, article
     article = article_make()
     path = f"{URL}/{article.pk}"
     tag = Client().get(path, **author.headers)["ETag"]
-    statuses: list[int] = []
-    start = threading.Barrier(4)
 
-    def write(number: int) -> None:
-        start.wait(timeout=10)
+    def write(number: int) -> int:
         response = send(Client(), "PATCH", path, {"title": f"By {number}"}, HTTP_IF_MATCH=tag, **author.headers)
-        statuses.append(response.status_code)
-        connection.close()
+        return int(response.status_code)
 
-    threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=30)
-    assert sorted(statuses) == [200, 412, 412, 412]
+    assert sorted(at_once(4, write)) == [200, 412, 412, 412]
     assert Article.objects.get(pk=article.pk).version == 2
 
 
 @pytest.mark.django_db(transaction=True)
 def test_equal_titles_at_once_all_get_in(author: Somebody) -> None:
-    statuses: list[int] = []
-    start = threading.Barrier(4)
-
-    def write() -> None:
-        start.wait(timeout=10)
-        statuses.append(send(Client(), "POST", URL, WHOLE, **author.headers).status_code)
-        connection.close()
-
-    threads = [threading.Thread(target=write) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=30)
-    assert statuses == [201] * 4
+    answers = at_once(4, lambda _: send(Client(), "POST", URL, WHOLE, **author.headers))
+    assert [answer.status_code for answer in answers] == [201] * 4
 
 
 @pytest.mark.django_db(transaction=True)

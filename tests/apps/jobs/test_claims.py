@@ -19,6 +19,7 @@ from apps.jobs.services.files import result_append, upload_store
 from apps.jobs.services.submission import job_cancel
 from tests.apps.jobs.test_bulk import somebody_waits
 from tests.processes import wait_until
+from tests.races import at_once
 from tests.sample.models import Effect
 
 Make = Callable[..., Job]
@@ -53,20 +54,8 @@ def stored(job: Job) -> Job:
 @pytest.mark.django_db(transaction=True)
 def test_of_many_claimers_one_gets_the_job(job_make: Make) -> None:
     job = job_make()
-    taken: list[Any] = []
-    barrier = threading.Barrier(8)
-
-    def take() -> None:
-        barrier.wait(30)
-        taken.append(claims.job_claim(queue="default", worker="here", runner="1-1"))
-        connection.close()
-
-    threads = [threading.Thread(target=take) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    assert sum(one is not None for one in taken) == 1
+    claimed = at_once(8, lambda _: claims.job_claim(queue="default", worker="here", runner="1-1"))
+    assert sum(one is not None for one in claimed) == 1
     assert (stored(job).fence, job.attempts) == (1, 1)
 
 

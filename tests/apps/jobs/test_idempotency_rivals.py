@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -20,6 +18,7 @@ from tests.apps.accounts.factories import bearer
 from tests.apps.jobs.notes import COUNTS, NOTES, InTheView, titles
 from tests.problems import assert_problem
 from tests.processes import wait_until
+from tests.races import at_once, in_thread
 from tests.repetitions import assert_repeated, send
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -44,33 +43,15 @@ def halt(in_the_view: InTheView) -> Halt:
     return halt
 
 
-@contextmanager
-def connections_closed() -> Iterator[None]:
-    try:
-        yield
-    finally:
-        connection.close()
-
-
-def send_alone(owner: User, path: str, body: Any = None, **options: Any) -> Any:
-    with connections_closed():
-        return send(owner, path, body, **options)
-
-
 def test_of_twenty_rivals_one_acts_and_all_get_its_answer(owner: User) -> None:
-    barrier = threading.Barrier(20)
+    headers = bearer(owner)
 
     def rival(_: int) -> Any:
-        with connections_closed():
-            headers = bearer(owner)
-            barrier.wait()
-            client = Client()
-            return client.post(
-                COUNTS, '{"seconds":0}', content_type="application/json", **headers, HTTP_IDEMPOTENCY_KEY="one"
-            )
+        return Client().post(
+            COUNTS, '{"seconds":0}', content_type="application/json", **headers, HTTP_IDEMPOTENCY_KEY="one"
+        )
 
-    with ThreadPoolExecutor(20) as pool:
-        answers = list(pool.map(rival, range(20)))
+    answers = at_once(20, rival)
     assert Job.objects.count() == IdempotencyKey.objects.count() == 1
     done = [answer for answer in answers if answer.status_code == 202]
     assert len({answer.content for answer in done}) == 1
@@ -83,7 +64,7 @@ def test_of_twenty_rivals_one_acts_and_all_get_its_answer(owner: User) -> None:
 
 def test_a_rival_waits_two_seconds_and_is_told_when_to_come_again(owner: User, halt: Halt) -> None:
     with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(send_alone, owner, NOTES, {"title": "A"})
+        first = pool.submit(in_thread, send, owner, NOTES, {"title": "A"})
         assert halt.entered.wait(30)
         started = timezone.now()
         try:
@@ -105,9 +86,9 @@ def test_few_rivals_wait_and_the_others_are_told_at_once(
 ) -> None:
     monkeypatch.setattr(idempotency, "WAIT_SECONDS", 60.0)
     with ThreadPoolExecutor(20) as pool:
-        first = pool.submit(send_alone, owner, NOTES, {"title": "A"})
+        first = pool.submit(in_thread, send, owner, NOTES, {"title": "A"})
         assert halt.entered.wait(30)
-        rivals = [pool.submit(send_alone, owner, NOTES, {"title": "A"}) for _ in range(12)]
+        rivals = [pool.submit(in_thread, send, owner, NOTES, {"title": "A"}) for _ in range(12)]
         wait_until(
             lambda: sum(rival.done() for rival in rivals) == 12 - idempotency.RIVALS, seconds=20, what="the refusals"
         )
@@ -129,16 +110,15 @@ def test_a_rival_of_one_that_fails_acts_itself(owner: User, in_the_view: InTheVi
     in_the_view(fail)
 
     def first() -> Any:
-        with connections_closed():
-            client = Client(raise_request_exception=False)
-            return client.post(
-                NOTES, '{"title":"A"}', content_type="application/json", **bearer(owner), HTTP_IDEMPOTENCY_KEY="k"
-            )
+        client = Client(raise_request_exception=False)
+        return client.post(
+            NOTES, '{"title":"A"}', content_type="application/json", **bearer(owner), HTTP_IDEMPOTENCY_KEY="k"
+        )
 
     with ThreadPoolExecutor(2) as pool:
-        failing = pool.submit(first)
+        failing = pool.submit(in_thread, first)
         assert entered.wait(30)
-        second = pool.submit(send_alone, owner, NOTES, {"title": "A"})
+        second = pool.submit(in_thread, send, owner, NOTES, {"title": "A"})
         wait_for_a_lock()
         leave.set()
         assert failing.result(30).status_code == 500
@@ -160,13 +140,12 @@ def wait_for_a_lock() -> None:
 def test_caches_and_workers_hear_of_it_once_it_is_committed(owner: User, in_the_view: InTheView) -> None:
     assert Client().get(NOTES).json()["results"] == []
     seen: list[Any] = []
-    in_the_view(lambda: seen.append(ThreadPoolExecutor(1).submit(listed).result(30)))
+    in_the_view(lambda: seen.append(ThreadPoolExecutor(1).submit(in_thread, listed).result(30)))
     assert send(owner, NOTES, {"title": "A"}).status_code == 201
     assert seen == [[]], "an uncommitted note was shown"
     assert [note["title"] for note in listed()] == ["A"]
 
 
 def listed() -> list[Any]:
-    with connections_closed():
-        found: list[Any] = Client().get(NOTES).json()["results"]
-        return found
+    found: list[Any] = Client().get(NOTES).json()["results"]
+    return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
-from django.db import connection
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -21,6 +19,7 @@ from apps.jobs.services.schedules import schedules_insert, slots_due
 from apps.jobs.tasks import job_run
 from apps.practices.database.retention import retentions
 from tests.clocks import not_at_the_turn
+from tests.races import at_once
 
 NOW = datetime(2026, 3, 5, 12, 34, 56, tzinfo=UTC)
 COUNT = {"kind": "sample.count", "parameters": {"seconds": 0}}
@@ -94,20 +93,7 @@ def test_what_is_late_is_bounded() -> None:
 def test_of_many_workers_one_inserts_each_due_time(settings: Any) -> None:
     not_at_the_turn(3600)
     settings.JOBS_SCHEDULES = {"often": {**COUNT, "every": 3600}}
-    barrier = threading.Barrier(6)
-    counts = []
-
-    def insert() -> None:
-        barrier.wait(30)
-        counts.append(schedules_insert())
-        connection.close()
-
-    threads = [threading.Thread(target=insert) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    assert sorted(counts) == [0, 0, 0, 0, 0, 1]
+    assert sorted(at_once(6, lambda _: schedules_insert())) == [0, 0, 0, 0, 0, 1]
     Job.objects.update(slot=timezone.now() - timedelta(hours=5))
     assert schedules_insert() in (4, 5)
     assert schedules_insert() == 0

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission
 from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
@@ -24,6 +21,7 @@ from apps.jobs.tasks import job_run
 from apps.practices.errors import PermissionDenied
 from tests.apps.accounts.factories import bearer, user_create
 from tests.problems import assert_problem
+from tests.races import at_once
 
 Make = Callable[..., Job]
 COUNTS, CENSUSES = "/api/v1/sample/notes/counts", "/api/v1/sample/notes/censuses"
@@ -43,17 +41,7 @@ def few(settings: Any) -> None:
 def test_of_many_at_once_exactly_as_many_are_accepted_as_may_be(few: None) -> None:
     mine, others = user_create(), user_create()
     headers = bearer(mine)
-    ready = Barrier(RIVALS)
-
-    def one(_: int) -> Any:
-        try:
-            ready.wait(30)
-            return submit(Client(), headers)
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(RIVALS) as threads:
-        answers = list(threads.map(one, range(RIVALS)))
+    answers = at_once(RIVALS, lambda _: submit(Client(), headers))
     assert sorted(answer.status_code for answer in answers) == [202] * MOST + [429] * (RIVALS - MOST)
     assert Job.objects.filter(owner=mine).count() == MOST
     refused = next(answer for answer in answers if answer.status_code == 429)
