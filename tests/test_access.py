@@ -158,6 +158,24 @@ def test_what_no_row_names_is_not_allowed(client: Client, owner: User) -> None:
         assert stored() == before, path
 
 
+def test_unknown_query_parameters_are_refused(client: Client, owner: User) -> None:
+    """Walk every operation and every other API route with a parameter that none declares: 400 naming it, and no change."""
+    objects = {urlsplit(row.path).path: (row.app, row.on) for row in rows()}
+    walked = {(row.method, urlsplit(row.path).path) for row in rows() if row.path.startswith("/api/v1/")}
+    assert walked >= set(operations())
+    superuser = people(owner, None)[-1]
+    before = stored()
+    for method, path in sorted(walked):
+        app, on = objects[path]
+        with undone():
+            where = address(path, scenes()[app].objects[on](owner) if on else None)
+            there = stored()
+            answer = client.generic(method, f"{where}?colour=red", **superuser.headers)
+            assert_problem(answer, 400, "validation", pointer="?colour")
+            assert stored() == there, f"{method} {path}"
+    assert stored() == before
+
+
 # --- What nobody thought of is refused.
 
 

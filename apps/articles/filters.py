@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 from rest_framework import serializers
+from rest_framework.request import Request
 
 from apps.articles.models import Article
 from apps.articles.selectors import (
@@ -93,6 +94,11 @@ _LISTS = {State.DRAFT: DRAFTS, State.SCHEDULED: SCHEDULED}
 def list_of(state: str | None) -> KeysetList:
     """Give the list that holds the articles in a state, as a request names it."""
     return _LISTS.get(State(state), ARTICLES) if state in State.values else ARTICLES
+
+
+def list_query(request: Request) -> ListQuery:
+    """Return what a request asks of the list that its `state` names."""
+    return list_of(request.query_params.get("state")).parse(request)
 
 
 def ranked_page(declared: KeysetList, query: ListQuery, articles: QuerySet[Article]) -> Page:

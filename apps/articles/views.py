@@ -7,17 +7,15 @@ from uuid import UUID
 
 from django.contrib.auth.models import AbstractBaseUser
 from django.urls import reverse
-from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import status
 from rest_framework.permissions import IsAuthenticated, IsAuthenticatedOrReadOnly
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from apps.accounts.selectors.users import PEOPLE_TAG
 from apps.articles.exports import ArticleExportSerializer
-from apps.articles.filters import PARAMETERS, list_of, ranked_page
+from apps.articles.filters import PARAMETERS, list_of, list_query, ranked_page
 from apps.articles.imports import COLUMNS
 from apps.articles.models import Article
 from apps.articles.permissions import Action, may_read, require_write, unpublished_of
@@ -35,8 +33,8 @@ from apps.practices.database.schema import page_of
 from apps.practices.errors import NotFound
 from apps.practices.errors.schema import problems
 from apps.practices.validation.parsers import BoundedMultiPartParser
-from apps.practices.validation.query import query_parameters
 from apps.practices.validation.serializers import StrictSerializer
+from apps.practices.validation.views import StrictView
 
 TTL = 30  # seconds; with as many of `stale`, a scheduled article appears within a minute
 
@@ -50,7 +48,8 @@ IF_MATCH = OpenApiParameter(
 UNCHANGED = OpenApiResponse(description="If-None-Match names what would be answered.")
 
 
-class ArticleList(APIView):
+class ArticleList(StrictView):
+    query_parsers = {"GET": list_query}
     permission_classes = [IsAuthenticatedOrReadOnly]
     cached = CachedResponse(
         ttl=TTL,
@@ -67,14 +66,13 @@ class ArticleList(APIView):
     )
     def get(self, request: Request) -> Response:
         """Published articles; with `state`, those of one's own (or, with the permission, anybody's) that are not."""
-        declared = list_of(request.query_params.get("state"))
-        query = declared.parse(request)
-        filters: dict[str, Any] = dict(query.filters)
+        declared = list_of(self.query.filters.get("state"))
+        filters: dict[str, Any] = dict(self.query.filters)
         if filters.get("state", State.PUBLISHED) != State.PUBLISHED:
             filters["within"] = unpublished_of(request.user)
         ranked = filters.pop("ranked", False)
-        articles = article_list(now=timezone.now(), **filters)
-        page = ranked_page(declared, query, articles) if ranked else declared.read(query, articles)
+        articles = article_list(now=self.now, **filters)
+        page = ranked_page(declared, self.query, articles) if ranked else declared.read(self.query, articles)
         return Response(page.body())
 
     @extend_schema(
@@ -89,12 +87,11 @@ class ArticleList(APIView):
     @idempotent()
     def post(self, request: Request) -> Response:
         """Store an article by the signed-in user: a draft, unless `published_at` is given."""
-        query_parameters(request, {})
-        article = article_create(author=_signed_in(request), **_validated(request.data))
+        article = article_create(author=_signed_in(request), **self.body(ArticleWriteSerializer))
         return _answer(article, status=status.HTTP_201_CREATED, headers={"Location": _address(article)})
 
 
-class ArticleDetail(APIView):
+class ArticleDetail(StrictView):
     permission_classes = [IsAuthenticatedOrReadOnly]
     cached = CachedResponse(ttl=TTL, stale=TTL, tags=("article:{id}", PEOPLE_TAG), parameters=())
 
@@ -105,10 +102,9 @@ class ArticleDetail(APIView):
     )
     def get(self, request: Request, id: UUID) -> Response:
         """One article: anybody's once published, before that the author's and that of readers of all."""
-        query_parameters(request, {})
         article = article_read(article_id=id)
         author_id = article["author"] and article["author"]["id"]
-        if not may_read(request.user, author_id=author_id, published_at=article["published_at"], now=timezone.now()):
+        if not may_read(request.user, author_id=author_id, published_at=article["published_at"], now=self.now):
             raise NotFound()
         return with_version(Response(article), article["version"])
 
@@ -142,20 +138,31 @@ class ArticleDetail(APIView):
     )
     def delete(self, request: Request, id: UUID) -> Response:
         """Delete the article for good."""
-        query_parameters(request, {})
-        article = _writable(request, id, action="delete")
+        article = self._writable(id, action="delete")
         article_delete(article=article, expected=if_match_version(request, current=article.version))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     def _write(self, request: Request, id: UUID, *, partial: bool) -> Response:
-        query_parameters(request, {})
-        article = _writable(request, id, action="change")
-        data = request.data  # a body that cannot be read is refused (400, 413, 415) before If-Match is looked at
+        article = self._writable(id, action="change")
+        _ = request.data  # a body that cannot be read is refused (400, 413, 415) before If-Match is looked at
         expected = if_match_version(request, current=article.version)
-        return _answer(article_update(article=article, expected=expected, changes=_validated(data, partial=partial)))
+        changes = self.body(ArticleWriteSerializer, partial=partial)
+        return _answer(article_update(article=article, expected=expected, changes=changes))
+
+    def _writable(self, id: UUID, *, action: Action) -> Article:
+        """Return the article, provided that the caller may do this to it."""
+        article = article_get(article_id=id)
+        require_write(
+            self.request.user,
+            author_id=article.author_id,
+            published_at=article.published_at,
+            action=action,
+            now=self.now,
+        )
+        return article
 
 
-class ArticleImports(APIView):
+class ArticleImports(StrictView):
     permission_classes = [IsAuthenticated]
     parser_classes = [BoundedMultiPartParser]
     bounds = IMPORT_BOUNDS
@@ -174,15 +181,12 @@ class ArticleImports(APIView):
         The job's result says how many rows were created, updated, skipped and rejected, and shows the first rejected ones;
         `errors_url` has them, one JSON object a line, up to 2 MiB: `errors_listed` of the `rejected` ones.
         """
-        query_parameters(request, {})
-        form = ImportForm(data=request.data)
-        form.is_valid(raise_exception=True)
-        parameters = dict(form.validated_data)
+        parameters = self.body(ImportForm)
         upload = upload_checked(file=parameters.pop("file"), format=parameters["format"], columns=COLUMNS)
         return submitted(job_submit(kind="articles.import", owner=request.user, parameters=parameters, upload=upload))
 
 
-class ArticleExports(APIView):
+class ArticleExports(StrictView):
     permission_classes = [IsAuthenticated]
 
     @extend_schema(
@@ -194,13 +198,11 @@ class ArticleExports(APIView):
     @idempotent()
     def post(self, request: Request) -> Response:
         """What the list shows, all of it, with the columns that an import takes. `result_url` is the file."""
-        query_parameters(request, {})
-        serializer = ArticleExportSerializer(data=request.data)
-        serializer.is_valid(raise_exception=True)
-        return submitted(job_submit(kind="articles.export", owner=request.user, parameters=serializer.validated_data))
+        parameters = self.body(ArticleExportSerializer)
+        return submitted(job_submit(kind="articles.export", owner=request.user, parameters=parameters))
 
 
-class ArticleReports(APIView):
+class ArticleReports(StrictView):
     permission_classes = [IsAuthenticated]
 
     @extend_schema(
@@ -212,28 +214,8 @@ class ArticleReports(APIView):
     @idempotent()
     def post(self, request: Request) -> Response:
         """Words, tags and months of every public article."""
-        query_parameters(request, {})
-        StrictSerializer(data=request.data).is_valid(raise_exception=True)
+        self.body(StrictSerializer)
         return submitted(job_submit(kind="articles.report", owner=request.user, parameters={}))
-
-
-def _writable(request: Request, article_id: UUID, *, action: Action) -> Article:
-    """Give the article to write to, provided that the user may."""
-    article = article_get(article_id=article_id)
-    require_write(
-        request.user,
-        author_id=article.author_id,
-        published_at=article.published_at,
-        action=action,
-        now=timezone.now(),
-    )
-    return article
-
-
-def _validated(data: Any, *, partial: bool = False) -> dict[str, Any]:
-    serializer = ArticleWriteSerializer(data=data, partial=partial)
-    serializer.is_valid(raise_exception=True)
-    return serializer.validated_data
 
 
 def _answer(article: Article, **options: Any) -> Response:

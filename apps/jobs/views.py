@@ -14,7 +14,6 @@ from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from apps.jobs.filters import JOBS
 from apps.jobs.idempotency import idempotent
@@ -27,8 +26,8 @@ from apps.jobs.services.submission import JobNotFailed, TooManyJobs
 from apps.practices.database.schema import page_of
 from apps.practices.errors.schema import problems
 from apps.practices.headers.schema import HEADERS
-from apps.practices.validation.query import query_parameters
 from apps.practices.validation.serializers import StrictSerializer
+from apps.practices.validation.views import StrictView
 
 POLL_SECONDS = 1
 UNCHANGED = OpenApiResponse(description="If-None-Match names what would be answered.")
@@ -63,8 +62,9 @@ def owner_id(request: Request) -> UUID:
     return cast(UUID, request.user.pk)
 
 
-class JobList(APIView):
+class JobList(StrictView):
     permission_classes = [IsAuthenticated]
+    query_parsers = {"GET": JOBS.parse}
 
     @extend_schema(
         operation_id="jobs_list",
@@ -74,11 +74,11 @@ class JobList(APIView):
     )
     def get(self, request: Request) -> Response:
         """Jobs of the signed-in user."""
-        query = JOBS.parse(request)
-        return Response(JOBS.read(query, job_list(owner_id=owner_id(request), **query.filters)).body())
+        jobs = job_list(owner_id=owner_id(request), **self.query.filters)
+        return Response(JOBS.read(self.query, jobs).body())
 
 
-class JobDetail(APIView):
+class JobDetail(StrictView):
     permission_classes = [IsAuthenticated]
 
     @extend_schema(
@@ -92,7 +92,6 @@ class JobDetail(APIView):
 
         Some kinds are open to staff who may view jobs, too.
         """
-        query_parameters(request, {})
         return _body(job_read(job_id=id, reader=request.user))
 
     @extend_schema(
@@ -103,11 +102,10 @@ class JobDetail(APIView):
     )
     def delete(self, request: Request, id: UUID) -> Response:
         """A job that waits is cancelled at once, one that runs at its next checkpoint; one that has ended stays as it is."""
-        query_parameters(request, {})
         return _body(job_cancel(job_id=id, owner_id=owner_id(request)))
 
 
-class JobRetry(APIView):
+class JobRetry(StrictView):
     permission_classes = [IsAuthenticated]
 
     @extend_schema(
@@ -119,8 +117,7 @@ class JobRetry(APIView):
     @idempotent()
     def post(self, request: Request, id: UUID) -> Response:
         """It goes on at its last checkpoint, with all its attempts."""
-        query_parameters(request, {})
-        StrictSerializer(data=request.data).is_valid(raise_exception=True)
+        self.body(StrictSerializer)
         return submitted(job_retry(job_id=id, owner_id=owner_id(request)))
 
 
@@ -131,7 +128,7 @@ class AsItIs(DefaultContentNegotiation):
         return renderers[0], renderers[0].media_type
 
 
-class JobResult(APIView):
+class JobResult(StrictView):
     permission_classes = [IsAuthenticated]
     content_negotiation_class = AsItIs  # the job says what its result is: text/csv is no renderer's
 
@@ -148,7 +145,6 @@ class JobResult(APIView):
     )
     def get(self, request: Request, id: UUID) -> HttpResponseBase:
         """The result file as a download, or the result itself where a kind has no file."""
-        query_parameters(request, {})
         job = job_finished(job_id=id, reader=request.user)
         if not job.result_type:
             return Response(job.result)

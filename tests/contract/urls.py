@@ -5,16 +5,16 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from apps.practices.errors.schema import problems
+from apps.practices.validation.views import StrictView
 from tests.sample.urls import handler400, handler403, handler404, handler500
 from tests.sample.urls import urlpatterns as _urlpatterns
 
 __all__ = ["handler400", "handler403", "handler404", "handler500", "urlpatterns"]
 
 
-class Planted(APIView):
+class Planted(StrictView):
     """A mistake of ours behind a documented operation."""
 
     permission_classes = [AllowAny]

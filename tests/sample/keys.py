@@ -7,11 +7,10 @@ from rest_framework import serializers, status
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from apps.practices.database.keys import uuid7
 from apps.practices.errors.schema import problems
-from apps.practices.validation.query import query_parameters
+from apps.practices.validation.views import StrictView
 from tests.sample.models import Effect
 
 
@@ -21,7 +20,7 @@ class SampleKeySerializer(serializers.Serializer):
     key = serializers.CharField()
 
 
-class KeyList(APIView):
+class KeyList(StrictView):
     """Making a key."""
 
     permission_classes = [IsAuthenticated]
@@ -33,7 +32,6 @@ class KeyList(APIView):
         responses={201: SampleKeySerializer, **problems(400, 401, 415, 429)},
     )
     def post(self, request: Request) -> Response:
-        query_parameters(request, {})
         effect = Effect.objects.create(job_id=uuid7())
         headers = {"Location": f"{request.path}/{effect.job_id}", "Cache-Control": "no-store"}
         return Response({"key": token_urlsafe()}, status=status.HTTP_201_CREATED, headers=headers)

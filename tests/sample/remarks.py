@@ -7,22 +7,22 @@ from rest_framework import status
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from apps.jobs.idempotency import idempotent
 from apps.practices.database.schema import page_of
 from apps.practices.errors.schema import problems
-from apps.practices.validation.query import query_parameters
+from apps.practices.validation.views import StrictView
 from tests.sample.filters import REMARKS
 from tests.sample.selectors import note_read, remark_list, remark_read
 from tests.sample.serializers import SampleRemarkSerializer, SampleRemarkWriteSerializer
 from tests.sample.services import remark_create
 
 
-class NoteRemarks(APIView):
+class NoteRemarks(StrictView):
     """The remarks about one note."""
 
     permission_classes = [IsAuthenticated]
+    query_parsers = {"GET": REMARKS.parse}
 
     @extend_schema(
         operation_id="sample_remarks_list",
@@ -30,12 +30,11 @@ class NoteRemarks(APIView):
         responses={200: page_of(SampleRemarkSerializer), **problems(400, 401, 404, 429)},
     )
     def get(self, request: Request, note_id: UUID) -> Response:
-        query = REMARKS.parse(request)
         note = note_read(note_id=note_id, reader=request.user)
-        return Response(REMARKS.read(query, remark_list(note=note, reader=request.user)).body())
+        return Response(REMARKS.read(self.query, remark_list(note=note, reader=request.user)).body())
 
 
-class RemarkList(APIView):
+class RemarkList(StrictView):
     """Remarking on a note."""
 
     permission_classes = [IsAuthenticated]
@@ -47,15 +46,12 @@ class RemarkList(APIView):
     )
     @idempotent()
     def post(self, request: Request) -> Response:
-        query_parameters(request, {})
-        serializer = SampleRemarkWriteSerializer(data=request.data, context={"viewer": request.user})
-        serializer.is_valid(raise_exception=True)
-        remark = remark_create(owner=request.user, **serializer.validated_data)
+        remark = remark_create(owner=request.user, **self.body(SampleRemarkWriteSerializer))
         headers = {"Location": f"{request.path}/{remark.pk}"}
         return Response(SampleRemarkSerializer(remark).data, status=status.HTTP_201_CREATED, headers=headers)
 
 
-class RemarkDetail(APIView):
+class RemarkDetail(StrictView):
     """One remark."""
 
     permission_classes = [IsAuthenticated]
@@ -64,5 +60,4 @@ class RemarkDetail(APIView):
         operation_id="sample_remarks_read", responses={200: SampleRemarkSerializer, **problems(400, 401, 404, 429)}
     )
     def get(self, request: Request, remark_id: UUID) -> Response:
-        query_parameters(request, {})
         return Response(SampleRemarkSerializer(remark_read(remark_id=remark_id, reader=request.user)).data)

@@ -1,6 +1,7 @@
 """Endpoints: each makes one domain call and translates the answer."""
 
 import time
+from functools import partial
 from uuid import UUID
 
 from django.db import connection
@@ -9,7 +10,6 @@ from rest_framework import status
 from rest_framework.permissions import AllowAny, IsAuthenticated, IsAuthenticatedOrReadOnly
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from apps.accounts.selectors.users import PEOPLE_TAG
 from apps.jobs.idempotency import idempotent
@@ -22,6 +22,7 @@ from apps.practices.errors.schema import problems
 from apps.practices.validation.bounds import Bounds
 from apps.practices.validation.fields import BoundedFloatField, CanonicalUUIDField
 from apps.practices.validation.query import query_parameters
+from apps.practices.validation.views import StrictView
 from tests.sample.filters import NOTES
 from tests.sample.models import Note
 from tests.sample.selectors import effect_count, note_list, note_read
@@ -30,10 +31,17 @@ from tests.sample.services import note_create, note_delete, note_require_owner, 
 from tests.sample.tasks import SampleCountSerializer
 
 
-class NoteList(APIView):
+def seconds_asked(request: Request) -> float:
+    """Return ``?seconds=``, 0 to 30; 1 where it is not given."""
+    bounds = BoundedFloatField(min_value=0, max_value=30)
+    return float(query_parameters(request, {"seconds": bounds}).get("seconds", 1.0))
+
+
+class NoteList(StrictView):
     """Published notes, and writing one."""
 
     permission_classes = [IsAuthenticatedOrReadOnly]
+    query_parsers = {"GET": NOTES.parse}
     cached = CachedResponse(
         ttl=30, stale=30, tags=("notes", PEOPLE_TAG), parameters=("limit", "cursor", "fields", "ordering", "title")
     )
@@ -44,8 +52,7 @@ class NoteList(APIView):
         responses={200: page_of(SampleNoteSerializer), **problems(400, 429)},
     )
     def get(self, request: Request) -> Response:
-        query = NOTES.parse(request)
-        return Response(NOTES.read(query, note_list(**query.filters)).body())
+        return Response(NOTES.read(self.query, note_list(**self.query.filters)).body())
 
     @extend_schema(
         operation_id="sample_notes_create",
@@ -54,16 +61,13 @@ class NoteList(APIView):
     )
     @idempotent()
     def post(self, request: Request) -> Response:
-        query_parameters(request, {})
-        serializer = SampleNoteWriteSerializer(data=request.data)
-        serializer.is_valid(raise_exception=True)
-        note = note_create(owner=request.user, **serializer.validated_data)
+        note = note_create(owner=request.user, **self.body(SampleNoteWriteSerializer))
         response = _answer(note, status.HTTP_201_CREATED)
         response.headers["Location"] = f"{request.path}/{note.pk}"
         return response
 
 
-class NoteDetail(APIView):
+class NoteDetail(StrictView):
     """One note."""
 
     permission_classes = [IsAuthenticatedOrReadOnly]
@@ -71,7 +75,6 @@ class NoteDetail(APIView):
 
     @extend_schema(operation_id="sample_notes_read", responses={200: SampleNoteSerializer, **problems(400, 404, 429)})
     def get(self, request: Request, note_id: UUID) -> Response:
-        query_parameters(request, {})
         return _answer(note_read(note_id=note_id, reader=request.user))
 
     @extend_schema(
@@ -94,49 +97,49 @@ class NoteDetail(APIView):
         operation_id="sample_notes_delete", responses={204: None, **problems(400, 401, 403, 404, 409, 412, 429)}
     )
     def delete(self, request: Request, note_id: UUID) -> Response:
-        query_parameters(request, {})
         note = note_read(note_id=note_id, reader=request.user)
         note_require_owner(note=note, actor=request.user)
         note_delete(note=note, actor=request.user, expected=if_match_version(request, current=note.version))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     def _write(self, request: Request, note_id: UUID, *, partial: bool) -> Response:
-        query_parameters(request, {})
         note = note_read(note_id=note_id, reader=request.user)
         note_require_owner(note=note, actor=request.user)
-        serializer = SampleNoteWriteSerializer(data=request.data, partial=partial)
+        _ = request.data  # a body that cannot be read is refused (400, 413, 415) before If-Match is looked at
         expected = if_match_version(request, current=note.version)
-        serializer.is_valid(raise_exception=True)
-        note_update(note=note, actor=request.user, expected=expected, **serializer.validated_data)
+        changes = self.body(SampleNoteWriteSerializer, partial=partial)
+        note_update(note=note, actor=request.user, expected=expected, **changes)
         return _answer(note)
 
 
-class NoteSlow(APIView):
+class NoteSlow(StrictView):
     """A request that takes its time in PostgreSQL."""
 
     permission_classes = [AllowAny]
+    query_parsers = {"GET": seconds_asked}
 
     @extend_schema(operation_id="sample_notes_slow", exclude=True)
     def get(self, request: Request) -> Response:
-        seconds = _seconds(request)
+        seconds = self.query
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_sleep(%s)", [seconds])
         return Response({"seconds": seconds})
 
 
-class NoteBusy(APIView):
+class NoteBusy(StrictView):
     """A request that takes its time without PostgreSQL."""
 
     permission_classes = [AllowAny]
+    query_parsers = {"GET": seconds_asked}
 
     @extend_schema(operation_id="sample_notes_busy", exclude=True)
     def get(self, request: Request) -> Response:
-        seconds = _seconds(request)
+        seconds = self.query
         time.sleep(seconds)
         return Response({"seconds": seconds})
 
 
-class NoteBroken(APIView):
+class NoteBroken(StrictView):
     """A request that meets a mistake of ours, whose text nobody outside may read."""
 
     permission_classes = [AllowAny]
@@ -146,7 +149,7 @@ class NoteBroken(APIView):
         raise RuntimeError("sesame")
 
 
-class NoteCounts(APIView):
+class NoteCounts(StrictView):
     """Heavy work. Its bounds are its own: a body larger than others may be, though of few values and flat."""
 
     permission_classes = [IsAuthenticated]
@@ -159,13 +162,11 @@ class NoteCounts(APIView):
     )
     @idempotent()
     def post(self, request: Request) -> Response:
-        query_parameters(request, {})
-        serializer = SampleCountSerializer(data=request.data)
-        serializer.is_valid(raise_exception=True)
-        return submitted(job_submit(kind="sample.count", owner=request.user, parameters=serializer.validated_data))
+        parameters = self.body(SampleCountSerializer)
+        return submitted(job_submit(kind="sample.count", owner=request.user, parameters=parameters))
 
 
-class NoteCensuses(APIView):
+class NoteCensuses(StrictView):
     """Heavy work that not everybody may have done."""
 
     permission_classes = [IsAuthenticated, MaySubmit]
@@ -176,25 +177,18 @@ class NoteCensuses(APIView):
     )
     @idempotent()
     def post(self, request: Request) -> Response:
-        query_parameters(request, {})
         return submitted(job_submit(kind=self.kind, owner=request.user, parameters={}))
 
 
-class NoteEffects(APIView):
+class NoteEffects(StrictView):
     """How often a job took effect."""
 
     permission_classes = [IsAuthenticated]
+    query_parsers = {"GET": partial(query_parameters, allowed={"job": CanonicalUUIDField()})}
 
     @extend_schema(operation_id="sample_notes_effects", exclude=True)
     def get(self, request: Request) -> Response:
-        job_id = query_parameters(request, {"job": CanonicalUUIDField()}).get("job")
-        return Response({"effects": effect_count(job_id=job_id)})
-
-
-def _seconds(request: Request) -> float:
-    """Read ``?seconds=``, 0 to 30; 1 when it is not given."""
-    bounds = BoundedFloatField(min_value=0, max_value=30)
-    return float(query_parameters(request, {"seconds": bounds}).get("seconds", 1.0))
+        return Response({"effects": effect_count(job_id=self.query.get("job"))})
 
 
 def _answer(note: Note, code: int = status.HTTP_200_OK) -> Response:

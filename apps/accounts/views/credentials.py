@@ -6,15 +6,12 @@ from datetime import datetime
 from typing import cast
 
 from django.urls import reverse
-from django.utils import timezone
 from drf_spectacular.utils import OpenApiResponse, PolymorphicProxySerializer, extend_schema
 from rest_framework import status
-from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
-from apps.accounts.authentication import BearerAuthentication, LeavingAuthentication, origin_of
+from apps.accounts.authentication import BearerAuthentication, LeavingAuthentication
 from apps.accounts.models import EndReason, Transport
 from apps.accounts.schema import COOKIE, SET_COOKIE
 from apps.accounts.serializers import (
@@ -55,21 +52,10 @@ from apps.accounts.transports import (
     refresh_presented,
     replaced_session_id,
 )
+from apps.accounts.views.base import NO_STORE, AccountView, CredentialView
 from apps.practices.errors import NotAuthenticated, PermissionDenied
 from apps.practices.errors.schema import problems
 from apps.practices.throttling.throttles import LoginThrottle
-from apps.practices.validation.query import query_parameters
-
-# RFC 6749, 5.1: an answer that holds a token is kept nowhere.
-NO_STORE = {"Cache-Control": "no-store"}
-
-
-class CredentialView(APIView):
-    """Takes a password or a refresh token; a stale Authorization header does not get in its way."""
-
-    authentication_classes = ()
-    permission_classes = (AllowAny,)
-    unrepeatable = "Nobody is signed in yet whose key it would be, and a stored answer would keep what it shows."
 
 
 class Register(CredentialView):
@@ -92,11 +78,9 @@ class Register(CredentialView):
         },
     )
     def post(self, request: Request) -> Response:
-        query_parameters(request, {})
-        body = RegisterSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
-        attempt_begin(purpose=AttemptPurpose.MAIL, email=body.validated_data["email"])
-        user = user_register(**body.validated_data, origin=origin_of(request._request), now=timezone.now())
+        body = self.body(RegisterSerializer)
+        attempt_begin(purpose=AttemptPurpose.MAIL, email=body["email"])
+        user = user_register(**body, origin=self.origin, now=self.now)
         if user is None:
             return Response(status=status.HTTP_202_ACCEPTED, headers=NO_STORE)
         headers = {**NO_STORE, "Location": reverse("me")}
@@ -128,22 +112,19 @@ class Login(CredentialView):
         },
     )
     def post(self, request: Request) -> Response:
-        query_parameters(request, {})
-        body = LoginSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
-        transport = Transport(body.validated_data.pop("transport"))
+        body = self.body(LoginSerializer)
+        transport = Transport(body.pop("transport"))
         if transport == Transport.COOKIE:
             origin_require(request._request)
-        origin, now = origin_of(request._request), timezone.now()
         device = device_presented(request._request)
-        user = user_authenticate(**body.validated_data, origin=origin, now=now, device=device)
-        pair = session_start(user=user, now=now, origin=origin, transport=transport)
+        user = user_authenticate(**body, origin=self.origin, now=self.now, device=device)
+        pair = session_start(user=user, now=self.now, origin=self.origin, transport=transport)
         if transport == Transport.COOKIE and (replaced := replaced_session_id(request._request)):
             # OWASP ASVS 5.0, 7.2.4: signing in again does not leave the former sign-in behind.
-            session_end(session_id=replaced, reason=EndReason.LOGOUT, now=now, origin=origin)
-        response = signed_in(pair, now=now)
+            session_end(session_id=replaced, reason=EndReason.LOGOUT, now=self.now, origin=self.origin)
+        response = signed_in(pair, now=self.now)
         if transport == Transport.COOKIE:
-            device_set(response, email=user.email, now=now)
+            device_set(response, email=user.email, now=self.now)
         return response
 
 
@@ -165,21 +146,18 @@ class Refresh(CredentialView):
         },
     )
     def post(self, request: Request) -> Response:
-        query_parameters(request, {})
-        body = RefreshSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
-        token, transport = refresh_presented(request._request, body=body.validated_data.get("refresh"))
-        now = timezone.now()
+        body = self.body(RefreshSerializer)
+        token, transport = refresh_presented(request._request, body=body.get("refresh"))
         try:
-            pair = session_refresh(token=token, now=now, origin=origin_of(request._request), transport=transport)
+            pair = session_refresh(token=token, now=self.now, origin=self.origin, transport=transport)
         except (TokenRefused, TokenReused) as refused:
             if transport == Transport.COOKIE:
                 forgetting(refused)
             raise
-        return signed_in(pair, now=now)
+        return signed_in(pair, now=self.now)
 
 
-class Logout(APIView):
+class Logout(AccountView):
     authentication_classes = (BearerAuthentication, LeavingAuthentication)
 
     @extend_schema(
@@ -191,18 +169,15 @@ class Logout(APIView):
         responses={204: OpenApiResponse(description="Signed out."), **problems(401, TokenRefused, CsrfTokenRefused)},
     )
     def post(self, request: Request) -> Response:
-        query_parameters(request, {})
         token = cast("SessionToken", request.auth)
-        session_end(
-            session_id=token.session_id, reason=EndReason.LOGOUT, now=timezone.now(), origin=origin_of(request._request)
-        )
+        session_end(session_id=token.session_id, reason=EndReason.LOGOUT, now=self.now, origin=self.origin)
         response = Response(status=status.HTTP_204_NO_CONTENT, headers=NO_STORE)
         if has_cookies(request._request):
             cookies_forget(response)
         return response
 
 
-class CSRF(APIView):
+class CSRF(AccountView):
     @extend_schema(
         operation_id="auth_csrf",
         summary="Read the CSRF token",
@@ -211,7 +186,6 @@ class CSRF(APIView):
         responses={200: CSRFTokenSerializer, **problems(401, 403, TokenRefused)},
     )
     def get(self, request: Request) -> Response:
-        query_parameters(request, {})
         if not has_cookies(request._request):
             raise PermissionDenied("A sign-in with bearer tokens needs no CSRF token.")
         token = cast("SessionToken", request.auth)

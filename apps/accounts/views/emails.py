@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from django.utils import timezone
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.accounts.authentication import origin_of
 from apps.accounts.serializers import EmailSerializer, LinkSerializer
 from apps.accounts.services.attempts import AttemptPurpose, TooManyAttempts, attempt_begin
 from apps.accounts.services.emails import email_verification_request, email_verify
 from apps.accounts.services.links import LinkRefused
 from apps.accounts.services.users import EmailTaken
-from apps.accounts.views.credentials import NO_STORE, CredentialView
+from apps.accounts.views.base import NO_STORE, CredentialView
 from apps.practices.errors.schema import problems
 from apps.practices.throttling.throttles import LoginThrottle
-from apps.practices.validation.query import query_parameters
 
 MAILED = OpenApiResponse(description="Accepted: a mail goes out if the address calls for one. Always the same answer.")
 
@@ -40,10 +37,8 @@ class EmailVerify(CredentialView):
         },
     )
     def post(self, request: Request) -> Response:
-        query_parameters(request, {})
-        body = LinkSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
-        email_verify(**body.validated_data, origin=origin_of(request._request), now=timezone.now())
+        body = self.body(LinkSerializer)
+        email_verify(**body, origin=self.origin, now=self.now)
         return Response(status=status.HTTP_204_NO_CONTENT, headers=NO_STORE)
 
 
@@ -58,9 +53,7 @@ class EmailVerifyRequest(CredentialView):
         responses={202: MAILED, **problems(413, 415, TooManyAttempts)},
     )
     def post(self, request: Request) -> Response:
-        query_parameters(request, {})
-        body = EmailSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
-        attempt_begin(purpose=AttemptPurpose.MAIL, email=body.validated_data["email"])
-        email_verification_request(**body.validated_data)
+        body = self.body(EmailSerializer)
+        attempt_begin(purpose=AttemptPurpose.MAIL, email=body["email"])
+        email_verification_request(**body)
         return Response(status=status.HTTP_202_ACCEPTED, headers=NO_STORE)

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import cast
 
-from django.utils import timezone
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.throttling import BaseThrottle
-from rest_framework.views import APIView
 
-from apps.accounts.authentication import origin_of
 from apps.accounts.models import User
 from apps.accounts.selectors.users import user_read
 from apps.accounts.serializers import AccountDeleteSerializer, MeSerializer, UserSerializer
@@ -24,6 +21,7 @@ from apps.accounts.services.exports import ExportUnderWay, export_submit
 from apps.accounts.services.sessions import SignInOvertaken
 from apps.accounts.services.tokens import TokenRefused
 from apps.accounts.transports import cookies_forget, has_cookies
+from apps.accounts.views.base import AccountView
 from apps.jobs.idempotency import idempotent
 from apps.jobs.services.quota import FilesQuota, StorageFull
 from apps.jobs.services.submission import TooManyJobs
@@ -32,14 +30,13 @@ from apps.practices.caching import refuse_if_any
 from apps.practices.errors import NotFound
 from apps.practices.errors.schema import problems
 from apps.practices.throttling.throttles import LoginThrottle
-from apps.practices.validation.query import query_parameters
 from apps.practices.validation.schema import delete_with_body
 from apps.practices.validation.serializers import StrictSerializer
 
 TAKE_A_PASSWORD = ("PATCH", "DELETE")
 
 
-class Me(APIView):
+class Me(AccountView):
     def get_throttles(self) -> list[BaseThrottle]:
         extra = [LoginThrottle()] if self.request.method in TAKE_A_PASSWORD else []
         return [*super().get_throttles(), *extra]
@@ -50,7 +47,6 @@ class Me(APIView):
         responses={200: UserSerializer, **problems(401, TokenRefused)},
     )
     def get(self, request: Request) -> Response:
-        query_parameters(request, {})
         try:
             return Response(user_read(user_id=_user(request).pk))
         except NotFound as error:
@@ -68,15 +64,13 @@ class Me(APIView):
         responses={200: UserSerializer, **problems(401, 412, 413, 415, TokenRefused, PasswordWrong, TooManyAttempts)},
     )
     def patch(self, request: Request) -> Response:
-        query_parameters(request, {})
         refuse_if_any(request._request)
-        body = MeSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
+        body = self.body(MeSerializer)
         user = account_update(
             user_id=_user(request).pk,
-            origin=origin_of(request._request),
-            now=timezone.now(),
-            **body.validated_data,
+            origin=self.origin,
+            now=self.now,
+            **body,
         )
         return Response(UserSerializer(user).data)
 
@@ -97,15 +91,13 @@ class Me(APIView):
     )
     @delete_with_body
     def delete(self, request: Request) -> Response:
-        query_parameters(request, {})
         refuse_if_any(request._request)
-        body = AccountDeleteSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
+        body = self.body(AccountDeleteSerializer)
         account_delete(
             user_id=_user(request).pk,
-            origin=origin_of(request._request),
-            now=timezone.now(),
-            **body.validated_data,
+            origin=self.origin,
+            now=self.now,
+            **body,
         )
         response = Response(status=status.HTTP_204_NO_CONTENT)
         if has_cookies(request._request):
@@ -113,7 +105,7 @@ class Me(APIView):
         return response
 
 
-class MeExport(APIView):
+class MeExport(AccountView):
     @extend_schema(
         operation_id="me_export",
         summary="Export what is held of you",
@@ -129,8 +121,7 @@ class MeExport(APIView):
     )
     @idempotent()
     def post(self, request: Request) -> Response:
-        query_parameters(request, {})
-        StrictSerializer(data=request.data).is_valid(raise_exception=True)
+        self.body(StrictSerializer)
         return submitted(export_submit(user=_user(request)))
 
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import cast
 
-from django.utils import timezone
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
-from apps.accounts.authentication import CookieAuthentication, origin_of
+from apps.accounts.authentication import CookieAuthentication
 from apps.accounts.models import Transport, User
 from apps.accounts.schema import SET_COOKIE
 from apps.accounts.serializers import EmailSerializer, PasswordChangeSerializer, PasswordResetSerializer
@@ -21,14 +19,14 @@ from apps.accounts.services.links import LinkRefused
 from apps.accounts.services.passwords import password_change, password_reset, password_reset_request
 from apps.accounts.services.sessions import SignInOvertaken
 from apps.accounts.services.tokens import TokenRefused
-from apps.accounts.views.credentials import NO_STORE, SIGNED_IN, CredentialView, signed_in
+from apps.accounts.views.base import NO_STORE, AccountView, CredentialView
+from apps.accounts.views.credentials import SIGNED_IN, signed_in
 from apps.accounts.views.emails import MAILED
 from apps.practices.errors.schema import problems
 from apps.practices.throttling.throttles import LoginThrottle, UserThrottle
-from apps.practices.validation.query import query_parameters
 
 
-class PasswordChange(APIView):
+class PasswordChange(AccountView):
     throttle_classes = (LoginThrottle, UserThrottle)
 
     @extend_schema(
@@ -46,19 +44,16 @@ class PasswordChange(APIView):
         },
     )
     def post(self, request: Request) -> Response:
-        query_parameters(request, {})
-        body = PasswordChangeSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
+        body = self.body(PasswordChangeSerializer)
         by_cookie = isinstance(request.successful_authenticator, CookieAuthentication)
-        now = timezone.now()
         pair = password_change(
-            **body.validated_data,
+            **body,
             user_id=cast("User", request.user).pk,
             transport=Transport.COOKIE if by_cookie else Transport.BEARER,
-            origin=origin_of(request._request),
-            now=now,
+            origin=self.origin,
+            now=self.now,
         )
-        return signed_in(pair, now=now)
+        return signed_in(pair, now=self.now)
 
 
 class PasswordReset(CredentialView):
@@ -72,11 +67,9 @@ class PasswordReset(CredentialView):
         responses={202: MAILED, **problems(413, 415, TooManyAttempts)},
     )
     def post(self, request: Request) -> Response:
-        query_parameters(request, {})
-        body = EmailSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
-        attempt_begin(purpose=AttemptPurpose.RESET, email=body.validated_data["email"])
-        password_reset_request(**body.validated_data)
+        body = self.body(EmailSerializer)
+        attempt_begin(purpose=AttemptPurpose.RESET, email=body["email"])
+        password_reset_request(**body)
         return Response(status=status.HTTP_202_ACCEPTED, headers=NO_STORE)
 
 
@@ -95,8 +88,6 @@ class PasswordResetConfirm(CredentialView):
         },
     )
     def post(self, request: Request) -> Response:
-        query_parameters(request, {})
-        body = PasswordResetSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
-        password_reset(**body.validated_data, origin=origin_of(request._request), now=timezone.now())
+        body = self.body(PasswordResetSerializer)
+        password_reset(**body, origin=self.origin, now=self.now)
         return Response(status=status.HTTP_204_NO_CONTENT, headers=NO_STORE)

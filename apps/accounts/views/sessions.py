@@ -5,14 +5,11 @@ from __future__ import annotations
 from typing import cast
 from uuid import UUID
 
-from django.utils import timezone
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
-from apps.accounts.authentication import origin_of
 from apps.accounts.filters import SESSIONS
 from apps.accounts.models import EndReason, User
 from apps.accounts.selectors.sessions import session_list
@@ -20,12 +17,14 @@ from apps.accounts.serializers import SessionSerializer
 from apps.accounts.services.sessions import session_end_own, sessions_end
 from apps.accounts.services.tokens import SessionToken, TokenRefused
 from apps.accounts.transports import CsrfTokenRefused, cookies_forget, has_cookies
+from apps.accounts.views.base import AccountView
 from apps.practices.database.schema import page_of
 from apps.practices.errors.schema import problems
-from apps.practices.validation.query import query_parameters
 
 
-class Sessions(APIView):
+class Sessions(AccountView):
+    query_parsers = {"GET": SESSIONS.parse}
+
     @extend_schema(
         operation_id="auth_sessions_list",
         summary="List where you are signed in",
@@ -34,10 +33,9 @@ class Sessions(APIView):
         responses={200: page_of(SessionSerializer), **problems(401, TokenRefused)},
     )
     def get(self, request: Request) -> Response:
-        query = SESSIONS.parse(request)
         user = cast("User", request.user)
-        rows = session_list(user_id=user.pk, current=_current(request), now=timezone.now())
-        return Response(SESSIONS.read(query, rows).body())
+        rows = session_list(user_id=user.pk, current=_current(request), now=self.now)
+        return Response(SESSIONS.read(self.query, rows).body())
 
     @extend_schema(
         operation_id="auth_sessions_end",
@@ -47,19 +45,18 @@ class Sessions(APIView):
         responses={204: OpenApiResponse(description="Signed out."), **problems(401, TokenRefused, CsrfTokenRefused)},
     )
     def delete(self, request: Request) -> Response:
-        query_parameters(request, {})
         user = cast("User", request.user)
         sessions_end(
             user_id=user.pk,
             reason=EndReason.OWNER,
             keep=_current(request),
-            now=timezone.now(),
-            origin=origin_of(request._request),
+            now=self.now,
+            origin=self.origin,
         )
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-class SessionDetail(APIView):
+class SessionDetail(AccountView):
     @extend_schema(
         operation_id="auth_session_end",
         summary="Sign out in one place",
@@ -71,9 +68,8 @@ class SessionDetail(APIView):
         },
     )
     def delete(self, request: Request, id: UUID) -> Response:
-        query_parameters(request, {})
         user = cast("User", request.user)
-        session_end_own(user_id=user.pk, session_id=id, now=timezone.now(), origin=origin_of(request._request))
+        session_end_own(user_id=user.pk, session_id=id, now=self.now, origin=self.origin)
         response = Response(status=status.HTTP_204_NO_CONTENT)
         if id == _current(request) and has_cookies(request._request):
             cookies_forget(response)

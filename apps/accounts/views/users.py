@@ -8,7 +8,6 @@ from uuid import UUID
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from apps.accounts.filters import USERS
 from apps.accounts.permissions import HasModelPermission
@@ -18,10 +17,11 @@ from apps.accounts.services.tokens import TokenRefused
 from apps.practices.caching import remember
 from apps.practices.database.schema import page_of
 from apps.practices.errors.schema import problems
-from apps.practices.validation.query import query_parameters
+from apps.practices.validation.views import StrictView
 
 
-class UserList(APIView):
+class UserList(StrictView):
+    query_parsers = {"GET": USERS.parse}
     permission_classes = (HasModelPermission,)
     permission_required = "accounts.view_user"
 
@@ -33,15 +33,14 @@ class UserList(APIView):
         responses={200: page_of(UserSerializer), **problems(401, 403, TokenRefused)},
     )
     def get(self, request: Request) -> Response:
-        query = USERS.parse(request)
 
         def read() -> dict[str, Any]:
-            return USERS.read(query, user_list()).body()
+            return USERS.read(self.query, user_list()).body()
 
-        return Response(remember(f"users:{query.key}", ttl=60, tags=(USERS_TAG,), build=read))
+        return Response(remember(f"users:{self.query.key}", ttl=60, tags=(USERS_TAG,), build=read))
 
 
-class UserDetail(APIView):
+class UserDetail(StrictView):
     permission_classes = (HasModelPermission,)
     permission_required = "accounts.view_user"
 
@@ -52,5 +51,4 @@ class UserDetail(APIView):
         responses={200: UserSerializer, **problems(401, 403, 404, TokenRefused)},
     )
     def get(self, request: Request, id: UUID) -> Response:
-        query_parameters(request, {})
         return Response(user_read(user_id=id))

@@ -2,7 +2,7 @@
 
 A view that needs other bounds than the settings' declares them::
 
-    class ArticleImports(APIView):
+    class ArticleImports(StrictView):
         bounds = Bounds(body_bytes=lambda: settings.JOBS_IMPORT_MAX_BYTES, form_fields=5)
 """
 

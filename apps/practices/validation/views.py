@@ -1,0 +1,58 @@
+"""The base of the API's views: a view declares what it takes, and everything else is refused.
+
+``query_parsers`` names, by method, what reads the query string; HEAD is read as GET, and a method without a parser takes no
+parameters. The query string is read after authentication, permissions and limits, before the handler runs::
+
+    class NoteList(StrictView):
+        query_parsers = {"GET": NOTES.parse}
+
+        def get(self, request: Request) -> Response:
+            return Response(NOTES.read(self.query, note_list(**self.query.filters)).body())
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import cached_property
+from typing import Any, ClassVar
+
+from django.utils import timezone
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from apps.practices.validation.query import query_parameters
+
+_METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
+
+
+class StrictView(APIView):  # without a docstring, which would describe the operations of each view in OpenAPI
+    query_parsers: ClassVar[Mapping[str, Callable[[Request], Any]]] = {}
+    query: Any = None  # what the parser returned
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Raise ``ValidationProblem`` (400) unless the query string is what the method's parser takes."""
+        super().initial(request, *args, **kwargs)
+        method = "GET" if request.method == "HEAD" else str(request.method)
+        if method in _METHODS and hasattr(self, method.lower()):
+            parse = self.query_parsers.get(method, _no_parameters)
+            self.query = parse(request)
+
+    def body(
+        self, serializer: type[serializers.BaseSerializer[Any]], instance: Any = None, *, partial: bool = False
+    ) -> dict[str, Any]:
+        """Return the body as ``serializer`` validates it; raise DRF's ``ValidationError`` (400) where it does not.
+
+        The serializer finds the caller in its context, as ``viewer``.
+        """
+        bound = serializer(instance, data=self.request.data, partial=partial, context={"viewer": self.request.user})
+        bound.is_valid(raise_exception=True)
+        return bound.validated_data
+
+    @cached_property
+    def now(self) -> datetime:
+        """The time of the request, the same for everything that its handler does."""
+        return timezone.now()
+
+
+def _no_parameters(request: Request) -> None:
+    query_parameters(request, {})
