@@ -106,7 +106,7 @@ def test_mail_goes_out_whatever_else_runs(
             lambda ids=[mail]: ledger.states(ids)["succeeded"] == 1, seconds=PATIENCE, what="the mail to be sent"
         )
         taken = time.monotonic() - began
-        assert taken <= MAIL_SECONDS, f"{taken:.1f} s"
+        assert taken <= MAIL_SECONDS * (1 if rounds.is_soak else BUSY), f"{taken:.1f} s"
         assert ledger.states(heavy) == {"running": 2, "queued": 2}, "one process is kept free"
         ledger.done_once(heavy)  # those that were not taken for that are not forgotten
         rounds.tell(mail=taken)
