@@ -1,1 +1,1 @@
-"""``manage.py prove``: a live experiment for each practice, on a private stack that runs as production does."""
+"""``manage.py prove``: a live experiment for each practice, on a private stack that runs the production settings."""

@@ -1,4 +1,4 @@
-"""A stranger on the network: speaks HTTP to the private stack, trusts its certificate authority alone, follows nothing."""
+"""An HTTP client for the private stack: trusts the stack's own certificate authority and follows no redirect."""
 
 import json
 import sys
@@ -13,7 +13,7 @@ import urllib3
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """One response, or none: ``status`` 0, with the reason as body. ``seconds`` is what the stranger waited."""
+    """One response. Without one, ``status`` is 0 and the body holds the reason. ``seconds`` is the time waited."""
 
     status: int
     headers: Mapping[str, str]
@@ -21,12 +21,12 @@ class Answer:
     seconds: float
 
     def json(self) -> Any:
-        """The body as JSON; ValueError when it is none."""
+        """Return the body parsed as JSON. Raises ValueError if it is not JSON."""
         return json.loads(self.body)
 
     @property
     def is_problem(self) -> bool:
-        """Whether this is a problem document (RFC 9457) with the response's own request id."""
+        """Return whether this is a problem document (RFC 9457) with the response's own request id."""
         if not self.headers.get("Content-Type", "").startswith("application/problem+json"):
             return False
         document = self.json()
@@ -38,9 +38,9 @@ class Answer:
 
 
 class Client:
-    """Requests to one base URL from one source address, so that each proof has rate limits of its own.
+    """Sends requests to one base URL from one source address, so that each experiment has its own rate limits.
 
-    Only Linux answers on all of 127.0.0.0/8; elsewhere the proofs share 127.0.0.1.
+    Only Linux answers on all of 127.0.0.0/8; elsewhere the experiments share 127.0.0.1.
     """
 
     def __init__(self, url: str, *, authority: Path | None = None, address: str = "127.0.0.1") -> None:
@@ -61,7 +61,7 @@ class Client:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """One request; ``path`` may be a whole URL. ``document`` is sent as JSON."""
+        """Send one request. ``path`` may be a full URL; ``document`` is sent as JSON."""
         sent = dict(headers or {})
         if token is not None:
             sent["Authorization"] = f"Bearer {token}"

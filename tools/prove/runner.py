@@ -1,20 +1,19 @@
-"""Runs the experiments one after another and says what came of each."""
+"""Runs the experiments one after another and reports the outcome of each."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
 
 from apps.operations.catalogue import PRACTICES
-from tools.prove.ground import Ground, ground_open
+from tools.prove.sandbox import Result, Sandbox, sandbox_open
 
 SETTINGS_MODULE = "tests.sample.settings"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """One practice's experiment. ``status`` is proved or failed; ``seconds`` is what it took."""
+    """The outcome of one practice's experiment. ``status`` is ``proved`` or ``failed``; ``seconds`` is its duration."""
 
     word: str
     number: int
@@ -23,38 +22,35 @@ class Outcome:
     saw: str
     seconds: float
 
-    def document(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 def prove(
     *, words: Sequence[str], settings_module: str = SETTINGS_MODULE, extra: Mapping[str, str] | None = None
 ) -> Iterator[Outcome]:
-    """This function will boot the private stack and yield one outcome per practice, in the order of the guide.
+    """Boot the private stack and yield one outcome per practice, in the order of the guide.
 
-    ``extra`` holds environment variables for the service. Raises StackError when the stack does not start.
+    ``extra`` holds environment variables for the service. Raises StackError if the stack does not start.
     """
-    with ground_open(settings_module=settings_module, extra=extra or {}) as ground:
+    with sandbox_open(settings_module=settings_module, extra=extra or {}) as sandbox:
         for practice in PRACTICES:
             if practice.word in words:
-                yield _outcome(practice.word, practice.number, ground)
+                yield _outcome(practice.word, practice.number, sandbox)
 
 
-def _outcome(word: str, number: int, ground: Ground) -> Outcome:
+def _outcome(word: str, number: int, sandbox: Sandbox) -> Outcome:
     experiment = import_module(f"tools.prove.experiments.{word}")
     started = time.monotonic()
     try:
-        evidence = experiment.prove(ground)
-        did, saw, holds = evidence.did, evidence.saw, evidence.holds
-    except Exception as error:  # noqa: BLE001 - an experiment that breaks down has not proved its practice; say why, go on
-        did, saw, holds = (experiment.__doc__ or word).strip(), f"broke down: {type(error).__name__}: {error}", False
+        result = experiment.prove(sandbox)
+    except Exception as error:  # noqa: BLE001 - an experiment that breaks down has not proved its practice; report it and go on
+        description = (experiment.__doc__ or word).strip()
+        result = Result(did=description, saw=f"stopped with {type(error).__name__}: {error}", passed=False)
     seconds = time.monotonic() - started
-    ground.heal()
+    sandbox.restore()
     return Outcome(
         word=word,
         number=number,
-        status="proved" if holds else "failed",
-        did=did,
-        saw=saw,
+        status="proved" if result.passed else "failed",
+        did=result.did,
+        saw=result.saw,
         seconds=round(seconds, 1),
     )

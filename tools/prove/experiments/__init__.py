@@ -1,1 +1,1 @@
-"""One live experiment a practice. Each module has ``prove(ground) -> Evidence`` and asks only what a stranger could ask."""
+"""One live experiment per practice. Each module defines ``prove(sandbox) -> Result`` and uses only the public HTTP API."""

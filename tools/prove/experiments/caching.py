@@ -1,17 +1,17 @@
-"""caching (128): a hit, a 304, a write that shows, and answers while Redis hangs."""
+"""caching (128): a hit, a 304, a write that becomes visible, and answers while Redis hangs."""
 
 import os
 import signal
 
-from tools.prove.ground import Evidence, Ground, wait_until
+from tools.prove.sandbox import Result, Sandbox, wait_until
 
 STALE_SECONDS = 5.0  # the promise is CACHE_LOCAL_SECONDS (1); the rest is for a busy machine
 
 
-def prove(ground: Ground) -> Evidence:
-    """This function will ask one public list four ways and compare what the cache said."""
-    reader, writer = ground.stranger(), ground.stranger()
-    account = ground.account(writer)
+def prove(sandbox: Sandbox) -> Result:
+    """Read one public list in four ways and compare what the cache reports."""
+    reader, writer = sandbox.client(), sandbox.client()
+    account = sandbox.account(writer)
     reader.get("/api/v1/sample/notes")
     again = [reader.get("/api/v1/sample/notes") for _ in range(4)][-1]
     hit = "hit" in again.headers.get("Cache-Status", "")
@@ -26,22 +26,22 @@ def prove(ground: Ground) -> Evidence:
         return answer.seconds if title in answer.body.decode() else None
 
     seen = wait_until(shown, seconds=STALE_SECONDS) is not None
-    slowest, served = _with_redis_hung(ground)
-    return Evidence(
-        did="read a public list twice, asked again with its ETag, wrote to it, read it with Redis stopped dead (SIGSTOP)",
+    slowest, served = _with_redis_hung(sandbox)
+    return Result(
+        did="read a public list twice, then with its ETag, wrote to it, and read it while Redis was frozen (SIGSTOP)",
         saw=(
             f"Cache-Status {again.headers.get('Cache-Status', 'absent')!r}; {unchanged.status} with {len(unchanged.body)} "
-            f"bytes; the write ({written.status}) {'shown' if seen else 'not shown'} within {STALE_SECONDS:g} s; "
+            f"bytes; the write ({written.status}) {'visible' if seen else 'not visible'} within {STALE_SECONDS:g} s; "
             f"{served} of 10 reads answered without Redis, the slowest in {slowest:.2f} s"
         ),
-        holds=hit and unchanged.status == 304 and not unchanged.body and seen and served == 10 and slowest < 5,
+        passed=hit and unchanged.status == 304 and not unchanged.body and seen and served == 10 and slowest < 5,
     )
 
 
-def _with_redis_hung(ground: Ground) -> tuple[float, int]:
-    """The slowest of ten reads, and how many were answered 200, while the Redis server does not run but accepts."""
-    reader = ground.stranger()
-    server = ground.stack.state.pids["redis"]
+def _with_redis_hung(sandbox: Sandbox) -> tuple[float, int]:
+    """Return the slowest of ten reads in seconds, and how many got 200, while Redis accepts connections but never answers."""
+    reader = sandbox.client()
+    server = sandbox.stack.state.pids["redis"]
     os.kill(server, signal.SIGSTOP)
     try:
         answers = [reader.get("/api/v1/sample/notes") for _ in range(10)]

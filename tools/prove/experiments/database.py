@@ -1,4 +1,4 @@
-"""database (130): keyset pages without gap or repeat, bounded, projected; a server too slow or frozen holds nobody up."""
+"""database (130): keyset pages without gaps or repeats, bounded and projected; a slow or frozen server blocks no request."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 
 from tools.prove.client import Answer, Client
-from tools.prove.ground import Evidence, Ground, wait_until
+from tools.prove.sandbox import Result, Sandbox, wait_until
 
 ROWS = 12
 LIMIT = 5
@@ -19,10 +19,10 @@ REFUSED_SECONDS = 4.0  # the promise is 2; the rest is for a busy machine
 BACK_SECONDS = 6.0  # the promise is 3
 
 
-def prove(ground: Ground) -> Evidence:
-    """This function will walk a list page by page while it grows, then ask for too much and for too long."""
-    client = ground.stranger()
-    account = ground.account(client)
+def prove(sandbox: Sandbox) -> Result:
+    """Page through a list while it grows, then ask for too many rows, for too long a statement, and from a frozen server."""
+    client = sandbox.client()
+    account = sandbox.account(client)
     titles = {_note(client, account.access, f"Row {number}") for number in range(ROWS)}
     seen: list[str] = []
     path: str | None = f"/api/v1/sample/notes?limit={LIMIT}&fields=id,title"
@@ -38,22 +38,22 @@ def prove(ground: Ground) -> Evidence:
             _note(client, account.access, "Written during the walk")
     too_many = client.get("/api/v1/sample/notes?limit=1000")
     too_long = client.get("/api/v1/sample/notes/slow?seconds=12")
-    cached, refused, back = _frozen(ground, f"/api/v1/sample/notes/{next(iter(titles))}")
+    cached, refused, back = _frozen(sandbox, f"/api/v1/sample/notes/{next(iter(titles))}")
     slowest = max((answer.seconds for answer in refused), default=float("inf"))
     missed, repeated = len(titles - set(seen)), len(seen) - len(set(seen))
-    return Evidence(
+    return Result(
         did=(
-            f"walked a growing list by {LIMIT}, asked for 1,000 rows, and for a statement of 12 s; "
-            f"froze PostgreSQL (SIGSTOP) under {CROWD} requests"
+            f"paged through a growing list, {LIMIT} rows at a time; asked for 1,000 rows, and for a statement of 12 s; "
+            f"froze PostgreSQL (SIGSTOP) during {CROWD} requests"
         ),
         saw=(
             f"{pages} pages, {missed} rows missed, {repeated} repeated, columns {sorted(shapes)}; limit=1000 is "
-            f"{too_many.status}; the statement cut off after {too_long.seconds:.1f} s with {too_long.status}, "
+            f"{too_many.status}; the statement was cancelled after {too_long.seconds:.1f} s with {too_long.status}, "
             f"Retry-After {too_long.headers.get('Retry-After', 'absent')}; frozen: the cached note is {cached.status}, the next "
             f"{len(refused)} requests are {sorted({answer.status for answer in refused})} within {slowest:.1f} s; "
-            f"{'not served again' if back is None else f'served again {back:.1f} s'} after its return"
+            f"{'not serving again' if back is None else f'serving again {back:.1f} s'} after it went on"
         ),
-        holds=(
+        passed=(
             missed == repeated == 0
             and shapes == {("id", "title")}
             and too_many.status == 400
@@ -68,12 +68,12 @@ def prove(ground: Ground) -> Evidence:
     )
 
 
-def _frozen(ground: Ground, note: str) -> tuple[Answer, list[Answer], float | None]:
-    """Freeze the server: a cached answer meanwhile, answers to those who come then, seconds until it serves again."""
-    client, path = ground.stranger(), "/api/v1/sample/notes/slow?seconds=0"
+def _frozen(sandbox: Sandbox, note: str) -> tuple[Answer, list[Answer], float | None]:
+    """Freeze PostgreSQL. Return a cached answer and the refusals of that time, and the seconds until it served again."""
+    client, path = sandbox.client(), "/api/v1/sample/notes/slow?seconds=0"
     client.get(note)
     with ThreadPoolExecutor(CROWD) as pool:
-        with _server_stopped(ground):
+        with _server_stopped(sandbox):
             crowd = [pool.submit(client.get, path) for _ in range(CROWD)]
             time.sleep(2.5)
             refused = list(pool.map(client.get, [path] * 6))
@@ -87,9 +87,9 @@ def _frozen(ground: Ground, note: str) -> tuple[Answer, list[Answer], float | No
 
 
 @contextlib.contextmanager
-def _server_stopped(ground: Ground) -> Iterator[None]:
-    """Freeze PostgreSQL and its backends: the kernel goes on accepting and acknowledging for them."""
-    server = psutil.Process(ground.stack.state.pids["postgresql"])
+def _server_stopped(sandbox: Sandbox) -> Iterator[None]:
+    """Freeze PostgreSQL and its backends, while the kernel goes on to accept and acknowledge for them."""
+    server = psutil.Process(sandbox.stack.state.pids["postgresql"])
     frozen = [process.pid for process in (server, *server.children(recursive=True))]
     for pid in frozen:
         os.kill(pid, signal.SIGSTOP)

@@ -1,14 +1,14 @@
-"""errors (136): every failure is a problem document with its id and without a word of the inside."""
+"""errors (136): every failure is a problem document with the request id, and leaks nothing internal."""
 
-from tools.prove.ground import Evidence, Ground, wait_until
+from tools.prove.sandbox import Result, Sandbox, wait_until
 
 LEAKS = ("Traceback", "sesame", "apps/", "psycopg", "Exception")
 
 
-def prove(ground: Ground) -> Evidence:
-    """This function will fail in many ways, the last with PostgreSQL stopped."""
-    client = ground.stranger()
-    token = ground.account(client).access
+def prove(sandbox: Sandbox) -> Result:
+    """Cause eight different failures, the last one with PostgreSQL stopped."""
+    client = sandbox.client()
+    token = sandbox.account(client).access
     answers = {
         404: client.get("/api/v1/nowhere"),
         405: client.request("PATCH", "/api/v1/sample/notes", token=token, document={}),
@@ -20,22 +20,22 @@ def prove(ground: Ground) -> Evidence:
         401: client.get("/api/v1/me"),
         500: client.get("/api/v1/sample/notes/broken"),
     }
-    ground.stack.services["postgresql"].stop()
+    sandbox.stack.services["postgresql"].stop()
     try:
         answers[503] = client.get("/api/v1/sample/notes/slow?seconds=0")
     finally:
-        ground.stack.restart("postgresql")
+        sandbox.stack.restart("postgresql")
     back = wait_until(lambda: client.get("/api/v1/sample/notes/slow?seconds=0").status == 200 or None, seconds=20)
     wrong = [f"{answer.status} for {status}" for status, answer in answers.items() if answer.status != status]
     bare = [status for status, answer in answers.items() if not answer.is_problem]
     leaks = [word for answer in answers.values() for word in LEAKS if word in answer.body.decode(errors="replace")]
     retry = answers[503].headers.get("Retry-After", "absent")
-    return Evidence(
-        did="provoked eight failures, a bug in a view and a stopped PostgreSQL among them",
+    return Result(
+        did="caused eight failures, among them a bug in a view and a stopped PostgreSQL",
         saw=(
             f"statuses {sorted(answer.status for answer in answers.values())}, {len(answers) - len(bare)} of "
             f"{len(answers)} problem documents with their request id, leaks {leaks}, Retry-After {retry}; "
             f"answering again: {bool(back)}"
         ),
-        holds=not wrong and not bare and not leaks and retry.isdigit() and bool(back),
+        passed=not wrong and not bare and not leaks and retry.isdigit() and bool(back),
     )

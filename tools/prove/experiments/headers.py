@@ -1,7 +1,7 @@
-"""headers (132): the whole set on every kind of answer, and nobody else's origin let in."""
+"""headers (132): every security header on every kind of response, and no access for foreign origins."""
 
 from tools.prove.client import Answer
-from tools.prove.ground import Evidence, Ground
+from tools.prove.sandbox import Result, Sandbox
 
 WANTED = (
     "Content-Security-Policy",
@@ -24,22 +24,22 @@ PATHS = (
 )
 
 
-def prove(ground: Ground) -> Evidence:
-    """This function will collect answers of every kind and look for what is missing."""
-    client = ground.stranger()
+def prove(sandbox: Sandbox) -> Result:
+    """Request responses of every kind and look for missing headers."""
+    client = sandbox.client()
     answers = {path: client.get(path) for path in PATHS}
     answers["POST /healthz"] = client.post("/healthz")
     missing = {f"{path}: {name}" for path, answer in answers.items() for name in _missing(answer)}
     foreign = client.get("/api/v1/sample/notes", headers={"Origin": "https://evil.example"})
     opened = "Access-Control-Allow-Origin" in foreign.headers
     policy = answers["/admin/login/"].headers.get("Content-Security-Policy", "absent")
-    return Evidence(
-        did=f"asked for {len(answers)} answers of every kind (page, API, error, admin, health) and from a foreign origin",
+    return Result(
+        did=f"requested {len(answers)} responses of every kind (page, API, error, admin, health), and one from a foreign origin",
         saw=(
             f"{len(missing)} headers missing{': ' + ', '.join(sorted(missing)[:3]) if missing else ''}; "
-            f"the admin's policy is {policy[:60]!r}…; foreign origin {'let in' if opened else 'not let in'}"
+            f"the admin's policy is {policy[:60]!r}…; foreign origin {'allowed' if opened else 'not allowed'}"
         ),
-        holds=not missing and not opened,
+        passed=not missing and not opened,
     )
 
 

@@ -1,28 +1,28 @@
-"""https (134): pages are redirected, API calls in clear are refused, cookies are locked to the host."""
+"""https (134): pages are redirected to https, API calls over http are refused, cookies are bound to the host."""
 
-from tools.prove.ground import Evidence, Ground
+from tools.prove.sandbox import Result, Sandbox
 
 
-def prove(ground: Ground) -> Evidence:
-    """This function will ask over TLS, in clear, and as a client that only claims to be secure."""
-    secure = ground.stranger().get("/admin/login/")
-    plain = ground.stranger(ground.fleet.plain_url)
+def prove(sandbox: Sandbox) -> Result:
+    """Send requests over TLS, over plain HTTP, and over plain HTTP forwarded by a misconfigured edge."""
+    secure = sandbox.client().get("/admin/login/")
+    plain = sandbox.client(sandbox.fleet.plain_url)
     page, call = plain.get("/problems/not-found"), plain.get("/api/v1/sample/notes")
-    # And past the edge, as one that forwards http unasked would.
-    behind = ground.stranger(ground.fleet.webs[0].url).get(
-        "/api/v1/sample/notes", headers=ground.as_edge(scheme="http")
+    # Past the edge, as an edge that forwards plain HTTP would send it.
+    behind = sandbox.client(sandbox.fleet.webs[0].url).get(
+        "/api/v1/sample/notes", headers=sandbox.as_edge(scheme="http")
     )
     target = page.headers.get("Location", "nowhere")
     cookie = secure.headers.get("Set-Cookie", "")
     lasting = secure.headers.get("Strict-Transport-Security", "absent")
-    return Evidence(
-        did="asked for a page over TLS, and for a page and an API call in clear",
+    return Result(
+        did="requested a page over TLS, and a page and an API call over plain HTTP",
         saw=(
-            f"TLS verified against the edge's authority, {secure.status}, HSTS {lasting!r}, cookie "
-            f"{cookie.split('=')[0] or 'absent'!r}; the page in clear {page.status} to {target.partition('://')[0]}; "
-            f"the call in clear {call.status}, behind a careless edge {behind.status}"
+            f"over TLS {secure.status}, its certificate verified, HSTS {lasting!r}, cookie "
+            f"{cookie.split('=')[0] or 'absent'!r}; over plain HTTP the page {page.status} to {target.partition('://')[0]}, "
+            f"the call {call.status}, behind a misconfigured edge {behind.status}"
         ),
-        holds=(
+        passed=(
             secure.status == 200
             and "max-age=" in lasting
             and cookie.startswith("__Host-")

@@ -1,4 +1,4 @@
-"""jobs (137): 202 at once; a killed worker loses nothing, and work takes effect once; so does what is sent many times."""
+"""jobs (137): 202 at once; a killed worker loses no job; a job, or a request repeated under one key, takes effect once."""
 
 import json
 import secrets
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from tools.prove.client import Answer, Client
-from tools.prove.ground import Evidence, Ground, wait_until
+from tools.prove.sandbox import Result, Sandbox, wait_until
 
 COUNTS = "/api/v1/sample/notes/counts"
 COPIES = 12
 
 
-def prove(ground: Ground) -> Evidence:
-    """This function will kill the worker in the middle of a job, then submit one many times at once under one key."""
-    client = ground.stranger()
-    token = ground.account(client).access
-    worker = ground.worker
+def prove(sandbox: Sandbox) -> Result:
+    """Kill the worker in the middle of a job, then submit one job many times at once under one Idempotency-Key."""
+    client = sandbox.client()
+    token = sandbox.account(client).access
+    worker = sandbox.worker
     submitted = client.post(COUNTS, {"seconds": 3}, token=token)
     place = submitted.headers.get("Location", "/nowhere")
 
@@ -31,32 +31,33 @@ def prove(ground: Ground) -> Evidence:
     done = wait_until(lambda: in_state("succeeded", "failed"), seconds=30, every=0.3)
     job: dict[str, Any] = done.json() if done else {"state": "lost", "id": ""}
     effects = client.get(f"/api/v1/sample/notes/effects?job={job['id']}", token=token).json().get("effects")
-    stranger = ground.account(other := ground.stranger())
-    hidden = other.get(place, token=stranger.access).status
-    copies = _copies(ground, other, stranger.access)
-    return Evidence(
+    other = sandbox.client()
+    other_token = sandbox.account(other).access
+    hidden = other.get(place, token=other_token).status
+    repeated = _repeated(sandbox, other, other_token)
+    return Result(
         did=(
-            "submitted a job of 3 s, killed the worker (SIGKILL) while it ran, started another, looked as somebody else; "
+            "submitted a job of 3 s, killed the worker (SIGKILL) while it ran, started another, looked as another user; "
             f"submitted {COPIES} times at once under one Idempotency-Key, on both instances"
         ),
         saw=(
             f"{submitted.status} in {submitted.seconds:.2f} s; seen running: {bool(running)}; then {job['state']} with "
-            f"{effects} effect; {hidden} for another user; under one key {copies}"
+            f"{effects} effect; {hidden} for another user; under one key {repeated}"
         ),
-        holds=(
+        passed=(
             submitted.status == 202
             and bool(running)
             and job["state"] == "succeeded"
             and effects == 1
             and hidden == 404
-            and copies.hold
+            and repeated.is_one
         ),
     )
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Copies:
-    """What came of one request that was sent many times."""
+class _Repeated:
+    """The outcome of one request that was sent many times under one key."""
 
     jobs: int
     statuses: list[int]
@@ -65,23 +66,23 @@ class _Copies:
     otherwise: int
 
     @property
-    def hold(self) -> bool:
-        """Whether there is one job and one answer, for whoever was told to come again, too; and none for another request."""
+    def is_one(self) -> bool:
+        """Return whether there is one job, one answer for every copy, and a refusal for a different request."""
         once = (self.jobs, self.bodies, self.otherwise) == (1, 1, 422)
         return once and set(self.statuses) <= {202, 409} and self.again == [202] * COPIES
 
     def __str__(self) -> str:
-        told = {status: self.statuses.count(status) for status in sorted(set(self.statuses))}
+        counts = {status: self.statuses.count(status) for status in sorted(set(self.statuses))}
         return (
-            f"{self.jobs} jobs, answers {told}, repeated {sorted(set(self.again))} with {self.bodies} body, "
-            f"with another content {self.otherwise}"
+            f"{self.jobs} jobs, answers {counts}, repeated {sorted(set(self.again))} with {self.bodies} body, "
+            f"with other content {self.otherwise}"
         )
 
 
-def _copies(ground: Ground, client: Client, token: str) -> _Copies:
-    """Send one request at once to both instances, every copy once more when all are answered, and another with its key."""
-    headers = {**ground.as_edge(), "Idempotency-Key": secrets.token_hex(16)}
-    instances = [ground.stranger(web.url) for web in ground.fleet.webs]
+def _repeated(sandbox: Sandbox, client: Client, token: str) -> _Repeated:
+    """Send copies of one request to both instances at once, then each again, then a different request with the same key."""
+    headers = {**sandbox.as_edge(), "Idempotency-Key": secrets.token_hex(16)}
+    instances = [sandbox.client(web.url) for web in sandbox.fleet.webs]
 
     def send(number: int, seconds: float = 0) -> Answer:
         instance = instances[number % len(instances)]
@@ -92,7 +93,7 @@ def _copies(ground: Ground, client: Client, token: str) -> _Copies:
     again = [send(number) for number in range(COPIES)]
     accepted = [answer for answer in (*answers, *again) if answer.status == 202]
     listed = client.get("/api/v1/jobs?limit=100", token=token)
-    return _Copies(
+    return _Repeated(
         jobs=len(listed.json().get("results", [])),
         statuses=[answer.status for answer in answers],
         again=[answer.status for answer in again],

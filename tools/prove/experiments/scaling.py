@@ -2,20 +2,20 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from tools.prove.ground import Evidence, Ground
+from tools.prove.sandbox import Result, Sandbox
 
 READS = 40
 
 
-def prove(ground: Ground) -> Evidence:
-    """This function will sign in on one instance, be known on the other, then kill an instance under load."""
-    first, second = ground.fleet.webs
+def prove(sandbox: Sandbox) -> Result:
+    """Sign in on one instance, use the token on the other, then kill an instance under load."""
+    first, second = sandbox.fleet.webs
     marks = [len(web.lines()) for web in (first, second)]
-    client = ground.stranger()
-    account = ground.account(client)
-    # Straight to the instances, as the edge would ask: neither remembers the other's sign-in.
+    client = sandbox.client()
+    account = sandbox.account(client)
+    # Straight to the instances, with the edge's headers: neither shares memory with the other.
     known = [
-        ground.stranger(web.url).get("/api/v1/me", token=account.access, headers=ground.as_edge()).status
+        sandbox.client(web.url).get("/api/v1/me", token=account.access, headers=sandbox.as_edge()).status
         for web in (first, second)
     ]
     with ThreadPoolExecutor(8) as pool:
@@ -27,8 +27,8 @@ def prove(ground: Ground) -> Evidence:
     first.start()
     failed = [status for status in statuses if status != 200]
     failures = f"{len(failed)} of {READS} reads failed" + (f": {failed}" if failed else "")
-    return Evidence(
+    return Result(
         did=f"signed in through the edge, used the token on each instance, killed one (SIGKILL) during {READS} parallel reads",
         saw=f"{known} from the two instances; {shares} log lines by instance; {failures}",
-        holds=known == [200, 200] and min(shares) > 1 and not failed,
+        passed=known == [200, 200] and min(shares) > 1 and not failed,
     )

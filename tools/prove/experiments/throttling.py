@@ -1,19 +1,19 @@
-"""throttling (131): a limit counts exactly under concurrency, whatever address is claimed; guesses at one account add up."""
+"""throttling (131): a limit is exact under concurrency, whatever address is claimed; login attempts count per account."""
 
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
-from tools.prove.ground import Evidence, Ground
+from tools.prove.sandbox import Result, Sandbox
 
 LIMIT, WINDOW = 100, 900  # THROTTLE_ANON's default
 REQUESTS = 140
-FREE, GUESSES = 10, 16  # tries at an account before the first refusal, and those made here
+FREE, GUESSES = 10, 16  # attempts at an account before the first refusal, and attempts made here
 
 
-def prove(ground: Ground) -> Evidence:
-    """This function will send more anonymous requests than one address may, and guess at one account from many addresses."""
-    client = ground.stranger()
+def prove(sandbox: Sandbox) -> Result:
+    """Exceed the anonymous limit of one address, and guess one account's password from many addresses."""
+    client = sandbox.client()
     started = time.monotonic()
 
     def ask(number: int) -> tuple[int, bool]:
@@ -28,34 +28,34 @@ def prove(ground: Ground) -> Evidence:
     at_most = LIMIT + 1 + int((time.monotonic() - started) * LIMIT / WINDOW)
     passed = sum(status == 200 for status, _ in answers)
     refused = sum(status == 429 for status, _ in answers)
-    guesses, signed_in, seconds = _guessed(ground)
-    # The refusals last 1, 2, 4 … seconds, and after each of them one guess is looked at.
-    looked_at = FREE + int(seconds).bit_length()
-    return Evidence(
+    guesses, signed_in, seconds = _guessed(sandbox)
+    # Refusals last 1, 2, 4 … seconds, and after each of them one guess is checked.
+    most_checked = FREE + int(seconds).bit_length()
+    return Result(
         did=(
             f"sent {REQUESTS} anonymous requests at once, each with a forged X-Forwarded-For, against {LIMIT} per 15 minutes; "
-            f"guessed {GUESSES} times at one account, each time from another address"
+            f"tried {GUESSES} wrong passwords for one account, each from another address"
         ),
         saw=(
-            f"{passed} passed, {refused} refused with 429, Retry-After and RateLimit; guesses {dict(guesses)}, "
-            f"and who is signed in to that account {signed_in}"
+            f"{passed} passed, {refused} refused with 429, Retry-After and RateLimit; wrong passwords {dict(guesses)}, "
+            f"the account's own session {signed_in}"
         ),
-        holds=LIMIT <= passed <= at_most
+        passed=LIMIT <= passed <= at_most
         and passed + refused == REQUESTS
         and all(well for _, well in answers)
-        and FREE <= guesses[401] <= looked_at
+        and FREE <= guesses[401] <= most_checked
         and guesses[401] + guesses[429] == GUESSES
         and signed_in == 200,
     )
 
 
-def _guessed(ground: Ground) -> tuple[Counter[int], int, float]:
-    """What guesses were answered, by status; what the account's owner was, afterwards; how many seconds the guesses took."""
-    owner = ground.stranger()
-    account = ground.account(owner)
+def _guessed(sandbox: Sandbox) -> tuple[Counter[int], int, float]:
+    """Return the statuses of the guesses, the owner's status after them, and how many seconds the guesses took."""
+    owner = sandbox.client()
+    account = sandbox.account(owner)
     started = time.monotonic()
     guesses = Counter(
-        ground.stranger().post("/api/v1/auth/login", {"email": account.email, "password": f"guess {number}"}).status
+        sandbox.client().post("/api/v1/auth/login", {"email": account.email, "password": f"guess {number}"}).status
         for number in range(GUESSES)
     )
     seconds = time.monotonic() - started

@@ -1,15 +1,15 @@
-"""validation (133): unclean input is refused with its place, or stored clean."""
+"""validation (133): bad input is refused with its location, HTML is stored clean."""
 
-from tools.prove.ground import Evidence, Ground
+from tools.prove.sandbox import Result, Sandbox
 
 DEPTH = 100_000
 SCRIPT = '<p onclick="x()">Kept</p><script>alert(1)</script><a href="javascript:x()">link</a>'
 
 
-def prove(ground: Ground) -> Evidence:
-    """This function will send what should not get in, and read back what did."""
-    client = ground.stranger()
-    token = ground.account(client).access
+def prove(sandbox: Sandbox) -> Result:
+    """Send input that must be refused or cleaned, and read back what was stored."""
+    client = sandbox.client()
+    token = sandbox.account(client).access
 
     def write(**fields: object) -> tuple[int, list[str]]:
         answer = client.post(
@@ -30,10 +30,10 @@ def prove(ground: Ground) -> Evidence:
         "/api/v1/sample/notes", {"title": "t", "body": SCRIPT, "published": False}, token=token
     ).json()["body"]
     clean = "Kept" in stored and not any(word in stored for word in ("script", "onclick", "javascript"))
-    return Evidence(
+    return Result(
         did="sent an unknown field, a NUL, JSON 100,000 deep, 3 MiB, a key twice, 1e999, and HTML with a script",
         saw=f"{unknown[0]} at {unknown[1]}, {null[0]} at {null[1]}, {deep}, {large}, {twice}, {endless}; stored {stored!r}",
-        holds=(
+        passed=(
             unknown == (400, ["/owner"])
             and null == (400, ["/title"])
             and (deep, large, twice, endless) == (400, 413, 400, 400)

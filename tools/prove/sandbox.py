@@ -1,4 +1,4 @@
-"""The proving ground: a private stack that runs as production does, thrown away afterwards."""
+"""The sandbox of the experiments: a private stack with the production settings, deleted afterwards."""
 
 import os
 import secrets
@@ -21,17 +21,17 @@ ADDRESSES = (f"127.0.{100 + secrets.randbelow(100)}.{number}" for number in rang
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evidence:
-    """What an experiment did and saw, and whether the practice's promise held."""
+class Result:
+    """What an experiment did, what it observed, and whether the practice kept its promise."""
 
     did: str
     saw: str
-    holds: bool
+    passed: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class Account:
-    """Somebody who has registered and signed in."""
+    """A registered account that is signed in."""
 
     email: str
     password: str
@@ -40,33 +40,33 @@ class Account:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ground:
-    """The running service, and what is needed to meet it as a stranger and to hurt it as an operator's bad day would."""
+class Sandbox:
+    """The running service, with clients to call it and its processes to stop, freeze or kill."""
 
     stack: Stack
     fleet: Fleet
     environment: Mapping[str, str]
     root: Path
 
-    def stranger(self, url: str | None = None) -> Client:
-        """A client with a source address of its own, on the edge unless ``url`` names an instance."""
+    def client(self, url: str | None = None) -> Client:
+        """Return a client with its own source address. It calls the edge unless ``url`` names an instance."""
         authority = self.fleet.authority if url is None else None
         return Client(url or self.fleet.url, authority=authority, address=next(ADDRESSES))
 
     @property
     def worker(self) -> Service:
-        """The one worker."""
+        """The worker."""
         if self.fleet.worker is None:
-            raise RuntimeError("this fleet has no worker")
+            raise RuntimeError("This fleet has no worker.")
         return self.fleet.worker
 
     def as_edge(self, *, scheme: str = "https") -> dict[str, str]:
-        """The headers with which the edge asks an instance, for asking one directly."""
+        """Return the headers that the edge adds, for calling an instance directly."""
         host = self.fleet.url.partition("://")[2]
         return {"Host": host, "X-Forwarded-Proto": scheme, "X-Forwarded-For": "127.0.0.1"}
 
-    def heal(self) -> None:
-        """Put back whatever an experiment has taken away, so that the next one meets the whole service."""
+    def restore(self) -> None:
+        """Restart what an experiment stopped, so that the next one finds the whole service running."""
         os.kill(self.stack.state.pids["redis"], signal.SIGCONT)
         if "postgresql" not in self.stack.state.pids:
             self.stack.restart("postgresql")
@@ -74,27 +74,27 @@ class Ground:
         for service in down:
             service.start()
         for web in self.fleet.webs:
-            self._reach_database(self.stranger(web.url))
+            self._reach_database(self.client(web.url))
 
     def _reach_database(self, client: Client) -> None:
-        """Wait until an instance answers from PostgreSQL: its pool takes a moment to find a restarted server."""
+        """Wait until an instance answers from PostgreSQL. After a restart its pool needs a moment to reconnect."""
         path, headers = "/api/v1/sample/notes/slow?seconds=0", self.as_edge()
         wait_until(lambda: client.get(path, headers=headers).status == 200 or None, seconds=15)
 
     def account(self, client: Client) -> Account:
-        """Register and sign in somebody new."""
+        """Register a new account and sign in."""
         email, password = f"{secrets.token_hex(8)}@example.com", secrets.token_urlsafe(24)
         answer = client.post("/api/v1/auth/register", {"email": email, "password": password})
         if answer.status == 201:
             answer = client.post("/api/v1/auth/login", {"email": email, "password": password})
         if answer.status != 200:
-            raise RuntimeError(f"could not sign in: {answer.status} {answer.body[:300]!r}")
+            raise RuntimeError(f"Could not sign in: {answer.status} {answer.body[:300]!r}")
         tokens = answer.json()
         return Account(email=email, password=password, access=tokens["access"], refresh=tokens["refresh"])
 
 
 def wait_until(look: Callable[[], T | None], *, seconds: float, every: float = 0.1) -> T | None:
-    """What ``look`` finds, looked for again and again; None when the time is up."""
+    """Call ``look`` until it returns something other than None, and return that; return None after ``seconds``."""
     deadline = time.monotonic() + seconds
     while (found := look()) is None and time.monotonic() < deadline:
         time.sleep(every)
@@ -102,8 +102,8 @@ def wait_until(look: Callable[[], T | None], *, seconds: float, every: float = 0
 
 
 @contextmanager
-def ground_open(*, settings_module: str, extra: Mapping[str, str]) -> Iterator[Ground]:
-    """Boot the private stack: PostgreSQL, Valkey, two web instances, a worker and the edge with TLS; stop it at the end."""
+def sandbox_open(*, settings_module: str, extra: Mapping[str, str]) -> Iterator[Sandbox]:
+    """Boot the private stack (PostgreSQL, Valkey, two web instances, a worker, an edge with TLS) and stop it at the end."""
     with tempfile.TemporaryDirectory(prefix="shipshape-prove-") as folder, Stack.temporary() as stack:
         environment = production_environment(
             database_url=stack.state.urls["DATABASE_URL"],
@@ -114,4 +114,4 @@ def ground_open(*, settings_module: str, extra: Mapping[str, str]) -> Iterator[G
         database_migrate(environment=environment)
         fleet = Fleet(environment=environment, instances=2, worker=True, edge=True, folder=Path(folder))
         with fleet:
-            yield Ground(stack=stack, fleet=fleet, environment=environment, root=ROOT)
+            yield Sandbox(stack=stack, fleet=fleet, environment=environment, root=ROOT)
