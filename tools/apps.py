@@ -1,10 +1,10 @@
-"""The workshop: what developers use and no deployment has. dev and test install it, staging and prod do not."""
+"""The developers' tools. dev and test install them, staging and prod do not."""
 
 from django.apps import AppConfig
 
 
 class ToolsConfig(AppConfig):
-    """Add `manage.py prove` and `manage.py startresource`."""
+    """Adds `manage.py prove`, `startresource` and `removeexample`."""
 
     name = "tools"
     label = "tools"

@@ -1,6 +1,6 @@
-"""The whole service as a stranger meets it: web instances, a worker and the TLS edge, each a process of its own.
+"""The whole service: web instances, a worker and the TLS edge, each in its own process.
 
-Runs the Procfile's own lines on free loopback ports. Imports no Django: tests and proofs talk to it over HTTP alone.
+Runs the Procfile's lines on free loopback ports. Imports no Django: tests and experiments use it over HTTP.
 """
 
 import http.client
@@ -33,20 +33,19 @@ _STOPS = ((signal.SIGTERM, 27.0),)
 def production_environment(
     *, database_url: str, redis_url: str, settings_module: str = "settings.prod", **more: str
 ) -> dict[str, str]:
-    """Return an environment that ``settings.prod`` accepts, with secrets of its own; ``more`` wins over it.
+    """Return an environment that ``settings.prod`` accepts, with new secrets; ``more`` overrides it.
 
-    ``PUBLIC_URL`` and ``PORT`` are set by the fleet that knows them.
+    The fleet sets ``PUBLIC_URL`` and ``PORT``.
     """
     by_module = settings_module.rpartition(".")[0] == "settings"
     keys = [{"kid": "fleet", "key": secrets.token_urlsafe(48), "sign_from": "2020-01-01T00:00:00Z"}]
     return {
-        **dict.fromkeys(
-            (variable.name for variable in VARIABLES), ""
-        ),  # the defaults, whatever a developer's own .env says
+        # The defaults, so that a developer's own .env has no effect.
+        **dict.fromkeys((variable.name for variable in VARIABLES), ""),
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.defpath]),
         "LANG": "C.UTF-8",
         "DJANGO_SETTINGS_MODULE": settings_module,
-        # A module of another package says nothing about the environment it stands for.
+        # The name of a module in another package does not say which environment it is.
         **({} if by_module else {"DJANGO_ENV": "prod"}),
         "DATABASE_URL": database_url,
         "REDIS_URL": redis_url,
@@ -65,17 +64,17 @@ def production_environment(
 
 
 def database_migrate(*, environment: Mapping[str, str]) -> None:
-    """Make the tables of the database that ``environment`` names; StackError with what the command said when it fails."""
+    """Migrate the database that ``environment`` names. Raises StackError with the command's output if that fails."""
     command = [sys.executable, "manage.py", "migrate", "--noinput", "--skip-checks", "--verbosity=0"]
     ran = subprocess.run(  # noqa: S603 - argv is constant
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False
     )
     if ran.returncode:
-        raise StackError(f"The tables could not be made: {ran.stderr[-2000:]}")
+        raise StackError(f"The migrations failed: {ran.stderr[-2000:]}")
 
 
 class Service:
-    """One process of the fleet. ``start`` is also the way to start it again: same port, same log."""
+    """One process of the fleet. It can be started again after it ended, on the same port and with the same log."""
 
     def __init__(self, *, name: str, folder: Path, environment: Mapping[str, str], port: int | None = None) -> None:
         self.name = name
@@ -91,55 +90,55 @@ class Service:
 
     @property
     def is_running(self) -> bool:
-        """Whether it has been started and has not ended."""
+        """Whether it has been started and has not ended yet."""
         return self.process is not None and self.process.poll() is None
 
     @property
     def pid(self) -> int:
-        """The process's id; RuntimeError before ``start``."""
+        """The process id. Raises RuntimeError before ``start``."""
         return self._running().pid
 
     def start(self, *, wait: bool = True) -> None:
-        """Start the process and, for a web instance, return once it is ready; StackError otherwise."""
+        """Start the process and wait until it is ready. Raises StackError if a web instance does not get ready."""
         command = ["/bin/sh", "-c", f"exec {procfile_line(self.name.rstrip('0123456789-'))}"]
         self.process = process_start(command, log=self.log_path, folder=ROOT, environment=self.environment)
         if wait:
             self.ready_wait()
 
     def ready_wait(self, seconds: float = 60) -> None:
-        """Wait until a web instance answers ``/readyz`` with 200; a worker needs no waiting: its work is queued."""
+        """Wait until a web instance answers ``/readyz`` with 200. Return at once for a worker: its work is queued."""
         if self.port is not None:
             probe = _probe(self.url + "/readyz")
             ready_wait(probe, process=self._running(), name=self.name, log=self.log_path, seconds=seconds)
 
     def terminate(self) -> None:
-        """Send SIGTERM to the process alone, as a process manager does."""
+        """Send SIGTERM to the main process only, as a process manager does."""
         self._running().terminate()
 
     def terminate_group(self) -> None:
-        """Send SIGTERM to every process of it at once, as Heroku-style hosts do."""
+        """Send SIGTERM to all its processes at once, as Heroku-style hosts do."""
         os.killpg(self.pid, signal.SIGTERM)
 
     def kill(self) -> None:
-        """Take away every process of it at once (SIGKILL), as a lost machine would."""
+        """Kill all its processes at once (SIGKILL), as the loss of a machine would."""
         os.killpg(self.pid, signal.SIGKILL)
         self._running().wait(10)
 
     def wait(self, timeout: float) -> int:
-        """Wait for its end, at most ``timeout`` seconds; return the exit status."""
+        """Wait at most ``timeout`` seconds for its end and return the exit status."""
         return self._running().wait(timeout)
 
     def stop(self) -> None:
-        """Stop it in good order, by force when it does not go; nothing when it is down."""
+        """Stop it cleanly, or by force if it does not end. Do nothing if it is not running."""
         if self.process is not None and self.is_running:
             process_stop(self.process, signals=_STOPS)
 
     def log(self) -> str:
-        """Everything it has written so far."""
+        """Return everything it has written so far."""
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
 
     def lines(self) -> list[dict[str, Any]]:
-        """Its log lines that are JSON objects."""
+        """Return its log lines that are JSON objects."""
         found = []
         for line in self.log().splitlines():
             try:
@@ -152,16 +151,16 @@ class Service:
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self.process is None:
-            raise RuntimeError(f"{self.name} has not been started")
+            raise RuntimeError(f"{self.name} has not been started.")
         return self.process
 
 
 class Fleet:
-    """Web instances, perhaps a worker, perhaps the edge, all with one environment.
+    """Web instances, optionally a worker and the edge, all with one environment.
 
-    environment: what every process gets; ``PORT`` and, with an edge, ``PUBLIC_URL`` are set here.
-    folder: where logs and the edge's CA go; by default a temporary one that ``stop`` removes.
-    Start it from the main thread: the processes end when the thread that started them does.
+    environment: the environment of every process. ``PORT`` and, with an edge, ``PUBLIC_URL`` are set here.
+    folder: the folder for logs and the edge's CA. The default is a temporary one, which ``stop`` deletes.
+    Start it from the main thread: the processes end when the thread that started them ends.
     """
 
     def __init__(
@@ -186,7 +185,7 @@ class Fleet:
 
     @property
     def url(self) -> str:
-        """Where clients reach the service: the edge, or the first instance when there is none."""
+        """The service's address: the edge's, or the first instance's if there is no edge."""
         return f"https://localhost:{self._https_port}" if self.edge else self.webs[0].url
 
     @property
@@ -196,17 +195,17 @@ class Fleet:
 
     @property
     def authority(self) -> Path | None:
-        """The certificate of the CA that signed the edge's certificate (PEM); None without an edge."""
+        """The certificate (PEM) of the CA that signed the edge's certificate; None without an edge."""
         return self.edge.data / "caddy/pki/authorities/local/root.crt" if self.edge else None
 
     def ssl_context(self) -> ssl.SSLContext:
-        """Return a client's TLS context that trusts this fleet's edge and nobody else."""
+        """Return a client's TLS context that trusts only this fleet's edge."""
         if self.authority is None:
-            raise RuntimeError("a fleet without an edge has no TLS")
+            raise RuntimeError("A fleet without an edge has no TLS.")
         return ssl.create_default_context(cafile=str(self.authority))
 
     def start(self) -> None:
-        """Start everything and wait until it is ready; nothing is left running when that fails (StackError)."""
+        """Start everything and wait until it is ready. Raises StackError, with nothing left running, if that fails."""
         try:
             if self.worker is not None:
                 self.worker.start()
@@ -222,7 +221,7 @@ class Fleet:
             raise
 
     def stop(self) -> None:
-        """Stop everything, the edge first, then all others at once."""
+        """Stop everything: the edge first, then all others at once."""
         if self.edge is not None:
             self.edge.stop()
         others = [*self.webs, *([self.worker] if self.worker else [])]
@@ -265,11 +264,11 @@ class Fleet:
         )
 
     def _edge_wait(self, seconds: float = 30) -> None:
-        """Wait until the edge has its certificate and has found an instance healthy."""
+        """Wait until the edge has its certificate and a healthy instance."""
         end = time.monotonic() + seconds
         while self.authority is None or not self.authority.exists() or not _probe(self.url + "/readyz", self)():
             if time.monotonic() > end:
-                raise StackError(f"The edge did not serve {self.url} within {seconds:.0f} s; see {self.folder}")
+                raise StackError(f"The edge did not serve {self.url} within {seconds:.0f} s. See {self.folder}.")
             time.sleep(0.05)
 
 
@@ -279,11 +278,11 @@ def procfile_line(name: str) -> str:
         kind, _, command = line.partition(":")
         if kind.strip() == name:
             return command.strip().removeprefix("exec ")
-    raise StackError(f"The Procfile has no line for {name}")
+    raise StackError(f"The Procfile has no line for {name}.")
 
 
 def _probe(url: str, fleet: Fleet | None = None) -> Callable[[], bool]:
-    """Return a function that tells whether a GET of ``url`` is answered 200 at this moment."""
+    """Return a function that returns whether a GET of ``url`` is answered with 200."""
     parts = urlsplit(url)
 
     def answers() -> bool:

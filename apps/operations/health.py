@@ -1,9 +1,9 @@
 """Liveness and readiness.
 
-``/healthz`` says that the process answers and touches nothing. ``/readyz`` says whether this instance should be given
-requests: no (503) for reasons of its own only, since taking every instance out because a shared dependency is down would
-turn half a service into none. A dependency that is down is named, with status 200, and so are jobs that wait while
-no worker was seen.
+``/healthz`` reports that the process answers, and touches no dependency. ``/readyz`` reports whether this instance should
+receive requests. It is not ready (503) only for local reasons: if a shared dependency is down, taking out every instance
+would turn a degraded service into no service. A dependency that is down is named with status 200, and so are queued
+jobs that no running worker takes.
 """
 
 from dataclasses import dataclass, field
@@ -24,52 +24,52 @@ from apps.practices.mechanisms import metrics_store
 
 State = Literal["ready", "degraded", "draining", "unmigrated"]
 CHECK_SECONDS = 1.0
-ANSWER_SECONDS = 0.5  # of PostgreSQL, of Redis: a load balancer gives an instance up after two
+ANSWER_SECONDS = 0.5  # for PostgreSQL and for Redis; a load balancer gives up on an instance after two seconds
 
 logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Readiness:
-    """What this instance can say about itself: its state and, by name, how each check went."""
+    """The state of this instance, and the result of each check by name."""
 
     state: State
     checks: dict[str, str] = field(default_factory=dict)
 
     @property
     def is_ready(self) -> bool:
-        """Whether the instance should be given requests."""
+        """Whether the instance should receive requests."""
         return self.state in ("ready", "degraded")
 
 
 class _Checks:
-    """The last look at what this instance depends on, at most a second old however often it is asked for."""
+    """The results of the last checks, at most one second old however often they are requested."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._looked_at = -CHECK_SECONDS
-        self._found: dict[str, str] = {}
+        self._checked_at = -CHECK_SECONDS
+        self._results: dict[str, str] = {}
         self._migrated = False
 
-    def found(self) -> dict[str, str]:
+    def results(self) -> dict[str, str]:
         with self._lock:
-            if monotonic() - self._looked_at >= CHECK_SECONDS:
+            if monotonic() - self._checked_at >= CHECK_SECONDS:
                 with waits_bounded(ANSWER_SECONDS):
-                    self._found = self._look()
-                self._looked_at = monotonic()
-            return self._found
+                    self._results = self._run()
+                self._checked_at = monotonic()
+            return self._results
 
-    def _look(self) -> dict[str, str]:
+    def _run(self) -> dict[str, str]:
         database = database_check()
-        found = {"database": database, "migrations": self._migrations(database), "redis": redis_check()}
+        results = {"database": database, "migrations": self._migrations(database), "redis": redis_check()}
         if (replica := replica_check()) is not None:
-            found["replica"] = replica
-        if database == found["migrations"] == "ok" and (workers := workers_check()) is not None:
-            found["workers"] = workers
-        return found
+            results["replica"] = replica
+        if database == results["migrations"] == "ok" and (workers := workers_check()) is not None:
+            results["workers"] = workers
+        return results
 
     def _migrations(self, database: str) -> str:
-        """Applied migrations do not go away again while an instance runs: found once, it is not asked again."""
+        """Return whether all migrations are applied: ``ok``, ``missing`` or ``unknown``. Once ``ok``, do not ask again."""
         if self._migrated:
             return "ok"
         if database != "ok":
@@ -85,7 +85,7 @@ class _Checks:
 
 
 def database_check() -> str:
-    """Return ``ok`` when PostgreSQL answers a query, else ``down``."""
+    """Return ``ok`` if PostgreSQL answers a query, else ``down``."""
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
@@ -95,7 +95,7 @@ def database_check() -> str:
 
 
 def redis_check() -> str:
-    """Return ``ok`` when Redis answers within half a second, else ``down``."""
+    """Return ``ok`` if Redis answers within half a second, else ``down``."""
     try:
         metrics_store.client().ping()
     except redis.RedisError:
@@ -104,7 +104,7 @@ def redis_check() -> str:
 
 
 def workers_check() -> str | None:
-    """Say for which jobs that wait nobody works; None when there are none, or PostgreSQL does not say."""
+    """Return which queues have jobs but no worker; None if there are none, or if PostgreSQL does not answer."""
     try:
         queues, any_seen = queues_without_worker()
     except DatabaseError:
@@ -116,7 +116,7 @@ def workers_check() -> str | None:
 
 
 def migrations_missing() -> list[str]:
-    """Name the migrations that this code needs and the database lacks; one that a newer release added is no harm."""
+    """Return the migrations that this code needs and the database lacks. Migrations of a newer release do not count."""
     executor = MigrationExecutor(connection)
     return [str(migration) for migration, _ in executor.migration_plan(executor.loader.graph.leaf_nodes())]
 
@@ -125,10 +125,10 @@ _checks = _Checks()
 
 
 def readiness() -> Readiness:
-    """Return whether this instance should be given requests, and why."""
+    """Return whether this instance should receive requests, with the reasons."""
     if lifecycle.is_draining():
         return Readiness(state="draining")
-    checks = _checks.found()
+    checks = _checks.results()
     if checks["migrations"] == "missing":
         return Readiness(state="unmigrated", checks=checks)
     if "down" in checks.values() or "workers" in checks:

@@ -1,4 +1,4 @@
-"""Whether this process is about to stop. The server's signal handler says so, readiness passes it on."""
+"""Whether this process is draining. The server's signal handler sets it, readiness reads it."""
 
 from threading import Event
 
@@ -6,10 +6,10 @@ _draining = Event()
 
 
 def drain() -> None:
-    """Say that this process stops soon: from now on it is not ready."""
+    """Mark this process as draining. It is not ready from now on."""
     _draining.set()
 
 
 def is_draining() -> bool:
-    """Whether this process stops soon."""
+    """Return whether this process will stop soon."""
     return _draining.is_set()

@@ -11,7 +11,7 @@ _PROBES = {"/healthz": views.healthz, "/readyz": views.readyz}
 
 
 class HealthMiddleware:
-    """Answers ``/healthz`` and ``/readyz``: load balancers ask by address, unencrypted and every second."""
+    """Answers ``/healthz`` and ``/readyz``, which load balancers request by IP address, over plain HTTP, every second."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response

@@ -1,4 +1,4 @@
-"""The OpenAPI document as a whole: its groups, for the reference and for clients that are generated from it."""
+"""The OpenAPI document: how it is generated, and what applies to all operations."""
 
 import threading
 from functools import cache
@@ -7,8 +7,8 @@ from typing import Any
 from drf_spectacular.generators import SchemaGenerator
 
 _generating = threading.Lock()
-# `project/gunicorn.py` has the bounds; `project/threads.py` and `deploy/Caddyfile` the answer.
-_BEFORE = {
+# The limits are in `project/gunicorn.py`, the responses in `project/threads.py` and `deploy/Caddyfile`.
+_SERVER_ERRORS = {
     "414": "The request line is longer than 8,190 bytes.",
     "431": "A header is longer than 8,190 bytes, or there are more than 100.",
 }
@@ -16,7 +16,7 @@ _HEADERS = ("RateLimit-Policy", "RateLimit", "Access-Control-Allow-Origin")
 _LINE = {"type": "string", "maxLength": 200, "pattern": r"^[^\u0000]*$"}
 _SERVER_PROBLEM = {
     "type": "object",
-    "description": "A problem document (RFC 9457) of what is before the application.",
+    "description": "A problem document (RFC 9457) from the server or the edge, before the application.",
     "properties": {
         "type": {"type": "string", "const": "about:blank"},
         "title": _LINE,
@@ -28,10 +28,9 @@ _SERVER_PROBLEM = {
 
 
 def document_generate(*, urlconf: str | None = None) -> dict[str, Any]:
-    """This function will return the OpenAPI document of a URL configuration (None: the service's own), made once a process.
+    """Return the OpenAPI document of a URL configuration (None: the service's own), generated once per process.
 
-    drf-spectacular keeps what it is at in its classes: of two generations at once in a process, one fails. Whoever comes
-    meanwhile waits for the one under way.
+    drf-spectacular keeps its state in classes, so one of two concurrent generations would fail. The second waits for the first.
     """
     with _generating:
         return _generated(urlconf)
@@ -44,11 +43,11 @@ def _generated(urlconf: str | None) -> dict[str, Any]:
 
 
 def describe_operations(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """Postprocessing hook of drf-spectacular: name the groups in use, so that an app's own appears without a line.
+    """Add tags, descriptions, security and server errors to all operations. A postprocessing hook of drf-spectacular.
 
-    Every operation has a description and says what authorises it: an empty list where no credential is read, since an
-    operation without one has the document's own requirement (OpenAPI 3.1.1, 4.8.10). What the server or the edge refuses
-    before the application sees it is one shape, described once.
+    An app's tag appears without configuration. An operation that reads no credential gets an empty ``security`` list, since
+    one without the list would inherit the document's requirement (OpenAPI 3.1.1, 4.8.10). Errors of the server or the edge,
+    which the application never sees, have one schema.
     """
     operations = [one for path in result.get("paths", {}).values() for one in path.values() if isinstance(one, dict)]
     names = sorted({tag for operation in operations for tag in operation.get("tags", ())})
@@ -58,15 +57,17 @@ def describe_operations(result: dict[str, Any], **_: Any) -> dict[str, Any]:
             operation["description"] = f"{operation.get('summary') or operation['operationId']}."
         if "responses" in operation:
             operation.setdefault("security", [])
-            operation["responses"] |= {status: {"$ref": f"#/components/responses/{status}"} for status in _BEFORE}
+            operation["responses"] |= {
+                status: {"$ref": f"#/components/responses/{status}"} for status in _SERVER_ERRORS
+            }
     components = result.setdefault("components", {})
     components.setdefault("schemas", {})["ServerProblem"] = _SERVER_PROBLEM
-    components["responses"] = {status: _before(text) for status, text in _BEFORE.items()}
+    components["responses"] = {status: _server_error(text) for status, text in _SERVER_ERRORS.items()}
     return result
 
 
-def _before(description: str) -> dict[str, Any]:
-    """Give an answer that knows no request, and so has no id of one."""
+def _server_error(description: str) -> dict[str, Any]:
+    """Return the description of a response without a request id."""
     headers = {name: {"$ref": f"#/components/headers/{name}"} for name in _HEADERS}
     content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ServerProblem"}}}
     return {"description": description, "headers": headers, "content": content}

@@ -1,4 +1,4 @@
-"""The OpenAPI document, its page, and the welcome page of a development server."""
+"""The OpenAPI document, the API reference, the home page, and the welcome page of a development server."""
 
 from functools import cache
 from hashlib import sha256
@@ -17,14 +17,14 @@ from apps.operations.openapi import document_generate
 
 @cache
 def _schema() -> tuple[bytes, str]:
-    """The document and its entity tag; routes do not change while a process lives."""
+    """Return the document and its entity tag. Routes do not change while a process runs."""
     document = OpenApiJsonRenderer2().render(document_generate())
     return document, f'"{sha256(document).hexdigest()[:32]}"'
 
 
 @require_safe
 def schema(request: HttpRequest) -> HttpResponse:
-    """OpenAPI 3.1, as JSON."""
+    """Return the OpenAPI 3.1 document as JSON."""
     document, etag = _schema()
     response = HttpResponse(
         document,
@@ -37,13 +37,13 @@ def schema(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def docs(request: HttpRequest) -> HttpResponse:
-    """The API's reference, served from here alone."""
+    """Return the API reference, without files from other hosts."""
     return render(request, "docs.html", {"site_name": settings.SITE_NAME})
 
 
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    """What this is, and where its documents are: the same for everybody, so that caches may keep it."""
+    """Return the home page, with links to the API's documents. It is the same for everybody, so it may be cached."""
     response = render(request, "home.html", {"site": settings.SITE_NAME})
     response["Cache-Control"] = "public, max-age=300"
     return response
@@ -51,7 +51,7 @@ def home(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def welcome(request: HttpRequest) -> HttpResponse:
-    """What runs here, the thirteen practices, and a command for each."""
+    """Return the welcome page: the demo account, and a command for each of the thirteen practices."""
     url = request.build_absolute_uri("/").rstrip("/")
     practices = [(practice, practice.try_it.format(url=url)) for practice in PRACTICES]
     demo = {"demo_email": DEMO_EMAIL, "demo_password": DEMO_PASSWORD} if demo_user_exists() else {}

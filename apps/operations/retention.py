@@ -1,4 +1,4 @@
-"""Sessions of the admin: worth nothing from the moment they expire."""
+"""The retention of the admin's sessions: they are pruned as soon as they expire."""
 
 from collections.abc import Sequence
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""What a process does last when it ends in good order."""
+"""The last steps of a process that ends cleanly."""
 
 import sys
 
@@ -8,7 +8,7 @@ from apps.practices.mechanisms import metrics_store
 
 
 def process_shutdown() -> None:
-    """Send the last metrics and error reports, give back every connection. Bounded: about four seconds at worst."""
+    """Send the last metrics and error reports, and close every connection. Takes at most about four seconds."""
     metrics_store.shutdown()
     sentry = sys.modules.get("sentry_sdk")  # imported only where SENTRY_DSN is set
     if sentry is not None:

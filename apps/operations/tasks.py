@@ -1,4 +1,4 @@
-"""The service's own work: what a schedule asks for."""
+"""The service's own scheduled jobs."""
 
 from typing import Any
 
@@ -11,12 +11,12 @@ from apps.practices.validation.serializers import StrictSerializer
 
 
 class PruneParametersSerializer(StrictSerializer):
-    """Pruning takes no parameters: what is kept for how long is in the settings."""
+    """No parameters: the settings say what is kept for how long."""
 
 
 @job_kind("operations.prune", serializer=PruneParametersSerializer)
 def operations_prune(context: JobContext) -> dict[str, Any]:
-    """Remove what its retention no longer keeps, as ``manage.py prune`` does."""
+    """Delete data past its retention, as ``manage.py prune`` does."""
     now = timezone.now()
     removed = {retention.name: 0 for retention in retentions()}
     for retention in retentions():

@@ -1,4 +1,4 @@
-"""The machines' endpoints, at the root. ``HealthMiddleware`` answers the first two before they are looked up here."""
+"""Operational endpoints, at the root. ``HealthMiddleware`` answers the first two before they are resolved here."""
 
 from django.urls import path
 

@@ -1,4 +1,4 @@
-"""The machines' endpoints: liveness, readiness, metrics."""
+"""Operational endpoints: liveness, readiness, metrics."""
 
 import hmac
 
@@ -16,37 +16,37 @@ class NotReady(Unavailable):
     status = 503
     type = "not-ready"
     title = "Not ready"
-    explanation = "This instance takes no requests at the moment. Others may: ask again through the load balancer."
+    explanation = "This instance does not accept requests at the moment. Try again through the load balancer."
     retry_after = 1
 
 
 _REASONS = {
     "draining": "This instance is stopping.",
-    "unmigrated": "The database lacks migrations that this release needs.",
+    "unmigrated": "The database lacks migrations that this release needs. Run its migrations.",
 }
 
 
 @require_safe
 def healthz(request: HttpRequest) -> HttpResponse:
-    """Answer 200: the process works. Touches neither database nor Redis."""
+    """Return 200: the process works. Touches neither the database nor Redis."""
     return JsonResponse({"status": "alive"}, headers={"Cache-Control": "no-store"})
 
 
 @require_safe
 def readyz(request: HttpRequest) -> HttpResponse:
-    """Answer 200 (``ready``, ``degraded``) or 503 with a problem document (stopping, migrations missing)."""
-    found = readiness()
-    if not found.is_ready:
-        return problem_response(request, NotReady(_REASONS[found.state]))
-    return JsonResponse({"status": found.state, "checks": found.checks}, headers={"Cache-Control": "no-store"})
+    """Return 200 (``ready``, ``degraded``), or 503 with a problem document (stopping, migrations missing)."""
+    current = readiness()
+    if not current.is_ready:
+        return problem_response(request, NotReady(_REASONS[current.state]))
+    return JsonResponse({"status": current.state, "checks": current.checks}, headers={"Cache-Control": "no-store"})
 
 
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Answer the fleet's metrics to who brings ``METRICS_TOKEN`` as bearer token; 404 to everybody else."""
+    """Return the fleet's metrics to a request with ``METRICS_TOKEN`` as bearer token, and 404 to any other."""
     expected = settings.OBSERVABILITY_METRICS_TOKEN
     scheme, _, token = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
-    # Compared in constant time, and before anything else is looked at.
+    # Compared in constant time, before anything else is checked.
     if not expected or not hmac.compare_digest(token.encode(), expected.encode()) or scheme.lower() != "bearer":
         raise NotFound
     return HttpResponse(exposition(), content_type=CONTENT_TYPE_LATEST, headers={"Cache-Control": "no-store"})

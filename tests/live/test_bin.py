@@ -138,7 +138,7 @@ def test_a_taken_port_is_one_line(tree: Path, environment: dict[str, str]) -> No
             ["bin/dev"], cwd=tree, env=environment | {"PORT": str(port)}, capture_output=True, text=True, timeout=60
         )
     assert answer.returncode == 1
-    assert answer.stderr == f"Port {port} is taken: stop what listens there, or run PORT={port + 1} bin/dev.\n"
+    assert answer.stderr == f"Port {port} is in use. Stop the process that listens there, or run PORT={port + 1} bin/dev.\n"
     assert not (tree / "var" / "stack.json").exists()
 
 
@@ -148,7 +148,7 @@ def test_dev_refuses_another_environment(tree: Path, environment: dict[str, str]
     )
     assert answer.returncode == 1
     assert answer.stderr.count("\n") == 1
-    assert "DJANGO_ENV says test" in answer.stderr
+    assert "DJANGO_ENV is test" in answer.stderr
 
 
 def test_an_extension_that_the_server_lacks_is_answered_with_what_to_do(
@@ -168,7 +168,7 @@ def test_an_extension_that_the_server_lacks_is_answered_with_what_to_do(
         new.unlink()
     assert answer.returncode == 1
     assert 'extension "pgcrypto" is not available' in answer.stderr
-    assert "name a server of your own as DATABASE_URL in .env" in answer.stderr.splitlines()[-1]
+    assert "set DATABASE_URL in .env to a server of your own" in answer.stderr.splitlines()[-1]
 
 
 @pytest.fixture

@@ -139,7 +139,7 @@ def test_two_stacks_at_once_are_strangers(tmp_path: Path) -> None:
 
 
 def test_a_second_stack_on_the_same_folder_is_refused(tmp_path: Path) -> None:
-    with Stack(tmp_path, ("redis",)), pytest.raises(StackError, match=f"already run by process {os.getpid()}"):
+    with Stack(tmp_path, ("redis",)), pytest.raises(StackError, match=f"already running in process {os.getpid()}"):
         Stack(tmp_path, ("redis",)).start()
 
 
@@ -228,7 +228,7 @@ def test_nothing_is_left_running_when_a_server_does_not_start(tmp_path: Path) ->
     (tmp_path / "postgresql" / "PG_VERSION").write_text("9\n")
     (tmp_path / "postgresql.password").write_text("secret")
     stack = Stack(tmp_path, ("redis", "postgresql"))
-    with pytest.raises(StackError, match="made by PostgreSQL 9"):
+    with pytest.raises(StackError, match="created by PostgreSQL 9"):
         stack.start()
     assert stack.state.pids == {}
     assert not stack.state_path.exists()

@@ -52,11 +52,11 @@ def test_old_sessions_are_pruned() -> None:
     session(expires=now - 40 * DAY, ended=now - 41 * DAY)
     kept = {session(expires=now - 29 * DAY).pk, session(expires=now + DAY, ended=now - 29 * DAY).pk}
     kept.add(session(expires=now + DAY).pk)
-    assert "sessions: 3 would go" in pruned("--dry-run")
+    assert "sessions: 3 would be deleted" in pruned("--dry-run")
     assert Session.objects.count() == 6, "--dry-run removed something"
-    assert "sessions: 3 removed (over for 30 days)" in pruned()
+    assert "sessions: 3 deleted (expired more than 30 days ago)" in pruned()
     assert set(Session.objects.values_list("pk", flat=True)) == kept
-    assert "sessions: 0 removed" in pruned()
+    assert "sessions: 0 deleted" in pruned()
 
 
 @pytest.mark.django_db
@@ -69,8 +69,8 @@ def test_unused_sessions_are_pruned() -> None:
         return session(pk=key, expires=now + 30 * DAY, current_issued_at=now - used * DAY)
 
     gone, kept = [begun(45, used=45), begun(60, used=46)], [begun(60, used=43), begun(43, used=43), begun(60, used=1)]
-    assert "sessions: 2 would go" in pruned("--dry-run")
-    assert "sessions: 2 removed" in pruned()
+    assert "sessions: 2 would be deleted" in pruned("--dry-run")
+    assert "sessions: 2 deleted" in pruned()
     assert set(Session.objects.all()) == set(kept), gone
 
 
@@ -83,8 +83,8 @@ def test_security_events_go_after_their_days_with_a_user_or_without() -> None:
             SecurityEvent.objects.create(
                 kind="sign-in-failed", created_at=now - age * DAY, user=owner, address="192.0.2.0"
             )
-    assert "security-events: 4 would go" in pruned("--dry-run")
-    assert "security-events: 4 removed (over for 8 days)" in pruned()
+    assert "security-events: 4 would be deleted" in pruned("--dry-run")
+    assert "security-events: 4 deleted (expired more than 8 days ago)" in pruned()
     assert {event.created_at for event in SecurityEvent.objects.all()} == {now - 7 * DAY}
     assert SecurityEvent.objects.count() == 2
 
@@ -99,8 +99,8 @@ def test_counters_and_links_go_when_they_are_over() -> None:
             digest=key, user=user, purpose="reset-password", email=user.email, created_at=now, expires_at=expires
         )
     said = pruned()
-    assert "attempts: 1 removed (over)" in said
-    assert "links: 1 removed (over)" in said
+    assert "attempts: 1 deleted (expired)" in said
+    assert "links: 1 deleted (expired)" in said
     assert [bytes(count.key) for count in AttemptCount.objects.all()] == [b"kept" * 8]
     assert [bytes(link.digest) for link in AccountLink.objects.all()] == [b"kept" * 8]
 
@@ -117,7 +117,7 @@ def test_jobs_go_with_their_files_and_never_while_they_are_at_work() -> None:
     for job in (gone, *kept):
         JobChunk.objects.create(job=job, purpose="upload", number=0, data=b"x" * 1000)
     with CaptureQueriesContext(connection) as queries:
-        assert "jobs: 1 removed (over for 10 days)" in pruned("--only", "jobs")
+        assert "jobs: 1 deleted (expired more than 10 days ago)" in pruned("--only", "jobs")
     assert set(Job.objects.values_list("pk", flat=True)) == {job.pk for job in kept}
     assert JobChunk.objects.count() == 3
     assert not [query for query in queries if '"data"' in query["sql"]], "the files were read to be removed"
@@ -133,7 +133,7 @@ def test_large_files_go_in_small_transactions() -> None:
             [JobChunk(job=job, purpose="upload", number=number, data=b"x") for number in range(2 * PARTS + 1)]
         )
     with CaptureQueriesContext(connection) as queries:
-        assert "jobs: 1 removed" in pruned("--only", "jobs")
+        assert "jobs: 1 deleted" in pruned("--only", "jobs")
     removals = [query["sql"] for query in queries if query["sql"].startswith('DELETE FROM "jobs_jobchunk"')]
     ids = [re.findall(r"\bIN \(((?:\d+, )*\d+)\)", sql) for sql in removals]
     assert [len(numbers[0].split(", ")) for numbers in ids if numbers] == [PARTS, PARTS, 1]
@@ -145,7 +145,7 @@ def test_sessions_of_the_admin_go_when_they_expire() -> None:
     now = timezone.now()
     BrowserSession.objects.create(session_key="gone", session_data="", expire_date=now - timedelta(seconds=1))
     BrowserSession.objects.create(session_key="kept", session_data="", expire_date=now + timedelta(hours=1))
-    assert "admin-sessions: 1 removed (over)" in pruned()
+    assert "admin-sessions: 1 deleted (expired)" in pruned()
     assert [session.pk for session in BrowserSession.objects.all()] == ["kept"]
 
 

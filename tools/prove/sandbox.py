@@ -55,7 +55,7 @@ class Sandbox:
 
     @property
     def worker(self) -> Service:
-        """The worker."""
+        """The fleet's worker."""
         if self.fleet.worker is None:
             raise RuntimeError("This fleet has no worker.")
         return self.fleet.worker

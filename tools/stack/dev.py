@@ -1,4 +1,4 @@
-"""bin/dev: the servers, the data, and the Procfile's processes, restarted when a file changes."""
+"""bin/dev: run the servers, prepare the data, and run the Procfile's processes, restarted when a file changes."""
 
 import http.client
 import os
@@ -26,15 +26,15 @@ from .sources import StackError
 _WATCHED = (".py", ".html", ".txt", ".css", ".js")
 _SOURCES = ("apps", "project", "settings", "templates")
 _READY_SECONDS = 60
-_LOOK_SECONDS = 0.5  # between two looks at the processes
-_STOP_SECONDS = 8.0  # for all processes together; a worker gives its running jobs back first
-_STOP_WORDLESS_SECONDS = 1.5  # before the terminal says what is waited for
-_WAITED_FOR = {"web": "the requests in flight", "worker": "its running jobs to be given back"}
+_POLL_SECONDS = 0.5  # between two checks of the processes
+_STOP_SECONDS = 8.0  # for all processes together; a worker releases its running jobs first
+_STOP_QUIET_SECONDS = 1.5  # before the terminal explains the wait
+_WAITED_FOR = {"web": "the requests in flight", "worker": "it to release its running jobs"}
 _RETRY_SECONDS = 3.0
 
 
 def main() -> int:
-    """Run until Ctrl-C; return the exit status."""
+    """Run until Ctrl-C and return the exit status."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # SIGINT too: `bin/dev &` begins with it ignored
         signal.signal(number, _interrupt)
     try:
@@ -44,7 +44,7 @@ def main() -> int:
                 _say("data", "migrating")
                 data.migrate(stack)
             if data.demo_due(stack):
-                _say("data", "making demo data (this once)")
+                _say("data", "making demo data (only once)")
                 data.demo_make(stack)
             _supervise(_procfile(), port=port)
     except StackError as error:
@@ -64,10 +64,10 @@ def _say(name: str, text: str) -> None:
 
 
 def _port() -> int:
-    """Return the port to listen on; StackError when it is taken or the environment is not dev's."""
+    """Return the port to listen on. Raises StackError if it is taken or the environment is not dev."""
     if ENVIRONMENT.name != "dev":
         raise StackError(
-            f"bin/dev is for development and DJANGO_ENV says {ENVIRONMENT.name}: unset it, or write DJANGO_ENV=dev in .env."
+            f"bin/dev is for development, but DJANGO_ENV is {ENVIRONMENT.name}. Unset it, or write DJANGO_ENV=dev to .env."
         )
     port = ENVIRONMENT["PORT"]
     if port is None:
@@ -75,17 +75,17 @@ def _port() -> int:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("", port))  # any address of ours
+            probe.bind(("", port))  # every address of this machine
         except OSError as error:
             raise StackError(
-                f"Port {port} is taken: stop what listens there, or run PORT={port + 1} bin/dev."
+                f"Port {port} is in use. Stop the process that listens there, or run PORT={port + 1} bin/dev."
             ) from error
     return int(port)
 
 
 @contextmanager
 def _stack() -> Iterator[Stack]:
-    """Run the servers whose URLs the user has not given, with their data in var/."""
+    """Run the servers that have no URL in the environment, with their data in var/."""
     entries = {name: ENVIRONMENT.entries[name] for name in ("DATABASE_URL", "REDIS_URL")}
     given = {name: entry.value for name, entry in entries.items() if entry.value and entry.source != "var/stack.json"}
     stack = Stack(ROOT / "var", given=given)
@@ -94,23 +94,23 @@ def _stack() -> Iterator[Stack]:
     for name, source in state.sources.items():
         _say("stack", f"{name} is ready (process {state.pids[name]}, from the {source})")
     for name in given:
-        _say("stack", f"{name} is given: using that server")
+        _say("stack", f"{name} is set: using that server")
     try:
         yield stack
     finally:
-        # A second Ctrl-C must not leave the servers half stopped: they take a moment, and a bounded one.
+        # Ignore a second Ctrl-C, which would leave servers running; stopping them takes a bounded moment.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         stack.stop()
 
 
 def _procfile() -> dict[str, str]:
-    """Return the Procfile's lines by process name, all but the release step."""
+    """Return the Procfile's lines by process name, without the release step."""
     lines = [line.partition(":") for line in (ROOT / "Procfile").read_text().splitlines() if ":" in line]
     return {name.strip(): command.strip() for name, _, command in lines if name.strip() != "release"}
 
 
 class _Process:
-    """One line of the Procfile: started, told apart in the output, started again when it ends."""
+    """One line of the Procfile: labels its output, and is started again when it ends."""
 
     def __init__(self, name: str, line: str) -> None:
         self.name = name
@@ -133,42 +133,42 @@ class _Process:
         threading.Thread(target=self._copy, args=[self._process], daemon=True).start()
 
     def _command(self) -> str:
-        """The line such that no shell stays between us and the server: signals have to reach it."""
+        """Return the line with `exec`, so that signals reach the server and not a shell."""
         return self._line if self._line.startswith("exec ") else f"exec env {self._line}"
 
     def _copy(self, process: subprocess.Popen[str]) -> None:
         for line in process.stdout or ():
             _say(self.name, line.rstrip("\n"))
 
-    def tell_to_stop(self) -> None:
+    def terminate(self) -> None:
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
 
     def stop(self, *, by: float) -> None:
-        """Wait for the end asked for until `by` on the monotonic clock, then end all that is left of its session."""
+        """Wait for its end until `by` on the monotonic clock, then kill what is left of its session."""
         if self._process is None:
             return
         try:
             self._wait(by=by)
         except subprocess.TimeoutExpired:
             _say(self.name, f"did not stop within {_STOP_SECONDS:.0f} s: killed")
-        with suppress(ProcessLookupError):  # The usual case: nobody of its session is left.
+        with suppress(ProcessLookupError):  # The usual case: its session has no process left.
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
     def _wait(self, *, by: float) -> None:
         assert self._process is not None
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(max(0.0, min(_STOP_WORDLESS_SECONDS, by - time.monotonic())))
+            self._process.wait(max(0.0, min(_STOP_QUIET_SECONDS, by - time.monotonic())))
             return
         _say(
             self.name,
-            f"waiting for {_WAITED_FOR.get(self.name, 'its end')}, at most {max(0.0, by - time.monotonic()):.0f} s",
+            f"waiting for {_WAITED_FOR.get(self.name, 'it to end')}, at most {max(0.0, by - time.monotonic()):.0f} s",
         )
         self._process.wait(max(0.0, by - time.monotonic()))
 
-    def revive(self) -> None:
-        """Start it again if it ended by itself, not more often than every few seconds."""
+    def restart_if_ended(self) -> None:
+        """Start it again if it has ended, at most once in a few seconds."""
         if self._process is None or self._process.poll() is None:
             return
         if time.monotonic() - self._since > _RETRY_SECONDS:
@@ -177,7 +177,7 @@ class _Process:
 
 
 def _supervise(lines: dict[str, str], *, port: int) -> None:
-    """Run every line until Ctrl-C, all of them restarted on a change of code, templates or environment."""
+    """Run every process until Ctrl-C, and restart all of them when code, templates or the environment change."""
     processes = [_Process(name, line) for name, line in lines.items()]
     try:
         for process in processes:
@@ -188,18 +188,18 @@ def _supervise(lines: dict[str, str], *, port: int) -> None:
         changes = _changes()
         while True:
             with suppress(queue.Empty):
-                _restart(processes, changes.get(timeout=_LOOK_SECONDS))
+                _restart(processes, changes.get(timeout=_POLL_SECONDS))
             for process in processes:
-                process.revive()
+                process.restart_if_ended()
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         _stop_all(processes)
 
 
 def _changes() -> queue.SimpleQueue[list[Path]]:
-    """Return a queue to which threads put the files that changed, relative to the project.
+    """Return a queue of the files that changed, relative to the project.
 
-    Only folders of sources are looked into, and the top folder's own files: the data below `var/` changes all the time.
+    Watches the source folders and the files at the top. The data below `var/` changes all the time.
     """
     found: queue.SimpleQueue[list[Path]] = queue.SimpleQueue()
 
@@ -226,7 +226,7 @@ def _restart(processes: list[_Process], changed: list[Path]) -> None:
 
 def _stop_all(processes: list[_Process]) -> None:
     for process in processes:
-        process.tell_to_stop()
+        process.terminate()
     by = time.monotonic() + _STOP_SECONDS
     for process in processes:
         process.stop(by=by)
@@ -241,13 +241,13 @@ def _announce(port: int) -> None:
         try:
             connection.request("GET", "/healthz")
             connection.getresponse().read()
-            break  # Whatever it says, it answers: that is what we wait for.
+            break  # Any response will do.
         except OSError:
             time.sleep(0.1)
         finally:
             connection.close()
     else:
-        _say("dev", f"no answer on port {port} yet: see the lines of `web` above")
+        _say("dev", f"no answer on port {port} yet: see the output of `web` above")
         return
     address = f"http://localhost:{port}"
     for text in (
@@ -260,7 +260,7 @@ def _announce(port: int) -> None:
 
 
 class _Filter(DefaultFilter):
-    """What a restart is worth: code, templates and environment files."""
+    """Accepts what needs a restart: code, templates and environment files."""
 
     def __call__(self, change: Change, path: str) -> bool:
         name = Path(path).name

