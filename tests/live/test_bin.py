@@ -138,7 +138,10 @@ def test_a_taken_port_is_one_line(tree: Path, environment: dict[str, str]) -> No
             ["bin/dev"], cwd=tree, env=environment | {"PORT": str(port)}, capture_output=True, text=True, timeout=60
         )
     assert answer.returncode == 1
-    assert answer.stderr == f"Port {port} is in use. Stop the process that listens there, or run PORT={port + 1} bin/dev.\n"
+    assert (
+        answer.stderr
+        == f"Port {port} is in use. Stop the process that listens there, or run PORT={port + 1} bin/dev.\n"
+    )
     assert not (tree / "var" / "stack.json").exists()
 
 

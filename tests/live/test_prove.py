@@ -48,7 +48,7 @@ SEEN = {
     "validation": "400 at [], 400 at []",
     "https": "behind a misconfigured edge 200",
     "observability": "id absent in 0 web and 0 worker lines",
-    "errors": "3 of 8 problem documents",
+    "errors": "0 of 8 problem documents",
     "jobs": "seen running: True; then lost",
     "jobs, sent again": "with other content 202",
     "environment": "1 of 5 named in one report, traceback: True",
