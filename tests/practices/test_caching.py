@@ -350,22 +350,36 @@ class TestBreaker:
 
 class TestLocalTier:
     def test_is_bounded_in_entries_and_in_bytes(self) -> None:
-        tier = LocalTier()
-        for number in range(100):
-            entry = Entry(body=b"x" * 1000, created=0, ttl=1)
-            tier.put(str(number), entry, checked_at=0, max_entries=50, max_bytes=20 * (1000 + OVERHEAD))
-        assert len(tier) == 20
-        assert tier.bytes == 20 * (1000 + OVERHEAD)
-        assert tier.get("99")
-        assert tier.get("79") is None
+        for max_entries, max_bytes in ((50, 20 * (1000 + OVERHEAD)), (20, 50 * (1000 + OVERHEAD))):
+            tier = LocalTier(max_entries=max_entries, max_bytes=max_bytes)
+            for number in range(100):
+                tier.put(str(number), Entry(body=b"x" * 1000, created=0, ttl=1), checked_at=0)
+            assert len(tier) == 20
+            assert tier.bytes == 20 * (1000 + OVERHEAD)
+            assert tier.get("99")
+            assert tier.get("79") is None
+
+    def test_drops_the_least_recently_used(self) -> None:
+        tier = LocalTier(max_entries=2, max_bytes=1024**2)
+        for key in ("old", "used"):
+            tier.put(key, Entry(body=b"", created=0, ttl=1), checked_at=0)
+        tier.get("old")
+        tier.put("new", Entry(body=b"", created=0, ttl=1), checked_at=0)
+        assert [key for key in ("old", "used", "new") if tier.get(key)] == ["old", "new"]
+
+    def test_does_not_store_what_is_larger_than_the_tier(self) -> None:
+        tier = LocalTier(max_entries=10, max_bytes=2 * OVERHEAD)
+        for body in (b"x", b"x" * 2 * OVERHEAD):
+            tier.put("key", Entry(body=body, created=0, ttl=1), checked_at=0)
+        assert (len(tier), tier.bytes) == (0, 0)
 
     def test_what_is_rendered_takes_as_much_memory_as_is_counted(self) -> None:
-        tier = LocalTier()
+        tier = LocalTier(max_entries=400, max_bytes=64 * 1024**2)
         tracemalloc.start()
         try:
             for number in range(400):
                 entry = Entry(body=json_bytes({"text": "x" * 5_000}), created=0, ttl=1)
-                tier.put(str(number), entry, checked_at=0, max_entries=400, max_bytes=64 * 1024**2)
+                tier.put(str(number), entry, checked_at=0)
             taken, _ = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()

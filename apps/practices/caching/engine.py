@@ -1,8 +1,8 @@
-"""The cache engine: two tiers, tags checked before a body is believed, one builder however many callers miss at once.
+"""The cache engine: two tiers, tags checked before an entry is served, one build however many callers miss at once.
 
-Tier one is the process's memory (``local.py``), trusted for CACHE_LOCAL_SECONDS; tier two is Redis. A miss costs three round
-trips: look, prepare (lock, tag versions), store. The tag versions are read before the data, so a change that happens while
-the data is being read leaves an entry that nobody will believe.
+The local tier is the process's memory (``local.py``), trusted for CACHE_LOCAL_SECONDS; behind it is Redis. A miss costs
+three round trips: look up, prepare (take the lock, read the tag versions), store. The tag versions are read before the
+data. A change during the build therefore leaves an entry with old versions, which is never served.
 """
 
 import hashlib
@@ -11,8 +11,8 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as NotInTime
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 from django.conf import settings
@@ -26,14 +26,14 @@ from apps.practices.mechanisms.metrics import count
 from apps.practices.mechanisms.redis import redis_client
 
 TAG_SECONDS = 7 * 86400
-LONGEST_LIFE = 86400  # of an entry: far below a tag's, so that an absent tag never meets a living entry it once had
-LOCK_SECONDS = 10  # a builder that takes longer loses its claim
+LONGEST_LIFE = 86400  # of an entry: far shorter than a tag's, so that a tag that expired never leaves an entry behind
+LOCK_SECONDS = 10  # a build that takes longer loses its lock
 WAIT_SECONDS = 10  # a caller that has waited longer builds for itself
 
 Source = Literal["local", "redis", "stale", "built"]
 
-# Gives absent tags a version, takes the builder's lock, and returns the entry as it is now. The lock names the versions it was
-# taken under: whoever builds from before a change does not hold up those who come after it.
+# Gives absent tags a version, takes the build lock, and returns the entry as it is now. The lock's value includes the tag
+# versions that it was taken under, so that a build from before a change does not block the callers that come after it.
 PREPARE = """
 local versions = {}
 for i = 3, #KEYS do
@@ -60,19 +60,19 @@ return 0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CacheSpec:
-    """What to look for and how to make it. ``build`` returns the body and the headers kept with it, or raises."""
+    """What to look up, and how to build it. ``build`` returns the body and the headers to store with it, or raises."""
 
     key: str
     tags: tuple[str, ...]
     ttl: float
     stale: float
     build: Callable[[], tuple[bytes, dict[str, str]]]
-    outages: tuple[type[BaseException], ...] = ()  # what build may raise that a stale entry helps over
+    outages: tuple[type[BaseException], ...] = ()  # exceptions of build for which a stale entry is served instead
 
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """An entry and where it came from."""
+    """An entry, and where it was found."""
 
     entry: Entry
     source: Source
@@ -80,49 +80,48 @@ class Lookup:
 
 @dataclass(slots=True)
 class _Flight:
-    """A build under way in this process."""
+    """A build in progress in this process."""
 
-    owner: int
+    owner: int  # the thread that builds
     began: float
-    tags: tuple[str, ...]
     result: "Future[Lookup]" = field(default_factory=Future)
 
 
-local = LocalTier()
+local = LocalTier(max_entries=settings.CACHING_LOCAL_ENTRIES, max_bytes=settings.CACHING_LOCAL_BYTES)
 _flights: dict[str, _Flight] = {}
 _flights_lock = threading.Lock()
 
 
 def entry_key(name: str) -> str:
-    """The Redis key of what is called ``name``: hashed, so that length and characters do not matter."""
+    """Return the Redis key for ``name``: a hash, so that names may have any length and characters."""
     return f"{settings.CACHING_PREFIX}:e:{hashlib.blake2b(name.encode(), digest_size=20).hexdigest()}"
 
 
 def fetch(spec: CacheSpec) -> Lookup:
-    """This function will return the entry from memory, from Redis, or built by exactly one of the callers."""
+    """Return the entry from memory, from Redis, or built by exactly one of the callers that miss."""
     lookup = peek(spec.key, spec.tags)
     if lookup is None:
-        lookup, reachable = _look_up(spec)
+        lookup, is_reachable = _look_up(spec)
         if lookup is None or lookup.source == "stale":
-            lookup = _single_flight(spec, stale=lookup, reachable=reachable)
+            lookup = _single_flight(spec, stale=lookup, is_reachable=is_reachable)
     count("cache_lookups", source=lookup.source)
     return lookup
 
 
 def peek(key: str, tags: tuple[str, ...]) -> Lookup | None:
-    """The entry if this process may answer it without asking anybody."""
+    """Return the local entry if it may be served without asking Redis."""
     kept = local.get(key)
     if kept is None:
         return None
     entry, checked_at = kept
-    recent = time.monotonic() - checked_at < settings.CACHING_LOCAL_SECONDS
-    if recent and entry.is_fresh(time.time()) and not changed_here(tags, since=checked_at):
+    is_recent = time.monotonic() - checked_at < settings.CACHING_LOCAL_SECONDS
+    if is_recent and entry.is_fresh(time.time()) and not changed_here(tags, since=checked_at):
         return Lookup(entry, "local")
     return None
 
 
 def _look_up(spec: CacheSpec) -> tuple[Lookup | None, bool]:
-    """One round trip to tier two: what it has, and whether it can be used at all."""
+    """Return what Redis has, and whether Redis can be used. A fresh local entry needs only its tag versions."""
     kept = local.get(spec.key)
     checked_at = time.monotonic()
     names = [tag_key(tag) for tag in spec.tags]
@@ -137,22 +136,21 @@ def _look_up(spec: CacheSpec) -> tuple[Lookup | None, bool]:
             entry = entry_from_bytes(cast(bytes | None, stored))
     except RedisError:
         return None, False
-    return _validated(spec, entry, versions, checked_at=checked_at), True
+    return _accept(spec, entry, versions, checked_at=checked_at), True
 
 
-def _validated(spec: CacheSpec, entry: Entry | None, versions: list[Any], *, checked_at: float) -> Lookup | None:
-    """An entry that agrees with the tags' versions is kept in tier one and served, as stale when it is past its time."""
+def _accept(spec: CacheSpec, entry: Entry | None, versions: list[Any], *, checked_at: float) -> Lookup | None:
+    """Store a valid entry locally and return it, marked stale if it is past its time; drop any other."""
     now = time.time()
-    if entry is None or not _is_valid(entry, spec.tags, versions) or not entry.is_usable(now):
+    if entry is None or not entry.is_usable(now) or not _is_valid(entry, spec.tags, versions):
         local.drop(spec.key)
         return None
     _store_locally(spec.key, entry, checked_at=checked_at)
     return Lookup(entry, "redis" if entry.is_fresh(now) else "stale")
 
 
-def _is_valid(entry: Entry | None, tags: tuple[str, ...], versions: list[Any]) -> bool:
-    if entry is None:
-        return False
+def _is_valid(entry: Entry, tags: tuple[str, ...], versions: list[Any]) -> bool:
+    """Return whether the entry was built under the current version of every tag."""
     return all(
         version is not None and entry.tags.get(tag) == _text(version)
         for tag, version in zip(tags, versions, strict=True)
@@ -163,19 +161,19 @@ def _text(version: Any) -> str:
     return version.decode() if isinstance(version, bytes) else str(version)
 
 
-def _single_flight(spec: CacheSpec, *, stale: Lookup | None, reachable: bool) -> Lookup:
-    """Build, or wait for the thread of this process that is building already."""
+def _single_flight(spec: CacheSpec, *, stale: Lookup | None, is_reachable: bool) -> Lookup:
+    """Build, or wait for the thread of this process that is already building."""
     with _flights_lock:
         flight = _flights.get(spec.key)
         if flight is not None and changed_here(spec.tags, since=flight.began):
-            flight = None  # it may have read what was true before the change: not for callers that came after
-        leads = flight is None
+            flight = None  # it may have read the data before the change, so callers after the change must not join it
+        is_leader = flight is None
         if flight is None:
-            flight = _flights[spec.key] = _Flight(threading.get_ident(), time.monotonic(), spec.tags)
-    if not leads:
-        return _wait_for(spec, flight, stale=stale)
+            flight = _flights[spec.key] = _Flight(threading.get_ident(), time.monotonic())
+    if not is_leader:
+        return _join(spec, flight, stale=stale)
     try:
-        lookup = _build_under_lock(spec, stale=stale) if reachable else _build_unshared(spec)
+        lookup = _build_under_lock(spec, stale=stale) if is_reachable else _build_unshared(spec)
     except BaseException as error:
         flight.result.set_exception(error)
         raise
@@ -188,21 +186,22 @@ def _single_flight(spec: CacheSpec, *, stale: Lookup | None, reachable: bool) ->
                 del _flights[spec.key]
 
 
-def _wait_for(spec: CacheSpec, flight: _Flight, *, stale: Lookup | None) -> Lookup:
+def _join(spec: CacheSpec, flight: _Flight, *, stale: Lookup | None) -> Lookup:
+    """Return the stale entry, or wait for the result of a flight."""
     if stale is not None:
         return stale
     if flight.owner == threading.get_ident():
-        return _build(spec, versions=None)[0]  # a build that needs itself must not wait for itself
+        return _build(spec, versions=None)  # the build calls itself: waiting for it would deadlock
     try:
         return flight.result.result(timeout=WAIT_SECONDS)
-    except NotInTime:
+    except TimeoutError:
         if flight.result.done():
-            raise  # the build itself timed out
-        return _build(spec, versions=None)[0]
+            raise  # raised by the build itself
+        return _build(spec, versions=None)
 
 
 def _build_under_lock(spec: CacheSpec, *, stale: Lookup | None) -> Lookup:
-    """Take the lock that all processes share and build; whoever does not get it serves stale or waits for the entry."""
+    """Take the lock that all processes share, and build. Without the lock, return the stale entry or wait for a new one."""
     token = secrets.token_hex(8)
     pause, deadline = 0.01, time.monotonic() + WAIT_SECONDS
     while True:
@@ -211,7 +210,7 @@ def _build_under_lock(spec: CacheSpec, *, stale: Lookup | None) -> Lookup:
             locked, stored, versions = _prepare(spec, token)
         except RedisError:
             return _build_unshared(spec)
-        lookup = _validated(spec, entry_from_bytes(stored), versions, checked_at=asked_at)
+        lookup = _accept(spec, entry_from_bytes(stored), versions, checked_at=asked_at)
         if lookup is not None and lookup.source == "redis":
             if locked:
                 _release(spec, token)
@@ -237,57 +236,49 @@ def _build_and_store(
     spec: CacheSpec, token: str, versions: list[bytes], *, checked_at: float, stale: Lookup | None
 ) -> Lookup:
     try:
-        lookup, entry = _build(spec, versions=[_text(version) for version in versions])
+        lookup = _build(spec, versions=[_text(version) for version in versions])
     except BaseException as error:
         _release(spec, token)
         if stale is not None and isinstance(error, spec.outages):
             return stale
         raise
+    entry = lookup.entry
     if len(entry.body) > MAX_BYTES:
         _release(spec, token)
         return lookup
     _store_locally(spec.key, entry, checked_at=checked_at)
-    try:
+    with suppress(RedisError):  # then the entry is served all the same, and the lock expires
         pipeline = redis_client().pipeline(transaction=False)
         pipeline.set(spec.key, entry_to_bytes(entry), px=int((entry.ttl + entry.stale) * 1000))
         pipeline.eval(RELEASE, 1, f"{spec.key}:lock", token)
         pipeline.execute()
-    except RedisError:
-        return lookup  # built all the same; the lock ends by itself
     return lookup
 
 
 def _release(spec: CacheSpec, token: str) -> None:
-    try:
+    with suppress(RedisError):  # then it expires after LOCK_SECONDS
         redis_client().eval(RELEASE, 1, f"{spec.key}:lock", token)
-    except RedisError:
-        return  # it ends by itself after LOCK_SECONDS
 
 
 def _build_unshared(spec: CacheSpec) -> Lookup:
-    """Redis cannot be used: build, and let this process alone keep it for as long as it may go unchecked."""
+    """Build without Redis, and store the entry in this process alone, for CACHE_LOCAL_SECONDS."""
     checked_at = time.monotonic()
-    lookup, entry = _build(spec, versions=None)
-    if len(entry.body) <= MAX_BYTES:
-        _store_locally(spec.key, entry, checked_at=checked_at)
+    lookup = _build(spec, versions=None)
+    if len(lookup.entry.body) <= MAX_BYTES:
+        _store_locally(spec.key, lookup.entry, checked_at=checked_at)
     return lookup
 
 
-def _build(spec: CacheSpec, *, versions: list[str] | None) -> tuple[Lookup, Entry]:
-    entry = Entry(body=b"", created=time.time(), ttl=spec.ttl, stale=spec.stale)
+def _build(spec: CacheSpec, *, versions: list[str] | None) -> Lookup:
+    created = time.time()
     with primary_reads():
         body, headers = spec.build()
     tags = dict(zip(spec.tags, versions, strict=True)) if versions is not None else {}
-    entry = replace(entry, body=body, headers=headers, tags=tags)
-    return Lookup(entry, "built"), entry
+    return Lookup(
+        Entry(body=body, headers=headers, created=created, ttl=spec.ttl, stale=spec.stale, tags=tags), "built"
+    )
 
 
 def _store_locally(key: str, entry: Entry, *, checked_at: float) -> None:
     if settings.CACHING_LOCAL_SECONDS > 0:
-        local.put(
-            key,
-            entry,
-            checked_at=checked_at,
-            max_entries=settings.CACHING_LOCAL_ENTRIES,
-            max_bytes=settings.CACHING_LOCAL_BYTES,
-        )
+        local.put(key, entry, checked_at=checked_at)

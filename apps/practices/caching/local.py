@@ -1,58 +1,54 @@
-"""Tier one: the process's own memory, least recently used out first, bounded in entries and in bytes."""
+"""The local tier: this process's memory, bounded in entries and in bytes; least recently used entries leave first."""
 
 import threading
-from collections import OrderedDict
+
+from cachetools import LRUCache
 
 from apps.practices.caching.entries import Entry
 
-OVERHEAD = 1024  # bytes an entry costs beside its body: objects, headers, tags, key
+OVERHEAD = 1024  # bytes of an entry beside its body: objects, headers, tags, key
 
 
 class LocalTier:
-    """Entries with the moment (``time.monotonic``) at which their tags were last known to be current."""
+    """Entries, each with the time (``time.monotonic``) at which its tags were last known to be current."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, max_entries: int, max_bytes: int) -> None:
         self._lock = threading.Lock()
-        self._entries: OrderedDict[str, tuple[Entry, float]] = OrderedDict()
-        self._bytes = 0
+        self._max_entries = max_entries
+        self._entries: LRUCache[str, tuple[Entry, float]] = LRUCache(max_bytes, getsizeof=_size)
 
     def get(self, key: str) -> tuple[Entry, float] | None:
-        """The entry and when it was last checked."""
+        """Return the entry and the time of its last check; None if it is not here."""
         with self._lock:
-            found = self._entries.get(key)
-            if found is not None:
-                self._entries.move_to_end(key)
-            return found
+            return self._entries.get(key)
 
-    def put(self, key: str, entry: Entry, *, checked_at: float, max_entries: int, max_bytes: int) -> None:
-        """Keep an entry, or note that it was checked again."""
+    def put(self, key: str, entry: Entry, *, checked_at: float) -> None:
+        """Store an entry, or a later check of it. An entry larger than the tier is not stored."""
         with self._lock:
-            old = self._entries.pop(key, None)
-            if old is not None:
-                self._bytes -= len(old[0].body) + OVERHEAD
-            self._entries[key] = (entry, checked_at)
-            self._bytes += len(entry.body) + OVERHEAD
-            while self._entries and (len(self._entries) > max_entries or self._bytes > max_bytes):
-                _, (evicted, _) = self._entries.popitem(last=False)
-                self._bytes -= len(evicted.body) + OVERHEAD
+            self._entries.pop(key, None)
+            if _size((entry, checked_at)) <= self._entries.maxsize:
+                self._entries[key] = (entry, checked_at)
+            while len(self._entries) > self._max_entries:
+                self._entries.popitem()
 
     def drop(self, key: str) -> None:
         """Forget one entry."""
         with self._lock:
-            old = self._entries.pop(key, None)
-            if old is not None:
-                self._bytes -= len(old[0].body) + OVERHEAD
+            self._entries.pop(key, None)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Forget all entries."""
         with self._lock:
             self._entries.clear()
-            self._bytes = 0
 
     def __len__(self) -> int:
         return len(self._entries)
 
     @property
     def bytes(self) -> int:
-        """What the entries take, bodies and estimated overhead."""
-        return self._bytes
+        """The size of all entries: bodies, and the estimated overhead."""
+        return int(self._entries.currsize)
+
+
+def _size(kept: tuple[Entry, float]) -> int:
+    return len(kept[0].body) + OVERHEAD

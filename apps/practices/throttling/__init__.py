@@ -1,1 +1,1 @@
-"""Throttling: atomic limits by address, by user and by scope, with the standard headers."""
+"""Throttling: atomic limits by address, user and scope, with the standard headers."""

@@ -10,23 +10,23 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 from apps.practices.throttling.throttles import ScopeThrottle
 
-NEEDED = ("address", "anon", "user", "login")
+REQUIRED = ("address", "anon", "user", "login")
 
 
 @register(Tags.security)
 def check_throttling(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """E001: a policy is missing or no rate. E002: form limits are not shared or fail closed. E003: a scope has no policy."""
+    """Report E001: a missing or invalid policy; E002: form limits not shared or failing closed; E003: a scope without policy."""
     return [*_check_policies(), *_check_forms(), *_check_scopes()]
 
 
 def _check_policies() -> list[CheckMessage]:
     policies = settings.THROTTLING_POLICIES
-    wrong = [name for name in NEEDED if name not in policies]
+    wrong = [name for name in REQUIRED if name not in policies]
     wrong += [name for name, rate in policies.items() if not _is_rate(rate)]
     return [
         Error(
-            f'THROTTLING_POLICIES["{name}"] must be (requests, seconds), both whole numbers above 0.',
-            hint="THROTTLE_ADDRESS, _ANON, _USER and _LOGIN are written as 100/15m.",
+            f'THROTTLING_POLICIES["{name}"] must be (requests, seconds): two whole numbers above 0.',
+            hint="Write THROTTLE_ADDRESS, THROTTLE_ANON, THROTTLE_USER and THROTTLE_LOGIN as 100/15m.",
             id="throttling.E001",
         )
         for name in wrong
@@ -43,8 +43,8 @@ def _check_forms() -> list[CheckMessage]:
         return []
     return [
         Error(
-            "django-ratelimit must count in a shared Redis cache and fail open.",
-            hint="RATELIMIT_USE_CACHE names a django-redis cache; RATELIMIT_FAIL_OPEN is True.",
+            "django-ratelimit does not count in a shared Redis cache, or does not fail open.",
+            hint="Set RATELIMIT_USE_CACHE to a django-redis cache, and RATELIMIT_FAIL_OPEN to True.",
             id="throttling.E002",
         )
     ]
@@ -56,7 +56,7 @@ def _check_scopes() -> list[CheckMessage]:
     }
     return [
         Error(
-            f"{view.__module__}.{view.__qualname__}.throttle_scope names no policy, so nothing limits it.",
+            f"{view.__module__}.{view.__qualname__}.throttle_scope is not a policy, so requests are not limited.",
             hint="Add it to THROTTLING_POLICIES as (requests, seconds).",
             id="throttling.E003",
         )

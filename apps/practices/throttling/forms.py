@@ -1,6 +1,6 @@
-"""Limits for HTML forms, by django-ratelimit: exact counts in fixed windows on the shared cache, failing open.
+"""Limits for HTML forms, by django-ratelimit: exact counts in fixed windows, in the shared cache.
 
-With Redis away the form's own limit is off; the flood limit still counts in each process.
+They fail open: while Redis is unavailable only the flood limit applies, counted in each process.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ View = Callable[..., HttpResponseBase]
 
 
 def limited_form(group: str, *, policy: str = "login") -> Callable[[View], View]:
-    """This function will return a decorator that limits a form's POSTs by client address and answers 429 with Retry-After."""
+    """Return a decorator that limits POSTs to a form by client address; it answers 429 with Retry-After."""
 
     def decorate(view: View) -> View:
         @wraps(view)
@@ -26,7 +26,7 @@ def limited_form(group: str, *, policy: str = "login") -> Callable[[View], View]
             usage = get_usage(
                 request,
                 group=group,
-                key="ip",  # by RATELIMIT_IP_META_KEY, IPv6 by /64
+                key="ip",  # the address from RATELIMIT_IP_META_KEY; IPv6 by /64
                 rate=settings.THROTTLING_POLICIES[policy],
                 method="POST",
                 increment=True,

@@ -1,18 +1,19 @@
-"""The limiter: GCRA (the generic cell rate algorithm, ITU-T I.371) in one Redis script, one round trip for all policies.
+"""The rate limiter: GCRA (the generic cell rate algorithm, ITU-T I.371) in one Redis script, one round trip for all limits.
 
-A policy of q per w seconds lets a burst of q pass, then one every w/q seconds. One number a client is kept: the theoretical
-arrival time of its next request. All policies are tested before any is taken, by Redis's clock. With Redis away each process
-goes on counting for itself in a bounded table: N processes then let up to N times as many through.
+A policy of q requests per w seconds allows a burst of q, then one request every w/q seconds. For each client one number is
+stored: the theoretical arrival time (TAT) of its next request. The script checks all limits, by Redis's clock, before it
+counts the request against any of them. While Redis is unavailable each process counts in its own memory, so N processes
+allow up to N times as many requests.
 """
 
 import hashlib
 import math
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cachetools import LRUCache
 from django.conf import settings
 from redis.exceptions import NoScriptError, RedisError
 
@@ -21,33 +22,33 @@ from apps.practices.mechanisms.redis import redis_client
 SCRIPT = """
 local now = redis.call('TIME')
 now = now[1] * 1000000 + now[2]
-local answers, arrivals, allowed = {}, {}, 1
+local backlogs, arrivals, allowed = {}, {}, 1
 for i = 1, #KEYS do
-  local step, span = tonumber(ARGV[2 * i - 1]), tonumber(ARGV[2 * i])
-  local due = tonumber(redis.call('GET', KEYS[i]) or now)
-  if due < now then due = now end
-  arrivals[i] = due
-  if due + step - now > span then allowed = 0 end
+  local interval, window = tonumber(ARGV[2 * i - 1]), tonumber(ARGV[2 * i])
+  local arrival = tonumber(redis.call('GET', KEYS[i]) or now)
+  if arrival < now then arrival = now end
+  arrivals[i] = arrival
+  if arrival + interval - now > window then allowed = 0 end
 end
 for i = 1, #KEYS do
-  local step = tonumber(ARGV[2 * i - 1])
+  local interval = tonumber(ARGV[2 * i - 1])
   if allowed == 1 then
-    arrivals[i] = arrivals[i] + step
+    arrivals[i] = arrivals[i] + interval
     redis.call('SET', KEYS[i], string.format('%.0f', arrivals[i]), 'PX', math.ceil((arrivals[i] - now) / 1000))
   end
-  answers[i] = string.format('%.0f', arrivals[i] - now)
+  backlogs[i] = string.format('%.0f', arrivals[i] - now)
 end
-return {allowed, answers}
+return {allowed, backlogs}
 """
-SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()  # by which Redis knows a script it has seen
-LOCAL_CLIENTS = 20_000  # clients a process counts by itself when Redis is away
+SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()  # EVALSHA runs a cached script by its SHA-1
+LOCAL_CLIENTS = 20_000  # counted in a process's memory while Redis is unavailable
 
-Rate = tuple[int, int]  # how many, in how many seconds
+Rate = tuple[int, int]  # requests, seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """One policy and whom it is counted for."""
+    """A policy, and the client that it limits: an account or an address."""
 
     policy: str
     identity: str
@@ -55,65 +56,64 @@ class Limit:
 
     @property
     def key(self) -> str:
-        """What the count is kept under. It names the rate: a stored time means nothing under another one, so that a limit
-        that an operator has changed holds from the next request on."""
+        """The key of the stored count. It includes the rate, so that a changed rate starts with a full quota."""
         quota, seconds = self.rate
         return f"{self.policy}:{quota}/{seconds}:{self.identity}"
 
     @property
-    def step(self) -> float:
-        """Microseconds between requests at the policy's pace."""
-        return self.rate[1] * 1_000_000 / self.rate[0]
+    def interval(self) -> float:
+        """Microseconds between requests at the policy's sustained rate."""
+        return self.window / self.rate[0]
 
     @property
-    def span(self) -> float:
-        """Microseconds of the whole window."""
+    def window(self) -> float:
+        """Microseconds of the policy's window."""
         return self.rate[1] * 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What one policy says after a request: ``backlog`` is in microseconds until its quota is whole again."""
+    """The state of one limit after a request. ``backlog`` is the time until its quota is full again, in microseconds."""
 
     limit: Limit
     backlog: float
 
     @property
     def remaining(self) -> int:
-        """Requests that would pass at once."""
-        return max(0, int((self.limit.span - self.backlog + 1) // self.limit.step))
+        """Requests that would be allowed now."""
+        return max(0, int((self.limit.window - self.backlog + 1) // self.limit.interval))
 
     @property
     def reset(self) -> int:
-        """Seconds until the quota is whole again."""
+        """Seconds until the quota is full again."""
         return math.ceil(self.backlog / 1_000_000)
 
     @property
     def retry_after(self) -> int:
-        """Seconds until one more request passes; 0 when it would at once."""
-        return max(0, math.ceil((self.backlog + self.limit.step - self.limit.span - 1) / 1_000_000))
+        """Seconds until one more request is allowed; 0 if it would be allowed now."""
+        return max(0, math.ceil((self.backlog + self.limit.interval - self.limit.window - 1) / 1_000_000))
 
 
 def limit_for(policy: str, identity: str) -> Limit | None:
-    """The charge for a policy of THROTTLING_POLICIES; None when there is no such policy, which is then unlimited."""
+    """Return the limit of ``identity`` under a policy of THROTTLING_POLICIES; None if no such policy exists."""
     rate = settings.THROTTLING_POLICIES.get(policy)
     return Limit(policy, identity, rate) if rate else None
 
 
 def acquire(limits: Sequence[Limit]) -> tuple[bool, list[Decision]]:
-    """This function will count one request for all limits, or for none when one of them is used up."""
+    """Count one request against all limits, or against none if one of them is exhausted. Return whether it is allowed."""
     if not limits:
         return True, []
     try:
-        allowed, backlogs = _shared(limits)
+        allowed, backlogs = _acquire_shared(limits)
     except RedisError:
         allowed, backlogs = local_limiter.acquire(limits, now=time.monotonic() * 1_000_000)
-    return allowed, [Decision(one, backlog) for one, backlog in zip(limits, backlogs, strict=True)]
+    return allowed, [Decision(limit, backlog) for limit, backlog in zip(limits, backlogs, strict=True)]
 
 
-def _shared(limits: Sequence[Limit]) -> tuple[bool, list[float]]:
-    keys = [f"{settings.CACHING_PREFIX}:l:{one.key}" for one in limits]
-    numbers = [number for one in limits for number in (one.step, one.span)]
+def _acquire_shared(limits: Sequence[Limit]) -> tuple[bool, list[float]]:
+    keys = [f"{settings.CACHING_PREFIX}:l:{limit.key}" for limit in limits]
+    numbers = [number for limit in limits for number in (limit.interval, limit.window)]
     client = redis_client()
     try:
         allowed, backlogs = client.evalsha(SHA, len(keys), *keys, *numbers)
@@ -123,34 +123,29 @@ def _shared(limits: Sequence[Limit]) -> tuple[bool, list[float]]:
 
 
 class LocalLimiter:
-    """The same algorithm in this process's memory, least recently used clients out first."""
+    """The same algorithm in this process's memory, for at most ``size`` clients; the least recently seen are dropped."""
 
     def __init__(self, size: int) -> None:
-        self._size = size
         self._lock = threading.Lock()
-        self._due: OrderedDict[str, float] = OrderedDict()
+        self._arrivals: LRUCache[str, float] = LRUCache(size)
 
     def acquire(self, limits: Sequence[Limit], *, now: float) -> tuple[bool, list[float]]:
-        """As the script; ``now`` in microseconds."""
+        """Return whether the request is allowed, and each limit's backlog, as the script does; ``now`` in microseconds."""
         with self._lock:
-            due = [max(now, self._due.get(one.key, now)) for one in limits]
-            allowed = all(at + one.step - now <= one.span for at, one in zip(due, limits, strict=True))
+            arrivals = [max(now, self._arrivals.get(limit.key, now)) for limit in limits]
+            allowed = all(at + limit.interval - now <= limit.window for at, limit in zip(arrivals, limits, strict=True))
             if allowed:
-                due = [at + one.step for at, one in zip(due, limits, strict=True)]
-                for at, one in zip(due, limits, strict=True):
-                    self._due[one.key] = at
-                    self._due.move_to_end(one.key)
-                while len(self._due) > self._size:
-                    self._due.popitem(last=False)
-            return allowed, [at - now for at in due]
+                arrivals = [at + limit.interval for at, limit in zip(arrivals, limits, strict=True)]
+                self._arrivals.update((limit.key, at) for at, limit in zip(arrivals, limits, strict=True))
+            return allowed, [at - now for at in arrivals]
 
     def clear(self) -> None:
-        """Forget everybody."""
+        """Forget all clients."""
         with self._lock:
-            self._due.clear()
+            self._arrivals.clear()
 
     def __len__(self) -> int:
-        return len(self._due)
+        return len(self._arrivals)
 
 
 local_limiter = LocalLimiter(LOCAL_CLIENTS)

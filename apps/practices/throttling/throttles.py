@@ -1,4 +1,4 @@
-"""DRF throttle classes on the limiter: by user, by address on credential endpoints, and by declared scope."""
+"""DRF throttle classes that use the limiter: by user, by address on credential endpoints, and by the view's scope."""
 
 from typing import TYPE_CHECKING, ClassVar
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:  # DRF imports this module while rest_framework.views loads
 
 
 class PolicyThrottle(BaseThrottle):
-    """Charges one policy, and "anon" too when authentication did not verify anybody. Raises TooManyRequests (429)."""
+    """Applies one policy, and "anon" to requests without a verified user. Raises TooManyRequests (429)."""
 
     policy: ClassVar[str] = ""
 
     def policy_limit(self, request: Request, view: "APIView") -> Limit | None:
-        """What this throttle counts for a request; None counts nothing."""
+        """Return the limit to apply to a request; None applies none."""
         raise NotImplementedError
 
     def allow_request(self, request: Request, view: "APIView") -> bool:
@@ -37,7 +37,7 @@ class PolicyThrottle(BaseThrottle):
 
 
 class UserThrottle(PolicyThrottle):
-    """ "user": by account, wherever it signs in from."""
+    """The "user" policy: by account, from any address."""
 
     policy = "user"
 
@@ -46,7 +46,7 @@ class UserThrottle(PolicyThrottle):
 
 
 class LoginThrottle(PolicyThrottle):
-    """ "login": by address, shared by all endpoints that take a password or a refresh token."""
+    """The "login" policy: by address, shared by all endpoints that take a password or send mail."""
 
     policy = "login"
 
@@ -55,9 +55,9 @@ class LoginThrottle(PolicyThrottle):
 
 
 class ScopeThrottle(PolicyThrottle):
-    """The policy that the view names as ``throttle_scope``: by account, or by address without one.
+    """The policy in the view's ``throttle_scope``: by account, or by address without a verified user.
 
-    A name that THROTTLING_POLICIES does not hold limits nothing; ``throttling.E003`` finds such views.
+    A scope missing from THROTTLING_POLICIES is not limited; the check ``throttling.E003`` reports such views.
     """
 
     def policy_limit(self, request: Request, view: "APIView") -> Limit | None:
