@@ -21,6 +21,7 @@ from apps.accounts.transports import (
     has_cookies,
 )
 from apps.practices.mechanisms.proxies import NOWHERE, client_address
+from apps.practices.mechanisms.requests import django_request
 
 REALM = 'Bearer realm="api"'
 
@@ -34,10 +35,10 @@ class BearerAuthentication(BaseAuthentication):
     """
 
     def authenticate(self, request: Request) -> tuple[User, SessionToken] | None:
-        text = bearer_text(request._request)
+        text = bearer_text(django_request(request))
         if text is None:
             return None
-        if has_cookies(request._request):
+        if has_cookies(django_request(request)):
             raise TwoTransports()
         token = AccessToken.read(text)
         user = session_user(session_id=token.session_id, transport=Transport.BEARER, now=timezone.now())
@@ -57,8 +58,8 @@ class CookieAuthentication(BaseAuthentication):
     """
 
     def authenticate(self, request: Request) -> tuple[User, SessionToken] | None:
-        text = cookie_text(request._request, settings.TOKENS_ACCESS_COOKIE)
-        return None if text is None else self.verified(request._request, text, kind=AccessToken)
+        text = cookie_text(django_request(request), settings.TOKENS_ACCESS_COOKIE)
+        return None if text is None else self.verified(django_request(request), text, kind=AccessToken)
 
     def verified(self, request: HttpRequest, text: str, *, kind: type[SessionToken]) -> tuple[User, SessionToken]:
         """Give the user and the token that a cookie holds."""
@@ -84,7 +85,7 @@ class LeavingAuthentication(CookieAuthentication):
     """For signing out: also by the refresh cookie, since the access cookie is gone after a quarter of an hour."""
 
     def authenticate(self, request: Request) -> tuple[User, SessionToken] | None:
-        refresh = cookie_text(request._request, settings.TOKENS_REFRESH_COOKIE)
+        refresh = cookie_text(django_request(request), settings.TOKENS_REFRESH_COOKIE)
         try:
             found = super().authenticate(request)
         except TokenRefused:
@@ -92,7 +93,7 @@ class LeavingAuthentication(CookieAuthentication):
                 raise
             found = None
         if found is None and refresh is not None:
-            found = self.verified(request._request, refresh, kind=RefreshToken)
+            found = self.verified(django_request(request), refresh, kind=RefreshToken)
         return found
 
 

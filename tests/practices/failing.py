@@ -24,6 +24,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.practices.errors import Conflict, FieldError, Problem, Unavailable, ValidationProblem
+from apps.practices.mechanisms.requests import django_request
 from project.urls import handler400, handler403, handler404, handler500
 from project.urls import urlpatterns as project_urlpatterns
 
@@ -216,7 +217,7 @@ class PlainAPI(FailingAPI):
     """Answers."""
 
     def get(self, request: Request) -> Response:
-        return Response({"scheme": request._request.scheme})
+        return Response({"scheme": django_request(request).scheme})
 
 
 urlpatterns: list[URLPattern | URLResolver] = [

@@ -6,6 +6,7 @@ from rest_framework.permissions import AllowAny
 
 from apps.accounts.authentication import origin_of
 from apps.accounts.services.events import Origin
+from apps.practices.mechanisms.requests import django_request
 from apps.practices.validation.views import StrictView
 
 # RFC 6749, 5.1: no cache may store a response that holds a token.
@@ -16,7 +17,7 @@ class AccountView(StrictView):
     @property
     def origin(self) -> Origin:
         """The device and address that the request comes from."""
-        return origin_of(self.request._request)
+        return origin_of(django_request(self.request))
 
 
 class CredentialView(AccountView):

@@ -55,6 +55,7 @@ from apps.accounts.transports import (
 from apps.accounts.views.base import NO_STORE, AccountView, CredentialView
 from apps.practices.errors import NotAuthenticated, PermissionDenied
 from apps.practices.errors.schema import problems
+from apps.practices.mechanisms.requests import django_request
 from apps.practices.throttling.throttles import LoginThrottle
 
 
@@ -115,11 +116,11 @@ class Login(CredentialView):
         body = self.body(LoginSerializer)
         transport = Transport(body.pop("transport"))
         if transport == Transport.COOKIE:
-            origin_require(request._request)
-        device = device_presented(request._request)
+            origin_require(django_request(request))
+        device = device_presented(django_request(request))
         user = user_authenticate(**body, origin=self.origin, now=self.now, device=device)
         pair = session_start(user=user, now=self.now, origin=self.origin, transport=transport)
-        if transport == Transport.COOKIE and (replaced := replaced_session_id(request._request)):
+        if transport == Transport.COOKIE and (replaced := replaced_session_id(django_request(request))):
             # OWASP ASVS 5.0, 7.2.4: signing in again does not leave the former sign-in behind.
             session_end(session_id=replaced, reason=EndReason.LOGOUT, now=self.now, origin=self.origin)
         response = signed_in(pair, now=self.now)
@@ -147,7 +148,7 @@ class Refresh(CredentialView):
     )
     def post(self, request: Request) -> Response:
         body = self.body(RefreshSerializer)
-        token, transport = refresh_presented(request._request, body=body.get("refresh"))
+        token, transport = refresh_presented(django_request(request), body=body.get("refresh"))
         try:
             pair = session_refresh(token=token, now=self.now, origin=self.origin, transport=transport)
         except (TokenRefused, TokenReused) as refused:
@@ -172,7 +173,7 @@ class Logout(AccountView):
         token = cast("SessionToken", request.auth)
         session_end(session_id=token.session_id, reason=EndReason.LOGOUT, now=self.now, origin=self.origin)
         response = Response(status=status.HTTP_204_NO_CONTENT, headers=NO_STORE)
-        if has_cookies(request._request):
+        if has_cookies(django_request(request)):
             cookies_forget(response)
         return response
 
@@ -186,7 +187,7 @@ class CSRF(AccountView):
         responses={200: CSRFTokenSerializer, **problems(401, 403, TokenRefused)},
     )
     def get(self, request: Request) -> Response:
-        if not has_cookies(request._request):
+        if not has_cookies(django_request(request)):
             raise PermissionDenied("A sign-in with bearer tokens needs no CSRF token.")
         token = cast("SessionToken", request.auth)
         return Response({"csrf_token": csrf_token(token.session_id)}, headers=NO_STORE)

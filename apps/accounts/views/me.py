@@ -29,6 +29,7 @@ from apps.jobs.views import ACCEPTED, submitted
 from apps.practices.caching import refuse_if_any
 from apps.practices.errors import NotFound
 from apps.practices.errors.schema import problems
+from apps.practices.mechanisms.requests import django_request
 from apps.practices.throttling.throttles import LoginThrottle
 from apps.practices.validation.schema import delete_with_body
 from apps.practices.validation.serializers import StrictSerializer
@@ -64,7 +65,7 @@ class Me(AccountView):
         responses={200: UserSerializer, **problems(401, 412, 413, 415, TokenRefused, PasswordWrong, TooManyAttempts)},
     )
     def patch(self, request: Request) -> Response:
-        refuse_if_any(request._request)
+        refuse_if_any(django_request(request))
         body = self.body(MeSerializer)
         user = account_update(
             user_id=_user(request).pk,
@@ -91,7 +92,7 @@ class Me(AccountView):
     )
     @delete_with_body
     def delete(self, request: Request) -> Response:
-        refuse_if_any(request._request)
+        refuse_if_any(django_request(request))
         body = self.body(AccountDeleteSerializer)
         account_delete(
             user_id=_user(request).pk,
@@ -100,7 +101,7 @@ class Me(AccountView):
             **body,
         )
         response = Response(status=status.HTTP_204_NO_CONTENT)
-        if has_cookies(request._request):
+        if has_cookies(django_request(request)):
             cookies_forget(response)
         return response
 

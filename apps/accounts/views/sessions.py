@@ -20,6 +20,7 @@ from apps.accounts.transports import CsrfTokenRefused, cookies_forget, has_cooki
 from apps.accounts.views.base import AccountView
 from apps.practices.database.schema import page_of
 from apps.practices.errors.schema import problems
+from apps.practices.mechanisms.requests import django_request
 
 
 class Sessions(AccountView):
@@ -71,7 +72,7 @@ class SessionDetail(AccountView):
         user = cast("User", request.user)
         session_end_own(user_id=user.pk, session_id=id, now=self.now, origin=self.origin)
         response = Response(status=status.HTTP_204_NO_CONTENT)
-        if id == _current(request) and has_cookies(request._request):
+        if id == _current(request) and has_cookies(django_request(request)):
             cookies_forget(response)
         return response
 

@@ -18,6 +18,7 @@ from apps.jobs.idempotency.schema import KEY_LENGTH, described
 from apps.jobs.services.idempotency import Answer, Asked, answer_once
 from apps.practices.caching.conditional import etag_add
 from apps.practices.errors import FieldError, NotAuthenticated, ValidationProblem
+from apps.practices.mechanisms.requests import django_request
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
@@ -41,7 +42,7 @@ def idempotent(*, require: Callable[[Any], object] | None = None) -> Callable[[V
         def handle(view: APIView, request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
             if require is not None:
                 require(request.user)
-            key = request._request.META.get(_META)
+            key = django_request(request).META.get(_META)
             if key is None:
                 return post(view, request, *args, **kwargs)
             return _answered(view, request, key, partial(post, view, request, *args, **kwargs))
@@ -55,7 +56,7 @@ def _answered(view: APIView, request: Request, key: str, call: Callable[[], Http
     if not _KEY.fullmatch(key):
         detail = f"{HEADER} takes 1 to {KEY_LENGTH} printable ASCII characters."
         raise ValidationProblem(errors=[FieldError(f"{HEADER}:", "invalid", detail)])
-    owner_id, match = request.user.pk, request._request.resolver_match
+    owner_id, match = request.user.pk, django_request(request).resolver_match
     if owner_id is None:
         raise NotAuthenticated()
     route = "" if match is None else str(match.route)
@@ -89,5 +90,5 @@ def _carried_out(view: APIView, request: Request, response: HttpResponseBase) ->
         response.render()
     if not isinstance(response, HttpResponse):
         raise TypeError("a streamed answer cannot be repeated")
-    etag_add(request._request, response)
+    etag_add(django_request(request), response)
     return Answer(status=response.status_code, headers=dict(response.headers), body=response.content)

@@ -8,6 +8,8 @@ from django.core.files.uploadedfile import UploadedFile
 from django.http import QueryDict
 from rest_framework.request import Request
 
+from apps.practices.mechanisms.requests import django_request
+
 
 def fingerprint(request: Request) -> bytes:
     """Give the SHA-256 of method, path, query, type and content of the request, and read its body for it.
@@ -18,8 +20,8 @@ def fingerprint(request: Request) -> bytes:
     """
     parts = [
         request.method,
-        request._request.path_info,
-        _fields(request._request.GET),
+        django_request(request).path_info,
+        _fields(django_request(request).GET),
         request.content_type.partition(";")[0].strip().lower(),
         _content(request.data),
     ]

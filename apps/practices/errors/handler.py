@@ -6,6 +6,7 @@ from django.http import HttpResponse
 from rest_framework.views import set_rollback
 
 from apps.practices.errors.answers import answer
+from apps.practices.mechanisms.requests import django_request
 
 
 def handle(exception: Exception, context: dict[str, Any]) -> HttpResponse:
@@ -15,7 +16,7 @@ def handle(exception: Exception, context: dict[str, Any]) -> HttpResponse:
     """
     request, view = context["request"], context["view"]
     set_rollback()
-    response = answer(request._request, exception)
+    response = answer(django_request(request), exception)
     if response.status_code == 401:
         response.headers.setdefault("WWW-Authenticate", view.get_authenticate_header(request) or "Bearer")
     return response

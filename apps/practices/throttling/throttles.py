@@ -6,6 +6,7 @@ from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
 from apps.practices.mechanisms.proxies import address_bucket
+from apps.practices.mechanisms.requests import django_request
 from apps.practices.throttling.anonymous import anon_limit, anon_mark, is_verified
 from apps.practices.throttling.headers import record, too_many
 from apps.practices.throttling.limiter import Limit, acquire, limit_for
@@ -24,7 +25,7 @@ class PolicyThrottle(BaseThrottle):
         raise NotImplementedError
 
     def allow_request(self, request: Request, view: "APIView") -> bool:
-        plain = request._request
+        plain = django_request(request)
         limits = [self.policy_limit(request, view)]
         if not is_verified(plain):
             limits.append(anon_limit(plain))
@@ -42,7 +43,7 @@ class UserThrottle(PolicyThrottle):
     policy = "user"
 
     def policy_limit(self, request: Request, view: "APIView") -> Limit | None:
-        return limit_for(self.policy, str(request.user.pk)) if is_verified(request._request) else None
+        return limit_for(self.policy, str(request.user.pk)) if is_verified(django_request(request)) else None
 
 
 class LoginThrottle(PolicyThrottle):
@@ -51,7 +52,7 @@ class LoginThrottle(PolicyThrottle):
     policy = "login"
 
     def policy_limit(self, request: Request, view: "APIView") -> Limit | None:
-        return limit_for(self.policy, address_bucket(request._request))
+        return limit_for(self.policy, address_bucket(django_request(request)))
 
 
 class ScopeThrottle(PolicyThrottle):
@@ -61,6 +62,6 @@ class ScopeThrottle(PolicyThrottle):
     """
 
     def policy_limit(self, request: Request, view: "APIView") -> Limit | None:
-        plain = request._request
+        plain = django_request(request)
         who = str(request.user.pk) if is_verified(plain) else address_bucket(plain)
         return limit_for(getattr(view, "throttle_scope", ""), who)
