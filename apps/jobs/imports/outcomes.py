@@ -63,26 +63,26 @@ class Tally:
     errors_listed: int = 0
     errors_bytes: int = 0
 
-    def add(self, outcomes: Mapping[int, "Outcome | Rejection"]) -> list[dict[str, Any]]:
-        """Count a batch's outcomes (by line), and give its rejections as the result shows them, in the file's order."""
-        documents = []
+    def add(self, outcomes: Mapping[int, "Outcome | Rejection"]) -> list[tuple[int, Rejection]]:
+        """Count a batch's outcomes (by line), and return its rejections with their lines, in the file's order."""
+        rejected = []
         for line, outcome in sorted(outcomes.items()):
             if isinstance(outcome, Rejection):
-                documents.append(outcome.document(line))
+                rejected.append((line, outcome))
             else:
                 setattr(self, outcome, getattr(self, outcome) + 1)
         self.rows += len(outcomes)
-        self.rejected += len(documents)
-        self.errors += documents[: ERRORS_SHOWN - len(self.errors)]
-        return documents
+        self.rejected += len(rejected)
+        self.errors += [one.document(line) for line, one in rejected[: ERRORS_SHOWN - len(self.errors)]]
+        return rejected
 
-    def listed(self, documents: Sequence[Mapping[str, Any]]) -> bytes:
+    def listed(self, rejected: Sequence[tuple[int, Rejection]]) -> bytes:
         """Return the lines of these rejections, as far as REJECTED_BYTES of the file's go; the others are counted alone."""
         lines: list[bytes] = []
-        if self.errors_listed < self.rejected - len(documents):  # the list has ended with an earlier batch
+        if self.errors_listed < self.rejected - len(rejected):  # the list has ended with an earlier batch
             return b""
-        for document in documents:
-            line = orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
+        for number, one in rejected:
+            line = orjson.dumps(one.document(number), option=orjson.OPT_APPEND_NEWLINE)
             if self.errors_bytes + len(line) > REJECTED_BYTES:
                 break
             self.errors_bytes += len(line)
