@@ -193,7 +193,7 @@ def test_after_its_time_a_key_is_free_before_it_is_pruned_and_gone_after(owner: 
     assert second.content != first.content
     assert_repeated(second, third)
     assert IdempotencyKey.objects.count() == 1
-    assert "idempotency-keys: 0 removed" in pruned()
+    assert "idempotency-keys: 0 deleted" in pruned()
     IdempotencyKey.objects.update(created_at=timezone.now() - timedelta(hours=24, minutes=1))
     assert "idempotency-keys: 1 deleted (expired more than 1 days ago)" in pruned()
     assert not IdempotencyKey.objects.exists()
