@@ -3,7 +3,7 @@
 from django.contrib.admin.models import LogEntry
 
 from apps.accounts.models import AccountLink, SecurityEvent, Session, User
-from apps.practices.database.personal import PersonalData
+from apps.practices.privacy.personal import PersonalData
 
 PersonalData(
     name="account",

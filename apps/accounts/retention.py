@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 
 from apps.accounts.models import AccountLink, AttemptCount, SecurityEvent, Session
 from apps.practices.database.keys import uuid7_floor
-from apps.practices.database.retention import Retention
+from apps.practices.privacy.retention import Retention
 
 
 def _sessions(before: datetime) -> Sequence[QuerySet[Session]]:

@@ -2,7 +2,7 @@
 
 from apps.articles.models import Article
 from apps.articles.services import articles_of_user_erase
-from apps.practices.database.personal import PersonalData
+from apps.practices.privacy.personal import PersonalData
 
 PersonalData(
     name="articles",

@@ -1,7 +1,7 @@
 """The jobs that a user has submitted. What only administrators read of them (errors, workers) is the service's."""
 
 from apps.jobs.models import IdempotencyKey, Job
-from apps.practices.database.personal import PersonalData
+from apps.practices.privacy.personal import PersonalData
 
 PersonalData(
     name="jobs",

@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 
 from apps.jobs.models import IdempotencyKey, Job, JobChunk, JobState
 from apps.jobs.services.schedules import LATE
-from apps.practices.database.retention import PARTS, Retention
+from apps.practices.privacy.retention import PARTS, Retention
 
 
 def _rows(before: datetime) -> Sequence[QuerySet[Job]]:

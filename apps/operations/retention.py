@@ -6,7 +6,7 @@ from datetime import datetime
 from django.contrib.sessions.models import Session
 from django.db.models import QuerySet
 
-from apps.practices.database.retention import Retention
+from apps.practices.privacy.retention import Retention
 
 
 def _rows(before: datetime) -> Sequence[QuerySet[Session]]:

@@ -6,7 +6,7 @@ from django.utils import timezone
 
 from apps.jobs.context import JobContext
 from apps.jobs.kinds import job_kind
-from apps.practices.database.retention import retentions
+from apps.practices.privacy.retention import retentions
 from apps.practices.validation.serializers import StrictSerializer
 
 

@@ -1,6 +1,6 @@
 """What a user has noted."""
 
-from apps.practices.database.personal import PersonalData
+from apps.practices.privacy.personal import PersonalData
 from tests.sample.models import Note, Remark
 from tests.sample.services import notes_erase
 

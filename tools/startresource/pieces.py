@@ -98,7 +98,7 @@ def field_code(resource: Resource, spec: FieldSpec) -> FieldCode:
 
 def _on_delete(spec: FieldSpec) -> str:
     """Name what becomes of a row whose relation is deleted: what an account takes along may not hold the account back."""
-    if spec.target is None or not spec.target.goes_with_users:
+    if spec.target is None or not spec.target.deleted_with_user:
         return "PROTECT"
     return "SET_NULL" if spec.optional else "CASCADE"
 

@@ -86,8 +86,8 @@ def _values(resource: Resource) -> dict[str, Any]:
         "CONST": resource.entity.upper(),
         "LIST": resource.plural.upper(),
         "owner": resource.owner,
-        "goes_with_users": resource.owner
-        or any(spec.target and spec.target.goes_with_users for spec in resource.fields),
+        "deleted_with_user": resource.owner
+        or any(spec.target and spec.target.deleted_with_user for spec in resource.fields),
         "owner_optional": resource.owner_optional,
         "is_public": resource.is_public,
         "has_jobs": resource.has_jobs,

@@ -42,7 +42,7 @@ class Target:
     entity: str
     key: str  # "UUID" or "int"
     sample: str  # key in OBJECTS of that app's scene.py
-    goes_with_users: bool  # its rows are deleted with the account that they belong to
+    deleted_with_user: bool  # its rows are deleted with the account that they belong to
 
     @property
     def module(self) -> str:

@@ -13,7 +13,7 @@ from django.urls import Resolver404, resolve
 from drf_spectacular.generators import SchemaGenerator
 
 from apps.operations.catalogue import WORDS
-from apps.practices.database.personal import goes_with_users
+from apps.practices.privacy.personal import deleted_with_user
 from tools.startresource.registration import yours
 from tools.startresource.specification import FieldSpec, Refused, Resource, Target
 
@@ -101,7 +101,7 @@ def _related(spec: FieldSpec, *, root: Path, mine: list[str]) -> FieldSpec:
         entity=entity,
         key=_KEYS[kind],
         sample=_sample(root / "tests" / "apps" / label / "scene.py", entity, field=spec.name),
-        goes_with_users=goes_with_users(model),
+        deleted_with_user=deleted_with_user(model),
     )
     if not hasattr(import_module(target.selectors), target.readable):
         raise Refused(

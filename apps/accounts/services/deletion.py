@@ -24,8 +24,8 @@ from apps.accounts.services.sessions import SignInOvertaken
 from apps.accounts.services.tokens import TokenRefused
 from apps.jobs.services.purge import jobs_purge, jobs_purge_matching
 from apps.practices.caching import tags_change
-from apps.practices.database.personal import personal_data_erase
 from apps.practices.errors import Conflict, NotFound
+from apps.practices.privacy.personal import personal_data_erase
 
 GONE = "a deleted account"  # in the admin's log, where the address stood
 

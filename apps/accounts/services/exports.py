@@ -16,8 +16,8 @@ from apps.jobs.models import CHUNK_BYTES, Job
 from apps.jobs.selectors import job_under_way
 from apps.jobs.services import job_submit
 from apps.jobs.services.purge import jobs_purge_finished
-from apps.practices.database.personal import personal_data
 from apps.practices.errors import Conflict
+from apps.practices.privacy.personal import personal_data
 
 KIND = "accounts.export"
 

@@ -6,12 +6,10 @@ from typing import Any
 from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
-from django.core.exceptions import FieldError
-from django.db import connections, models
+from django.db import connections
 from django.urls import get_resolver
 
 from apps.practices.database.lists import KeysetList
-from apps.practices.database.personal import PersonalData, columns_reached, personal_data, user_columns
 
 
 @register("database")
@@ -103,51 +101,3 @@ def _index_wanted(declared: KeysetList, ordering: str, filters: Sequence[str]) -
     """Give the columns of the index that is missing."""
     equal = [*declared.scope, *(column for name in filters for column in declared.filters[name].equal)]
     return [*equal, *(column for column in declared.orderings[ordering] if column.lstrip("-") not in equal)]
-
-
-@register("database")
-def check_personal(app_configs: Sequence[AppConfig] | None = None, **options: Any) -> list[CheckMessage]:
-    """database.E004, E005: of each column that refers to users it is declared what its user gets; none holds an account back."""
-    declared = personal_data()
-    columns = user_columns()
-    return [*personal_errors(declared, columns), *holding_errors(columns_reached(columns, declared=declared))]
-
-
-def personal_errors(declared: Sequence[PersonalData], columns: Sequence[models.Field]) -> list[CheckMessage]:
-    """Give an error for each column that no declaration names, and for each declaration that names what there is not."""
-    found: list[CheckMessage] = []
-    said = {(data.model, data.user) for data in declared}
-    for column in columns:
-        if (column.model, column.name) not in said:
-            given = f"name=..., model={column.model.__name__}, user={column.name!r}"
-            found.append(
-                Error(
-                    f"{column} refers to users, and nothing says what of its rows a user gets.",
-                    hint=f"In the app's personal.py: PersonalData({given}, fields=(...)), or withheld='why not'.",
-                    id="database.E004",
-                )
-            )
-    for data in declared:
-        try:
-            data.model._base_manager.filter(**{data.user: None}).values(*data.fields)
-        except FieldError as error:
-            found.append(Error(f"The personal data {data.name!r}: {error}", id="database.E004"))
-    return found
-
-
-def holding_errors(columns: Sequence[models.ForeignKey[Any, Any]]) -> list[CheckMessage]:
-    """Give an error for each column whose rows would keep an account from being deleted.
-
-    ``columns`` are those that refer to users or to rows that go with them: ``columns_reached``.
-    """
-    lets_go = (models.CASCADE, models.SET_NULL, models.SET_DEFAULT)
-    return [
-        Error(
-            f"{column} keeps the account behind the {column.related_model._meta.verbose_name} from being deleted.",
-            hint="Let its rows go too (CASCADE) or stay without (SET_NULL); or, where they refer to rows of a user's, delete "
-            "both in a service that the PersonalData of those rows names (erase=...).",
-            id="database.E005",
-        )
-        for column in columns
-        if column.remote_field.on_delete not in lets_go
-    ]

@@ -13,9 +13,9 @@ from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.db.models import Model, ProtectedError, RestrictedError
 
-from apps.practices.database.personal import personal_data
 from apps.practices.errors import Conflict, FieldError
 from apps.practices.errors.mapping import problem_for_viewer
+from apps.practices.privacy.personal import personal_data
 
 # PostgreSQL's detail of a 23505: Key (slug, owner_id)=(…) already exists. The words may be translated, the shape is not.
 _KEY = re.compile(r"\((.{1,1000}?)\)=\(")

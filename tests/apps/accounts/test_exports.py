@@ -18,7 +18,7 @@ from apps.jobs.context import JobStopped
 from apps.jobs.models import CHUNK_BYTES, Job, JobChunk
 from apps.jobs.services.purge import jobs_purge
 from apps.jobs.tasks import job_run
-from apps.practices.database.personal import PersonalData, personal_data
+from apps.practices.privacy.personal import PersonalData, personal_data
 from tests.apps.accounts.factories import bearer, link, sign_in, user_create
 from tests.problems import assert_problem
 from tests.races import at_once

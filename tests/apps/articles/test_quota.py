@@ -18,7 +18,7 @@ from apps.jobs.models import Job, JobChunk
 from apps.jobs.services.files import result_append
 from apps.jobs.services.quota import files_size, files_total_forget
 from apps.jobs.tasks import job_run
-from apps.practices.database.retention import retentions
+from apps.practices.privacy.retention import retentions
 from tests.apps.accounts.factories import admin_sign_in, bearer, user_create
 from tests.problems import assert_problem
 

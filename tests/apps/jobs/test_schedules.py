@@ -17,7 +17,7 @@ from apps.jobs.models import Job
 from apps.jobs.services import claims
 from apps.jobs.services.schedules import schedules_insert, slots_due
 from apps.jobs.tasks import job_run
-from apps.practices.database.retention import retentions
+from apps.practices.privacy.retention import retentions
 from tests.clocks import not_at_the_turn
 from tests.races import at_once
 

@@ -217,7 +217,7 @@ def test_it_runs_where_code_is_written(settings: object) -> None:
     [(True, False, "CASCADE"), (True, True, "SET_NULL"), (False, False, "PROTECT"), (False, True, "PROTECT")],
 )
 def test_a_reference_holds_nothing_that_goes_with_an_account(goes: bool, optional: bool, rule: str) -> None:
-    target = Target(label="desk", model="Ticket", entity="ticket", key="UUID", sample="ticket", goes_with_users=goes)
+    target = Target(label="desk", model="Ticket", entity="ticket", key="UUID", sample="ticket", deleted_with_user=goes)
     spec = FieldSpec(name="ticket", type="fk", optional=optional, refers_to="desk.Ticket", target=target)
     assert f"on_delete=models.{rule}," in field_code(parsed(), spec).model
 

@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 from django.utils import timezone
 
-from apps.practices.database.retention import BATCH, Retention, retentions
+from apps.practices.privacy.retention import BATCH, Retention, retentions
 
 SHOWN_EVERY = 20_000  # rows between two lines of progress
 

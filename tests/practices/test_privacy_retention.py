@@ -1,4 +1,4 @@
-"""database (130), data's end: what is over goes after its days, in small transactions; what is not, stays."""
+"""Retention: old rows are deleted in small transactions, and only those."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from django.utils import timezone
 from apps.accounts.models import AccountLink, AttemptCount, EndReason, SecurityEvent, Session, User
 from apps.jobs.models import Job, JobChunk
 from apps.practices.database.keys import uuid7, uuid7_floor
-from apps.practices.database.retention import PARTS, Retention, retentions
+from apps.practices.privacy.retention import PARTS, Retention, retentions
 from tests.practices.test_database_failures import other
 from tests.sample.models import Note
 
@@ -28,7 +28,7 @@ KEEPING = override_settings(RETENTION_SESSIONS=30, RETENTION_EVENTS=8, RETENTION
 
 
 def pruned(*arguments: str) -> str:
-    """Give what the command says."""
+    """Run the command and return its output."""
     output = StringIO()
     with KEEPING:
         call_command("prune", *arguments, stdout=output, stderr=output)
@@ -75,7 +75,7 @@ def test_unused_sessions_are_pruned() -> None:
 
 
 @pytest.mark.django_db
-def test_security_events_go_after_their_days_with_a_user_or_without() -> None:
+def test_old_security_events_are_pruned() -> None:
     now = timezone.now()
     user = User.objects.create(email="owner@example.com")
     for age in (7, 9, 11):
@@ -90,7 +90,7 @@ def test_security_events_go_after_their_days_with_a_user_or_without() -> None:
 
 
 @pytest.mark.django_db
-def test_counters_and_links_go_when_they_are_over() -> None:
+def test_expired_counters_and_links_are_pruned() -> None:
     now = timezone.now()
     user = User.objects.create(email="owner@example.com")
     for key, expires in ((b"gone" * 8, now - timedelta(seconds=1)), (b"kept" * 8, now + timedelta(hours=1))):
@@ -106,7 +106,7 @@ def test_counters_and_links_go_when_they_are_over() -> None:
 
 
 @pytest.mark.django_db
-def test_jobs_go_with_their_files_and_never_while_they_are_at_work() -> None:
+def test_ended_jobs_are_pruned_with_their_files() -> None:
     now = timezone.now()
     gone = Job.objects.create(kind="sample.count", state="succeeded", finished_at=now - 11 * DAY)
     kept = [
@@ -124,7 +124,7 @@ def test_jobs_go_with_their_files_and_never_while_they_are_at_work() -> None:
 
 
 @pytest.mark.django_db
-def test_large_files_go_in_small_transactions() -> None:
+def test_large_files_are_deleted_in_batches() -> None:
     now = timezone.now()
     gone = Job.objects.create(kind="sample.count", state="failed", finished_at=now - 11 * DAY)
     kept = Job.objects.create(kind="sample.count", state="failed", finished_at=now - 9 * DAY)
@@ -141,7 +141,7 @@ def test_large_files_go_in_small_transactions() -> None:
 
 
 @pytest.mark.django_db
-def test_sessions_of_the_admin_go_when_they_expire() -> None:
+def test_expired_admin_sessions_are_pruned() -> None:
     now = timezone.now()
     BrowserSession.objects.create(session_key="gone", session_data="", expire_date=now - timedelta(seconds=1))
     BrowserSession.objects.create(session_key="kept", session_data="", expire_date=now + timedelta(hours=1))
@@ -151,7 +151,7 @@ def test_sessions_of_the_admin_go_when_they_expire() -> None:
 
 @pytest.fixture
 def notes(db: None) -> Retention:
-    """Say that notes go after a day, and make 1,200 old ones and a new one."""
+    """Return a rule that keeps notes for a day; 1,200 notes are older, one is new."""
     owner = User.objects.create(email="owner@example.com")
     Note.objects.bulk_create([Note(owner=owner, title=f"{number}") for number in range(1_200)])
     Note.objects.update(created_at=timezone.now() - 2 * DAY)
@@ -165,14 +165,14 @@ def notes(db: None) -> Retention:
     return declared
 
 
-def test_each_transaction_is_small(notes: Retention) -> None:
+def test_rows_are_deleted_in_batches(notes: Retention) -> None:
     batches = list(notes.prune(now=timezone.now(), batch=500))
     assert batches == [500, 500, 200]
     assert [note.title for note in Note.objects.all()] == ["new"]
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_at_once_do_not_wait_for_each_other(notes: Retention) -> None:
+def test_locked_rows_are_skipped(notes: Retention) -> None:
     with other() as rival:
         rival.execute("SELECT id FROM sample_note WHERE title = '7' FOR UPDATE")
         with transaction.atomic(), connection.cursor() as cursor:
@@ -183,7 +183,7 @@ def test_two_at_once_do_not_wait_for_each_other(notes: Retention) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", ["sessions", "security-events", "attempts", "links", "jobs", "admin-sessions"])
-def test_what_is_over_is_found_by_an_index(name: str) -> None:
+def test_retention_queries_use_indexes(name: str) -> None:
     retention = next(one for one in retentions() if one.name == name)
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")
@@ -195,7 +195,7 @@ def test_what_is_over_is_found_by_an_index(name: str) -> None:
 
 
 @pytest.mark.django_db
-def test_a_failure_is_named_and_leaves_the_rest_to_be_done(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_failure_does_not_stop_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     BrowserSession.objects.create(session_key="gone", session_data="", expire_date=timezone.now() - DAY)
 
     def broken(before: datetime) -> list[Any]:
@@ -212,7 +212,7 @@ def test_a_failure_is_named_and_leaves_the_rest_to_be_done(monkeypatch: pytest.M
 
 
 @pytest.mark.django_db
-def test_an_unknown_kind_is_refused_with_those_there_are() -> None:
+def test_unknown_names_are_refused() -> None:
     with pytest.raises(
         CommandError,
         match="admin-sessions, attempts, idempotency-keys, job-files, jobs, links, security-events, sessions",
@@ -220,7 +220,7 @@ def test_an_unknown_kind_is_refused_with_those_there_are() -> None:
         pruned("--only", "everything")
 
 
-def test_two_of_one_name_are_refused() -> None:
+def test_names_are_unique() -> None:
     retentions()
-    with pytest.raises(ValueError, match="two retentions"):
+    with pytest.raises(ValueError, match="declared twice"):
         Retention(name="jobs", days=lambda: 1, rows=lambda before: [])

@@ -1,6 +1,6 @@
-"""Data's end: what is kept for how long, declared beside the models, removed in small transactions by `manage.py prune`.
+"""Retention: how long rows are kept. ``manage.py prune`` deletes older ones, in small transactions.
 
-Each app says it in its `retention` module, which `prune` finds in every installed app::
+Each app declares its own in its ``retention`` module, which is imported from every installed app::
 
     Retention(
         name="sessions",
@@ -20,16 +20,16 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils.module_loading import autodiscover_modules
 
-BATCH = 500  # rows a transaction: locks are held, and replicas busy, for moments
-PARTS = 64  # of what may be a mebibyte each
+BATCH = 500  # rows in one transaction, so that it holds its locks only briefly
+PARTS = 64  # the same for rows of up to 1 MiB each
 
 
 @dataclass(frozen=True, kw_only=True)
 class Retention:
-    """What goes after how many days. ``rows`` are querysets of what is older than a time, each in the order of an index.
+    """A rule: rows are deleted after ``days``. ``rows(time)`` are querysets of the rows older than that, each in index order.
 
-    ``parts`` gives what hangs on some of these rows, where that is much: it goes before them, in batches of its own. ``batch``:
-    rows a transaction.
+    ``parts(rows)`` are the rows that belong to these, where they are many or large: they are deleted first, in batches of
+    their own. ``batch`` is the number of rows in one transaction. Raises ``ValueError`` for a name used twice.
     """
 
     name: str
@@ -42,32 +42,35 @@ class Retention:
 
     def __post_init__(self) -> None:
         if self.declared.setdefault(self.name, self) is not self:
-            raise ValueError(f"two retentions are named {self.name!r}")
+            raise ValueError(f"Retention {self.name!r} is declared twice")
 
-    def before(self, now: datetime) -> datetime:
-        """The time before which rows go."""
+    def cutoff(self, now: datetime) -> datetime:
+        """Return the time before which rows are deleted."""
         return now - timedelta(days=self.days())
 
     def count(self, *, now: datetime) -> int:
-        """How many rows would go; one that is due for two reasons counts once."""
-        first, *others = self.rows(self.before(now))
+        """Return how many rows would be deleted; a row in several querysets counts once."""
+        first, *others = self.rows(self.cutoff(now))
         return first.order_by().union(*(rows.order_by() for rows in others)).count() if others else first.count()
 
     def prune(self, *, now: datetime, batch: int | None = None) -> Iterator[int]:
-        """Remove the rows, one transaction a batch, and give each batch's number. What another prune holds is left to it."""
+        """Delete the rows in batches, each in a transaction of its own, and yield how many each batch had.
+
+        Rows that another transaction has locked are skipped, so that two prunes do not wait for each other.
+        """
         batch = batch or self.batch
-        for rows in self.rows(self.before(now)):
+        for rows in self.rows(self.cutoff(now)):
             while True:
                 if self.parts is not None:
-                    _parts_remove(self.parts(rows.filter(pk__in=_keys(rows, limit=batch))))
-                removed = _batch_remove(rows, limit=batch)
-                if not removed:
+                    _parts_delete(self.parts(rows.filter(pk__in=_keys(rows, limit=batch))))
+                deleted = _batch_delete(rows, limit=batch)
+                if not deleted:
                     break
-                yield removed
+                yield deleted
 
 
 def retentions() -> list[Retention]:
-    """This function will return what every installed app declares, by name."""
+    """Return the declarations of every installed app, sorted by name."""
     autodiscover_modules("retention")
     return [Retention.declared[name] for name in sorted(Retention.declared)]
 
@@ -76,13 +79,13 @@ def _keys(rows: QuerySet[Any], *, limit: int) -> list[Any]:
     return list(rows.values_list("pk", flat=True)[:limit])
 
 
-def _parts_remove(parts: QuerySet[Any]) -> None:
-    """Remove all parts, PARTS a transaction; those whose row is no longer old by then stay."""
+def _parts_delete(parts: QuerySet[Any]) -> None:
+    """Delete all parts, PARTS in one transaction. Parts whose row is no longer due by then stay."""
     while keys := _keys(parts, limit=PARTS):
         parts.filter(pk__in=keys).delete()
 
 
-def _batch_remove(rows: QuerySet[Any], *, limit: int) -> int:
+def _batch_delete(rows: QuerySet[Any], *, limit: int) -> int:
     with transaction.atomic():
         keys = list(rows.select_for_update(skip_locked=True).values_list("pk", flat=True)[:limit])
         rows.model._default_manager.filter(pk__in=keys).delete()

@@ -1,14 +1,14 @@
-"""What is held of a user, declared beside the models: what the user gets when asking for it.
+"""Personal data: which rows belong to a user, which of their columns the user may export, and what deletion does with them.
 
-Each app says it in its `personal` module, which is looked for in every installed app::
+Each app declares its own in its ``personal`` module, which is imported from every installed app::
 
     PersonalData(name="notes", model=Note, user="owner", fields=("id", "title", "body"))
 
-Every column that refers to users is declared, or says why nobody gets its rows::
+Every column that refers to users needs a declaration. It may withhold the rows, with a reason::
 
-    PersonalData(name="entries", model=Entry, user="editor", withheld="What editors did to the texts of others.")
+    PersonalData(name="entries", model=Entry, user="editor", withheld="Describes changes to other people's texts.")
 
-What goes with the account, where the column's ``on_delete`` does not say it all, is a service of the app::
+Where the columns' ``on_delete`` is not enough, ``erase`` names the service that deletes the rows with the account::
 
     PersonalData(name="notes", model=Note, user="owner", fields=("id", "title", "body"), erase=notes_erase)
 """
@@ -30,9 +30,10 @@ CHUNK_ROWS = 50  # read at a time: a row may hold a text of 100,000 characters
 
 @dataclass(frozen=True, kw_only=True)
 class PersonalData:
-    """Rows of one model by the column that says whose they are (``pk``: the user's own), and what of them is given out.
+    """The personal data in one model: ``user`` is the column that refers to its user (``pk`` for the user's own row).
 
-    ``erase(user_id=…, now=…)`` is called in the transaction that deletes the user, before the row goes.
+    ``fields`` are exported. ``erase(user_id=…, now=…)`` runs in the transaction that deletes the user, before the user's row
+    is deleted. Raises ``ValueError`` unless exactly one of ``fields`` and ``withheld`` is given, and for a name used twice.
     """
 
     name: str
@@ -46,56 +47,56 @@ class PersonalData:
 
     def __post_init__(self) -> None:
         if bool(self.fields) == bool(self.withheld):
-            raise ValueError(f"{self.name}: say which fields are given out, or why none are")
+            raise ValueError(f"{self.name}: give either fields or withheld")
         if self.declared.setdefault(self.name, self) is not self:
-            raise ValueError(f"two declarations of personal data are named {self.name!r}")
+            raise ValueError(f"Personal data {self.name!r} is declared twice")
 
     def rows(self, *, user_id: object) -> Iterator[dict[str, Any]]:
-        """Read the user's rows in the order of their keys, CHUNK_ROWS at a time, by the fields' names."""
+        """Read the exported fields of the user's rows in the order of their keys, CHUNK_ROWS at a time."""
         found = self.model._base_manager.filter(**{self.user: user_id}).order_by("pk").values(*self.fields)
         return found.iterator(chunk_size=CHUNK_ROWS)
 
 
 def personal_data() -> list[PersonalData]:
-    """Return what every installed app declares, by name."""
+    """Return the declarations of every installed app, sorted by name."""
     autodiscover_modules("personal")
     return [PersonalData.declared[name] for name in sorted(PersonalData.declared)]
 
 
 def personal_data_erase(*, user_id: object, now: datetime) -> None:
-    """Let every app do what goes with an account's end, in the caller's transaction."""
+    """Run every app's ``erase`` for a user, in the caller's transaction."""
     for declared in personal_data():
         if declared.erase is not None:
             declared.erase(user_id=user_id, now=now)
 
 
 def user_columns() -> list[models.ForeignKey[Any, Any]]:
-    """Return every column that refers to users, those of many-to-many tables among them."""
+    """Return every column that refers to users, including those of many-to-many tables."""
     return _columns_to(get_user_model())
 
 
-def columns_reached(
+def cascade_columns(
     columns: Iterable[models.ForeignKey[Any, Any]], *, declared: Iterable[PersonalData]
 ) -> list[models.ForeignKey[Any, Any]]:
-    """Return these columns, and those that refer to rows that go with an account (``CASCADE``), however far.
+    """Return these columns and, at any depth, those that refer to rows deleted with an account (``CASCADE``).
 
-    Rows whose declaration has an ``erase`` are left to that service, which knows what refers to them.
+    Models whose declaration has an ``erase`` are not followed: that service deletes what refers to them.
     """
-    left_alone = {data.model for data in declared if data.erase is not None}
-    reached = list(columns)
-    for column in reached:  # grows on the way
-        if column.remote_field.on_delete is models.CASCADE and column.model not in left_alone:
-            left_alone.add(column.model)
-            reached += [one for one in _columns_to(column.model) if one not in reached]
-    return reached
+    seen = {data.model for data in declared if data.erase is not None}
+    found = list(columns)
+    for column in found:  # grows while it is read
+        if column.remote_field.on_delete is models.CASCADE and column.model not in seen:
+            seen.add(column.model)
+            found += [one for one in _columns_to(column.model) if one not in found]
+    return found
 
 
-def goes_with_users(model: type[models.Model]) -> bool:
-    """Return whether rows of the model go when an account does, by ``CASCADE`` alone."""
-    reached = columns_reached(user_columns(), declared=personal_data())
+def deleted_with_user(model: type[models.Model]) -> bool:
+    """Return whether deleting an account deletes rows of the model by ``CASCADE`` alone."""
+    columns = cascade_columns(user_columns(), declared=personal_data())
     erased = {data.model for data in PersonalData.declared.values() if data.erase is not None}
     return model not in erased and any(
-        column.model is model and column.remote_field.on_delete is models.CASCADE for column in reached
+        column.model is model and column.remote_field.on_delete is models.CASCADE for column in columns
     )
 
 
