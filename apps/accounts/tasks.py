@@ -44,7 +44,7 @@ class ExportParametersSerializer(StrictSerializer):
     """An export takes no parameters: it is of its owner."""
 
 
-@job_kind(exports.KIND, serializer=ExportParametersSerializer)
+@job_kind(exports.KIND, serializer=ExportParametersSerializer, unique=True)
 def accounts_export(context: JobContext) -> dict[str, Any]:
     """Write all that is held of the owner to a file."""
     return exports.account_export(context)

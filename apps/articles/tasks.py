@@ -30,7 +30,7 @@ def articles_import(context: JobContext, *, format: str, on_conflict: str) -> di
     return import_run(context, source=source, format=format, on_conflict=OnConflict(on_conflict))
 
 
-@job_kind("articles.export", serializer=ArticleExportSerializer)
+@job_kind("articles.export", serializer=ArticleExportSerializer, unique=True)
 def articles_export(
     context: JobContext, *, format: str, state: str, author: UUID | None, tag: str | None
 ) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def articles_export(
     return export_run(context, source=source, format=format)
 
 
-@job_kind("articles.report", serializer=ReportParametersSerializer)
+@job_kind("articles.report", serializer=ReportParametersSerializer, unique=True)
 def articles_report(context: JobContext) -> dict[str, Any]:
     """Report on every public article."""
     return article_report(context, now=timezone.now())

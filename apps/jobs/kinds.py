@@ -21,6 +21,8 @@ class Kind:
     until retention; without it what was personal in the parameters is gone with the work. ``permission``: the Django
     permission ("shop.add_product") that whoever submits needs, and still needs when the work begins; None: signing in is
     enough. ``staff_read``: whether holders of ``jobs.view_job`` may read the job and its result, besides its owner.
+    ``unique``: whether an owner who asks for the same again, with equal parameters, gets the job that has not begun yet; for
+    work that only reads.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Kind:
     keep: bool
     permission: str | None
     staff_read: bool
+    unique: bool
 
     def permits(self, user: object) -> bool:
         """Say whether the user may have such work done."""
@@ -53,6 +56,7 @@ def job_kind(
     keep: bool = True,
     permission: str | None = None,
     staff_read: bool = False,
+    unique: bool = False,
 ) -> Callable[[KindFunction], KindFunction]:
     """Register the function below as the work of jobs of kind ``name`` ("shop.import"); the values are those of `Kind`."""
 
@@ -71,6 +75,7 @@ def job_kind(
             keep=keep,
             permission=permission,
             staff_read=staff_read,
+            unique=unique,
         )
         return function
 

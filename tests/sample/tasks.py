@@ -108,7 +108,12 @@ class SampleCensusSerializer(StrictSerializer):
 
 
 @job_kind(
-    "sample.census", serializer=SampleCensusSerializer, permission="sample.view_note", staff_read=True, attempts=2
+    "sample.census",
+    serializer=SampleCensusSerializer,
+    permission="sample.view_note",
+    staff_read=True,
+    attempts=2,
+    unique=True,
 )
 def sample_census(context: JobContext) -> dict[str, Any]:
     """Count every note: for who may see them all, and open to staff."""

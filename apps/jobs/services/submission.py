@@ -67,6 +67,8 @@ def job_submit(
 ) -> Job:
     """Store the job with its upload in one transaction, and wake a worker once that has committed.
 
+    Of a ``unique`` kind an equal job of the owner that has not begun is returned instead: what it reads is no older.
+
     Raises ``PermissionDenied`` when the owner lacks the kind's permission, ``TooManyJobs`` (429) when JOBS_PER_USER of theirs
     wait or run, ``FilesQuota`` (429) or ``StorageFull`` (503) when there is no room for files, DRF's ``ValidationError`` when the
     kind's serializer refuses the parameters, ``LookupError`` for an unknown kind. Jobs of nobody are the service's own: any
@@ -100,6 +102,9 @@ def job_submit(
             upload_store(job_id=job.id, owner_id=owner_id, blocks=upload.chunks())
         if owner_id is not None:
             owner_lock(owner_id)
+            if found.unique and upload is None and run_at is None and (waiting := _waiting_equal(job)):
+                logger.info("job_submitted_again", job_id=str(waiting.pk), kind=kind)
+                return waiting
             _require_room(owner_id)
             room_require(owner_id=owner_id, size=0 if upload else 1)
         job.turn = LATER if run_at else start_tag_next(queue=found.queue, kind=kind, owner_id=owner_id)
@@ -153,6 +158,16 @@ def job_retry(*, job_id: UUID, owner_id: UUID) -> Job:
         job.refresh_from_db()
         transaction.on_commit(lambda: _wake(job))
     return job
+
+
+def _waiting_equal(job: Job) -> Job | None:
+    """Return the owner's job that does the same and has not begun, locked: it begins after the caller's transaction.
+
+    One that is being claimed is passed over. One that was tried before may hold what it read then.
+    """
+    equal = Job.objects.filter(owner_id=job.owner_id, kind=job.kind, parameters=job.parameters)
+    waiting = equal.filter(state=JobState.QUEUED, attempts=0, checkpoint__isnull=True, run_at__lte=Now())
+    return waiting.select_for_update(skip_locked=True).order_by("turn", "id").first()
 
 
 def _require_room(owner_id: UUID) -> None:

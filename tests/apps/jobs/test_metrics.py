@@ -15,6 +15,7 @@ from django.test import Client, override_settings
 from django.utils import timezone
 
 from apps.jobs.models import Job, JobWorker
+from apps.jobs.services.files import result_append, upload_store
 from apps.operations import health
 from apps.practices.observability import gauges
 from tests.fleet import ask, fleet_running
@@ -74,6 +75,17 @@ def test_gauges_tell_how_the_ledger_stands(client: Client, job_make: Make) -> No
     assert told['jobs_parked{kind="unknown"}'] == 2
     assert told["jobs_workers"] == 1
     assert told['gauges_read{source="jobs"}'] == 1
+
+
+@pytest.mark.django_db
+def test_gauges_tell_what_files_take_of_what_they_may(client: Client, job_make: Make, settings: Any) -> None:
+    settings.JOBS_FILES_TOTAL = 10_000
+    job = job_make()
+    upload_store(job_id=job.pk, owner_id=job.owner_id, blocks=[b"x" * 1_000])
+    result_append(job_id=job.pk, owner_id=job.owner_id, data=b"x" * 2_000)
+    told = scraped(client)
+    files = {name: told[f'jobs_files_bytes{{purpose="{name}"}}'] for name in ("upload", "result")}
+    assert (files, told["jobs_files_limit_bytes"]) == ({"upload": 1_000, "result": 2_000}, 10_000)
 
 
 @pytest.mark.django_db

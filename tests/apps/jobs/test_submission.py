@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission
 from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import transaction
 from django.test import Client
 from django.utils import timezone
 
 from apps.accounts.models import User
 from apps.jobs.models import Job, JobChunk
-from apps.jobs.services import job_submit
+from apps.jobs.services import claims, job_submit
 from apps.jobs.services.purge import jobs_purge
 from apps.jobs.services.submission import TooManyJobs
 from apps.jobs.tasks import job_run
 from apps.practices.errors import PermissionDenied
 from tests.apps.accounts.factories import bearer, user_create
 from tests.problems import assert_problem
-from tests.races import at_once
+from tests.races import at_once, in_thread
 
 Make = Callable[..., Job]
 COUNTS, CENSUSES = "/api/v1/sample/notes/counts", "/api/v1/sample/notes/censuses"
@@ -93,10 +96,71 @@ def test_a_kind_is_for_who_holds_its_permission(client: Client, owner: User) -> 
     with pytest.raises(PermissionDenied):
         job_submit(kind="sample.census", owner=owner, parameters={})
     assert not Job.objects.exists()
-    holder = user_create(permissions=("sample.view_note",))
-    job = client.post(CENSUSES, **bearer(holder)).json()
+    job = client.post(CENSUSES, **bearer(user_create(permissions=("sample.view_note",)))).json()
     job_run(job["id"])
     assert Job.objects.get().state == "succeeded"
+
+
+@pytest.fixture
+def holder(db: None) -> User:
+    return user_create(permissions=("sample.view_note",))
+
+
+def asked(user: User) -> Any:
+    answer = Client().post(CENSUSES, **bearer(user))
+    assert answer.status_code == 202, answer.content
+    return answer
+
+
+@pytest.mark.django_db
+def test_who_asks_again_before_it_has_begun_gets_the_same_job(holder: User, few: None, settings: Any) -> None:
+    first = asked(holder)
+    settings.JOBS_PER_USER = 1
+    for _ in range(14):
+        again = asked(holder)
+        assert (again.json()["id"], again["Location"]) == (first.json()["id"], first["Location"])
+    settings.JOBS_PER_USER = MOST
+    assert asked(user_create(permissions=("sample.view_note",))).json()["id"] != first.json()["id"]
+    job_run(first.json()["id"])
+    assert asked(holder).json()["id"] != first.json()["id"], "what it read is older than the request"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"state": "running", "leased_until": timezone.now()},
+        {"state": "cancelled", "finished_at": timezone.now()},
+        {"attempts": 1},
+        {"checkpoint": 7},
+        {"parameters": {"other": 1}},
+        {"kind": "sample.count"},
+        {"run_at": timezone.now() + timedelta(hours=1)},
+    ],
+    ids=lambda columns: next(iter(columns)),
+)
+def test_nothing_else_is_the_same_job(holder: User, job_make: Make, columns: dict[str, Any]) -> None:
+    job_make(**{"kind": "sample.census", "owner": holder, "parameters": {}, **columns})
+    assert Job.objects.filter(pk=asked(holder).json()["id"], attempts=0, state="queued").exists()
+    assert Job.objects.count() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_who_ask_at_once_all_get_one_job(holder: User) -> None:
+    headers = bearer(holder)
+    ids = at_once(RIVALS, lambda _: Client().post(CENSUSES, **headers).json()["id"])
+    assert len(set(ids)) == 1
+    assert Job.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_job_that_is_being_claimed_is_not_shared(holder: User) -> None:
+    first = asked(holder).json()["id"]
+    with transaction.atomic():
+        assert claims.job_claim(queue="default", worker="w", runner="1-1") is not None
+        with ThreadPoolExecutor(1) as thread:
+            other = thread.submit(in_thread, asked, holder).result(30).json()["id"]
+    assert other != first
 
 
 @pytest.mark.django_db
