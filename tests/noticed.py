@@ -22,6 +22,7 @@ SOAK_SECONDS = 10.0
 HEALTHZ_SECONDS = 0.25  # the promise on a quiet machine: p99 of /healthz, and what is left of cached reads
 READS = 0.8
 BUSY = 2.0  # where the machine is busy with other things
+TRIES = 3
 PAUSE_SECONDS = 1.0
 
 
@@ -109,17 +110,23 @@ def unharmed(
     *,
     context: ssl.SSLContext | None = None,
 ) -> list[Attacking]:
-    """Assert that /healthz and the cached page at ``path`` go on during each attack, and return the attacks."""
+    """Assert that /healthz and the cached page at ``path`` go on during each attack, and return the attacks.
+
+    Where the machine is busy with other things, an attack is felt again before it is believed.
+    """
     seconds = SOAK_SECONDS if rounds.is_soak else SECONDS
-    slack = 1.0 if rounds.is_soak else BUSY
+    slack, tries = (1.0, 1) if rounds.is_soak else (BUSY, TRIES)
     ask(url, path, context=context)
     attacks = []
     for _ in rounds:
-        before = felt(url, path, seconds=seconds, context=context)
-        with attack() as attacking:
-            during = felt(url, path, seconds=seconds, context=context)
+        for left in reversed(range(tries)):
+            before = felt(url, path, seconds=seconds, context=context)
+            with attack() as attacking:
+                during = felt(url, path, seconds=seconds, context=context)
+            attacks.append(attacking)
+            is_well = during.healthz <= slack * (HEALTHZ_SECONDS + before.healthz)
+            if is_well and during.reads >= READS / slack * before.reads:
+                break
+            assert left, (before, during, attacking.answers)
         rounds.tell(before=before.healthz, during=during.healthz, reads=during.reads / before.reads)
-        attacks.append(attacking)
-        assert during.healthz <= slack * (HEALTHZ_SECONDS + before.healthz), (before, during, attacking.answers)
-        assert during.reads >= READS / slack * before.reads, (before, during, attacking.answers)
     return attacks

@@ -4,6 +4,8 @@ ended within 2 seconds, as has one whose time is up."""
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 
@@ -13,7 +15,7 @@ from tests.faults.submitters import PATIENCE, WIDE, Ledger, Owner
 from tests.fleet import fleet_running
 from tests.processes import wait_until
 from tests.rounds import Rounds
-from tools.fleet import Fleet, Service
+from tools.fleet import ROOT, Fleet, Service
 from tools.stack import Stack
 
 CANCEL_SECONDS = 2.0
@@ -36,6 +38,14 @@ def fleet(stack: Stack) -> Iterator[Fleet]:
 @pytest.fixture(scope="module")
 def other(fleet: Fleet) -> Owner:
     return Owner(fleet)
+
+
+def cancelled(fleet: Fleet, job: str) -> str:
+    """Cancel a job as an operator does, and return what the command says."""
+    command = [sys.executable, "manage.py", "jobs", "cancel", job]
+    environment = {**fleet.webs[0].environment, "PROCESS_KIND": "command"}
+    ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=60, check=True, text=True)
+    return ran.stdout
 
 
 def test_one_accounts_second_job_waits_and_another_accounts_runs(
@@ -67,15 +77,15 @@ def test_a_job_whose_time_is_up_needs_no_checkpoint(ledger: Ledger, worker: Serv
 
 @pytest.mark.parametrize("does", ["waits for PostgreSQL", "computes"])
 def test_a_cancellation_needs_no_checkpoint(
-    owner: Owner, ledger: Ledger, worker: Service, rounds: Rounds, does: str
+    fleet: Fleet, owner: Owner, ledger: Ledger, worker: Service, rounds: Rounds, does: str
 ) -> None:
     for _ in rounds:
         beside = owner.submit(6)
         job = ledger.insert("sample.trouble", {"does": does})
         wait_until(lambda ids=[job]: ledger.states(ids)["running"] == 1, seconds=PATIENCE, what="it to run")
         time.sleep(0.5)  # into its work
+        assert cancelled(fleet, job).startswith("0 cancelled, 1 asked")
         began = time.monotonic()
-        ledger.rows("UPDATE jobs_job SET stop = 'cancel' WHERE id = %s RETURNING 1", job)
         wait_until(lambda ids=[job]: ledger.states(ids)["cancelled"] == 1, seconds=PATIENCE, what="it to be cancelled")
         taken = time.monotonic() - began
         assert taken <= CANCEL_SECONDS * (1 if rounds.is_soak else BUSY), f"{taken:.1f} s"

@@ -10,9 +10,11 @@ turn would stand still. It keeps its turn plus LATER, which no claim looks at, u
 
 from uuid import UUID
 
+from django.conf import settings
 from django.db import connection
+from django.db.models import Count, QuerySet
 
-from apps.jobs.models import Job
+from apps.jobs.models import Job, JobState
 
 LATER = 2**62
 
@@ -43,6 +45,17 @@ def start_tag_next(*, queue: str, kind: str, owner_id: UUID | None) -> int:
         cursor.execute(_TURN.format(own=own), {"queue": queue, "kind": kind, "owner": owner_id, "later": LATER})
         turn: int = cursor.fetchone()[0]
     return turn
+
+
+def owners_at_share() -> QuerySet[Job, UUID]:
+    """Return whom no job is claimed for at present: owners who run JOBS_RUNNING_PER_USER, those of the reserved queue apart."""
+    running = Job.objects.filter(state=JobState.RUNNING, owner__isnull=False).exclude(
+        queue=settings.JOBS_RESERVED_QUEUE
+    )
+    counted = (
+        running.values("owner_id").annotate(running=Count("pk")).filter(running__gte=settings.JOBS_RUNNING_PER_USER)
+    )
+    return counted.values_list("owner_id", flat=True)
 
 
 def start_tag_due(job: Job) -> int:

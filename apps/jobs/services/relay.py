@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 
 from apps.jobs.models import Job, JobState
 from apps.jobs.services.broker import depth, publish
-from apps.jobs.services.fairness import LATER, start_tag_due
+from apps.jobs.services.fairness import LATER, owners_at_share, start_tag_due
 
 BATCH = 500
 
@@ -57,7 +57,10 @@ def _relay_queue(queue: str, until: float) -> int:
     unsent = Q(sent_at=None)
     if waiting == 0:
         # A message that was just popped is not a lost one: two ticks of grace. A message too many claims nothing.
-        unsent |= Q(sent_at__lt=Now() - timedelta(seconds=2 * settings.JOBS_TICK_SECONDS))
+        lost = Q(sent_at__lt=Now() - timedelta(seconds=2 * settings.JOBS_TICK_SECONDS))
+        if queue != settings.JOBS_RESERVED_QUEUE:
+            lost &= ~Q(owner_id__in=owners_at_share())  # all would claim nothing; who ends one of theirs sends another
+        unsent |= lost
     sent = _mark_sent(queue, unsent)
     failed = [job_id for job_id in sent if time.monotonic() >= until or not publish(job_id=job_id, queue=queue)]
     if failed:

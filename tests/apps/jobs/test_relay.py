@@ -15,6 +15,7 @@ from kombu import Connection
 from apps.jobs.models import Job
 from apps.jobs.services import broker
 from apps.jobs.services.relay import jobs_relay, message_missed
+from tests.apps.accounts.factories import user_create
 
 pytestmark = pytest.mark.django_db
 Make = Callable[..., Job]
@@ -93,6 +94,23 @@ def test_each_queue_is_looked_at_by_itself(job_make: Make) -> None:
     Job.objects.update(sent_at=LONG_AGO)
     assert jobs_relay() == 1
     assert (broker.depth(queue="default"), broker.depth(queue="mail")) == (1, 1)
+
+
+def test_messages_that_would_claim_nothing_are_not_sent_again(job_make: Make, settings: Any) -> None:
+    """An owner who runs as many jobs as they may has 99 that wait: so many messages a few seconds, each for nothing."""
+    settings.JOBS_RUNNING_PER_USER = 1
+    running = job_make(state="running", leased_until=timezone.now())
+    for _ in range(20):
+        job_make(sent_at=LONG_AGO)
+    assert jobs_relay() == 0
+    job_make(sent_at=LONG_AGO, owner=None)
+    job_make(sent_at=LONG_AGO, owner=user_create())
+    job_make(sent_at=LONG_AGO, queue="mail")
+    assert jobs_relay() == 3
+    for queue in ("default", "mail"):
+        messages_drop(queue)
+    Job.objects.filter(pk=running.pk).update(state="succeeded", finished_at=timezone.now(), leased_until=None)
+    assert jobs_relay() == 20
 
 
 def test_a_message_that_was_taken_and_not_followed_is_sent_again(job_make: Make) -> None:
