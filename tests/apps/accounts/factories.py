@@ -15,8 +15,9 @@ from apps.accounts.page_sessions import SESSION_ID
 from apps.accounts.services.events import Origin
 from apps.accounts.services.links import link_mint
 from apps.accounts.services.sessions import TokenPair, session_create, session_start
-from tests.secrets import PASSWORD
+from tests import secrets
 
+PASSWORD, NEW_PASSWORD = secrets.PASSWORD, secrets.NEW_PASSWORD
 _numbers = itertools.count(1)
 _hashes: dict[str, str] = {}
 
