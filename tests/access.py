@@ -74,7 +74,7 @@ class Scene:
     admin_superusers: Mapping[str, set[str]] = field(default_factory=dict)
 
     def body(self, operation: str | None, owner: User) -> dict[str, Any] | None:
-        """Give a body that the operation takes; None when it takes none."""
+        """Return a body that the operation accepts, or None if it has none."""
         body = self.bodies.get(operation or "")
         return body(owner) if callable(body) else body
 
@@ -96,12 +96,12 @@ def rows() -> tuple[Row, ...]:
 
 @cache
 def document() -> Mapping[str, Any]:
-    """Give the OpenAPI document of the routes that are mounted in tests, the sample's among them."""
+    """Return the OpenAPI document of the routes that tests mount, the sample's included."""
     return SchemaGenerator().get_schema(request=None, public=True)
 
 
 def operations() -> dict[tuple[str, str], dict[str, Any]]:
-    """Give every operation of the document by method and path."""
+    """Return every operation of the document by method and path."""
     return {
         (method.upper(), path): operation
         for path, item in document()["paths"].items()
@@ -112,7 +112,7 @@ def operations() -> dict[tuple[str, str], dict[str, Any]]:
 
 @cache
 def scenes() -> Mapping[str, Scene]:
-    """Give each app's scene. Imports the apps' models, so Django has to be set up."""
+    """Return each app's scene. It imports the apps' models, so Django has to be set up."""
     found = {}
     for app, folder in _folders().items():
         name = ".".join((folder / "scene").relative_to(ROOT).parts)
@@ -214,7 +214,7 @@ def _holding(permission: str | None, *, way: str, is_staff: bool) -> User:
 
 
 def stored() -> dict[str, str]:
-    """Give a digest of the rows of every table."""
+    """Return a digest of the rows of every table."""
     names = sorted(
         {model._meta.db_table for model in apps.get_models(include_auto_created=True) if model._meta.managed}
     )
@@ -238,7 +238,7 @@ def undone() -> Iterator[None]:
 
 
 def encoded(body: Mapping[str, Any] | None, *, content_type: str) -> dict[str, Any]:
-    """Give the test client's arguments for a body; bytes in it become a file."""
+    """Return the test client's arguments for a body; bytes in it become a file."""
     if body is None:
         return {}
     if content_type == "multipart/form-data":

@@ -9,7 +9,7 @@ from apps.practices.throttling.limiter import local_limiter
 
 
 def caches_clear() -> None:
-    """This function will empty tier one and delete this project's keys in Redis: entries, tags, cached values, limits."""
+    """Empty tier one and delete this project's keys in Redis: entries, tags, cached values, limits."""
     local.clear()
     tags_reset()
     local_limiter.clear()

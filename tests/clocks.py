@@ -17,7 +17,7 @@ _HELD = (
 
 @contextmanager
 def clock_held() -> Iterator[None]:
-    """Let `clock_timestamp()` stand still for this connection: what refuses for a second does so until the test is done."""
+    """Stop `clock_timestamp()` for this connection, so that a refusal for a second lasts until the test is done."""
     with connection.cursor() as cursor:
         for statement in _HELD:
             cursor.execute(statement)

@@ -94,7 +94,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how many answers were held against the OpenAPI document, and where the time went."""
+    """Report how many answers were checked against the OpenAPI document, and where the time went."""
     from tests.contract.middleware import seen
 
     terminalreporter.line(f"{seen['answers']} answers held against the OpenAPI document")
@@ -108,7 +108,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session")
 def stack(pytestconfig: pytest.Config) -> Stack:
-    """The session's stack; a test that breaks a service of it puts it back (`stack.restart(name)`)."""
+    """Return the session's stack. A test that breaks one of its services restores it (`stack.restart(name)`)."""
     stack = pytestconfig.stash[_STACK]
     if len(stack.services) < len(_VARIABLES):
         pytest.skip("stops and starts servers: unset DATABASE_URL and REDIS_URL to run it on servers of its own")
@@ -137,13 +137,13 @@ def contract_kept() -> Iterator[None]:
 
 @pytest.fixture
 def soak(pytestconfig: pytest.Config) -> bool:
-    """Whether faults are repeated (`--soak`)."""
+    """Return whether faults are repeated (`--soak`)."""
     return bool(pytestconfig.getoption("--soak"))
 
 
 @pytest.fixture
 def rounds(request: pytest.FixtureRequest, soak: bool, capsys: pytest.CaptureFixture[str]) -> Rounds:
-    """The repetitions of a fault, and what each came to."""
+    """Return the repetitions of a fault, and the result of each."""
 
     def line(text: str) -> None:
         with capsys.disabled():
@@ -154,19 +154,19 @@ def rounds(request: pytest.FixtureRequest, soak: bool, capsys: pytest.CaptureFix
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    """The path of a Chromium for browser tests."""
+    """Return the path of a Chromium for browser tests."""
     return _from_debian("Chromium", "chromium", "chromium-browser", "google-chrome")
 
 
 @pytest.fixture(scope="session")
 def pgbouncer_binary() -> str:
-    """The path of a PgBouncer."""
+    """Return the path of a PgBouncer."""
     return _from_debian("PgBouncer", "pgbouncer")
 
 
 @pytest.fixture(scope="session")
 def faketime() -> Callable[[str], dict[str, str]]:
-    """What a process needs in its environment to have its clock off by a time such as ``+60s``."""
+    """Return the environment that shifts a process's clock by a time such as ``+60s``."""
     command = [_from_debian("faketime", "faketime"), "-f", "+0s", "printenv", "LD_PRELOAD"]
     library = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.strip()
     return lambda off: {"LD_PRELOAD": library, "FAKETIME": off, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}

@@ -101,7 +101,7 @@ def all_started(fleet: Fleet) -> None:
 
 
 def path_replaced(url: str, path: str) -> str:
-    """The same server, another database."""
+    """Return the URL of another database on the same server."""
     return urlunsplit(urlsplit(url)._replace(path=f"/{path}"))
 
 

@@ -23,7 +23,7 @@ def mails_sent() -> list[EmailMessage]:
 
 
 def mails_in(folder: Path) -> list[EmailMessage]:
-    """Give what lies in the folder of filemail://, the oldest first."""
+    """Return the mails in a folder of filemail://, the oldest first."""
     files = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime_ns)
     contents = [path.read_bytes().split(b"\n" + b"-" * 79 + b"\n") for path in files]
     return [parsed(one) for content in contents for one in content if one.strip()]
@@ -34,19 +34,19 @@ def parsed(content: bytes) -> EmailMessage:
 
 
 def text_of(message: EmailMessage, kind: str = "plain") -> str:
-    """Give the text or the HTML of a mail."""
+    """Return the text or the HTML of a mail."""
     part = message.get_body((kind,))
     assert part is not None
     return str(part.get_content())
 
 
 def link_in(message: EmailMessage) -> str:
-    """Give the one link of a mail."""
+    """Return the only link of a mail."""
     found = re.findall(r"https?://\S+#\S+", text_of(message))
     assert len(found) == 1, found
     return found[0]
 
 
 def token_in(message: EmailMessage) -> str:
-    """Give what its link holds."""
+    """Return the token in the mail's link."""
     return secret_note(link_in(message).partition("#")[2])

@@ -35,7 +35,7 @@ def lint(sql: Path, *, excused: frozenset[str] = frozenset()) -> str:
 
 
 def excuses(source: str) -> frozenset[str]:
-    """Give the rules that a migration's source excuses with a reason."""
+    """Return the rules that a migration's source excuses with a reason."""
     return frozenset(_EXCUSE.findall(source))
 
 

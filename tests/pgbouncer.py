@@ -77,7 +77,7 @@ class PgBouncer:
             process_stop(self.process, signals=())
 
     def clients(self, *counts: str) -> int:
-        """How many clients are in or wait for a connection to PostgreSQL; with ``counts``, those that are so counted."""
+        """Return how many clients have or await a connection to PostgreSQL; with ``counts``, those in that column."""
         console = self.url.rpartition("/")[0] + "/pgbouncer"
         with psycopg.connect(console, autocommit=True, cursor_factory=psycopg.ClientCursor) as connection:
             cursor = connection.execute("SHOW POOLS")
@@ -91,7 +91,7 @@ class PgBouncer:
         return psycopg.connect(self.url, autocommit=True, prepare_threshold=None, **options)
 
     def left_behind(self) -> list[str]:
-        """Give what earlier clients have left in the sessions that are kept; to see each, all are held at once."""
+        """Return what earlier clients left in the pooled sessions; all are held at once, to see each."""
         found: dict[int, list[str]] = {}
         with contextlib.ExitStack() as held:
             for _ in range(SERVERS):
@@ -112,7 +112,7 @@ class PgBouncer:
 
 
 def advised() -> dict[str, str]:
-    """What the page on the database tells an operator to set."""
+    """Return the settings that docs/database.md advises operators to use."""
     page = (ROOT / "docs" / "database.md").read_text()
     (block,) = re.findall(r"^```ini\n(.*?)^```", page, flags=re.DOTALL | re.MULTILINE)
     parser = configparser.ConfigParser()

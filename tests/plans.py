@@ -24,7 +24,7 @@ class Plan:
     root: dict[str, Any]
 
     def nodes(self) -> Iterator[dict[str, Any]]:
-        """Give all nodes, the root first."""
+        """Yield all nodes, the root first."""
         waiting = [self.root]
         while waiting:
             node = waiting.pop()
@@ -47,7 +47,7 @@ def explained(sql: str, *, sorting: bool = True) -> Plan:
 
 
 def faults(plan: Plan, table: str, *, wanted: int) -> list[str]:
-    """Say what in a plan would grow with ``table``, of which the statement wants so many rows.
+    """Return the parts of a plan that would grow with ``table``, for a statement that wants so many rows.
 
     PostgreSQL also sorts where an index gives the order, when it expects a handful of rows: such a plan is judged
     by the one that it would make without sorting.
@@ -77,7 +77,7 @@ def _fetched(node: dict[str, Any]) -> int:
 
 
 def _bounded_by_matching(sql: str) -> bool:
-    """Tell the statements of a list that matches words or tags: probe, look ahead, walk, and the page of few."""
+    """Return whether a statement belongs to a list that matches words or tags: probe, look ahead, walk, page of few."""
     return (
         sql.startswith("WITH matching")
         or any(f"OFFSET {count - 1}" in sql for count in (SORTED_MAX, WALKED_MAX))
@@ -87,7 +87,7 @@ def _bounded_by_matching(sql: str) -> bool:
 
 
 def _sorts(plan: Plan) -> list[tuple[dict[str, Any], float]]:
-    """Give the sorts of a plan, and how many rows came to each. A statement that names its rows' keys bounds them."""
+    """Return the sorts of a plan with their row counts. A statement that names its rows' keys bounds them."""
     nodes = [node for node in plan.nodes() if node["Node Type"] in ("Sort", "Incremental Sort")]
     return [(node, sum(child["Actual Rows"] * child["Actual Loops"] for child in node["Plans"])) for node in nodes]
 

@@ -25,7 +25,7 @@ def send(owner: User, path: str, body: Any = None, *, key: str | None = "k", **o
 
 
 def _kept(answer: Any) -> dict[str, str]:
-    """The headers that a repetition has to bring again."""
+    """Return the headers that a repetition has to send again."""
     return {name: value for name, value in answer.headers.items() if name not in _OF_THE_REQUEST}
 
 

@@ -22,7 +22,7 @@ class Rounds:
             yield number
 
     def tell(self, **figures: float) -> None:
-        """Say what a round came to; its seconds are told without being asked for."""
+        """Record the result of a round, with its seconds."""
         if self.is_soak:
             figures["seconds"] = time.monotonic() - self._began
             told = ", ".join(

@@ -62,7 +62,7 @@ def empty(*tables: type[models.Model]) -> None:
 
 
 def in_order(wanted: Iterable[type[models.Model]]) -> list[type[models.Model]]:
-    """Give the models so that each comes after those that it refers to."""
+    """Return the models so that each comes after those that it refers to."""
     found: dict[type[models.Model], None] = {}
 
     def put(model: type[models.Model], asked: frozenset[type[models.Model]]) -> None:
@@ -79,7 +79,7 @@ def in_order(wanted: Iterable[type[models.Model]]) -> list[type[models.Model]]:
 
 
 def told_by(module: ModuleType | None, name: str) -> dict:
-    """Give what an app's ``lists.py`` says under ``name`` (COLUMNS, VALUES); nothing when it says nothing."""
+    """Return what an app's ``lists.py`` declares under ``name`` (COLUMNS, VALUES); empty if it declares nothing."""
     return getattr(module, name, {})
 
 
@@ -88,7 +88,7 @@ def _made_by_the_database(field: models.Field) -> bool:
 
 
 def _value(field: models.Field, *, owner: object) -> str:
-    """Give the SQL of a column's values; a tenth is NULL where it may be."""
+    """Return the SQL of a column's values; a tenth is NULL where that is allowed."""
     if isinstance(field, models.ForeignKey):
         value = _reference(field, owner=owner)
     elif field.choices:
@@ -107,7 +107,7 @@ def _value(field: models.Field, *, owner: object) -> str:
 
 
 def _is_unique(field: models.Field) -> bool:
-    """Tell a column of which no two rows, or no two rows of one owner, have the same value, however the model says so."""
+    """Return whether the column's values are unique, in the table or per owner, however the model declares it."""
     constraints = [one for one in field.model._meta.constraints if isinstance(one, models.UniqueConstraint)]
     return field.unique or any(field.name in one.fields for one in constraints)
 

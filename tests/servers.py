@@ -29,7 +29,7 @@ def redis_paused(stack: Stack) -> Iterator[None]:
 
 @contextlib.contextmanager
 def redis_flushed(stack: Stack) -> Iterator[None]:
-    """Emptied again and again."""
+    """Flush Redis repeatedly during the block."""
     over = threading.Event()
 
     def flush() -> None:

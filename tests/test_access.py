@@ -49,7 +49,7 @@ def routes(resolver: URLResolver, prefix: str = "/") -> Iterator[tuple[str, Any]
 
 
 def views() -> dict[str, type[APIView]]:
-    """The API's views by route."""
+    """Return the API's views by route."""
     return {route: view.cls for route, view in routes(get_resolver()) if hasattr(view, "cls")}
 
 

@@ -49,7 +49,7 @@ def signed_in(user: User) -> Client:
 
 
 def staff(model: type[Model], name: str) -> Client:
-    """A staff member with HELD[name] of the model; those who hold nothing of it hold all there is of every other."""
+    """Return a staff member with HELD[name] of the model; without any, they hold those of all others."""
     if name == "superuser":
         return signed_in(user_create(is_staff=True, is_superuser=True))
     options = model._meta
@@ -64,14 +64,14 @@ def staff(model: type[Model], name: str) -> Client:
 
 
 def held_of(scene: Scene, model: type[Model], name: str) -> set[str]:
-    """What HELD[name] opens: less than it says where the model's admin is closed to everybody, or to all but superusers."""
+    """Return what HELD[name] opens: less where the model's admin is closed to everybody, or to all but superusers."""
     model_name = str(model._meta.model_name)
     kept = set() if name == "superuser" else scene.admin_superusers.get(model_name, set())
     return set(HELD[name]) - scene.admin_closed.get(model_name, set()) - kept
 
 
 def scene_with(model: type[Model]) -> tuple[Scene, Model]:
-    """The scene that has an object of the model, and such an object."""
+    """Return the scene that has an object of the model, and that object."""
     owner = user_create()
     for scene in scenes().values():
         for make in scene.objects.values():
@@ -101,7 +101,7 @@ def pages(model: type[Model], thing: Model) -> dict[str, str]:
 
 
 def needed(page: str) -> str:
-    """The permission that a page asks for; pages that an admin adds change something."""
+    """Return the permission that a page requires; pages that an admin adds change something."""
     return {"list": "view", "history": "view", "add": "add", "delete": "delete"}.get(page, "change")
 
 

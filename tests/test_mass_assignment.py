@@ -49,19 +49,19 @@ def writes() -> list[Row]:
 
 
 def taken(row: Row) -> dict[str, dict[str, Any]]:
-    """What the operation takes, by content type: the schema of each member of the body. Empty where it takes no body."""
+    """Return the schema of each member of the body by content type; empty without a body."""
     content = operations()[row.method, row.path].get("requestBody", {}).get("content", {})
     return {kind: resolved(media["schema"]).get("properties", {}) for kind, media in content.items()}
 
 
 def resolved(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema itself, where it only refers to a component."""
+    """Return the schema, following a reference to a component."""
     name = schema.get("$ref", "").rpartition("/")[2]
     return document()["components"]["schemas"][name] if name else schema
 
 
 def answered(row: Row) -> set[str]:
-    """The members of what the operation answers."""
+    """Return the members of the operation's answer."""
     answer = operations()[row.method, row.path]["responses"][str(row.expected["owner"])]
     schemas = [resolved(media["schema"]) for media in answer.get("content", {}).values()]
     return {name for schema in schemas for name in schema.get("properties", {})}

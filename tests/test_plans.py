@@ -55,7 +55,7 @@ class World:
 
 
 def says(model: type[models.Model]) -> ModuleType | None:
-    """Give the ``lists.py`` of the tests of the model's app, if it has one."""
+    """Return the ``lists.py`` of the tests of the model's app, if it has one."""
     module = model.__module__.rpartition(".models")[0]
     name = f"{module if module.startswith('tests.') else f'tests.{module}'}.lists"
     return importlib.import_module(name) if importlib.util.find_spec(name) else None
@@ -90,7 +90,7 @@ def world(django_db_setup: None, django_db_blocker: Any) -> Iterator[World]:
 
 
 def paths() -> list[str]:
-    """Give the path of every operation that pages through a list."""
+    """Return the path of every operation that pages through a list."""
     schema = SchemaGenerator().get_schema(request=None, public=True)
     return [
         path
@@ -177,13 +177,13 @@ def below(world: World, path: str) -> str:
 
 
 def choices_of(declared: KeysetList, name: str) -> list[str]:
-    """Give the values of a filter that is a choice."""
+    """Return the values of a filter that is a choice."""
     asked = declared.filters[name].field
     return [str(choice) for choice in asked.choices] if isinstance(asked, serializers.ChoiceField) else []
 
 
 def values(world: World, declared: KeysetList, name: str) -> list[str]:
-    """Give values to ask a filter with: all of a choice; of a column a common, a rare and an absent one; else what is told."""
+    """Return values for a filter: all of a choice; a common, a rare and an absent one of a column; else those declared."""
     asked = declared.filters[name]
     told = told_by(says(declared.model), "VALUES").get(name)
     if told is not None:
@@ -220,7 +220,7 @@ def page(world: World, client: APIClient, who: str, path: str, asked: dict[str, 
 
 
 def deep(world: World, declared: KeysetList, columns: tuple[str, ...]) -> list[tuple[Any, ...]]:
-    """Give positions far from the start of an order: the keys of rows of the whole table, whatever the filters."""
+    """Return positions far from the start of an order: keys of rows of the whole table, whatever the filters."""
     key = (declared.model._meta.label, *columns)
     if key not in world.positions:
         names = [column.lstrip("-") for column in columns]

@@ -89,7 +89,7 @@ def test_every_operation_says_what_authorises_it(document):
 
 
 def test_texts_say_which_characters_they_take(document):
-    """What a fuzzer found: requests that the document allowed, and the fields refused."""
+    """Refuse in the document what the fields refuse, as a fuzzer found."""
     schemas = document["components"]["schemas"]
     article = schemas["ArticleWriteRequest"]["properties"]
     patterns = {name: re.compile(article[name]["pattern"]) for name in ("title", "body", "slug")}

@@ -43,7 +43,7 @@ def logs() -> Iterator[ServerLogs]:
 
 @pytest.fixture
 def log(tmp_path: Path) -> Iterator[Path]:
-    """A file that is empty again by the time the session's own look comes."""
+    """Return a log file that is empty again when the session's own check reads it."""
     path, kept = tmp_path / "web-1.log", tmp_path / "kept"
     path.touch()
     os.link(path, kept)
@@ -52,7 +52,7 @@ def log(tmp_path: Path) -> Iterator[Path]:
 
 
 def write(log: Path, *lines: str) -> None:
-    """Have a process write these lines into its log."""
+    """Start a process that writes these lines into its log."""
     program = "import sys; print(*sys.argv[1:], sep='\\n')"
     with log.open("ab") as output:
         subprocess.run([sys.executable, "-c", program, *lines], stdout=output, env=ENVIRONMENT, timeout=20, check=True)

@@ -26,7 +26,7 @@ VALUES: dict[str, list[Any]] = {
 
 
 def types(schema: dict[str, Any]) -> set[str]:
-    """The JSON types that a schema lets through; empty for any."""
+    """Return the JSON types that a schema accepts; empty for any."""
     schema = resolved(schema)
     found = schema.get("type", [])
     named = {found} if isinstance(found, str) else set(found)

@@ -17,7 +17,7 @@ AGENT = "tab"
 
 
 def registered(url: str) -> dict[str, str]:
-    """The credentials of a new account."""
+    """Register an account; return its credentials."""
     credentials = {"email": f"{secrets.token_hex(6)}@example.com", "password": PASSWORD}
     answer = ask(url, "/api/v1/auth/register", method="POST", body=credentials)
     assert answer.status == 201, answer.content
@@ -25,7 +25,7 @@ def registered(url: str) -> dict[str, str]:
 
 
 def signed_in(url: str, credentials: dict[str, str], *, agent: str = AGENT) -> dict[str, Any]:
-    """The answer to a sign-in: tokens in the body."""
+    """Return the answer to a sign-in, with the tokens in its body."""
     headers = {"User-Agent": agent}
     answer = ask(url, "/api/v1/auth/login", method="POST", body=credentials, headers=headers)
     assert answer.status == 200, answer.content
@@ -33,17 +33,17 @@ def signed_in(url: str, credentials: dict[str, str], *, agent: str = AGENT) -> d
 
 
 def refreshed(url: str, token: str, *, agent: str = AGENT) -> Answer:
-    """What a refresh token gets."""
+    """Return the answer to a refresh token."""
     return ask(url, "/api/v1/auth/refresh", method="POST", body={"refresh": token}, headers={"User-Agent": agent})
 
 
 def bearer(tokens: dict[str, Any]) -> dict[str, str]:
-    """The header of a sign-in."""
+    """Return the Authorization header of a signed-in client."""
     return {"Authorization": f"Bearer {tokens['access']}"}
 
 
 def problem(answer: Answer) -> str:
-    """The slug of a problem's type; "" of another answer."""
+    """Return the slug of a problem's type; "" of another answer."""
     return str(answer.json().get("type", "")).rpartition("/")[2]
 
 
@@ -70,15 +70,15 @@ class Pages:
         return pages
 
     def elsewhere(self, url: str) -> Pages:
-        """The same browser, sent to another instance."""
+        """Return the same browser, pointed at another instance."""
         return Pages(url, cookies=self.cookies)
 
     def get(self, path: str) -> int:
-        """The status of a page: 302 leads to the login."""
+        """Return the status of a page: 302 redirects to the login."""
         return self._ask("GET", path, None, {})[0]
 
     def post(self, path: str, form: dict[str, Any]) -> int:
-        """The status of a form that was sent: 302 when it was taken."""
+        """Return the status of a submitted form: 302 if it was accepted."""
         token = next((value for name, value in self.cookies.items() if "csrftoken" in name), "")
         headers = {"Content-Type": "application/x-www-form-urlencoded", "Referer": f"https://localhost{path}"}
         status, location = self._ask("POST", path, urlencode(form, doseq=True), {**headers, "X-CSRFToken": token})
@@ -86,7 +86,7 @@ class Pages:
         return status
 
     def _ask(self, method: str, path: str, body: str | None, headers: dict[str, str]) -> tuple[int, str]:
-        """The status of an answer and where it leads."""
+        """Return the status of an answer and where it redirects."""
         with self._lock:
             return self._asked(method, path, body, headers)
 

@@ -24,7 +24,7 @@ ARGUMENTS = [
 
 @pytest.fixture(scope="session")
 def browser(chromium):
-    """The browser itself."""
+    """Return the browser."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         yield browser
@@ -33,19 +33,19 @@ def browser(chromium):
 
 @pytest.fixture(scope="session")
 def service(stack):
-    """A development service: plain http, the welcome page, no edge."""
+    """Start a development service: plain http, the welcome page, no edge."""
     with fleet_running(stack, edge=False, instances=1, **DEVELOPMENT) as fleet:
         yield fleet.webs[0]
 
 
 def is_own(url: str) -> bool:
-    """Whether an address is this service's or none at all."""
+    """Return whether an address is this service's, or empty."""
     return url.startswith(("http://localhost:", "data:", "blob:http://localhost:"))
 
 
 @pytest.fixture
 def page(browser, service):
-    """A page that collects what the browser complains of: policy violations, script errors, foreign addresses."""
+    """Return a page that collects the browser's complaints: policy violations, script errors, foreign addresses."""
     context = browser.new_context(base_url=service.url.replace("127.0.0.1", "localhost"))
     page = context.new_page()
     page.complaints = []
@@ -58,7 +58,7 @@ def page(browser, service):
 
 @pytest.fixture
 def administrator(service):
-    """A function that signs a page in to the admin as a new superuser."""
+    """Return a function that signs a page in to the admin as a new superuser."""
 
     def sign_in(page):
         email, password = f"root-{uuid4().hex[:8]}@example.com", "a long phrase for the browser test"

@@ -13,7 +13,7 @@ NEW_PASSWORD = "harbour lights and fog horns"
 
 @pytest.fixture(scope="module")
 def mailbox(tmp_path_factory):
-    """The folder that mails are written to."""
+    """Return the folder that mails are written to."""
     return tmp_path_factory.mktemp("mails")
 
 
@@ -25,7 +25,7 @@ def fleet(stack, mailbox):
 
 @pytest.fixture
 def page(browser, fleet):
-    """A page that collects what the browser complains of, and every address it was sent to."""
+    """Return a page that collects the browser's complaints, and every address it was sent to."""
     context = browser.new_context(ignore_https_errors=True)
     page = context.new_page()
     page.complaints, page.requests = [], []
@@ -44,7 +44,7 @@ def post(fleet, path, body, status):
 
 
 def mailed(mailbox, number):
-    """The mail of that number, from 1, once the worker has sent it."""
+    """Return the mail of that number, counted from 1, once the worker has sent it."""
     wait_until(lambda: len(mails_in(mailbox)) >= number, seconds=30, what=f"mail {number}")
     return mails_in(mailbox)[number - 1]
 

@@ -55,7 +55,7 @@ class Page(http.server.BaseHTTPRequestHandler):
         self.wfile.write(PAGE)
 
     def log_message(self, *_):
-        """Say nothing."""
+        """Log nothing."""
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -89,7 +89,7 @@ def pages(fleet, port):
 
 @pytest.fixture(scope="module")
 def site(stack):
-    """The service behind its edge, a listed front end, and a page of the same site that is not listed."""
+    """Start the service behind its edge, a listed front end, and an unlisted page of the same site."""
     listed, unlisted = port_free(), port_free()
     with (
         fleet_running(stack, instances=1, CORS_ALLOWED_ORIGINS=f"https://localhost:{listed}") as fleet,
@@ -103,7 +103,7 @@ def site(stack):
 
 @pytest.fixture
 def person(site, request):
-    """An account of the test's own: its e-mail address."""
+    """Create an account for the test; return its e-mail address."""
     email = f"{abs(hash(request.node.nodeid))}@example.com"
     body = {"email": email, "password": PASSWORD, "name": "Ada"}
     answer = ask(site.url, "/api/v1/auth/register", method="POST", body=body, context=site.ssl_context())
@@ -113,21 +113,21 @@ def person(site, request):
 
 @pytest.fixture
 def tab(browser, site):
-    """A tab of a browser that takes the edge's certificate."""
+    """Open a browser tab that accepts the edge's certificate."""
     context = browser.new_context(ignore_https_errors=True)
     yield context.new_page()
     context.close()
 
 
 def answered(site, method, path):
-    """Give the statuses that the service has answered so far, by its access log: also those that no page was shown."""
+    """Return the statuses in the service's access log so far, including those that no page was shown."""
     lines = [line for line in site.webs[0].lines() if line.get("event") == "request" and line["method"] == method]
     return [line["status"] for line in lines if line["path"] == f"/api/v1/{path}"]
 
 
 @contextmanager
 def expected(site, method, path, statuses):
-    """What is done in the block makes the service answer with these statuses, and no others."""
+    """Assert that the block makes the service answer with these statuses, and no others."""
     before = len(answered(site, method, path))
     yield
     if statuses:

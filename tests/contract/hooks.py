@@ -162,7 +162,7 @@ def filter_failure(context: HookContext, failure: Failure, case: Case, response:
 
 
 def _trimmed(values: Any) -> bool:
-    """Tell whether a text has outer white space, which is taken off before the text is measured."""
+    """Return whether a text has outer white space, which is removed before its length is measured."""
     texts = values.values() if isinstance(values, dict) else ()
     return any(isinstance(one, str) and one != one.strip() for one in texts)
 
@@ -173,7 +173,7 @@ def _beyond_schema(pointer: str, code: str) -> bool:
 
 @schemathesis.hook
 def before_load_schema(context: HookContext, raw_schema: dict[str, Any]) -> None:
-    """Say in a cheaper way what the document says with patterns: drawing a long text from one takes up to a second."""
+    """Replace patterns with cheaper equivalents: drawing a long text from a pattern takes up to a second."""
     for path in raw_schema["paths"].values():
         for operation in path.values():
             for parameter in operation.get("parameters", ()):

@@ -40,7 +40,7 @@ def ledger(fleet: Fleet) -> Ledger:
 
 @pytest.fixture
 def worker(fleet: Fleet) -> Iterator[Service]:
-    """The worker, running before the test and after it."""
+    """Return the worker, which runs before the test and after it."""
     service = fleet.worker
     assert service is not None
     if not service.is_running:

@@ -33,7 +33,7 @@ End = Callable[[Victim, Pages], bool]
 
 
 def api(method: str, path: str, *, by: str = "other", body: Any = None) -> End:
-    """An end that the user asks for, over the API; in what is asked, `{…}` is the victim's."""
+    """Return an end that the user requests over the API; `{…}` in the request is replaced with the victim's values."""
 
     def end(victim: Victim, _: Pages) -> bool:
         named = {"session": victim.ending["session"], "link": victim.link}
@@ -46,14 +46,14 @@ def api(method: str, path: str, *, by: str = "other", body: Any = None) -> End:
 
 
 def action(page: str, name: str, of: Callable[[Victim], str]) -> End:
-    """An end that an administrator asks for, by an action on a list."""
+    """Return an end that an administrator causes with an action on a list."""
     return lambda victim, admin: (
         admin.post(f"/admin/accounts/{page}/", {"action": name, "_selected_action": of(victim)}) == 302
     )
 
 
 def change(**fields: str) -> End:
-    """A user's form, sent with these boxes ticked and no others."""
+    """Return an end that a user's form causes, sent with these boxes ticked and no others."""
 
     def end(victim: Victim, admin: Pages) -> bool:
         form = {"email": victim.credentials["email"], "name": "", "user_permissions": victim.permission, **fields}
@@ -89,7 +89,7 @@ KEPT = {"demotion from staff"}
 
 
 def victim_of(fleet: Fleet, database: psycopg.Connection[Any]) -> Victim:
-    """A member of staff who may list users, signed in twice over the API and once to the admin."""
+    """Create a member of staff who may list users, signed in twice over the API and once to the admin."""
     here = fleet.webs[0].url
     credentials = registered(here)
     row = database.execute(

@@ -80,7 +80,7 @@ class Ledger:
             return connection.execute(query, values).fetchall()
 
     def states(self, ids: Iterable[str]) -> Counter[str]:
-        """How many of the accepted jobs are in which state; "lost" are those of which nothing is known."""
+        """Return how many of the accepted jobs are in which state; those without a row count as "lost"."""
         wanted = list(ids)
         found = dict(self.rows("SELECT id::text, state FROM jobs_job WHERE id = ANY(%s::uuid[])", wanted))
         return Counter(found.get(job_id, "lost") for job_id in wanted)
@@ -92,7 +92,7 @@ class Ledger:
         return {"accepted": states.total(), "done": states["succeeded"], "parked": states["failed"]}
 
     def claims(self, ids: Iterable[str]) -> list[int]:
-        """How often each of the jobs was claimed."""
+        """Return how often each of the jobs was claimed."""
         wanted = list(ids)
         found = dict(self.rows("SELECT id::text, fence FROM jobs_job WHERE id = ANY(%s::uuid[])", wanted))
         return [int(found[job_id]) for job_id in wanted]
@@ -137,7 +137,7 @@ class Ledger:
 
 
 def times_ready(worker: Service) -> int:
-    """How often the worker has said that it takes messages."""
+    """Return how often the worker has logged that it accepts messages."""
     return worker.log().count(" ready.")
 
 

@@ -144,7 +144,7 @@ class Owner:
 
 
 def failures(own: Stack, email: str) -> int:
-    """How many hashes were computed in vain: each one is a row."""
+    """Return how many hashes were computed for a wrong password: each one is a row."""
     query = """
         SELECT count(*) FROM accounts_securityevent e JOIN accounts_user u ON u.id = e.user_id
         WHERE e.kind = 'sign-in-failed' AND u.email = %s
@@ -156,12 +156,12 @@ def failures(own: Stack, email: str) -> int:
 
 
 def allowed(seconds: float) -> int:
-    """Tries that get through in so long: the free ones, then one after 1, 1 + 2, 1 + 2 + 4, … seconds."""
+    """Return how many tries get through in this time: the free ones, then one after 1, 1 + 2, 1 + 2 + 4, … seconds."""
     return FREE + int(math.log2(seconds + 1))
 
 
 def registered(fleet: Fleet, email: str) -> str:
-    """A new account's access token."""
+    """Register an account; return its access token."""
     body = {"email": email, "password": PASSWORD}
     assert post(fleet, "/api/v1/auth/register", body).status == 201
     return str(login(fleet, email, PASSWORD).json()["access"])
@@ -241,7 +241,7 @@ def patient(fleet: Fleet, path: str, body: Any) -> Answer:
 
 
 def reset_tokens(mails: Path) -> list[str]:
-    """The tokens of the links to set a new password that were mailed."""
+    """Return the tokens of the password reset links that were mailed."""
     return [token_in(message) for message in mails_in(mails) if "/reset-password#" in text_of(message)]
 
 

@@ -97,7 +97,7 @@ class Traffic:
         return Seen(kind=kind, sent_at=sent_at, answer=answer)
 
     def seen(self) -> list[Seen]:
-        """Give what was asked and answered; a connection that broke raises here."""
+        """Return the requests and answers so far; raise here if a connection broke."""
         return [future.result(timeout=30) for future in self._futures]
 
 

@@ -65,7 +65,7 @@ def database(fleet: Fleet) -> Iterator[psycopg.Connection[Any]]:
 
 @contextmanager
 def notes_locked(fleet: Fleet) -> Iterator[psycopg.Connection[Any]]:
-    """Let nobody write a note: a request stops between its key and its effect."""
+    """Lock the table of notes, so that a request stops between its key and its effect."""
     with database(fleet) as connection, connection.transaction():
         connection.execute("LOCK TABLE sample_note IN EXCLUSIVE MODE")
         yield connection

@@ -67,7 +67,7 @@ def test_slow_senders_hold_no_instance_behind_the_edge(fleet: Fleet, rounds: Rou
 
 @pytest.fixture(scope="module")
 def page(fleet: Fleet) -> str:
-    """A page of 2 MB, as long as any; a list that declares its long texts heavy ends earlier."""
+    """Return a page of 2 MB, the longest there is; a list that declares its long texts heavy ends earlier."""
     owner = Owner(fleet)
     with psycopg.connect(fleet.webs[0].environment["DATABASE_URL"]) as database:
         database.execute(

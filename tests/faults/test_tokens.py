@@ -43,7 +43,7 @@ def database(own: Stack) -> Iterator[psycopg.Connection[Any]]:
 
 @pytest.fixture(scope="module")
 def administrator(fleet: Fleet, own: Stack) -> Pages:
-    """A superuser in the admin of the first instance."""
+    """Sign a superuser in to the admin of the first instance."""
     credentials = registered(fleet.webs[0].url)
     with psycopg.connect(own.state.urls["DATABASE_URL"], autocommit=True) as connection:
         connection.execute(
@@ -94,7 +94,7 @@ def test_an_end_is_heard_of_in_time(
 
 
 def late_again(heard: Callable[[Iterable[str]], dict[str, float]], names: Iterable[str]) -> dict[str, float]:
-    """What is heard of too late, and a second time, too: a machine that stood still for a moment does so once."""
+    """Repeat what was noticed too late; return what is late again, since a machine may pause once."""
     late = {name: took for name, took in heard(names).items() if took > CHECK_SECONDS + SLACK}
     if late:
         late = {name: took for name, took in heard(list(late)).items() if took > CHECK_SECONDS + SLACK}
@@ -102,7 +102,7 @@ def late_again(heard: Callable[[Iterable[str]], dict[str, float]], names: Iterab
 
 
 def heard_after(name: str, victim: Victim, administrator: Pages, *, there: str) -> float:
-    """The seconds from the answer that something has ended until the other instance knows; at the first it is over at once."""
+    """Return the seconds between the answer that ends a session and the other instance's first refusal."""
     # The list of sign-ins is answered to whoever is let in, even when there is no such user any more.
     path, open_to = ("users", 403) if name in KEPT else ("auth/sessions", 401)
 
@@ -152,7 +152,7 @@ def test_sign_ins_to_the_admin_end_too(fleet: Fleet, database: psycopg.Connectio
 
 
 def at_a_time(seconds: Callable[[str], float], names: Iterable[str]) -> dict[str, float]:
-    """What it gives for each, a few of them side by side: most of it is waiting."""
+    """Return the function's result for each item, a few of them in parallel: most of the time is waiting."""
     with ThreadPoolExecutor(HASHES_AT_ONCE) as pool:
         return dict(zip(names, pool.map(seconds, names), strict=True))
 

@@ -26,7 +26,7 @@ LEFT_OUT = shutil.ignore_patterns(
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project that shares our .venv, and in it a .env for dev."""
+    """Return a copy of the project that shares our .venv and has a .env for dev."""
     copy = tmp_path_factory.mktemp("clone") / "project"
     shutil.copytree(ROOT, copy, ignore=LEFT_OUT)
     (copy / ".venv").symlink_to(ROOT / ".venv")
@@ -36,14 +36,14 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def environment() -> dict[str, str]:
-    """What a newcomer's shell has set: nothing of ours."""
+    """Return a newcomer's shell environment, without this session's variables."""
     names = ("PATH", "HOME", "LANG", "TMPDIR")
     return {name: value for name, value in os.environ.items() if name in names} | {"PORT": str(port_free())}
 
 
 @pytest.fixture
 def started() -> Iterator[list[subprocess.Popen[str]]]:
-    """Processes of the test, ended after it."""
+    """Return the test's processes, which end after it."""
     processes: list[subprocess.Popen[str]] = []
     yield processes
     for process in processes:
@@ -176,7 +176,7 @@ def test_an_extension_that_the_server_lacks_is_answered_with_what_to_do(
 
 @pytest.fixture
 def bare(tmp_path: Path) -> Path:
-    """A tree with bin/ and requirements/ alone, and no .venv yet."""
+    """Return a tree with bin/ and requirements/ alone, and no .venv yet."""
     for folder in ("bin", "requirements"):
         shutil.copytree(ROOT / folder, tmp_path / "bare" / folder)
     return tmp_path / "bare"
@@ -218,7 +218,7 @@ def test_a_missing_venv_module_is_one_line_that_says_how_to_mend_it(bare: Path, 
 
 @pytest.fixture
 def installed(bare: Path, tmp_path: Path) -> Path:
-    """The bare tree with all Python packages there, on a shelf with nothing from Debian but an apt-get that takes notes."""
+    """Return the bare tree with all Python packages installed, and an apt-get that only records its calls."""
     (bare / ".venv").mkdir()
     for level in ("dev", "test"):
         requirements = (bare / "requirements" / f"{level}.txt").read_bytes()

@@ -58,7 +58,7 @@ def ask(
 
 
 def held(lines: list[str]) -> dict[str, str]:
-    """The values of an answer that sets the three cookies, exactly as documented."""
+    """Return the values of an answer that sets the three cookies exactly as documented."""
     lines = [line for line in lines if not line.startswith("__Host-device=")]  # of a sign-in, not of a refresh
     assert len(lines) == 3, lines
     found = {}

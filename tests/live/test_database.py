@@ -47,7 +47,7 @@ def serves_again(fleet: Fleet, seconds: float) -> float:
 
 
 def asleep(own: Stack) -> int:
-    """How many sleep in PostgreSQL."""
+    """Return how many sessions sleep in PostgreSQL."""
     with psycopg.connect(own.state.urls["DATABASE_URL"]) as connection:
         row = connection.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'").fetchone()
     return int(row[0]) if row else 0

@@ -65,7 +65,7 @@ def newcomer() -> Iterator[Newcomer]:
 
 @pytest.fixture(scope="module")
 def servers(newcomer: Newcomer) -> Iterator[None]:
-    """The stack that bin/dev starts, without its processes."""
+    """Start the servers that bin/dev starts, without web and worker."""
     with subprocess.Popen(
         newcomer.command(".venv/bin/python", "-m", "tools.stack", "up"),
         cwd=newcomer.tree, env=newcomer.environment, stdout=subprocess.DEVNULL,

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.timeout(400)
 
 @pytest.fixture(scope="module")
 def broken():
-    """The outcomes on a stack in which each practice is broken in one place (see sabotage/)."""
+    """Return the outcomes on a stack in which each practice is broken in one place (see sabotage/)."""
     edge = Fleet._edge
 
     def one_upstream(fleet, environment):

@@ -38,13 +38,13 @@ WALKS = ("tests/practices/test_error_map.py", "tests/practices/test_sample.py")
 
 
 def recipe() -> list[str]:
-    """The shell blocks below the heading, in order: before and after the database, then the files."""
+    """Return the shell blocks below the heading, in order: before and after the database, then the files."""
     _, _, part = (ROOT / "docs" / "quickstart.md").read_text().partition("## Take the example out\n")
     return re.findall(r"```sh\n(.*?)```", part, flags=re.DOTALL)
 
 
 def told(copy: Path) -> list[str]:
-    """The files of tests that are not left out."""
+    """Return the test files that are not left out."""
     files = sorted(path.relative_to(copy).as_posix() for path in (copy / "tests").rglob("test_*.py"))
     return [file for file in files if file in WALKS or not file.startswith(LEFT_OUT)]
 

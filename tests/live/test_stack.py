@@ -25,7 +25,7 @@ SITE = sysconfig.get_path("purelib")
 
 @pytest.fixture
 def started() -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Processes of the test; whatever it leaves running is ended with its servers."""
+    """Return the test's processes; those still running after it are ended with their servers."""
     processes: list[subprocess.Popen[bytes]] = []
     yield processes
     for process in processes:

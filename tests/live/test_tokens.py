@@ -32,7 +32,7 @@ WIDE = {f"THROTTLE_{name}": "1000000/15m" for name in ("ANON", "USER", "ADDRESS"
 
 @pytest.fixture(scope="module")
 def ring(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file that JWT_KEYS_FILE names."""
+    """Return the file that JWT_KEYS_FILE names."""
     path = tmp_path_factory.mktemp("keys") / "ring"
     key = {"kid": "first", "key": secrets.token_urlsafe(48), "sign_from": "2020-01-01T00:00:00Z"}
     path.write_text(json.dumps([key]))

@@ -29,7 +29,7 @@ def _keys(store: redis.Redis) -> list[str]:
 
 @pytest.fixture(scope="module")
 def store() -> Iterator[redis.Redis]:
-    """A Valkey of this test's own, with a user for each project."""
+    """Start a Valkey for this test, with a user for each project."""
     with Stack.temporary(("redis",)) as stack:
         url = path_replaced(stack.state.urls["REDIS_URL"], DATABASE)
         with redis.Redis.from_url(url) as client:
@@ -72,7 +72,7 @@ def projects(stack: Stack, store: redis.Redis) -> Iterator[list[Fleet]]:
 
 
 def _tries_the_form(project: Fleet) -> int:
-    """The status of a try to sign in to the admin: 200 is the form again."""
+    """Return the status of an attempt to sign in to the admin: 200 shows the form again."""
     pages = Pages(project.url)
     pages.get(ADMIN)
     return pages.post(ADMIN, {"username": "nobody@example.com", "password": "wrong"})

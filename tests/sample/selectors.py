@@ -12,7 +12,7 @@ from tests.sample.models import Effect, Note, Remark
 
 
 def note_list(*, title: str | None = None) -> QuerySet[Note]:
-    """Give the published notes, those alone whose title is ``title`` when it is given."""
+    """Return the published notes; with ``title``, only those with that title."""
     notes = Note.objects.filter(published=True)
     return notes if title is None else notes.filter(title=title)
 
@@ -25,7 +25,7 @@ def note_readable(viewer: AbstractBaseUser | AnonymousUser) -> QuerySet[Note]:
 
 
 def note_read(*, note_id: UUID, reader: User | AnonymousUser) -> Note:
-    """Give one note that ``reader`` may see; raise ``NotFound`` for others as for none."""
+    """Return a note that ``reader`` may see; raise ``NotFound`` for any other, whether it exists or not."""
     note = note_readable(reader).select_related("owner").filter(pk=note_id).first()
     if note is None:
         raise NotFound("There is no such note.")
@@ -33,7 +33,7 @@ def note_read(*, note_id: UUID, reader: User | AnonymousUser) -> Note:
 
 
 def effect_count(*, job_id: UUID | None) -> int:
-    """Say how often a job took effect."""
+    """Return how often a job took effect."""
     return Effect.objects.filter(job_id=job_id).count()
 
 
