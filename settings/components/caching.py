@@ -1,13 +1,13 @@
-"""caching (128): Redis behind short timeouts and a breaker, and each process's own memory before it."""
+"""caching (128): each process's memory, and behind it Redis with short timeouts and a circuit breaker."""
 
 from settings.env import ENVIRONMENT
 
-CACHING_PREFIX: str = ENVIRONMENT["REDIS_PREFIX"]  # of cached answers and values, tags, locks and limits
+CACHING_PREFIX: str = ENVIRONMENT["REDIS_PREFIX"]  # of cached responses and values, tags, locks and limits
 CACHING_LOCAL_SECONDS = ENVIRONMENT["CACHE_LOCAL_SECONDS"]
 CACHING_LOCAL_ENTRIES = 2048
 CACHING_LOCAL_BYTES = 32 * 1024**2
-# A request that carries one of these may have an answer of its own: it is never served, or stored as, the public one.
-# Those of a sign-in and of a session always count; here go your own.
+# Your cookies that make a response private. A request with one of them neither gets nor becomes a shared response. The cookies
+# of sessions always count.
 CACHING_PRIVATE_COOKIES: tuple[str, ...] = ()
 
 CACHES = {

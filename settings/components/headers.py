@@ -1,7 +1,7 @@
-"""headers (132): what Helmet sets and Django lacks, the content security policy, CORS.
+"""headers (132): the headers that Helmet sets, the content security policy, CORS.
 
 Django's SecurityMiddleware sets Strict-Transport-Security, X-Content-Type-Options, Referrer-Policy and
-Cross-Origin-Opener-Policy; HeadersMiddleware the rest.
+Cross-Origin-Opener-Policy; HeadersMiddleware sets the rest.
 """
 
 from csp.constants import NONCE as _NONCE
@@ -20,24 +20,24 @@ HEADERS_FIXED = {
     "X-Download-Options": "noopen",
     "X-Frame-Options": "DENY",
     "X-Permitted-Cross-Domain-Policies": "none",
-    # The old filter of browsers made holes of its own; 0 turns it off.
+    # The XSS filter of old browsers opened holes itself; 0 turns it off.
     "X-XSS-Protection": "0",
 }
-# More of the kind, by environment: staging keeps search engines out.
+# Further headers by environment: staging keeps search engines out.
 HEADERS_EXTRA: dict[str, str] = {}
 
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
-# Not "no-referrer": browsers then send `Origin: null` with forms, which the CSRF check refuses.
+# Not "no-referrer": browsers would send `Origin: null` with forms, which the CSRF check refuses.
 SECURE_REFERRER_POLICY = "same-origin"
 
-# JSON, files, redirects: nothing in them may load or run anything, even if a browser were made to show them.
+# For JSON, files and redirects: even if a browser displays them, they may load and run nothing.
 HEADERS_DATA_POLICY = "default-src 'none'; frame-ancestors 'none'"
 
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": ["'none'"],
-        # django-csp leaves the nonce out unless the page asked for one.
+        # django-csp omits the nonce unless the page has used it.
         "script-src": [_SELF, _NONCE],
         "style-src": [_SELF, _NONCE],
         "img-src": [_SELF, "data:"],
@@ -50,14 +50,14 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 if ENVIRONMENT["CSP_REPORT_URI"]:
-    # report-to for browsers that have it, report-uri for the others.
+    # report-to for browsers that support it, report-uri for the others.
     HEADERS_EXTRA["Reporting-Endpoints"] = f'csp="{ENVIRONMENT["CSP_REPORT_URI"]}"'
     CONTENT_SECURITY_POLICY["DIRECTIVES"]["report-uri"] = [ENVIRONMENT["CSP_REPORT_URI"]]
     CONTENT_SECURITY_POLICY["DIRECTIVES"]["report-to"] = ["csp"]
 
 CORS_URLS_REGEX = r"^/api/"
 CORS_ALLOWED_ORIGINS = ENVIRONMENT["CORS_ALLOWED_ORIGINS"]
-# Cookie mode: pages of the listed origins, and of no other, may send our cookies along and read the answer.
+# Cookie mode: only pages of the listed origins may send our cookies and read the response.
 CORS_ALLOW_CREDENTIALS = bool(CORS_ALLOWED_ORIGINS)
 CORS_ALLOW_METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 CORS_ALLOW_HEADERS = (
@@ -69,8 +69,8 @@ CORS_ALLOW_HEADERS = (
     "if-none-match",
     "x-csrftoken",
     "x-request-id",
-    "x-requested-with",  # which older HTTP libraries add by themselves
-    # What tracing in the page adds to every call: W3C Trace Context and Baggage (OpenTelemetry), and Sentry's own.
+    "x-requested-with",  # added by older HTTP libraries
+    # Added by tracing in the page: W3C Trace Context and Baggage (OpenTelemetry), and Sentry's header.
     "traceparent",
     "tracestate",
     "baggage",
@@ -93,5 +93,5 @@ CORS_EXPOSE_HEADERS = (
     "WWW-Authenticate",
     "X-Request-ID",
 )
-# The longest that Chromium keeps it.
+# The longest time for which Chromium caches a preflight.
 CORS_PREFLIGHT_MAX_AGE = 7200

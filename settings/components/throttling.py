@@ -1,4 +1,4 @@
-"""throttling (131): how many requests in how many seconds, by whom. A policy of q per w is a burst of q, then one every w/q."""
+"""throttling (131): requests and seconds of each policy. A policy of q per w allows a burst of q, then one every w/q."""
 
 from settings.env import ENVIRONMENT
 
@@ -9,7 +9,7 @@ THROTTLING_POLICIES = {
     "login": ENVIRONMENT["THROTTLE_LOGIN"],
 }
 
-# django-ratelimit, for HTML forms. Failing open: the flood limit stands with Redis away, counted by each process.
+# django-ratelimit, for HTML forms. It fails open: while Redis is unavailable, each process still counts the flood limit.
 RATELIMIT_USE_CACHE = "default"
 RATELIMIT_FAIL_OPEN = True
 RATELIMIT_IP_META_KEY = "apps.practices.mechanisms.proxies.client_address"

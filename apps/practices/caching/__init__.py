@@ -1,4 +1,4 @@
-"""Caching: hot data and hot answers from memory or Redis, one recompute, tags changed after commit, conditional requests."""
+"""Caching: data and responses from memory or Redis, one build for concurrent misses, tags, conditional requests."""
 
 from apps.practices.caching.conditional import etag, if_match_version, refuse_if_any, with_version
 from apps.practices.caching.data import remember

@@ -14,39 +14,49 @@ from apps.practices.mechanisms.redis import GuardedCacheClient, JSONOrBytes
 
 @register(Tags.caches)
 def check_caching(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """E001: the default cache is not shared and guarded. E002: its values are pickled. E003: a bound is not positive."""
+    """Report E001: a default cache that is not shared and guarded; E002: pickled values; E003: a bound below 1."""
     return [*_check_client(), *_check_bounds()]
 
 
 def _check_client() -> list[CheckMessage]:
     cache: dict[str, Any] = settings.CACHES.get("default", {})
     options: dict[str, Any] = cache.get("OPTIONS", {})
-    guarded = options.get("IGNORE_EXCEPTIONS") is True and _is(options.get("CLIENT_CLASS"), GuardedCacheClient)
+    guarded = options.get("IGNORE_EXCEPTIONS") is True and _is_subclass(options.get("CLIENT_CLASS"), GuardedCacheClient)
     if cache.get("BACKEND") != "django_redis.cache.RedisCache" or not guarded:
         return [
             Error(
-                'CACHES["default"] is not django-redis behind the guarded client with IGNORE_EXCEPTIONS.',
-                hint="Processes would not share it, or each request would wait for a Redis that is away.",
+                'CACHES["default"] is not django-redis with GuardedCacheClient and IGNORE_EXCEPTIONS.',
+                hint="Otherwise processes do not share it, or each request waits for an unavailable Redis.",
                 id="caching.E001",
             )
         ]
-    if not _is(options.get("SERIALIZER"), JSONOrBytes):
-        return [Error('CACHES["default"] would unpickle what is in Redis.', hint="Use JSONOrBytes.", id="caching.E002")]
+    if not _is_subclass(options.get("SERIALIZER"), JSONOrBytes):
+        return [
+            Error(
+                'CACHES["default"] unpickles values from Redis.',
+                hint="Set SERIALIZER to JSONOrBytes.",
+                id="caching.E002",
+            )
+        ]
     return []
 
 
-def _is(path: str | None, wanted: type) -> bool:
+def _is_subclass(path: str | None, wanted: type) -> bool:
     try:
-        found = import_string(path or "")
+        imported = import_string(path or "")
     except (ImportError, ImproperlyConfigured):
         return False
-    return isinstance(found, type) and issubclass(found, wanted)
+    return isinstance(imported, type) and issubclass(imported, wanted)
 
 
 def _check_bounds() -> list[CheckMessage]:
     names = ("CACHING_LOCAL_ENTRIES", "CACHING_LOCAL_BYTES")
     return [
-        Error(f"{name} must be above 0.", hint="CACHE_LOCAL_SECONDS=0 switches tier one off.", id="caching.E003")
+        Error(
+            f"{name} must be above 0.",
+            hint="To switch the local tier off, set CACHE_LOCAL_SECONDS=0.",
+            id="caching.E003",
+        )
         for name in names
         if getattr(settings, name) <= 0
     ]

@@ -1,7 +1,7 @@
 """Conditional requests (RFC 9110, 13): entity tags, If-None-Match and If-Match.
 
-An entity tag is ``"<version>.<hash of the bytes>"``, or the hash alone where there is no version. Edges that compress weaken
-it (``W/``) or append ``-gzip``; neither changes what it names, so both are ignored.
+An entity tag is ``"<version>.<hash of the bytes>"``, or the hash alone where there is no version. A proxy that compresses
+makes the tag weak (``W/``) or appends ``-gzip``; comparisons ignore both.
 """
 
 import hashlib
@@ -17,17 +17,17 @@ _TAG = re.compile(r'\s*(?:W/)?"([\x21\x23-\x7e\x80-\xff]*)"\s*(?:,|$)')
 _VERSIONED = re.compile(r"(\d{1,18})\.[0-9a-f]+(?:-[a-z]+)?")
 _SUFFIX = re.compile(r"-(?:gzip|br|zstd|deflate)$")
 Response = TypeVar("Response", bound=HttpResponseBase)
-LONGEST = 1024  # characters of a header that are looked at
+LONGEST = 1024  # characters of If-Match and If-None-Match
 
 
 def etag(body: bytes, version: int | None = None) -> str:
-    """The entity tag of ``body``, quoted. 64 bits of hash: it tells representations apart, it does not protect anything."""
+    """Return the entity tag of ``body``, quoted. Its 64-bit hash tells representations apart; it is not a signature."""
     digest = hashlib.blake2b(body, digest_size=8).hexdigest()
     return f'"{digest}"' if version is None else f'"{version}.{digest}"'
 
 
 def etag_add(request: HttpRequest, response: HttpResponseBase) -> None:
-    """Give a rendered answer its ETag: a read's, or a write's that says its version, unless it has one or nobody may keep it."""
+    """Add an ETag to a rendered JSON response to a read, or to a write with a version, unless it has one or is ``no-store``."""
     version = getattr(response, "entity_version", None)
     reads = request.method in ("GET", "HEAD") and response.status_code == 200
     if (
@@ -42,7 +42,7 @@ def etag_add(request: HttpRequest, response: HttpResponseBase) -> None:
 
 
 def none_match(request: HttpRequest, current: str) -> bool:
-    """Whether If-None-Match names ``current``, so that 304 is the answer."""
+    """Return whether If-None-Match contains the tag ``current``, which calls for a 304."""
     header = request.META.get("HTTP_IF_NONE_MATCH", "")
     if not header:
         return False
@@ -52,15 +52,14 @@ def none_match(request: HttpRequest, current: str) -> bool:
 
 
 def if_match_version(request: HttpRequest, *, current: int) -> int | None:
-    """Return the version that If-Match names, for the service's ``UPDATE … WHERE version=``; for a write to what exists.
+    """Return the version in If-Match, for the service's ``UPDATE … WHERE version=``; None without the header and for ``*``.
 
-    ``current``: the version that was read for the write. Call this once the caller may write and the body has been read,
-    before anything is said about what the body holds: 401, 403, 404, 413 and 415 come before 412, which comes before
-    refusals of values and conflicts (RFC 9110, 13.2.1). The UPDATE still decides between two writers at once.
+    ``current`` is the version that was read for the write. Call this after authorization and after reading the body, but
+    before validating it: 401, 403, 404, 413 and 415 come before 412, and 412 before invalid values and conflicts
+    (RFC 9110, 13.2.1). The UPDATE still decides between two concurrent writers.
 
-    None without the header and for ``*``. PreconditionFailed (412) when the tags name another version, several, or none that
-    this service has given, and for ``If-None-Match: *``, which asks for a write only where there is nothing; Malformed (400)
-    when the header cannot be read. The hash is not compared: two representations of one version are equal.
+    Raise PreconditionFailed (412) if the tags name another version, several or none, and for ``If-None-Match: *``;
+    Malformed (400) if the header cannot be parsed. The hash is not compared: all representations of a version are equal.
     """
     refuse_if_any(request)
     header = request.META.get("HTTP_IF_MATCH")
@@ -68,7 +67,7 @@ def if_match_version(request: HttpRequest, *, current: int) -> int | None:
         return None
     tags = tags_of(header)
     if not tags:
-        raise Malformed('If-Match takes entity tags as ETag gave them: "7.0123456789abcdef".')
+        raise Malformed('If-Match must hold entity tags as the ETag header gave them, such as "7.0123456789abcdef".')
     versions = {match[1] for tag in tags if (match := _VERSIONED.fullmatch(tag))}
     if versions != {str(current)}:
         raise PreconditionFailed()
@@ -76,31 +75,31 @@ def if_match_version(request: HttpRequest, *, current: int) -> int | None:
 
 
 def refuse_if_any(request: HttpRequest) -> None:
-    """Raise PreconditionFailed for ``If-None-Match: *`` on a write to what exists (RFC 9110, 13.1.2)."""
+    """Raise PreconditionFailed for ``If-None-Match: *`` on a write to an existing resource (RFC 9110, 13.1.2)."""
     if request.META.get("HTTP_IF_NONE_MATCH", "").strip() == "*":
-        raise PreconditionFailed("If-None-Match: * asks for a write where there is nothing, and there is something.")
+        raise PreconditionFailed("The resource exists, and If-None-Match: * allows the write only if it does not.")
 
 
 def tags_of(header: str) -> list[str] | None:
-    """The opaque parts of a list of entity tags; None when the header is not such a list."""
+    """Return the opaque parts of a list of entity tags; None if the header is not such a list."""
     if len(header) > LONGEST:
         return None
-    found, position = [], 0
+    tags, position = [], 0
     while position < len(header):
         match = _TAG.match(header, position)
         if match is None:
             return None
-        found.append(match[1])
+        tags.append(match[1])
         position = match.end()
-    return found
+    return tags
 
 
 def bare(tag: str) -> str:
-    """An opaque tag without what a compressing edge appended."""
+    """Return an opaque tag without the suffix of a compressing proxy."""
     return _SUFFIX.sub("", tag)
 
 
 def with_version(response: Response, version: int) -> Response:
-    """Tell ``etag_add`` which version of its thing an answer shows."""
-    response.entity_version = version  # type: ignore[attr-defined]  # read once the bytes are known
+    """Store the version of the resource on its response, for ``etag_add``."""
+    response.entity_version = version  # type: ignore[attr-defined]  # read by etag_add, once the body is rendered
     return response

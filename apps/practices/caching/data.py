@@ -1,4 +1,4 @@
-"""``remember()``: a selector's result, made once and kept."""
+"""``remember()``: cache the result of a selector."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,7 @@ from apps.practices.caching.tags import changed_in_transaction
 from apps.practices.errors import TimedOut, Unavailable
 from apps.practices.mechanisms.json import json_bytes
 
-BOUND = 60  # seconds: how long a change that never reached Redis may go unseen
+BOUND = 60  # seconds for which a reader may miss a change that never reached Redis
 OUTAGES = (Error, Unavailable, TimedOut)
 
 
@@ -24,15 +24,17 @@ def remember(
     bound: float = BOUND,
     build: Callable[[], Any],
 ) -> Any:
-    """This function will return what ``build()`` returned, from memory or Redis when it was called less than ``ttl`` seconds ago.
+    """Return the result of ``build()``, from memory or Redis if it is less than ``ttl`` seconds old.
 
-    ``tags`` name what the result depends on: ``tags_change()`` with one of them makes it a miss. ``stale`` more seconds it is
-    served while one caller builds the next one, or while the database is away. The result is JSON: every caller gets the
-    decoded form, its own copy. ``ttl + stale`` above 60 is for data that no service writes, or says so with ``bound``;
-    otherwise ValueError. What ``build`` raises goes through and is not kept; a result above 256 KiB is not kept either.
+    ``tags`` name the data that the result depends on: ``tags_change()`` with one of them makes it a miss. For ``stale``
+    more seconds the old result is served while one caller builds a new one, or while the database is unavailable. Every
+    caller gets its own copy, decoded from JSON. An exception of ``build`` is raised and not cached; a result above
+    256 KiB is returned and not cached.
+
+    Raise ValueError if ``ttl + stale`` exceeds ``bound``: 60 seconds, unless the call states a longer one.
     """
     if not 0 < ttl + stale <= min(bound, LONGEST_LIFE):
-        raise ValueError(f"ttl + stale is {ttl + stale:g} s, allowed are {bound:g}: state a longer bound at the call")
+        raise ValueError(f"ttl + stale is {ttl + stale:g} s, but must be above 0 and within the bound of {bound:g} s")
     if changed_in_transaction(tags):
         return orjson.loads(json_bytes(build()))
     spec = CacheSpec(

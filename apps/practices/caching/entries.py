@@ -1,17 +1,17 @@
-"""What the cache holds: bytes, the tag versions they were made under, and when."""
+"""Cache entries: a body, the tag versions that it was built under, and its age."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import orjson
 
-MAX_BYTES = 256 * 1024  # a larger body is answered and not kept
-FORM = 1  # of the stored bytes; another one is a miss
+MAX_BYTES = 256 * 1024  # a larger body is served but not cached
+FORMAT = 1  # of the stored bytes; an entry in another format is a miss
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
-    """One cached body. ``created`` is in seconds since the epoch; fresh for ``ttl`` seconds, usable for ``stale`` more."""
+    """A cached body: created at a Unix time, fresh for ``ttl`` seconds, usable for ``stale`` more."""
 
     body: bytes
     created: float
@@ -21,33 +21,33 @@ class Entry:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def is_fresh(self, now: float) -> bool:
-        """Whether it may be served without a thought for its age."""
+        """Return whether the entry is within its ``ttl``."""
         return now < self.created + self.ttl
 
     def is_usable(self, now: float) -> bool:
-        """Whether it may still be served while somebody makes the next one."""
+        """Return whether the entry may still be served while a new one is built."""
         return now < self.created + self.ttl + self.stale
 
     def seconds_left(self, now: float) -> int:
-        """Until it stops being fresh; negative once it has."""
+        """Return for how many seconds the entry stays fresh; negative once it is stale."""
         return int(self.created + self.ttl - now)
 
 
 def entry_to_bytes(entry: Entry) -> bytes:
-    """One line of JSON about the entry, then the body as it is."""
-    head = [FORM, entry.created, entry.ttl, entry.stale, entry.tags, entry.headers]
+    """Serialize an entry: one line of JSON, then the body unchanged."""
+    head = [FORMAT, entry.created, entry.ttl, entry.stale, entry.tags, entry.headers]
     return orjson.dumps(head) + b"\n" + entry.body
 
 
 def entry_from_bytes(stored: bytes | None) -> Entry | None:
-    """The entry again; None when there is none or its form is not ours."""
+    """Parse a serialized entry; return None if there is none or its format is another."""
     if not stored:
         return None
     head, separator, body = stored.partition(b"\n")
     try:
-        form, created, ttl, stale, tags, headers = orjson.loads(head)
+        version, created, ttl, stale, tags, headers = orjson.loads(head)
     except ValueError:
         return None
-    if form != FORM or not separator:
+    if version != FORMAT or not separator:
         return None
     return Entry(body=body, created=created, ttl=ttl, stale=stale, tags=tags, headers=headers)

@@ -1,4 +1,4 @@
-"""Conditional reads in OpenAPI: whatever answers JSON to GET can be asked whether it has changed."""
+"""Conditional requests in the OpenAPI document."""
 
 from copy import deepcopy
 from typing import Any
@@ -8,18 +8,18 @@ from apps.practices.caching.conditional import LONGEST
 _IF_NONE_MATCH = {
     "in": "header",
     "name": "If-None-Match",
-    "description": "The ETag of what is already at hand: 304 without a body if nothing has changed.",
+    "description": "The ETag of the response that you already have. If it is still current, the answer is 304 without a body.",
     "schema": {"type": "string", "maxLength": LONGEST},
 }
-# A tag as ETag gave it, perhaps weakened or marked by an edge on the way.
+# A tag from an ETag header, which a proxy may have made weak or given a suffix.
 _TAG = r'(W/)?"[\x21\x23-\x7e]*"'
 _IF_MATCH = {"type": "string", "maxLength": LONGEST, "pattern": rf"^(\*|{_TAG}(, ?{_TAG})*)$"}
 
 
 def describe_revalidation(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """Postprocessing hook of drf-spectacular: reads take If-None-Match and may answer 304 (RFC 9110, 13.1.2).
+    """Document If-None-Match and 304 on every JSON read (RFC 9110, 13.1.2), and the syntax of If-Match on writes.
 
-    If-Match, where a write declares it, takes entity tags and nothing else.
+    A postprocessing hook of drf-spectacular.
     """
     for path in result.get("paths", {}).values():
         for operation in path.values():
@@ -31,5 +31,5 @@ def describe_revalidation(result: dict[str, Any], **_: Any) -> dict[str, Any]:
             parameters = read.setdefault("parameters", [])
             if not any(one.get("name") == "If-None-Match" for one in parameters):
                 parameters.append(deepcopy(_IF_NONE_MATCH))
-            read["responses"].setdefault("304", {"description": "Nothing has changed since."})
+            read["responses"].setdefault("304", {"description": "Not modified: the ETag in If-None-Match is current."})
     return result

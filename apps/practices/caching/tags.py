@@ -1,7 +1,8 @@
-"""Tags: random version ids in Redis that an entry must agree with to be served. A change removes the id; absent is a miss.
+"""Tags: random version ids in Redis. An entry is served only if it was built under the current version of all its tags.
 
-A write says ``tags_change()`` in its service; the change happens after the commit and never on a rollback. A process whose
-change could not reach Redis stops trusting Redis's entries until it has (``is_settled``), and keeps trying.
+A service that writes calls ``tags_change()``: after the commit, and never on a rollback, the tag's id is deleted, and an
+absent id is a miss. If the change cannot reach Redis, the process ignores the entries in Redis until it can
+(``is_settled``), and retries.
 """
 
 import atexit
@@ -19,19 +20,20 @@ from apps.practices.mechanisms.redis import redis_client
 logger = structlog.get_logger(__name__)
 
 RETRY_SECONDS = 0.5
-END_SECONDS = 1.0  # longer than Redis may take for an answer
-REMEMBERED = 4096  # changes kept before those that no longer matter are dropped
+END_SECONDS = 1.0  # longer than the timeout of a Redis call
+BATCH = 1000  # tags deleted by one command
+REMEMBERED = 4096  # changes; beyond that, those too old to matter are dropped
 
 _lock = threading.Lock()
 _changed: dict[str, float] = {}  # tag -> when this process changed it (monotonic)
-_pending: dict[str, float] = {}  # changes that Redis has not heard of
+_pending: dict[str, float] = {}  # changes that have not reached Redis
 _retrier: threading.Thread | None = None
 _ending = threading.Event()
 
 
 @dataclass(frozen=True, slots=True)
 class TagChange:
-    """What ``transaction.on_commit`` runs."""
+    """The callback for ``transaction.on_commit``."""
 
     tags: tuple[str, ...]
 
@@ -41,8 +43,7 @@ class TagChange:
             _forget_old(now)
             _changed.update(dict.fromkeys(self.tags, now))
         try:
-            for start in range(0, len(self.tags), 1000):
-                redis_client().unlink(*(tag_key(tag) for tag in self.tags[start : start + 1000]))
+            _delete(self.tags)
         except RedisError as error:
             logger.warning("cache_tags_pending", tags=len(self.tags), error=type(error).__name__)
             with _lock:
@@ -51,22 +52,22 @@ class TagChange:
 
 
 def tags_change(*tags: str) -> None:
-    """This function will make every entry that carries one of ``tags`` a miss, everywhere, once the transaction has committed.
+    """Invalidate every entry that has one of ``tags``, in all processes, once the transaction has committed.
 
-    Outside a transaction it acts at once. Other processes see it within CACHE_LOCAL_SECONDS; with Redis away, within the
-    lifetime of an entry (60 s at most for data that is written).
+    Without a transaction, do so now. Other processes see the change within CACHE_LOCAL_SECONDS; while Redis is
+    unavailable, within the lifetime of an entry (at most 60 s for data that services write).
     """
     if tags:
         transaction.on_commit(TagChange(tuple(dict.fromkeys(tags))))
 
 
 def changed_here(tags: tuple[str, ...], *, since: float) -> bool:
-    """Whether this process has changed one of the tags at or after ``since`` (monotonic)."""
+    """Return whether this process has changed one of the tags at or after ``since`` (monotonic)."""
     return any(_changed.get(tag, 0.0) >= since for tag in tags) if _changed else False
 
 
 def changed_in_transaction(tags: tuple[str, ...]) -> bool:
-    """Whether the open transaction has changed one of the tags: what it reads is not yet anybody else's truth."""
+    """Return whether the open transaction has changed one of the tags, so that what it reads must not be shared."""
     connection = transaction.get_connection()
     if not connection.in_atomic_block:
         return False
@@ -77,15 +78,13 @@ def changed_in_transaction(tags: tuple[str, ...]) -> bool:
 
 
 def is_settled() -> bool:
-    """Whether Redis knows of every change made here; tries to tell it when not."""
+    """Return whether every change made in this process has reached Redis; try again to send those that have not."""
     if not _pending:
         return True
     with _lock:
         waiting = dict(_pending)
     try:
-        names = list(waiting)
-        for start in range(0, len(names), 1000):
-            redis_client().unlink(*(tag_key(tag) for tag in names[start : start + 1000]))
+        _delete(tuple(waiting))
     except RedisError:
         return False
     with _lock:
@@ -96,12 +95,17 @@ def is_settled() -> bool:
 
 
 def tag_key(tag: str) -> str:
-    """Where the tag's version id is."""
+    """Return the Redis key of the tag's version id."""
     return f"{settings.CACHING_PREFIX}:t:{tag}"
 
 
+def _delete(tags: tuple[str, ...]) -> None:
+    for start in range(0, len(tags), BATCH):
+        redis_client().unlink(*(tag_key(tag) for tag in tags[start : start + BATCH]))
+
+
 def tags_reset() -> None:
-    """Forget what was changed and what is pending (tests)."""
+    """Forget all changes, sent and pending (for tests)."""
     with _lock:
         _changed.clear()
         _pending.clear()
@@ -115,7 +119,7 @@ def _forget_old(now: float) -> None:
 
 
 def _keep_trying() -> None:
-    """Tell Redis from a thread, so that other processes' readers need not wait for the next request here."""
+    """Start a thread that retries, so that other processes do not depend on the next request to this one."""
     global _retrier
     with _lock:
         if _retrier is None or not _retrier.is_alive():
@@ -130,7 +134,7 @@ def _retry() -> None:
 
 @atexit.register
 def _stop_trying() -> None:
-    """End the thread: the interpreter's end cuts threads off where they are, be it inside a lock of the connections."""
+    """End the thread. Killed at interpreter shutdown, it could hold a lock of the connection pool for ever."""
     _ending.set()
     if _retrier is not None:
         _retrier.join(END_SECONDS)

@@ -1,1 +1,1 @@
-"""Headers: what a browser is told about every answer, errors, cached answers, admin and documentation included; CORS."""
+"""Headers: the security headers of every response, including errors, cached responses, admin and docs; CORS."""

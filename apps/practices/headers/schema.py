@@ -1,4 +1,4 @@
-"""Response headers in OpenAPI: each is described once, and every operation names those that its answers carry."""
+"""Response headers in the OpenAPI document: described once, and referenced by every response that has them."""
 
 from typing import Any
 
@@ -7,38 +7,38 @@ _TEXT = {"type": "string", "maxLength": 1024, "pattern": r"^[\x20-\x7e]+$"}
 
 HEADERS: dict[str, dict[str, Any]] = {
     "X-Request-ID": {
-        "description": "Names the request in the service's logs.",
+        "description": "The id of the request in the service's logs.",
         "required": True,
         "schema": {"type": "string", "minLength": 8, "maxLength": 64, "pattern": "^[A-Za-z0-9_-]+$"},
         "example": "01980c4e9f7a7c12b5d2f0a1c3e4d5f6",
     },
     "RateLimit-Policy": {
-        "description": 'The limits that count this request: name, quota (q) and seconds (w), as "default";q=100;w=900.',
+        "description": 'The limits on this request: name, quota (q) and window in seconds (w), such as "default";q=100;w=900.',
         "schema": {**_TEXT, "pattern": r'^"[^"]+";q=\d+;w=\d+(, "[^"]+";q=\d+;w=\d+)*$'},
         "example": '"anon";q=100;w=900',
     },
     "RateLimit": {
-        "description": "What is left of each limit (r), and in how many seconds there is more (t).",
+        "description": "For each limit, the requests that remain (r), and the seconds until the quota is full again (t).",
         "schema": {**_TEXT, "pattern": r'^"[^"]+";r=\d+;t=\d+(, "[^"]+";r=\d+;t=\d+)*$'},
         "example": '"anon";r=99;t=9',
     },
     "Access-Control-Allow-Origin": {
-        "description": "The page's own origin, when it is one of those that may read answers (CORS); never *.",
+        "description": "The origin of the calling page, if it may read responses (CORS); never *.",
         "schema": {"type": "string", "format": "uri", "maxLength": 2048},
     },
     "Retry-After": {
-        "description": "Seconds to wait before asking again.",
+        "description": "Seconds to wait before the next request.",
         "required": True,
         "schema": {"type": "integer", "format": "int32", "minimum": 0, "maximum": 86_400},
         "example": 1,
     },
     "Location": {
-        "description": "The path of what was created or accepted.",
+        "description": "The path of the created resource, or of the accepted job.",
         "required": True,
         "schema": {"type": "string", "format": "uri-reference", "maxLength": 2048},
     },
     "ETag": {
-        "description": "Names this state of the thing: for If-None-Match and If-Match.",
+        "description": "The version of the resource, for If-None-Match and If-Match.",
         "schema": {"type": "string", "maxLength": 100, "pattern": '^(W/)?"[^"]+"$'},
         "example": '"7.0123456789abcdef"',
     },
@@ -46,10 +46,11 @@ HEADERS: dict[str, dict[str, Any]] = {
 
 
 def describe_headers(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """Postprocessing hook of drf-spectacular: every answer names its headers.
+    """Document the headers of every response.
 
-    All carry the request id and the limits (draft-ietf-httpapi-ratelimit-headers-10); what refuses for a while says for how
-    long, what creates says where, and what may be read again has an entity tag (RFC 9110, 8.8.3, 10.2.2, 10.2.3).
+    All have the request id and the limits (draft-ietf-httpapi-ratelimit-headers-10). Temporary refusals have Retry-After,
+    creations have Location, and reads have an entity tag (RFC 9110, 8.8.3, 10.2.2, 10.2.3). A postprocessing hook of
+    drf-spectacular.
     """
     result.setdefault("components", {})["headers"] = {name: {**header} for name, header in HEADERS.items()}
     for path in result.get("paths", {}).values():
@@ -63,7 +64,7 @@ def describe_headers(result: dict[str, Any], **_: Any) -> dict[str, Any]:
 
 
 def _names(method: str, status: str, *, is_job: bool) -> list[str]:
-    """Give the headers of an operation's answer with ``status``; a 202 that shows a job says where it is, and when to look."""
+    """Return the names of the headers of a response; a 202 with a job has Location and Retry-After."""
     names = ["X-Request-ID", "RateLimit-Policy", "RateLimit", "Access-Control-Allow-Origin"]
     names += ["Retry-After"] if status in _RETRY or is_job else []
     names += ["Location"] if status == "201" or is_job else []

@@ -1,1 +1,1 @@
-"""HTTPS: pages are redirected to it, API calls over plain HTTP refused; the scheme is believed from trusted proxies alone."""
+"""HTTPS: over plain HTTP, pages are redirected and API calls refused; only trusted proxies can report the scheme."""

@@ -1,4 +1,4 @@
-"""A circuit breaker: after a few failures in a row, calls are refused at once until one probe has succeeded."""
+"""A circuit breaker: after consecutive failures, calls are refused at once until a probe succeeds."""
 
 import threading
 import time
@@ -10,33 +10,33 @@ from apps.practices.mechanisms.metrics import count
 
 logger = structlog.get_logger(__name__)
 
-FAILURES = 2  # in a row: one slow answer on a busy machine is not an outage
-FIRST_PAUSE = 0.5  # seconds until the first probe; doubles with every probe that fails
-LONGEST_PAUSE = 4.0  # unless the dependency asks for another
+FAILURES = 2  # in a row; one slow answer on a busy machine is not an outage
+FIRST_PAUSE = 0.5  # seconds until the first probe; doubled by every probe that fails
+LONGEST_PAUSE = 4.0  # seconds; a dependency may have its own
 
 
 class Breaker:
-    """Counts failures of one dependency; a change of state, never a call, is a log line and ``dependency_away_total``."""
+    """The health of one dependency. Each change of state, not each call, is logged and counted in ``dependency_away_total``."""
 
     def __init__(
         self, name: str, *, longest_pause: float = LONGEST_PAUSE, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.name = name
-        self.answered_at = -float("inf")  # by the clock: when a call last succeeded
+        self.answered_at = -float("inf")  # when a call last succeeded, by the clock
         self._longest_pause = longest_pause
         self._clock = clock
         self._lock = threading.Lock()
         self._failures = 0
         self._pause = FIRST_PAUSE
-        self._retry_at: float | None = None  # None: closed, calls pass
+        self._retry_at: float | None = None  # None while the breaker is closed
 
     @property
     def is_suspicious(self) -> bool:
-        """Whether the last call that ended was a failure."""
+        """Whether the last call failed."""
         return self._failures > 0
 
     def allows(self) -> bool:
-        """Whether to try a call: always when closed; when open, one caller a pause is let through as the probe."""
+        """Return whether to try a call: always while closed; while open, one caller after each pause, as the probe."""
         if self._retry_at is None:
             return True
         with self._lock:
@@ -49,7 +49,7 @@ class Breaker:
             return True
 
     def succeeded(self) -> None:
-        """Record an answer."""
+        """Record a call that succeeded."""
         self.answered_at = self._clock()
         if self._failures == 0 and self._retry_at is None:
             return
@@ -60,7 +60,7 @@ class Breaker:
             logger.warning("dependency_back", dependency=self.name)
 
     def failed(self, error: BaseException) -> None:
-        """Record a call that got no answer."""
+        """Record a call that failed."""
         with self._lock:
             self._failures += 1
             was_open = self._retry_at is not None

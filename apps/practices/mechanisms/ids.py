@@ -1,4 +1,4 @@
-"""Request ids: one for each request, minted here, known to everything that works for it."""
+"""Request ids: generated for each request, and known to all code that works for it."""
 
 import re
 
@@ -10,22 +10,22 @@ _WELL_FORMED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{7,127}")
 
 
 def request_id_new() -> str:
-    """Mint an id: a UUIDv7 (RFC 9562), so that ids sort by time."""
+    """Generate an id: a UUIDv7 (RFC 9562), so that ids sort by time."""
     return str(uuid7())
 
 
 def current_request_id() -> str | None:
-    """Return the id of the request that this code works for, None outside of one.
+    """Return the id of the current request; None if there is none.
 
-    In a Celery task it is the id of the request that submitted the task: it travels in the message's headers.
+    In a Celery task it is the id of the request that submitted the task, taken from the message's headers.
     """
     request_id = structlog.contextvars.get_contextvars().get("request_id")
     return request_id if isinstance(request_id, str) else None
 
 
 def parent_id(header: str | None) -> str | None:
-    """Return an inbound id that is fit to be logged (8 to 128 letters, digits, ``._-``), else None.
+    """Return an inbound id if it may be logged (8 to 128 letters, digits, ``._-``), else None.
 
-    A stranger chose it, so it never becomes the id of the request.
+    The client chose it, so it never becomes the id of the request.
     """
     return header if header and _WELL_FORMED.fullmatch(header) else None

@@ -1,4 +1,4 @@
-"""JSON out, rendered once by orjson: the bytes that are hashed for an ETag, stored and sent."""
+"""JSON output by orjson: rendered once, then hashed for the ETag, cached and sent."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -13,14 +13,14 @@ _OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z | orjson.OPT_NAIVE_UTC
 
 
 def json_bytes(data: object) -> bytes:
-    """``data`` as UTF-8 JSON (RFC 8259); times are RFC 3339 in UTC with Z, UUIDs and Decimals are strings."""
+    """Return ``data`` as UTF-8 JSON (RFC 8259): times in RFC 3339, UTC with Z; UUIDs and Decimals as strings."""
     written = orjson.dumps(data, default=_plain, option=_OPTIONS)
-    # orjson gives the whole buffer that it wrote into, up to fourteen times what it wrote: whoever keeps it keeps all that.
+    # orjson returns its whole output buffer, up to fourteen times as large as its content. A copy lets go of it.
     return bytes(memoryview(written))
 
 
 def _plain(value: object) -> object:
-    """What orjson does not know: lazy texts, decimals, byte strings, mappings and iterables of DRF's."""
+    """Convert what orjson does not know: lazy strings, decimals, and DRF's mappings and iterables."""
     if isinstance(value, Promise):
         return force_str(value)
     if isinstance(value, Decimal):
@@ -29,7 +29,7 @@ def _plain(value: object) -> object:
         return dict(value)
     if hasattr(value, "__iter__"):
         return list(value)
-    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+    raise TypeError(f"{type(value).__name__} is not JSON serializable")
 
 
 class FastJSONRenderer(BaseRenderer):

@@ -1,6 +1,6 @@
-"""What this process counts. `metrics_store` adds it to what all other processes count.
+"""The metrics of this process. ``metrics_store`` adds them to those of all other processes.
 
-Every label value must come from a small fixed set (a route's template, never a path): each new one is kept for a day.
+Label values must come from a small fixed set (a route's template, never a path): each new value is kept for a day.
 """
 
 import re
@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, disable_cre
 from apps.practices.mechanisms import metrics_store
 
 PREFIX = "shipshape_"
-# Seconds. One layout for all durations of requests: they are added up across processes and releases.
+# Seconds. All request durations use the same buckets, because they are summed across processes and releases.
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -26,7 +26,7 @@ _errors = Counter(
 )
 _seconds = Histogram(
     f"{PREFIX}http_request_seconds",
-    "Time from the request's arrival in the application to its answer.",
+    "Time from the arrival of a request in the application to its response.",
     ["route", "method"],
     buckets=BUCKETS,
     registry=REGISTRY,
@@ -38,7 +38,7 @@ _bounds: dict[str, tuple[str, ...]] = {}
 
 
 def request_observe(*, route: str, method: str, status: int, seconds: float) -> None:
-    """Count one answered request. Unknown methods count as ``OTHER``; the status counts by its class, as ``2xx``."""
+    """Count one answered request: unknown methods as ``OTHER``, the status by its class, such as ``2xx``."""
     method = method if method in _METHODS else "OTHER"
     _requests.labels(route, method, f"{status // 100}xx").inc()
     if status >= 500:
@@ -48,9 +48,9 @@ def request_observe(*, route: str, method: str, status: int, seconds: float) -> 
 
 
 def count(name: str, amount: float = 1, **labels: str) -> None:
-    """Add to the counter ``shipshape_<name>_total``; made at first use, its label names are then fixed.
+    """Add to the counter ``shipshape_<name>_total``. Its first use creates it and fixes its label names.
 
-    Raises ValueError for a name that is not snake_case or other labels than before.
+    Raise ValueError for a name that is not snake_case, or for other labels than before.
     """
     counter = _counters.get(name) or _counter_make(name, tuple(sorted(labels)))
     (counter.labels(**labels) if labels else counter).inc(amount)
@@ -58,26 +58,26 @@ def count(name: str, amount: float = 1, **labels: str) -> None:
 
 
 class Durations:
-    """A histogram ``shipshape_<name>``, whose bounds (seconds) are its own; declare it once, where every process imports it."""
+    """A histogram ``shipshape_<name>`` with its own bounds in seconds. Declare it once, where every process imports it."""
 
     def __init__(self, name: str, text: str, *, labels: Sequence[str], bounds: Sequence[float]) -> None:
         self._histogram = Histogram(f"{PREFIX}{name}", text, labels, buckets=bounds, registry=REGISTRY)
         _bounds[f"{PREFIX}{name}"] = tuple(str(float(bound)) for bound in bounds)
 
     def observe(self, seconds: float, **labels: str) -> None:
-        """Count one that took so long."""
+        """Count one event of this duration."""
         self._histogram.labels(**labels).observe(seconds)
         metrics_store.flusher_start(REGISTRY)
 
 
 def bounds_of(name: str) -> tuple[str, ...]:
-    """The bounds of a histogram but the last, which is infinity, as its samples name them."""
+    """Return the finite bounds of a histogram, as written in its samples."""
     return _bounds.get(name, tuple(str(bound) for bound in BUCKETS))
 
 
 def _counter_make(name: str, labels: tuple[str, ...]) -> Counter:
     if not _NAME.fullmatch(name):
-        raise ValueError(f"A counter's name is snake_case: {name!r}")
+        raise ValueError(f"The name of a counter must be snake_case, not {name!r}.")
     with _counters_lock:
         if name not in _counters:
             _counters[name] = Counter(PREFIX + name, name.replace("_", " "), labels, registry=REGISTRY)

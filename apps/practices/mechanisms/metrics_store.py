@@ -1,9 +1,12 @@
-"""The fleet's metrics: each process adds what it counted since the last second to minute buckets and totals in Redis.
+"""The fleet's metrics: every second each process adds what it has counted to minute buckets and totals in Redis.
 
-A field is one additive number: a sample's name and labels as JSON. Histogram buckets are kept one by one, not
-cumulated, so that a request touches one bucket. A minute's bucket lives 25 hours (a day of plots); totals never go
-down until Redis loses them, which Prometheus takes for a restart. While Redis is away nothing is lost: the difference
-to what was last sent goes on growing and is sent when it is back.
+A field is one additive number, named by its sample's name and labels as JSON. Histogram buckets are stored one by one,
+not cumulated, so that a request changes one bucket. A minute's bucket is kept for 25 hours (a day of plots). Totals never
+decrease unless Redis loses them, which Prometheus treats as a restart. While Redis is unavailable nothing is lost: the
+difference to the numbers last sent keeps growing, and is sent once Redis is back.
+
+The client is not ``redis.py``'s guarded one. That one is the cache's: another server (CACHE_URL), timeouts too short for a
+pipeline of all counters, and a breaker, which readiness must not consult in place of Redis and which counts in here.
 """
 
 import atexit
@@ -27,11 +30,11 @@ logger = structlog.get_logger(__name__)
 
 
 class FleetUnavailable(Exception):
-    """Redis did not answer: there are only this process's numbers."""
+    """Redis did not answer; only this process's numbers are known."""
 
 
 def additive_samples(registry: CollectorRegistry) -> dict[bytes, float]:
-    """Return every non-zero number of a registry by field; a histogram's ``_count`` is its buckets' sum and left out."""
+    """Return every non-zero number of a registry by field, without a histogram's ``_count``, the sum of its buckets."""
     numbers: dict[bytes, float] = {}
     for family in registry.collect():
         below: dict[tuple[tuple[str, str], ...], float] = {}
@@ -48,18 +51,18 @@ def additive_samples(registry: CollectorRegistry) -> dict[bytes, float]:
 
 
 def _field(name: str, labels: Mapping[str, str]) -> bytes:
-    # A copy, since fields are kept: what orjson gives is at least 4 KiB large, however short.
+    # A copy, since fields are kept: the buffer that orjson returns takes at least 4 KiB.
     return bytes(memoryview(orjson.dumps([name, labels], option=orjson.OPT_SORT_KEYS)))
 
 
 def field_read(field: bytes) -> tuple[str, dict[str, str]]:
-    """Return the sample name and labels that a field stands for."""
+    """Return the sample name and the labels of a field."""
     name, labels = orjson.loads(field)
     return name, labels
 
 
 class Flusher:
-    """Sends what one registry gained since the last time, every second, from a thread of its own."""
+    """A thread that sends the increments of a registry every second."""
 
     def __init__(self, registry: CollectorRegistry, *, sent: Mapping[bytes, float]) -> None:
         self.registry = registry
@@ -73,15 +76,15 @@ class Flusher:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop the thread and send the last second's numbers; waits for Redis at most twice its timeout."""
+        """Stop the thread and send the last increments, waiting for Redis at most twice its timeout."""
         self._stop.set()
         self._thread.join(timeout=2 * _TIMEOUT)
         self.flush()
 
     def flush(self) -> bool:
-        """Send what is new; False when Redis does not take it (it is then sent later).
+        """Send the increments; return False if Redis did not confirm them (they are then sent again).
 
-        Redis may have carried out what it could not confirm: after a timeout a second can count twice.
+        Redis may have executed what it did not confirm: after a timeout, a second may be counted twice.
         """
         with self._lock:
             now = additive_samples(self.registry)
@@ -115,17 +118,17 @@ def _add(gained: Mapping[bytes, float], *, minute: int) -> None:
 
 
 def totals_key() -> str:
-    """The hash of all numbers since Redis first held any."""
+    """Return the key of the hash of totals."""
     return f"{settings.OBSERVABILITY_METRICS_PREFIX}:total"
 
 
 def minute_key(minute: int) -> str:
-    """The hash of one minute's numbers (minutes since 1970)."""
+    """Return the key of the hash of one minute (minutes since 1970)."""
     return f"{settings.OBSERVABILITY_METRICS_PREFIX}:{minute}"
 
 
 def fleet_totals() -> dict[bytes, float]:
-    """Return every number of the whole fleet by field; FleetUnavailable when Redis is away."""
+    """Return the fleet's totals by field; raise FleetUnavailable if Redis does not answer."""
     if _flusher is not None and not _flusher.flush():
         raise FleetUnavailable
     try:
@@ -142,7 +145,7 @@ _start_lock = Lock()
 
 
 def client() -> redis.Redis:
-    """Return this process's Redis client for metrics and readiness: half a second for anything, no retries."""
+    """Return this process's Redis client for metrics and readiness: half a second for each call, no retries."""
     global _client
     if _client is None:
         _client = redis.Redis.from_url(
@@ -155,7 +158,7 @@ def client() -> redis.Redis:
 
 
 def flusher_start(registry: CollectorRegistry) -> None:
-    """Start this process's flusher unless it runs. Called with every count, so that it starts after any fork."""
+    """Start this process's flusher unless it runs. Every count calls this, so that it starts after any fork."""
     if _flusher is None:
         _flusher_make(registry)
 
@@ -167,12 +170,12 @@ def _flusher_make(registry: CollectorRegistry) -> None:
             flusher = Flusher(registry, sent=_inherited)
             flusher.start()
             _flusher = flusher
-            # The interpreter's end cuts threads off where they are, and then waits for the locks of the connections.
+            # A thread killed at interpreter shutdown may hold a connection's lock, for which the shutdown then waits.
             atexit.register(shutdown)
 
 
 def shutdown() -> None:
-    """Send the last numbers and close the connection (called when a process ends in good order)."""
+    """Send the last increments and close the connection; called at an orderly end of the process."""
     global _flusher, _client
     if _flusher is not None:
         _flusher.stop()
@@ -183,7 +186,7 @@ def shutdown() -> None:
 
 
 def _after_fork() -> None:
-    """A child has its parent's numbers but neither its thread nor its connection: it sends only what it adds."""
+    """Reset a child process: it has its parent's numbers, of which it must send none, but not its thread and connection."""
     global _flusher, _client, _inherited, _start_lock
     if _flusher is not None:
         _inherited = additive_samples(_flusher.registry)

@@ -1,8 +1,8 @@
-"""Redis behind short timeouts and a circuit breaker: a server that is away or hung costs a fraction of a second, once.
+"""Redis with short timeouts and a circuit breaker: a server that is down or hangs costs a fraction of a second, once.
 
-``GuardedCacheClient`` is the CLIENT_CLASS of ``CACHES["default"]``: with IGNORE_EXCEPTIONS a plain ``cache.get()`` answers
-its default when Redis does not answer. ``redis_client()`` is the same connection pool for the code that speaks Redis itself:
-the cache engine, the limiter, the metrics.
+``GuardedCacheClient`` is the CLIENT_CLASS of ``CACHES["default"]``. With IGNORE_EXCEPTIONS, ``cache.get()`` returns its
+default if Redis does not answer. ``redis_client()`` returns a client on the same connection pool for code that sends Redis
+commands itself: the cache engine, the limiter, the routing of reads.
 """
 
 from collections.abc import Callable
@@ -21,32 +21,32 @@ from redis.exceptions import BusyLoadingError, ConnectionError, ReadOnlyError, R
 from apps.practices.mechanisms.breaker import Breaker
 from apps.practices.mechanisms.json import json_bytes
 
-# No answer, or an answer that says the server cannot serve: what the breaker counts.
+# Failures that the breaker counts: no answer, or an answer that the server cannot serve.
 AWAY = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError)
 
 
 class RedisAway(ConnectionError):
-    """The breaker is open: the call was not even tried."""
+    """The breaker is open; the call was not tried."""
 
 
 def guarded(breaker: Breaker, call: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    """Make one call to Redis if the breaker allows it, and tell the breaker how it went."""
+    """Make one call to Redis if the breaker allows it, and record the outcome. Raise RedisAway if it does not."""
     if not breaker.allows():
-        raise RedisAway("Redis is away")
+        raise RedisAway("Redis is unavailable")
     try:
         answer = call(*args, **options)
     except AWAY as error:
         breaker.failed(error)
         raise
     except ResponseError:
-        breaker.succeeded()  # it answered; that the answer is an error is the caller's business
+        breaker.succeeded()  # it answered, although with an error, which is the caller's
         raise
     breaker.succeeded()
     return answer
 
 
 class GuardedPool(ConnectionPool):
-    """The connections of this process to one server, and what it knows about that server's health."""
+    """A process's connections to one server, and the server's breaker."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -54,7 +54,7 @@ class GuardedPool(ConnectionPool):
 
 
 class GuardedPipeline(Pipeline):
-    """A pipeline whose one round trip passes the breaker."""
+    """A pipeline whose round trip is guarded by the breaker."""
 
     connection_pool: GuardedPool
 
@@ -63,13 +63,13 @@ class GuardedPipeline(Pipeline):
 
 
 class GuardedRedis(Redis):
-    """A redis-py client every command of which passes the breaker of its server."""
+    """A redis-py client whose commands are guarded by the breaker."""
 
     connection_pool: GuardedPool
 
     @property
     def breaker(self) -> Breaker:
-        """The breaker of the server behind this client's pool, one a process."""
+        """The breaker of this client's server, one per process."""
         return self.connection_pool.breaker
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
@@ -80,7 +80,7 @@ class GuardedRedis(Redis):
 
 
 class GuardedConnectionFactory(ConnectionFactory):
-    """Builds guarded clients on pools of their own, one pool and one breaker a server."""
+    """A factory of guarded clients, with one pool and one breaker per server."""
 
     _pools: ClassVar[dict[str, Any]] = {}
 
@@ -91,9 +91,9 @@ class GuardedConnectionFactory(ConnectionFactory):
 
 
 class JSONOrBytes(BaseSerializer):
-    """Values are JSON, or bytes as they are; never pickle, which would run what whoever writes to Redis sends.
+    """A serializer for JSON and bytes. Unpickling would run code chosen by anyone who can write to Redis.
 
-    One leading byte tells them apart. What cannot be read, such as another version's leftover, is a miss.
+    A leading byte tells the two apart. A value that cannot be read, such as one of another release, is a miss.
     """
 
     def dumps(self, value: Any) -> bytes:
@@ -107,11 +107,11 @@ class JSONOrBytes(BaseSerializer):
                 return orjson.loads(value[1:])
         except orjson.JSONDecodeError as error:
             raise ConnectionInterrupted(connection=None) from error
-        raise ConnectionInterrupted(connection=None) from ResponseError("a cache value of unknown form")
+        raise ConnectionInterrupted(connection=None) from ResponseError("cache value in an unknown format")
 
 
 def _interrupting(name: str) -> Any:
-    """``DefaultClient``'s method ``name``, its errors turned into the one that IGNORE_EXCEPTIONS is about."""
+    """Return ``DefaultClient``'s method ``name``, raising the exception that IGNORE_EXCEPTIONS catches."""
     plain = getattr(DefaultClient, name)
 
     def method(self: DefaultClient, *args: Any, **kwargs: Any) -> Any:
@@ -125,7 +125,7 @@ def _interrupting(name: str) -> Any:
 
 
 class GuardedCacheClient(DefaultClient):
-    """django-redis's client on guarded connections, with the methods that let raw Redis errors through caught as well."""
+    """django-redis's client on guarded connections. Methods that would raise raw Redis errors are caught as well."""
 
     def __init__(self, server: Any, params: dict[str, Any], backend: Any) -> None:
         super().__init__(server, params, backend)
@@ -142,11 +142,11 @@ class GuardedCacheClient(DefaultClient):
     keys = _interrupting("keys")
 
     def clear(self, client: Any = None) -> None:
-        """Delete this project's cached values alone: FLUSHDB would take the queue and the metrics with them."""
+        """Delete only this project's cached values; FLUSHDB would delete the queue and the metrics as well."""
         self.delete_pattern("*", client=client, itersize=500)
 
 
 def redis_client() -> GuardedRedis:
-    """This function will return the process's client of CACHE_URL; each command may raise ``redis.RedisError`` quickly."""
+    """Return this process's client of CACHE_URL. Each command may raise ``redis.RedisError``, but does so quickly."""
     backend = cast(Any, caches["default"])
     return cast(GuardedRedis, backend.client.get_client(write=True))

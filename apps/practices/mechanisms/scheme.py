@@ -1,8 +1,7 @@
-"""The scheme the client used, by the word of our own proxies and nobody else's.
+"""The client's scheme, trusting X-Forwarded-Proto only from our own proxies.
 
-Setting ``TRUSTED_PROXIES`` decides who is ours, for the scheme here as for the client's address in
-``apps.practices.mechanisms.proxies``. Loopback is an address like any other: behind an edge on the same host every client
-comes from there.
+``TRUSTED_PROXIES`` names them, as in ``proxies.py``. Loopback is not trusted by default: behind a proxy on the same host
+every client comes from there.
 """
 
 from itertools import takewhile
@@ -14,10 +13,10 @@ from apps.practices.mechanisms.proxies import LONGEST_CHAIN, is_ours, parse, tru
 
 
 def forwarded_scheme(request: HttpRequest) -> str | None:
-    """``"http"`` or ``"https"`` as the outermost of our proxies reports it; None when none of ours said anything.
+    """Return ``"http"`` or ``"https"`` as reported by the outermost trusted proxy; None if no trusted proxy reported it.
 
-    Most proxies overwrite ``X-Forwarded-Proto``: one value alone is then the outermost's. Where they append, it is the
-    n-th from the right, n being the number of our proxies on the way; what a client wrote itself stands further left.
+    Most proxies overwrite ``X-Forwarded-Proto``, so that a single value is the outermost proxy's. Where proxies append, it
+    is the n-th value from the right, n being the number of trusted proxies. Anything a client wrote is further left.
     """
     written = request.META.get("HTTP_X_FORWARDED_PROTO")
     if not written or not trusted_peer(request):
@@ -29,7 +28,7 @@ def forwarded_scheme(request: HttpRequest) -> str | None:
 
 
 def trusted_hops(request: HttpRequest) -> int:
-    """How many proxies of ours a request passed that came from one of them, counted from the connection outwards."""
+    """Return the number of trusted proxies that a request from one of them has passed, counted from the connection."""
     trusted = settings.TRUSTED_PROXIES
     if isinstance(trusted, int):
         return trusted
