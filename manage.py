@@ -24,20 +24,20 @@ def main() -> None:
         try:
             execute_from_command_line(sys.argv)
         except Exception as error:
-            if "--traceback" in sys.argv or (told := _told(error)) is None:
+            if "--traceback" in sys.argv or (told := _outage_message(error)) is None:
                 raise
             sys.exit(told)
 
 
-def _told(error: Exception) -> str | None:
+def _outage_message(error: Exception) -> str | None:
     """Return what to say of an error instead of its traceback: a database that cannot be used is no mistake of the code."""
     from django.conf import settings
 
     if not settings.configured:
         return None
-    from apps.practices.database.failures import away_told
+    from apps.practices.database.failures import outage_message
 
-    return away_told(error)
+    return outage_message(error)
 
 
 def _enter_venv(error: ModuleNotFoundError) -> None:

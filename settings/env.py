@@ -55,7 +55,7 @@ class Entry:
 class Environment:
     """What is in force, where it came from, and every mistake in it.
 
-    ``ignored`` lists names in files that nothing reads, ``slips`` those, here or in the process environment, that are
+    ``ignored`` lists names in files that nothing reads, ``typos`` those, here or in the process environment, that are
     probably misspelt: a warning each, never a mistake, since they may be another program's.
     """
 
@@ -63,7 +63,7 @@ class Environment:
     entries: dict[str, Entry]
     mistakes: list[str]
     ignored: list[str]
-    slips: list[str]
+    typos: list[str]
 
     def __getitem__(self, name: str) -> Any:
         """The parsed value of ``name``, None when it has none. An undeclared name is a KeyError."""
@@ -80,7 +80,7 @@ class Environment:
             raise SystemExit(1)
         count = len(self.mistakes)
         heading = f"The {self.name} environment has {count} mistake{'s' if count > 1 else ''}:"
-        lines = [heading, *(f"  - {mistake}" for mistake in self.mistakes), *(f"  ? {slip}" for slip in self.slips)]
+        lines = [heading, *(f"  - {mistake}" for mistake in self.mistakes), *(f"  ? {slip}" for slip in self.typos)]
         lines.append(
             "Each name, with why it is there, is in .env.example. Unset DJANGO_ENV means prod; bin/setup writes a .env for dev."
         )
@@ -116,7 +116,7 @@ def read_environment(*, process: Mapping[str, str], root: Path = ROOT, arguments
         entries=entries,
         mistakes=list(dict.fromkeys(mistakes)),
         ignored=_ignored(layers),
-        slips=_slips(layers, entries),
+        typos=_typos(layers, entries),
     )
 
 
@@ -187,7 +187,7 @@ def _ignored(layers: list[Layer]) -> list[str]:
     ]
 
 
-def _slips(layers: list[Layer], entries: Mapping[str, Entry]) -> list[str]:
+def _typos(layers: list[Layer], entries: Mapping[str, Entry]) -> list[str]:
     """Return a sentence for each name that nothing reads and that is a slip away from one that nobody has set."""
     unset = {name for name, entry in entries.items() if entry.source in ("default", "unset")}
     open_names = sorted(name for name in _READ if name.removesuffix("_FILE") in unset)

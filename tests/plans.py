@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import connection
 
-from apps.practices.database.matching import SORTED_MAX, WALKED_MAX
+from apps.practices.database.matching import SCANNED_MAX, SORTED_MAX
 
 # An order over all authors serves one who wrote half of the rows, too: twice as many rows are visited.
 SLACK = 10  # rows visited for each row wanted: rows of other states stand between those of an order
@@ -53,8 +53,8 @@ def faults(plan: Plan, table: str, *, wanted: int) -> list[str]:
     by the one that it would make without sorting.
     """
     found = _faults(plan, table, wanted=wanted)
-    # Near the end of a table that was never vacuumed, as in a test, also for the position WALKED_MAX rows on.
-    handful = WALKED_MAX * 3 if f"OFFSET {WALKED_MAX - 1}" in plan.sql or "CASE WHEN" in plan.sql else SORTED_MAX
+    # Near the end of a table that was never vacuumed, as in a test, also for the position SCANNED_MAX rows on.
+    handful = SCANNED_MAX * 3 if f"OFFSET {SCANNED_MAX - 1}" in plan.sql or "CASE WHEN" in plan.sql else SORTED_MAX
     if UNBOUNDED_SORT in found and all(came <= handful for _, came in _sorts(plan)):
         return _faults(explained(plan.sql, sorting=False), table, wanted=wanted)
     return found
@@ -65,7 +65,7 @@ def _faults(plan: Plan, table: str, *, wanted: int) -> list[str]:
     found = [f"reads {table} from its start" for _ in scanned]
     if any(came > len(_keys(plan.sql)) or came > SORTED_MAX for _, came in _sorts(plan)):
         found.append(UNBOUNDED_SORT)
-    bound = WALKED_MAX * 3 if _bounded_by_matching(plan.sql) else wanted * SLACK
+    bound = SCANNED_MAX * 3 if _bounded_by_matching(plan.sql) else wanted * SLACK
     if (visited := plan.visited(table)) > bound:
         found.append(f"visits {visited} rows of {table} for {wanted}")
     return found
@@ -80,7 +80,7 @@ def _bounded_by_matching(sql: str) -> bool:
     """Return whether a statement belongs to a list that matches words or tags: probe, look ahead, walk, page of few."""
     return (
         sql.startswith("WITH matching")
-        or any(f"OFFSET {count - 1}" in sql for count in (SORTED_MAX, WALKED_MAX))
+        or any(f"OFFSET {count - 1}" in sql for count in (SORTED_MAX, SCANNED_MAX))
         or "CASE WHEN" in sql
         or bool(_keys(sql))
     )

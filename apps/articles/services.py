@@ -17,8 +17,7 @@ from django.db.models import QuerySet
 
 from apps.articles.models import SUMMARY_LENGTH, TITLE_LENGTH, Article
 from apps.practices.caching import tags_change
-from apps.practices.database.inserts import row_insert
-from apps.practices.database.versions import version_delete, version_update
+from apps.practices.database.writes import row_insert, version_delete, version_update
 from apps.practices.errors import Conflict, FieldError
 from apps.practices.validation.slugs import slug_from
 from apps.practices.validation.text import plain_from_html

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from apps.jobs.kinds import kinds_staff_may_read
 from apps.jobs.models import Job, JobState
-from apps.practices.database.matching import unindexed
+from apps.practices.database.matching import unindexed_column
 from apps.practices.errors import Conflict, NotFound, Problem
 
 PUBLIC_COLUMNS = (
@@ -64,7 +64,7 @@ def job_list(*, owner_id: UUID, state: str | None = None, kind: str | None = Non
         return jobs
     if state in (JobState.QUEUED, JobState.RUNNING):
         # At most JOBS_PER_USER, found by their state: by their kind, all that the owner ever had might be read for them.
-        return jobs.alias(kind_looked_at=unindexed("kind")).filter(kind_looked_at=kind)
+        return jobs.alias(kind_looked_at=unindexed_column("kind")).filter(kind_looked_at=kind)
     return jobs.filter(kind=kind)
 
 

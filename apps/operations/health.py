@@ -18,7 +18,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from apps.jobs.monitoring import SEEN, queues_without_worker
 from apps.operations import lifecycle
-from apps.practices.database.connections import waits_bounded
+from apps.practices.database.connections import wait_limit
 from apps.practices.database.replicas import replica_check
 from apps.practices.mechanisms import metrics_store
 
@@ -54,7 +54,7 @@ class _Checks:
     def results(self) -> dict[str, str]:
         with self._lock:
             if monotonic() - self._checked_at >= CHECK_SECONDS:
-                with waits_bounded(ANSWER_SECONDS):
+                with wait_limit(ANSWER_SECONDS):
                     self._results = self._run()
                 self._checked_at = monotonic()
             return self._results

@@ -6,7 +6,7 @@ from pkgutil import iter_modules
 
 from django.apps import AppConfig
 
-from apps.practices.environment.slips import slips_report
+from apps.practices.environment.typos import typos_warn
 
 
 class PracticesConfig(AppConfig):
@@ -22,4 +22,4 @@ class PracticesConfig(AppConfig):
             if module.ispkg and find_spec(checks):
                 import_module(checks)
         import_module(f"{self.name}.database.failures")
-        slips_report()
+        typos_warn()

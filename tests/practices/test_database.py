@@ -15,7 +15,7 @@ import pytest
 from django.conf import settings
 from django.core.checks import run_checks
 from django.core.management import CommandError, call_command
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 from django.test import override_settings
 from django.urls import path
 from django.utils import timezone
@@ -26,7 +26,7 @@ from rest_framework.views import APIView
 
 from apps.accounts.models import User
 from apps.practices.database.keys import uuid7, uuid7_floor
-from apps.practices.database.versions import version_delete, version_update
+from apps.practices.database.writes import version_delete, version_update
 from apps.practices.errors import NotFound, PreconditionFailed
 from tests.problems import assert_problem
 from tests.races import at_once
@@ -101,6 +101,19 @@ def test_of_writers_who_saw_the_same_version_one_succeeds() -> None:
 
     assert sorted(at_once(8, write)) == ["refused"] * 7 + ["written"]
     assert Note.objects.get().version == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_refused_writes_leave_the_transaction_usable() -> None:
+    note = note_create(owner=User.objects.create(email="owner@example.com"), title="a")
+    with transaction.atomic():
+        with pytest.raises(PreconditionFailed):
+            version_update(instance=note, expected=9, title="b")
+        with pytest.raises(PreconditionFailed):
+            version_delete(instance=note, expected=9)
+        version_update(instance=note, expected=1, title="c")
+    note.refresh_from_db()
+    assert note.title == "c"
 
 
 # --- N+1

@@ -17,7 +17,7 @@ from django.test import override_settings
 from psycopg import sql
 
 from apps.practices.database.backend.base import DatabaseWrapper
-from apps.practices.database.connections import ServerStalled, breaker_of, connection_class
+from apps.practices.database.connections import ServerUnresponsive, breaker_of, connection_class
 from apps.practices.database.failures import problem_for
 from settings.components.database import _database
 from tests.fleet import path_replaced
@@ -46,7 +46,7 @@ def pgbouncer(pgbouncer_binary: str, stack: Stack, url: str) -> Iterator[PgBounc
 def wrapper(db: None, pgbouncer: PgBouncer) -> Iterator[DatabaseWrapper]:
     """What a thread of a web process has, as `connections["bounced"]`.
 
-    Under that name it is waited for as briefly as any server but the main one (`is_spared`).
+    Under that name it is waited for as briefly as any server but the main one (`has_fallback`).
     """
     settings_dict = {**connections["default"].settings_dict, **_database(pgbouncer.url, is_pgbouncer=True)}
     settings_dict["TRANSACTION_BOUNDS"] = WIDE
@@ -252,7 +252,7 @@ def test_a_queue_for_connections_does_not_look_like_an_outage(wrapper: DatabaseW
         causes = [one.result() for one in waiting]
         suspicious = breaker_of("bounced").is_suspicious
         everybody.wait()
-    assert [type(cause) for cause in causes] == [ServerStalled] * 3
+    assert [type(cause) for cause in causes] == [ServerUnresponsive] * 3
     assert not suspicious
 
 

@@ -59,7 +59,7 @@ def execute(sql: str, *before: str) -> None:
             cursor.execute(statement)
 
 
-def other() -> psycopg.Connection[Any]:
+def second_connection() -> psycopg.Connection[Any]:
     """Make a second connection to the database of the tests."""
     chosen = {"host", "port", "user", "password", "dbname"}
     return psycopg.connect(
@@ -89,7 +89,7 @@ def test_a_failing_server_is_not_our_error(sql: str, before: str, status: int, r
 
 @pytest.mark.django_db(transaction=True)
 def test_a_lock_that_is_not_given_is_503(note: Note) -> None:
-    with other() as rival:
+    with second_connection() as rival:
         rival.execute(ROW)
         answer = answer_to(lambda: execute(ROW, "SET LOCAL lock_timeout = '50ms'"))
     assert_problem(answer, 503, "unavailable")
@@ -101,7 +101,7 @@ def test_the_loser_of_a_deadlock_is_503(note: Note) -> None:
     """Each holds what the other waits for; the server lets one go, the one whose patience ends first."""
     second = note_create(owner=note.owner, title="two")
     one, two = (f"SELECT 1 FROM sample_note WHERE id = '{row.pk}' FOR UPDATE" for row in (note, second))
-    with other() as rival, other() as watch:
+    with second_connection() as rival, second_connection() as watch:
         watch.autocommit = True
         rival.execute("SET deadlock_timeout = '30s'")
         rival.execute(two)
@@ -130,7 +130,7 @@ def test_the_loser_of_a_serialization_conflict_is_503(note: Note) -> None:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             cursor.execute("SELECT title FROM sample_note")
-            with other() as rival:
+            with second_connection() as rival:
                 rival.execute("UPDATE sample_note SET title = 'theirs'")
             cursor.execute("UPDATE sample_note SET title = 'ours'")
 
@@ -144,7 +144,7 @@ def test_the_loser_of_a_serialization_conflict_is_503(note: Note) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_a_connection_that_breaks_is_503_and_the_next_request_works() -> None:
     def broken() -> None:
-        with connection.cursor() as cursor, other() as rival:
+        with connection.cursor() as cursor, second_connection() as rival:
             cursor.execute("SELECT pg_backend_pid()")
             rival.execute("SELECT pg_terminate_backend(%s)", cursor.fetchone())
             rival.commit()

@@ -308,7 +308,7 @@ def test_whatever_is_away_it_is_503_soon_at_once_and_its_return_is_noticed(
         assert {answer.status for answer in later} == {503}
         assert sorted(answer.seconds for answer in later)[10] < 1
         reasons = [line["reason"] for line in fleet.webs[0].lines() if line.get("event") == "dependency_unavailable"]
-        assert sum("ServerAway" in reason for reason in reasons[-20:]) > 10, "most are refused without asking anybody"
+        assert sum("CircuitOpen" in reason for reason in reasons[-20:]) > 10, "most are refused without asking anybody"
         assert get(fleet, "/healthz").status == 200
         ready = get(fleet, "/readyz")
         assert (ready.status, ready.json()["checks"]["database"]) == (200, "down")

@@ -18,7 +18,7 @@ from django.http import HttpRequest
 from apps.accounts.models import Session, User
 from apps.jobs.models import Job
 from apps.practices.caching import remember
-from apps.practices.database.replicas import Ticket, primary_reads, ticket_held
+from apps.practices.database.replicas import ReplicaPermit, current_permit, primary_reads
 from apps.practices.database.routing import ReplicaRouter
 from tests.fleet import Answer, ask, fleet_on, servers_alone
 from tests.processes import frozen, wait_until
@@ -175,9 +175,9 @@ def test_without_its_replica_the_primary_is_read(
 @pytest.fixture
 def holder() -> Iterator[None]:
     """Let this test's reads come from the replica."""
-    held = ticket_held.set(Ticket(HttpRequest(), is_allowed=True))
+    held = current_permit.set(ReplicaPermit(HttpRequest(), is_allowed=True))
     yield
-    ticket_held.reset(held)
+    current_permit.reset(held)
 
 
 @pytest.mark.django_db(transaction=True)

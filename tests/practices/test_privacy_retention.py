@@ -20,7 +20,7 @@ from apps.accounts.models import AccountLink, AttemptCount, EndReason, SecurityE
 from apps.jobs.models import Job, JobChunk
 from apps.practices.database.keys import uuid7, uuid7_floor
 from apps.practices.privacy.retention import PARTS, Retention, retentions
-from tests.practices.test_database_failures import other
+from tests.practices.test_database_failures import second_connection
 from tests.sample.models import Note
 
 DAY = timedelta(days=1)
@@ -173,7 +173,7 @@ def test_rows_are_deleted_in_batches(notes: Retention) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_locked_rows_are_skipped(notes: Retention) -> None:
-    with other() as rival:
+    with second_connection() as rival:
         rival.execute("SELECT id FROM sample_note WHERE title = '7' FOR UPDATE")
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SET LOCAL lock_timeout = '1s'")

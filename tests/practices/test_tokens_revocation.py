@@ -20,7 +20,7 @@ from apps.accounts.selectors.sessions import session_user
 from apps.accounts.services.sessions import session_end
 from apps.accounts.services.users import user_save
 from tests.apps.accounts.factories import bearer, user_create
-from tests.practices.test_database_failures import other
+from tests.practices.test_database_failures import second_connection
 from tests.practices.tokens_bench import get_me, refresh
 from tests.problems import assert_problem
 from tests.processes import wait_until
@@ -115,7 +115,7 @@ def test_two_ends_at_once_do_not_wait_for_each_other(pair: Any, end: str) -> Non
         finally:
             connection.close()
 
-    with other() as rival:
+    with second_connection() as rival:
         rival.execute("SELECT id FROM accounts_user FOR UPDATE")
         leaving = threading.Thread(target=leave)
         leaving.start()

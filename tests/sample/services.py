@@ -7,7 +7,7 @@ from django.db import transaction
 
 from apps.accounts.models import User
 from apps.practices.caching import tags_change
-from apps.practices.database.versions import version_delete, version_update
+from apps.practices.database.writes import version_delete, version_update
 from apps.practices.errors import PermissionDenied
 from tests.sample.models import Note, Remark
 

@@ -88,7 +88,7 @@ def test_a_line_that_cannot_be_read_is_named_without_what_it_holds(tmp_path, con
     mistakes = [mistake for mistake in found.mistakes if mistake.startswith(f".env, line {line}: ")]
     assert len(mistakes) == 1
     assert says in mistakes[0]
-    assert SECRET not in str(found.mistakes) + str(found.ignored) + str(found.slips)
+    assert SECRET not in str(found.mistakes) + str(found.ignored) + str(found.typos)
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])

@@ -31,7 +31,7 @@ def test_a_slip_of_a_finger_is_one_warning(tmp_path, name, meant, source):
         process = {**VALID, name: "letmein"}
     found = read_environment(process=process, root=tmp_path)
     assert found.mistakes == []
-    assert found.slips == [f"{name} in {source} is not a name that is read: did you mean {meant}?"]
+    assert found.typos == [f"{name} in {source} is not a name that is read: did you mean {meant}?"]
 
 
 @pytest.mark.parametrize(
@@ -44,13 +44,13 @@ def test_a_slip_of_a_finger_is_one_warning(tmp_path, name, meant, source):
 def test_a_name_of_another_program_is_no_mistake_and_no_warning(tmp_path, name):
     (tmp_path / ".env").write_text(f"{name}=letmein\n")
     found = read_environment(process={**VALID, name: "letmein"}, root=tmp_path)
-    assert (found.mistakes, found.slips) == ([], [])
+    assert (found.mistakes, found.typos) == ([], [])
     assert found.ignored == [f"{name} in .env"]
 
 
 def test_a_name_beside_one_that_is_set_is_its_own(tmp_path):
     found = read_environment(process={**VALID, "JWT_KEY": "theirs", "DATABASE_URI": "theirs"}, root=tmp_path)
-    assert found.slips == []
+    assert found.typos == []
 
 
 def test_a_piece_of_a_value_that_spilt_over_a_line_is_not_shown(tmp_path):

@@ -19,7 +19,7 @@ from apps.accounts.services.mails import Mail, mail_submit
 from apps.accounts.services.sessions import sessions_end
 from apps.accounts.services.tokens import TokenRefused
 from apps.practices.caching import tags_change
-from apps.practices.database.inserts import row_insert
+from apps.practices.database.writes import row_insert
 from apps.practices.errors import FieldError, NotFound, Problem
 from apps.practices.validation.addresses import email_normalised
 

@@ -19,7 +19,7 @@ from django.db.models.functions import Now
 from apps.jobs.models import Job, JobState, JobStop
 from apps.jobs.services.fairness import LATER
 from apps.jobs.services.files import files_delete
-from apps.practices.database.routing import user_wrote
+from apps.practices.database.routing import pin_to_primary
 from apps.practices.errors import Problem
 from apps.practices.errors.responses import problem_members
 
@@ -197,7 +197,7 @@ def fenced(claim: Claim) -> Iterator[dict[str, Any]]:
         yield columns
         if not claim.rows().update(**columns, fence=claim.fence):
             raise ClaimLost
-        user_wrote(claim.owner_id)
+        pin_to_primary(claim.owner_id)
 
 
 def claim_lock(claim: Claim) -> str | None:
@@ -234,7 +234,7 @@ def job_succeed(*, claim: Claim, result: Any, keep: bool = True, then: Claimer |
         values |= then.values() | {"ending": claim.job_id, "owner": claim.owner_id}
         following = "".join((_TAKE, _DUE, _CALM, _FIRST, _OWN, _TAKEN))
     for job in Job.objects.raw("".join((_SUCCEED, following, _NEXT)), values):
-        user_wrote(claim.owner_id)
+        pin_to_primary(claim.owner_id)
         return job if job.pk else None
     raise ClaimLost
 

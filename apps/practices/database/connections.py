@@ -19,16 +19,16 @@ from psycopg.abc import RV, PQGen
 
 from apps.practices.mechanisms.breaker import Breaker
 
-LOOK_SECONDS = 0.1  # psycopg's own interval between looks for an interruption
+INTERVAL_SECONDS = 0.1  # psycopg's own interval between looks for an interruption
 LONGEST_PAUSE = 1.0  # seconds between two probes of a server that is away
 # PgBouncer speaks for itself (08P01) or passes on why it cannot log in; PostgreSQL leaves or is about to come (57P).
-NOT_AN_ANSWER = ("08", "28", "3D", "53300", "57P")
+NOT_FROM_POSTGRESQL = ("08", "28", "3D", "53300", "57P")
 
 _longest: ContextVar[float] = ContextVar("database_longest_wait", default=float("inf"))
 
 
 @contextmanager
-def waits_bounded(seconds: float) -> Iterator[None]:
+def wait_limit(seconds: float) -> Iterator[None]:
     """Wait for the server at most so long at a time, where the caller has less time than a statement may take."""
     token = _longest.set(seconds)
     try:
@@ -37,11 +37,11 @@ def waits_bounded(seconds: float) -> Iterator[None]:
         _longest.reset(token)
 
 
-class ServerAway(psycopg.OperationalError):
+class CircuitOpen(psycopg.OperationalError):
     """The breaker is open: no connection was even asked for."""
 
 
-class ServerStalled(psycopg.OperationalError):
+class ServerUnresponsive(psycopg.OperationalError):
     """The server has not answered within the bound of the client; the connection is closed."""
 
 
@@ -69,12 +69,12 @@ class Steps(Generic[RV]):
 class BoundedConnection(psycopg.Connection[Any]):
     """A connection on which no single wait for the server lasts longer than ``settings.DATABASE_WAIT_SECONDS``.
 
-    While the last thing known of the server is a failure, or where another server could answer (`is_spared`), it is
+    While the last thing known of the server is a failure, or where another server could answer (`has_fallback`), it is
     ``settings.DATABASE_SUSPICIOUS_WAIT_SECONDS``. Use `connection_class` for one that shares the breaker of its server.
     """
 
     breaker: ClassVar[Breaker] = Breaker("postgresql", longest_pause=LONGEST_PAUSE)
-    is_spared: ClassVar[bool] = False
+    has_fallback: ClassVar[bool] = False
 
     @classmethod
     def connect(cls, conninfo: str = "", **options: Any) -> Self:
@@ -87,13 +87,13 @@ class BoundedConnection(psycopg.Connection[Any]):
         cls._connected()
         return connection
 
-    def wait(self, gen: PQGen[RV], interval: float = LOOK_SECONDS, timeout: float | None = None) -> RV:
-        """Wait as psycopg does, at most so long; close the connection and raise ``ServerStalled`` after that.
+    def wait(self, gen: PQGen[RV], interval: float = INTERVAL_SECONDS, timeout: float | None = None) -> RV:
+        """Wait as psycopg does, at most so long; close the connection and raise ``ServerUnresponsive`` after that.
 
         The connection cannot be used again: an answer to the abandoned statement might still arrive on it.
         What waits for nothing (``set_autocommit``, a commit of nothing) tells the breaker nothing.
         """
-        is_brief = self.is_spared or self.breaker.is_suspicious
+        is_brief = self.has_fallback or self.breaker.is_suspicious
         usual = settings.DATABASE_SUSPICIOUS_WAIT_SECONDS if is_brief else settings.DATABASE_WAIT_SECONDS
         bound = min(usual, _longest.get())
         asked_at = time.monotonic()
@@ -103,7 +103,7 @@ class BoundedConnection(psycopg.Connection[Any]):
         except errors._WaitTimeout as error:
             self.pgconn.finish()
             self._unanswered(error, asked_at)
-            raise ServerStalled(f"no answer from PostgreSQL within {bound} s") from error
+            raise ServerUnresponsive(f"no answer from PostgreSQL within {bound} s") from error
         except psycopg.Error as error:
             self._refused(error, asked_at)
             raise
@@ -138,7 +138,7 @@ class PgBouncerConnection(BoundedConnection):
             self.breaker.failed(error)
 
     def _refused(self, error: psycopg.Error, asked_at: float) -> None:
-        if error.sqlstate and not error.sqlstate.startswith(NOT_AN_ANSWER):
+        if error.sqlstate and not error.sqlstate.startswith(NOT_FROM_POSTGRESQL):
             self.breaker.succeeded()
         elif error.sqlstate or isinstance(error, psycopg.OperationalError):  # else it was made on this side
             self._unanswered(error, asked_at)
@@ -154,7 +154,7 @@ def breaker_of(alias: str) -> Breaker:
 def connection_class(alias: str, *, is_pgbouncer: bool = False) -> type[BoundedConnection]:
     """This function will return the class of the connections to one database, or to the PgBouncer before it."""
     base = PgBouncerConnection if is_pgbouncer else BoundedConnection
-    return type(base.__name__, (base,), {"breaker": breaker_of(alias), "is_spared": alias != "default"})
+    return type(base.__name__, (base,), {"breaker": breaker_of(alias), "has_fallback": alias != "default"})
 
 
 def connection_lost(connection: psycopg.Connection[Any]) -> bool:

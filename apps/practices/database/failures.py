@@ -12,7 +12,7 @@ from django.db import DataError, IntegrityError, utils
 from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
 from apps.practices.database.conflicts import conflict_of_unique
-from apps.practices.database.connections import ServerAway, ServerStalled
+from apps.practices.database.connections import CircuitOpen, ServerUnresponsive
 from apps.practices.errors import Conflict, FieldError, Problem, TimedOut, Unavailable, ValidationProblem
 from apps.practices.errors.mapping import problem_from
 from apps.practices.observability.redaction import redact_text
@@ -69,7 +69,7 @@ def _causes(exception: BaseException) -> Iterator[BaseException]:
 def _outcome(error: BaseException) -> tuple[type[Problem], int, str] | None:
     if isinstance(error, (PoolTimeout, TooManyRequests)):
         return _BUSY
-    if isinstance(error, (PoolClosed, ServerAway, ServerStalled)):
+    if isinstance(error, (PoolClosed, CircuitOpen, ServerUnresponsive)):
         return _AWAY
     state = getattr(error, "sqlstate", None)
     if isinstance(error, psycopg.Error) and state:
@@ -108,7 +108,7 @@ def _out_of_range() -> Problem:
     return ValidationProblem(errors=[FieldError("", "out_of_range", "A value is outside of what can be stored.")])
 
 
-def away_told(exception: BaseException) -> str | None:
+def outage_message(exception: BaseException) -> str | None:
     """Return one line for who ran a command: which server could not be used, why, and what to do; None for other failures."""
     errors = (one for one in _causes(exception) if isinstance(one, psycopg.OperationalError | utils.OperationalError))
     error = next(errors, None)

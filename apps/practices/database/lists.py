@@ -31,10 +31,9 @@ from apps.practices.database.cursors import BadCursor, Cursor, cursor_decode, cu
 from apps.practices.database.declarations import Projected, checked_columns, checked_names
 from apps.practices.database.filters import Filter, FilterField, Matching, declared_filters
 from apps.practices.database.indexes import index_serves
-from apps.practices.database.matching import SORTED_MAX, WALKED_MAX, Sought, looked_at, searching
+from apps.practices.database.matching import SCANNED_MAX, SORTED_MAX, MatchingFilters, searching, unindexed_condition
+from apps.practices.database.scans import Scan, rows_fitting
 from apps.practices.database.schema import LIMIT_DEFAULT, LIMIT_MAX, list_parameters
-from apps.practices.database.walks import Walk
-from apps.practices.database.weight import rows_fitting
 from apps.practices.errors import FieldError, ValidationProblem
 from apps.practices.validation.fields import BoundedIntegerField
 from apps.practices.validation.query import parameter_error, query_parameters
@@ -173,81 +172,81 @@ class KeysetList:
 
         That is one query; up to five with a filter that no ordered index serves (``matching`` says which).
         """
-        walk = Walk.along(self.orderings[query.ordering], query.cursor)
-        rows = self._present(queryset, walk)
-        sought = Sought.of(self.filters, query.matching)
+        scan = Scan.along(self.orderings[query.ordering], query.cursor)
+        rows = self._present(queryset, scan)
+        sought = MatchingFilters.of(self.filters, query.matching)
         if sought is None:
-            found, end = self._found(query, walk, walk.ordered(walk.following(rows))), None
+            found, end = self._found(query, scan, scan.ordered(scan.following(rows))), None
         else:
             with searching():
-                found, end = self._matched(query, walk, rows, sought)
-        return self._page(query, walk, *found, end=end)
+                found, end = self._matched(query, scan, rows, sought)
+        return self._page(query, scan, *found, end=end)
 
     def _matched(
-        self, query: ListQuery, walk: Walk, rows: QuerySet[Any], sought: Sought
+        self, query: ListQuery, scan: Scan, rows: QuerySet[Any], sought: MatchingFilters
     ) -> tuple[_Found, tuple[Any, ...] | None]:
-        """Give the rows of a page that meet the condition, and where the walk stopped when it did not reach the end."""
-        near, end = self._looked_through(walk, rows, sought.condition, SORTED_MAX)
-        found, count = self._found(query, walk, near)
+        """Give the rows of a page that meet the condition, and where the scan stopped when it did not reach the end."""
+        near, end = self._looked_through(scan, rows, sought.condition, SORTED_MAX)
+        found, count = self._found(query, scan, near)
         if end is None or len(found) > count:
             return (found, count), end
         if (few := sought.few(rows)) is not None:
-            matches = walk.ordered(walk.following(rows.filter(pk__in=few), sorted_=True), sorted_=True)
-            return self._found(query, walk, matches), None
-        far, end = self._looked_through(walk, rows, sought.condition, WALKED_MAX)
-        return self._found(query, walk, far), end
+            matches = scan.ordered(scan.following(rows.filter(pk__in=few), sorted_=True), sorted_=True)
+            return self._found(query, scan, matches), None
+        far, end = self._looked_through(scan, rows, sought.condition, SCANNED_MAX)
+        return self._found(query, scan, far), end
 
-    def _found(self, query: ListQuery, walk: Walk, rows: QuerySet[Any]) -> _Found:
+    def _found(self, query: ListQuery, scan: Scan, rows: QuerySet[Any]) -> _Found:
         """Read the columns asked for, and those of the order, of a row more than the page has; give its size, too."""
         wanted = dict.fromkeys(column for name in query.fields for column in self.fields[name].columns)
         heavy = [column for name in query.fields if name in self.heavy for column in self.fields[name].columns]
         count = rows_fitting(rows, columns=heavy, limit=query.limit) if heavy else query.limit
-        return list(rows.values(*dict.fromkeys([*wanted, *walk.names]))[: count + 1]), count
+        return list(rows.values(*dict.fromkeys([*wanted, *scan.names]))[: count + 1]), count
 
     def first_matches(self, query: ListQuery, queryset: QuerySet[Any]) -> list[Any]:
         """Give the primary keys of the first rows that ``query`` matches, at most SORTED_MAX of them, in no order.
 
-        They are all matches, or those among the first WALKED_MAX rows.
+        They are all matches, or those among the first SCANNED_MAX rows.
         """
-        walk = Walk.along(self.orderings[query.ordering], query.cursor)
-        rows = self._present(queryset, walk)
-        sought = Sought.of(self.filters, query.matching) or Sought([])
+        scan = Scan.along(self.orderings[query.ordering], query.cursor)
+        rows = self._present(queryset, scan)
+        sought = MatchingFilters.of(self.filters, query.matching) or MatchingFilters([])
         with searching():
-            ahead, _ = self._looked_through(walk, rows, sought.condition, WALKED_MAX)
+            ahead, _ = self._looked_through(scan, rows, sought.condition, SCANNED_MAX)
             near = list(ahead.values_list("pk", flat=True)[:SORTED_MAX])
             few = None if len(near) == SORTED_MAX else sought.few(rows)
         return near if few is None else few
 
     def _looked_through(
-        self, walk: Walk, rows: QuerySet[Any], condition: Q, count: int
+        self, scan: Scan, rows: QuerySet[Any], condition: Q, count: int
     ) -> tuple[QuerySet[Any], tuple[Any, ...] | None]:
         """Give the matches among the next ``count`` rows, and the position of the last of these when there may be more."""
-        ahead = walk.ordered(walk.following(rows))
-        end = ahead.values_list(*walk.names)[count - 1 : count].first()
-        return (walk.until(ahead, end) if end else ahead).filter(looked_at(condition)), end
+        ahead = scan.ordered(scan.following(rows))
+        end = ahead.values_list(*scan.names)[count - 1 : count].first()
+        return (scan.until(ahead, end) if end else ahead).filter(unindexed_condition(condition)), end
 
-    def _present(self, queryset: QuerySet[Any], walk: Walk) -> QuerySet[Any]:
+    def _present(self, queryset: QuerySet[Any], scan: Scan) -> QuerySet[Any]:
         """Leave out the rows that have no place in the order."""
-        return queryset.filter(**{f"{name}__isnull": False for name in walk.names if name in self.nonnull})
+        return queryset.filter(**{f"{name}__isnull": False for name in scan.names if name in self.nonnull})
 
     def _page(
-        self, query: ListQuery, walk: Walk, found: list[dict[str, Any]], count: int, *, end: tuple[Any, ...] | None
+        self, query: ListQuery, scan: Scan, found: list[dict[str, Any]], count: int, *, end: tuple[Any, ...] | None
     ) -> Page:
         """Make the page of the rows found, one more than ``count`` when there are more; ``end``: looked at up to there."""
         more = len(found) > count
         found = found[:count]
-        keys = [tuple(row[name] for name in walk.names) for row in found]
+        keys = [tuple(row[name] for name in scan.names) for row in found]
         onward = keys[-1] if more else end
         back = query.cursor is not None
-        if walk.backward:
+        if scan.backward:
             found.reverse()
-        ahead = Cursor(values=onward, backward=walk.backward) if onward else None
+        ahead = Cursor(values=onward, backward=scan.backward) if onward else None
         behind = None
         if back and keys:
-            behind = Cursor(values=keys[0], backward=not walk.backward)
+            behind = Cursor(values=keys[0], backward=not scan.backward)
         elif query.cursor is not None:  # an empty page leads back to where it came from, that row included
-            behind = Cursor(values=query.cursor.values, backward=not walk.backward, inclusive=True)
-        following, previous = (behind, ahead) if walk.backward else (ahead, behind)
+            behind = Cursor(values=query.cursor.values, backward=not scan.backward, inclusive=True)
+        following, previous = (behind, ahead) if scan.backward else (ahead, behind)
         return Page(
             results=[{name: self.fields[name].value(row) for name in query.fields} for row in found],
             next=_reference(query, following),

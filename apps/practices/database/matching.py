@@ -2,7 +2,7 @@
 
 An index over words or array members finds rows in no order; an index in the list's order knows no words. So the next
 SORTED_MAX rows of the order are looked at first: a common word fills a page from them. When it does not, PostgreSQL is asked
-for at most SORTED_MAX + 1 matches. As long as these are all, they are sorted. When there are more, the next WALKED_MAX
+for at most SORTED_MAX + 1 matches. As long as these are all, they are sorted. When there are more, the next SCANNED_MAX
 rows of the order are looked at: where matches are rare among them, a page is shorter than asked for, even empty, and
 still leads on. Each way gives the same rows in the same order. An index knows the words of a phrase, not their order: at most
 SORTED_MAX rows with all of its words are read for it.
@@ -25,7 +25,7 @@ from apps.practices.database.filters import Matching
 from apps.practices.errors import Unavailable
 
 SORTED_MAX = 1_000
-WALKED_MAX = 10_000
+SCANNED_MAX = 10_000
 
 
 class TooManySearches(Unavailable):
@@ -54,7 +54,7 @@ def searching() -> Iterator[None]:
         _running.release()
 
 
-class Sought:
+class MatchingFilters:
     """What the ``Matching`` filters of a request amount to."""
 
     def __init__(self, given: Sequence[tuple[Matching, Any]]) -> None:
@@ -62,7 +62,7 @@ class Sought:
         self.condition = reduce(and_, (declared.condition(value) for declared, value in given), Q())
 
     @classmethod
-    def of(cls, filters: Mapping[str, Any], values: Mapping[str, Any]) -> "Sought | None":
+    def of(cls, filters: Mapping[str, Any], values: Mapping[str, Any]) -> "MatchingFilters | None":
         """Return what is sought; None when no such filter is given."""
         given = [(one, values[name]) for name, one in filters.items() if isinstance(one, Matching) and name in values]
         return cls(given) if given else None
@@ -73,7 +73,9 @@ class Sought:
         found = _few(rows, found_by) if found_by else None
         if not found or not any(one.found_by for one, _ in self._given):
             return found
-        return list(rows.filter(looked_at(self.condition), pk__in=found).order_by().values_list("pk", flat=True))
+        return list(
+            rows.filter(unindexed_condition(self.condition), pk__in=found).order_by().values_list("pk", flat=True)
+        )
 
 
 def _few(rows: QuerySet[Any], condition: Q) -> list[Any] | None:
@@ -95,11 +97,11 @@ def _few(rows: QuerySet[Any], condition: Q) -> list[Any] | None:
     return found if len(found) <= SORTED_MAX else None
 
 
-def looked_at(condition: Q) -> Case:
+def unindexed_condition(condition: Q) -> Case:
     """Give the condition in a form that is computed row by row: PostgreSQL looks for no index inside a CASE."""
     return Case(When(condition, then=Value(True)), default=Value(False), output_field=BooleanField())
 
 
-def unindexed(name: str) -> Greatest:
+def unindexed_column(name: str) -> Greatest:
     """Give the column in a form that no index serves, so that a small set is sorted rather than a table walked for it."""
     return Greatest(F(name), F(name))

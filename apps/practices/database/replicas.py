@@ -16,8 +16,8 @@ from django.http import HttpRequest
 from apps.practices.mechanisms.metrics import count
 
 REPLICA = "replica"
-LOOK_SECONDS = 1.0  # between two looks, by whichever request comes then
-AWAY_SECONDS = 4.0  # the same after one that failed: it may have cost a request the wait for a connection
+PROBE_SECONDS = 1.0  # between two looks, by whichever request comes then
+RETRY_SECONDS = 4.0  # the same after one that failed: it may have cost a request the wait for a connection
 LAG_SECONDS = 5.0  # how far behind it may be; a look that is older than this says nothing any more
 
 _WRITTEN = "SELECT pg_current_wal_lsn() - '0/0'::pg_lsn"
@@ -34,7 +34,7 @@ class Replica:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._looked_at = -LAG_SECONDS
-        self._pause = LOOK_SECONDS
+        self._pause = PROBE_SECONDS
         self._written: int | None = None  # the primary's position at that time
         self._fresh = False
 
@@ -47,21 +47,21 @@ class Replica:
             return self._fresh
         try:
             if time.monotonic() - self._looked_at >= self._pause:
-                self._look()
+                self._probe()
             return self._fresh
         finally:
             self._lock.release()
 
-    def _look(self) -> None:
+    def _probe(self) -> None:
         was_fresh, looked_at, written = self._fresh, self._looked_at, self._written
         try:
             self._written = _position("default", _WRITTEN)
             self._looked_at = time.monotonic()
             is_recent = written is not None and self._looked_at - looked_at <= LAG_SECONDS
             self._fresh = _position(REPLICA, _REPLAYED) >= (written if is_recent and written else self._written)
-            self._pause = LOOK_SECONDS
+            self._pause = PROBE_SECONDS
         except DatabaseError:
-            self._looked_at, self._fresh, self._pause = time.monotonic(), False, AWAY_SECONDS
+            self._looked_at, self._fresh, self._pause = time.monotonic(), False, RETRY_SECONDS
         if was_fresh and not self._fresh:
             count("dependency_away", dependency=REPLICA)
 
@@ -83,7 +83,7 @@ replica = Replica()
 
 
 @dataclass(slots=True)
-class Ticket:
+class ReplicaPermit:
     """What one request may read from the replica; `is_allowed` is found out when it is first needed."""
 
     request: HttpRequest
@@ -91,14 +91,14 @@ class Ticket:
     was_used: bool = False
 
 
-ticket_held: ContextVar[Ticket | None] = ContextVar("replica_ticket", default=None)
+current_permit: ContextVar[ReplicaPermit | None] = ContextVar("replica_ticket", default=None)
 
 
 @contextmanager
 def primary_reads() -> Iterator[None]:
     """Read from the primary alone, whatever the request may: what is stored in a cache outlives the moment."""
-    held = ticket_held.set(None)
+    held = current_permit.set(None)
     try:
         yield
     finally:
-        ticket_held.reset(held)
+        current_permit.reset(held)

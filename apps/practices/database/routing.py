@@ -17,7 +17,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from redis.exceptions import RedisError
 
-from apps.practices.database.replicas import REPLICA, Ticket, replica, ticket_held
+from apps.practices.database.replicas import REPLICA, ReplicaPermit, current_permit, replica
 from apps.practices.mechanisms.metrics import count
 from apps.practices.mechanisms.redis import redis_client
 
@@ -25,24 +25,24 @@ logger = structlog.get_logger(__name__)
 
 PRIMARY = "default"
 READS = ("GET", "HEAD")
-HARMLESS = (*READS, "OPTIONS")
+SAFE = (*READS, "OPTIONS")
 UNABLE = (503, 504)
 
 
 class ReplicaRouter:
-    """Django's database router: writes to the primary, reads there too unless the request holds a ticket."""
+    """Django's database router: writes to the primary, reads there too unless the request holds a permit."""
 
     def db_for_read(self, model: type[models.Model], **hints: Any) -> str:
-        ticket = ticket_held.get()
-        if ticket is None or model._meta.app_label in settings.DATABASE_PRIMARY_APPS:
+        permit = current_permit.get()
+        if permit is None or model._meta.app_label in settings.DATABASE_PRIMARY_APPS:
             return PRIMARY
-        if connections[PRIMARY].in_atomic_block or not _is_allowed(ticket):
+        if connections[PRIMARY].in_atomic_block or not _is_allowed(permit):
             return PRIMARY
         try:
             connections[REPLICA].ensure_connection()
         except DatabaseError:
             return PRIMARY  # its breaker has counted the failure; while it is open this costs nothing
-        ticket.was_used = True
+        permit.was_used = True
         return REPLICA
 
     def db_for_write(self, model: type[models.Model], **hints: Any) -> str:
@@ -56,7 +56,7 @@ class ReplicaRouter:
 
 
 class ReplicaMiddleware:
-    """The innermost middleware: gives GETs their ticket, and remembers who has just written.
+    """The innermost middleware: gives GETs their permit, and remembers who has just written.
 
     A read that the replica could not finish (it was stopped half-way) is done once more, from the primary.
     """
@@ -69,23 +69,23 @@ class ReplicaMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if request.method not in READS:
             response = self.get_response(request)
-            if request.method not in HARMLESS:
-                user_wrote(_user_id(request))
+            if request.method not in SAFE:
+                pin_to_primary(_user_id(request))
             return response
-        ticket = Ticket(request)
-        held = ticket_held.set(ticket)
+        permit = ReplicaPermit(request)
+        held = current_permit.set(permit)
         try:
             response = self.get_response(request)
         finally:
-            ticket_held.reset(held)
-        if ticket.was_used and response.status_code in UNABLE:
+            current_permit.reset(held)
+        if permit.was_used and response.status_code in UNABLE:
             response.close()
             logger.warning("replica_failed", status=response.status_code)
             return self.get_response(request)
         return response
 
 
-def user_wrote(user_id: object) -> None:
+def pin_to_primary(user_id: object) -> None:
     """Let everything this user reads come from the primary for DATABASE_REPLICA_PINNED_SECONDS, in every process."""
     if user_id is None or not settings.DATABASE_REPLICA_PINNED_SECONDS:
         return
@@ -96,14 +96,14 @@ def user_wrote(user_id: object) -> None:
         count("replica_pin_lost")
 
 
-def _is_allowed(ticket: Ticket) -> bool:
-    if ticket.is_allowed is None:
-        user_id = _user_id(ticket.request)
-        ticket.is_allowed = user_id is not None and replica.is_fresh() and not _has_just_written(user_id)
-    return ticket.is_allowed
+def _is_allowed(permit: ReplicaPermit) -> bool:
+    if permit.is_allowed is None:
+        user_id = _user_id(permit.request)
+        permit.is_allowed = user_id is not None and replica.is_fresh() and not _is_pinned(user_id)
+    return permit.is_allowed
 
 
-def _has_just_written(user_id: object) -> bool:
+def _is_pinned(user_id: object) -> bool:
     try:
         return bool(redis_client().exists(_key(user_id)))
     except RedisError:

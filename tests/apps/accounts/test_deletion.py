@@ -25,7 +25,7 @@ from apps.jobs.services.files import result_append
 from apps.jobs.tasks import job_run
 from tests.apps.accounts.factories import PASSWORD, admin_sign_in, bearer, link, sign_in, user_create
 from tests.apps.accounts.test_me import NEW, delete
-from tests.practices.test_database_failures import other
+from tests.practices.test_database_failures import second_connection
 from tests.problems import assert_problem
 from tests.processes import wait_until
 from tests.races import at_once, in_thread
@@ -205,7 +205,7 @@ def test_a_row_that_comes_meanwhile_goes_too_or_does_not_come() -> None:
     user = user_create()
     job = job_submit(kind="sample.count", owner=user, parameters={"seconds": 0})
     header = bearer(user)
-    with other() as rival, ThreadPoolExecutor(1) as threads:
+    with second_connection() as rival, ThreadPoolExecutor(1) as threads:
         rival.execute("BEGIN")
         rival.execute(LATE, [user.pk])
         rival.execute("UPDATE jobs_job SET progress_done = 1 WHERE id = %s", [job.pk])
@@ -222,7 +222,7 @@ def test_a_block_that_a_job_adds_to_its_file_meanwhile_goes_too() -> None:
     user = user_create()
     job = job_submit(kind="sample.count", owner=user, parameters={"seconds": 0})
     header = bearer(user)
-    with other() as rival, ThreadPoolExecutor(1) as threads:
+    with second_connection() as rival, ThreadPoolExecutor(1) as threads:
         rival.execute(BLOCK, [job.pk])
         rival.execute("UPDATE jobs_job SET progress_done = 1 WHERE id = %s", [job.pk])
         deleting = threads.submit(in_thread, delete, Client(), {"password": PASSWORD}, header)
@@ -239,7 +239,7 @@ def test_a_job_that_is_being_submitted_comes_first_and_goes_too() -> None:
     user = user_create()
     job = job_submit(kind="sample.count", owner=user_create(), parameters={"seconds": 0})
     header = bearer(user)
-    with other() as rival, ThreadPoolExecutor(1) as threads:
+    with second_connection() as rival, ThreadPoolExecutor(1) as threads:
         rival.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"jobs of {user.pk}"])
         deleting = threads.submit(in_thread, delete, Client(), {"password": PASSWORD}, header)
         waiting_for_locks(1)
@@ -254,7 +254,7 @@ def test_a_job_that_is_being_submitted_comes_first_and_goes_too() -> None:
 def test_of_two_deletions_at_once_the_second_is_told_that_the_account_is_gone() -> None:
     user = user_create()
     header = bearer(user)
-    with other() as holder, ThreadPoolExecutor(2) as threads:
+    with second_connection() as holder, ThreadPoolExecutor(2) as threads:
         holder.execute("SELECT FROM accounts_user WHERE id = %s FOR NO KEY UPDATE", [user.pk])
         asked = [threads.submit(in_thread, delete, Client(), {"password": PASSWORD}, header) for _ in range(2)]
         waiting_for_locks(2)
@@ -270,7 +270,7 @@ def test_nothing_comes_between_what_was_found_and_the_end() -> None:
     user = user_create()
     note = note_create(owner=user, title="Found")
     header = bearer(user)
-    with other() as holder, other() as rival, ThreadPoolExecutor(2) as threads:
+    with second_connection() as holder, second_connection() as rival, ThreadPoolExecutor(2) as threads:
         holder.execute("SELECT FROM sample_note WHERE id = %s FOR UPDATE", [note.pk])
         deleting = threads.submit(in_thread, delete, Client(), {"password": PASSWORD}, header)
         waiting_for_locks(1)
@@ -289,7 +289,7 @@ def test_what_would_come_after_is_refused() -> None:
     """A request of the user has written and commits after deletion: it is told so, and nothing is left behind."""
     user = user_create()
     header = bearer(user)
-    with other() as rival:
+    with second_connection() as rival:
         rival.execute("BEGIN")
         rival.execute(LATE, [user.pk])
         assert delete(Client(), {"password": PASSWORD}, header).status_code == 204

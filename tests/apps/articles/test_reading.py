@@ -166,7 +166,7 @@ def test_words_of_many_articles_are_walked_and_none_is_missed(
     """More matches than are sorted: pages look at three rows each, may be short, and together hold every match once."""
     monkeypatch.setattr("apps.practices.database.matching.SORTED_MAX", 2)
     monkeypatch.setattr("apps.practices.database.lists.SORTED_MAX", 2)
-    monkeypatch.setattr("apps.practices.database.lists.WALKED_MAX", 3)
+    monkeypatch.setattr("apps.practices.database.lists.SCANNED_MAX", 3)
     now = timezone.now()
     for number in range(12):
         word = "pools" if number in (0, 1, 7, 11) else "ponds"
@@ -207,7 +207,7 @@ def test_ranking_looks_at_a_bounded_number_of_articles(
 ) -> None:
     monkeypatch.setattr("apps.practices.database.matching.SORTED_MAX", 2)
     monkeypatch.setattr("apps.practices.database.lists.SORTED_MAX", 2)
-    monkeypatch.setattr("apps.practices.database.lists.WALKED_MAX", 3)
+    monkeypatch.setattr("apps.practices.database.lists.SCANNED_MAX", 3)
     article_make(title="Pools pools pools", published_at=timezone.now() - timedelta(days=9))
     article_make(title="new", body="pools")
     article_make(title="newer", body="pools pools")

@@ -29,7 +29,7 @@ class Command(BaseCommand):
                 "environment": environment.name,
                 "variables": rows,
                 "ignored": environment.ignored,
-                "slips": environment.slips,
+                "typos": environment.typos,
             }
             self.stdout.write(json.dumps(report, indent=2))
             return
@@ -40,7 +40,7 @@ class Command(BaseCommand):
             self.stdout.write(f"{line:<{width}}  # {rows[name]['source']}")
         for name in environment.ignored:
             self.stdout.write(f"# unknown, has no effect: {name}")
-        for slip in environment.slips:
+        for slip in environment.typos:
             self.stdout.write(f"# {slip}")
 
 

@@ -14,7 +14,7 @@ from psycopg import Connection
 from psycopg_pool import PoolTimeout
 
 from apps.practices.database.bounds import cursor_class
-from apps.practices.database.connections import ServerAway, connection_class, connection_lost
+from apps.practices.database.connections import CircuitOpen, connection_class, connection_lost
 
 
 class DatabaseFeatures(features.DatabaseFeatures):
@@ -58,13 +58,13 @@ class DatabaseWrapper(base.DatabaseWrapper):
         After PostgreSQL restarts, every pooled connection is dead. Each is found by a look at its socket,
         which costs no round trip, and given back for the pool to replace, so no request pays for it.
 
-        Raises `ServerAway` at once while the breaker is open, but for one caller a pause, who finds out.
+        Raises `CircuitOpen` at once while the breaker is open, but for one caller a pause, who finds out.
         """
         if not self.pool:
             return super().get_new_connection(conn_params)
         breaker = connection_class(self.alias).breaker
         if not breaker.allows():
-            raise ServerAway("PostgreSQL is away")
+            raise CircuitOpen("PostgreSQL is away")
         asked_at = time.monotonic()
         try:
             for _ in range(self.pool.max_size + 1):
@@ -80,7 +80,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return connection
 
 
-def connections_forget() -> None:
+def connections_discard() -> None:
     """Leave a parent's pools and connections to the parent: two processes on one socket read each other's answers."""
     DatabaseWrapper._connection_pools.clear()  # type: ignore[attr-defined]  # the stubs leave it out
     for connection in connections.all(initialized_only=True):
@@ -88,4 +88,4 @@ def connections_forget() -> None:
             connection.connection = None
 
 
-os.register_at_fork(after_in_child=connections_forget)
+os.register_at_fork(after_in_child=connections_discard)

@@ -1,12 +1,15 @@
-"""One walk through an ordered list: from where, in which direction, and the SQL that says so."""
+"""One scan through an ordered list: from where, in which direction, and the SQL that says so."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from itertools import accumulate
+from operator import add
 from typing import Any
 
-from django.db.models import F, QuerySet
+from django.db.models import F, Func, IntegerField, QuerySet, TextField, Value
 from django.db.models.fields.tuple_lookups import (
     Tuple,
     TupleGreaterThan,
@@ -14,9 +17,12 @@ from django.db.models.fields.tuple_lookups import (
     TupleLessThan,
     TupleLessThanOrEqual,
 )
+from django.db.models.functions import Cast, Coalesce
 
 from apps.practices.database.cursors import Cursor
-from apps.practices.database.matching import unindexed
+from apps.practices.database.matching import unindexed_column
+
+PAGE_BYTES = 1024**2  # of a page's heavy columns; a larger row is a page of its own
 
 # By (descending, inclusive): rows that follow a position in that direction.
 _FOLLOWING = {
@@ -28,7 +34,7 @@ _FOLLOWING = {
 
 
 @dataclass(frozen=True, slots=True)
-class Walk:
+class Scan:
     """A direction through an order of ``names``, and the position that it starts after (None: at the end it comes from).
 
     With ``sorted_`` the SQL is written so that no index over the order serves it: for sets that are small already.
@@ -40,19 +46,19 @@ class Walk:
     descending: bool
 
     @classmethod
-    def along(cls, ordering: Sequence[str], cursor: Cursor | None) -> Walk:
-        """Make the walk that ``cursor`` asks for along the columns of a declared ordering."""
+    def along(cls, ordering: Sequence[str], cursor: Cursor | None) -> Scan:
+        """Make the scan that ``cursor`` asks for along the columns of a declared ordering."""
         backward = cursor is not None and cursor.backward
         names = tuple(column.lstrip("-") for column in ordering)
         return cls(names, cursor, backward, ordering[0].startswith("-") != backward)
 
     def ordered(self, rows: QuerySet[Any], *, sorted_: bool = False) -> QuerySet[Any]:
-        """Put the rows in the order of the walk."""
+        """Put the rows in the order of the scan."""
         columns = self._columns(sorted_)
         return rows.order_by(*(column.desc() if self.descending else column.asc() for column in columns))
 
     def following(self, rows: QuerySet[Any], *, sorted_: bool = False) -> QuerySet[Any]:
-        """Keep the rows after the walk's position."""
+        """Keep the rows after the scan's position."""
         if self.cursor is None:
             return rows
         follows = _FOLLOWING[self.descending, self.cursor.inclusive]
@@ -63,4 +69,16 @@ class Walk:
         return rows.filter(_FOLLOWING[not self.descending, True](Tuple(*self._columns(False)), end))
 
     def _columns(self, sorted_: bool) -> list[Any]:
-        return [unindexed(name) if sorted_ else F(name) for name in self.names]
+        return [unindexed_column(name) if sorted_ else F(name) for name in self.names]
+
+
+def rows_fitting(rows: QuerySet[Any], *, columns: Sequence[str], limit: int) -> int:
+    """Return how many of the first ``limit`` rows have at most PAGE_BYTES in these columns together; one at least.
+
+    PostgreSQL knows the length of a text without reading it.
+    """
+    sizes = [Coalesce(Func(Cast(F(name), TextField()), function="octet_length"), Value(0)) for name in columns]
+    weight = reduce(add, sizes[1:], sizes[0])
+    # An expression without a name: no model has a column of the one that Django gives it.
+    weighed = rows.values_list(Cast(weight, IntegerField()), flat=True)[:limit]
+    return max(1, sum(total <= PAGE_BYTES for total in accumulate(weighed)))

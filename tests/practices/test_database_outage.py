@@ -16,8 +16,8 @@ from django.test import override_settings
 from apps.practices.database.backend.base import DatabaseWrapper
 from apps.practices.database.connections import (
     BoundedConnection,
-    ServerAway,
-    ServerStalled,
+    CircuitOpen,
+    ServerUnresponsive,
     connection_class,
     connection_lost,
 )
@@ -52,7 +52,7 @@ def nothing_known() -> Iterator[None]:
 @pytest.mark.django_db
 def test_no_wait_for_the_server_is_without_bound() -> None:
     with BoundedConnection.connect(**parameters()) as bounded:
-        with override_settings(DATABASE_WAIT_SECONDS=0.3), pytest.raises(ServerStalled) as raised:
+        with override_settings(DATABASE_WAIT_SECONDS=0.3), pytest.raises(ServerUnresponsive) as raised:
             bounded.execute("SELECT pg_sleep(4)")
         assert bounded.closed
     problem = problem_for(raised.value)
@@ -166,7 +166,7 @@ def test_a_server_that_is_away_is_waited_for_by_few(gone: Any) -> None:
         seconds_of(gone[0].ensure_connection)
     with pytest.raises(OperationalError) as raised:
         gone[1].ensure_connection()
-    assert isinstance(raised.value.__cause__, ServerAway)
+    assert isinstance(raised.value.__cause__, CircuitOpen)
     problem = problem_for(raised.value)
     assert problem is not None
     assert (problem.status, problem.retry_after) == (503, 2)
@@ -219,7 +219,7 @@ def test_our_own_crowd_does_not_look_like_an_outage(pooled: Any) -> None:
 def test_whoever_failed_to_answer_is_waited_for_briefly() -> None:
     with BoundedConnection.connect(**parameters()) as bounded:
         BoundedConnection.breaker.failed(OSError())
-        with pytest.raises(ServerStalled):
+        with pytest.raises(ServerUnresponsive):
             bounded.execute("SELECT pg_sleep(4)")
 
 
