@@ -1,7 +1,7 @@
 """Who may what: the tables beside each app's tests, and what a walk over them needs.
 
 ``tests/apps/<app>/operations.txt`` has one row for each operation and each kind of object that it may meet; its columns are
-explained in CONTRIBUTING.md. ``scene.py`` beside it makes the objects and gives the bodies.
+explained in CONTRIBUTING.md. ``scenario.py`` beside it makes the objects and gives the bodies.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from tests.apps.accounts.factories import sign_in, user_create
 from tests.caches import caches_clear
 from tests.processes import ROOT
 
-CALLERS = ("nobody", "ended", "other", "owner", "staff", "holder", "keeper")
+CALLERS = ("nobody", "ended", "other", "owner", "staff", "holder", "admin")
 COLUMNS = ("operation", "method", "path", "on", "permission", *CALLERS)
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 SAMPLE = "sample"
@@ -60,7 +60,7 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scene:
+class Scenario:
     """What the operations of an app act on.
 
     `objects`: a name in the column `on` -> what makes the object for its owner. `bodies`: an operation id -> a body that the
@@ -111,14 +111,14 @@ def operations() -> dict[tuple[str, str], dict[str, Any]]:
 
 
 @cache
-def scenes() -> Mapping[str, Scene]:
-    """Return each app's scene. It imports the apps' models, so Django has to be set up."""
+def scenarios() -> Mapping[str, Scenario]:
+    """Return each app's scenario. It imports the apps' models, so Django has to be set up."""
     found = {}
     for app, folder in _folders().items():
-        name = ".".join((folder / "scene").relative_to(ROOT).parts)
-        module = importlib.import_module(name) if (folder / "scene.py").exists() else SimpleNamespace()
+        name = ".".join((folder / "scenario").relative_to(ROOT).parts)
+        module = importlib.import_module(name) if (folder / "scenario.py").exists() else SimpleNamespace()
         names = ("objects", "bodies", "admin_closed", "admin_superusers")
-        found[app] = Scene(**{name: getattr(module, name.upper(), {}) for name in names})
+        found[app] = Scenario(**{name: getattr(module, name.upper(), {}) for name in names})
     return found
 
 
@@ -167,9 +167,9 @@ def send(client: Client, row: Row, thing: Model | None, body: Mapping[str, Any] 
 
 
 def people(owner: User, permission: str | None) -> list[Person]:
-    """Make everybody who calls. Holders and keepers have the permission, or every one there is when none is named.
+    """Create every caller. "holder" and "admin" have the permission, or every permission when none is named.
 
-    Whoever is signed in is so twice: there is another place to sign out of.
+    Each has two sessions, so that there is another one to end.
     """
 
     def person(caller: str, name: str, user: User) -> Person:
@@ -190,10 +190,10 @@ def people(owner: User, permission: str | None) -> list[Person]:
         person("staff", "staff without the permission", user_create(is_staff=True)),
         *(
             person(caller, f"with the permission by {way}", _holding(permission, way=way, is_staff=is_staff))
-            for caller, is_staff in (("holder", False), ("keeper", True))
+            for caller, is_staff in (("holder", False), ("admin", True))
             for way in ("user", "group")
         ),
-        person("keeper", "superuser", user_create(is_staff=True, is_superuser=True)),
+        person("admin", "superuser", user_create(is_staff=True, is_superuser=True)),
     ]
 
 

@@ -18,7 +18,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.accounts.models import User
-from tests.access import CALLERS, METHODS, Row, address, operations, people, rows, scenes, send, stored, undone
+from tests.access import CALLERS, METHODS, Row, address, operations, people, rows, scenarios, send, stored, undone
 from tests.apps.accounts.factories import user_create
 from tests.problems import assert_problem
 
@@ -88,12 +88,12 @@ class _Anything:
 
 @pytest.mark.parametrize("row", rows(), ids=str)
 def test_everybody_gets_what_the_table_says(row: Row, client: Client, owner: User) -> None:
-    scene = scenes()[row.app]
-    thing = scene.objects[row.on](owner) if row.on else None
+    scenario = scenarios()[row.app]
+    thing = scenario.objects[row.on](owner) if row.on else None
     wrong = []
     for person in people(owner, row.permission):
         with undone():
-            body = scene.body(row.operation, person.user)
+            body = scenario.body(row.operation, person.user)
             before = stored()
             response = send(client, row, thing, body, **person.headers)
             text = content(response)
@@ -115,7 +115,7 @@ def test_everybody_gets_what_the_table_says(row: Row, client: Client, owner: Use
 @pytest.mark.parametrize("app", sorted({row.app for row in rows() if row.on}))
 def test_lists_show_nobody_what_they_may_not_read(app: str, client: Client, owner: User) -> None:
     """Whatever list of the app answers, it holds no object that this caller is refused when asking for it alone."""
-    things = {name: make(owner) for name, make in scenes()[app].objects.items()}
+    things = {name: make(owner) for name, make in scenarios()[app].objects.items()}
     reading = [row for row in rows() if row.app == app and row.method == "GET" and row.operation]
     shown = hidden = 0
     for listing in (row for row in reading if not row.on):
@@ -145,7 +145,7 @@ def test_what_no_row_names_is_not_allowed(client: Client, owner: User) -> None:
     superuser = people(owner, None)[-1]
     for path, methods in declared.items():
         app, on = objects[path]
-        where = address(path, scenes()[app].objects[on](owner) if on else None)
+        where = address(path, scenarios()[app].objects[on](owner) if on else None)
         allowed = methods | {"OPTIONS"} | ({"HEAD"} if "GET" in methods else set())
         before = stored()
         for method in {*METHODS, "HEAD", "TRACE", "BREW"} - allowed:
@@ -168,7 +168,7 @@ def test_unknown_query_parameters_are_refused(client: Client, owner: User) -> No
     for method, path in sorted(walked):
         app, on = objects[path]
         with undone():
-            where = address(path, scenes()[app].objects[on](owner) if on else None)
+            where = address(path, scenarios()[app].objects[on](owner) if on else None)
             there = stored()
             answer = client.generic(method, f"{where}?colour=red", **superuser.headers)
             assert_problem(answer, 400, "validation", pointer="?colour")

@@ -2,7 +2,7 @@
 
 The rule is Django's own and the same for each model: `view` opens lists, objects and their history, `change`, `add` and `delete`
 what they say, the staff flag by itself nothing but the door. What a model's admin closes to everybody stands in its app's
-``scene.py`` (``ADMIN_CLOSED``), and what it leaves to superusers (``ADMIN_SUPERUSERS``).
+``scenario.py`` (``ADMIN_CLOSED``), and what it leaves to superusers (``ADMIN_SUPERUSERS``).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from django.test import Client
 from django.urls import NoReverseMatch, URLPattern, reverse
 
 from apps.accounts.models import User
-from tests.access import Scene, scenes, stored, undone
+from tests.access import Scenario, scenarios, stored, undone
 from tests.apps.accounts.factories import admin_sign_in, user_create
 
 pytestmark = pytest.mark.django_db
@@ -63,22 +63,22 @@ def staff(model: type[Model], name: str) -> Client:
     return signed_in(user)
 
 
-def held_of(scene: Scene, model: type[Model], name: str) -> set[str]:
+def held_of(scenario: Scenario, model: type[Model], name: str) -> set[str]:
     """Return what HELD[name] opens: less where the model's admin is closed to everybody, or to all but superusers."""
     model_name = str(model._meta.model_name)
-    kept = set() if name == "superuser" else scene.admin_superusers.get(model_name, set())
-    return set(HELD[name]) - scene.admin_closed.get(model_name, set()) - kept
+    kept = set() if name == "superuser" else scenario.admin_superusers.get(model_name, set())
+    return set(HELD[name]) - scenario.admin_closed.get(model_name, set()) - kept
 
 
-def scene_with(model: type[Model]) -> tuple[Scene, Model]:
-    """Return the scene that has an object of the model, and that object."""
+def scenario_with(model: type[Model]) -> tuple[Scenario, Model]:
+    """Return the scenario that has an object of the model, and that object."""
     owner = user_create()
-    for scene in scenes().values():
-        for make in scene.objects.values():
+    for scenario in scenarios().values():
+        for make in scenario.objects.values():
             thing = make(owner)
             if isinstance(thing, model):
-                return scene, thing
-    raise AssertionError(f"no scene.py has an object of {model._meta.label}, which is registered in the admin")
+                return scenario, thing
+    raise AssertionError(f"no scenario.py has an object of {model._meta.label}, which is registered in the admin")
 
 
 def pages(model: type[Model], thing: Model) -> dict[str, str]:
@@ -112,9 +112,9 @@ def rows_of_interest() -> Mapping[str, str]:
 @pytest.mark.parametrize("name", HELD)
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model._meta.label_lower)
 def test_staff_open_what_they_hold_the_permission_for(model: type[Model], name: str) -> None:
-    scene, thing = scene_with(model)
+    scenario, thing = scenario_with(model)
     client = staff(model, name)
-    held = held_of(scene, model, name)
+    held = held_of(scenario, model, name)
     before = rows_of_interest()
     for page, path in pages(model, thing).items():
         reading = "view" if page == "change" else needed(page)
@@ -132,8 +132,8 @@ def test_staff_open_what_they_hold_the_permission_for(model: type[Model], name: 
 @pytest.mark.parametrize("name", HELD)
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model._meta.label_lower)
 def test_actions_change_nothing_for_those_who_may_not(model: type[Model], name: str) -> None:
-    scene, thing = scene_with(model)
-    held = held_of(scene, model, name)
+    scenario, thing = scenario_with(model)
+    held = held_of(scenario, model, name)
     client = staff(model, name)
     own = {
         action if isinstance(action, str) else action.__name__ for action in admin.site._registry[model].actions or ()
@@ -172,7 +172,7 @@ def test_nobody_else_gets_past_the_door() -> None:
         if isinstance(pattern, URLPattern) and pattern.name
     ]
     paths = [path for path in site if path != LOGIN and "<" not in path and "(" not in path and "logout" not in path]
-    paths += [path for model in MODELS for path in pages(model, scene_with(model)[1]).values()]
+    paths += [path for model in MODELS for path in pages(model, scenario_with(model)[1]).values()]
     assert len(paths) > 5 * len(MODELS)
     before = rows_of_interest()
     for client in clients:

@@ -14,7 +14,7 @@ from django.db.models import Field, Model
 from django.test import Client
 
 from apps.accounts.models import User
-from tests.access import Row, address, document, encoded, operations, rows, scenes, send, stored, undone
+from tests.access import Row, address, document, encoded, operations, rows, scenarios, send, stored, undone
 from tests.apps.accounts.factories import bearer, user_create
 from tests.problems import assert_problem
 
@@ -93,14 +93,14 @@ def owner() -> User:
 
 @pytest.mark.parametrize(("row", "kind"), [(row, kind) for row in writes() for kind in taken(row)], ids=str)
 def test_a_member_that_is_not_declared_is_refused_by_name(row: Row, kind: str, client: Client, owner: User) -> None:
-    scene = scenes()[row.app]
-    things = {name: make(owner) for name, make in scene.objects.items()}
+    scenario = scenarios()[row.app]
+    things = {name: make(owner) for name, make in scenario.objects.items()}
     tried = {**dict.fromkeys(answered(row), "assigned"), **columns(things), **CLASSICS}
     tried = {name: value for name, value in tried.items() if name not in taken(row)[kind]}
     assert len(tried) > len(CLASSICS) / 2
     where = address(row.path, things.get(row.on or ""))
     # Rights widen nothing: where the table lets a superuser in, one tries too.
-    superuser = user_create(is_staff=True, is_superuser=True) if row.expected["keeper"] < 300 else owner
+    superuser = user_create(is_staff=True, is_superuser=True) if row.expected["admin"] < 300 else owner
 
     def refuse(name: str, value: Any, body: Mapping[str, Any], header: dict[str, str]) -> None:
         response = client.generic(row.method, where, **encoded({**body, name: value}, content_type=kind), **header)
@@ -111,7 +111,7 @@ def test_a_member_that_is_not_declared_is_refused_by_name(row: Row, kind: str, c
         (owner, tried),
         (superuser, {name: CLASSICS[name] for name in tried.keys() & CLASSICS.keys()}),
     ):
-        body, header = scene.body(row.operation, caller) or {}, bearer(caller)
+        body, header = scenario.body(row.operation, caller) or {}, bearer(caller)
         before = stored()
         for name, value in values.items():
             refuse(name, value, body, header)
@@ -121,9 +121,9 @@ def test_a_member_that_is_not_declared_is_refused_by_name(row: Row, kind: str, c
 @pytest.mark.parametrize("row", [row for row in writes() if JSON in taken(row)], ids=str)
 def test_nothing_is_smuggled_in_below_a_member(row: Row, client: Client, owner: User) -> None:
     """An object where a value is expected, or one member too many in an object that is expected, is refused there."""
-    scene = scenes()[row.app]
-    thing = scene.objects[row.on](owner) if row.on else None
-    body, header = scene.body(row.operation, owner) or {}, bearer(owner)
+    scenario = scenarios()[row.app]
+    thing = scenario.objects[row.on](owner) if row.on else None
+    body, header = scenario.body(row.operation, owner) or {}, bearer(owner)
     before = stored()
     for name, schema in taken(row)[JSON].items():
         if not resolved(schema).keys() & {"type", "oneOf", "allOf", "enum"}:
@@ -138,9 +138,9 @@ def test_nothing_is_smuggled_in_below_a_member(row: Row, client: Client, owner: 
 
 @pytest.mark.parametrize("row", writes(), ids=str)
 def test_another_content_type_is_no_way_around(row: Row, client: Client, owner: User) -> None:
-    scene = scenes()[row.app]
-    thing = scene.objects[row.on](owner) if row.on else None
-    body, header = {**(scene.body(row.operation, owner) or {}), **CLASSICS}, bearer(owner)
+    scenario = scenarios()[row.app]
+    thing = scenario.objects[row.on](owner) if row.on else None
+    body, header = {**(scenario.body(row.operation, owner) or {}), **CLASSICS}, bearer(owner)
     before = stored()
     for kind in {*FORMS, JSON} - set(taken(row)):
         with undone():

@@ -23,7 +23,7 @@ from rest_framework.test import APIClient
 from apps.accounts.models import User
 from apps.practices.database.cursors import Cursor, cursor_encode
 from apps.practices.database.lists import Filter, KeysetList, ListQuery, Matching
-from tests.access import address, rows, scenes
+from tests.access import address, rows, scenarios
 from tests.caches import caches_clear
 from tests.plans import UNBOUNDED_SORT, explained, faults
 from tests.rows import empty, fill, in_order, told_by
@@ -41,7 +41,7 @@ class World:
     """Full tables, who asks, and what a request was seen to read."""
 
     owner: User
-    keeper: User
+    admin: User
     positions: dict[tuple[str, ...], list[tuple[Any, ...]]] = field(default_factory=dict)
     common: dict[tuple[type[models.Model], str], list[str]] = field(default_factory=dict)
     seen: list[tuple[KeysetList, ListQuery]] = field(default_factory=list)
@@ -50,7 +50,7 @@ class World:
 
     def client(self, who: str) -> APIClient:
         client = APIClient()
-        client.force_authenticate({"owner": self.owner, "keeper": self.keeper}.get(who))
+        client.force_authenticate({"owner": self.owner, "admin": self.admin}.get(who))
         return client
 
 
@@ -71,10 +71,10 @@ def world(django_db_setup: None, django_db_blocker: Any) -> Iterator[World]:
         models_ = in_order({declared.model for declared in KeysetList.declared})
         empty(*models_)
         fill(User, ROWS, owner=None, told=told_by(says(User), "COLUMNS"))
-        owner, keeper = User.objects.order_by("created_at")[:2]
-        User.objects.filter(pk=keeper.pk).update(is_superuser=True, is_staff=True, is_active=True)
+        owner, admin = User.objects.order_by("created_at")[:2]
+        User.objects.filter(pk=admin.pk).update(is_superuser=True, is_staff=True, is_active=True)
         User.objects.filter(pk=owner.pk).update(is_superuser=False, is_staff=False, is_active=True)
-        world = World(owner=User.objects.get(pk=owner.pk), keeper=User.objects.get(pk=keeper.pk))
+        world = World(owner=User.objects.get(pk=owner.pk), admin=User.objects.get(pk=admin.pk))
         for model in models_:
             if model is not User:
                 fill(model, ROWS, owner=owner.pk, told=told_by(says(model), "COLUMNS"))
@@ -139,7 +139,7 @@ def bad_plans(world: World, path: str) -> Iterator[str]:
     """Ask a list all that it can be asked; describe each query whose plan would grow with the table."""
     filtered = False
     path = below(world, path)
-    for who in ("nobody", "owner", "keeper"):
+    for who in ("nobody", "owner", "admin"):
         client = world.client(who)
         if client.get(path).status_code in (401, 403, 404):
             continue
@@ -168,7 +168,7 @@ def below(world: World, path: str) -> str:
     if "{" not in path:
         return path
     row = next(row for row in rows() if (row.method, row.path) == ("GET", path) and row.expected["owner"] == 200)
-    thing = scenes()[row.app].objects[row.on](world.owner)
+    thing = scenarios()[row.app].objects[row.on](world.owner)
     for model in {declared.model for declared in KeysetList.declared}:
         for name in (one.name for one in model._meta.fields if one.related_model is type(thing)):
             some = model._default_manager.values("pk")[: ROWS // 10]

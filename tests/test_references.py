@@ -17,7 +17,7 @@ from django.db.models import Model
 from django.test import Client
 
 from apps.accounts.models import User
-from tests.access import Row, rows, scenes, send, stored, undone
+from tests.access import Row, rows, scenarios, send, stored, undone
 from tests.apps.accounts.factories import bearer, user_create
 
 pytestmark = pytest.mark.django_db
@@ -61,7 +61,7 @@ def is_readable(client: Client, row: Model, headers: Mapping[str, Any]) -> bool:
     for reading in (each for each in rows() if each.app == app and each.method == "GET" and each.operation):
         if reading.on and not reading.path.endswith("}"):
             continue
-        if reading.on and not isinstance(scenes()[app].objects[reading.on](user_create()), type(row)):
+        if reading.on and not isinstance(scenarios()[app].objects[reading.on](user_create()), type(row)):
             continue
         response = send(client, reading, row if reading.on else None, None, **headers)
         if response.status_code == 200 and str(row.pk) in response.content.decode():
@@ -77,10 +77,10 @@ def references(row: Row, body: Mapping[str, Any] | None) -> dict[str, Model]:
 def refused(row: Row, client: Client, owner: User) -> list[str]:
     """Send every reference of the operation as another user; return the names of those that were closed to them."""
     other = user_create()
-    scene, headers, closed = scenes()[row.app], bearer(other), []
-    thing = scene.objects[row.on](other) if row.on else None
-    mine = scene.body(row.operation, other) or {}
-    for name, target in references(row, scene.body(row.operation, owner)).items():
+    scenario, headers, closed = scenarios()[row.app], bearer(other), []
+    thing = scenario.objects[row.on](other) if row.on else None
+    mine = scenario.body(row.operation, other) or {}
+    for name, target in references(row, scenario.body(row.operation, owner)).items():
         with undone():
             if is_readable(client, target, headers):
                 continue
@@ -110,5 +110,5 @@ def test_nobody_refers_to_what_they_may_not_read(row: Row, client: Client) -> No
 
 def test_what_may_be_read_may_be_referred_to(client: Client) -> None:
     row = next(row for row in writes() if row.operation == "sample_remarks_create")
-    other, note = user_create(), scenes()["sample"].objects["published"](user_create())
+    other, note = user_create(), scenarios()["sample"].objects["published"](user_create())
     assert send(client, row, None, {"note": str(note.pk), "text": "Hello"}, **bearer(other)).status_code == 201

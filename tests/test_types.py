@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 
 from apps.accounts.models import User
-from tests.access import Row, scenes, send, stored
+from tests.access import Row, scenarios, send, stored
 from tests.apps.accounts.factories import bearer, user_create
 from tests.problems import assert_problem
 from tests.test_mass_assignment import JSON, resolved, taken, writes
@@ -43,9 +43,9 @@ def called(value: Any) -> str | None:
 @pytest.mark.parametrize("row", [row for row in writes() if JSON in taken(row)], ids=str)
 def test_a_value_of_another_type_is_refused_by_name(row: Row) -> None:
     owner: User = user_create(name="Owner")
-    scene = scenes()[row.app]
-    thing = scene.objects[row.on](owner) if row.on else None
-    body, header, client = scene.body(row.operation, owner) or {}, bearer(owner), Client()
+    scenario = scenarios()[row.app]
+    thing = scenario.objects[row.on](owner) if row.on else None
+    body, header, client = scenario.body(row.operation, owner) or {}, bearer(owner), Client()
     before = stored()
 
     def refuse(name: str, value: Any, pointer: str) -> None:

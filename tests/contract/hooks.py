@@ -1,6 +1,6 @@
 """What Schemathesis cannot guess: things that exist, tokens that work once, a file that can be imported.
 
-Every second valid request of an operation acts on a new object of the app's scene and takes its body from there, so that
+Every second valid request of an operation acts on a new object of the app's scenario and takes its body from there, so that
 what exists and what does not are both seen, however much has been deleted meanwhile. Objects are made in the service's own
 database: this process has the service's environment.
 """
@@ -26,7 +26,7 @@ from schemathesis import Case, GenerationMode, HookContext  # noqa: E402 - as ab
 from schemathesis.core.failures import Failure  # noqa: E402 - as above
 
 from apps.accounts.models import Transport  # noqa: E402 - as above
-from tests.access import Row, rows, scenes  # noqa: E402 - as above
+from tests.access import Row, rows, scenarios  # noqa: E402 - as above
 from tests.apps.accounts.factories import sign_in, user_create  # noqa: E402 - as above
 from tests.contract.document import BESIDE  # noqa: E402 - as above
 
@@ -87,7 +87,7 @@ class Bearer:
 
 @schemathesis.hook
 def before_call(context: HookContext, case: Case, kwargs: dict[str, Any]) -> None:
-    """Put a thing of the scene in every second valid request; a sequence of requests keeps its own things."""
+    """Put a thing of the scenario in every second valid request; a sequence of requests keeps its own things."""
     if (
         case.meta is None
         or case.meta.generation.mode != GenerationMode.POSITIVE
@@ -112,17 +112,17 @@ def after_call(context: HookContext, case: Case, response: schemathesis.Response
 
 
 def _staged(case: Case, row: Row | None) -> None:
-    """Make the request one that the row's scene can answer."""
+    """Make the request one that the row's scenario can answer."""
     if row is None:
         return
-    scene = scenes()[row.app]
+    scenario = scenarios()[row.app]
     if row.on is not None and case.path_parameters:
         owner = _owner if _name(case) != "users_read" else user_create(email=_fresh())
-        thing = scene.objects[row.on](owner)
+        thing = scenario.objects[row.on](owner)
         case.path_parameters = {name: str(thing.pk) for name in case.path_parameters}
     # A new password ends every sign-in of its account.
     owner = user_create(email=_fresh()) if _name(case) == "auth_password_reset_confirm" else _owner
-    body = scene.body(row.operation, owner)
+    body = scenario.body(row.operation, owner)
     if body is not None:
         case.body = {key: value.decode() if isinstance(value, bytes) else value for key, value in body.items()}
 

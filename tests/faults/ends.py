@@ -10,8 +10,8 @@ from typing import Any
 
 import psycopg
 
+from tests.clients import PASSWORD, Pages, bearer, registered, signed_in
 from tests.fleet import ask
-from tests.visitors import PASSWORD, Pages, bearer, registered, signed_in
 from tools.fleet import Fleet
 
 

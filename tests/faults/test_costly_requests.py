@@ -10,11 +10,11 @@ from urllib.parse import urlencode
 import psycopg
 import pytest
 
+from tests.clients import Pages, registered
 from tests.faults.submitters import WIDE, Owner
 from tests.fleet import Answer, ask, fleet_running
 from tests.noticed import Flood, unharmed
 from tests.rounds import Rounds
-from tests.visitors import Pages, registered
 from tools.fleet import Fleet
 from tools.stack import Stack
 

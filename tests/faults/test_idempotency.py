@@ -14,11 +14,11 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from tests.clients import bearer, problem, registered, signed_in
 from tests.faults.submitters import WIDE
 from tests.fleet import Answer, ask, fleet_running
 from tests.processes import wait_until
 from tests.rounds import Rounds
-from tests.visitors import bearer, problem, registered, signed_in
 from tools.fleet import Fleet, Service
 from tools.stack import Stack
 

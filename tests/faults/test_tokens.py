@@ -12,12 +12,12 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.clients import Pages, bearer, problem, refreshed, registered, signed_in
 from tests.faults.ends import ENDS, KEPT, Victim, victim_of
 from tests.faults.submitters import WIDE
 from tests.fleet import ask, fleet_on
 from tests.processes import wait_until
 from tests.servers import Fault, postgresql_stopped, redis_flushed, redis_stopped
-from tests.visitors import Pages, bearer, problem, refreshed, registered, signed_in
 from tools.fleet import Fleet
 from tools.stack import Stack
 

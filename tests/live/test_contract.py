@@ -63,7 +63,7 @@ def test_the_service_keeps_its_word(stack, soak, tmp_path):
     with fleet_running(stack, worker=True, edge=False, instances=1, **environment) as fleet:
         everybody = "examples,coverage,fuzzing,stateful"
         signed_in = schemathesis(
-            fleet, tmp_path, role="keeper", seconds=signed_in_seconds, phases=everybody, examples=examples
+            fleet, tmp_path, role="admin", seconds=signed_in_seconds, phases=everybody, examples=examples
         )
         nobody = schemathesis(fleet, tmp_path, role="nobody", seconds=nobody_seconds, phases="coverage,fuzzing")
     assert signed_in.failing == {PLANTED}, signed_in.output

@@ -17,10 +17,10 @@ import jwt
 import psycopg
 import pytest
 
+from tests.clients import AGENT, PASSWORD, bearer, problem, refreshed, registered, signed_in
 from tests.fleet import Answer, ask, fleet_running
 from tests.processes import ROOT
 from tests.races import at_once
-from tests.visitors import AGENT, PASSWORD, bearer, problem, refreshed, registered, signed_in
 from tools.fleet import Fleet
 from tools.stack import Stack
 

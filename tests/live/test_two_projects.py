@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 import pytest
 import redis
 
+from tests.clients import Pages
 from tests.faults.submitters import Owner
 from tests.fleet import ask, fleet_running, path_replaced
 from tests.processes import wait_until
-from tests.visitors import Pages
 from tools.fleet import Fleet
 from tools.stack import Stack
 

@@ -1,6 +1,6 @@
 """validation (133), attacked by hypothesis on every operation there is: no input is a 5xx, what is stored is clean.
 
-Operations, objects and bodies come from the tables and scenes of the apps (``tests.access``) and from the OpenAPI document, so
+Operations, objects and bodies come from the tables and scenarios of the apps (``tests.access``) and from the OpenAPI document, so
 that an app that is added is attacked too.
 """
 
@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from apps.accounts.models import User
-from tests.access import Row, address, document, encoded, operations, rows, scenes, undone
+from tests.access import Row, address, document, encoded, operations, rows, scenarios, undone
 from tests.apps.accounts.factories import bearer, user_create
 
 pytestmark = pytest.mark.django_db
@@ -109,7 +109,7 @@ def _names(row: Row) -> tuple[list[str], bool]:
 
 
 def _thing(row: Row, owner: User) -> models.Model | None:
-    return scenes()[row.app].objects[row.on](owner) if row.on else None
+    return scenarios()[row.app].objects[row.on](owner) if row.on else None
 
 
 @pytest.fixture
@@ -164,7 +164,7 @@ def test_no_body_is_a_failure_and_what_is_stored_is_clean(data: st.DataObject, o
     with undone():
         known = dict.fromkeys(names, VALUE)
         body: Any = data.draw(st.fixed_dictionaries({}, optional=known) | VALUE)
-        working = scenes()[row.app].body(row.operation, owner)
+        working = scenarios()[row.app].body(row.operation, owner)
         if working and data.draw(st.booleans()):
             body = {**working, data.draw(st.sampled_from(names)): data.draw(VALUE)} if names else working
         if is_form:
@@ -241,7 +241,7 @@ def test_no_header_is_a_failure_and_what_is_stored_of_it_is_clean(data: st.DataO
     row = data.draw(st.sampled_from(sorted([*_named("read").values(), *_named("write").values()], key=str)))
     headers = data.draw(st.dictionaries(st.sampled_from(HEADER_NAMES), HEADER, min_size=1, max_size=3))
     with undone():
-        working = scenes()[row.app].body(row.operation, owner)
+        working = scenarios()[row.app].body(row.operation, owner)
         sent = encoded(working, content_type="application/json") if working and not _names(row)[1] else {}
         given = {
             **bearer(owner),
@@ -272,9 +272,9 @@ def _quoted(text: str) -> str:
 
 @pytest.mark.parametrize("unclean", ["a\u202eb", "\x00", "\ud800", "\x1b[31m", "e\u0301\u212b"])
 def test_no_text_of_a_body_that_works_is_stored_unclean(unclean: str, owner: User) -> None:
-    """Every operation, every text in the body that its scene gives, one at a time."""
+    """Every operation, every text in the body that its scenario gives, one at a time."""
     for row in _named("write").values():
-        working = scenes()[row.app].body(row.operation, owner) or {}
+        working = scenarios()[row.app].body(row.operation, owner) or {}
         for name in (name for name, value in working.items() if isinstance(value, str)):
             body = {**working, name: f"{working[name]}{unclean}"}
             with undone():

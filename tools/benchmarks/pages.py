@@ -91,13 +91,13 @@ def filled(rows: int) -> Size:
         with own.cursor() as cursor:
             cursor.execute("SET LOCAL statement_timeout = 0; SET CONSTRAINTS ALL IMMEDIATE")
         fill(User, rows, owner=None, told=told_by(says(User), "COLUMNS"))
-        keeper = User.objects.order_by("created_at")[0]
-        User.objects.filter(pk=keeper.pk).update(is_superuser=True, is_staff=True, is_active=True)
-        keeper.refresh_from_db()
+        admin = User.objects.order_by("created_at")[0]
+        User.objects.filter(pk=admin.pk).update(is_superuser=True, is_staff=True, is_active=True)
+        admin.refresh_from_db()
         for model in in_order({declared.model for declared in KeysetList.declared} - {User}):
-            fill(model, rows, owner=keeper.pk, told=told_by(says(model), "COLUMNS"))
+            fill(model, rows, owner=admin.pk, told=told_by(says(model), "COLUMNS"))
     client = APIClient()
-    client.force_authenticate(keeper)
+    client.force_authenticate(admin)
     return Size(rows=rows, connection=own, client=client)
 
 

@@ -157,7 +157,7 @@ def in_json(spec: FieldSpec, number: int) -> object:
 def in_python(spec: FieldSpec, number: int) -> str:
     """Give value ``number`` of a field as an expression for a service; of a unique one, another each time."""
     if spec.target is not None:
-        return in_scene(spec)
+        return in_scenario(spec)
     if spec.unique:
         return fresh(spec)
     return spec.kind.python.format(value=in_json(spec, number))
@@ -168,11 +168,11 @@ def fresh(spec: FieldSpec) -> str:
     return spec.kind.fresh.format(length=min(spec.length or 32, 32))
 
 
-def in_scene(spec: FieldSpec) -> str:
-    """Give the expression by which a scene makes a row to refer to."""
+def in_scenario(spec: FieldSpec) -> str:
+    """Give the expression by which a scenario makes a row to refer to."""
     target = spec.target
     assert target is not None  # asked of relations alone
-    return f"{target.label}_scene.OBJECTS[{target.sample!r}](owner)"
+    return f"{target.label}_scenario.OBJECTS[{target.sample!r}](owner)"
 
 
 def _called(code: str, *arguments: str) -> str:

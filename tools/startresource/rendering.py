@@ -13,7 +13,7 @@ from tools.startresource.pieces import (
     fresh,
     in_json,
     in_python,
-    in_scene,
+    in_scenario,
     index_name,
     indexes,
     orderings,
@@ -47,7 +47,7 @@ def rendered(resource: Resource) -> dict[str, str]:
     )
     files = {f"{app}/{name}.py": name for name in modules}
     files |= {
-        f"{tests}/scene.py": "scene",
+        f"{tests}/scenario.py": "scenario",
         f"{tests}/operations.txt": "operations",
         f"{tests}/test_{resource.plural}.py": "test",
         **({f"{tests}/test_{resource.plural}_jobs.py": "test_jobs"} if resource.has_jobs else {}),
@@ -111,20 +111,20 @@ def _values(resource: Resource) -> dict[str, Any]:
         "parameters": tuple(parameters + [code.name for code in filters]),
         "filter_names": parameters[4:] + [code.name for code in filters],
         "conflicts": "409, " if can_conflict else "",
-        "scene": _scene(resource, labels),
+        "scenario": _scenario(resource, labels),
         "table": _table(resource),
         "test": _test(resource),
     }
 
 
-def _scene(resource: Resource, labels: list[str]) -> dict[str, Any]:
+def _scenario(resource: Resource, labels: list[str]) -> dict[str, Any]:
     own = any(spec.target and spec.target.label == resource.label for spec in resource.fields)
     varies = any(spec.target or spec.unique for spec in resource.fields)
 
     def body(number: int, fields: tuple[FieldSpec, ...]) -> list[tuple[str, str]]:
         return [(spec.name, _member(spec, number, own=resource.label)) for spec in fields]
 
-    given = [(spec.name, in_python(spec, 1).replace(f"{resource.label}_scene.", "")) for spec in resource.fields]
+    given = [(spec.name, in_python(spec, 1).replace(f"{resource.label}_scenario.", "")) for spec in resource.fields]
     return {
         "labels": labels,
         "own": own,
@@ -139,7 +139,7 @@ def _scene(resource: Resource, labels: list[str]) -> dict[str, Any]:
 
 def _member(spec: FieldSpec, number: int, *, own: str) -> str:
     if spec.target:
-        return f"str({in_scene(spec).replace(f'{own}_scene.', '')}.pk)"
+        return f"str({in_scenario(spec).replace(f'{own}_scenario.', '')}.pk)"
     if spec.unique and spec.type == "uuid":
         return "str(uuid4())"
     return fresh(spec) if spec.unique else repr(in_json(spec, number))

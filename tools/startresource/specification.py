@@ -41,7 +41,7 @@ class Target:
     model: str
     entity: str
     key: str  # "UUID" or "int"
-    sample: str  # key in OBJECTS of that app's scene.py
+    sample: str  # key in OBJECTS of that app's scenario.py
     deleted_with_user: bool  # its rows are deleted with the account that they belong to
 
     @property

@@ -100,7 +100,7 @@ def _related(spec: FieldSpec, *, root: Path, mine: list[str]) -> FieldSpec:
         model=model.__name__,
         entity=entity,
         key=_KEYS[kind],
-        sample=_sample(root / "tests" / "apps" / label / "scene.py", entity, field=spec.name),
+        sample=_sample(root / "tests" / "apps" / label / "scenario.py", entity, field=spec.name),
         deleted_with_user=deleted_with_user(model),
     )
     if not hasattr(import_module(target.selectors), target.readable):
@@ -111,9 +111,9 @@ def _related(spec: FieldSpec, *, root: Path, mine: list[str]) -> FieldSpec:
     return replace(spec, target=target)
 
 
-def _sample(scene: Path, entity: str, *, field: str) -> str:
-    """Name the object of an app's scene that is such a model: the one of its name, else the first."""
-    tree = ast.parse(scene.read_text()) if scene.exists() else ast.Module([], [])
+def _sample(scenario: Path, entity: str, *, field: str) -> str:
+    """Name the object of an app's scenario that is such a model: the one of its name, else the first."""
+    tree = ast.parse(scenario.read_text()) if scenario.exists() else ast.Module([], [])
     for node in tree.body:
         if (
             isinstance(node, ast.Assign)
@@ -127,5 +127,5 @@ def _sample(scene: Path, entity: str, *, field: str) -> str:
             if keys:
                 return (named or keys)[0]
     raise Refused(
-        f"{field}: tests/apps/{scene.parent.name}/scene.py has no OBJECTS to take a {entity} from. Add one first."
+        f"{field}: tests/apps/{scenario.parent.name}/scenario.py has no OBJECTS to take a {entity} from. Add one first."
     )

@@ -14,11 +14,11 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
+from tests.clients import problem
 from tests.faults.submitters import WIDE, Owner
 from tests.fleet import Answer, ask, fleet_running
 from tests.noticed import Flood, unharmed
 from tests.rounds import Rounds
-from tests.visitors import problem
 from tools.fleet import Fleet
 from tools.stack import Stack
 

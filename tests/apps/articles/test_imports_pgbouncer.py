@@ -10,10 +10,10 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 
+from tests.clients import bearer, registered, signed_in
 from tests.fleet import ask, fleet_on, servers_alone
 from tests.pgbouncer import PgBouncer, pgbouncer_running
 from tests.processes import wait_until
-from tests.visitors import bearer, registered, signed_in
 from tools.fleet import Fleet
 from tools.stack import Stack
 

@@ -317,7 +317,7 @@ def test_what_has_an_owner_says_what_the_owner_gets() -> None:
 
 
 def test_tables_are_put_together() -> None:
-    head = "# operation method path on permission nobody ended other owner staff holder keeper"
+    head = "# operation method path on permission nobody ended other owner staff holder admin"
     row = "{} GET /api/v1/{} - - 200 401 200 200 200 200 200"
     both = merged_table(f"# kept\n{head}\n{row.format('a_list', 'a')}\n", f"{head}\n{row.format('longer_list', 'b')}\n")
     lines = both.splitlines()
