@@ -91,17 +91,6 @@ def test_every_operation_says_what_authorises_it(document):
 def test_texts_say_which_characters_they_take(document):
     """Refuse in the document what the fields refuse, as a fuzzer found."""
     schemas = document["components"]["schemas"]
-    article = schemas["ArticleWriteRequest"]["properties"]
-    patterns = {name: re.compile(article[name]["pattern"]) for name in ("title", "body", "slug")}
-    tag = re.compile(article["tags"]["items"]["pattern"])
-    assert all(one.search("a") and one.search(" a\n") and not one.search("a\x01") for one in (*patterns.values(), tag))
-    assert not any(one.search(text) for one in (*patterns.values(), tag) for text in ("", " ", "\x85"))
-    assert patterns["body"].search("a\nb")
-    assert not patterns["title"].search("a\nb")
-    assert not patterns["title"].search("\u200b")
-    assert not tag.search("a,b")
-    assert all(patterns["slug"].search(text) for text in ("é-1", "हिन्दी", "\u0645\u06cc\u200c\u062e", "½"))
-    assert not any(patterns["slug"].search(text) for text in ("a b", "a\u00a9", "a\u00b8", "a\u00d7", "a\u2013b"))
     password = re.compile(schemas["RegisterRequest"]["properties"]["password"]["pattern"])
     assert password.search("a" * 12)
     assert not password.search("a" * 11)
@@ -110,8 +99,7 @@ def test_texts_say_which_characters_they_take(document):
     assert not any(
         email.search(text) for text in ('"a"@example.com', "a@localhost", "a@[127.0.0.1]", "a..b@example.com")
     )
-    parameters = {one["name"]: one["schema"] for one in document["paths"]["/api/v1/articles"]["get"]["parameters"]}
-    assert not re.search(parameters["search"]["pattern"], " ")
+    parameters = {one["name"]: one["schema"] for one in document["paths"]["/api/v1/jobs"]["get"]["parameters"]}
     assert not re.search(parameters["cursor"]["pattern"], "0" * 50)
     assert parameters["cursor"]["maxLength"] == 4000
 

@@ -4,7 +4,7 @@ from django.apps import AppConfig
 
 
 class ToolsConfig(AppConfig):
-    """Adds `manage.py prove`, `startresource` and `removeexample`."""
+    """Adds the developers' commands to `manage.py`."""
 
     name = "tools"
     label = "tools"
