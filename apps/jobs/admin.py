@@ -105,9 +105,9 @@ class JobAdmin(admin.ModelAdmin):
         (None, {"fields": ("id", "kind", "owner_link", "state", "progress", "progress_message", "attempts_shown")}),
         ("Failure", {"fields": ("problem_shown", "error_shown")}),
         ("Times", {"fields": ("created_at", "run_at", "sent_at", "started_at", "finished_at")}),
-        ("Claim", {"fields": ("worker", "runner", "fence", "leased_until", "heartbeat_at", "stop", "suspect", "is_alone")}),
+        ("Claim", {"fields": ("worker", "runner", "fence", "leased_until", "heartbeat_at", "stop", "quarantined", "isolated")}),
         ("Files", {"fields": ("upload_size", "result_size", "owner_files")}),
-        ("Origin", {"fields": ("queue", "turn", "request_id", "schedule", "slot")}),
+        ("Origin", {"fields": ("queue", "start_tag", "request_id", "schedule", "scheduled_for")}),
     )  # fmt: skip
 
     class Media:
@@ -141,7 +141,7 @@ class JobAdmin(admin.ModelAdmin):
     @admin.display(description="problem")
     def problem_shown(self, job: Job) -> str | None:
         """What the owner reads."""
-        return _preformatted(job_problem({"problem": job.problem, "request_id": job.request_id}))
+        return _preformatted(job_problem({"id": job.pk, "problem": job.problem, "request_id": job.request_id}))
 
     @admin.display(description="error")
     def error_shown(self, job: Job) -> str | None:
@@ -221,7 +221,7 @@ class JobAdmin(admin.ModelAdmin):
         batches = list(jobs_retry(jobs=queryset, by=str(request.user.pk)))
         queued = [job_id for done in batches for job_id in done.changed]
         _recorded(request, queued, "Retried.")
-        self.message_user(request, f"{_jobs(queued)} queued again.", messages.SUCCESS)
+        self.message_user(request, f"{_jobs(queued)} will run again.", messages.SUCCESS)
 
     @admin.action(description="Cancel the selected jobs that wait or run", permissions=["change"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:

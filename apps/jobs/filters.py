@@ -21,7 +21,7 @@ JOBS = KeysetList(
         "finished_at": "finished_at",
         "result": "result",
         "result_url": Projected("id", "state", "result", "result_type", "finished_at", shape=result_url),
-        "problem": Projected("problem", "request_id", shape=job_problem),
+        "problem": Projected("id", "problem", "request_id", shape=job_problem),
     },
     scope=("owner",),
     filters={

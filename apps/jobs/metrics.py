@@ -38,16 +38,16 @@ def _gauges() -> Sequence[Metric]:
         raise SourceAway from error
     jobs = [({"queue": queue, "state": state}, number) for (queue, state), number in sorted(found.jobs.items())]
     oldest = [({"queue": queue}, seconds) for queue, seconds in sorted(found.oldest.items())]
-    parked: dict[str, float] = dict.fromkeys(kind_names(), 0)  # an alarm at a rise needs to see the 0 before
-    for kind, number in found.parked.items():
-        parked[kind_label(kind)] = parked.get(kind_label(kind), 0) + number
+    exhausted: dict[str, float] = dict.fromkeys(kind_names(), 0)  # an alarm at a rise needs to see the 0 before
+    for kind, number in found.exhausted.items():
+        exhausted[kind_label(kind)] = exhausted.get(kind_label(kind), 0) + number
     return [
-        gauge("jobs", "Jobs that wait and run.", jobs, labels=["queue", "state"]),
+        gauge("jobs", "Unfinished jobs.", jobs, labels=["queue", "state"]),
         gauge("jobs_oldest_seconds", "How long the job waits that is due for longest.", oldest, labels=["queue"]),
         gauge(
-            "jobs_parked",
-            "Jobs that failed at their last attempt and lie there.",
-            [({"kind": kind}, number) for kind, number in sorted(parked.items())],
+            "jobs_exhausted",
+            "Discarded jobs whose last attempt failed.",
+            [({"kind": kind}, number) for kind, number in sorted(exhausted.items())],
             labels=["kind"],
         ),
         gauge("jobs_workers", "Workers seen within a minute.", [({}, found.workers)]),

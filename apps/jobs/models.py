@@ -1,6 +1,7 @@
-"""The ledger: one row a job, which is both its truth and its outbox, and its files in chunks beside it.
+"""Tables of jobs: one row for each job, its files in chunks, and the workers that are running.
 
-All times that a claim depends on are the database's own, so that no worker's clock matters.
+The row is both the record of the job and its outbox. All times that a claim depends on come from the database's clock, so a
+worker's wrong clock does no harm.
 """
 
 from django.conf import settings
@@ -14,35 +15,38 @@ CHUNK_BYTES = 1024**2
 
 
 class JobState(models.TextChoices):
-    """Where a job is; the last three are ends."""
+    """The state of a job. The words are those of River and Oban.
 
+    ``scheduled`` waits for its ``run_at``; ``retryable`` failed and waits for its next attempt. The relay moves both to
+    ``queued`` when they are due, and only a queued job can be claimed. The last three are final: ``discarded`` means that the
+    last attempt failed, or that a problem made another attempt pointless.
+    """
+
+    SCHEDULED = "scheduled"
     QUEUED = "queued"
     RUNNING = "running"
+    RETRYABLE = "retryable"
     SUCCEEDED = "succeeded"
-    FAILED = "failed"
     CANCELLED = "cancelled"
+    DISCARDED = "discarded"
+
+
+DELAYED = (JobState.SCHEDULED, JobState.RETRYABLE)
+WAITING = (*DELAYED, JobState.QUEUED)
+UNFINISHED = (*WAITING, JobState.RUNNING)
+FINISHED = (JobState.SUCCEEDED, JobState.CANCELLED, JobState.DISCARDED)
 
 
 class JobStop(models.TextChoices):
     """What a running job is asked to do at its next checkpoint."""
 
-    NONE = "", "go on"
+    NONE = "", "continue"
     CANCEL = "cancel", "cancel"
-    RELEASE = "release", "give the job back"
+    RELEASE = "release", "return to the queue"
 
 
 class Job(models.Model):
-    """One piece of heavy work.
-
-    ``fence`` counts claims: every write of a claim names its fence, so that a worker that lost its lease changes nothing.
-    ``attempts`` counts claims that were not given back. ``leased_until`` is when a running job counts as abandoned; the
-    worker's main process (``worker``) renews it while the process that computes (``runner``) lives. ``sent_at`` is when the
-    id was last handed to the broker, NULL when it has to be. ``turn`` is its place among the jobs of all owners (see
-    ``services.fairness``). A ``suspect`` was at work when a worker died with several jobs; ``is_alone`` says that the claim
-    is one of a suspect, beside which its worker runs nothing. ``schedule`` and ``slot`` name the due time that a periodic
-    job stands for. ``checkpoint`` is where the next attempt goes on. ``error`` is for administrators, ``problem`` (RFC 9457)
-    for the owner.
-    """
+    """A piece of work that runs outside the request."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     kind = models.CharField(max_length=100)
@@ -53,42 +57,62 @@ class Job(models.Model):
         null=True,
         related_name="+",
         db_index=False,  # jobs_owner begins with it
+        db_comment="Null: the job belongs to the service.",
     )
     parameters = models.JSONField(default=dict)
-    request_id = models.CharField(max_length=64, blank=True, default="")
-    schedule = models.CharField(max_length=100, blank=True, default="", db_default="")
-    slot = models.DateTimeField(null=True)
+    request_id = models.CharField(
+        max_length=64, blank=True, default="", db_comment="The request that submitted the job, as in the log."
+    )
+    schedule = models.CharField(
+        max_length=100, blank=True, default="", db_default="", db_comment="The schedule that inserted the job, if any."
+    )
+    scheduled_for = models.DateTimeField(null=True, db_comment="The due time of the schedule that this job runs for.")
     state = models.CharField(max_length=10, choices=JobState, default=JobState.QUEUED)
 
     created_at = models.DateTimeField(db_default=Now())
-    run_at = models.DateTimeField(db_default=Now())
-    turn = models.BigIntegerField(default=0, db_default=0)
-    sent_at = models.DateTimeField(null=True)
+    run_at = models.DateTimeField(db_default=Now(), db_comment="The earliest time of the next attempt.")
+    start_tag = models.BigIntegerField(
+        default=0, db_default=0, db_comment="Order within the queue: the lowest is claimed first (fair queueing)."
+    )
+    sent_at = models.DateTimeField(
+        null=True, db_comment="When the id was last published to the broker. Null: still to be published."
+    )
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
 
-    attempts = models.PositiveIntegerField(default=0)
-    fence = models.PositiveBigIntegerField(default=0)
-    suspect = models.BooleanField(default=False, db_default=False)
-    is_alone = models.BooleanField(default=False, db_default=False)
-    worker = models.CharField(max_length=200, blank=True, default="")
-    runner = models.CharField(max_length=100, blank=True, default="")
-    leased_until = models.DateTimeField(null=True)
+    attempts = models.PositiveIntegerField(default=0, db_comment="Claims, without those that were released.")
+    fence = models.PositiveBigIntegerField(
+        default=0, db_comment="Fencing token: grows with each claim, and every write of a worker names it."
+    )
+    quarantined = models.BooleanField(
+        default=False,
+        db_default=False,
+        db_comment="Was running when a worker died with several jobs. Runs alone until it succeeds.",
+    )
+    isolated = models.BooleanField(
+        default=False, db_default=False, db_comment="The current claim is isolated: its worker runs nothing else."
+    )
+    worker = models.CharField(
+        max_length=200, blank=True, default="", db_comment="The worker's main process, which renews the lease."
+    )
+    runner = models.CharField(max_length=100, blank=True, default="", db_comment="The pool process that runs the job.")
+    leased_until = models.DateTimeField(null=True, db_comment="After this, any worker may reclaim the job.")
     heartbeat_at = models.DateTimeField(null=True)
     stop = models.CharField(max_length=10, choices=JobStop, blank=True, default=JobStop.NONE)
 
     progress_done = models.PositiveBigIntegerField(default=0)
     progress_total = models.PositiveBigIntegerField(null=True)
     progress_message = models.CharField(max_length=200, blank=True, default="")
-    checkpoint = models.JSONField(null=True)
+    checkpoint = models.JSONField(null=True, db_comment="Where the next attempt continues.")
 
     result = models.JSONField(null=True)
     result_name = models.CharField(max_length=200, blank=True, default="")
     result_type = models.CharField(max_length=100, blank=True, default="")
-    problem = models.JSONField(null=True)
-    error = models.TextField(blank=True, default="")
+    problem = models.JSONField(null=True, db_comment="Why the job was discarded (RFC 9457), for its owner.")
+    error = models.TextField(blank=True, default="", db_comment="The last error, for administrators.")
 
     class Meta:
+        db_table_comment = "Background jobs: the record of each job and the outbox of messages to the broker."
         constraints = [
             models.CheckConstraint(
                 condition=Q(state="running", leased_until__isnull=False)
@@ -96,31 +120,38 @@ class Job(models.Model):
                 name="jobs_running_is_leased",
             ),
             models.CheckConstraint(
-                condition=Q(state__in=("queued", "running"), finished_at__isnull=True)
-                | (~Q(state__in=("queued", "running")) & Q(finished_at__isnull=False)),
-                name="jobs_ended_is_dated",
+                condition=Q(state__in=UNFINISHED, finished_at__isnull=True)
+                | Q(state__in=FINISHED, finished_at__isnull=False),
+                name="jobs_finished_is_dated",
             ),
-            models.UniqueConstraint(fields=["schedule", "slot"], name="jobs_schedule_once", condition=~Q(schedule="")),
+            models.UniqueConstraint(
+                fields=["schedule", "scheduled_for"], name="jobs_schedule_once", condition=~Q(schedule="")
+            ),
         ]
         indexes = [
             models.Index(fields=["owner", "-created_at", "-id"], name="jobs_owner"),
             models.Index(fields=["owner", "state", "-created_at", "-id"], name="jobs_owner_state"),
             models.Index(fields=["owner", "kind", "-created_at", "-id"], name="jobs_owner_kind"),
-            models.Index(  # written once a job: what has not ended is little (see job_list)
+            models.Index(  # written once for each job; unfinished jobs are few (see job_list)
                 fields=["owner", "kind", "state", "-created_at", "-id"],
-                name="jobs_owner_ended",
-                condition=Q(state__in=("succeeded", "failed", "cancelled")),
+                name="jobs_owner_finished",
+                condition=Q(state__in=FINISHED),
             ),
             models.Index(fields=["-created_at", "-id"], name="jobs_created"),
             models.Index(fields=["run_at", "id"], name="jobs_queued", condition=Q(state="queued")),
-            models.Index(fields=["queue", "turn", "id"], name="jobs_turn", condition=Q(state="queued")),
+            models.Index(fields=["run_at", "id"], name="jobs_delayed", condition=Q(state__in=DELAYED)),
+            models.Index(fields=["queue", "start_tag", "id"], name="jobs_start_tag", condition=Q(state="queued")),
             models.Index(
-                fields=["queue", "turn", "id"], name="jobs_suspects", condition=Q(state="queued", suspect=True)
+                fields=["queue", "start_tag", "id"],
+                name="jobs_quarantined",
+                condition=Q(state="queued", quarantined=True),
             ),
-            models.Index(fields=["owner", "queue", "turn"], name="jobs_owner_turn", condition=Q(state="queued")),
+            models.Index(
+                fields=["owner", "queue", "start_tag"], name="jobs_owner_start_tag", condition=Q(state="queued")
+            ),
             models.Index(fields=["leased_until"], name="jobs_running", condition=Q(state="running")),
-            models.Index(fields=["finished_at"], name="jobs_ended", condition=Q(finished_at__isnull=False)),
-            models.Index(fields=["kind", "-created_at", "-id"], name="jobs_failed", condition=Q(state="failed")),
+            models.Index(fields=["finished_at"], name="jobs_finished", condition=Q(finished_at__isnull=False)),
+            models.Index(fields=["kind", "-created_at", "-id"], name="jobs_discarded", condition=Q(state="discarded")),
         ]
 
     def __str__(self) -> str:
@@ -128,16 +159,17 @@ class Job(models.Model):
 
 
 class ChunkPurpose(models.TextChoices):
-    """Which file of a job a chunk belongs to."""
+    """The file of a job that a chunk belongs to."""
 
     UPLOAD = "upload"
     RESULT = "result"
 
 
 class JobChunk(models.Model):
-    """At most CHUNK_BYTES of a job's file, numbered from 0: web and worker share no disk, and neither holds a whole file.
+    """At most CHUNK_BYTES of a job's file, numbered from 0.
 
-    ``owner_id`` is that of the job, once more, so that what an owner keeps is counted by one index.
+    Web and worker share no disk, and neither loads a whole file. ``owner_id`` repeats the job's owner so that one index sums up
+    what an owner stores.
     """
 
     owner_id = models.UUIDField(null=True, editable=False)
@@ -147,6 +179,7 @@ class JobChunk(models.Model):
     data = models.BinaryField()
 
     class Meta:
+        db_table_comment = "Uploads and result files of jobs, in pieces of at most 1 MiB."
         constraints = [models.UniqueConstraint(fields=["job", "purpose", "number"], name="jobs_chunk_unique")]
         indexes = [models.Index(fields=["owner_id"], name="jobs_chunk_owner", condition=Q(owner_id__isnull=False))]
 
@@ -155,21 +188,24 @@ class JobChunk(models.Model):
 
 
 class JobWorker(models.Model):
-    """A worker, while it runs: its supervisor says so every tick. One that was killed leaves its row, last seen back then."""
+    """A running worker. Its supervisor updates ``seen_at`` at every tick; a killed worker leaves its row behind."""
 
     name = models.CharField(max_length=200, primary_key=True)
     queues = models.JSONField(default=list)
     started_at = models.DateTimeField(db_default=Now())
     seen_at = models.DateTimeField(db_default=Now())
 
+    class Meta:
+        db_table_comment = "Running workers, and when each was last seen."
+
     def __str__(self) -> str:
         return self.name
 
 
 class IdempotencyKey(models.Model):
-    """A request that was carried out under a client's key, with the answer that it got, in one transaction with its effect.
+    """A request made under a client's key, with its answer, stored in the transaction of its effect.
 
-    ``fingerprint`` is the SHA-256 of what was asked; ``answer`` the bytes that were sent.
+    ``fingerprint`` is the SHA-256 of the request; ``answer`` holds the bytes that were sent.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -184,6 +220,7 @@ class IdempotencyKey(models.Model):
     answer = models.BinaryField(default=b"")
 
     class Meta:
+        db_table_comment = "Answers of requests that were sent with an Idempotency-Key."
         constraints = [
             models.UniqueConstraint(fields=["owner", "method", "route", "key"], name="jobs_idempotency_key_once")
         ]

@@ -13,10 +13,10 @@ from django.db import transaction
 from django.db.models import Count, DurationField, ExpressionWrapper, F, FloatField, QuerySet, Sum
 from django.db.models.functions import Extract, Length, Now
 
-from apps.jobs.models import ChunkPurpose, Job, JobChunk, JobState, JobWorker
+from apps.jobs.models import UNFINISHED, WAITING, ChunkPurpose, Job, JobChunk, JobState, JobWorker
 
 SEEN = timedelta(seconds=60)  # a worker that was not seen for so long is none
-PARKED = "/job-parked"  # how the type of a parked job's problem ends
+EXHAUSTED = "/attempts-exhausted"  # how the type of ``failures.AttemptsExhausted`` ends
 
 
 def jobs_filter(
@@ -58,7 +58,7 @@ class LedgerStats:
 
     jobs: dict[tuple[str, str], int]
     oldest: dict[str, float]
-    parked: dict[str, int]
+    exhausted: dict[str, int]
     workers: int
     files: dict[str, int]
 
@@ -68,15 +68,15 @@ def ledger_stats() -> LedgerStats:
     with transaction.atomic():  # one connection and one time
         jobs: dict[tuple[str, str], int] = {
             (queue, state): count
-            for state in (JobState.QUEUED, JobState.RUNNING)
+            for state in UNFINISHED
             for queue, count in Job.objects.filter(state=state).values_list("queue").annotate(Count("pk")).order_by()
         }
         queues = {queue for queue, _ in jobs} | set(queues_known())
-        parked = Job.objects.filter(state=JobState.FAILED, problem__type__endswith=PARKED)
+        exhausted = Job.objects.filter(state=JobState.DISCARDED, problem__type__endswith=EXHAUSTED)
         return LedgerStats(
-            jobs={(queue, state): jobs.get((queue, state), 0) for queue in queues for state in ("queued", "running")},
+            jobs={(queue, state): jobs.get((queue, state), 0) for queue in queues for state in UNFINISHED},
             oldest={queue: _oldest_waits(queue) for queue in queues},
-            parked=dict(parked.values_list("kind").annotate(Count("pk")).order_by()),
+            exhausted=dict(exhausted.values_list("kind").annotate(Count("pk")).order_by()),
             workers=_workers().count(),
             files=dict.fromkeys(ChunkPurpose.values, 0)
             | dict(JobChunk.objects.values_list("purpose").annotate(size=Sum(Length("data"))).order_by()),
@@ -92,7 +92,7 @@ def queues_without_worker() -> tuple[list[str], bool]:
     """Give the queues in which jobs wait for longer than SEEN while no worker of theirs was seen, and whether any was."""
     seen = list(_workers().values_list("queues", flat=True))
     attended = {queue for queues in seen for queue in queues}
-    waiting = Job.objects.filter(state=JobState.QUEUED, run_at__lte=Now() - SEEN)
+    waiting = Job.objects.filter(state__in=WAITING, run_at__lte=Now() - SEEN)
     found = [queue for queue in queues_known() if queue not in attended and waiting.filter(queue=queue).exists()]
     return found, bool(seen)
 
@@ -107,7 +107,8 @@ def _workers() -> QuerySet[JobWorker]:
 
 
 def _oldest_waits(queue: str) -> float:
-    """How many seconds the job of a queue waits that has been due for longest; 0 when none is."""
-    due = Job.objects.filter(state=JobState.QUEUED, queue=queue, run_at__lte=Now()).order_by("run_at", "id")
+    """Return how long, in seconds, the job of a queue waits that has been due for longest; 0 if no job is due."""
     waits = Extract(ExpressionWrapper(Now() - F("run_at"), DurationField()), "epoch", output_field=FloatField())
-    return float(due.annotate(waits=waits).values_list("waits", flat=True).first() or 0)
+    due = Job.objects.filter(queue=queue, run_at__lte=Now()).order_by("run_at", "id").annotate(waits=waits)
+    # One query for each state, as an index serves each.
+    return max(float(due.filter(state=state).values_list("waits", flat=True).first() or 0) for state in WAITING)

@@ -14,7 +14,7 @@ from billiard.process import current_process
 
 _STOPPING = mmap.mmap(-1, 1)  # anonymous and shared: what the main process writes, the pool processes it forked read
 
-_unreserved: int | None = None
+_unreserved_limit: int | None = None
 
 
 def stopping_set() -> None:
@@ -27,15 +27,15 @@ def is_stopping() -> bool:
     return _STOPPING[0] == 1
 
 
-def unreserved_limit_set(most: int | None) -> None:
+def unreserved_limit_set(limit: int | None) -> None:
     """Set how many jobs of other queues than the reserved one this worker may run; before the pool forks."""
-    global _unreserved
-    _unreserved = most
+    global _unreserved_limit
+    _unreserved_limit = limit
 
 
-def unreserved() -> int | None:
+def unreserved_limit() -> int | None:
     """Return how many jobs of other queues than the reserved one this worker may run; None: any number."""
-    return _unreserved
+    return _unreserved_limit
 
 
 def worker_identity() -> str:

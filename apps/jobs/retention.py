@@ -14,7 +14,7 @@ from apps.practices.privacy.retention import PARTS, Retention
 
 def _rows(before: datetime) -> Sequence[QuerySet[Job]]:
     ended = Job.objects.filter(finished_at__lt=before)
-    done = Q(schedule__gt="", slot__gt=Now() - 2 * LATE)  # without it, the due time would seem to be missed
+    done = Q(schedule__gt="", scheduled_for__gt=Now() - 2 * LATE)  # without it, the due time would seem to be missed
     return (ended.exclude(done).order_by("finished_at"),)
 
 

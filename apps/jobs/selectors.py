@@ -11,7 +11,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from apps.jobs.kinds import kinds_staff_may_read
-from apps.jobs.models import Job, JobState
+from apps.jobs.models import UNFINISHED, Job, JobState
 from apps.practices.database.matching import unindexed_column
 from apps.practices.errors import Conflict, NotFound, Problem
 
@@ -62,8 +62,8 @@ def job_list(*, owner_id: UUID, state: str | None = None, kind: str | None = Non
         jobs = jobs.filter(state=state)
     if kind is None:
         return jobs
-    if state in (JobState.QUEUED, JobState.RUNNING):
-        # At most JOBS_PER_USER, found by their state: by their kind, all that the owner ever had might be read for them.
+    if state in UNFINISHED:
+        # At most JOBS_PER_USER rows, found by their state. Found by kind, the owner's whole history might be read.
         return jobs.alias(kind_looked_at=unindexed_column("kind")).filter(kind_looked_at=kind)
     return jobs.filter(kind=kind)
 
@@ -99,7 +99,7 @@ def files_expired(finished_at: datetime | None) -> bool:
 
 def job_under_way(*, owner_id: UUID, kind: str) -> UUID | None:
     """Give the id of an owner's job of a kind that waits or runs; None when there is none."""
-    under_way = Job.objects.filter(owner_id=owner_id, kind=kind, state__in=(JobState.QUEUED, JobState.RUNNING))
+    under_way = Job.objects.filter(owner_id=owner_id, kind=kind, state__in=UNFINISHED)
     return under_way.values_list("pk", flat=True).first()
 
 

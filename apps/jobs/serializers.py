@@ -66,9 +66,15 @@ def job_body(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def job_problem(row: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the problem with the id of the request that submitted the job, by which the service's logs are searched."""
+    """Return the stored problem with the job's address, and with the id of the request that submitted the job, as in the log."""
     problem: dict[str, Any] | None = row["problem"]
-    return None if problem is None else {**problem, "request_id": row["request_id"] or None}
+    if problem is None:
+        return None
+    return {
+        **problem,
+        "instance": reverse("jobs:detail", kwargs={"id": row["id"]}),
+        "request_id": row["request_id"] or None,
+    }
 
 
 def progress(row: Mapping[str, Any]) -> dict[str, Any]:

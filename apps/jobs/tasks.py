@@ -16,9 +16,10 @@ from apps.jobs.kinds import Kind, kind_named
 from apps.jobs.limits import memory_bound, needs_replacement
 from apps.jobs.metrics import attempt_observe, claim_observe
 from apps.jobs.models import Job, JobStop
-from apps.jobs.processes import is_stopping, runner_identity, unreserved, worker_identity
-from apps.jobs.services import claims, failures, leases
+from apps.jobs.processes import is_stopping, runner_identity, unreserved_limit, worker_identity
+from apps.jobs.services import chaining, claims, completion, failures, leases
 from apps.jobs.services.broker import TASK
+from apps.jobs.services.isolation import WorkerIsolated
 from apps.jobs.services.relay import message_missed, queue_wake
 from apps.practices.errors import PermissionDenied, Problem, ValidationProblem
 
@@ -51,7 +52,10 @@ def job_run(task: Task, job_id: str) -> None:
     """
     main, until = os.getppid(), time.monotonic() + MESSAGE_SECONDS
     claimer = claims.Claimer(
-        queue=_queue(task, job_id), worker=worker_identity(), runner=runner_identity(), most=unreserved()
+        queue=_queue(task, job_id),
+        worker=worker_identity(),
+        runner=runner_identity(),
+        unreserved_limit=unreserved_limit(),
     )
 
     def goes_on() -> claims.Claimer | None:
@@ -102,10 +106,8 @@ def _claimed(claimer: claims.Claimer, *, named: str) -> Job | None:
         try:
             if not kept:
                 leases.claims_release_orphaned(worker=claimer.worker, runner=claimer.runner)
-            return claims.job_claim(
-                queue=claimer.queue, worker=claimer.worker, runner=claimer.runner, most=claimer.most
-            )
-        except claims.WorkerIsolated:
+            return claims.job_claim(claimer=claimer)
+        except WorkerIsolated:
             time.sleep(RESERVED_SECONDS)
         except (OperationalError, InterfaceError):
             connection.close()
@@ -167,19 +169,19 @@ def _ending(context: JobContext, goes_on: GoesOn) -> Ending:
         result = _function_call(context)
     except JobStopped as stopped:
         if stopped.reason == JobStop.CANCEL:
-            return lambda: _recorded("cancelled", claims.job_cancelled, claim=claim)
-        return lambda: _recorded("released", claims.job_release, claim=claim)
+            return lambda: _recorded("cancelled", completion.job_stop, claim=claim)
+        return lambda: _recorded("released", completion.job_release, claim=claim)
     except claims.ClaimLost:
         return lambda: ("lost", None)
     except Problem as problem:
         refused = problem
-        return lambda: _recorded("refused", claims.job_refuse, claim=claim, problem=refused)
+        return lambda: _recorded("refused", completion.job_discard, claim=claim, problem=refused)
     except Exception as error:
         logger.warning("job_attempt_failed", attempt=job.attempts, error=type(error).__name__, exc_info=True)
         return _failure(claim, error)
     kind = kind_named(job.kind)
     keep = kind is None or kind.keep
-    return lambda: ("succeeded", claims.job_succeed(claim=claim, result=result, keep=keep, then=goes_on()))
+    return lambda: ("succeeded", chaining.job_succeed(claim=claim, result=result, keep=keep, claimer=goes_on()))
 
 
 def _failure(claim: claims.Claim, error: Exception) -> Ending:

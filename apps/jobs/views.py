@@ -17,12 +17,12 @@ from rest_framework.response import Response
 
 from apps.jobs.filters import JOBS
 from apps.jobs.idempotency import idempotent
-from apps.jobs.models import Job, JobState
+from apps.jobs.models import UNFINISHED, Job
 from apps.jobs.selectors import JobUnfinished, ResultExpired, job_finished, job_list, job_read, job_row
 from apps.jobs.serializers import JobSerializer, job_body
 from apps.jobs.services import job_cancel, job_retry
 from apps.jobs.services.downloads import Download, DownloadsBusy
-from apps.jobs.services.submission import JobNotFailed, TooManyJobs
+from apps.jobs.services.submission import JobNotDiscarded, TooManyJobs
 from apps.practices.database.schema import page_of
 from apps.practices.errors.schema import problems
 from apps.practices.headers.schema import HEADERS
@@ -112,7 +112,7 @@ class JobRetry(StrictView):
         operation_id="jobs_retry",
         summary="Try a failed job again",
         request=None,
-        responses={202: ACCEPTED, **problems(401, 404, JobNotFailed, TooManyJobs)},
+        responses={202: ACCEPTED, **problems(401, 404, JobNotDiscarded, TooManyJobs)},
     )
     @idempotent()
     def post(self, request: Request, id: UUID) -> Response:
@@ -158,6 +158,6 @@ class JobResult(StrictView):
 
 def _body(job: Job) -> Response:
     headers: dict[str, Any] = {}
-    if job.state in (JobState.QUEUED, JobState.RUNNING):
+    if job.state in UNFINISHED:
         headers["Retry-After"] = str(POLL_SECONDS)
     return Response(job_body(job_row(job)), headers=headers)

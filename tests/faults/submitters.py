@@ -18,7 +18,7 @@ from tests.secrets import FLEET_PASSWORD
 from tools.fleet import Fleet, Service
 
 PATIENCE = 40  # seconds; what takes longer is lost
-ENDED = ("succeeded", "failed", "cancelled")
+ENDED = ("succeeded", "discarded", "cancelled")
 WIDE = dict.fromkeys(("THROTTLE_ANON", "THROTTLE_USER", "THROTTLE_ADDRESS", "THROTTLE_LOGIN"), "1000000/15m")
 WIDE["JOBS_RUNNING_PER_USER"] = "10000"  # one stranger's jobs run beside each other
 COUNTS = "/api/v1/sample/notes/counts"
@@ -88,8 +88,8 @@ class Ledger:
     def tally(self, ids: Iterable[str]) -> dict[str, int]:
         """Of the accepted jobs, how many are done and how many are parked; none may be anything else."""
         states = self.states(ids)
-        assert states.total() == states["succeeded"] + states["failed"], states
-        return {"accepted": states.total(), "done": states["succeeded"], "parked": states["failed"]}
+        assert states.total() == states["succeeded"] + states["discarded"], states
+        return {"accepted": states.total(), "done": states["succeeded"], "parked": states["discarded"]}
 
     def claims(self, ids: Iterable[str]) -> list[int]:
         """Return how often each of the jobs was claimed."""

@@ -67,11 +67,11 @@ def test_a_job_whose_time_is_up_needs_no_checkpoint(ledger: Ledger, worker: Serv
     query = "SELECT extract(epoch FROM finished_at - started_at), state, problem FROM jobs_job WHERE id = %s"
     for _ in rounds:
         job = ledger.insert("sample.overtime", {})
-        wait_until(lambda ids=[job]: ledger.states(ids)["failed"] == 1, seconds=PATIENCE, what="it to be ended")
+        wait_until(lambda ids=[job]: ledger.states(ids)["discarded"] == 1, seconds=PATIENCE, what="it to be ended")
         seconds, state, problem = ledger.rows(query, job)[0]
         limit = 2  # seconds, of its kind
         assert limit <= seconds <= limit + OVERTIME_SECONDS * (1 if rounds.is_soak else BUSY), f"{seconds:.1f} s"
-        assert (state, problem["type"].rpartition("/")[2]) == ("failed", "job-parked")
+        assert (state, problem["type"].rpartition("/")[2]) == ("discarded", "attempts-exhausted")
         rounds.tell(overtime=float(seconds) - limit)
 
 

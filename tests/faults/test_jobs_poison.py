@@ -74,7 +74,7 @@ def test_a_poison_job_is_parked_and_the_healthy_ones_take_as_long_as_without_it(
 
 def parked(ledger: Ledger, poison: str) -> None:
     """Wait until the job has failed at its third attempt, the last of its kind."""
-    wait_until(lambda: ledger.one(poison)[0] == "failed", seconds=PATIENCE, what=lambda: str(ledger.one(poison)))
+    wait_until(lambda: ledger.one(poison)[0] == "discarded", seconds=PATIENCE, what=lambda: str(ledger.one(poison)))
     assert ledger.one(poison)[1] == 3
 
 
@@ -169,7 +169,7 @@ def test_who_stands_by_for_a_suspect_holds_up_no_stop(owner: Owner, ledger: Ledg
     """And claims nothing when the suspect has ended, as the worker is going."""
     suspect = owner.submit(10)
     wait_until(lambda: ledger.one(suspect)[0] == "running", seconds=PATIENCE, what="the job")
-    ledger.rows("UPDATE jobs_job SET suspect = true, is_alone = true WHERE id = %s RETURNING 1", suspect)
+    ledger.rows("UPDATE jobs_job SET quarantined = true, isolated = true WHERE id = %s RETURNING 1", suspect)
     waiting = owner.submit(0)
     time.sleep(1)
     assert ledger.one(waiting)[0] == "queued", "nothing runs beside a suspect"

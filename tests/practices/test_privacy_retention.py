@@ -110,7 +110,7 @@ def test_ended_jobs_are_pruned_with_their_files() -> None:
     now = timezone.now()
     gone = Job.objects.create(kind="sample.count", state="succeeded", finished_at=now - 11 * DAY)
     kept = [
-        Job.objects.create(kind="sample.count", state="failed", finished_at=now - 9 * DAY),
+        Job.objects.create(kind="sample.count", state="discarded", finished_at=now - 9 * DAY),
         Job.objects.create(kind="sample.count", state="queued", created_at=now - 99 * DAY, run_at=now - 99 * DAY),
         Job.objects.create(kind="sample.count", state="running", created_at=now - 99 * DAY, leased_until=now + DAY),
     ]
@@ -126,8 +126,8 @@ def test_ended_jobs_are_pruned_with_their_files() -> None:
 @pytest.mark.django_db
 def test_large_files_are_deleted_in_batches() -> None:
     now = timezone.now()
-    gone = Job.objects.create(kind="sample.count", state="failed", finished_at=now - 11 * DAY)
-    kept = Job.objects.create(kind="sample.count", state="failed", finished_at=now - 9 * DAY)
+    gone = Job.objects.create(kind="sample.count", state="discarded", finished_at=now - 11 * DAY)
+    kept = Job.objects.create(kind="sample.count", state="discarded", finished_at=now - 9 * DAY)
     for job in (gone, kept):
         JobChunk.objects.bulk_create(
             [JobChunk(job=job, purpose="upload", number=number, data=b"x") for number in range(2 * PARTS + 1)]

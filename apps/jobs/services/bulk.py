@@ -1,7 +1,7 @@
-"""What an operator does to jobs, whosever they are and however many.
+"""Actions of operators on any number of jobs, of all owners.
 
-Each statement is a compare-and-set on the state, so what a worker, an owner or another operator did meanwhile stands. Nothing
-is published: the next tick of any relay sends what was queued, so that none of this needs the broker.
+Each statement is a compare-and-set on the state, so a change made by a worker, an owner or another operator in the meantime is
+kept. Nothing is published here, so no action needs the broker: the relay queues and sends the jobs at its next tick.
 """
 
 from collections.abc import Iterator
@@ -15,8 +15,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
-from apps.jobs.models import Job, JobState, JobStop
-from apps.jobs.services.fairness import LATER
+from apps.jobs.models import UNFINISHED, WAITING, Job, JobState, JobStop
 from apps.jobs.services.files import files_delete
 
 BATCH = 500
@@ -25,24 +24,22 @@ logger = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
-    """What became of a batch of jobs: whose state was changed, and who was asked to stop at the next checkpoint."""
+    """The result of a batch: the jobs whose state changed, and the running jobs that were asked to stop."""
 
     changed: tuple[UUID, ...] = ()
     asked: tuple[UUID, ...] = ()
 
 
 def jobs_retry(*, jobs: QuerySet[Job], by: str) -> Iterator[Done]:
-    """Queue the failed ones of these jobs anew, with all their attempts, and give each batch as it is done.
+    """Schedule the discarded ones of these jobs to run again now, with all their attempts, and yield each batch.
 
-    They go on at their last checkpoint. What has not failed is left alone. ``by`` names the operator in the log.
+    They continue at their last checkpoint. Other jobs are left alone. ``by`` names the operator in the log.
     """
-    failed = jobs.filter(state=JobState.FAILED)
-    for ids in _batches(failed):
+    for ids in _batches(jobs.filter(state=JobState.DISCARDED)):
         with transaction.atomic():
-            taken = _locked(ids, JobState.FAILED)[JobState.FAILED]
-            Job.objects.filter(pk__in=taken).update(
-                state=JobState.QUEUED,
-                turn=LATER,  # the relay gives each a turn of today
+            discarded = tuple(_locked(ids, JobState.DISCARDED))
+            Job.objects.filter(pk__in=discarded).update(
+                state=JobState.SCHEDULED,  # the relay gives each a start tag
                 attempts=0,
                 stop=JobStop.NONE,
                 run_at=Now(),
@@ -51,40 +48,40 @@ def jobs_retry(*, jobs: QuerySet[Job], by: str) -> Iterator[Done]:
                 problem=None,
                 error="",
             )
-            transaction.on_commit(partial(logger.info, "jobs_retried", count=len(taken), by=by), robust=True)
-        yield Done(changed=taken)
+            transaction.on_commit(partial(logger.info, "jobs_retried", count=len(discarded), by=by), robust=True)
+        yield Done(changed=discarded)
 
 
 def jobs_cancel(*, jobs: QuerySet[Job], by: str) -> Iterator[Done]:
-    """Cancel these jobs, at once where they wait, at their next checkpoint where they run; give each batch as it is done.
+    """Cancel these jobs, and yield each batch. A running job is asked to stop at its next checkpoint.
 
-    What has ended stays as it ended.
+    Finished jobs are left alone.
     """
-    for ids in _batches(jobs.filter(state__in=(JobState.QUEUED, JobState.RUNNING))):
+    for ids in _batches(jobs.filter(state__in=UNFINISHED)):
         with transaction.atomic():
-            locked = _locked(ids, JobState.QUEUED, JobState.RUNNING)
-            running, waiting = locked[JobState.RUNNING], locked[JobState.QUEUED]
+            locked = _locked(ids, *UNFINISHED)
+            running = tuple(job_id for job_id, state in locked.items() if state == JobState.RUNNING)
+            waiting = tuple(job_id for job_id, state in locked.items() if state in WAITING)
             Job.objects.filter(pk__in=running).update(stop=JobStop.CANCEL)
             Job.objects.filter(pk__in=waiting).update(state=JobState.CANCELLED, finished_at=Now())
             files_delete(job_ids=waiting)
-            said = {"count": len(waiting), "asked": len(running), "by": by}
-            transaction.on_commit(partial(logger.info, "jobs_cancelled", **said), robust=True)
+            counts = {"count": len(waiting), "asked": len(running), "by": by}
+            transaction.on_commit(partial(logger.info, "jobs_cancelled", **counts), robust=True)
         yield Done(changed=waiting, asked=running)
 
 
 def _batches(jobs: QuerySet[Job]) -> Iterator[list[UUID]]:
-    """Give the ids of the jobs as they are now, BATCH at a time: what is queued anew must not be met again."""
+    """Yield the ids of the jobs as they are now, BATCH at a time, so that no job is met twice."""
     ids = iter(list(jobs.order_by("pk").values_list("pk", flat=True)))
     while batch := list(islice(ids, BATCH)):
         yield batch
 
 
-def _locked(ids: list[UUID], *states: JobState) -> dict[JobState, tuple[UUID, ...]]:
-    """Lock those that are still in one of the states, and give them by the state that they are in once they are locked.
+def _locked(ids: list[UUID], *states: JobState) -> dict[UUID, str]:
+    """Lock the jobs that are still in one of the states, and return their ids with the states they are in now.
 
-    In one statement, so that none slips through that goes from one state to the other meanwhile; in the order of their ids,
-    so that two operators never wait for each other.
+    One statement for all states, so that no job changes from one to the other unseen. In the order of the ids, so that two
+    operators cannot deadlock.
     """
     rows = Job.objects.select_for_update().filter(pk__in=ids, state__in=states).order_by("pk")
-    found = list(rows.values_list("pk", "state"))
-    return {state: tuple(pk for pk, now in found if now == state) for state in states}
+    return dict(rows.values_list("pk", "state"))

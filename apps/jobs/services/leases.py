@@ -1,4 +1,4 @@
-"""What a worker holds: its claims, renewed while the processes that do the jobs live, and given back."""
+"""The active claims of a worker: renewed while their processes live, released when the worker stops."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -8,12 +8,13 @@ from django.db.models import DurationField, ExpressionWrapper, F
 from django.db.models.functions import Now
 
 from apps.jobs.models import Job, JobState, JobStop
-from apps.jobs.services.claims import Claim, ClaimLost, job_release, lease
+from apps.jobs.services.claims import Claim, ClaimLost, lease
+from apps.jobs.services.completion import job_release
 
 
 @dataclass(frozen=True, kw_only=True)
 class ActiveClaim:
-    """A claim of a worker: the process that computes, what, for how many seconds by the database's clock, what it is asked."""
+    """A claim of a worker's process. ``seconds``: its age by the database's clock; ``stop``: what the job is asked to do."""
 
     claim: Claim
     runner: str
@@ -23,14 +24,10 @@ class ActiveClaim:
 
 
 def claims_active(*, worker: str) -> list[ActiveClaim]:
-    """Return the claims of a worker."""
+    """Return the active claims of a worker."""
+    age = ExpressionWrapper(Now() - F("started_at"), output_field=DurationField())
     rows = Job.objects.filter(state=JobState.RUNNING, worker=worker).values_list(
-        "pk",
-        "fence",
-        "runner",
-        "kind",
-        "stop",
-        ExpressionWrapper(Now() - F("started_at"), output_field=DurationField()),
+        "pk", "fence", "runner", "kind", "stop", age
     )
     return [
         ActiveClaim(
@@ -45,32 +42,32 @@ def claims_active(*, worker: str) -> list[ActiveClaim]:
 
 
 def claims_release_orphaned(*, worker: str, runner: str) -> None:
-    """Give back what a process holds that does nothing: the answer to a claim was lost with its connection."""
-    for held in claims_active(worker=worker):
-        if held.runner == runner:
-            claim_release(claim=held.claim)
+    """Release the claims of a process that is idle: it never received the answer to its claim."""
+    for active in claims_active(worker=worker):
+        if active.runner == runner:
+            claim_release(claim=active.claim)
 
 
 def claims_renew(*, worker: str, claims: Sequence[Claim]) -> None:
-    """Extend the leases of the claims whose processes live."""
+    """Extend the leases of these claims of the worker."""
     Job.objects.filter(state=JobState.RUNNING, worker=worker, pk__in=[claim.job_id for claim in claims]).update(
         leased_until=Now() + lease(), heartbeat_at=Now()
     )
 
 
 def claims_count(*, worker: str) -> int:
-    """Return how many jobs the worker is at."""
+    """Return how many jobs the worker runs."""
     return Job.objects.filter(state=JobState.RUNNING, worker=worker).count()
 
 
 def claims_request_release(*, worker: str) -> int:
-    """Ask every job of the worker to stop at its next checkpoint, and return how many there are."""
+    """Ask every job of the worker to stop at its next checkpoint; return how many jobs it runs."""
     running = Job.objects.filter(state=JobState.RUNNING, worker=worker)
     running.filter(stop=JobStop.NONE).update(stop=JobStop.RELEASE)
     return running.count()
 
 
 def claim_release(*, claim: Claim) -> None:
-    """Give back a claim whose process was ended by us; a claim that is no longer this one is left alone."""
+    """Release a claim whose process was stopped. Do nothing if the claim is lost."""
     with suppress(ClaimLost):
         job_release(claim=claim)

@@ -1,7 +1,7 @@
-"""The relay: hands queued jobs to the broker that it has not got, or has lost.
+"""The relay: queues delayed jobs when they are due, and sends messages that the broker lost or never got.
 
-It looks at the ledger, never at the queue it rescues, except for one number: an empty queue while jobs wait means that their
-messages are gone (the broker was flushed, restarted without its memory, or a dead worker held them).
+It reads the table, not the broker, except for one number: an empty queue in the broker while jobs are queued means that their
+messages are gone. (The broker was flushed, restarted without its data, or the messages were with a worker that died.)
 """
 
 import time
@@ -10,56 +10,64 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 from django.db.models.functions import Now
 
-from apps.jobs.models import Job, JobState
+from apps.jobs.models import DELAYED, Job, JobState
 from apps.jobs.services.broker import depth, publish
-from apps.jobs.services.fairness import LATER, owners_at_share, start_tag_due
+from apps.jobs.services.fairness import owners_at_limit, start_tag_next
 
 BATCH = 500
 
 
 def jobs_relay() -> int:
-    """Send what is due and was not sent, or was lost, and say how many were sent.
+    """Queue delayed jobs that are due, send missing messages, and return how many were sent.
 
-    Takes little more than a tick, however slow the broker is: leases are renewed by the same thread.
+    Takes little longer than JOBS_TICK_SECONDS even with a slow broker, because the same thread renews leases.
     """
     until = time.monotonic() + settings.JOBS_TICK_SECONDS
-    return sum(_relay_queue(queue, until) for queue in _waiting_queues())
+    _delayed_queue()
+    queues = Job.objects.filter(state=JobState.QUEUED).order_by("queue").values_list("queue", flat=True).distinct()
+    return sum(_messages_send(queue, until) for queue in list(queues))
 
 
 def message_missed(*, job_id: str) -> None:
-    """Have a job sent again whose message was taken and not followed."""
+    """Mark a queued job as unsent: its message was received, but no job was claimed for it."""
     Job.objects.filter(pk=job_id, state=JobState.QUEUED).update(sent_at=None)
 
 
 def queue_wake(*, queue: str) -> None:
-    """Send a message for a queue in which jobs are due but no message waits: a busy worker may have taken it in vain."""
+    """Send a message for a queue that has queued jobs but no message: a busy worker may have used up the message."""
     if depth(queue=queue) == 0:
-        job_id = _due().filter(queue=queue, turn__lt=LATER).order_by("turn", "id").values_list("pk", flat=True).first()
+        queued = Job.objects.filter(state=JobState.QUEUED, queue=queue).order_by("start_tag", "id")
+        job_id = queued.values_list("pk", flat=True).first()
         if job_id is not None:
             publish(job_id=job_id, queue=queue)
 
 
-def _waiting_queues() -> list[str]:
-    return list(_due().order_by("queue").values_list("queue", flat=True).distinct())
+def _delayed_queue() -> None:
+    """Queue a batch of delayed jobs that are due. A retryable job keeps its start tag, a scheduled one gets one now."""
+    with transaction.atomic():
+        due = Job.objects.filter(state__in=DELAYED, run_at__lte=Now()).select_for_update(skip_locked=True)
+        for job in due.only("pk", "state", "start_tag", "queue", "kind", "owner_id").order_by("run_at", "id")[:BATCH]:
+            start_tag = job.start_tag
+            if job.state == JobState.SCHEDULED:
+                start_tag = start_tag_next(queue=job.queue, kind=job.kind, owner_id=job.owner_id)
+            Job.objects.filter(pk=job.pk).update(state=JobState.QUEUED, start_tag=start_tag, sent_at=None)
 
 
-def _due() -> QuerySet[Job]:
-    return Job.objects.filter(state=JobState.QUEUED, run_at__lte=Now())
-
-
-def _relay_queue(queue: str, until: float) -> int:
+def _messages_send(queue: str, until: float) -> int:
     waiting = depth(queue=queue) if time.monotonic() < until else None
     if waiting is None:
         return 0
     unsent = Q(sent_at=None)
     if waiting == 0:
-        # A message that was just popped is not a lost one: two ticks of grace. A message too many claims nothing.
+        # Two ticks of grace: a message that was just received is not lost.
         lost = Q(sent_at__lt=Now() - timedelta(seconds=2 * settings.JOBS_TICK_SECONDS))
         if queue != settings.JOBS_RESERVED_QUEUE:
-            lost &= ~Q(owner_id__in=owners_at_share())  # all would claim nothing; who ends one of theirs sends another
+            lost &= ~Q(
+                owner_id__in=owners_at_limit()
+            )  # nothing could be claimed; the end of a job of theirs sends a message
         unsent |= lost
     sent = _mark_sent(queue, unsent)
     failed = [job_id for job_id in sent if time.monotonic() >= until or not publish(job_id=job_id, queue=queue)]
@@ -69,19 +77,12 @@ def _relay_queue(queue: str, until: float) -> int:
 
 
 def _mark_sent(queue: str, unsent: Q) -> list[UUID]:
-    """Mark a batch as sent and give its ids; several relays get different ones. Sending comes after the commit: a death in
-    between leaves a job that looks lost, which the next relay sends. What was put off takes its turn from now on."""
+    """Mark a batch as sent and return its ids. Concurrent relays get different batches.
+
+    The messages are sent after the commit. If the process dies in between, the jobs look lost, and the next relay sends them.
+    """
     with transaction.atomic():
-        jobs = list(
-            _due()
-            .filter(unsent, queue=queue)
-            .select_for_update(skip_locked=True)
-            .only("pk", "turn", "queue", "kind", "owner_id")
-            .order_by("run_at", "id")[:BATCH]
-        )
-        for job in jobs:
-            if job.turn >= LATER:
-                Job.objects.filter(pk=job.pk).update(turn=start_tag_due(job))
-        ids = [job.pk for job in jobs]
+        queued = Job.objects.filter(unsent, state=JobState.QUEUED, queue=queue).select_for_update(skip_locked=True)
+        ids = list(queued.order_by("run_at", "id").values_list("pk", flat=True)[:BATCH])
         Job.objects.filter(pk__in=ids).update(sent_at=Now())
     return ids

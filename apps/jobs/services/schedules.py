@@ -31,7 +31,9 @@ def schedules_insert() -> int:
     given: Mapping[str, Mapping[str, Any]] = settings.JOBS_SCHEDULES
     if not given:
         return 0
-    last = dict(Job.objects.filter(schedule__in=given).order_by().values_list("schedule").annotate(last=Max("slot")))
+    last = dict(
+        Job.objects.filter(schedule__in=given).order_by().values_list("schedule").annotate(last=Max("scheduled_for"))
+    )
     with connection.cursor() as cursor:
         cursor.execute("SELECT now()")
         now = cursor.fetchone()[0]
@@ -104,8 +106,8 @@ def _rows_insert(name: str, kind: Kind, parameters: dict[str, Any], slots: list[
                 queue=kind.queue,
                 parameters=parameters,
                 schedule=name,
-                slot=slot,
-                turn=first + number,
+                scheduled_for=slot,
+                start_tag=first + number,
             )
             for number, slot in enumerate(slots)
         ]

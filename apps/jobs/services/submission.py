@@ -1,4 +1,4 @@
-"""What an owner does to a job: submit, cancel, try again."""
+"""An owner's actions on jobs: submit, cancel, retry."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -17,9 +17,9 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from apps.jobs.kinds import kind_named
-from apps.jobs.models import Job, JobState, JobStop
+from apps.jobs.models import UNFINISHED, WAITING, Job, JobState, JobStop
 from apps.jobs.services.broker import publish
-from apps.jobs.services.fairness import LATER, owner_lock, start_tag_next
+from apps.jobs.services.fairness import owner_lock, start_tag_next
 from apps.jobs.services.files import files_delete, upload_store
 from apps.jobs.services.quota import room_require
 from apps.practices.errors import Conflict, NotFound, PermissionDenied, TooManyRequests
@@ -29,7 +29,7 @@ logger = structlog.get_logger(__name__)
 
 
 class Upload(Protocol):
-    """What an upload must do: Django's ``UploadedFile`` does."""
+    """The part of Django's ``UploadedFile`` that is needed here."""
 
     @property
     def size(self) -> int | None: ...
@@ -37,22 +37,24 @@ class Upload(Protocol):
     def chunks(self) -> Iterable[bytes]: ...
 
 
-class JobNotFailed(Conflict):
-    """Only what has failed can be tried again."""
+class JobNotDiscarded(Conflict):
+    """The job cannot be retried, because it was not discarded."""
 
     status = 409
-    type = "job-not-failed"
-    title = "Nothing to try again"
-    explanation = "Only a job that has failed can be retried. This one waits, runs, has succeeded or was cancelled."
+    type = "job-not-discarded"
+    title = "The job was not discarded"
+    explanation = "Only a discarded job can be retried. This job is waiting, running, succeeded or cancelled."
 
 
 class TooManyJobs(TooManyRequests):
-    """One owner has JOBS_PER_USER jobs that wait or run."""
+    """The owner has JOBS_PER_USER unfinished jobs."""
 
     status = 429
     type = "too-many-jobs"
-    title = "Too many jobs at once"
-    explanation = "As many jobs of the account wait or run as may. Wait until some have ended, or cancel them."
+    title = "Too many jobs"
+    explanation = (
+        "This account has reached its limit of waiting and running jobs. Wait for some to finish, or cancel some."
+    )
     retry_after = 10
 
 
@@ -65,19 +67,19 @@ def job_submit(
     request_id: str | None = None,
     run_at: datetime | None = None,
 ) -> Job:
-    """Store the job with its upload in one transaction, and wake a worker once that has committed.
+    """Store the job with its upload in one transaction, and wake a worker after the commit.
 
-    Of a ``unique`` kind an equal job of the owner that has not begun is returned instead: what it reads is no older.
+    If the kind is ``unique`` and an equal job of the owner has not started yet, return that job instead.
 
-    Raises ``PermissionDenied`` when the owner lacks the kind's permission, ``TooManyJobs`` (429) when JOBS_PER_USER of theirs
-    wait or run, ``FilesQuota`` (429) or ``StorageFull`` (503) when there is no room for files, DRF's ``ValidationError`` when the
-    kind's serializer refuses the parameters, ``LookupError`` for an unknown kind. Jobs of nobody are the service's own: any
-    number, any kind. The broker being away is no error: the relay sends the job as soon as it is back. With ``run_at`` (aware)
-    the job waits at least until then.
+    Raise ``PermissionDenied`` if the owner lacks the kind's permission, ``TooManyJobs`` (429) if they already have JOBS_PER_USER
+    unfinished jobs, ``FilesQuota`` (429) or ``StorageFull`` (503) if there is no room for files, DRF's ``ValidationError`` if the
+    kind's serializer rejects the parameters, ``LookupError`` for an unknown kind. Jobs without an owner belong to the service and
+    have no limits. If the broker is down, the relay sends the message later. With ``run_at`` (aware), the job does not start
+    before that time.
     """
     found = kind_named(kind)
     if found is None:
-        raise LookupError(f"No kind of job is called {kind}.")
+        raise LookupError(f"Unknown job kind {kind!r}.")
     if owner is not None and not found.permits(owner):
         raise PermissionDenied
     serializer = found.serializer(data=dict(parameters))
@@ -89,27 +91,28 @@ def job_submit(
         owner_id=owner_id,
         parameters=json.loads(json.dumps(serializer.validated_data, cls=DjangoJSONEncoder)),
         request_id=request_id or current_request_id() or "",
-        # Said before it is done, as that saves a write a job; _wake takes it back on failure.
+        # Set before the message is sent, which saves a write for each job; _wake resets it on failure.
         sent_at=None if run_at else Now(),
     )
     if run_at:
-        job.run_at = run_at
+        job.state, job.run_at = JobState.SCHEDULED, run_at
     with transaction.atomic():
         if upload is not None:
             if owner_id is not None:
-                _require_room(owner_id)  # without the lock, which no upload is to hold up
+                _require_room(owner_id)  # without the lock, which an upload must not block
             room_require(owner_id=owner_id, size=upload.size or 0)
             upload_store(job_id=job.id, owner_id=owner_id, blocks=upload.chunks())
         if owner_id is not None:
             owner_lock(owner_id)
-            if found.unique and upload is None and run_at is None and (waiting := _waiting_equal(job)):
-                logger.info("job_submitted_again", job_id=str(waiting.pk), kind=kind)
-                return waiting
+            if found.unique and upload is None and run_at is None and (queued := _equal_queued(job)):
+                logger.info("job_submitted_again", job_id=str(queued.pk), kind=kind)
+                return queued
             _require_room(owner_id)
             room_require(owner_id=owner_id, size=0 if upload else 1)
-        job.turn = LATER if run_at else start_tag_next(queue=found.queue, kind=kind, owner_id=owner_id)
+        if not run_at:
+            job.start_tag = start_tag_next(queue=found.queue, kind=kind, owner_id=owner_id)
         job.save(force_insert=True)
-        # Of a job that was rolled back nothing is said. Before the worker is woken, whose own lines follow.
+        # After the commit, so that a rolled-back job is not logged; before the worker is woken, so that its lines follow.
         transaction.on_commit(partial(logger.info, "job_submitted", job_id=str(job.id), kind=kind), robust=True)
         if not run_at:
             transaction.on_commit(lambda: _wake(job))
@@ -117,36 +120,35 @@ def job_submit(
 
 
 def job_cancel(*, job_id: UUID, owner_id: UUID) -> Job:
-    """Cancel the job: at once when it waits, at its next checkpoint when it runs. An ended job stays as it ended.
+    """Cancel the job: at once if it waits, at its next checkpoint if it runs. A finished job stays as it is.
 
-    Raises ``NotFound`` when the owner has no such job.
+    Raise ``NotFound`` if the owner has no such job.
     """
     with transaction.atomic():
         job = _locked(job_id=job_id, owner_id=owner_id)
-        if job.state == JobState.QUEUED:
+        if job.state in WAITING:
             Job.objects.filter(pk=job.pk).update(state=JobState.CANCELLED, finished_at=Now())
             files_delete(job_ids=[job.pk])
         elif job.state == JobState.RUNNING:
             Job.objects.filter(pk=job.pk).update(stop=JobStop.CANCEL)
-        job.refresh_from_db()  # before the lock goes: afterwards it may have been removed
+        job.refresh_from_db()  # while it is locked: later it may be gone
     return job
 
 
 def job_retry(*, job_id: UUID, owner_id: UUID) -> Job:
-    """Queue a failed job anew with all its attempts; it goes on at its last checkpoint.
+    """Queue a discarded job again with all its attempts; it continues at its last checkpoint.
 
-    Raises ``NotFound`` when the owner has no such job, ``JobNotFailed`` (409) when there is nothing to try again,
-    ``TooManyJobs`` (429) when as many wait or run as may.
+    Raise ``NotFound`` if the owner has no such job, ``JobNotDiscarded`` (409), or ``TooManyJobs`` (429).
     """
     with transaction.atomic():
         owner_lock(owner_id)
         job = _locked(job_id=job_id, owner_id=owner_id)
-        if job.state != JobState.FAILED:
-            raise JobNotFailed
+        if job.state != JobState.DISCARDED:
+            raise JobNotDiscarded
         _require_room(owner_id)
         Job.objects.filter(pk=job.pk).update(
             state=JobState.QUEUED,
-            turn=start_tag_next(queue=job.queue, kind=job.kind, owner_id=job.owner_id),
+            start_tag=start_tag_next(queue=job.queue, kind=job.kind, owner_id=job.owner_id),
             attempts=0,
             stop=JobStop.NONE,
             run_at=Now(),
@@ -160,21 +162,21 @@ def job_retry(*, job_id: UUID, owner_id: UUID) -> Job:
     return job
 
 
-def _waiting_equal(job: Job) -> Job | None:
-    """Return the owner's job that does the same and has not begun, locked: it begins after the caller's transaction.
+def _equal_queued(job: Job) -> Job | None:
+    """Return the owner's queued job with the same kind and parameters, locked so that it starts after the caller's transaction.
 
-    One that is being claimed is passed over. One that was tried before may hold what it read then.
+    A job that is being claimed is passed over, and so is one that was tried before: it may hold data from that attempt.
     """
     equal = Job.objects.filter(owner_id=job.owner_id, kind=job.kind, parameters=job.parameters)
-    waiting = equal.filter(state=JobState.QUEUED, attempts=0, checkpoint__isnull=True, run_at__lte=Now())
-    return waiting.select_for_update(skip_locked=True).order_by("turn", "id").first()
+    queued = equal.filter(state=JobState.QUEUED, attempts=0, checkpoint__isnull=True)
+    return queued.select_for_update(skip_locked=True).order_by("start_tag", "id").first()
 
 
 def _require_room(owner_id: UUID) -> None:
-    """Raise ``TooManyJobs`` when the owner has no room for another."""
-    under_way = Job.objects.filter(owner_id=owner_id, state__in=(JobState.QUEUED, JobState.RUNNING))
-    if under_way[: settings.JOBS_PER_USER].count() >= settings.JOBS_PER_USER:
-        raise TooManyJobs(f"{settings.JOBS_PER_USER} jobs of the account wait or run, which is the most.")
+    """Raise ``TooManyJobs`` if the owner may not have another unfinished job."""
+    limit = settings.JOBS_PER_USER
+    if Job.objects.filter(owner_id=owner_id, state__in=UNFINISHED)[:limit].count() >= limit:
+        raise TooManyJobs(f"This account already has {limit} waiting or running jobs, the maximum.")
 
 
 def _locked(*, job_id: UUID, owner_id: UUID) -> Job:
@@ -185,9 +187,9 @@ def _locked(*, job_id: UUID, owner_id: UUID) -> Job:
 
 
 def _wake(job: Job) -> None:
-    """Publish, and leave the job to the relay when the broker did not take it.
+    """Publish the job's message, or leave it to the relay if the broker does not take it.
 
-    PostgreSQL may be away by now, and is no error either: the job is accepted, and the relay takes its message for lost.
+    If PostgreSQL is down by now, that is no error either: the job is stored, and the relay treats its message as lost.
     """
     if publish(job_id=job.id, queue=job.queue):
         return

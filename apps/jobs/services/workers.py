@@ -1,4 +1,4 @@
-"""Who works, as far as the ledger knows: it needs neither Redis nor a job under way."""
+"""Heartbeats of workers, kept in PostgreSQL so that they are known without Redis and without a running job."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -7,16 +7,16 @@ from django.db.models.functions import Now
 
 from apps.jobs.models import JobWorker
 
-FORGOTTEN = timedelta(days=1)  # how long a killed worker's row stays
+KEPT = timedelta(days=1)  # how long the row of a killed worker stays
 
 
 def worker_heartbeat(*, name: str, queues: Sequence[str]) -> None:
-    """Say that a worker runs and which queues it takes from; the first time also clear away what was killed long ago."""
+    """Record that a worker runs and consumes these queues. The first heartbeat also deletes rows of workers killed long ago."""
     if not JobWorker.objects.filter(pk=name).update(seen_at=Now(), queues=list(queues)):
         JobWorker.objects.create(name=name, queues=list(queues))
-        JobWorker.objects.filter(seen_at__lt=Now() - FORGOTTEN).delete()
+        JobWorker.objects.filter(seen_at__lt=Now() - KEPT).delete()
 
 
 def worker_delete(*, name: str) -> None:
-    """Say that a worker has ended."""
+    """Delete the row of a worker that has stopped."""
     JobWorker.objects.filter(pk=name).delete()

@@ -69,7 +69,7 @@ def everything_of(user: User) -> None:
     mail_submit(template=Mail.RESET_PASSWORD, address=user.email)
     mail_submit(template=Mail.CHANGE_EMAIL, user_id=user.pk, address=NEW, asker=user)
     mail_submit(template=Mail.PASSWORD_CHANGED, user_id=user.pk)
-    Job.objects.filter(parameters__template="password-changed").update(state="failed", finished_at=now)
+    Job.objects.filter(parameters__template="password-changed").update(state="discarded", finished_at=now)
     for who, what in ((admin, user), (user, admin)):
         LogEntry.objects.create(
             user=who, content_type=kind, object_id=str(what.pk), object_repr=str(what), action_flag=CHANGE

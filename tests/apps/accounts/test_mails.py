@@ -43,7 +43,9 @@ def submitted(**given: Any) -> Job:
 
 
 def due(job: Job) -> None:
-    Job.objects.filter(pk=job.pk).update(run_at=timezone.now() - timedelta(seconds=1), turn=1)
+    Job.objects.filter(pk=job.pk, state="retryable").update(
+        state="queued", run_at=timezone.now() - timedelta(seconds=1)
+    )
 
 
 # --- What a mail says.
@@ -197,7 +199,7 @@ def test_what_is_refused_for_good_is_not_tried_again(smtp: Any, replies: dict[st
         job = submitted(template=Mail.VERIFY_EMAIL, user_id=user_create().pk)
         job_run(str(job.pk))
         job.refresh_from_db()
-        assert job.state == JobState.FAILED
+        assert job.state == JobState.DISCARDED
         assert job.problem is not None
         assert job.problem["type"].endswith("/problems/mail-refused")
         assert "@" not in str(job.problem)
@@ -215,7 +217,7 @@ def test_what_is_refused_for_now_is_tried_again_as_the_same_mail(smtp: Any, repl
         job = submitted(template=Mail.RESET_PASSWORD, address=user_create().email)
         job_run(str(job.pk))
         job.refresh_from_db()
-        assert (job.state, job.attempts) == (JobState.QUEUED, 1)
+        assert (job.state, job.attempts) == (JobState.RETRYABLE, 1)
         assert job.run_at > timezone.now()
         server.replies = {"DATA": "354 go on", "QUIT": "221 bye"}
         server.mails.clear()
@@ -256,7 +258,7 @@ def test_a_silent_server_is_another_attempt_in_bounded_time(smtp: Any, settings:
         job_run(str(job.pk))
         assert time.monotonic() - started < 30
     job.refresh_from_db()
-    assert (job.state, job.attempts) == (JobState.QUEUED, 1)
+    assert (job.state, job.attempts) == (JobState.RETRYABLE, 1)
 
 
 def test_a_server_that_is_away_is_another_attempt(smtp: Any) -> None:
@@ -265,7 +267,7 @@ def test_a_server_that_is_away_is_another_attempt(smtp: Any) -> None:
     job = submitted(template=Mail.VERIFY_EMAIL, user_id=user_create().pk)
     job_run(str(job.pk))
     job.refresh_from_db()
-    assert (job.state, job.attempts) == (JobState.QUEUED, 1)
+    assert (job.state, job.attempts) == (JobState.RETRYABLE, 1)
 
 
 # --- Staging.

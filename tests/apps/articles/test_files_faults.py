@@ -118,7 +118,7 @@ def test_a_killed_worker_leaves_a_file_that_the_next_one_completes(
         worker.kill()
         assert owner.ask(f"/api/v1/jobs/{job_id}/result").status == 409  # nobody sees half a file
         worker.start()
-        job = owner.wait(job_id, "succeeded", "failed")
+        job = owner.wait(job_id, "succeeded", "discarded")
         assert job["result"] == {"rows": ROWS, "format": "ndjson"}
         slugs = [json.loads(line)["slug"] for line in owner.ask(job["result_url"]).content.splitlines()]
         assert len(slugs) == len(set(slugs)) == ROWS
@@ -153,7 +153,7 @@ def test_a_worker_on_another_disk_reads_the_upload(
     process = process_start(command, log=tmp_path / "worker.log", folder=tmp_path, environment=environment)
     try:
         for _ in rounds:
-            done = owner.wait(uploaded(owner), "succeeded", "failed")
+            done = owner.wait(uploaded(owner), "succeeded", "discarded")
             assert (done["state"], done["result"]["created"]) == ("succeeded", UPLOADED), done
             rounds.tell(accepted=1, done=1, parked=0, rows=UPLOADED)
     finally:

@@ -147,7 +147,7 @@ def test_ndjson(imported: Callable[..., Job]) -> None:
 
 def test_a_broken_file_imports_nothing_and_says_where(imported: Callable[..., Job]) -> None:
     job = imported(HEADER + "Good,text,,,\n" + 'Open,"never closed,,,\n')
-    assert job.state == "failed"
+    assert job.state == "discarded"
     assert job.problem["type"].endswith("/problems/import-malformed")
     assert "Line 3" in job.problem["detail"]
     assert Article.objects.count() == 0
@@ -198,10 +198,10 @@ def test_an_interrupted_import_goes_on_where_it_was(
     monkeypatch.setattr(run, "_store", failing)
     rows = "".join(f"Row {number},text,,,\n" for number in range(7)) + ",rejected,,,\n"
     job = imported(HEADER + rows)
-    assert (job.state, job.attempts, job.checkpoint["rows"]) == ("queued", 1, 4)
+    assert (job.state, job.attempts, job.checkpoint["rows"]) == ("retryable", 1, 4)
     assert Article.objects.count() == 4
 
-    Job.objects.filter(pk=job.pk).update(run_at=job.created_at, turn=1)
+    Job.objects.filter(pk=job.pk).update(state="queued", run_at=job.created_at)
     job_run(str(job.pk))
     job.refresh_from_db()
     assert sums(job) == (8, 7, 0, 0, 1)

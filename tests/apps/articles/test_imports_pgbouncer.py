@@ -57,7 +57,7 @@ def test_files_are_imported_beside_each_other(fleet: Fleet, own: Stack, pgbounce
         jobs = list(threads.map(send, ("one", "two", "three", "four")))
     for job in jobs:
         wait_until(
-            lambda job=job: ask(url, job, headers=headers).json()["state"] not in ("queued", "running"),
+            lambda job=job: ask(url, job, headers=headers).json()["state"] not in ("queued", "running", "retryable"),
             seconds=60,
             what="an import to end",
         )

@@ -103,7 +103,7 @@ def test_a_result_beyond_the_quota_fails_its_job_and_goes_on_when_there_is_room(
     job_id = export(client, owner).json()["id"]
     job_run(job_id)
     shown = client.get(f"/api/v1/jobs/{job_id}", **bearer(owner)).json()
-    assert (shown["state"], shown["problem"]["type"].rpartition("/")[2]) == ("failed", "files-quota")
+    assert (shown["state"], shown["problem"]["type"].rpartition("/")[2]) == ("discarded", "files-quota")
     assert files_size(owner_id=owner.pk) <= 3000
     settings.JOBS_FILES_PER_USER = 10**6
     again = client.post(f"/api/v1/jobs/{job_id}/retry", content_type="application/json", **bearer(owner))
@@ -132,7 +132,7 @@ def test_result_files_go_before_their_jobs(client: Client, owner: User, settings
     day = timedelta(days=1)
     old = succeeded(job_make, b"old", finished_at=timezone.now() - 8 * day)
     fresh = succeeded(job_make, b"fresh", finished_at=timezone.now() - 6 * day)
-    failed = succeeded(job_make, b"half", state="failed", finished_at=timezone.now() - 8 * day)
+    failed = succeeded(job_make, b"half", state="discarded", finished_at=timezone.now() - 8 * day)
     headers = bearer(owner)
     for _ in range(2):  # before it is pruned and after
         assert_problem(client.get(f"/api/v1/jobs/{old.pk}/result", **headers), 410, "result-expired")

@@ -3,14 +3,16 @@
 One user has four of each ten rows, so what a row is goes by tens. Cancelled ones and rare ones are many each, and none is both.
 """
 
+_RARE = ("queued", "running", "discarded", "scheduled", "retryable")
 _STATE = (
-    "CASE WHEN n / 10 % 1000 = 1 THEN 'queued' WHEN n / 10 % 1000 = 2 THEN 'running' WHEN n / 10 % 1000 = 3 THEN 'failed'"
-    " WHEN n / 10 % 10 = 4 THEN 'cancelled' ELSE 'succeeded' END"
+    "CASE "
+    + " ".join(f"WHEN n / 10 % 1000 = {number} THEN '{state}'" for number, state in enumerate(_RARE, 1))
+    + " WHEN n / 10 % 10 = 7 THEN 'cancelled' ELSE 'succeeded' END"
 )
 COLUMNS = {
     "state": _STATE,
-    "kind": "CASE n / 10 % 100 WHEN 5 THEN 'kind.rare' ELSE 'kind.common' END",
+    "kind": "CASE n / 10 % 100 WHEN 8 THEN 'kind.rare' ELSE 'kind.common' END",
     "leased_until": f"CASE WHEN {_STATE} = 'running' THEN now() END",
     "problem": "NULL::jsonb",  # the document promises more of one than that it is JSON
-    "finished_at": f"CASE WHEN {_STATE} NOT IN ('queued', 'running') THEN now() END",
+    "finished_at": f"CASE WHEN {_STATE} NOT IN ('scheduled', 'queued', 'running', 'retryable') THEN now() END",
 }

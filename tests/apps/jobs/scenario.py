@@ -2,14 +2,13 @@
 
 from collections.abc import Callable
 from typing import Any
-from uuid import UUID
 
 from django.db.models.functions import Now
 
 from apps.accounts.models import User
 from apps.jobs.models import Job
-from apps.jobs.services.claims import document
-from apps.jobs.services.failures import JobParked
+from apps.jobs.services.completion import problem_stored
+from apps.jobs.services.failures import AttemptsExhausted
 
 
 def _job(**columns: Any) -> Callable[[User], Job]:
@@ -19,7 +18,7 @@ def _job(**columns: Any) -> Callable[[User], Job]:
 
 OBJECTS = {
     "queued": _job(),
-    "failed": _job(state="failed", finished_at=Now(), problem=document(UUID(int=0), JobParked())),
+    "discarded": _job(state="discarded", finished_at=Now(), problem=problem_stored(AttemptsExhausted())),
     "finished": _job(state="succeeded", finished_at=Now(), result={"counted": 1}),
     # Of a kind that staff may read.
     "asked": _job(kind="sample.census", parameters={}),

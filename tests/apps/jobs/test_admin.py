@@ -53,7 +53,7 @@ def act(client: Client, action: str, *jobs: Job) -> str:
 
 
 def failed(job_make: Make, **columns: Any) -> Job:
-    return job_make(**{"state": "failed", "finished_at": NOW, "attempts": 5, "error": "boom", **columns})
+    return job_make(**{"state": "discarded", "finished_at": NOW, "attempts": 5, "error": "boom", **columns})
 
 
 def running(job_make: Make, **columns: Any) -> Job:
@@ -90,7 +90,7 @@ def test_filters_and_search(desk: Client, job_make: Make, owner: User) -> None:
     old = job_make(created_at=NOW - timedelta(days=2))
     mail = failed(job_make, kind="accounts.mail", owner=other, queue="mails")
     assert shown(desk) == {old.pk, mail.pk}
-    assert shown(desk, "?state__exact=failed") == {mail.pk}
+    assert shown(desk, "?state__exact=discarded") == {mail.pk}
     assert shown(desk, "?kind=sample.count") == {old.pk}
     assert shown(desk, "?queue=default") == {old.pk}
     assert shown(desk, "?older=day") == {old.pk}
@@ -106,7 +106,7 @@ def test_no_query_finds_out_letter_by_letter_what_the_page_keeps(job_make: Make,
     client = staff("view_job")
     for lookup in ("icontains", "startswith", "isnull"):
         assert client.get(f"{LIST}?{column}__{lookup}=a").status_code == 400
-    assert client.get(f"{LIST}?state__exact=failed").status_code == 200
+    assert client.get(f"{LIST}?state__exact=discarded").status_code == 200
 
 
 def test_the_page_of_a_job_tells_all_but_secrets(job_make: Make, owner: User) -> None:
@@ -146,10 +146,10 @@ def test_retry_queues_what_has_failed_and_nothing_else(desk: Client, job_make: M
     dead = failed(job_make, checkpoint=7, problem={"title": "x"}, fence=5)
     others = [job_make(), running(job_make), job_make(state="succeeded", finished_at=NOW)]
     before = list(Job.objects.exclude(pk=dead.pk).order_by("pk").values())
-    assert act(desk, "retry", dead, *others) == "1 job queued again."
+    assert act(desk, "retry", dead, *others) == "1 job will run again."
     assert list(Job.objects.exclude(pk=dead.pk).order_by("pk").values()) == before
     dead.refresh_from_db()
-    assert (dead.state, dead.attempts, dead.checkpoint, dead.fence) == ("queued", 0, 7, 5)
+    assert (dead.state, dead.attempts, dead.checkpoint, dead.fence) == ("scheduled", 0, 7, 5)
     assert (dead.sent_at, dead.finished_at, dead.problem, dead.error) == (None, None, None, "")
     assert [(entry.object_id, entry.change_message) for entry in LogEntry.objects.all()] == [(str(dead.pk), "Retried.")]
 
@@ -176,4 +176,4 @@ def test_who_may_only_look_acts_on_nothing(job_make: Make) -> None:
     keeper = staff("view_job", "change_job")
     act(keeper, "retry", dead)
     act(keeper, "cancel", waiting)
-    assert dict(Job.objects.values_list("pk", "state")) == {dead.pk: "queued", waiting.pk: "cancelled"}
+    assert dict(Job.objects.values_list("pk", "state")) == {dead.pk: "scheduled", waiting.pk: "cancelled"}

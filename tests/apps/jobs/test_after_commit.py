@@ -33,7 +33,7 @@ def recorded() -> None:
 
 
 def retried() -> None:
-    Job.objects.create(kind="sample.count", state="failed", finished_at=NOW)
+    Job.objects.create(kind="sample.count", state="discarded", finished_at=NOW)
     list(jobs_retry(jobs=Job.objects.all(), by="somebody"))
 
 

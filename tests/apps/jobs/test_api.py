@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from apps.accounts.models import User
-from apps.jobs.models import Job, JobState
+from apps.jobs.models import UNFINISHED, Job, JobState
 from apps.jobs.selectors import job_list
 from apps.jobs.services.files import result_append
 from apps.jobs.tasks import job_run
@@ -73,14 +73,14 @@ def test_a_result_file_is_streamed(client: Client, headers: dict[str, Any], job_
 
 @pytest.mark.parametrize(("method", "path"), [("get", ""), ("delete", ""), ("get", "/result"), ("post", "/retry")])
 def test_others_jobs_do_not_exist(client: Client, job_make: Make, method: str, path: str) -> None:
-    job = job_make(state="failed", finished_at=timezone.now())
+    job = job_make(state="discarded", finished_at=timezone.now())
     stranger = bearer(user_create(is_staff=True, permissions=("jobs.view_job",)))
     call = partial(getattr(client, method), content_type="application/json")
     assert_problem(call(f"/api/v1/jobs/{job.pk}{path}", **stranger), 404, "not-found")
     assert_problem(call(f"/api/v1/jobs/{job.pk}{path}"), 401, "not-authenticated")
     assert client.get("/api/v1/jobs", **stranger).json()["results"] == []
     job.refresh_from_db()
-    assert job.state == "failed"
+    assert job.state == "discarded"
 
 
 def test_list_pages_and_filters(client: Client, headers: dict[str, Any], job_make: Make) -> None:
@@ -99,11 +99,11 @@ def test_list_pages_and_filters(client: Client, headers: dict[str, Any], job_mak
 def test_list_by_state_and_kind(client: Client, headers: dict[str, Any], job_make: Make, state: str) -> None:
     times = {
         "leased_until": timezone.now() if state == "running" else None,
-        "finished_at": None if state in ("queued", "running") else timezone.now(),
+        "finished_at": None if state in UNFINISHED else timezone.now(),
     }
     made = [str(job_make(kind="wanted", state=state, **times).pk) for _ in range(3)]
     job_make(kind="other", state=state, **times)
-    other = {"state": "queued"} if state == "failed" else {"state": "failed", "finished_at": timezone.now()}
+    other = {"state": "queued"} if state == "discarded" else {"state": "discarded", "finished_at": timezone.now()}
     job_make(kind="wanted", **other)
     job_make(kind="wanted", owner=user_create(), state=state, **times)
     for ordering, expected in (("-created_at", made[::-1]), ("created_at", made)):
@@ -118,7 +118,7 @@ def test_list_by_state_and_kind(client: Client, headers: dict[str, Any], job_mak
         )
 
 
-@pytest.mark.parametrize("state", ["queued", "running"])
+@pytest.mark.parametrize("state", UNFINISHED)
 def test_a_long_history_is_not_read_for_the_few_that_wait(owner: User, state: str) -> None:
     """PostgreSQL takes them for many, as its statistics are from when they were."""
     waiting = {"state": state, "leased_until": timezone.now() if state == "running" else None}
@@ -147,7 +147,7 @@ def test_cancel_a_waiting_job(client: Client, headers: dict[str, Any], job_make:
 
 
 def test_retry_only_what_failed(client: Client, headers: dict[str, Any], job_make: Make) -> None:
-    failed = job_make(state="failed", finished_at=timezone.now(), attempts=5, problem={"title": "x"}, checkpoint=[3])
+    failed = job_make(state="discarded", finished_at=timezone.now(), attempts=5, problem={"title": "x"}, checkpoint=[3])
     answer = client.post(f"/api/v1/jobs/{failed.pk}/retry", content_type="application/json", **headers)
     assert answer.status_code == 202
     assert (answer.json()["state"], answer.json()["attempts"], answer.json()["problem"]) == ("queued", 0, None)
@@ -156,7 +156,7 @@ def test_retry_only_what_failed(client: Client, headers: dict[str, Any], job_mak
     assert_problem(
         client.post(f"/api/v1/jobs/{failed.pk}/retry", content_type="application/json", **headers),
         409,
-        "job-not-failed",
+        "job-not-discarded",
     )
 
 
@@ -191,12 +191,14 @@ def test_a_failed_job_names_the_request_that_submitted_it(
     ("state", "done", "total", "shown"),
     [
         ("queued", 0, None, (0, None, None)),
+        ("scheduled", 0, None, (0, None, None)),
+        ("retryable", 2, 3, (2, 3, 66)),
         ("running", 1, None, (1, None, None)),
         ("running", 1, 3, (1, 3, 33)),
         ("running", 3, 3, (3, 3, 99)),
         ("running", 5, 3, (3, 3, 99)),
         ("running", 0, 0, (0, 0, 0)),
-        ("failed", 3, 3, (3, 3, 99)),
+        ("discarded", 3, 3, (3, 3, 99)),
         ("cancelled", 2, 3, (2, 3, 66)),
         ("succeeded", 1, 3, (3, 3, 100)),
         ("succeeded", 5, 3, (3, 3, 100)),
@@ -214,7 +216,7 @@ def test_progress_agrees_with_the_state(
     shown: tuple[int, int | None, int | None],
 ) -> None:
     """A job is at 100 percent exactly when it has succeeded, and never has more done than there is."""
-    has_ended = state not in ("queued", "running")
+    has_ended = state not in UNFINISHED
     job = job_make(
         state=state,
         progress_done=done,
@@ -228,11 +230,11 @@ def test_progress_agrees_with_the_state(
 
 @pytest.mark.parametrize("body", ['{"unheard": 1}', '{"unheard": ', "[]", "null", "0"])
 def test_a_retry_takes_no_parameters(client: Client, headers: dict[str, Any], job_make: Make, body: str) -> None:
-    failed = job_make(state="failed", finished_at=timezone.now())
+    failed = job_make(state="discarded", finished_at=timezone.now())
     answer = client.post(f"/api/v1/jobs/{failed.pk}/retry", body, content_type="application/json", **headers)
     assert answer.status_code == 400
     failed.refresh_from_db()
-    assert failed.state == "failed"
+    assert failed.state == "discarded"
 
 
 def test_bad_parameters_make_no_job(client: Client, headers: dict[str, Any]) -> None:
@@ -248,7 +250,7 @@ def test_a_deactivated_owners_job_is_refused(owner: User, job_make: Make) -> Non
     User.objects.filter(pk=owner.pk).update(is_active=False)
     job_run(str(job.pk))
     job.refresh_from_db()
-    assert job.state == "failed"
+    assert job.state == "discarded"
     assert job.problem["type"].endswith("/problems/permission-denied")
 
 
@@ -259,7 +261,7 @@ def test_an_unexpected_error_is_tried_again_and_tells_nothing(
     job = job_make(parameters={"seconds": 1})
     job_run(str(job.pk))
     job.refresh_from_db()
-    assert (job.state, job.attempts) == ("queued", 1)
+    assert (job.state, job.attempts) == ("retryable", 1)
     assert "TypeError" in job.error
     assert "TypeError" not in client.get(f"/api/v1/jobs/{job.pk}", **headers).content.decode()
 

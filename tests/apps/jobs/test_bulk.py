@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from apps.jobs.models import Job
 from apps.jobs.services import bulk
-from apps.jobs.services.claims import job_claim
+from apps.jobs.services.claims import Claimer, job_claim
 from apps.jobs.services.relay import jobs_relay
 from tests.apps.accounts.factories import user_create
 from tests.processes import wait_until
@@ -30,7 +30,7 @@ def somebody_waits() -> bool:
 
 
 @pytest.mark.parametrize(
-    ("act", "columns"), [(bulk.jobs_retry, {"state": "failed", "finished_at": Now()}), (bulk.jobs_cancel, {})]
+    ("act", "columns"), [(bulk.jobs_retry, {"state": "discarded", "finished_at": Now()}), (bulk.jobs_cancel, {})]
 )
 def test_what_moved_on_meanwhile_is_left_alone(
     act: Any, columns: dict[str, Any], job_make: Make, monkeypatch: pytest.MonkeyPatch
@@ -70,12 +70,12 @@ def test_a_job_that_is_taken_or_given_back_meanwhile_is_cancelled(job_make: Make
 
 
 def test_many_retried_jobs_of_one_owner_leave_room_for_the_other(job_make: Make) -> None:
-    gone = {"state": "failed", "finished_at": Now()}
+    gone = {"state": "discarded", "finished_at": Now()}
     many, one = [job_make(**gone) for _ in range(6)], job_make(**gone, owner=user_create())
     (done,) = bulk.jobs_retry(jobs=Job.objects.all(), by="test")
     assert len(done.changed) == 7
     assert jobs_relay() == 7
-    claimed = [job_claim(queue="default", worker="here/1", runner=str(number)) for number in range(7)]
+    claimed = [job_claim(claimer=Claimer(queue="default", worker="here/1", runner=str(number))) for number in range(7)]
     order = [job.pk for job in claimed if job]
     assert order.index(one.pk) < 3
     assert set(order) == {job.pk for job in (*many, one)}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from datetime import timedelta
 from mmap import mmap
 from typing import Any
 
@@ -18,8 +17,7 @@ from apps.jobs import processes, tasks
 from apps.jobs.context import JobContext
 from apps.jobs.kinds import job_kind
 from apps.jobs.models import Job, JobChunk
-from apps.jobs.services import claims
-from apps.jobs.services.fairness import LATER
+from apps.jobs.services import chaining, claims, isolation
 from apps.jobs.services.files import upload_store
 from apps.jobs.tasks import job_run
 from apps.practices.validation.serializers import StrictSerializer
@@ -49,7 +47,7 @@ def patient(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def take() -> claims.Claim:
-    job = claims.job_claim(queue="default", worker="here", runner="1-1")
+    job = claims.job_claim(claimer=claims.Claimer(queue="default", worker="here", runner="1-1"))
     assert job is not None
     return claims.Claim(job.pk, job.fence, job.owner_id)
 
@@ -60,18 +58,18 @@ def stored(job: Job) -> Job:
 
 
 def test_an_end_claims_the_next_as_every_claim_does(job_make: Make, django_assert_num_queries: Any) -> None:
-    first, second = job_make(), job_make(turn=1, fence=4, attempts=2, stop="release", heartbeat_at=None)
+    first, second = job_make(), job_make(start_tag=1, fence=4, attempts=2, stop="release", heartbeat_at=None)
     upload_store(job_id=first.pk, blocks=[b"rows"])
     upload_store(job_id=second.pk, blocks=[b"rows"])
     claim = take()
     with django_assert_num_queries(1):
-        following = claims.job_succeed(claim=claim, result={"rows": 1}, then=HERE)
+        following = chaining.job_succeed(claim=claim, result={"rows": 1}, claimer=HERE)
     assert (stored(first).state, first.result, first.leased_until) == ("succeeded", {"rows": 1}, None)
     assert list(JobChunk.objects.values_list("job_id", flat=True)) == [second.pk]
     assert following == second
     assert following.parameters == {"seconds": 0}
     assert (stored(second).state, second.fence, second.attempts, second.stop) == ("running", 5, 3, "")
-    assert (second.worker, second.runner, second.is_alone) == ("here", "1-1", False)
+    assert (second.worker, second.runner, second.isolated) == ("here", "1-1", False)
     left = (second.leased_until - timezone.now()).total_seconds()
     assert 5 < left <= 10.5
     assert second.started_at == second.heartbeat_at
@@ -79,65 +77,65 @@ def test_an_end_claims_the_next_as_every_claim_does(job_make: Make, django_asser
 
 def test_owners_take_turns(job_make: Make) -> None:
     few = user_create()
-    many = [job_make(turn=turn) for turn in range(1, 6)]
-    others = [job_make(owner=few, turn=turn) for turn in (1, 2)]
-    job = claims.job_claim(queue="default", worker="here", runner="1-1")
+    many = [job_make(start_tag=tag) for tag in range(1, 6)]
+    others = [job_make(owner=few, start_tag=tag) for tag in (1, 2)]
+    job = claims.job_claim(claimer=claims.Claimer(queue="default", worker="here", runner="1-1"))
     done = []
     while job is not None:
         done.append(job)
-        job = claims.job_succeed(claim=claims.Claim(job.pk, job.fence, job.owner_id), result=None, then=HERE)
-        job = job or claims.job_claim(queue="default", worker="here", runner="1-1")
+        job = chaining.job_succeed(claim=claims.Claim(job.pk, job.fence, job.owner_id), result=None, claimer=HERE)
+        job = job or claims.job_claim(claimer=claims.Claimer(queue="default", worker="here", runner="1-1"))
     assert done == [many[0], others[0], many[1], others[1], *many[2:]]
 
 
 @pytest.mark.parametrize(
     "columns",
     [
-        {"run_at": timezone.now() + timedelta(hours=1)},
-        {"turn": LATER},
+        {"state": "scheduled"},
+        {"state": "retryable"},
         {"queue": "mail"},
         {"state": "cancelled", "finished_at": timezone.now()},
-        {"suspect": True},
+        {"quarantined": True},
     ],
-    ids=lambda columns: next(iter(columns)),
+    ids=str,
 )
 def test_what_another_claim_would_leave_is_left(job_make: Make, columns: dict[str, Any]) -> None:
     claim = take() if job_make() else None
     other = job_make(**columns)
     assert claim is not None
-    assert claims.job_succeed(claim=claim, result=None, then=HERE) is None
+    assert chaining.job_succeed(claim=claim, result=None, claimer=HERE) is None
     assert stored(other).fence == 0
 
 
 def test_a_suspect_is_passed_over_until_it_has_waited_for_long(job_make: Make) -> None:
     """It goes last; and where the worker went on even then, it would never be idle, and never take it."""
     job_make()
-    claim, suspect = take(), job_make(suspect=True, turn=1)
-    healthy, other = job_make(turn=2), job_make(turn=3)
-    assert claims.job_succeed(claim=claim, result=None, then=HERE) == healthy
-    Job.objects.filter(pk=suspect.pk).update(run_at=timezone.now() - claims.SUSPECT_PATIENCE)
+    claim, suspect = take(), job_make(quarantined=True, start_tag=1)
+    healthy, other = job_make(start_tag=2), job_make(start_tag=3)
+    assert chaining.job_succeed(claim=claim, result=None, claimer=HERE) == healthy
+    Job.objects.filter(pk=suspect.pk).update(run_at=timezone.now() - isolation.PATIENCE)
     claim = claims.Claim(healthy.pk, stored(healthy).fence, healthy.owner_id)
-    assert claims.job_succeed(claim=claim, result=None, then=HERE) is None
+    assert chaining.job_succeed(claim=claim, result=None, claimer=HERE) is None
     assert {stored(suspect).state, stored(other).state} == {"queued"}
 
 
 def test_after_a_suspect_the_next_claim_is_one_of_its_own(job_make: Make) -> None:
     """Its worker's other processes stand by: what may be taken now is said under their lock."""
-    suspect = job_make(suspect=True)
+    suspect = job_make(quarantined=True)
     claim, other = take(), job_make()
-    assert claims.job_succeed(claim=claim, result=None, then=HERE) is None
-    assert (stored(suspect).state, suspect.suspect, stored(other).state) == ("succeeded", False, "queued")
+    assert chaining.job_succeed(claim=claim, result=None, claimer=HERE) is None
+    assert (stored(suspect).state, suspect.quarantined, stored(other).state) == ("succeeded", False, "queued")
 
 
 @pytest.mark.parametrize("columns", [{"fence": 7}, {"state": "cancelled", "finished_at": timezone.now()}])
 def test_a_lost_claim_ends_nothing_and_takes_nothing(job_make: Make, columns: dict[str, Any]) -> None:
-    lost, other = job_make(), job_make(turn=1)
+    lost, other = job_make(), job_make(start_tag=1)
     upload_store(job_id=lost.pk, blocks=[b"rows"])
     claim = take()
     gone = {"leased_until": None} if "state" in columns else {}
     Job.objects.filter(pk=lost.pk).update(**columns, **gone)
     with pytest.raises(claims.ClaimLost):
-        claims.job_succeed(claim=claim, result={"late": True}, then=HERE)
+        chaining.job_succeed(claim=claim, result={"late": True}, claimer=HERE)
     assert stored(lost).result is None
     assert JobChunk.objects.exists()
     assert (stored(other).state, other.fence) == ("queued", 0)
@@ -145,7 +143,7 @@ def test_a_lost_claim_ends_nothing_and_takes_nothing(job_make: Make, columns: di
 
 @pytest.mark.django_db(transaction=True)
 def test_what_another_process_is_taking_is_passed_over(job_make: Make) -> None:
-    jobs = [job_make(turn=turn) for turn in range(3)]
+    jobs = [job_make(start_tag=tag) for tag in range(3)]
     claim = take()
     locked, go_on = threading.Event(), threading.Event()
 
@@ -162,7 +160,7 @@ def test_what_another_process_is_taking_is_passed_over(job_make: Make) -> None:
     try:
         with connection.cursor() as cursor:
             cursor.execute("SET lock_timeout = '5s'")
-        assert claims.job_succeed(claim=claim, result=None, then=HERE) == jobs[2]
+        assert chaining.job_succeed(claim=claim, result=None, claimer=HERE) == jobs[2]
     finally:
         go_on.set()
         thread.join(30)
@@ -170,12 +168,12 @@ def test_what_another_process_is_taking_is_passed_over(job_make: Make) -> None:
 
 
 def test_one_message_does_what_waits_each_job_in_its_own_context(job_make: Make) -> None:
-    jobs = [job_make(kind="going.on", parameters={}, turn=turn, request_id=f"request-{turn}") for turn in range(3)]
-    jobs.append(job_make(kind="going.on", parameters={}, turn=3))
+    jobs = [job_make(kind="going.on", parameters={}, start_tag=tag, request_id=f"request-{tag}") for tag in range(3)]
+    jobs.append(job_make(kind="going.on", parameters={}, start_tag=3))
     job_run(str(jobs[0].pk))
     assert {stored(job).state for job in jobs} == {"succeeded"}
     assert [(seen["job_id"], seen.get("request_id")) for seen in told] == [
-        *((str(job.pk), f"request-{turn}") for turn, job in enumerate(jobs[:3])),
+        *((str(job.pk), f"request-{tag}") for tag, job in enumerate(jobs[:3])),
         (str(jobs[3].pk), None),
     ]
     assert "job_id" not in structlog.contextvars.get_contextvars()
@@ -214,7 +212,7 @@ def goes_through(context: JobContext) -> None:
 def test_a_process_ends_its_job_and_goes_on_no_longer(
     job_make: Make, monkeypatch: pytest.MonkeyPatch, settings: Any, why: Callable[..., None]
 ) -> None:
-    first, second = (job_make(kind="going.through", parameters={}, turn=turn) for turn in range(2))
+    first, second = (job_make(kind="going.through", parameters={}, start_tag=tag) for tag in range(2))
     why(monkeypatch, settings)
     job_run(str(first.pk))
     assert (stored(first).state, stored(second).state, second.attempts) == ("succeeded", "queued", 0)
@@ -225,9 +223,9 @@ def test_what_was_claimed_by_an_answer_that_never_came_is_given_back(
     job_make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its process lives, so its lease would be renewed for ever."""
-    first, second, done = (job_make(kind="going.on", parameters={}, turn=turn) for turn in range(3))
+    first, second, done = (job_make(kind="going.on", parameters={}, start_tag=tag) for tag in range(3))
     Job.objects.filter(pk=done.pk).update(state="succeeded", finished_at=timezone.now())
-    whole = claims.job_succeed
+    whole = chaining.job_succeed
     monkeypatch.setattr(tasks.time, "sleep", lambda seconds: None)
     failures = iter([True])
 
@@ -237,7 +235,7 @@ def test_what_was_claimed_by_an_answer_that_never_came_is_given_back(
             raise OperationalError("server closed the connection unexpectedly")
         return following
 
-    monkeypatch.setattr(claims, "job_succeed", cut)
+    monkeypatch.setattr(chaining, "job_succeed", cut)
     job_run(str(first.pk))
     assert stored(first).state == "succeeded"
     assert (stored(second).state, second.attempts, second.sent_at) == ("queued", 0, None)
@@ -245,11 +243,11 @@ def test_what_was_claimed_by_an_answer_that_never_came_is_given_back(
 
 @pytest.mark.django_db(transaction=True)
 def test_a_process_on_a_new_connection_gives_back_what_it_forgot(job_make: Make) -> None:
-    forgotten = job_make(kind="going.on", parameters={}, turn=1)
+    forgotten = job_make(kind="going.on", parameters={}, start_tag=1)
     me = {"worker": processes.worker_identity(), "runner": processes.runner_identity()}
-    assert claims.job_claim(queue="default", **me) == forgotten
-    beside = job_make(kind="going.on", parameters={}, turn=2)
-    assert claims.job_claim(queue="default", worker=me["worker"], runner="1-1") == beside
+    assert claims.job_claim(claimer=claims.Claimer(queue="default", **me)) == forgotten
+    beside = job_make(kind="going.on", parameters={}, start_tag=2)
+    assert claims.job_claim(claimer=claims.Claimer(queue="default", worker=me["worker"], runner="1-1")) == beside
     connection.close()
     job_run.apply([str(forgotten.pk)], routing_key="default", throw=True)
     assert (stored(forgotten).state, forgotten.attempts, forgotten.fence) == ("succeeded", 1, 2)

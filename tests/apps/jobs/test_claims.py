@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from apps.jobs.context import JobContext
 from apps.jobs.models import Job, JobChunk
-from apps.jobs.services import claims, failures, leases
+from apps.jobs.services import chaining, claims, completion, failures, leases
 from apps.jobs.services.bulk import jobs_cancel
 from apps.jobs.services.files import result_append, upload_store
 from apps.jobs.services.submission import job_cancel
@@ -26,7 +26,7 @@ Make = Callable[..., Job]
 
 
 def claim(job: Job) -> claims.Claim:
-    taken = claims.job_claim(queue="default", worker="here", runner="1-1")
+    taken = claims.job_claim(claimer=claims.Claimer(queue="default", worker="here", runner="1-1"))
     assert taken is not None
     return claims.Claim(taken.pk, taken.fence)
 
@@ -36,8 +36,8 @@ def expire(job: Job) -> None:
 
 
 def bring_forward(job: Job) -> None:
-    """As when its pause is over and the relay has seen it."""
-    Job.objects.filter(pk=job.pk).update(run_at=timezone.now() - timedelta(seconds=1), turn=0)
+    """Queue the job, as the relay does when its pause is over."""
+    Job.objects.filter(pk=job.pk).update(state="queued", run_at=timezone.now() - timedelta(seconds=1))
 
 
 def take_effect(held: claims.Claim) -> None:
@@ -54,17 +54,18 @@ def stored(job: Job) -> Job:
 @pytest.mark.django_db(transaction=True)
 def test_of_many_claimers_one_gets_the_job(job_make: Make) -> None:
     job = job_make()
-    claimed = at_once(8, lambda _: claims.job_claim(queue="default", worker="here", runner="1-1"))
+    claimer = claims.Claimer(queue="default", worker="here", runner="1-1")
+    claimed = at_once(8, lambda _: claims.job_claim(claimer=claimer))
     assert sum(one is not None for one in claimed) == 1
     assert (stored(job).fence, job.attempts) == (1, 1)
 
 
 @pytest.mark.parametrize(
-    "columns", [{"run_at": timezone.now() + timedelta(hours=1)}, {"state": "cancelled", "finished_at": timezone.now()}]
+    "columns", [{"state": "scheduled"}, {"state": "retryable"}, {"state": "cancelled", "finished_at": timezone.now()}]
 )
 def test_what_is_not_due_is_not_claimed(job_make: Make, columns: dict[str, Any]) -> None:
     job_make(**columns)
-    assert claims.job_claim(queue="default", worker="here", runner="1-1") is None
+    assert claims.job_claim(claimer=claims.Claimer(queue="default", worker="here", runner="1-1")) is None
 
 
 def test_a_lost_claim_writes_nothing(job_make: Make) -> None:
@@ -79,7 +80,7 @@ def test_a_lost_claim_writes_nothing(job_make: Make) -> None:
     with pytest.raises(claims.ClaimLost):
         take_effect(first)
     with pytest.raises(claims.ClaimLost):
-        claims.job_succeed(claim=first, result={})
+        chaining.job_succeed(claim=first, result={})
     with pytest.raises(claims.ClaimLost):
         claims.job_progress(claim=first, columns={"progress_done": 7})
     with pytest.raises(claims.ClaimLost):
@@ -88,7 +89,7 @@ def test_a_lost_claim_writes_nothing(job_make: Make) -> None:
     assert (stored(job).progress_done, job.state) == (0, "running")
 
     take_effect(second)
-    claims.job_succeed(claim=second, result={"done": True})
+    chaining.job_succeed(claim=second, result={"done": True})
     assert Effect.objects.count() == 1
     assert (stored(job).state, job.result) == ("succeeded", {"done": True})
 
@@ -115,38 +116,51 @@ def test_only_the_claims_of_living_processes_are_renewed(job_make: Make) -> None
 def test_one_process_is_kept_for_mail(job_make: Make) -> None:
     for queue in ("default", "default", "mail"):
         job_make(queue=queue)
-    assert claims.job_claim(queue="default", worker="here", runner="1-1", most=1) is not None
-    assert claims.job_claim(queue="default", worker="here", runner="2-2", most=1) is None
-    assert claims.job_claim(queue="mail", worker="here", runner="2-2", most=1) is not None
-    assert claims.job_claim(queue="default", worker="there", runner="3-3", most=1) is not None
+    assert (
+        claims.job_claim(claimer=claims.Claimer(queue="default", worker="here", runner="1-1", unreserved_limit=1))
+        is not None
+    )
+    assert (
+        claims.job_claim(claimer=claims.Claimer(queue="default", worker="here", runner="2-2", unreserved_limit=1))
+        is None
+    )
+    assert (
+        claims.job_claim(claimer=claims.Claimer(queue="mail", worker="here", runner="2-2", unreserved_limit=1))
+        is not None
+    )
+    assert (
+        claims.job_claim(claimer=claims.Claimer(queue="default", worker="there", runner="3-3", unreserved_limit=1))
+        is not None
+    )
 
 
 def test_a_message_too_many_costs_one_statement(job_make: Make, django_assert_num_queries: Any) -> None:
     job_make(queue="mail")
     with django_assert_num_queries(1):
-        assert claims.job_claim(queue="default", worker="here", runner="1-1") is None
+        assert claims.job_claim(claimer=claims.Claimer(queue="default", worker="here", runner="1-1")) is None
 
 
 def test_failures_pause_longer_each_time_and_end_parked(job_make: Make, settings: Any) -> None:
     settings.JOBS_BACKOFF_SECONDS = 60
     job = job_make()
-    pauses = []
+    pauses, states = [], []
     for attempt in range(1, 6):
-        assert stored(job).state == "queued"
         bring_forward(job)
         failures.job_fail(claim=claim(job), error=f"attempt {attempt} went wrong")
-        pauses.append((stored(job).run_at - timezone.now()).total_seconds())
+        states.append(stored(job).state)
+        pauses.append((job.run_at - timezone.now()).total_seconds())
+    assert states == ["retryable"] * 4 + ["discarded"]
     assert pauses[1] > 55
     assert pauses[3] > 4 * 55
-    assert (job.state, job.attempts) == ("failed", 5)
-    assert job.problem["type"].endswith("/problems/job-parked")
+    assert (job.state, job.attempts) == ("discarded", 5)
+    assert job.problem["type"].endswith("/problems/attempts-exhausted")
     assert "went wrong" not in str(job.problem)
     assert job.error == "attempt 5 went wrong"
 
 
 def test_a_release_gives_the_attempt_back(job_make: Make) -> None:
     job = job_make()
-    claims.job_release(claim=claim(job))
+    completion.job_release(claim=claim(job))
     assert (stored(job).state, job.attempts, job.sent_at) == ("queued", 0, None)
 
 
@@ -157,17 +171,17 @@ def test_a_job_that_is_not_kept_goes_with_its_files(job_make: Make) -> None:
     expire(gone)
     failures.leases_reap()
     with pytest.raises(claims.ClaimLost):
-        claims.job_succeed(claim=lost, result=None, keep=False)
+        chaining.job_succeed(claim=lost, result=None, keep=False)
     bring_forward(gone)
-    claims.job_succeed(claim=claim(gone), result=None, keep=False)
-    claims.job_succeed(claim=claim(kept), result=None)
+    chaining.job_succeed(claim=claim(gone), result=None, keep=False)
+    chaining.job_succeed(claim=claim(kept), result=None)
     assert set(Job.objects.values_list("pk", flat=True)) == {kept.pk}
     assert not JobChunk.objects.exists()
 
 
 ENDS: dict[str, Callable[[claims.Claim], object]] = {
-    "at a checkpoint": lambda held: claims.job_cancelled(claim=held),
-    "given back by a worker that stops": lambda held: claims.job_release(claim=held),
+    "at a checkpoint": lambda held: completion.job_stop(claim=held),
+    "given back by a worker that stops": lambda held: completion.job_release(claim=held),
     "failed": lambda held: failures.job_fail(claim=held, error="boom"),
     "its process died": lambda held: failures.claim_abandon(claim=held, error="boom"),
     "its worker fell silent": lambda held: failures.leases_reap(),
@@ -199,8 +213,8 @@ def test_a_waiting_job_that_was_cancelled_leaves_no_file(job_make: Make) -> None
 
 
 FILES_GO: dict[str, Callable[[Job], object]] = {
-    "cancelled at a checkpoint": lambda job: claims.job_cancelled(claim=claims.Claim(job.pk, job.fence)),
-    "given back": lambda job: claims.job_release(claim=claims.Claim(job.pk, job.fence)),
+    "cancelled at a checkpoint": lambda job: completion.job_stop(claim=claims.Claim(job.pk, job.fence)),
+    "given back": lambda job: completion.job_release(claim=claims.Claim(job.pk, job.fence)),
     "failed": lambda job: failures.job_fail(claim=claims.Claim(job.pk, job.fence), error="boom"),
     "begun anew": lambda job: JobContext(job).result_file(name="all.csv", content_type="text/csv"),
 }

@@ -47,7 +47,7 @@ def run(stack: Stack) -> Run:
 
 
 def failed(job_make: Make, **columns: Any) -> Job:
-    return job_make(**{"state": "failed", "finished_at": NOW, "attempts": 5, "error": "boom", **columns})
+    return job_make(**{"state": "discarded", "finished_at": NOW, "attempts": 5, "error": "boom", **columns})
 
 
 def lines(ran: subprocess.CompletedProcess[str]) -> list[Any]:
@@ -68,7 +68,7 @@ def test_list_and_show_tell_what_is_to_know(run: Run, job_make: Make, owner: Use
     assert all(part in table[1] for part in (str(old.pk), "queued", "25 %", "0/5", "3h", owner.email))
     shown = run("show", dead.pk)
     assert shown.returncode == 0
-    assert "failed" in shown.stdout
+    assert "discarded" in shown.stdout
     assert "token=" in shown.stdout
     for secret in ("who-gets-it", "abcdefgh1234"):
         assert secret not in shown.stdout + run("show", dead.pk, "--json").stdout
@@ -79,10 +79,10 @@ def test_retry_and_cancel_need_no_redis(run: Run, job_make: Make, owner: User) -
     dead = [failed(job_make), failed(job_make)]
     kept = failed(job_make, owner=other)
     assert lines(run("retry", "--owner", owner.email, "--dry-run", "--json")) == [{"would": 2}]
-    assert Job.objects.filter(state="failed").count() == 3
+    assert Job.objects.filter(state="discarded").count() == 3
     ran = run("retry", "--owner", owner.email)
-    assert (ran.returncode, ran.stdout) == (0, "2 queued again.\n"), ran.stderr
-    assert set(Job.objects.filter(state="queued", sent_at=None).values_list("pk", flat=True)) == {
+    assert (ran.returncode, ran.stdout) == (0, "2 scheduled to run again.\n"), ran.stderr
+    assert set(Job.objects.filter(state="scheduled", sent_at=None).values_list("pk", flat=True)) == {
         job.pk for job in dead
     }
     busy = job_make(state="running", leased_until=NOW + timedelta(minutes=1))
@@ -90,9 +90,9 @@ def test_retry_and_cancel_need_no_redis(run: Run, job_make: Make, owner: User) -
     states = {job.pk: (job.state, job.stop) for job in Job.objects.all()}
     assert states == {
         dead[0].pk: ("cancelled", ""),
-        dead[1].pk: ("queued", ""),
+        dead[1].pk: ("scheduled", ""),
         busy.pk: ("running", "cancel"),
-        kept.pk: ("failed", ""),
+        kept.pk: ("discarded", ""),
     }
 
 
@@ -106,10 +106,10 @@ def test_what_cannot_be_done_is_an_exit_status(run: Run, job_make: Make) -> None
         (("cancel",), 2, "condition"),
         (("cancel", "not-an-id"), 2, "not-an-id"),
         (("list", "--older", "soon"), 2, "10m"),
-        (("list", "--state", "parked"), 2, "failed"),
+        (("list", "--state", "parked"), 2, "discarded"),
         (("list", "--limit", "-3"), 2, "-3"),
-        (("retry", "--state", "succeeded"), 2, "failed"),
-        (("cancel", "--state", "failed"), 2, "running"),
+        (("retry", "--state", "succeeded"), 2, "discarded"),
+        (("cancel", "--state", "discarded"), 2, "running"),
         (("cancel", "--kind", "sample.cuont"), 0, "sample.count"),
         ((), 2, "what"),
     ):

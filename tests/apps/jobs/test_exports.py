@@ -20,7 +20,7 @@ from apps.jobs.context import JobContext
 from apps.jobs.exports import EXPORT_FORMATS, Export, ExportParametersSerializer, export_run, run
 from apps.jobs.kinds import job_kind
 from apps.jobs.models import Job, JobChunk, JobStop
-from apps.jobs.services.claims import ClaimLost, job_claim
+from apps.jobs.services.claims import Claimer, ClaimLost, job_claim
 from apps.jobs.tasks import job_run
 from apps.practices.database.declarations import Projected
 from tests.apps.accounts.factories import bearer
@@ -90,10 +90,10 @@ def test_an_attempt_that_dies_is_gone_on_with(
     job = job_make(kind="sample.export", parameters={"format": "csv"})
     job_run(str(job.pk))
     job.refresh_from_db()
-    assert (job.state, 0 < job.progress_done < ROWS) == ("queued", True)
+    assert (job.state, 0 < job.progress_done < ROWS) == ("retryable", True)
     assert_problem(client.get(f"/api/v1/jobs/{job.pk}/result", **bearer(owner)), 409, "job-unfinished")
     again = len(seen)
-    Job.objects.update(run_at=Now(), turn=0)  # its pause is over, which a relay would notice
+    Job.objects.update(state="queued", run_at=Now())  # as the relay does when its pause is over
     job_run(str(job.pk))
     job.refresh_from_db()
     assert job.state == "succeeded", job.error
@@ -108,7 +108,7 @@ def test_an_attempt_that_dies_is_gone_on_with(
 
 def test_nothing_of_a_lost_claim_is_in_the_file(notes: list[Note], small: None, job_make: Make) -> None:
     job = job_make(kind="sample.export", parameters={"format": "ndjson"})
-    held = job_claim(queue="default", worker="one", runner="one")
+    held = job_claim(claimer=Claimer(queue="default", worker="one", runner="one"))
     assert held is not None
     Job.objects.filter(pk=job.pk).update(fence=held.fence + 1)  # another worker has it
     with pytest.raises(ClaimLost):

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from apps.jobs.context import JobContext
 from apps.jobs.models import Job
-from apps.jobs.services import claims, failures
+from apps.jobs.services import chaining, claims, completion, failures, isolation
 
 pytestmark = pytest.mark.django_db
 Make = Callable[..., Job]
@@ -21,7 +21,7 @@ AGO = timedelta(seconds=1)
 
 
 def take(worker: str = "a", **options: Any) -> Job | None:
-    return claims.job_claim(queue="default", worker=worker, runner="1-1", **options)
+    return claims.job_claim(claimer=claims.Claimer(queue="default", worker=worker, runner="1-1", **options))
 
 
 def silent(worker: str) -> int:
@@ -31,7 +31,9 @@ def silent(worker: str) -> int:
 
 
 def bring_forward() -> None:
-    Job.objects.filter(state="queued").update(run_at=timezone.now() - AGO, turn=0)
+    Job.objects.filter(state__in=("queued", "retryable")).update(
+        state="queued", run_at=timezone.now() - AGO, start_tag=0
+    )
 
 
 def stored(job: Job) -> Job:
@@ -43,7 +45,7 @@ def test_of_several_nobody_is_blamed_and_all_are_suspects(job_make: Make) -> Non
     jobs = [job_make() for _ in range(3)]
     assert [take() for _ in jobs] == jobs
     assert silent("a") == 3
-    assert {(stored(job).state, job.attempts, job.suspect) for job in jobs} == {("queued", 0, True)}
+    assert {(stored(job).state, job.attempts, job.quarantined) for job in jobs} == {("queued", 0, True)}
 
 
 def test_those_whose_lease_still_holds_are_marked_too(job_make: Make) -> None:
@@ -51,10 +53,10 @@ def test_those_whose_lease_still_holds_are_marked_too(job_make: Make) -> None:
     take(), take()
     Job.objects.filter(pk=first.pk).update(leased_until=timezone.now() - AGO)
     assert failures.leases_reap() == 1
-    assert (stored(first).state, first.attempts, first.suspect) == ("queued", 0, True)
-    assert (stored(second).state, second.suspect) == ("running", True)
+    assert (stored(first).state, first.attempts, first.quarantined) == ("queued", 0, True)
+    assert (stored(second).state, second.quarantined) == ("running", True)
     assert silent("a") == 1
-    assert (stored(second).state, second.attempts, second.suspect) == ("queued", 0, True)
+    assert (stored(second).state, second.attempts, second.quarantined) == ("queued", 0, True)
 
 
 def test_a_job_that_was_alone_is_blamed_until_it_is_parked(job_make: Make) -> None:
@@ -62,58 +64,58 @@ def test_a_job_that_was_alone_is_blamed_until_it_is_parked(job_make: Make) -> No
     take(), take()
     silent("a")
     deaths = 0
-    while stored(poison).state == "queued":
+    while stored(poison).state != "discarded":
         bring_forward()
         worker = f"w{deaths}"
         assert take(worker) == poison
-        assert stored(poison).is_alone
+        assert stored(poison).isolated
         silent(worker)
         deaths += 1
         assert deaths <= 5
-    assert (poison.state, poison.attempts, deaths) == ("failed", 5, 5)
+    assert (poison.state, poison.attempts, deaths) == ("discarded", 5, 5)
     assert (stored(healthy).state, healthy.attempts) == ("queued", 0)
     bring_forward()
     held = take("z")
     assert held == healthy
-    claims.job_succeed(claim=claims.Claim(healthy.pk, held.fence), result=None)
-    assert (stored(healthy).state, healthy.suspect) == ("succeeded", False)
+    chaining.job_succeed(claim=claims.Claim(healthy.pk, held.fence), result=None)
+    assert (stored(healthy).state, healthy.quarantined) == ("succeeded", False)
 
 
 def test_a_suspect_runs_alone(job_make: Make) -> None:
-    suspect = job_make(suspect=True)
+    suspect = job_make(quarantined=True)
     assert take("a") == suspect
     other = job_make()
-    with pytest.raises(claims.WorkerIsolated):
+    with pytest.raises(isolation.WorkerIsolated):
         take("a")
     assert take("b") == other
-    job_make(suspect=True)
+    job_make(quarantined=True)
     assert take("b") is None, "of one worker that is busy nobody knows what would have killed it"
 
 
 def test_a_suspect_goes_last_and_one_that_has_waited_for_long_waits_for_one_worker_to_be_idle(job_make: Make) -> None:
-    running, suspect, healthy = job_make(), job_make(suspect=True, turn=1), job_make(turn=2)
+    running, suspect, healthy = job_make(), job_make(quarantined=True, start_tag=1), job_make(start_tag=2)
     assert take("a") == running
-    other = job_make(turn=3)
+    other = job_make(start_tag=3)
     assert take("b") == healthy, "its worker's other processes would stand by"
     assert take("b") == other
     assert take("c") == suspect
-    claims.job_release(claim=claims.Claim(suspect.pk, stored(suspect).fence))
+    completion.job_release(claim=claims.Claim(suspect.pk, stored(suspect).fence))
 
-    Job.objects.filter(pk=suspect.pk).update(run_at=timezone.now() - claims.SUSPECT_PATIENCE)
-    with pytest.raises(claims.WorkerIsolated):
+    Job.objects.filter(pk=suspect.pk).update(run_at=timezone.now() - isolation.PATIENCE)
+    with pytest.raises(isolation.WorkerIsolated):
         take("a")
-    late = job_make(turn=0)
+    late = job_make(start_tag=0)
     assert take("b") == late, "one worker stands by for it; the others go on"
     for done in (running, healthy, other, late):
-        claims.job_release(claim=claims.Claim(done.pk, stored(done).fence))
-    Job.objects.exclude(pk=suspect.pk).filter(state="queued").update(turn=0)
+        completion.job_release(claim=claims.Claim(done.pk, stored(done).fence))
+    Job.objects.exclude(pk=suspect.pk).filter(state="queued").update(start_tag=0)
     assert take("a") == suspect, "and takes it first when it is idle"
     assert stored(other).state == "queued"
 
 
 def test_of_two_suspects_the_one_that_has_waited_for_long_goes_first(job_make: Make) -> None:
-    job_make(suspect=True, turn=0)
-    impatient = job_make(suspect=True, turn=1, run_at=timezone.now() - claims.SUSPECT_PATIENCE)
+    job_make(quarantined=True, start_tag=0)
+    impatient = job_make(quarantined=True, start_tag=1, run_at=timezone.now() - isolation.PATIENCE)
     assert take("a") == impatient
 
 
@@ -123,18 +125,18 @@ def test_neither_a_silent_worker_nor_one_of_another_queue_stands_by_for_a_suspec
     job_make(worker="a", **(running | {"leased_until": timezone.now() - AGO}))
     job_make(worker="b", queue="mail", **running)
     job_make(worker="c", **running)
-    job_make(suspect=True, run_at=timezone.now() - claims.SUSPECT_PATIENCE)
+    job_make(quarantined=True, run_at=timezone.now() - isolation.PATIENCE)
     healthy = [job_make(), job_make()]
     assert take("b") in healthy
     Job.objects.filter(worker="b", queue="default").update(worker="d")
-    with pytest.raises(claims.WorkerIsolated):
+    with pytest.raises(isolation.WorkerIsolated):
         take("c")
 
 
 @pytest.mark.django_db(transaction=True)
 def test_claims_of_one_worker_come_one_after_the_other(job_make: Make) -> None:
     """Else each of two would see an idle worker: one takes a suspect, the other something beside it."""
-    suspect, healthy = job_make(suspect=True, run_at=timezone.now() - claims.SUSPECT_PATIENCE), job_make()
+    suspect, healthy = job_make(quarantined=True, run_at=timezone.now() - isolation.PATIENCE), job_make()
     taken, go_on = threading.Event(), threading.Event()
     outcomes: list[Any] = []
 
@@ -148,7 +150,7 @@ def test_claims_of_one_worker_come_one_after_the_other(job_make: Make) -> None:
     def second() -> None:
         try:
             outcomes.append(take("a"))
-        except claims.WorkerIsolated:
+        except isolation.WorkerIsolated:
             outcomes.append("reserved")
         connection.close()
 
@@ -190,7 +192,7 @@ def test_of_two_reapers_one_works(job_make: Make) -> None:
         go_on.set()
         thread.join(30)
     failures.leases_reap()
-    assert {(stored(job).state, job.attempts, job.suspect) for job in jobs} == {("queued", 0, True)}
+    assert {(stored(job).state, job.attempts, job.quarantined) for job in jobs} == {("queued", 0, True)}
 
 
 def test_a_step_ends_what_was_said_before_it(job_make: Make) -> None:

@@ -11,7 +11,6 @@ from django.utils import timezone
 
 from apps.jobs.models import Job
 from apps.jobs.services import claims, failures, job_retry, job_submit
-from apps.jobs.services.fairness import LATER
 from apps.jobs.services.relay import jobs_relay
 from tests.apps.accounts.factories import user_create
 
@@ -31,7 +30,8 @@ def submit(owner: Any, count: int = 1, **options: Any) -> list[Job]:
 
 def claimed(count: int) -> list[Job]:
     """Claim so many jobs, each by a worker of its own, in the order in which they come."""
-    found = [claims.job_claim(queue="default", worker=f"w{number}", runner="1-1") for number in range(count)]
+    claimers = [claims.Claimer(queue="default", worker=f"w{number}", runner="1-1") for number in range(count)]
+    found = [claims.job_claim(claimer=claimer) for claimer in claimers]
     return [job for job in found if job is not None]
 
 
@@ -53,29 +53,29 @@ def test_who_was_away_gains_nothing_by_it() -> None:
 
 
 def test_nobodys_jobs_of_one_kind_do_not_hold_up_those_of_another() -> None:
-    Job.objects.bulk_create(Job(kind="other.kind", turn=number) for number in range(1, 40))
+    Job.objects.bulk_create(Job(kind="other.kind", start_tag=number) for number in range(1, 40))
     [job] = submit(None)
-    assert job.turn == 1
+    assert job.start_tag == 1
 
 
 def test_neither_a_suspect_that_waits_for_long_nor_another_queue_says_where_a_queue_is() -> None:
     there, back = user_create(), user_create()
-    Job.objects.create(kind="sample.count", owner=there, turn=2, suspect=True)
-    Job.objects.create(kind="sample.count", owner=there, turn=1, queue="mail")
-    Job.objects.create(kind="sample.count", owner=back, turn=90, queue="mail")
-    Job.objects.create(kind="sample.count", owner=there, turn=40)
+    Job.objects.create(kind="sample.count", owner=there, start_tag=2, quarantined=True)
+    Job.objects.create(kind="sample.count", owner=there, start_tag=1, queue="mail")
+    Job.objects.create(kind="sample.count", owner=back, start_tag=90, queue="mail")
+    Job.objects.create(kind="sample.count", owner=there, start_tag=40)
     [job] = submit(back)
-    assert job.turn == 40
+    assert job.start_tag == 40
 
 
 def test_what_is_put_off_is_not_claimed_early_and_holds_no_turn() -> None:
     owner, other = user_create(), user_create()
     [later] = submit(owner, run_at=timezone.now() + timedelta(hours=1))
-    assert (later.sent_at, later.turn) == (None, LATER)
+    assert (later.state, later.sent_at, later.start_tag) == ("scheduled", None, 0)
     submit(other, 5)
     claimed(3)
     [now] = submit(owner)
-    assert now.turn == 4, "beside the others' next, not before it nor behind what is put off"
+    assert now.start_tag == 4, "beside the others' next, not before it nor behind what is put off"
     assert jobs_relay() == 0
     assert later.pk not in {job.pk for job in claimed(20)}
 
@@ -83,7 +83,7 @@ def test_what_is_put_off_is_not_claimed_early_and_holds_no_turn() -> None:
     assert claimed(1) == [], "the relay has not seen yet that it is due"
     assert jobs_relay() == 1
     [job] = claimed(1)
-    assert (job.pk, job.turn) == (later.pk, 1)
+    assert (job.pk, job.start_tag) == (later.pk, 1)
 
 
 def test_a_failed_attempt_keeps_its_turn_and_a_retry_takes_a_new_one() -> None:
@@ -92,27 +92,27 @@ def test_a_failed_attempt_keeps_its_turn_and_a_retry_takes_a_new_one() -> None:
     claimed(5)
     submit(owner)
     job = next(job for job in claimed(2) if job.owner_id == owner.pk)
-    turn = job.turn
+    turn = job.start_tag
     failures.job_fail(claim=claims.Claim(job.pk, job.fence), error="once")
     Job.objects.filter(pk=job.pk).update(run_at=timezone.now() - timedelta(seconds=1))
     jobs_relay()
-    assert Job.objects.get(pk=job.pk).turn == turn
+    assert Job.objects.get(pk=job.pk).start_tag == turn
 
-    Job.objects.filter(pk=job.pk).update(state="failed", finished_at=timezone.now())
+    Job.objects.filter(pk=job.pk).update(state="discarded", finished_at=timezone.now())
     submit(owner, 2)
-    assert job_retry(job_id=job.pk, owner_id=owner.pk).turn == turn + 3
+    assert job_retry(job_id=job.pk, owner_id=owner.pk).start_tag == turn + 3
 
 
 def test_a_claim_reads_one_end_of_an_index_however_many_wait() -> None:
     owner = user_create()
     soon = timezone.now() + timedelta(hours=1)
-    waiting = ({"turn": number} for number in range(1, 2001))
-    put_off = ({"turn": LATER + number, "run_at": soon} for number in range(2000))
+    waiting = ({"start_tag": number} for number in range(1, 2001))
+    put_off = ({"state": "retryable", "start_tag": number, "run_at": soon} for number in range(2000))
     for columns in (waiting, put_off):
         Job.objects.bulk_create(Job(kind="sample.count", owner=owner, **one) for one in columns)
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE jobs_job")
-        due = Job.objects.filter(state="queued", queue="default", turn__lt=LATER, run_at__lte=timezone.now())
-        plan = due.order_by("turn", "id")[:1].explain(analyze=True, buffers=True)
-    assert "jobs_turn" in plan
+        queued = Job.objects.filter(state="queued", queue="default")
+        plan = queued.order_by("start_tag", "id")[:1].explain(analyze=True, buffers=True)
+    assert "jobs_start_tag" in plan
     assert "Removed by Filter" not in plan

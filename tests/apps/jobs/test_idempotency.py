@@ -43,13 +43,13 @@ def test_a_job_is_submitted_once(owner: User, path: str) -> None:
 
 
 def test_a_job_is_tried_again_once(owner: User, job_make: Callable[..., Job]) -> None:
-    job = job_make(state=JobState.FAILED, finished_at=timezone.now())
+    job = job_make(state=JobState.DISCARDED, finished_at=timezone.now())
     path = f"/api/v1/jobs/{job.pk}/retry"
     first, again = (send(owner, path) for _ in range(2))
     assert first.status_code == 202, first.content
     assert_repeated(first, again)
-    assert_problem(send(owner, path, key=None), 409, "job-not-failed")
-    other = job_make(state=JobState.FAILED, finished_at=timezone.now())
+    assert_problem(send(owner, path, key=None), 409, "job-not-discarded")
+    other = job_make(state=JobState.DISCARDED, finished_at=timezone.now())
     assert_problem(send(owner, f"/api/v1/jobs/{other.pk}/retry"), 422, "idempotency-key-reused")
 
 

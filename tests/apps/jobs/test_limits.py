@@ -74,7 +74,7 @@ def test_memory_is_refused_to_the_attempt_alone() -> None:
 
     before = resource.getrlimit(resource.RLIMIT_DATA)
     job = run("limits.memory")
-    assert (job.state, job.attempts) == ("queued", 1)
+    assert (job.state, job.attempts) == ("retryable", 1)
     assert "MemoryError" in job.error
     assert resource.getrlimit(resource.RLIMIT_DATA) == before
     assert len(bytearray(200 * MIB)) == 200 * MIB
@@ -83,7 +83,7 @@ def test_memory_is_refused_to_the_attempt_alone() -> None:
 def test_time_ends_an_attempt_at_a_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("apps.jobs.context.REPORT_SECONDS", 0)
     job = run("limits.time")
-    assert (job.state, job.attempts) == ("queued", 1)
+    assert (job.state, job.attempts) == ("retryable", 1)
     assert "JobTimedOut: The attempt took longer than 0.2 s." in job.error
 
 
@@ -92,7 +92,7 @@ def test_time_ends_an_attempt_at_a_checkpoint(monkeypatch: pytest.MonkeyPatch) -
 def test_a_result_that_cannot_be_stored_is_a_failed_attempt(kind: str) -> None:
     """Otherwise its process would live on, and its lease with it."""
     job = run(kind)
-    assert (job.state, job.attempts) == ("queued", 1)
+    assert (job.state, job.attempts) == ("retryable", 1)
     assert job.error
 
 
@@ -131,8 +131,10 @@ def test_who_takes_memory_is_killed_and_alone_to_blame(job_make: Make, settings:
     greedy, healthy = job_make(kind="limits.memory"), job_make(kind="limits.memory")
     with pool_process(code) as (bad, bad_process), pool_process(IDLE) as (good, good_process):
         children = psutil.Process(bad_process.pid).children(recursive=True)
-        assert claims.job_claim(queue="default", worker=supervisor.worker, runner=bad) == greedy
-        assert claims.job_claim(queue="default", worker=supervisor.worker, runner=good) == healthy
+        assert claims.job_claim(claimer=claims.Claimer(queue="default", worker=supervisor.worker, runner=bad)) == greedy
+        assert (
+            claims.job_claim(claimer=claims.Claimer(queue="default", worker=supervisor.worker, runner=good)) == healthy
+        )
         before = timezone.now() - timedelta(hours=1)
         Job.objects.update(leased_until=before)
         supervisor._own_claims_tend()
@@ -142,9 +144,9 @@ def test_who_takes_memory_is_killed_and_alone_to_blame(job_make: Make, settings:
         assert good_process.poll() is None
     greedy.refresh_from_db()
     healthy.refresh_from_db()
-    assert (greedy.state, greedy.attempts, greedy.suspect) == ("queued", 1, False)
+    assert (greedy.state, greedy.attempts, greedy.quarantined) == ("retryable", 1, False)
     assert "MiB, of 64 that its kind may" in greedy.error
-    assert (healthy.state, healthy.attempts, healthy.suspect) == ("running", 1, False)
+    assert (healthy.state, healthy.attempts, healthy.quarantined) == ("running", 1, False)
     assert healthy.leased_until is not None
     assert healthy.leased_until > before
 
@@ -153,7 +155,7 @@ def test_who_reaches_no_checkpoint_is_killed_a_second_later(job_make: Make) -> N
     supervisor = Supervisor()
     job = job_make(kind="limits.time")
     with pool_process(IDLE) as (runner, process):
-        claims.job_claim(queue="default", worker=supervisor.worker, runner=runner)
+        claims.job_claim(claimer=claims.Claimer(queue="default", worker=supervisor.worker, runner=runner))
         Job.objects.update(started_at=Now() - timedelta(seconds=0.7))  # of 0.2: it has a second to reach one
         supervisor._late_end()
         assert process.poll() is None
@@ -161,7 +163,7 @@ def test_who_reaches_no_checkpoint_is_killed_a_second_later(job_make: Make) -> N
         supervisor._late_end()
         assert process.wait(10) == -9
     job.refresh_from_db()
-    assert (job.state, job.attempts) == ("queued", 1)
+    assert (job.state, job.attempts) == ("retryable", 1)
     assert "reached no checkpoint" in job.error
 
 
@@ -179,8 +181,8 @@ def test_who_stands_by_for_a_suspect_ends_when_the_worker_stops(
     job_make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(processes, "_STOPPING", mmap(-1, 1))
-    job_make(suspect=True)
-    claims.job_claim(queue="default", worker=processes.worker_identity(), runner="1-1")
+    job_make(quarantined=True)
+    claims.job_claim(claimer=claims.Claimer(queue="default", worker=processes.worker_identity(), runner="1-1"))
     waiting = job_make(sent_at=timezone.now())
     looks: list[str] = []
     monkeypatch.setattr(tasks.time, "sleep", lambda seconds: (looks.append("slept"), threading.Event().wait(0.05)))
@@ -198,7 +200,7 @@ def test_who_stands_by_for_a_suspect_ends_when_the_worker_stops(
     assert not thread.is_alive()
     waiting.refresh_from_db()
     assert (waiting.state, waiting.attempts, waiting.sent_at) == ("queued", 0, None)
-    Job.objects.filter(state="running").update(state="queued", leased_until=None, is_alone=False)
+    Job.objects.filter(state="running").update(state="queued", leased_until=None, isolated=False)
     job_run(str(waiting.pk))
     waiting.refresh_from_db()
     assert waiting.attempts == 0, "a worker that stops claims nothing, whatever wakes it"

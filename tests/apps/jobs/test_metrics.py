@@ -54,10 +54,15 @@ def scraped(client: Client) -> dict[str, float]:
 def test_gauges_tell_how_the_ledger_stands(client: Client, job_make: Make) -> None:
     now = timezone.now()
     job_make(run_at=now - LONG_AGO)
-    job_make(run_at=now + timedelta(hours=1))
+    job_make(state="scheduled", run_at=now + timedelta(hours=1))
+    job_make(state="retryable", run_at=now + timedelta(hours=1))
     job_make(run_at=now - 2 * LONG_AGO, queue="heavy")
     job_make(state="running", leased_until=now)
-    parked = {"state": "failed", "finished_at": now, "problem": {"type": "https://example.com/problems/job-parked"}}
+    parked = {
+        "state": "discarded",
+        "finished_at": now,
+        "problem": {"type": "https://example.com/problems/attempts-exhausted"},
+    }
     job_make(**parked)
     job_make(**parked, kind="gone.for.good")
     job_make(**parked, kind="gone.as.well")
@@ -65,14 +70,16 @@ def test_gauges_tell_how_the_ledger_stands(client: Client, job_make: Make) -> No
     JobWorker.objects.create(name="here/1")
     JobWorker.objects.create(name="gone/2", seen_at=Now() - LONG_AGO)
     told = scraped(client)
-    assert told['jobs{queue="default",state="queued"}'] == 2
+    assert told['jobs{queue="default",state="queued"}'] == 1
+    assert told['jobs{queue="default",state="scheduled"}'] == 1
+    assert told['jobs{queue="default",state="retryable"}'] == 1
     assert told['jobs{queue="default",state="running"}'] == 1
     assert told['jobs{queue="heavy",state="queued"}'] == 1
     assert told['jobs{queue="heavy",state="running"}'] == 0
     assert 300 <= told['jobs_oldest_seconds{queue="default"}'] < 400
     assert 600 <= told['jobs_oldest_seconds{queue="heavy"}'] < 700
-    assert told['jobs_parked{kind="sample.count"}'] == 1
-    assert told['jobs_parked{kind="unknown"}'] == 2
+    assert told['jobs_exhausted{kind="sample.count"}'] == 1
+    assert told['jobs_exhausted{kind="unknown"}'] == 2
     assert told["jobs_workers"] == 1
     assert told['gauges_read{source="jobs"}'] == 1
 
@@ -94,7 +101,7 @@ def test_an_empty_ledger_tells_zeros(client: Client) -> None:
     told = scraped(client)
     assert told['jobs{queue="default",state="queued"}'] == 0
     assert told['jobs_oldest_seconds{queue="default"}'] == 0
-    assert told['jobs_parked{kind="sample.count"}'] == 0
+    assert told['jobs_exhausted{kind="sample.count"}'] == 0
     assert told["jobs_workers"] == 0
 
 

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db
 def test_each_condition_counts(job_make: Callable[..., Job], owner: User) -> None:
     now = timezone.now()
     first = job_make(kind="first", created_at=now - timedelta(hours=3))
-    failed = job_make(kind="second", state="failed", finished_at=now)
+    failed = job_make(kind="second", state="discarded", finished_at=now)
     others = job_make(kind="second", owner=user_create())
 
     def chosen(**conditions: Any) -> list[Job]:
@@ -29,7 +29,7 @@ def test_each_condition_counts(job_make: Callable[..., Job], owner: User) -> Non
     assert chosen() == [others, failed, first]
     assert chosen(ids=[first.pk, others.pk]) == [others, first]
     assert chosen(states=["queued"]) == [others, first]
-    assert chosen(states=["failed", "running"]) == [failed]
+    assert chosen(states=["discarded", "running"]) == [failed]
     assert chosen(kind="second") == [others, failed]
     assert chosen(owner=owner) == [failed, first]
     assert chosen(older=timedelta(hours=2)) == [first]

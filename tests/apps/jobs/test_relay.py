@@ -63,7 +63,7 @@ def test_nothing_is_sent_again_while_the_queue_moves(job_make: Make) -> None:
 
 
 def test_what_is_not_due_waits(job_make: Make) -> None:
-    job_make(sent_at=None, run_at=timezone.now() + timedelta(minutes=1))
+    job_make(state="scheduled", run_at=timezone.now() + timedelta(minutes=1))
     assert jobs_relay() == 0
 
 

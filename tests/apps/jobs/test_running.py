@@ -10,7 +10,7 @@ import pytest
 from django.db import connection, transaction
 
 from apps.jobs.models import Job
-from apps.jobs.services import claims
+from apps.jobs.services import chaining, claims
 from tests.apps.accounts.factories import user_create
 from tests.processes import wait_until
 
@@ -24,7 +24,7 @@ def one_each(settings: Any) -> None:
 
 
 def take(worker: str, queue: str = "default") -> Job | None:
-    return claims.job_claim(queue=queue, worker=worker, runner="1-1")
+    return claims.job_claim(claimer=claims.Claimer(queue=queue, worker=worker, runner="1-1"))
 
 
 def claim_waits() -> bool:
@@ -37,12 +37,14 @@ def claim_waits() -> bool:
 def succeed(job: Job) -> Job | None:
     """End it well, and go on with what follows."""
     claim = claims.Claim(job.pk, job.fence, job.owner_id)
-    return claims.job_succeed(claim=claim, result=None, then=claims.Claimer(queue="default", worker="w", runner="1-1"))
+    return chaining.job_succeed(
+        claim=claim, result=None, claimer=claims.Claimer(queue="default", worker="w", runner="1-1")
+    )
 
 
 def test_a_second_heavy_job_waits_and_others_pass_it(job_make: Make) -> None:
-    first, second = job_make(turn=1), job_make(turn=2)
-    other = job_make(turn=3, owner=user_create())
+    first, second = job_make(start_tag=1), job_make(start_tag=2)
+    other = job_make(start_tag=3, owner=user_create())
     claimed = take("a")
     assert claimed == first
     assert take("b") == other
@@ -52,14 +54,14 @@ def test_a_second_heavy_job_waits_and_others_pass_it(job_make: Make) -> None:
 
 def test_the_share_is_what_the_setting_says(job_make: Make, settings: Any) -> None:
     settings.JOBS_RUNNING_PER_USER = 2
-    jobs = [job_make(turn=turn) for turn in range(3)]
+    jobs = [job_make(start_tag=tag) for tag in range(3)]
     assert [take("a"), take("a"), take("b")] == [*jobs[:2], None]
 
 
 def test_neither_mails_nor_what_nobody_owns_counts(job_make: Make) -> None:
-    mails = [job_make(queue="mail", turn=turn) for turn in range(2)]
-    nobodys = [job_make(owner=None, turn=turn) for turn in range(2)]
-    heavy, next_heavy = job_make(turn=3), job_make(turn=4)
+    mails = [job_make(queue="mail", start_tag=tag) for tag in range(2)]
+    nobodys = [job_make(owner=None, start_tag=tag) for tag in range(2)]
+    heavy, next_heavy = job_make(start_tag=3), job_make(start_tag=4)
     assert take("a", "mail") == mails[0]
     assert [take("a"), take("a"), take("a")] == [*nobodys, heavy]
     assert take("a", "mail") == mails[1]
@@ -70,9 +72,9 @@ def test_neither_mails_nor_what_nobody_owns_counts(job_make: Make) -> None:
 
 def test_an_end_does_not_claim_another_owners_job(job_make: Make) -> None:
     """It holds no lock, so two ends at once could claim two."""
-    job_make(turn=1)
-    claimed, others = take("a"), job_make(turn=2, owner=user_create())
-    job_make(turn=3)
+    job_make(start_tag=1)
+    claimed, others = take("a"), job_make(start_tag=2, owner=user_create())
+    job_make(start_tag=3)
     assert claimed is not None
     assert succeed(claimed) is None
     assert take("a") == others
@@ -80,7 +82,7 @@ def test_an_end_does_not_claim_another_owners_job(job_make: Make) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_two_workers_at_once_claim_one(job_make: Make) -> None:
-    first, second = job_make(turn=1), job_make(turn=2)
+    first, second = job_make(start_tag=1), job_make(start_tag=2)
     taken: list[Job | None] = []
 
     def claim() -> None:

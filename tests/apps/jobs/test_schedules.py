@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from apps.jobs.checks import check_queues, check_schedules
 from apps.jobs.models import Job
-from apps.jobs.services import claims
+from apps.jobs.services import chaining, claims
 from apps.jobs.services.schedules import schedules_insert, slots_due
 from apps.jobs.tasks import job_run
 from apps.practices.privacy.retention import retentions
@@ -94,10 +94,10 @@ def test_of_many_workers_one_inserts_each_due_time(settings: Any) -> None:
     not_at_the_turn(3600)
     settings.JOBS_SCHEDULES = {"often": {**COUNT, "every": 3600}}
     assert sorted(at_once(6, lambda _: schedules_insert())) == [0, 0, 0, 0, 0, 1]
-    Job.objects.update(slot=timezone.now() - timedelta(hours=5))
+    Job.objects.update(scheduled_for=timezone.now() - timedelta(hours=5))
     assert schedules_insert() in (4, 5)
     assert schedules_insert() == 0
-    job = Job.objects.latest("slot")
+    job = Job.objects.latest("scheduled_for")
     assert (job.kind, job.owner_id, job.parameters, job.sent_at) == ("sample.count", None, {"seconds": 0}, None)
 
 
@@ -108,14 +108,14 @@ def test_a_due_time_that_is_done_is_not_done_again(settings: Any) -> None:
     settings.JOBS_SCHEDULES = {"daily": {**COUNT, "every": 86_400}}
     settings.RETENTION_JOBS = 0
     assert schedules_insert() == 1
-    held = claims.job_claim(queue="default", worker="a", runner="1-1")
+    held = claims.job_claim(claimer=claims.Claimer(queue="default", worker="a", runner="1-1"))
     assert held is not None
-    claims.job_succeed(claim=claims.Claim(held.pk, held.fence), result=None, keep=False)
+    chaining.job_succeed(claim=claims.Claim(held.pk, held.fence), result=None, keep=False)
     Job.objects.update(finished_at=Now() - timedelta(hours=1))
     [retention] = [one for one in retentions() if one.name == "jobs"]
     assert list(retention.prune(now=timezone.now())) == []
     assert schedules_insert() == 0
-    Job.objects.update(slot=Now() - timedelta(days=3))
+    Job.objects.update(scheduled_for=Now() - timedelta(days=3))
     assert list(retention.prune(now=timezone.now())) == [1]
 
 

@@ -56,14 +56,14 @@ def test_of_many_at_once_exactly_as_many_are_accepted_as_may_be(few: None) -> No
 @pytest.mark.django_db
 def test_what_has_ended_makes_room_and_a_retry_takes_it(client: Client, few: None, owner: User, job_make: Make) -> None:
     headers = bearer(owner)
-    for state in ("succeeded", "failed", "cancelled"):
+    for state in ("succeeded", "discarded", "cancelled"):
         job_make(state=state, finished_at=timezone.now())
     waiting = [job_make() for _ in range(MOST - 1)]
-    failed = Job.objects.get(state="failed")
+    failed = Job.objects.get(state="discarded")
     assert client.post(f"/api/v1/jobs/{failed.pk}/retry", content_type="application/json", **headers).status_code == 202
     assert_problem(submit(client, headers), 429, "too-many-jobs")
-    Job.objects.filter(state="succeeded").update(state="failed")
-    another = Job.objects.get(state="failed")
+    Job.objects.filter(state="succeeded").update(state="discarded")
+    another = Job.objects.get(state="discarded")
     assert_problem(
         client.post(f"/api/v1/jobs/{another.pk}/retry", content_type="application/json", **headers),
         429,
@@ -135,9 +135,9 @@ def test_who_asks_again_before_it_has_begun_gets_the_same_job(holder: User, few:
         {"checkpoint": 7},
         {"parameters": {"other": 1}},
         {"kind": "sample.count"},
-        {"run_at": timezone.now() + timedelta(hours=1)},
+        {"state": "scheduled", "run_at": timezone.now() + timedelta(hours=1)},
     ],
-    ids=lambda columns: next(iter(columns)),
+    ids=str,
 )
 def test_nothing_else_is_the_same_job(holder: User, job_make: Make, columns: dict[str, Any]) -> None:
     job_make(**{"kind": "sample.census", "owner": holder, "parameters": {}, **columns})
@@ -157,7 +157,7 @@ def test_of_many_who_ask_at_once_all_get_one_job(holder: User) -> None:
 def test_a_job_that_is_being_claimed_is_not_shared(holder: User) -> None:
     first = asked(holder).json()["id"]
     with transaction.atomic():
-        assert claims.job_claim(queue="default", worker="w", runner="1-1") is not None
+        assert claims.job_claim(claimer=claims.Claimer(queue="default", worker="w", runner="1-1")) is not None
         with ThreadPoolExecutor(1) as thread:
             other = thread.submit(in_thread, asked, holder).result(30).json()["id"]
     assert other != first
@@ -170,7 +170,7 @@ def test_a_permission_taken_back_holds_before_the_work_begins(client: Client) ->
     holder.user_permissions.remove(Permission.objects.get(codename="view_note"))
     job_run(job["id"])
     row = Job.objects.get()
-    assert (row.state, row.result) == ("failed", None)
+    assert (row.state, row.result) == ("discarded", None)
     assert row.problem["type"].endswith("/problems/permission-denied")
 
 
@@ -183,12 +183,12 @@ def test_an_upload_is_kept_whoever_submits(owner: User, by: str) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("state", ["new", "failed"])
+@pytest.mark.parametrize("state", ["new", "discarded"])
 def test_what_was_accepted_is_answered_although_it_is_removed_a_moment_later(
     job_make: Make, owner: User, monkeypatch: pytest.MonkeyPatch, state: str
 ) -> None:
     """With its owner's account, say, by a request at the same time."""
-    retried = job_make(state="failed", finished_at=timezone.now()) if state == "failed" else None
+    retried = job_make(state="discarded", finished_at=timezone.now()) if state == "discarded" else None
     headers = bearer(owner)
 
     def gone(**_: Any) -> bool:

@@ -28,7 +28,7 @@ def prove(sandbox: Sandbox) -> Result:
     running = wait_until(lambda: in_state("running"), seconds=20)
     worker.kill()
     worker.start()
-    done = wait_until(lambda: in_state("succeeded", "failed"), seconds=30, every=0.3)
+    done = wait_until(lambda: in_state("succeeded", "discarded"), seconds=30, every=0.3)
     job: dict[str, Any] = done.json() if done else {"state": "lost", "id": ""}
     effects = client.get(f"/api/v1/sample/notes/effects?job={job['id']}", token=token).json().get("effects")
     other = sandbox.client()

@@ -15,15 +15,15 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from apps.jobs.kinds import kind_named, kind_names
-from apps.jobs.models import Job, JobState
+from apps.jobs.models import UNFINISHED, Job, JobState
 from apps.jobs.monitoring import jobs_filter, owner_by_email, workers_list
 from apps.jobs.serializers import progress
 from apps.jobs.services.bulk import Done, jobs_cancel, jobs_retry
 from apps.practices.observability.redaction import redact_text
 
 BY = "manage.py jobs"
-RETRIED = (JobState.FAILED,)
-CANCELLED = (JobState.QUEUED, JobState.RUNNING)
+RETRIED = (JobState.DISCARDED,)
+CANCELLED = UNFINISHED
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 LISTED = ("id", "kind", "queue", "state", "attempts", "worker", "created_at", "started_at", "finished_at")
 TOLD = (
@@ -31,14 +31,14 @@ TOLD = (
     "run_at",
     "sent_at",
     "stop",
-    "suspect",
+    "quarantined",
     "fence",
     "runner",
     "leased_until",
     "heartbeat_at",
     "request_id",
     "schedule",
-    "slot",
+    "scheduled_for",
     "problem",
 )
 LINE = "{:36}  {:9}  {:>9}  {:>8}  {:>6}  {:24}  {}"
@@ -156,7 +156,7 @@ class Command(BaseCommand):
             self.stdout.write(_json(told) if json else line)
 
     def _retry(self, **options: Any) -> None:
-        self._change(jobs_retry, states=RETRIED, verb="queued again", refused="has not failed", **options)
+        self._change(jobs_retry, states=RETRIED, verb="scheduled to run again", refused="has not failed", **options)
 
     def _cancel(self, **options: Any) -> None:
         self._change(jobs_cancel, states=CANCELLED, verb="cancelled", refused="has ended", **options)
