@@ -1,4 +1,4 @@
-"""For tests: every test begins with nothing cached and nothing counted."""
+"""Empty caches and limits for tests."""
 
 from django.conf import settings
 

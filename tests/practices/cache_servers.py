@@ -1,4 +1,4 @@
-"""A Valkey of a test's own, to be stopped, paused and flushed, and a server that accepts and never answers."""
+"""A private Valkey for tests to stop, pause and flush, and a server that accepts connections and never answers."""
 
 import socket
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ def use_cache(settings: Any, url: str) -> None:
 
 @contextmanager
 def private_redis(settings: Any) -> Iterator[Any]:
-    """Start a Valkey and use it as the cache; yields the service: stop(), start(), kill(), pid."""
+    """Start a Valkey and use it as the cache; yield its service: stop(), start(), kill(), pid."""
     with Stack.temporary(("redis",)) as stack:
         use_cache(settings, stack.state.urls["REDIS_URL"])
         caches_clear()
@@ -25,7 +25,7 @@ def private_redis(settings: Any) -> Iterator[Any]:
 
 @contextmanager
 def black_hole(settings: Any) -> Iterator[None]:
-    """Use a cache server that accepts connections and says nothing, as one that hangs does."""
+    """Use a cache server that hangs: it accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
         use_cache(settings, f"redis://127.0.0.1:{listener.getsockname()[1]}/0")
         yield

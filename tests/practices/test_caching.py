@@ -1,4 +1,4 @@
-"""caching (128), data: what remember() promises, on a real Valkey that is also stopped, paused and flushed."""
+"""caching (128), data: remember() on a real Valkey that is also stopped, paused and flushed."""
 
 import json
 import os
@@ -34,7 +34,7 @@ from tests.races import at_once
 
 
 class Source:
-    """Data that counts how often it was read."""
+    """Data that counts how often it is read."""
 
     def __init__(self, value: Any = 1) -> None:
         self.value = value
@@ -55,31 +55,31 @@ def source() -> Source:
 
 @pytest.mark.django_db(transaction=True)
 class TestRemember:
-    def test_builds_once_and_gives_each_caller_a_copy(self, source: Source) -> None:
+    def test_each_caller_gets_a_copy_of_one_build(self, source: Source) -> None:
         source.value = {"numbers": [1, 2]}
         first = source.remembered()
         first["numbers"].append(3)
         assert source.remembered() == {"numbers": [1, 2]}
         assert source.reads == 1
 
-    def test_is_shared_through_redis_when_the_process_has_forgotten(self, source: Source) -> None:
+    def test_redis_serves_what_the_process_has_dropped(self, source: Source) -> None:
         source.remembered()
         engine.local.clear()
         assert source.remembered() == 1
         assert source.reads == 1
 
-    def test_misses_once_the_ttl_has_passed(self, source: Source) -> None:
+    def test_expired_entry_is_a_miss(self, source: Source) -> None:
         source.remembered(ttl=0.2)
         time.sleep(0.3)
         source.value = 2
         assert source.remembered(ttl=0.2) == 2
 
-    def test_a_longer_life_than_the_bound_must_be_stated(self, source: Source) -> None:
+    def test_long_ttl_needs_a_bound(self, source: Source) -> None:
         with pytest.raises(ValueError, match="bound"):
             source.remembered(ttl=3600)
         assert source.remembered(ttl=3600, bound=3600) == 1
 
-    def test_what_build_raises_goes_through_and_is_not_kept(self) -> None:
+    def test_exceptions_are_raised_and_not_cached(self) -> None:
         def fails() -> None:
             raise LookupError
 
@@ -88,12 +88,12 @@ class TestRemember:
                 remember("failing", build=fails)
         assert remember("failing", build=lambda: "fine") == "fine"
 
-    def test_large_results_are_given_and_not_kept(self, source: Source) -> None:
+    def test_large_results_are_not_cached(self, source: Source) -> None:
         source.value = "x" * MAX_BYTES
         assert source.remembered() == source.remembered()
         assert source.reads == 2
 
-    def test_redis_holds_json_never_pickle(self, source: Source) -> None:
+    def test_redis_holds_no_pickles(self, source: Source) -> None:
         source.remembered()
         cache.set("plain", {"a": 1})
         kept = [
@@ -107,13 +107,13 @@ class TestRemember:
 
 @pytest.mark.django_db(transaction=True)
 class TestTags:
-    def test_a_change_is_seen_at_once_by_its_own_process(self, source: Source) -> None:
+    def test_change_is_visible_at_once_in_its_process(self, source: Source) -> None:
         source.remembered()
         source.value = 2
         tags_change("things")
         assert source.remembered() == 2
 
-    def test_a_change_acts_after_the_commit(self, source: Source) -> None:
+    def test_change_takes_effect_after_commit(self, source: Source) -> None:
         source.remembered()
         version = redis_client().get(tag_key("things"))
         with transaction.atomic():
@@ -123,7 +123,7 @@ class TestTags:
         source.value = 2
         assert source.remembered() == 2
 
-    def test_a_rollback_changes_nothing(self, source: Source) -> None:
+    def test_rollback_changes_nothing(self, source: Source) -> None:
         source.remembered()
         with transaction.atomic():
             tags_change("things")
@@ -132,7 +132,7 @@ class TestTags:
         engine.local.clear()
         assert source.remembered() == 1
 
-    def test_a_transaction_keeps_its_own_unfinished_view_to_itself(self, source: Source) -> None:
+    def test_uncommitted_data_is_not_shared(self, source: Source) -> None:
         source.remembered()
         with transaction.atomic():
             source.value = "uncommitted"
@@ -142,7 +142,7 @@ class TestTags:
         engine.local.clear()
         assert source.remembered() == 1
 
-    def test_a_change_while_the_data_is_read_leaves_nothing_to_believe(self, source: Source) -> None:
+    def test_change_during_a_build_invalidates_its_entry(self, source: Source) -> None:
         def reads_then_someone_writes() -> str:
             tags_change("things")
             return "old"
@@ -150,7 +150,7 @@ class TestTags:
         assert source.remembered(build=reads_then_someone_writes) == "old"
         assert source.remembered() == 1
 
-    def test_callers_after_a_change_do_not_join_a_build_from_before_it(self, source: Source) -> None:
+    def test_callers_after_a_change_do_not_join_an_earlier_build(self, source: Source) -> None:
         reading, written = threading.Event(), threading.Event()
 
         def slow() -> str:
@@ -167,15 +167,15 @@ class TestTags:
             written.set()
             assert (early.result(5), late.result(5)) == ("old", 1)
 
-    def test_a_flushed_redis_is_a_miss(self, source: Source) -> None:
+    def test_absent_tag_is_a_miss(self, source: Source) -> None:
         source.remembered(tags=("things", "others"))
         engine.local.clear()
         redis_client().unlink(tag_key("others"))
         source.value = 2
         assert source.remembered(tags=("things", "others")) == 2
 
-    def test_another_process_sees_a_change_within_local_seconds(self, source: Source) -> None:
-        """Two processes, one Redis: the reader polls, the writer changes, the reader's time is measured."""
+    def test_other_processes_see_a_change_within_local_seconds(self, source: Source) -> None:
+        """The reader polls in another process; the time until it sees the change is measured."""
         source.remembered()
         program = (
             "import django, json, sys, time; django.setup()\n"
@@ -205,7 +205,7 @@ class TestStampede:
         assert at_once(50, lambda _: source.remembered(build=slow)) == [1] * 50
         assert source.reads == 1
 
-    def test_another_process_builds_and_this_one_waits_for_its_entry(self, source: Source) -> None:
+    def test_waits_for_the_build_of_another_process(self, source: Source) -> None:
         key = engine.entry_key("data:thing")
         redis_client().set(f"{key}:lock", f"{'0' * 16}|v1", px=5000)
         redis_client().set(tag_key("things"), "v1")
@@ -221,7 +221,7 @@ class TestStampede:
             other.result()
         assert source.reads == 0
 
-    def test_past_its_time_one_builds_and_the_rest_get_the_old_one_at_once(self, source: Source) -> None:
+    def test_stale_entry_is_served_while_one_builds(self, source: Source) -> None:
         options = {"ttl": 0.2, "stale": 30}
         source.remembered(**options)
         time.sleep(0.3)
@@ -238,14 +238,14 @@ class TestStampede:
             assert source.remembered(**options) == 1
             tags_change("things")
             source.value = 3
-            assert source.remembered(**options) == 3, "stale covers age, never a changed tag"
+            assert source.remembered(**options) == 3, "stale applies only to age, never to a changed tag"
             go.set()
             assert builder.result(5) == 2
 
 
 @pytest.mark.django_db(transaction=True)
 class TestRedisAway:
-    def test_stopped_everything_goes_on_and_comes_back(self, source: Source, settings: Any) -> None:
+    def test_stopped_redis_stops_nothing(self, source: Source, settings: Any) -> None:
         with private_redis(settings) as server, capture_logs() as lines:
             source.remembered()
             server.kill()
@@ -255,16 +255,16 @@ class TestRedisAway:
                 assert cache.get("absent", "default") == "default"
             assert time.monotonic() - began < 10
             away = [line for line in lines if line["event"] == "dependency_away"]
-            assert len(away) == 1, "one line a change of state, not one a call"
+            assert len(away) == 1, "one line for the change of state, not one for each call"
             source.value = 2
             tags_change("things")
-            assert source.remembered() == 2, "its own change bites with Redis away"
+            assert source.remembered() == 2, "a change takes effect in its own process without Redis"
             assert not is_settled()
             server.start()
             redis_client().breaker.reset()
-            wait_until(is_settled, seconds=10, what="the change to be told")
+            wait_until(is_settled, seconds=10, what="the change to reach Redis")
 
-    def test_paused_costs_a_fraction_of_a_second_once(self, source: Source, settings: Any) -> None:
+    def test_paused_redis_costs_one_timeout(self, source: Source, settings: Any) -> None:
         with private_redis(settings) as server:
             source.remembered()
             assert server.pid
@@ -279,7 +279,7 @@ class TestRedisAway:
                 os.kill(server.pid, signal.SIGCONT)
             assert seconds < 5, f"100 reads took {seconds:.1f} s"
 
-    def test_a_black_hole_gives_the_default(self, settings: Any) -> None:
+    def test_unresponsive_redis_gives_the_default(self, settings: Any) -> None:
         with black_hole(settings):
             began = time.monotonic()
             assert [cache.get("k", "default") for _ in range(20)] == ["default"] * 20
@@ -287,8 +287,8 @@ class TestRedisAway:
             assert cache.get_many(["a"]) == {}
             assert time.monotonic() - began < 4
 
-    def test_a_change_that_did_not_arrive_makes_tier_two_unbelievable(self, source: Source, settings: Any) -> None:
-        """The entry is still in Redis under its old tag: it must not be served by the process that knows better."""
+    def test_unsent_change_disqualifies_redis(self, source: Source, settings: Any) -> None:
+        """Redis still has the entry under its old tag. The process that changed the tag must not serve it."""
         with private_redis(settings) as server:
             source.remembered()
             assert server.pid
@@ -307,7 +307,7 @@ class TestRedisAway:
             engine.local.clear()
             assert source.remembered() == 2
 
-    def test_with_redis_away_a_process_still_builds_once_for_many(self, source: Source, settings: Any) -> None:
+    def test_single_flight_without_redis(self, source: Source, settings: Any) -> None:
         with private_redis(settings) as server:
             server.kill()
             settings.CACHING_LOCAL_SECONDS = 30
@@ -320,7 +320,7 @@ class TestRedisAway:
                 assert list(threads.map(lambda _: source.remembered(build=slow), range(40))) == [1] * 40
             assert source.reads == 1
 
-    def test_clear_leaves_other_tenants_of_the_server_alone(self) -> None:
+    def test_clear_deletes_only_own_keys(self) -> None:
         redis_client().set("celery-queue", "precious")
         cache.set("mine", 1)
         cache.clear()
@@ -330,7 +330,7 @@ class TestRedisAway:
 
 
 class TestBreaker:
-    def test_opens_after_failures_in_a_row_and_lets_one_probe_through(self) -> None:
+    def test_opens_after_failures_and_allows_one_probe(self) -> None:
         now = [0.0]
         breaker = Breaker("thing", clock=lambda: now[0])
         for _ in range(FAILURES):
@@ -373,7 +373,7 @@ class TestLocalTier:
             tier.put("key", Entry(body=body, created=0, ttl=1), checked_at=0)
         assert (len(tier), tier.bytes) == (0, 0)
 
-    def test_what_is_rendered_takes_as_much_memory_as_is_counted(self) -> None:
+    def test_counted_bytes_match_memory_used(self) -> None:
         tier = LocalTier(max_entries=400, max_bytes=64 * 1024**2)
         tracemalloc.start()
         try:
@@ -387,7 +387,7 @@ class TestLocalTier:
 
 
 class TestAddress:
-    """One spelling of a Redis URL for redis-py, django-redis and kombu."""
+    """Redis URLs are normalised for redis-py, django-redis and kombu."""
 
     @pytest.mark.parametrize(
         ("given", "used"),
@@ -402,10 +402,10 @@ class TestAddress:
             ("unix:///run/redis.sock?db=1", "unix:///run/redis.sock?db=1"),
         ],
     )
-    def test_certificates_are_verified_unless_said_otherwise(self, given: str, used: str) -> None:
+    def test_certificates_are_verified_by_default(self, given: str, used: str) -> None:
         assert redis_url(given) == used
 
-    def test_an_unknown_word_is_a_mistake(self) -> None:
+    def test_unknown_value_is_refused(self) -> None:
         with pytest.raises(ValueError, match="ssl_cert_reqs"):
             redis_url("rediss://h:6379/0?ssl_cert_reqs=maybe")
 
@@ -419,13 +419,13 @@ class TestChecks:
             ("SERIALIZER", "django_redis.serializers.pickle.PickleSerializer", "caching.E002"),
         ],
     )
-    def test_an_unguarded_cache_is_refused(self, settings: Any, option: str, value: Any, id: str) -> None:
+    def test_unguarded_cache_is_reported(self, settings: Any, option: str, value: Any, id: str) -> None:
         default = settings.CACHES["default"]
         settings.CACHES = {"default": {**default, "OPTIONS": {**default["OPTIONS"], option: value}}}
         with pytest.raises(SystemCheckError, match=id):
             call_command("check", tags=["caches"])
 
-    def test_a_tier_without_room_is_refused(self, settings: Any) -> None:
+    def test_bound_below_one_is_reported(self, settings: Any) -> None:
         settings.CACHING_LOCAL_BYTES = 0
         with pytest.raises(SystemCheckError, match=r"caching\.E003"):
             call_command("check", tags=["caches"])

@@ -1,4 +1,4 @@
-"""caching (128), at a process's end: no thread is cut off while it talks to Redis."""
+"""caching (128), at the end of a process: no thread is killed while it talks to Redis."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ import threading
 def threads(when):
     print(when, "cache-tags" in [thread.name for thread in threading.enumerate()])
 
-atexit.register(threads, "end")  # the last that is called
+atexit.register(threads, "end")  # runs last
 
 import django
 django.setup()
@@ -24,8 +24,8 @@ threads("before")
 """
 
 
-def test_no_thread_repeats_changes_when_the_interpreter_ends(stack: Stack) -> None:
-    """One that was cut off could hold a lock for which the end waits for ever."""
+def test_retry_thread_ends_before_the_interpreter(stack: Stack) -> None:
+    """If killed, it could hold a lock that the interpreter then waits for."""
     away = {"REDIS_URL": "redis://127.0.0.1:1/0", "CACHE_URL": "redis://127.0.0.1:1/0"}
     environment = {"DJANGO_SETTINGS_MODULE": "settings.test", **stack.state.urls, **away}
     command = [sys.executable, "-c", SCRIPT]

@@ -1,4 +1,4 @@
-"""caching (128), answers: public hits, conditional requests, and who never gets whose."""
+"""caching (128), responses: public hits, conditional requests, and no private response for others."""
 
 import json
 import time
@@ -33,7 +33,7 @@ class Named:
 
 
 class ByName(BaseAuthentication):
-    """Whoever says ``Authorization: Name x`` is x; whoever brings the access cookie is "cookie"."""
+    """``Authorization: Name x`` authenticates as x; the access cookie authenticates as "cookie"."""
 
     def authenticate(self, request: Request) -> tuple[Named, None] | None:
         scheme, _, name = request.headers.get("Authorization", "").partition(" ")
@@ -43,7 +43,7 @@ class ByName(BaseAuthentication):
 
 
 class Things(APIView):
-    """A list that shows whom it was made for."""
+    """A list that shows for whom it was rendered."""
 
     authentication_classes = (ByName,)
     permission_classes = (AllowAny,)
@@ -63,7 +63,7 @@ class Things(APIView):
 
 
 class Thing(Things):
-    """A detail."""
+    """One of the things, with a version."""
 
     cached = CachedResponse(ttl=30, tags=("thing:{number}",))
 
@@ -72,7 +72,7 @@ class Thing(Things):
 
 
 class Secret(Things):
-    """A view that declares nothing."""
+    """A view without ``cached``."""
 
     cached = None
 
@@ -98,7 +98,7 @@ def client() -> Client:
 
 @pytest.mark.django_db(transaction=True)
 class TestPublic:
-    def test_a_hit_runs_no_view_and_says_so(self, client: Client) -> None:
+    def test_hit_runs_no_view(self, client: Client) -> None:
         first, second = client.get("/api/v1/things"), client.get("/api/v1/things")
         assert first.content == second.content
         assert len(Things.runs) == 1
@@ -111,36 +111,36 @@ class TestPublic:
         assert second["X-Request-ID"] != first["X-Request-ID"]
         assert second["Content-Security-Policy"]
 
-    def test_a_hit_asks_no_database(self, client: Client, django_assert_num_queries: Any) -> None:
+    def test_hit_makes_no_query(self, client: Client, django_assert_num_queries: Any) -> None:
         client.get("/api/v1/things")
         with django_assert_num_queries(0):
             client.get("/api/v1/things")
 
-    def test_equal_queries_share_and_others_do_not(self, client: Client) -> None:
+    def test_equal_queries_share_an_entry(self, client: Client) -> None:
         client.get("/api/v1/things?page=1&search=b")
         client.get("/api/v1/things?search=b&page=1")
         assert len(Things.runs) == 1
         client.get("/api/v1/things?page=2&search=b")
         assert len(Things.runs) == 2
 
-    def test_a_query_in_raw_bytes_shares_with_no_other(self, client: Client) -> None:
-        """Bytes beyond ASCII reach us as Latin-1 by WSGI's rule: read as that, they would be another search's words."""
+    def test_raw_bytes_in_a_query_are_not_mistaken(self, client: Client) -> None:
+        """WSGI decodes bytes beyond ASCII as Latin-1. Read as such, they would be another search."""
         client.get("/api/v1/things", QUERY_STRING="search=\xc3\xa9")  # é, as Django reads it
         client.get("/api/v1/things?search=%C3%83%C2%A9")  # Ã©
         assert len(Things.runs) == 2
 
-    def test_a_path_that_looks_like_a_query_shares_with_none(self) -> None:
+    def test_path_with_encoded_query_has_its_own_key(self) -> None:
         route = CachedRoute(Things.cached, (), ResolverMatch(Things.as_view(), (), {}))
         addresses = ("/api/v1/things?page=1", "/api/v1/things%3Fpage=1", "/api/v1/things%253Fpage=1")
         assert len({public_key(RequestFactory().get(address), route) for address in addresses}) == 3
 
     @pytest.mark.parametrize("query", ["unknown=1", "page=1&page=2", "search=" + "x" * 3000])
-    def test_unusual_queries_run_the_view_each_time(self, client: Client, query: str) -> None:
+    def test_unusual_queries_bypass_the_cache(self, client: Client, query: str) -> None:
         for _ in range(2):
             assert "fwd=bypass" in client.get(f"/api/v1/things?{query}")["Cache-Status"]
         assert len(Things.runs) == 2
 
-    def test_no_host_and_no_header_gets_into_the_shared_answer(self, client: Client, settings: Any) -> None:
+    def test_shared_response_contains_no_host(self, client: Client, settings: Any) -> None:
         settings.ALLOWED_HOSTS = ["a.example", "b.example"]
         one = client.get("/api/v1/things", headers={"host": "a.example", "x-forwarded-host": "evil.example"})
         two = client.get("/api/v1/things", headers={"host": "b.example"})
@@ -148,24 +148,24 @@ class TestPublic:
         assert b"example" not in two.content
         assert len(Things.runs) == 1
 
-    def test_head_and_get_share(self, client: Client) -> None:
+    def test_head_and_get_share_an_entry(self, client: Client) -> None:
         body = client.get("/api/v1/things").content
         head = client.head("/api/v1/things")
         assert (head.content, head["Content-Length"]) == (b"", str(len(body)))
         assert len(Things.runs) == 1
 
-    def test_a_head_that_comes_first_stores_the_body(self, client: Client) -> None:
+    def test_head_stores_the_body_for_get(self, client: Client) -> None:
         client.head("/api/v1/things")
         assert json.loads(client.get("/api/v1/things").content)["run"] == 1
 
-    def test_a_change_bites_at_once_here(self, client: Client) -> None:
+    def test_change_invalidates_at_once(self, client: Client) -> None:
         client.get("/api/v1/things/1")
         client.get("/api/v1/things/2")
         tags_change("thing:1")
         assert client.get("/api/v1/things/1").json()["run"] == 3
         assert client.get("/api/v1/things/2").json()["run"] == 2
 
-    def test_fifty_at_once_run_the_view_once(self) -> None:
+    def test_fifty_concurrent_requests_run_the_view_once(self) -> None:
         def slow() -> Response:
             time.sleep(0.3)
             return Response({"run": 1})
@@ -176,48 +176,48 @@ class TestPublic:
         assert {answer.status_code for answer in answers} == {200}
         assert len(Things.runs) == 1
 
-    def test_with_redis_hung_answers_go_on(self, client: Client, settings: Any) -> None:
+    def test_unresponsive_redis_stops_no_response(self, client: Client, settings: Any) -> None:
         with black_hole(settings):
             began = time.monotonic()
             answers = [client.get("/api/v1/things") for _ in range(50)]
             assert {answer.status_code for answer in answers} == {200}
             assert time.monotonic() - began < 8
-        assert len(Things.runs) < 50, "the process's own memory still serves"
+        assert len(Things.runs) < 50, "the local tier still serves"
 
 
 @pytest.mark.django_db(transaction=True)
 class TestAudience:
-    """Attempts to get, or to plant, somebody's own answer."""
+    """Attempts to get another user's response, or to plant one."""
 
     @pytest.mark.parametrize(
         "credentials", [{"HTTP_AUTHORIZATION": "Name alice"}, {"HTTP_COOKIE": "a=1; __Host-access=token"}]
     )
-    def test_what_was_made_for_somebody_is_never_shared(self, client: Client, credentials: dict[str, str]) -> None:
+    def test_responses_to_credentials_are_not_shared(self, client: Client, credentials: dict[str, str]) -> None:
         own = client.get("/api/v1/things", **credentials)
         assert own.json()["for"]
         assert own["Cache-Control"] == "private, no-cache"
         assert client.get("/api/v1/things").json()["for"] is None
         again = client.get("/api/v1/things", **credentials)
-        assert again.json()["for"], "and the public answer is not given to somebody with credentials"
+        assert again.json()["for"], "a request with credentials does not get the public response"
         assert len(Things.runs) == 3
 
     @pytest.mark.parametrize(
         "header", [{"Set-Cookie": "a=1"}, {"Cache-Control": "private"}, {"Cache-Control": "no-store"}]
     )
-    def test_answers_that_say_they_are_private_are_not_kept(self, client: Client, header: dict[str, str]) -> None:
+    def test_private_responses_are_not_cached(self, client: Client, header: dict[str, str]) -> None:
         Things.answer = staticmethod(lambda: Response({"a": 1}, headers=header))
         for _ in range(2):
             client.get("/api/v1/things")
         assert len(Things.runs) == 2
 
     @pytest.mark.parametrize("status", [203, 206, 302, 404, 410])
-    def test_nothing_but_a_plain_200_is_kept(self, client: Client, status: int) -> None:
+    def test_only_a_plain_200_is_cached(self, client: Client, status: int) -> None:
         Things.answer = staticmethod(lambda: Response({"a": 1}, status=status))
         assert client.get("/api/v1/things").status_code == status
         Things.answer = None
         assert client.get("/api/v1/things").status_code == 200
 
-    def test_errors_are_not_kept(self, client: Client) -> None:
+    def test_errors_are_not_cached(self, client: Client) -> None:
         def broken() -> Response:
             raise Unavailable
 
@@ -226,7 +226,7 @@ class TestAudience:
         Things.answer = None
         assert client.get("/api/v1/things").status_code == 200
 
-    def test_an_outage_is_bridged_by_an_answer_past_its_time(self, client: Client, monkeypatch: Any) -> None:
+    def test_stale_response_is_served_in_an_outage(self, client: Client, monkeypatch: Any) -> None:
         monkeypatch.setattr(Things.cached, "ttl", 0.2)
         good = client.get("/api/v1/things")
 
@@ -239,22 +239,22 @@ class TestAudience:
         assert (bridged.status_code, bridged.content) == (200, good.content)
         assert "detail=stale" in bridged["Cache-Status"]
         tags_change("things")
-        assert client.get("/api/v1/things").status_code == 503, "stale covers age, never a changed tag"
+        assert client.get("/api/v1/things").status_code == 503, "stale applies only to age, never to a changed tag"
 
     @pytest.mark.parametrize("accept", ["text/html", "application/xml", "application/json;q=0, text/html"])
-    def test_negotiation_is_left_to_the_view(self, client: Client, accept: str) -> None:
+    def test_view_negotiates_unusual_accept(self, client: Client, accept: str) -> None:
         client.get("/api/v1/things")
         client.get("/api/v1/things", headers={"accept": accept})
         assert "hit" not in client.get("/api/v1/things", headers={"accept": accept})["Cache-Status"]
 
-    def test_what_declares_nothing_is_private(self, client: Client) -> None:
+    def test_undeclared_view_is_private(self, client: Client) -> None:
         for _ in range(2):
             answer = client.get("/api/v1/secret")
         assert answer["Cache-Control"] == "private, no-cache"
         assert len(Things.runs) == 2
         assert not answer.has_header("Cache-Status")
 
-    def test_a_lifetime_beyond_the_bound_cannot_be_declared(self) -> None:
+    def test_lifetime_above_the_bound_is_refused(self) -> None:
         with pytest.raises(ValueError, match="60 s"):
             CachedResponse(ttl=60, stale=1, tags=())
 
@@ -263,7 +263,7 @@ class TestAudience:
 class TestConditional:
     @pytest.mark.parametrize("shape", ['"{}"', 'W/"{}"', '"{}-gzip"', 'W/"x", "{}"', "*"])
     @pytest.mark.parametrize("address", ["/api/v1/things/1", "/api/v1/secret"])
-    def test_304_when_the_client_has_it(self, client: Client, shape: str, address: str) -> None:
+    def test_304_if_none_match(self, client: Client, shape: str, address: str) -> None:
         Things.answer = staticmethod(lambda: Response({"a": 1}))
         tag = client.get(address)["ETag"].strip('"')
         answer = client.get(address, headers={"if-none-match": shape.replace("{}", tag)})
@@ -273,17 +273,17 @@ class TestConditional:
         assert not answer.has_header("Content-Type")
 
     @pytest.mark.parametrize("header", ['"other"', "nonsense"])
-    def test_200_otherwise(self, client: Client, header: str) -> None:
+    def test_200_if_the_tag_differs(self, client: Client, header: str) -> None:
         assert client.get("/api/v1/things", headers={"if-none-match": header}).status_code == 200
 
-    def test_400_for_one_longer_than_documented(self, client: Client) -> None:
+    def test_400_for_a_long_if_none_match(self, client: Client) -> None:
         for length, status in ((1024, 200), (1025, 400)):
             header = '"' + "x" * (length - 2) + '"'
             answer = client.get("/api/v1/things", headers={"if-none-match": header})
             assert answer.status_code == status
         assert "If-None-Match" in answer.json()["detail"]
 
-    def test_a_version_leads_the_tag(self, client: Client) -> None:
+    def test_tag_starts_with_the_version(self, client: Client) -> None:
         answer = client.get("/api/v1/things/1")
         assert answer["ETag"] == etag(answer.content, 7)
         assert answer["ETag"].startswith('"7.')
@@ -300,7 +300,7 @@ class TestConditional:
             ('"other", "7.ab"', 7),
         ],
     )
-    def test_if_match_gives_the_version(self, header: str | None, version: int | None) -> None:
+    def test_if_match_returns_the_version(self, header: str | None, version: int | None) -> None:
         assert if_match_version(_with_if_match(header), current=7) == version
 
     @pytest.mark.parametrize(
@@ -327,11 +327,11 @@ def _with_if_match(header: str | None) -> HttpRequest:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_hit_from_memory_is_cheap(client: Client) -> None:
-    """Engine alone, without the rest of the request: microseconds, and no round trip."""
+def test_local_hit_is_cheap(client: Client) -> None:
+    """The engine alone takes microseconds and no round trip."""
     client.get("/api/v1/things")
     key = engine.entry_key("public:/api/v1/things")
-    began = time.thread_time()  # the work itself, however busy the machine is
+    began = time.thread_time()  # CPU time, however busy the machine is
     for _ in range(1000):
         assert engine.peek(key, ("things",))
     assert time.thread_time() - began < 1

@@ -1,4 +1,4 @@
-"""headers (132): on every answer of the application, whatever made it; no inline code; CORS by list."""
+"""headers (132): on every response of the application; no inline code; CORS for listed origins."""
 
 import re
 from dataclasses import replace
@@ -48,7 +48,7 @@ def directives(policy: str) -> dict[str, list[str]]:
     return {words[0]: words[1:] for part in policy.split(";") if (words := part.split())}
 
 
-# On everything
+# Every response
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def directives(policy: str) -> dict[str, list[str]]:
         ("get", "/api/schema", {}),
     ],
 )
-def test_every_answer_carries_them_all(client: Client, method: str, path: str, headers: dict[str, str]) -> None:
+def test_every_response_has_the_headers(client: Client, method: str, path: str, headers: dict[str, str]) -> None:
     response = getattr(client, method)(path, headers=headers)
     found = {name: response.headers.get(name) for name in EXPECTED}
     assert found == EXPECTED
@@ -93,20 +93,20 @@ def test_every_answer_carries_them_all(client: Client, method: str, path: str, h
     response.close()
 
 
-def test_they_outlive_a_cached_answer(client: Client) -> None:
-    """The second one may come from the cache; a reader cannot tell by the headers."""
+def test_cached_response_has_the_headers(client: Client) -> None:
+    """The second response comes from the cache; its headers do not differ."""
     answers = [client.get("/api/v1/sample/notes") for _ in range(2)]
     for response in answers:
         assert {name: response.headers.get(name) for name in EXPECTED} == EXPECTED
         assert response.headers["Content-Security-Policy"] == NOTHING
 
 
-def test_more_of_them_by_setting(settings: Any) -> None:
+def test_extra_headers_by_setting(settings: Any) -> None:
     settings.HEADERS_EXTRA = {"X-Robots-Tag": "noindex, nofollow"}
     assert Client().get("/nowhere").headers["X-Robots-Tag"] == "noindex, nofollow"
 
 
-def test_a_view_that_decides_for_itself_is_heard(client: Client) -> None:
+def test_view_may_set_its_own_headers(client: Client) -> None:
     response = client.get("/framed")
     assert response.headers["X-Frame-Options"] == "SAMEORIGIN"
     assert directives(response.headers["Content-Security-Policy"])["frame-ancestors"] == ["'self'"]
@@ -119,7 +119,7 @@ _INLINE = re.compile(
 )
 
 
-def test_a_nonce_is_for_the_page_that_asks(client: Client) -> None:
+def test_nonce_only_for_pages_that_use_it(client: Client) -> None:
     first, second = client.get("/nonce"), client.get("/nonce")
     nonces = []
     for response in (first, second):
@@ -130,7 +130,7 @@ def test_a_nonce_is_for_the_page_that_asks(client: Client) -> None:
     assert "nonce" not in client.get("/page").headers["Content-Security-Policy"]
 
 
-def test_the_admin_needs_nothing_inline(client: Client, admin_user: Any) -> None:
+def test_admin_has_nothing_inline(client: Client, admin_user: Any) -> None:
     admin_sign_in(client, admin_user)
     paths = ["/admin/", "/admin/password_change/"]
     for model, site in admin.site._registry.items():
@@ -145,7 +145,7 @@ def test_the_admin_needs_nothing_inline(client: Client, admin_user: Any) -> None
 
 
 @pytest.mark.parametrize("path", ["/api/docs", "/admin/login/", "/problems", "/problems/conflict"])
-def test_public_pages_need_nothing_inline(client: Client, path: str) -> None:
+def test_public_pages_have_nothing_inline(client: Client, path: str) -> None:
     _assert_nothing_inline(client.get(path, headers={"Accept": "text/html"}))
 
 
@@ -157,10 +157,10 @@ def _assert_nothing_inline(response: Any) -> None:
     for address in re.findall(r'(?:src|href)="([^"#]+)"', text):
         local = address.startswith(("/", "?", ".")) or not re.match(r"[a-z]+:|//", address)
         is_loaded = re.search(r'<(script|link|img)[^>]*="' + re.escape(address), text)
-        assert local or not is_loaded, f"{address} is loaded from elsewhere"
+        assert local or not is_loaded, f"{address} is loaded from another host"
 
 
-def test_violations_are_reported_where_the_operator_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_csp_report_uri(monkeypatch: pytest.MonkeyPatch) -> None:
     entry = ENVIRONMENT.entries["CSP_REPORT_URI"]
     monkeypatch.setitem(ENVIRONMENT.entries, "CSP_REPORT_URI", replace(entry, value="https://r.example/csp"))
     component = run_path(str(ROOT / "settings/components/headers.py"))
@@ -177,7 +177,7 @@ def test_violations_are_reported_where_the_operator_says(monkeypatch: pytest.Mon
 # CORS
 
 
-def test_a_listed_origin_may_read_answers_errors_and_our_headers(settings: Any) -> None:
+def test_listed_origin_reads_responses_errors_and_headers(settings: Any) -> None:
     settings.CORS_ALLOWED_ORIGINS, settings.CORS_ALLOW_CREDENTIALS = [APP], True
     for path in ("/api/v1/plain", "/api/v1/failing/conflict", "/api/v1/nowhere", "/api/v1/failing/bug"):
         response = Client(raise_request_exception=False).get(path, headers={"Origin": APP})
@@ -193,7 +193,7 @@ def test_a_listed_origin_may_read_answers_errors_and_our_headers(settings: Any) 
     "origin",
     ["https://evil.example", f"{APP}.evil.example", "http://app.example.com", "null", "*", "nonsense", "http://[::1"],
 )
-def test_other_origins_get_no_leave(settings: Any, origin: str) -> None:
+def test_other_origins_get_no_cors_headers(settings: Any, origin: str) -> None:
     settings.CORS_ALLOWED_ORIGINS, settings.CORS_ALLOW_CREDENTIALS = [APP], True
     asked = {"Origin": origin, "Access-Control-Request-Method": "PATCH"}
     for response in (
@@ -204,9 +204,7 @@ def test_other_origins_get_no_leave(settings: Any, origin: str) -> None:
 
 
 @pytest.mark.parametrize(("listed", "credentials"), [("", False), (APP, True)])
-def test_credentials_are_for_a_list_and_only_with_one(
-    monkeypatch: pytest.MonkeyPatch, listed: str, credentials: bool
-) -> None:
+def test_credentials_only_with_listed_origins(monkeypatch: pytest.MonkeyPatch, listed: str, credentials: bool) -> None:
     entry = ENVIRONMENT.entries["CORS_ALLOWED_ORIGINS"]
     monkeypatch.setitem(ENVIRONMENT.entries, "CORS_ALLOWED_ORIGINS", replace(entry, value=[listed] if listed else []))
     component = run_path(str(ROOT / "settings/components/headers.py"))
@@ -215,7 +213,7 @@ def test_credentials_are_for_a_list_and_only_with_one(
         assert _ids() == set()
 
 
-def test_caches_know_that_the_origin_matters(settings: Any) -> None:
+def test_responses_vary_by_origin(settings: Any) -> None:
     settings.CORS_ALLOWED_ORIGINS = [APP]
     for headers in ({}, {"Origin": APP}, {"Origin": "https://evil.example"}):
         varied = Client().get("/api/v1/plain", headers=headers).headers["Vary"].lower()
@@ -223,7 +221,7 @@ def test_caches_know_that_the_origin_matters(settings: Any) -> None:
 
 
 @pytest.mark.urls("tests.sample.urls")
-def test_a_cached_answer_names_the_origin_of_who_asks(settings: Any) -> None:
+def test_cached_response_names_the_caller_origin(settings: Any) -> None:
     settings.CORS_ALLOWED_ORIGINS, settings.CORS_ALLOW_CREDENTIALS = [APP, "https://two.example.com"], True
     for origin in (APP, "https://two.example.com", "https://evil.example", APP):
         response = Client().get("/api/v1/sample/notes", headers={"Origin": origin})
@@ -232,12 +230,12 @@ def test_a_cached_answer_names_the_origin_of_who_asks(settings: Any) -> None:
     assert "hit" in response.headers["Cache-Status"]
 
 
-def test_pages_are_not_shared(settings: Any) -> None:
+def test_pages_have_no_cors_headers(settings: Any) -> None:
     settings.CORS_ALLOWED_ORIGINS = [APP]
     assert "Access-Control-Allow-Origin" not in Client().get("/page", headers={"Origin": APP}).headers
 
 
-def test_a_preflight_names_what_may_be_sent(settings: Any) -> None:
+def test_preflight_lists_methods_and_headers(settings: Any) -> None:
     settings.CORS_ALLOWED_ORIGINS, settings.CORS_ALLOW_CREDENTIALS = [APP], True
     asked = {"Origin": APP, "Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "x-csrftoken"}
     response = Client().options("/api/v1/plain", headers=asked)
@@ -253,7 +251,7 @@ def test_a_preflight_names_what_may_be_sent(settings: Any) -> None:
 
 
 def _documented(*, inward: bool) -> set[str]:
-    """Return the headers that the OpenAPI document names for requests, or for answers, in lower case."""
+    """Return the header names of requests, or of responses, in the OpenAPI document, in lower case."""
     document = SchemaGenerator(urlconf="project.urls").get_schema(public=True)
     operations = [one for path in document["paths"].values() for one in path.values() if isinstance(one, dict)]
     if inward:
@@ -265,8 +263,8 @@ def _documented(*, inward: bool) -> set[str]:
     return {name.lower() for answer in answers for name in answer.get("headers", {})}
 
 
-def test_a_page_may_send_and_read_every_header_of_the_api(settings: Any) -> None:
-    """Nor does tracing in the page, which adds headers to every call, make a preflight fail."""
+def test_cors_covers_every_documented_header(settings: Any) -> None:
+    """Tracing in the page, which adds headers to every call, makes no preflight fail."""
     settings.CORS_ALLOWED_ORIGINS, settings.CORS_ALLOW_CREDENTIALS = [APP], True
     tracing = {"traceparent", "tracestate", "baggage", "sentry-trace"}
     documented = _documented(inward=True)
@@ -276,13 +274,13 @@ def test_a_page_may_send_and_read_every_header_of_the_api(settings: Any) -> None
         allowed = Client().options("/api/v1/plain", headers=asked).headers["Access-Control-Allow-Headers"]
         assert name in allowed.split(", ")
     exposed = Client().get("/api/v1/plain", headers={"Origin": APP}).headers["Access-Control-Expose-Headers"].lower()
-    # Cookies are the browser's own; CORS headers it reads itself.
+    # The browser itself handles cookies and CORS headers.
     answers = _documented(inward=False) - {"set-cookie", "access-control-allow-origin"}
     assert {"etag", "location", "retry-after"} <= answers
     assert answers | {"allow", "www-authenticate", "idempotency-replayed"} <= set(exposed.split(", "))
 
 
-def test_refusals_of_the_outer_layers_can_be_read_by_a_browser_app(settings: Any) -> None:
+def test_refusals_of_middlewares_have_cors_headers(settings: Any) -> None:
     settings.CORS_ALLOWED_ORIGINS = [APP]
     settings.SECURE_SSL_REDIRECT = True
     response = Client().get("/api/v1/plain", headers={"Origin": APP})
@@ -297,7 +295,7 @@ def _ids() -> set[str | None]:
     return {message.id for message in run_checks(tags=["headers"]) if str(message.id).startswith("headers.")}
 
 
-def test_checks_are_content_with_the_settings() -> None:
+def test_checks_pass_with_the_settings() -> None:
     assert _ids() == set()
 
 
@@ -316,7 +314,7 @@ def test_checks_are_content_with_the_settings() -> None:
         ({"MIDDLEWARE": []}, "headers.E005"),
     ],
 )
-def test_checks_find_what_is_open(settings: Any, changes: dict[str, Any], id: str) -> None:
+def test_checks_report_unsafe_settings(settings: Any, changes: dict[str, Any], id: str) -> None:
     for name, value in changes.items():
         setattr(settings, name, value)
     assert _ids() == {id}
@@ -324,6 +322,6 @@ def test_checks_find_what_is_open(settings: Any, changes: dict[str, Any], id: st
         call_command("check", tags=["headers"])
 
 
-def test_patterns_without_credentials_are_the_owners_choice(settings: Any) -> None:
+def test_patterns_without_credentials_are_allowed(settings: Any) -> None:
     settings.CORS_ALLOWED_ORIGIN_REGEXES = [r"^https://.*\.example\.com$"]
     assert _ids() == set()

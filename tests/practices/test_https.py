@@ -1,4 +1,4 @@
-"""https (134): pages go to the secure address, API calls in clear are refused, only our own proxies name the scheme."""
+"""https (134): pages are redirected, plain API calls refused, and only trusted proxies report the scheme."""
 
 from dataclasses import replace
 from runpy import run_path
@@ -22,7 +22,7 @@ PUBLIC = "https://api.example.com"
 
 @pytest.fixture
 def deployed(settings: Any) -> Any:
-    """The settings of a deployed service behind one proxy."""
+    """Apply the settings of a deployed service behind one proxy."""
     settings.PUBLIC_URL = PUBLIC
     settings.ALLOWED_HOSTS = ["testserver", "api.example.com"]
     settings.SECURE_SSL_REDIRECT = True
@@ -37,12 +37,12 @@ def deployed(settings: Any) -> Any:
     return settings
 
 
-# What a plain request meets
+# Plain requests
 
 
 @pytest.mark.parametrize("path", ["/page", "/page?a=1&b=%20x", "/nowhere", "/p%C3%A4ge?q=\u00e4"])
 @pytest.mark.parametrize("method", ["get", "head"])
-def test_pages_move_to_the_public_address(deployed: Any, method: str, path: str) -> None:
+def test_pages_redirect_to_the_public_url(deployed: Any, method: str, path: str) -> None:
     response = getattr(Client(), method)(path)
     assert response.status_code == 301
     location = response.headers["Location"]
@@ -52,13 +52,13 @@ def test_pages_move_to_the_public_address(deployed: Any, method: str, path: str)
         assert location == PUBLIC + path
 
 
-def test_a_path_that_looks_like_a_host_stays_a_path(deployed: Any) -> None:
+def test_double_slash_path_does_not_become_a_host(deployed: Any) -> None:
     response = Client().request(PATH_INFO="//evil.example/", REQUEST_METHOD="GET")
     assert response.headers["Location"] == f"{PUBLIC}//evil.example/"
 
 
 @pytest.mark.parametrize("method", ["get", "post", "put", "delete", "options"])
-def test_api_calls_in_clear_are_refused_and_never_redirected(deployed: Any, method: str) -> None:
+def test_plain_api_calls_are_refused(deployed: Any, method: str) -> None:
     response = getattr(Client(), method)("/api/v1/plain", headers={"Authorization": "Bearer x"})
     document = assert_problem(response, 403, "https-required")
     assert document["type"] == f"{PUBLIC}/problems/https-required"
@@ -66,31 +66,31 @@ def test_api_calls_in_clear_are_refused_and_never_redirected(deployed: Any, meth
     assert "Strict-Transport-Security" not in response.headers
 
 
-def test_a_form_sent_in_clear_is_refused(deployed: Any) -> None:
+def test_plain_form_posts_are_refused(deployed: Any) -> None:
     assert_problem(Client().post("/page"), 403, "https-required")
 
 
-def test_an_unknown_host_is_refused_before_any_redirect(deployed: Any) -> None:
+def test_unknown_host_is_refused_before_redirects(deployed: Any) -> None:
     assert_problem(Client().get("/page", headers={"Host": "evil.example"}), 400, "bad-host")
 
 
-def test_health_checks_come_without_a_scheme(deployed: Any) -> None:
+def test_health_checks_need_no_https(deployed: Any) -> None:
     assert Client().get("/healthz").status_code == 200
     assert Client().get("/readyz").status_code != 301
 
 
-# What a secure one gets
+# Secure requests
 
 
 @pytest.mark.parametrize(
     "path", ["/page", "/api/v1/plain", "/api/v1/failing/conflict", "/nowhere", "/failing/bug", "/healthz"]
 )
-def test_every_secure_answer_tells_the_browser_to_stay(deployed: Any, path: str) -> None:
+def test_secure_responses_have_hsts(deployed: Any, path: str) -> None:
     response = Client().get(path, headers={"X-Forwarded-Proto": "https"})
     assert response.headers["Strict-Transport-Security"] == "max-age=63072000; includeSubDomains"
 
 
-def test_cookies_are_bound_to_the_host_and_to_https(deployed: Any) -> None:
+def test_cookies_are_bound_to_host_and_https(deployed: Any) -> None:
     cookies = Client().get("/admin/login/", headers={"X-Forwarded-Proto": "https"}).cookies
     cookie = cookies["__Host-csrftoken"]
     assert cookie["secure"]
@@ -100,7 +100,7 @@ def test_cookies_are_bound_to_the_host_and_to_https(deployed: Any) -> None:
     assert not cookie["domain"]
 
 
-# Whose word counts
+# Trusted proxies
 
 A, B, OURS, EDGE = "203.0.113.7", "198.51.100.9", "10.0.0.5", "127.0.0.1"
 
@@ -130,7 +130,7 @@ A, B, OURS, EDGE = "203.0.113.7", "198.51.100.9", "10.0.0.5", "127.0.0.1"
         (["10.0.0.0/8"], "not an address", A, "https", None),
     ],
 )
-def test_the_scheme_is_believed_from_our_proxies_alone(
+def test_scheme_only_from_trusted_proxies(
     settings: Any, trusted: Any, peer: str, chain: str | None, proto: str | None, scheme: str | None
 ) -> None:
     settings.TRUSTED_PROXIES = trusted
@@ -144,15 +144,15 @@ def test_the_scheme_is_believed_from_our_proxies_alone(
     assert forwarded_scheme(request) == scheme
 
 
-def test_a_long_chain_is_walked_no_further_than_any_real_one(settings: Any) -> None:
+def test_long_chains_are_read_in_part(settings: Any) -> None:
     settings.TRUSTED_PROXIES = ["10.0.0.0/8"]
     request = RequestFactory().get("/", REMOTE_ADDR=OURS, HTTP_X_FORWARDED_FOR=",".join([OURS] * 5000))
     assert trusted_hops(request) <= 40
 
 
 @pytest.mark.parametrize(("trusted", "served"), [(1, True), (0, False), (["192.0.2.0/24"], False)])
-def test_a_forged_scheme_opens_nothing(deployed: Any, trusted: Any, served: bool) -> None:
-    """The test client's address is 127.0.0.1: loopback is not trusted unless named."""
+def test_forged_scheme_is_ignored(deployed: Any, trusted: Any, served: bool) -> None:
+    """The test client's address is 127.0.0.1; loopback is not trusted unless listed."""
     deployed.TRUSTED_PROXIES = trusted
     headers = {"X-Forwarded-Proto": "https", "X-Forwarded-Ssl": "on", "Forwarded": "proto=https"}
     response = Client().get("/api/v1/plain", headers=headers)
@@ -166,9 +166,7 @@ def test_a_forged_scheme_opens_nothing(deployed: Any, trusted: Any, served: bool
 
 
 @pytest.mark.parametrize(("url", "secure"), [("https://api.example.com", True), ("http://localhost:8000", False)])
-def test_everything_follows_from_the_scheme_of_the_public_address(
-    monkeypatch: pytest.MonkeyPatch, url: str, secure: bool
-) -> None:
+def test_settings_follow_the_scheme_of_public_url(monkeypatch: pytest.MonkeyPatch, url: str, secure: bool) -> None:
     entry = ENVIRONMENT.entries["PUBLIC_URL"]
     monkeypatch.setitem(ENVIRONMENT.entries, "PUBLIC_URL", replace(entry, value=url))
     component = run_path(str(ROOT / "settings/components/https.py"))
@@ -183,10 +181,8 @@ def test_everything_follows_from_the_scheme_of_the_public_address(
 @pytest.mark.parametrize(
     ("site", "own"), [("Shipshape", "shipshape"), ("Tide & Tables 2!", "tide-tables-2"), ("\u6e7e", "site")]
 )
-def test_on_localhost_cookies_carry_the_name_of_the_service(
-    monkeypatch: pytest.MonkeyPatch, site: str, own: str
-) -> None:
-    """Every port of a host shares its cookies (RFC 6265, 8.5): `access` or `sessionid` is what other projects say, too."""
+def test_localhost_cookies_have_the_service_name(monkeypatch: pytest.MonkeyPatch, site: str, own: str) -> None:
+    """All ports of a host share their cookies (RFC 6265, 8.5), and other projects use names such as `sessionid`."""
     for name, value in (("PUBLIC_URL", "http://localhost:8000"), ("SITE_NAME", site)):
         monkeypatch.setitem(ENVIRONMENT.entries, name, replace(ENVIRONMENT.entries[name], value=value))
     component = run_path(str(ROOT / "settings/components/https.py"))
@@ -205,7 +201,7 @@ def _ids(*, deploy: bool) -> set[str | None]:
     }
 
 
-def test_checks_are_content_with_a_deployed_service(deployed: Any) -> None:
+def test_checks_pass_for_a_deployed_service(deployed: Any) -> None:
     assert _ids(deploy=True) == set()
 
 
@@ -228,7 +224,7 @@ def test_checks_are_content_with_a_deployed_service(deployed: Any) -> None:
         ("TRUSTED_PROXIES", 0, "https.W001", True),
     ],
 )
-def test_checks_find_what_is_open(deployed: Any, name: str, value: Any, id: str, deploy: bool) -> None:
+def test_checks_report_unsafe_settings(deployed: Any, name: str, value: Any, id: str, deploy: bool) -> None:
     setattr(deployed, name, value)
     assert _ids(deploy=deploy) == {id}
     with pytest.raises(SystemCheckError, match=id):

@@ -1,4 +1,4 @@
-"""throttling (131): the limiter, the middleware, the DRF classes and the form's limit, on a real Valkey."""
+"""throttling (131): the limiter, the middleware, the DRF throttles and the limit on forms, on a real Valkey."""
 
 import math
 import os
@@ -46,7 +46,7 @@ class Named:
 
 
 class ByName(BaseAuthentication):
-    """``Authorization: Name x`` is x, any other is refused; none is nobody."""
+    """``Authorization: Name x`` authenticates as x; any other scheme is refused; without the header nobody is signed in."""
 
     def authenticate(self, request: Request) -> tuple[Named, None] | None:
         scheme, _, name = request.headers.get("Authorization", "").partition(" ")
@@ -113,7 +113,7 @@ def client() -> Client:
 
 
 def set_limits(settings: Any, **policies: tuple[int, int]) -> None:
-    """Set the limits named; the others are wide."""
+    """Set the given limits, and wide ones for the other policies."""
     settings.THROTTLING_POLICIES = {**dict.fromkeys(("address", "anon", "user", "login"), WIDE), **policies}
 
 
@@ -122,22 +122,22 @@ def statuses(client: Client, address: str, count: int, **extra: str) -> list[int
 
 
 class TestLimiter:
-    def test_a_burst_then_one_at_a_time(self) -> None:
+    def test_burst_then_steady_rate(self) -> None:
         one = [Limit("p", "a", (5, 15))]
         assert [acquire(one)[0] for _ in range(7)] == [True] * 5 + [False] * 2
         time.sleep(3.1)
         assert acquire(one)[0]
 
-    def test_all_policies_are_tested_before_any_is_taken(self) -> None:
+    def test_refused_request_counts_against_no_limit(self) -> None:
         tight, wide = Limit("tight", "a", (1, 900)), Limit("wide", "a", (10, 900))
         assert acquire([wide, tight])[0]
         for _ in range(5):
             assert not acquire([wide, tight])[0]
         allowed, decisions = acquire([wide])
         assert allowed
-        assert decisions[0].remaining == 8, "the refused ones cost nothing"
+        assert decisions[0].remaining == 8, "refused requests are not counted"
 
-    def test_one_round_trip(self) -> None:
+    def test_acquire_takes_one_round_trip(self) -> None:
         limits = [Limit(name, "a", (10, 900)) for name in ("a", "b", "c")]
         acquire(limits)
 
@@ -149,23 +149,23 @@ class TestLimiter:
             acquire(limits)
             return commands() - before
 
-        inside = 1 + 3 * 2  # TIME, and a GET and a SET a policy, counted by the server as commands of the script
+        inside = 1 + 3 * 2  # TIME, and for each policy GET and SET, which the server counts as commands
         assert (
             min(cost() for _ in range(5)) <= inside + 2
-        )  # the metrics of this process may come between, not each time
+        )  # this process's metrics may be sent in between, but not each time
 
-    def test_survives_a_server_that_forgot_its_scripts(self) -> None:
+    def test_reloads_a_flushed_script(self) -> None:
         acquire([Limit("p", "a", (10, 900))])
         redis_client().script_flush()
         assert acquire([Limit("p", "a", (10, 900))])[1][0].remaining == 8
 
-    def test_keys_end_by_themselves(self) -> None:
+    def test_keys_expire(self) -> None:
         acquire([Limit("p", "a", (10, 100))])
         (key,) = redis_client().scan_iter("*:l:p:*:a")
         assert 0 < redis_client().pttl(key) <= 10_000
 
-    def test_the_own_table_agrees_with_the_script(self) -> None:
-        """The same requests, the same decisions: the limits do not change their meaning when Redis is away."""
+    def test_local_limiter_agrees_with_the_script(self) -> None:
+        """The same requests get the same decisions with and without Redis."""
         limits, table = [Limit("p", "a", (5, 900)), Limit("q", "a", (3, 900))], LocalLimiter(100)
         for _ in range(6):
             allowed, decisions = acquire(limits)
@@ -174,7 +174,7 @@ class TestLimiter:
             assert (allowed, [v.remaining for v in decisions]) == (own_allowed, [v.remaining for v in own])
             assert all(abs(one.retry_after - other.retry_after) <= 9 for one, other in zip(decisions, own, strict=True))
 
-    def test_the_own_table_is_bounded(self) -> None:
+    def test_local_limiter_is_bounded(self) -> None:
         table = LocalLimiter(100)
         for number in range(1000):
             table.acquire([Limit("p", str(number), (5, 10))], now=0)
@@ -183,30 +183,30 @@ class TestLimiter:
 
 
 class TestChangedLimit:
-    """An operator's change holds for everybody from the next request on, for those who were refused too."""
+    """A changed limit applies from the next request on, even to clients that the old one refused."""
 
-    def test_a_raised_limit_lets_a_refused_client_in(self, client: Client, settings: Any) -> None:
+    def test_raised_limit_admits_a_refused_client(self, client: Client, settings: Any) -> None:
         set_limits(settings, anon=(4, 900))
         assert statuses(client, "/api/v1/open", 5)[-1] == 429
         set_limits(settings, anon=(100, 60))
         answer = client.get("/api/v1/open")
         assert (answer.status_code, '"anon";r=99' in answer["RateLimit"]) == (200, True)
 
-    def test_a_lowered_limit_refuses_at_its_own_number(self, client: Client, settings: Any) -> None:
+    def test_lowered_limit_applies_at_once(self, client: Client, settings: Any) -> None:
         set_limits(settings, anon=(100, 900))
         assert statuses(client, "/api/v1/open", 50) == [200] * 50
         set_limits(settings, anon=(3, 900))
         assert statuses(client, "/api/v1/open", 4) == [200] * 3 + [429]
         assert int(client.get("/api/v1/open")["Retry-After"]) <= 300
 
-    def test_in_the_memory_of_a_process_too(self, client: Client, settings: Any) -> None:
+    def test_changed_limit_applies_without_redis(self, client: Client, settings: Any) -> None:
         with black_hole(settings):
             set_limits(settings, anon=(2, 900))
             assert statuses(client, "/api/v1/open", 3) == [200, 200, 429]
             set_limits(settings, anon=(3, 900))
             assert statuses(client, "/api/v1/open", 4) == [200] * 3 + [429]
 
-    def test_of_a_form_too(self, client: Client, settings: Any) -> None:
+    def test_changed_limit_applies_to_forms(self, client: Client, settings: Any) -> None:
         set_limits(settings, login=(2, 90_000))
         assert [client.post("/form").status_code for _ in range(3)] == [200, 200, 429]
         set_limits(settings, login=(3, 90_000))
@@ -214,14 +214,14 @@ class TestChangedLimit:
 
 
 class TestConcurrency:
-    def test_ten_of_120_at_once_pass(self, settings: Any) -> None:
+    def test_limit_is_exact_under_concurrency(self, settings: Any) -> None:
         set_limits(settings, anon=(10, 900))
         with ThreadPoolExecutor(40) as threads:
             found = list(threads.map(lambda _: Client().get("/api/v1/open").status_code, range(120)))
         assert (found.count(200), found.count(429)) == (10, 110)
 
-    def test_forged_addresses_do_not_help(self, settings: Any) -> None:
-        """One proxy: what the client writes itself stands further left than what the proxy appends."""
+    def test_forged_addresses_are_ignored(self, settings: Any) -> None:
+        """Anything the client writes is to the left of what the proxy appends."""
         set_limits(settings, anon=(10, 900))
         settings.TRUSTED_PROXIES = 1
 
@@ -246,14 +246,14 @@ class TestConcurrency:
 
 
 class TestMiddleware:
-    def test_429_is_a_problem_with_the_wait_in_it(self, client: Client, settings: Any) -> None:
+    def test_429_has_retry_after(self, client: Client, settings: Any) -> None:
         set_limits(settings, anon=(3, 300))
         assert statuses(client, "/api/v1/open", 4) == [200] * 3 + [429]
         answer = client.get("/api/v1/open")
         assert_problem(answer, 429, "too-many-requests")
         assert 90 <= int(answer["Retry-After"]) <= 100
 
-    def test_waiting_as_told_is_enough(self, client: Client, settings: Any) -> None:
+    def test_waiting_for_retry_after_is_enough(self, client: Client, settings: Any) -> None:
         set_limits(settings, anon=(2, 6))
         statuses(client, "/api/v1/open", 2)
         answer = client.get("/api/v1/open")
@@ -261,7 +261,7 @@ class TestMiddleware:
         time.sleep(int(answer["Retry-After"]))
         assert client.get("/api/v1/open").status_code == 200
 
-    def test_headers_on_every_api_answer(self, client: Client, settings: Any) -> None:
+    def test_every_api_response_has_limit_headers(self, client: Client, settings: Any) -> None:
         set_limits(settings, anon=(100, 9000), address=(6000, 540_000))
         for address, status in (("/api/v1/open", 200), ("/api/v1/absent", 404), ("/api/v1/open", 200)):
             answer = client.get(address)
@@ -274,17 +274,17 @@ class TestMiddleware:
         assert all(3 * 90 - 20 <= seconds <= 3 * 90 for seconds in (reset, anon[1]))
         assert not client.get("/form").has_header("RateLimit")
 
-    def test_the_flood_limit_holds_for_everything(self, client: Client, settings: Any) -> None:
+    def test_address_limit_counts_every_path(self, client: Client, settings: Any) -> None:
         set_limits(settings, address=(3, 900))
         found = [client.get(a).status_code for a in ("/form", "/api/v1/open", "/absent", "/form", "/api/v1/open")]
         assert found == [200, 200, 404, 429, 429]
 
-    def test_a_cached_hit_is_counted_too(self, client: Client, settings: Any) -> None:
+    def test_cache_hits_are_counted(self, client: Client, settings: Any) -> None:
         set_limits(settings, anon=(3, 900))
         assert statuses(client, "/api/v1/cached", 5) == [200] * 3 + [429] * 2
         assert Open.runs == 1
 
-    def test_ipv6_counts_by_its_block(self, settings: Any) -> None:
+    def test_ipv6_is_counted_by_network(self, settings: Any) -> None:
         set_limits(settings, anon=(3, 900))
         addresses = [f"2001:db8:0:1::{number:x}" for number in range(5)]
         found = [Client(REMOTE_ADDR=address).get("/api/v1/open").status_code for address in addresses]
@@ -293,42 +293,40 @@ class TestMiddleware:
 
 
 class TestAnonymous:
-    """Nobody avoids the anonymous limit with credentials that prove nothing."""
+    """Invalid credentials do not avoid the anonymous limit."""
 
-    def test_refused_tokens_are_charged(self, client: Client, settings: Any) -> None:
+    def test_refused_tokens_are_counted(self, client: Client, settings: Any) -> None:
         set_limits(settings, anon=(3, 900))
         assert statuses(client, "/api/v1/open", 5, HTTP_AUTHORIZATION="Bearer garbage") == [401] * 3 + [429] * 2
-        assert client.get("/api/v1/open").status_code == 429, "and to the same count as no token at all"
+        assert client.get("/api/v1/open").status_code == 429, "they share the count of requests without a token"
 
-    def test_tokens_that_nobody_looks_at_are_charged_before_the_work(self, client: Client, settings: Any) -> None:
+    def test_unread_tokens_are_counted_before_the_view(self, client: Client, settings: Any) -> None:
         set_limits(settings, anon=(3, 900))
         found = statuses(client, "/api/v1/login", 5, HTTP_AUTHORIZATION="Bearer garbage")
         assert (found, Open.runs) == ([200] * 3 + [429] * 2, 3)
 
-    def test_a_cookie_that_proves_nothing_is_charged(self, client: Client, settings: Any) -> None:
+    def test_invalid_cookie_is_counted(self, client: Client, settings: Any) -> None:
         set_limits(settings, anon=(3, 900))
         assert statuses(client, "/api/v1/open", 5, HTTP_COOKIE="__Host-access=x") == [200] * 3 + [429] * 2
 
     @pytest.mark.parametrize("path", ["/api/v1/nowhere", "/api/schema"])
-    def test_credentials_that_nobody_verifies_are_charged_wherever_they_are_sent(
-        self, client: Client, settings: Any, path: str
-    ) -> None:
+    def test_unverified_credentials_are_counted_on_any_path(self, client: Client, settings: Any, path: str) -> None:
         set_limits(settings, anon=(3, 900))
         assert statuses(client, path, 5, HTTP_AUTHORIZATION="x")[3:] == [429] * 2
-        assert client.get("/api/v1/open").status_code == 429, "and to the same count as no token at all"
+        assert client.get("/api/v1/open").status_code == 429, "they share the count of requests without a token"
 
-    def test_what_fails_on_our_side_is_not_charged_to_whose_token_nobody_could_verify(self, settings: Any) -> None:
+    def test_server_errors_are_not_counted_as_anonymous(self, settings: Any) -> None:
         set_limits(settings, anon=(1, 900))
         broken = ThrottlingMiddleware(lambda _: HttpResponse(status=503))
         for _ in range(3):
             request = RequestFactory().get("/api/v1/open", headers={"authorization": "Name alice"})
             assert broken(request).status_code == 503
 
-    def test_a_verified_user_is_not(self, client: Client, settings: Any) -> None:
+    def test_verified_user_is_not_counted(self, client: Client, settings: Any) -> None:
         set_limits(settings, anon=(1, 900))
         assert statuses(client, "/api/v1/open", 5, HTTP_AUTHORIZATION="Name alice") == [200] * 5
 
-    def test_each_request_is_charged_once(self, client: Client, settings: Any) -> None:
+    def test_request_is_counted_once(self, client: Client, settings: Any) -> None:
         set_limits(settings, anon=(10, 900))
         answer = client.get("/api/v1/login", HTTP_AUTHORIZATION="Bearer garbage")
         assert '"anon";r=9' in answer["RateLimit"]
@@ -336,7 +334,7 @@ class TestAnonymous:
 
 
 class TestEveryRequestCounts:
-    """Whatever becomes of it: what is refused before a view is reached costs something, too."""
+    """A request that is refused before it reaches a view is counted, too."""
 
     @pytest.mark.parametrize(
         ("kind", "refused"),
@@ -349,21 +347,21 @@ class TestEveryRequestCounts:
             ({"path": "/nowhere", "HTTP_HOST": "elsewhere.example"}, 400),
         ],
     )
-    def test_refusals_are_charged(self, client: Client, settings: Any, kind: dict[str, Any], refused: int) -> None:
+    def test_refusals_are_counted(self, client: Client, settings: Any, kind: dict[str, Any], refused: int) -> None:
         set_limits(settings, address=(3, 900))
         found = [client.generic("POST", **kind).status_code for _ in range(5)]
         assert found == [refused] * 3 + [429] * 2
         assert client.get("/api/v1/open").status_code == 429
 
-    def test_preflights_are_charged_by_address_alone(self, client: Client, settings: Any) -> None:
-        """They carry no credentials, whoever is signed in."""
+    def test_preflights_are_counted_by_address_only(self, client: Client, settings: Any) -> None:
+        """Browsers send them without credentials."""
         set_limits(settings, address=(5, 900), anon=(1, 900))
         settings.CORS_ALLOWED_ORIGINS = [APP]
         asked = {"HTTP_ORIGIN": APP, "HTTP_ACCESS_CONTROL_REQUEST_METHOD": "PUT"}
         found = [client.options("/api/v1/open", **asked).status_code for _ in range(7)]
         assert found == [200] * 5 + [429] * 2
 
-    def test_a_browser_app_can_read_the_refusal(self, client: Client, settings: Any) -> None:
+    def test_refusal_has_cors_headers(self, client: Client, settings: Any) -> None:
         set_limits(settings, address=(1, 900))
         settings.CORS_ALLOWED_ORIGINS = [APP]
         answers = [client.get("/api/v1/open", HTTP_ORIGIN=APP) for _ in range(2)]
@@ -374,7 +372,7 @@ class TestEveryRequestCounts:
 
 
 class TestThrottles:
-    def test_users_are_counted_apart_and_wherever_they_are(self, settings: Any) -> None:
+    def test_users_are_counted_separately_from_any_address(self, settings: Any) -> None:
         set_limits(settings, user=(3, 900))
         alice = {"HTTP_AUTHORIZATION": "Name alice"}
         found = [Client(REMOTE_ADDR=f"192.0.2.{n}").get("/api/v1/open", **alice).status_code for n in range(5)]
@@ -382,7 +380,7 @@ class TestThrottles:
         answer = Client().get("/api/v1/open", HTTP_AUTHORIZATION="Name bob")
         assert '"user";r=2' in answer["RateLimit"]
 
-    def test_login_by_address(self, client: Client, settings: Any) -> None:
+    def test_login_is_counted_by_address(self, client: Client, settings: Any) -> None:
         set_limits(settings, login=(3, 900))
         assert [client.post("/api/v1/login").status_code for _ in range(5)] == [200] * 3 + [429] * 2
         answer = client.post("/api/v1/login")
@@ -390,7 +388,7 @@ class TestThrottles:
         assert 290 <= int(answer["Retry-After"]) <= 300
         assert Open.runs == 3
 
-    def test_a_declared_scope(self, client: Client, settings: Any) -> None:
+    def test_scope_is_counted_separately(self, client: Client, settings: Any) -> None:
         set_limits(settings, imports=(2, 900))
         alice = {"HTTP_AUTHORIZATION": "Name alice"}
         assert statuses(client, "/api/v1/scoped", 3, **alice) == [200, 200, 429]
@@ -401,7 +399,7 @@ class TestForm:
     def test_posts_are_limited_by_client_address(self, client: Client, settings: Any) -> None:
         set_limits(
             settings, login=(3, 90_000)
-        )  # its windows are the wall clock's: a wide one ends within hardly any test
+        )  # its windows follow the wall clock; a wide one rarely ends during a test
         settings.TRUSTED_PROXIES = 1
         chains = [f"10.0.0.{number}, 192.0.2.1" for number in range(5)]
         found = [client.post("/form", headers={"x-forwarded-for": chain}).status_code for chain in chains]
@@ -412,13 +410,13 @@ class TestForm:
         assert client.get("/form", headers={"x-forwarded-for": "192.0.2.1"}).status_code == 200
         assert client.post("/form", headers={"x-forwarded-for": "192.0.2.2"}).status_code == 200
 
-    def test_fails_open(self, client: Client, settings: Any) -> None:
+    def test_form_limit_fails_open(self, client: Client, settings: Any) -> None:
         set_limits(settings, login=(1, 900))
         with black_hole(settings):
             assert [client.post("/form").status_code for _ in range(3)] == [200] * 3
 
     @pytest.mark.django_db
-    def test_the_admin_login_is_limited(self, client: Client, settings: Any) -> None:
+    def test_admin_login_is_limited(self, client: Client, settings: Any) -> None:
         settings.ROOT_URLCONF = "project.urls"
         set_limits(settings, login=(2, 90_000))
         form = {"username": "a@example.com", "password": "wrong"}
@@ -428,16 +426,16 @@ class TestForm:
 
 
 class TestRedisAway:
-    def test_stopped_the_process_counts_for_itself(self, client: Client, settings: Any) -> None:
+    def test_process_counts_for_itself_without_redis(self, client: Client, settings: Any) -> None:
         set_limits(settings, anon=(10, 900))
         with private_redis(settings) as server:
             server.kill()
             assert statuses(client, "/api/v1/open", 12) == [200] * 10 + [429] * 2
             server.start()
             redis_client().breaker.reset()
-            assert client.get("/api/v1/open").status_code == 200, "and takes the shared count up again"
+            assert client.get("/api/v1/open").status_code == 200, "and the shared count applies again"
 
-    def test_paused_answers_go_on(self, client: Client, settings: Any) -> None:
+    def test_paused_redis_stops_no_response(self, client: Client, settings: Any) -> None:
         with private_redis(settings) as server:
             assert server.pid
             os.kill(server.pid, signal.SIGSTOP)
@@ -451,24 +449,24 @@ class TestRedisAway:
 
 class TestChecks:
     @pytest.mark.parametrize("rate", [None, (0, 900), (100, 0), "100/15m", (1, 2, 3), (1.5, 900)])
-    def test_a_policy_that_is_no_rate_is_refused(self, settings: Any, rate: Any) -> None:
+    def test_invalid_rate_is_reported(self, settings: Any, rate: Any) -> None:
         set_limits(settings, login=rate)
         with pytest.raises(SystemCheckError, match=r"throttling\.E001"):
             call_command("check", tags=["security"])
 
-    def test_a_missing_policy_is_refused(self, settings: Any) -> None:
+    def test_missing_policy_is_reported(self, settings: Any) -> None:
         settings.THROTTLING_POLICIES = {"anon": WIDE}
         with pytest.raises(SystemCheckError, match=r"throttling\.E001"):
             call_command("check", tags=["security"])
 
-    def test_a_scope_without_a_policy_is_refused(self, settings: Any) -> None:
+    def test_scope_without_a_policy_is_reported(self, settings: Any) -> None:
         with pytest.raises(SystemCheckError, match=r"throttling\.E003"):
             call_command("check", tags=["security"])
         set_limits(settings, imports=(2, 900))
         call_command("check", tags=["security"])
 
     @pytest.mark.parametrize(("name", "value"), [("RATELIMIT_FAIL_OPEN", False), ("RATELIMIT_USE_CACHE", "other")])
-    def test_form_limits_that_lock_everybody_out_are_refused(self, settings: Any, name: str, value: Any) -> None:
+    def test_form_limits_that_fail_closed_are_reported(self, settings: Any, name: str, value: Any) -> None:
         settings.CACHES = {**settings.CACHES, "other": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
         setattr(settings, name, value)
         with pytest.raises(SystemCheckError, match=r"throttling\.E002"):
@@ -476,6 +474,6 @@ class TestChecks:
 
 
 def test_retry_after_is_exact() -> None:
-    """Whole seconds, rounded up: a client that waits so long passes."""
+    """Whole seconds, rounded up, so that a client that waits is not refused again."""
     decision = Decision(Limit("p", "a", (100, 900)), backlog=900e6)
     assert (decision.remaining, decision.retry_after, decision.reset) == (0, math.ceil(900 / 100), 900)

@@ -1,4 +1,4 @@
-"""throttling (131): whose address counts."""
+"""throttling (131): the client's address."""
 
 from typing import Any
 
@@ -17,10 +17,10 @@ def request_from(peer: str, chain: str | None = None) -> HttpRequest:
 @pytest.mark.parametrize(
     ("trusted", "peer", "chain", "client"),
     [
-        # Nobody in front: the header is anybody's word.
+        # No proxy: anyone could have written the header.
         (0, "192.0.2.1", "10.0.0.1", "192.0.2.1"),
         (0, "192.0.2.1", None, "192.0.2.1"),
-        # One proxy: the last address is the one that it saw.
+        # One proxy: it appended the last address.
         (1, "10.0.0.9", "192.0.2.1", "192.0.2.1"),
         (1, "10.0.0.9", "1.1.1.1, 192.0.2.1", "192.0.2.1"),
         (1, "10.0.0.9", "1.1.1.1,2.2.2.2,,, 192.0.2.1 ", "192.0.2.1"),
@@ -28,22 +28,22 @@ def request_from(peer: str, chain: str | None = None) -> HttpRequest:
         # Two.
         (2, "10.0.0.9", "1.1.1.1, 192.0.2.1, 10.0.0.8", "192.0.2.1"),
         (2, "10.0.0.9", "192.0.2.1, 10.0.0.8", "192.0.2.1"),
-        (2, "10.0.0.9", "192.0.2.1", "10.0.0.9"),  # past one of them
-        # What cannot be read.
+        (2, "10.0.0.9", "192.0.2.1", "10.0.0.9"),  # one proxy was bypassed
+        # Headers that cannot be parsed.
         (1, "10.0.0.9", "garbage", "10.0.0.9"),
         (1, "10.0.0.9", "1.1.1.1, unknown", "10.0.0.9"),
         (1, "10.0.0.9", "", "10.0.0.9"),
         (1, "10.0.0.9", "1.1.1.1, ", "10.0.0.9"),
         (1, "", "x", "0.0.0.0"),
         (0, "", None, "0.0.0.0"),
-        # Ports, brackets, scopes, IPv4 in IPv6, long spellings.
+        # Ports, brackets, scopes, IPv4-mapped IPv6, long forms.
         (1, "10.0.0.9", "192.0.2.1:8080", "192.0.2.1"),
         (1, "10.0.0.9", "[2001:db8::1]:8080", "2001:db8::1"),
         (1, "10.0.0.9", "fe80::1%eth0", "fe80::1"),
         (1, "10.0.0.9", "::ffff:192.0.2.1", "192.0.2.1"),
         (0, "::ffff:192.0.2.1", None, "192.0.2.1"),
         (0, "2001:0DB8:0:0::1", None, "2001:db8::1"),
-        # Networks: from the right, the first that is not ours; only when the connection is from one of ours.
+        # Networks: the first address from the right outside them, if the connection comes from one of them.
         (["10.0.0.0/8"], "10.0.0.9", "1.1.1.1, 192.0.2.1, 10.1.1.1", "192.0.2.1"),
         (["10.0.0.0/8"], "192.0.2.7", "1.1.1.1", "192.0.2.7"),
         (["10.0.0.0/8"], "10.0.0.9", "10.1.1.1, 10.2.2.2", "10.0.0.9"),
