@@ -66,11 +66,32 @@ def test_the_index_names_every_page_and_decision():
         assert f"- [{number}](decisions/{path.name}) {title}\n" in index
 
 
+def anchors(path):
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", without_code(path), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def without_code(path):
+    return re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)
+
+
 @pytest.mark.parametrize("path", MARKDOWN, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_somewhere(path):
-    text = re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)
-    targets = re.findall(r"\]\((?!https?://|#|mailto:)([^)#\s]+)", text)
-    assert [target for target in targets if not (path.parent / target).exists()] == []
+    for target, anchor in re.findall(r"\]\((?!https?://|mailto:)([^)#\s]*)#?([^)\s]*)\)", without_code(path)):
+        file = path.parent / target if target else path
+        assert file.exists(), target
+        assert not anchor or anchor in anchors(file), f"{target}#{anchor}"
+
+
+@ours
+def test_files_and_names_in_the_readme_exist():
+    files = re.findall(r"`((?:apps|project|settings|tests|tools)/[\w/.]+)`", README)
+    assert len(files) > 30
+    assert [file for file in files if not (ROOT / file).exists()] == []
+    names = re.findall(r"`(\w+)` in `(\w+/[\w/.]+)`", README)
+    assert len(names) > 5
+    assert [name for name, file in names if not re.search(rf"\b{name}\b", (ROOT / file).read_text())] == []
 
 
 def test_the_commands_that_documents_name_exist():
