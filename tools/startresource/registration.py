@@ -51,7 +51,7 @@ def _storeys(contracts: str) -> list[list[str]]:
     block = re.search(_YOURS + r'((?: +"[\w |:]+",\n)*?) +"accounts",\n', contracts, re.MULTILINE)
     if block is None:
         raise Refused(
-            f'{CONTRACTS}: no lines between \'# Your apps\' and "accounts" in the layers of "storeys". Put them back, '
+            f'{CONTRACTS}: no lines between \'# Your apps\' and "accounts" in the layers of the contract "apps". Put them back, '
             'or add the app there, in INSTALLED_APPS, in project/urls.py and to the containers of "inside" by hand.'
         )
     return [re.findall(r"\w+", line) for line in block[1].splitlines()]
