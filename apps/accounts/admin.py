@@ -1,4 +1,4 @@
-"""Users, their sign-ins and their history in the admin. No hash, no token's id is shown; every change is a service's."""
+"""Users, sessions and security events in the admin. It shows no hashes or token ids, and changes things through services."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
 @admin.register(User)
 class UserAdmin(DjangoUserAdmin):
-    """Accounts: rights, doors and sign-ins.
+    """Accounts.
 
-    Rights are for superusers to give, and so is any change to an account that opens the admin: whoever may change users
-    could else make themselves a superuser, or set a superuser's password.
+    Only superusers can grant rights, or change an account that can open the admin. Otherwise anyone with permission to change
+    users could become a superuser, or set a superuser's password.
     """
 
     form = UserForm
@@ -53,20 +53,20 @@ class UserAdmin(DjangoUserAdmin):
 
     @admin.display(description="password")
     def password_link(self, user: User) -> str:
-        """A way to set another one. What is stored of the present one stays in the database."""
+        """Link to the form that sets a new password. The hash is not shown."""
         return format_html(
-            '<a href="{}">Set another password</a>', reverse("admin:auth_user_password_change", args=[user.pk])
+            '<a href="{}">Set a new password</a>', reverse("admin:auth_user_password_change", args=[user.pk])
         )
 
     @admin.display(description="history")
     def history_links(self, user: User) -> str:
-        """Ways to where the user is signed in, and to what happened to the account."""
-        lists = (("session", "Sign-ins"), ("securityevent", "Security events"))
+        """Link to the user's sessions and security events."""
+        lists = (("session", "Sessions"), ("securityevent", "Security events"))
         links = ((reverse(f"admin:accounts_{name}_changelist"), user.pk, text) for name, text in lists)
         return format_html_join(" · ", '<a href="{}?user__id__exact={}">{}</a>', links)
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **options: Any) -> Any:
-        """Read each permission together with its content type, which its name on the page needs."""
+        """Read the permissions' content types in the same query, because their names need them."""
         if db_field.name == "user_permissions":
             options["queryset"] = Permission.objects.select_related("content_type")
         return super().formfield_for_manytomany(db_field, request, **options)
@@ -76,10 +76,10 @@ class UserAdmin(DjangoUserAdmin):
         return shown if request.user.is_superuser else (*shown, *RIGHTS)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return super().has_change_permission(request, obj) and _may_touch(request, obj)
+        return super().has_change_permission(request, obj) and _may_change(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return super().has_delete_permission(request, obj) and _may_touch(request, obj)
+        return super().has_delete_permission(request, obj) and _may_change(request, obj)
 
     def save_model(self, request: HttpRequest, obj: User, form: ModelForm, change: bool) -> None:
         now, former = timezone.now(), str(form.initial.get("email", ""))
@@ -91,7 +91,7 @@ class UserAdmin(DjangoUserAdmin):
         user_save(user=obj, fields=columns.intersection(form.changed_data))
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, Any, set[str], Any]:
-        """Who may delete a user may delete what goes with it (sign-ins, jobs), though not one by one. One administrator stays."""
+        """Require no permission for the sessions and jobs that are deleted with a user; protect the last superuser."""
         shown, counts, needed, protected = super().get_deleted_objects(objs, request)
         if is_last_administrator([user.pk for user in objs]):
             protected = [*protected, LastAdministrator.explanation]
@@ -104,24 +104,24 @@ class UserAdmin(DjangoUserAdmin):
         for user in queryset:
             user_delete(user=user, now=timezone.now())
 
-    @admin.action(description="End all sign-ins of the selected users", permissions=["change"])
+    @admin.action(description="End all sessions of the selected users", permissions=["change"])
     def end_sessions(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         now, chosen = timezone.now(), list(queryset)
-        users = [user for user in chosen if _may_touch(request, user)]
+        users = [user for user in chosen if _may_change(request, user)]
         ended = sum(sessions_end(user_id=user.pk, reason=EndReason.ADMIN, now=now) for user in users)
-        _tell(self, request, ended=ended, left=len(chosen) - len(users))
+        _report(self, request, ended=ended, skipped=len(chosen) - len(users))
 
 
-def _may_touch(request: HttpRequest, user: User | None) -> bool:
-    """Whether the account, when there is one, has no more rights than everybody, or a superuser asks."""
+def _may_change(request: HttpRequest, user: User | None) -> bool:
+    """Return whether the user has no special rights, or the administrator is a superuser."""
     return user is None or request.user.is_superuser or not (user.is_staff or user.is_superuser)
 
 
-def _tell(page: admin.ModelAdmin, request: HttpRequest, *, ended: int, left: int) -> None:
-    page.message_user(request, f"{ended} sign-ins ended.", messages.SUCCESS)
-    if left:
-        told = f"{left} left as they were: only a superuser touches an account that has rights."
-        page.message_user(request, told, messages.WARNING)
+def _report(page: admin.ModelAdmin, request: HttpRequest, *, ended: int, skipped: int) -> None:
+    page.message_user(request, f"Sessions ended: {ended}.", messages.SUCCESS)
+    if skipped:
+        text = f"Skipped: {skipped}. Only superusers can end the sessions of staff and superusers."
+        page.message_user(request, text, messages.WARNING)
 
 
 admin.site.unregister(Group)
@@ -129,10 +129,7 @@ admin.site.unregister(Group)
 
 @admin.register(Group)
 class GroupAdmin(DjangoGroupAdmin):
-    """Groups, which are rights: superusers alone write them, whatever permissions others hold.
-
-    Whoever may change a group that they are in could else give it every permission there is.
-    """
+    """Groups. Only superusers can change them, because anyone else could give all permissions to a group they are in."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.is_superuser)
@@ -146,7 +143,7 @@ class GroupAdmin(DjangoGroupAdmin):
 
 @admin.register(Session)
 class SessionAdmin(admin.ModelAdmin):
-    """Sign-ins: to look at and to end. They begin by signing in and nowhere else."""
+    """Sessions, which can be viewed and ended here. Only signing in starts one."""
 
     list_display = (
         "id",
@@ -170,7 +167,7 @@ class SessionAdmin(admin.ModelAdmin):
     actions = ("end_selected",)
 
     def save_model(self, request: HttpRequest, obj: Session, form: ModelForm, change: bool) -> None:
-        """Write nothing: no field can be edited, and the row as it was read might bring a sign-in back that ended since."""
+        """Do nothing: no field can be edited, and saving the row could reactivate a session that has ended since it was read."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -179,20 +176,20 @@ class SessionAdmin(admin.ModelAdmin):
         return False
 
     def has_end_permission(self, request: HttpRequest) -> bool:
-        """Who may change sign-ins may end them."""
+        """Return whether the administrator can change sessions, which includes ending them."""
         return request.user.has_perm("accounts.change_session")
 
-    @admin.action(description="End the selected sign-ins", permissions=["end"])
+    @admin.action(description="End the selected sessions", permissions=["end"])
     def end_selected(self, request: HttpRequest, queryset: QuerySet[Session]) -> None:
         now, chosen = timezone.now(), list(queryset.select_related("user"))
-        sessions = [session for session in chosen if _may_touch(request, session.user)]
+        sessions = [session for session in chosen if _may_change(request, session.user)]
         ended = sum(session_end(session_id=session.pk, reason=EndReason.ADMIN, now=now) for session in sessions)
-        _tell(self, request, ended=ended, left=len(chosen) - len(sessions))
+        _report(self, request, ended=ended, skipped=len(chosen) - len(sessions))
 
 
 @admin.register(SecurityEvent)
 class SecurityEventAdmin(admin.ModelAdmin):
-    """What happened to accounts, to look at. Nobody writes history by hand, and retention alone takes it away."""
+    """Security events, read-only. Only retention deletes them."""
 
     list_display = ("created_at", "kind", "user", "address", "device", "session_id", "request_id")
     list_filter = ("kind", "created_at")

@@ -1,4 +1,4 @@
-"""Who is calling, by bearer token or by cookie. Imports no view, so that DRF can load it while it loads its own."""
+"""Authenticate requests, by bearer token or by cookie. Imports no views, because DRF loads it before its own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from apps.accounts.transports import (
     bearer_text,
     cookie_text,
     csrf_require,
-    forgetting,
+    deleting_cookies,
     has_cookies,
 )
 from apps.practices.mechanisms.proxies import NOWHERE, client_address
@@ -27,11 +27,10 @@ REALM = 'Bearer realm="api"'
 
 
 class BearerAuthentication(BaseAuthentication):
-    """`Authorization: Bearer …` with an access token whose sign-in stands (RFC 6750, 2.1).
+    """Accepts `Authorization: Bearer …` with an access token whose session is active (RFC 6750, 2.1).
 
-    Sets `request.user` to a User and `request.auth` to the AccessToken. The token says which sign-in it belongs to and
-    nothing about rights: those are read from the database, in one query. Raises TokenRefused, and TwoTransports when a
-    cookie of ours is there as well.
+    Sets `request.user` to a User and `request.auth` to the AccessToken. The token only identifies the session: rights are read
+    from the database, in the same query. Raises TokenRefused, or TwoTransports if a token came in a cookie as well.
     """
 
     def authenticate(self, request: Request) -> tuple[User, SessionToken] | None:
@@ -43,7 +42,7 @@ class BearerAuthentication(BaseAuthentication):
         token = AccessToken.read(text)
         user = session_user(session_id=token.session_id, transport=Transport.BEARER, now=timezone.now())
         if user is None:
-            raise TokenRefused("The sign-in has ended.")
+            raise TokenRefused("The session has ended.")
         return user, token
 
     def authenticate_header(self, request: Request) -> str:
@@ -51,10 +50,10 @@ class BearerAuthentication(BaseAuthentication):
 
 
 class CookieAuthentication(BaseAuthentication):
-    """The access cookie of a sign-in in cookie mode that stands; what changes something proves that a page of ours asks.
+    """Accepts the access cookie of an active session in cookie mode; unsafe methods also need the CSRF header.
 
-    Sets what BearerAuthentication sets. Raises TokenRefused, which takes the cookies along that are of no more use,
-    CsrfTokenRefused, TwoTransports and CookieRepeated.
+    Sets what BearerAuthentication sets. Raises TokenRefused, which deletes cookies that no longer work, CsrfTokenRefused,
+    TwoTransports and CookieRepeated.
     """
 
     def authenticate(self, request: Request) -> tuple[User, SessionToken] | None:
@@ -62,27 +61,27 @@ class CookieAuthentication(BaseAuthentication):
         return None if text is None else self.verified(django_request(request), text, kind=AccessToken)
 
     def verified(self, request: HttpRequest, text: str, *, kind: type[SessionToken]) -> tuple[User, SessionToken]:
-        """Give the user and the token that a cookie holds."""
+        """Return the user and the token of a cookie."""
         if bearer_text(request) is not None:
             raise TwoTransports()
         try:
             token = kind.read(text)
         except TokenRefused as refused:
-            # Its refresh token may be good for a new one.
-            forgetting(refused, sign_in=kind is RefreshToken)
+            # Without a valid access token the refresh token may still get a new one.
+            deleting_cookies(refused, access_only=kind is AccessToken)
             raise
         user = session_user(session_id=token.session_id, transport=Transport.COOKIE, now=timezone.now())
         if user is None:
-            raise forgetting(TokenRefused("The sign-in has ended."))
+            raise deleting_cookies(TokenRefused("The session has ended."))
         csrf_require(request, session_id=token.session_id)
         return user, token
 
     def authenticate_header(self, request: Request) -> str:
-        return REALM  # there is no scheme for cookies, and a 401 names one (RFC 9110, 11.6.1)
+        return REALM  # a 401 must name a scheme (RFC 9110, 11.6.1), and cookies have none
 
 
-class LeavingAuthentication(CookieAuthentication):
-    """For signing out: also by the refresh cookie, since the access cookie is gone after a quarter of an hour."""
+class LogoutAuthentication(CookieAuthentication):
+    """For signing out: also accepts the refresh cookie, because the access cookie expires after TOKENS_ACCESS_SECONDS."""
 
     def authenticate(self, request: Request) -> tuple[User, SessionToken] | None:
         refresh = cookie_text(django_request(request), settings.TOKENS_REFRESH_COOKIE)
@@ -98,7 +97,7 @@ class LeavingAuthentication(CookieAuthentication):
 
 
 def origin_of(request: HttpRequest) -> Origin:
-    """Give where a request comes from: the User-Agent without what PostgreSQL or a terminal could trip over, and the address."""
+    """Return where a request comes from: the User-Agent, without unprintable characters, and the client's address."""
     device = "".join(char for char in request.META.get("HTTP_USER_AGENT", "") if char.isprintable())
     address = client_address(request)
     return Origin(device=device, address=None if address == NOWHERE else address)

@@ -1,4 +1,4 @@
-"""The lists of users and of sign-ins: their orderings and their projection."""
+"""The lists of users and sessions: their orderings and fields."""
 
 from __future__ import annotations
 

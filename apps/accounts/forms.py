@@ -1,4 +1,4 @@
-"""The admin's forms for accounts; what they save, the services save."""
+"""The admin's forms for accounts. They save through the services."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from apps.accounts.selectors.users import is_last_administrator
 from apps.accounts.services.credentials import (
     CredentialsRefused,
     PasswordWrong,
-    password_check_again,
+    password_confirm,
     user_authenticate,
 )
 from apps.accounts.services.deletion import LastAdministrator
 from apps.accounts.services.events import NOWHERE, Origin
 from apps.accounts.services.passwords import password_replace
 from apps.accounts.services.users import user_password_set
-from apps.accounts.transports import device_presented
+from apps.accounts.transports import device_cookie
 from apps.accounts.validators import PasswordLengthValidator
 from apps.practices.validation.addresses import email_clean
 from apps.practices.validation.text import UncleanText, clean_plain
 
 
 class _CleanFields:
-    """The API's rules for what people write: an address in its stored form, a name without control characters."""
+    """Applies the API's rules: an address in its stored form, a name without control characters."""
 
     cleaned_data: dict[str, Any]
 
@@ -49,8 +49,8 @@ class _CleanFields:
             raise forms.ValidationError(error.detail, code=error.code) from error
 
 
-def _bound(form: forms.Form | forms.ModelForm, *names: str) -> None:
-    """Refuse passwords that are too long before anything looks at them."""
+def _bound_lengths(form: forms.Form | forms.ModelForm, *names: str) -> None:
+    """Refuse passwords that are too long, before other validators run."""
     for name in names:
         form.fields[name].validators.append(PasswordLengthValidator())
 
@@ -60,19 +60,19 @@ class UserForm(_CleanFields, forms.ModelForm):
 
     class Meta:
         model = User
-        exclude = ("password",)  # noqa: DJ006 - the admin's fieldsets name the fields; this one must never be among them
+        exclude = ("password",)  # noqa: DJ006 - the admin's fieldsets list the fields, and must never include this one
 
     def clean(self) -> dict[str, Any] | None:
-        """Let one active superuser stay. Who may not change rights finds no box for them, and no superuser to change."""
-        given = super().clean()
+        """Refuse to deactivate or demote the last active superuser."""
+        cleaned = super().clean()
         stays = self.cleaned_data.get("is_active") and self.cleaned_data.get("is_superuser")
         if not stays and is_last_administrator([self.instance.pk]):
             raise forms.ValidationError(LastAdministrator.explanation, code="last_administrator")
-        return given
+        return cleaned
 
 
 class UserCreateForm(_CleanFields, AdminUserCreationForm):
-    """A new account, with a password or with none."""
+    """A new account, with or without a password."""
 
     class Meta:
         model = User
@@ -80,15 +80,15 @@ class UserCreateForm(_CleanFields, AdminUserCreationForm):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        _bound(self, "password1", "password2")
+        _bound_lengths(self, "password1", "password2")
 
 
 class PasswordSetForm(AdminPasswordChangeForm):
-    """A new password for somebody; their sign-ins end."""
+    """A new password for another user, whose sessions end."""
 
     def __init__(self, user: User, *args: Any, **options: Any) -> None:
         super().__init__(user, *args, **options)
-        _bound(self, "password1", "password2")
+        _bound_lengths(self, "password1", "password2")
 
     def save(self, commit: bool = True) -> User:
         usable = self.cleaned_data.get("set_usable_password", True)
@@ -98,39 +98,42 @@ class PasswordSetForm(AdminPasswordChangeForm):
 
 
 class SignInForm(AdminAuthenticationForm):
-    """The admin's door. Tries are counted as at auth/login; what that answers with 429 or 503 is raised here, too."""
+    """The admin's sign-in form. Attempts are counted as in auth/login, and its 429 and 503 problems are raised here too."""
 
     def __init__(self, request: HttpRequest | None = None, *args: Any, **options: Any) -> None:
         super().__init__(request, *args, **options)
-        _bound(self, "password")
+        _bound_lengths(self, "password")
 
     def clean(self) -> dict[str, Any]:
-        given = self.cleaned_data
-        if given.get("username") and given.get("password"):
-            who = {"email": given["username"], "password": given["password"]}
+        cleaned = self.cleaned_data
+        if cleaned.get("username") and cleaned.get("password"):
             try:
-                origin = origin_of(self.request) if self.request else NOWHERE
-                device = device_presented(self.request) if self.request else None
-                user = user_authenticate(**who, origin=origin, now=timezone.now(), device=device)
+                user = user_authenticate(
+                    email=cleaned["username"],
+                    password=cleaned["password"],
+                    origin=origin_of(self.request) if self.request else NOWHERE,
+                    now=timezone.now(),
+                    device=device_cookie(self.request) if self.request else None,
+                )
             except CredentialsRefused as refusal:
                 raise self.get_invalid_login_error() from refusal
             self.confirm_login_allowed(user)
             self.user_cache = user
-        return given
+        return cleaned
 
 
 class OwnPasswordForm(AdminOwnPasswordForm):
-    """Another password for oneself, by who knows the present one."""
+    """A new password for oneself, confirmed by the current one."""
 
     def __init__(self, user: User, *args: Any, origin: Origin = NOWHERE, **options: Any) -> None:
         super().__init__(user, *args, **options)
         self.origin = origin
-        _bound(self, "old_password", "new_password1", "new_password2")
+        _bound_lengths(self, "old_password", "new_password1", "new_password2")
 
     def clean_old_password(self) -> str:
         password: str = self.cleaned_data["old_password"]
         try:
-            self.user = password_check_again(
+            self.user = password_confirm(
                 user_id=self.user.pk, password=password, origin=self.origin, now=timezone.now()
             )
         except PasswordWrong as refusal:

@@ -1,4 +1,4 @@
-"""How passwords are hashed: in one spelling, by Argon2id with OWASP's parameters, and never more at once than a process bears."""
+"""Hash passwords: normalised, with Argon2id and OWASP's parameters, and only so many at once per process."""
 
 from __future__ import annotations
 
@@ -14,26 +14,28 @@ from apps.practices.errors import Unavailable
 
 
 class HashingBusy(Unavailable):
-    """503: every slot for hashing is taken. Said at once, since a queue of hashes is what an attacker wants to build."""
+    """503: every hashing slot is taken. Raised at once, because attackers could fill a queue."""
 
     status = 503
     type = "hashing-busy"
-    title = "Too many passwords at once"
-    explanation = "The service is checking as many passwords as it can. Try again after the time in Retry-After."
+    title = "Too many password checks"
+    explanation = (
+        "The service is already checking as many passwords as it can. Try again after the time in Retry-After."
+    )
     retry_after = 1
 
 
-PASSWORD_LENGTH = 128  # ASVS 5.0, 6.2.9 asks for 64 or more; a bound keeps the cost of a hash one
+PASSWORD_LENGTH = 128  # ASVS 5.0, 6.2.9 requires 64 or more; a limit bounds the cost of a hash
 _TYPED_LENGTH = 4 * PASSWORD_LENGTH  # a letter with its marks may be typed as several code points
 
 
 def password_normalised(password: str) -> str:
-    """Return a password in normal form KC: what is typed alike on two keyboards is one (NIST SP 800-63B-4, 3.1.1.2)."""
+    """Return a password in normal form KC, so that keyboards that encode é differently agree (NIST SP 800-63B-4, 3.1.1.2)."""
     return unicodedata.normalize("NFKC", password)
 
 
 def password_length(password: str) -> int:
-    """Return the length of a password as it is hashed; of one that is too long in any form, that of what was typed."""
+    """Return the length of a password as it is hashed; if it is too long in any form, its length as typed."""
     return len(password) if len(password) > _TYPED_LENGTH else len(password_normalised(password))
 
 
@@ -43,7 +45,7 @@ _lock = threading.Lock()
 
 @contextmanager
 def hashing_slot() -> Iterator[None]:
-    """Hold one of TOKENS_HASHES_AT_ONCE slots of this process; raises HashingBusy when there is none."""
+    """Hold one of this process's TOKENS_HASHES_AT_ONCE slots; raise HashingBusy if none is free."""
     global _taken
     with _lock:
         if _taken >= settings.TOKENS_HASHES_AT_ONCE:
@@ -59,7 +61,7 @@ def hashing_slot() -> Iterator[None]:
 class BoundedArgon2Hasher(Argon2PasswordHasher):
     """Argon2id, m = 19 MiB, t = 2, p = 1 (OWASP Password Storage Cheat Sheet), behind `hashing_slot`.
 
-    Django's own parameters take 100 MiB and eight threads a hash: a few sign-ins at once would be the whole machine.
+    Django's own parameters take 100 MiB and eight threads per hash: a few parallel sign-ins would fill a machine.
     """
 
     time_cost = 2
@@ -76,10 +78,10 @@ class BoundedArgon2Hasher(Argon2PasswordHasher):
 
 
 class NormalisedArgon2Hasher(BoundedArgon2Hasher):
-    """The same, of the password in normal form KC.
+    """The same, for the password in normal form KC.
 
-    A name of its own tells these hashes from those of BoundedArgon2Hasher, which are of the password as it was typed. So each
-    try costs one hash whatever its spelling, and Django renews the older hash when its owner signs in.
+    The algorithm name tells these hashes from those of BoundedArgon2Hasher, which are of the password as typed. So each attempt
+    costs one hash, and Django replaces an older hash when its owner signs in.
     """
 
     algorithm = "argon2nfkc"

@@ -1,4 +1,4 @@
-"""The user manager: the two ways in which Django's own commands make users."""
+"""The user manager, for Django's own commands."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class UserManager(BaseUserManager["User"]):
-    """Creates users for Django's own commands; the API goes through `services.users`, which ends here too."""
+    """Creates users for Django's own commands. The API uses `services.users`."""
 
     use_in_migrations = False
 
@@ -27,12 +27,12 @@ class UserManager(BaseUserManager["User"]):
         return self.get(email=email_normalised(username or ""))
 
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> User:
-        """Store a user; without a password the account exists but nobody can sign in to it.
+        """Store a user; without a password nobody can sign in to the account.
 
-        Raise ValidationError for what the API would refuse as an address, which Django's commands print.
+        Raise ValidationError, which Django's commands print, for an address that the API would refuse.
         """
         if not email:
-            raise ValueError("A user needs an e-mail address.")
+            raise ValueError("Enter an e-mail address.")
         try:
             user = self.model(email=email_clean(email), **fields)
         except UncleanText as error:
@@ -42,7 +42,7 @@ class UserManager(BaseUserManager["User"]):
         return user
 
     def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> User:
-        """Store an administrator: what `manage.py createsuperuser` calls."""
+        """Store a superuser, for `manage.py createsuperuser`."""
         return self.create_user(
             email, password, **{**fields, "is_staff": True, "is_superuser": True, "email_verified": True}
         )

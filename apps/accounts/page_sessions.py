@@ -1,4 +1,4 @@
-"""Signing in to pages. The browser's session names a sign-in, a row like any other, and is worth as much as that row."""
+"""Sign in to pages. The browser's Django session stores the id of a `Session`, and is valid only while that is active."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from apps.accounts.models import EndReason, Transport, User
 from apps.accounts.selectors.sessions import session_user
 from apps.accounts.services.sessions import session_create, session_end
 
-SESSION_ID = "session_id"  # the key in the browser's session
+SESSION_ID = "session_id"  # the key in the Django session
 
 
 def page_session_id(request: HttpRequest) -> UUID | None:
-    """Give the id of the sign-in that the browser's session names."""
+    """Return the id of the browser's session, if it has one."""
     stored = request.session.get(SESSION_ID)
     return UUID(stored) if stored else None
 
 
 def page_user(request: HttpRequest) -> User | AnonymousUser:
-    """Give the user of a sign-in that stands; a session that names none is of no use and goes."""
+    """Return the user of the browser's session if it is active; otherwise clear the Django session."""
     session_id = page_session_id(request)
     now = timezone.now()
     user = session_user(session_id=session_id, transport=Transport.ADMIN, now=now) if session_id else None
@@ -36,20 +36,18 @@ def page_user(request: HttpRequest) -> User | AnonymousUser:
 
 
 def page_sign_in(request: HttpRequest, *, user: User, replaces: UUID | None = None) -> None:
-    """Let a user in whose password was checked just now, under a session key of its own; raises SignInOvertaken.
+    """Sign in a user whose password has just been checked, under a new session key; raise SignInOvertaken.
 
-    ``replaces`` is the sign-in that the same browser had before.
+    ``replaces`` is the session that the same browser had before, which ends.
     """
     now, origin = timezone.now(), origin_of(request)
-    session = session_create(user=user, origin=origin, now=now, transport=Transport.ADMIN)
-    if replaces is not None:
-        session_end(session_id=replaces, reason=EndReason.LOGOUT, now=now, origin=origin)
+    session = session_create(user=user, origin=origin, now=now, transport=Transport.ADMIN, replaces=replaces)
     login(request, user)
     request.session[SESSION_ID] = str(session.pk)
 
 
 def page_sign_out(request: HttpRequest) -> None:
-    """End the sign-in that the browser's session names."""
+    """End the browser's session."""
     session_id = page_session_id(request)
     if session_id is not None:
         session_end(session_id=session_id, reason=EndReason.LOGOUT, now=timezone.now(), origin=origin_of(request))

@@ -1,4 +1,4 @@
-"""Permissions of views: Django's model permissions, by user or group."""
+"""View permissions: Django's model permissions, granted to users or groups."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from rest_framework.views import APIView
 
 
 class HasModelPermission(BasePermission):
-    """Lets staff in who hold the permission that the view names as `permission_required` (`"accounts.view_user"`).
+    """Allows staff who have the view's `permission_required`, such as `"accounts.view_user"`.
 
-    `is_staff` alone opens the admin's door and nothing else; the permission alone, without it, opens none.
+    `is_staff` alone only opens the admin, and the permission alone, without `is_staff`, allows nothing.
     """
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         user = request.user
-        return bool(user and user.is_authenticated and user.is_staff and user.has_perm(view.permission_required))  # type: ignore[attr-defined]  # the attribute this class asks its views for
+        return bool(user and user.is_authenticated and user.is_staff and user.has_perm(view.permission_required))  # type: ignore[attr-defined]  # an attribute that these views define

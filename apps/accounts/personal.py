@@ -1,4 +1,4 @@
-"""The account and its history. No hash, no token's id and no key's: nothing that signs anybody in."""
+"""Personal data of accounts: nothing that could sign anyone in, such as hashes or the ids of tokens and keys."""
 
 from django.contrib.admin.models import LogEntry
 
@@ -61,5 +61,5 @@ PersonalData(
     name="admin-log",
     model=LogEntry,
     user="user",
-    withheld="What an administrator did: each entry names a row that is somebody else's, often by its address.",
+    withheld="Entries in the admin log name other people's rows, often by their addresses.",
 )

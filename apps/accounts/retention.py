@@ -1,4 +1,4 @@
-"""What accounts keep for a time: sign-ins that are over, security events, counters of failed tries, mailed links."""
+"""How long accounts keep ended sessions, security events, attempt counts and mailed links."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -14,7 +14,7 @@ from apps.practices.privacy.retention import Retention
 def _sessions(before: datetime) -> Sequence[QuerySet[Session]]:
     ended = Session.objects.filter(ended_at__lt=before).order_by("ended_at")
     expired = Session.objects.filter(expires_at__lt=before).order_by("expires_at")
-    # Found by when they began, which their keys tell: an index on what each refresh writes would be written by each.
+    # Found by the start time in their keys: every refresh would have to update an index on current_issued_at.
     unused_since = before - timedelta(seconds=settings.TOKENS_REFRESH_SECONDS)
     old = Session.objects.filter(pk__lt=uuid7_floor(unused_since)).order_by("pk")
     return (ended, expired, old.filter(current_issued_at__lt=unused_since))

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of accounts that no view can: how a request is authorised, what belongs together."""
+"""What no view can add to the OpenAPI document: how requests are authorised, and which fields belong together."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from drf_spectacular.utils import OpenApiParameter
 
 from apps.accounts.transports import SAFE
 
-BEARER, COOKIE, LEAVING, CSRF = "bearer", "cookie", "refreshCookie", "csrf"
+BEARER, COOKIE, REFRESH_COOKIE, CSRF = "bearer", "cookie", "refreshCookie", "csrf"
 
 _CSRF_SCHEME = {
     "type": "apiKey",
     "in": "header",
     "name": "X-CSRFToken",
-    "description": "The csrf_token of the same sign-in: besides a cookie, on whatever changes something.",
+    "description": "The csrf_token of the same session. Required with a cookie for every method that changes something.",
 }
-# Of answers that sign in, refresh or sign out in cookie mode.
+# In the responses of sign-in, refresh and sign-out in cookie mode.
 SET_COOKIE = OpenApiParameter(
     "Set-Cookie",
     str,
@@ -26,14 +26,14 @@ SET_COOKIE = OpenApiParameter(
     response=[200, 204],
     description=(
         f"In cookie mode, {settings.TOKENS_ACCESS_COOKIE} and {settings.TOKENS_BINDING_COOKIE} (Path=/) and "
-        f"{settings.TOKENS_REFRESH_COOKIE} (Path={settings.TOKENS_REFRESH_PATH}), HttpOnly, SameSite=Lax, over https Secure; "
-        "Max-Age=0 takes them back."
+        f"{settings.TOKENS_REFRESH_COOKIE} (Path={settings.TOKENS_REFRESH_PATH}), HttpOnly, SameSite=Lax, and Secure over "
+        "https. Max-Age=0 deletes them."
     ),
 )
 
 
 class BearerScheme(OpenApiAuthenticationExtension):
-    """Registers itself by being imported, as the others do."""
+    """The Authorization header. Importing these classes registers them."""
 
     target_class = "apps.accounts.authentication.BearerAuthentication"
     name = BEARER
@@ -43,34 +43,37 @@ class BearerScheme(OpenApiAuthenticationExtension):
             "type": "http",
             "scheme": "bearer",
             "bearerFormat": "JWT",
-            "description": "The access token of auth/login or auth/refresh; a JSON Web Token, used as RFC8725 asks.",
+            "description": "The access token from auth/login or auth/refresh: a JSON Web Token, used as RFC8725 recommends.",
         }
 
 
 class CookieScheme(OpenApiAuthenticationExtension):
-    """The access cookie, with the CSRF header where something changes."""
+    """The access cookie, with the CSRF header for unsafe methods."""
 
     target_class = "apps.accounts.authentication.CookieAuthentication"
     name = [COOKIE, CSRF]
 
     def get_security_definition(self, auto_schema: Any) -> list[dict[str, str]]:
-        return [_cookie(settings.TOKENS_ACCESS_COOKIE, "The access token of a sign-in in cookie mode."), _CSRF_SCHEME]
+        return [_cookie(settings.TOKENS_ACCESS_COOKIE, "The access token of a session in cookie mode."), _CSRF_SCHEME]
 
     def get_security_requirement(self, auto_schema: Any) -> dict[str, list[Any]]:
         return {COOKIE: []} if auto_schema.method in SAFE else {COOKIE: [], CSRF: []}
 
 
-class LeavingScheme(OpenApiAuthenticationExtension):
-    """Signing out: the access cookie or the refresh cookie. CookieScheme defines the others."""
+class LogoutScheme(OpenApiAuthenticationExtension):
+    """Signing out, with the access cookie or the refresh cookie. CookieScheme defines the other schemes."""
 
-    target_class = "apps.accounts.authentication.LeavingAuthentication"
-    name = LEAVING
+    target_class = "apps.accounts.authentication.LogoutAuthentication"
+    name = REFRESH_COOKIE
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
-        return _cookie(settings.TOKENS_REFRESH_COOKIE, "Its refresh token, which browsers send below auth/ alone.")
+        return _cookie(
+            settings.TOKENS_REFRESH_COOKIE,
+            "The refresh token, which browsers only send below auth/.",
+        )
 
     def get_security_requirement(self, auto_schema: Any) -> list[dict[str, list[Any]]]:
-        return [{COOKIE: [], CSRF: []}, {LEAVING: [], CSRF: []}]
+        return [{COOKIE: [], CSRF: []}, {REFRESH_COOKIE: [], CSRF: []}]
 
 
 def _cookie(name: str, description: str) -> dict[str, str]:
@@ -78,7 +81,7 @@ def _cookie(name: str, description: str) -> dict[str, str]:
 
 
 class MeExtension(OpenApiSerializerExtension):
-    """What no single field says: another address needs the password."""
+    """A new address requires the current password."""
 
     target_class = "apps.accounts.serializers.MeSerializer"
 

@@ -1,4 +1,4 @@
-"""The shapes of accounts and sign-ins, in and out."""
+"""The request and response bodies of accounts and sessions."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from apps.practices.validation.fields import EmailAddressField, PlainTextField
 from apps.practices.validation.serializers import StrictSerializer
 
 NAME_LENGTH = 150
-LINK_LENGTH = 200  # of the token in a mailed link; ours have 43
-TOKEN_LENGTH = 16_384  # a larger body is invalid; the token itself is refused from 2 KiB on
+LINK_LENGTH = 200  # the longest token of a mailed link; ours have 43 characters
+TOKEN_LENGTH = 16_384  # longer ones fail validation; a token of more than 2 KiB is refused as a token
 
 
 class PasswordField(serializers.CharField):
-    """A password exactly as it was typed; never shown. Its spelling is the hasher's business."""
+    """A password exactly as typed, write-only. The hasher normalises it."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(trim_whitespace=False, write_only=True, style={"input_type": "password"}, **options)
@@ -29,25 +29,27 @@ class PasswordField(serializers.CharField):
 
 
 class NewPasswordField(PasswordField):
-    """A password that somebody chooses; the validators look at it where the account's other values are known."""
+    """A password that a user chooses. The validators run where the account's other values are known."""
 
     def __init__(self, **options: Any) -> None:
-        text = "12 characters or more, not made of a common one, not like the e-mail or name."
+        text = "At least 12 characters. Not based on a common password, and not similar to the e-mail address or name."
         super().__init__(help_text=text, **options)
 
     @property
     def json_schema(self) -> dict[str, Any]:
-        """Return what the document of the API can say of it: a pattern, since drf-spectacular writes its own ``minLength``."""
-        validators: Any = settings.AUTH_PASSWORD_VALIDATORS  # django-stubs knows no more than "tuple of dict of str"
+        """Return its JSON schema: a pattern for the length, because drf-spectacular writes its own ``minLength``."""
+        validators: Any = settings.AUTH_PASSWORD_VALIDATORS  # annotated by django-stubs as dicts of str
         shortest = max(one.get("OPTIONS", {}).get("min_length", 1) for one in validators)
         return {"pattern": rf"^[^\u0000]{{{shortest},}}$"}
 
 
 class CSRFTokenField(serializers.CharField):
-    """The CSRF token of a sign-in."""
+    """The CSRF token of a session."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(help_text="For the header X-CSRFToken, as long as the sign-in stands.", **options)
+        super().__init__(
+            help_text="Send it in the X-CSRFToken header, for as long as the session is active.", **options
+        )
 
 
 class UserSerializer(serializers.ModelSerializer[User]):
@@ -76,107 +78,105 @@ class RegisterSerializer(StrictSerializer):
 
 
 class LoginSerializer(StrictSerializer):
-    """Credentials, and how the tokens are to travel."""
+    """Credentials, and the transport of the tokens."""
 
     email = EmailAddressField()
     password = PasswordField()
     transport = serializers.ChoiceField(
         choices=[Transport.BEARER.value, Transport.COOKIE.value],
         default=Transport.BEARER.value,
-        help_text="bearer: tokens in the body. cookie: in cookies that scripts cannot read, for pages of a listed origin.",
+        help_text="bearer: tokens in the response body. cookie: in HttpOnly cookies, for pages of a listed origin.",
     )
 
 
 class RefreshSerializer(StrictSerializer):
-    """The refresh token of a sign-in, which works once; left out where it is in a cookie."""
+    """A refresh token, which works once. Omit it if it is in a cookie."""
 
     refresh = serializers.CharField(max_length=TOKEN_LENGTH, required=False, write_only=True)
 
 
 class EmailSerializer(StrictSerializer):
-    """Where to send a mail."""
+    """The address to send a mail to."""
 
     email = EmailAddressField()
 
 
 class LinkSerializer(StrictSerializer):
-    """What a mailed link holds."""
+    """The token of a mailed link."""
 
-    token = serializers.CharField(
-        max_length=LINK_LENGTH, write_only=True, help_text="What stands behind # in the link."
-    )
+    token = serializers.CharField(max_length=LINK_LENGTH, write_only=True, help_text="The part of the link after #.")
 
 
 class PasswordChangeSerializer(StrictSerializer):
-    """A new password, by who knows the present one."""
+    """A new password, confirmed by the current one."""
 
     current_password = PasswordField()
     new_password = NewPasswordField()
 
 
 class PasswordResetSerializer(LinkSerializer):
-    """A new password, by who got the mail."""
+    """A new password, with the token of a mailed link."""
 
     new_password = NewPasswordField()
 
 
 class TokenPairSerializer(serializers.Serializer[Any]):
-    """The tokens of a sign-in."""
+    """The tokens of a session."""
 
-    access = serializers.CharField(help_text="For the Authorization header, until expires_in has passed.")
-    refresh = serializers.CharField(help_text="For auth/refresh, once.")
+    access = serializers.CharField(help_text="For the Authorization header. Valid for expires_in seconds.")
+    refresh = serializers.CharField(help_text="For auth/refresh. Works once.")
     token_type = serializers.ChoiceField(choices=["Bearer"])
-    expires_in = serializers.IntegerField(help_text="Seconds that the access token lives.")
-    session = serializers.UUIDField(help_text="The sign-in that the tokens belong to.")
+    expires_in = serializers.IntegerField(help_text="Seconds until the access token expires.")
+    session = serializers.UUIDField(help_text="The session that the tokens belong to.")
 
 
 class CookiePairSerializer(serializers.Serializer[Any]):
-    """A sign-in whose tokens are in cookies."""
+    """A session whose tokens are in cookies."""
 
     csrf_token = CSRFTokenField()
     token_type = serializers.ChoiceField(choices=["Bearer"])
-    expires_in = serializers.IntegerField(help_text="Seconds that the access cookie lives.")
-    session = serializers.UUIDField(help_text="The sign-in that the tokens belong to.")
+    expires_in = serializers.IntegerField(help_text="Seconds until the access cookie expires.")
+    session = serializers.UUIDField(help_text="The session that the tokens belong to.")
 
 
 class CSRFTokenSerializer(serializers.Serializer[Any]):
-    """What proves that a page of ours asks."""
+    """The token that shows that one of our pages sent a request."""
 
     csrf_token = CSRFTokenField()
 
 
 class SessionSerializer(serializers.ModelSerializer[Session]):
-    """A sign-in that stands."""
+    """An active session: one place where you are signed in."""
 
-    current = serializers.BooleanField(help_text="Whether it is the one that asks.")
+    current = serializers.BooleanField(help_text="Whether this is the session that sent the request.")
 
     class Meta:
         model = Session
         fields = ("id", "device", "address", "created_at", "last_used_at", "current")
         read_only_fields = fields
         extra_kwargs: ClassVar[dict[str, dict[str, str]]] = {
-            "device": {"help_text": "The User-Agent that used it last."},
-            "address": {"help_text": "The address it was last used from; null when it is not known."},
+            "device": {"help_text": "The User-Agent that last used it."},
+            "address": {"help_text": "The IP address that it was last used from; null if unknown."},
         }
 
 
 class MeSerializer(StrictSerializer):
-    """What people may change about their own account."""
+    """What users can change about their own account."""
 
     name = PlainTextField(max_length=NAME_LENGTH, required=False, allow_blank=True)
     email = EmailAddressField(
-        required=False, help_text="Becomes the account's once the link that is mailed to it is followed."
+        required=False, help_text="A new address, which takes effect once the link mailed to it is followed."
     )
-    current_password = PasswordField(required=False, help_text="Needed with email.")
+    current_password = PasswordField(required=False, help_text="Required with email.")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if "email" in attrs and "current_password" not in attrs:
-            detail = serializers.ErrorDetail("Another address needs the account's present password.", code="required")
+            detail = serializers.ErrorDetail("Enter the current password to change the address.", code="required")
             raise serializers.ValidationError({"current_password": [detail]})
         return attrs
 
 
 class AccountDeleteSerializer(StrictSerializer):
-    """What the end of an account needs."""
+    """The password that confirms a deletion."""
 
     password = PasswordField()

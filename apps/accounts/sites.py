@@ -1,4 +1,4 @@
-"""The admin's doors: who comes in there is counted, listed and thrown out as anybody who signs in to the API."""
+"""The admin site. Signing in to it starts a session that is counted, listed and ended like those of the API."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from apps.accounts.transports import device_set
 
 logger = logging.getLogger(__name__)
 FOUND = 302
-# What Django (5.2, ChangeList.get_queryset and its paginator) and PostgreSQL raise for a look-up that cannot be:
-# ?created_at__year=99999999, ?id__range=1, ?title__regex=(. Django answers some of them itself, with the redirect below.
+# What Django (5.2, ChangeList.get_queryset and its paginator) and PostgreSQL raise for an invalid look-up, such as
+# ?created_at__year=99999999, ?id__range=1 or ?title__regex=(. Django handles some of them itself, with the redirect below.
 LOOKUP_ERRORS = (
     ArithmeticError,
     DataError,
@@ -41,7 +41,7 @@ LOOKUP_ERRORS = (
 
 
 class OwnPassword(PasswordChangeView):
-    """Another password for oneself: every sign-in ends, and this browser gets a new one."""
+    """A new password for oneself: every session ends, and this browser gets a new one."""
 
     form_class = OwnPasswordForm
 
@@ -55,21 +55,21 @@ class OwnPassword(PasswordChangeView):
 
 
 class Site(AdminSite):
-    """Django's admin, whose sessions stand for sign-ins (`page_sessions`)."""
+    """Django's admin, with the sessions of `page_sessions`."""
 
     login_form = SignInForm
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         before = page_session_id(request)
         response = super().login(request, extra_context)
-        if request.method == "POST" and response.status_code == FOUND:  # the form has let them in
+        if request.method == "POST" and response.status_code == FOUND:  # the form accepted the password
             user = cast("User", request.user)
             page_sign_in(request, user=user, replaces=before)
             device_set(response, email=user.email, now=timezone.now())
         return response
 
     def admin_view(self, view: Any, cacheable: bool = False) -> Any:
-        """Let a list that cannot be read as its address asks lead to the plain one, as Django does for most such look-ups."""
+        """Redirect a list with an invalid look-up to the plain list, as Django does for most invalid look-ups."""
 
         def reading(request: HttpRequest, *args: Any, **options: Any) -> HttpResponseBase:
             match = request.resolver_match
@@ -78,7 +78,7 @@ class Site(AdminSite):
                 return view(request, *args, **options)
             try:
                 response = view(request, *args, **options)
-                # Rows and the counts of filters are read while the page is made.
+                # Rows and the counts of filters are read while the page is rendered.
                 return response.render() if isinstance(response, TemplateResponse) else response
             except LOOKUP_ERRORS as error:
                 logger.info("admin_lookup_refused", extra={"path": request.path, "reason": type(error).__name__})

@@ -1,4 +1,4 @@
-"""The heavy work of accounts: mails, which no mail server may slow down or fail, and what is held of a user, as a file."""
+"""Jobs of accounts: sending mails, and exporting a user's data."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from apps.jobs.context import JobContext
 from apps.jobs.kinds import job_kind
 from apps.practices.validation.serializers import StrictSerializer
 
-# A mail server may be away for hours: the pauses between these add up to some four.
+# The pauses between them add up to about four hours, in case the mail server is away.
 ATTEMPTS = 36
 
 
 class MailParametersSerializer(StrictSerializer):
-    """Which mail, and to whom."""
+    """The mail to send, and its recipient."""
 
     template = serializers.ChoiceField(choices=[mail.value for mail in Mail])
     user = serializers.UUIDField(required=False)
     address = serializers.CharField(max_length=254, required=False)
-    asker = serializers.CharField(max_length=64, required=False)
+    requester = serializers.CharField(max_length=64, required=False)
 
 
 @job_kind(mails.KIND, serializer=MailParametersSerializer, queue="mail", attempts=ATTEMPTS, keep=False)
@@ -34,17 +34,17 @@ def accounts_mail(
     template: str,
     user: UUID | None = None,
     address: str | None = None,
-    asker: str | None = None,
+    requester: str | None = None,
 ) -> None:
-    """Send a mail at least once; it is known by its Message-ID when it comes twice."""
-    mail_send(context, template=Mail(template), user_id=user, address=address, asker=asker, now=timezone.now())
+    """Send a mail at least once; its Message-ID identifies a repetition."""
+    mail_send(context, template=Mail(template), user_id=user, address=address, requester=requester, now=timezone.now())
 
 
 class ExportParametersSerializer(StrictSerializer):
-    """An export takes no parameters: it is of its owner."""
+    """No parameters: an export is of its owner's data."""
 
 
 @job_kind(exports.KIND, serializer=ExportParametersSerializer, unique=True)
 def accounts_export(context: JobContext) -> dict[str, Any]:
-    """Write all that is held of the owner to a file."""
+    """Export the owner's data to a file."""
     return exports.account_export(context)

@@ -1,12 +1,12 @@
-"""How the tokens of a sign-in travel: in the Authorization header and bodies, or in cookies that no script can read.
+"""How the tokens of a session travel: in the Authorization header and bodies, or in cookies that scripts cannot read.
 
-A browser sends cookies whoever made it ask, so in cookie mode a request proves besides that a page of ours asked: by a
-header that holds an HMAC of the sign-in's id, and where no sign-in is known yet by its Origin (OWASP Cross-Site Request
-Forgery Prevention; RFC 6265bis, 8.8: SameSite alone does not do). One request uses one of the two ways.
+A browser sends cookies whichever site made the request, so in cookie mode a request must also prove that one of our pages sent
+it: by a header with an HMAC of the session's id, or, where there is no session yet, by its Origin (OWASP Cross-Site Request
+Forgery Prevention; RFC 6265bis, 8.8: SameSite alone is not enough). A request uses only one of the two transports.
 
-Another host of the domain can set a cookie of the refresh token's name, with a token of a sign-in of its own. So a refresh also
-needs the binding cookie, an HMAC of the sign-in's id whose name (``__Host-``) no other host can set. A cookie of one of these
-names that holds no token of this service is somebody else's and is left alone.
+Another host of the domain can set a cookie with the refresh token's name and a token of its own session. So a refresh also needs
+the binding cookie, an HMAC of the session's id, whose name (``__Host-``) no other host can set. A cookie with one of these names
+that holds no token of this service belongs to another application and is ignored.
 """
 
 from __future__ import annotations
@@ -38,63 +38,64 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class TwoTransports(Problem):
-    """400: tokens in cookies and elsewhere at once, so two sign-ins could be meant."""
+    """400: tokens both in cookies and elsewhere, so it is not clear which session is meant."""
 
     status = 400
     type = "two-transports"
-    title = "Two transports at once"
+    title = "Two transports"
     explanation = (
-        "The request carries tokens in cookies and another in its Authorization header or body. A sign-in uses one way: "
-        "send bearer tokens without cookies (fetch with credentials: omit), or cookies alone."
+        "The request has tokens in cookies, and another in its Authorization header or body. Use one of them: send bearer "
+        "tokens without cookies (in fetch, credentials: 'omit'), or send cookies alone."
     )
 
 
 class CookieRepeated(Problem):
-    """400: one of our cookies came twice, and one of the two was planted from a neighbouring host."""
+    """400: one of our cookies came twice, so another host of the domain has set one of the two."""
 
     status = 400
     type = "cookie-repeated"
     title = "Cookie sent twice"
     explanation = (
-        "Two cookies of one name hold tokens of this service: another host of the same domain has set one of them. This "
-        "host's own have been deleted. Sign in again; if it comes back, delete the whole site's cookies."
+        "The request has two cookies with the same name that hold tokens of this service, so another host of the same domain "
+        "has set one of them. This host's cookies have been deleted. Sign in again. If the error returns, delete all cookies "
+        "of the site."
     )
 
 
 class CsrfTokenRefused(Problem):
-    """403: a write in cookie mode without the token that pages of ours can read."""
+    """403: an unsafe method in cookie mode without the CSRF token."""
 
     status = 403
     type = "csrf-token"
     title = "CSRF token missing or wrong"
     explanation = (
-        "Requests that change something and are authorised by a cookie carry the header X-CSRFToken, with the csrf_token "
-        "of auth/login, auth/refresh or auth/csrf of the same sign-in."
+        "A request that is authorised by a cookie and changes something needs the X-CSRFToken header. Send the csrf_token from "
+        "auth/login, auth/refresh or auth/csrf, of the same session."
     )
 
 
 class CsrfOriginRefused(Problem):
-    """403: a sign-in or refresh in cookie mode that no page of a listed origin asked for."""
+    """403: a sign-in or refresh in cookie mode whose Origin is not listed."""
 
     status = 403
     type = "csrf-origin"
     title = "Origin not listed"
     explanation = (
-        "Signing in and refreshing in cookie mode is for pages whose origin is listed: the service's own, and those in "
-        "CORS_ALLOWED_ORIGINS. Programs without a browser use bearer tokens."
+        "Only pages of a listed origin can sign in and refresh in cookie mode: the service's own, and those in "
+        "CORS_ALLOWED_ORIGINS. Programs that are not browsers use bearer tokens."
     )
 
 
 def bearer_text(request: HttpRequest) -> str | None:
-    """Give what stands behind `Bearer` in the Authorization header (RFC 6750, 2.1); None without it."""
+    """Return what follows `Bearer` in the Authorization header (RFC 6750, 2.1), or None."""
     scheme, _, text = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
     return text.lstrip(" ") if scheme.lower() == SCHEME else None  # 1*SP: RFC 6750, 2.1, and RFC 9110, 11.4
 
 
 def cookie_text(request: HttpRequest, name: str) -> str | None:
-    """Return the token in one of our cookies; None without it, and for a cookie that holds none of this service.
+    """Return the token in one of our cookies, or None if the cookie is absent or holds no token of this service.
 
-    A token of this service that has expired or was forged is returned, to be refused. Raise CookieRepeated for two tokens.
+    An expired or forged token of this service is returned, so that it is refused. Raise CookieRepeated for two tokens.
     """
     header = request.META.get("HTTP_COOKIE", "")
     if name not in header:
@@ -102,21 +103,21 @@ def cookie_text(request: HttpRequest, name: str) -> str | None:
     pairs = (pair.partition("=") for pair in header.split(";"))
     found = [value.strip() for own, _, value in pairs if own.strip() == name and token_is_ours(value.strip())]
     if len(found) > 1:
-        raise forgetting(CookieRepeated())
+        raise deleting_cookies(CookieRepeated())
     return found[0] if found else None
 
 
 def has_cookies(request: HttpRequest) -> bool:
-    """Whether a token came in a cookie."""
+    """Return whether a token came in a cookie."""
     names = (settings.TOKENS_ACCESS_COOKIE, settings.TOKENS_REFRESH_COOKIE)
     return any(cookie_text(request, name) is not None for name in names)
 
 
 def refresh_presented(request: HttpRequest, *, body: str | None) -> tuple[str, Transport]:
-    """Give the refresh token that a request brings, and how: in its `body`, or as the cookie.
+    """Return the refresh token of a request and its transport: from its `body`, or from the cookie.
 
-    Raises TwoTransports, NotAuthenticated when there is neither, and for a cookie CookieRepeated, CsrfOriginRefused, and
-    TokenRefused for one that another host has set.
+    Raise TwoTransports, or NotAuthenticated if there is neither. For a cookie, also raise CookieRepeated, CsrfOriginRefused,
+    and TokenRefused if another host has set it.
     """
     if has_cookies(request) and (body is not None or bearer_text(request) is not None):
         raise TwoTransports()
@@ -124,25 +125,25 @@ def refresh_presented(request: HttpRequest, *, body: str | None) -> tuple[str, T
         return body, Transport.BEARER
     text = cookie_text(request, settings.TOKENS_REFRESH_COOKIE)
     if text is None:
-        raise NotAuthenticated("There is no refresh token, neither as `refresh` in the body nor as a cookie.")
+        raise NotAuthenticated("Send the refresh token as `refresh` in the body, or as a cookie.")
     origin_require(request)
     try:
         _binding_require(request, session_id=RefreshToken.read(text).session_id)
     except TokenRefused as refused:
-        forgetting(refused)
+        deleting_cookies(refused)
         raise
     return text, Transport.COOKIE
 
 
 def _binding_require(request: HttpRequest, *, session_id: UUID) -> None:
-    """Raise TokenRefused unless the sign-in is the one that this browser was given."""
+    """Raise TokenRefused unless the binding cookie is that of this session."""
     given = request.COOKIES.get(settings.TOKENS_BINDING_COOKIE, "")
     if not _is_signed(given, salt=_BINDING_SALT, session_id=session_id):
-        raise TokenRefused("The refresh cookie belongs to another sign-in than this browser's. Sign in again.")
+        raise TokenRefused("The refresh cookie does not belong to this browser's session. Sign in again.")
 
 
 def origin_require(request: HttpRequest) -> None:
-    """Raise CsrfOriginRefused unless the Origin header names one that is listed, as browsers write it (RFC 6454, 6.1)."""
+    """Raise CsrfOriginRefused unless the Origin header is a listed origin, as browsers write it (RFC 6454, 6.1)."""
     origin = request.META.get("HTTP_ORIGIN")
     if origin != origin_of_url(settings.PUBLIC_URL) and origin not in settings.CORS_ALLOWED_ORIGINS:
         raise CsrfOriginRefused()
@@ -150,7 +151,7 @@ def origin_require(request: HttpRequest) -> None:
 
 @lru_cache(maxsize=8)
 def origin_of_url(url: str) -> str:
-    """Write a URL's origin as browsers do: lower case, without a port that is the scheme's own."""
+    """Return a URL's origin as browsers write it: in lower case, without the scheme's default port."""
     parts = urlsplit(url)
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     is_default = parts.port in (None, _DEFAULT_PORTS.get(parts.scheme))
@@ -158,12 +159,12 @@ def origin_of_url(url: str) -> str:
 
 
 def csrf_token(session_id: UUID, *, secret: str | None = None) -> str:
-    """Make the CSRF token of a sign-in: the same as long as it lives and SECRET_KEY stays."""
+    """Return the CSRF token of a session, the same as long as SECRET_KEY does not change."""
     return _signed(_CSRF_SALT, session_id, secret=secret)
 
 
 def csrf_require(request: HttpRequest, *, session_id: UUID) -> None:
-    """Raise CsrfTokenRefused unless the request may do no harm or carries its sign-in's token, by any key in force."""
+    """Raise CsrfTokenRefused unless the method is safe or the header holds the session's token, by any current key."""
     if request.method in SAFE:
         return
     if not _is_signed(request.META.get(CSRF_HEADER, ""), salt=_CSRF_SALT, session_id=session_id):
@@ -180,7 +181,7 @@ def _is_signed(given: str, *, salt: str, session_id: UUID) -> bool:
 
 
 def cookies_set(response: HttpResponseBase, pair: TokenPair, *, now: datetime) -> None:
-    """Give the browser the tokens of a sign-in, each until it ends."""
+    """Set the cookies of a session's tokens, each for as long as its token is valid."""
     refresh_seconds = int((pair.refresh_until - now).total_seconds())
     for name, value, seconds in (
         (settings.TOKENS_ACCESS_COOKIE, pair.access, pair.expires_in),
@@ -199,7 +200,7 @@ def cookies_set(response: HttpResponseBase, pair: TokenPair, *, now: datetime) -
 
 
 def device_set(response: HttpResponseBase, *, email: str, now: datetime) -> None:
-    """Let the browser prove, at its next sign-in, that it has signed in to the account of this address before."""
+    """Set the device cookie, which shows at the next sign-in that this browser has signed in to the account before."""
     response.set_cookie(
         settings.TOKENS_DEVICE_COOKIE,
         device_proof(email=email, now=now),
@@ -210,25 +211,25 @@ def device_set(response: HttpResponseBase, *, email: str, now: datetime) -> None
     )
 
 
-def device_presented(request: HttpRequest) -> str | None:
-    """Return what a request brings of `device_set`."""
+def device_cookie(request: HttpRequest) -> str | None:
+    """Return the value of the device cookie (`device_set`), if the request has one."""
     return request.COOKIES.get(settings.TOKENS_DEVICE_COOKIE)
 
 
-def cookies_forget(response: HttpResponseBase) -> None:
-    """Take the tokens of a sign-in back from the browser."""
+def cookies_delete(response: HttpResponseBase) -> None:
+    """Delete the cookies of a session's tokens."""
     for name in _names():
         response.delete_cookie(name, path=_path(name), samesite="Lax")
 
 
-def forgetting(problem: Refusal, *, sign_in: bool = True) -> Refusal:
-    """Let a refusal take the cookies along: all when the `sign_in` is over, else the access token's alone."""
-    problem.cookies_forgotten = {name: _path(name) for name in (_names() if sign_in else _names()[:1])}
+def deleting_cookies(problem: Refusal, *, access_only: bool = False) -> Refusal:
+    """Make the response to a problem delete the cookies of the tokens, or only the access token's; return the problem."""
+    problem.cookies_forgotten = {name: _path(name) for name in (_names()[:1] if access_only else _names())}
     return problem
 
 
 def replaced_session_id(request: HttpRequest) -> UUID | None:
-    """Give the sign-in whose cookies a new one is about to replace in this browser; None when they hold none of ours."""
+    """Return the session whose cookies a new session is about to replace in this browser, if there is one."""
     for kind, name in (
         (RefreshToken, settings.TOKENS_REFRESH_COOKIE),
         (AccessToken, settings.TOKENS_ACCESS_COOKIE),

@@ -1,7 +1,7 @@
-"""Which passwords are too easy to guess: common ones, and what people make of them to reach the length that is asked for.
+"""Validate passwords: refuse common ones, and the ways in which people lengthen them.
 
-Django runs every validator whatever the others said, so each of these looks at the length first: a password of megabytes costs
-nothing at any door. All of them look at the password as it is hashed (`password_normalised`).
+Django runs every validator even if another has failed, so each of these checks the length first: a password of megabytes costs
+nothing. All of them check the password in the form that is hashed (`password_normalised`).
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from django.core.validators import MaxLengthValidator
 
 from apps.accounts.hashers import PASSWORD_LENGTH, password_length, password_normalised
 
-TOO_LONG = "Use %(limit_value)d characters at most."
+TOO_LONG = "Use at most %(limit_value)d characters."
 _ENDS = re.compile(r"^[\W\d_]+|[\W\d_]+$")
-_TAIL = re.compile(r"\d*[\W_]*$")  # a year, say: digits and signs that spell no letters
+_TAIL = re.compile(r"\d*[\W_]*$")  # such as a year: digits and signs that replace no letters
 _REPEATED = re.compile(r"(.+?)\1+", re.DOTALL)
-# What stands for which letter in the passwords that crackers' rules begin with.
+# The letters that these signs replace in password crackers' rules.
 _LETTERS = str.maketrans("@4301!$57", "aaeoiisst")
-_UNIT_MIN = 4  # a shorter piece, repeated, is nothing but its repetition
+_UNIT_MIN = 4  # a repeated piece that is shorter counts as common itself
 
 
 class PasswordLengthValidator(MaxLengthValidator):
-    """Refuses more than PASSWORD_LENGTH characters, counted as they are hashed: for every field that takes a password."""
+    """Refuses passwords longer than PASSWORD_LENGTH in the form that is hashed. For every field that takes a password."""
 
     message = TOO_LONG
 
@@ -40,7 +40,7 @@ class PasswordLengthValidator(MaxLengthValidator):
 
 
 class _Bounded:
-    """Looks at passwords of an acceptable length alone, in the form that is hashed."""
+    """Validates passwords in the form that is hashed, and skips those that are too long."""
 
     def validate(self, password: str, user: AbstractBaseUser | None = None) -> None:
         if password_length(password) <= PASSWORD_LENGTH:
@@ -48,7 +48,7 @@ class _Bounded:
 
 
 class LengthValidator(_Bounded, password_validation.MinimumLengthValidator):
-    """Refuses passwords that are too short, and those that are too long."""
+    """Refuses passwords that are too short or too long."""
 
     def validate(self, password: str, user: AbstractBaseUser | None = None) -> None:
         PasswordLengthValidator()(password)
@@ -56,20 +56,20 @@ class LengthValidator(_Bounded, password_validation.MinimumLengthValidator):
 
 
 class SimilarityValidator(_Bounded, password_validation.UserAttributeSimilarityValidator):
-    """Refuses what is like the address or the name."""
+    """Refuses passwords that are similar to the address or name."""
 
 
 class NumericPasswordValidator(_Bounded, password_validation.NumericPasswordValidator):
-    """Refuses digits only."""
+    """Refuses passwords of digits only."""
 
 
 class _CommonPasswords(password_validation.CommonPasswordValidator):
-    """Refuses Django's 20,000 common passwords, however they were dressed up.
+    """Refuses Django's 20,000 common passwords, and variants of them.
 
-    Of that list 190 have 12 characters, so compared letter for letter it refuses next to nothing. Compared are also
-    what is left without digits and signs at both ends ("Password2024!"), with letters for the signs that stand for them
-    ("P@ssw0rd…"), and the piece that a password repeats ("monkeymonkey"); and the name of the service counts as common (OWASP
-    ASVS 5.0, 6.2.4 and 6.2.11; NIST SP 800-63B, 3.1.1.2). Several words in a row are a passphrase, and pass.
+    Only 190 on that list have 12 characters, so an exact comparison would refuse almost nothing. A password is therefore also
+    compared without the digits and signs at both ends ("Password2024!"), with letters for the signs that replace them
+    ("P@ssw0rd…"), and by the piece that it repeats ("monkeymonkey"). The service's name counts as common too (OWASP ASVS 5.0,
+    6.2.4 and 6.2.11; NIST SP 800-63B, 3.1.1.2). Several words in a row are a passphrase and are accepted.
     """
 
     def validate(self, password: str, user: AbstractBaseUser | None = None) -> None:
@@ -79,14 +79,14 @@ class _CommonPasswords(password_validation.CommonPasswordValidator):
                 raise ValidationError(self.get_error_message(), code="password_too_common")
 
     def get_error_message(self) -> str:
-        return "This password is a common one, or made of one."
+        return "This password is too common, or too similar to a common one."
 
     def get_help_text(self) -> str:
-        return "Not a common password, nor one with digits or signs added to it: several words are better."
+        return "Your password can't be a common password, or one with digits or signs added. Use several words instead."
 
 
 class CommonPasswordValidator(_Bounded, _CommonPasswords):
-    """Refuses common passwords of an acceptable length."""
+    """Refuses common passwords and their variants."""
 
 
 def _squeezed(text: str) -> str:
@@ -94,12 +94,12 @@ def _squeezed(text: str) -> str:
 
 
 def _forms(password: str) -> Iterator[str]:
-    """Give the password, what it may have been made of, and the piece that each of these repeats."""
+    """Yield the password, what it may be based on, and the piece that each of these repeats."""
     core = _ENDS.sub("", password)
     spelt = _ENDS.sub("", _TAIL.sub("", password).translate(_LETTERS))
     for form in {password, password.strip(), core, core.translate(_LETTERS), spelt}:
         if len(form) < _UNIT_MIN:
-            continue  # what stands around it is the password
+            continue  # the rest of the password is not a suffix
         yield form
         if repeated := _REPEATED.fullmatch(form):
             yield repeated[1]

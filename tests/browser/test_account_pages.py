@@ -70,7 +70,7 @@ def test_an_account_is_proved_and_got_back_by_mailed_links(page, fleet, mailbox)
     page.goto(link)
     page.get_by_role("button").click()
     page.get_by_role("alert").wait_for()
-    assert "Ask for a new one" in page.get_by_role("alert").inner_text()
+    assert "Request a new one" in page.get_by_role("alert").inner_text()
     assert [complaint for complaint in page.complaints if "401" not in complaint] == []  # the browser's own line
 
     post(fleet, "password/reset", {"email": EMAIL}, 202)

@@ -62,4 +62,4 @@ def test_staff_with_long_passwords_hold_nobody_up(fleet: Fleet, rounds: Rounds) 
     calls = [partial(post, browser) for browser in browsers]
     for flood in unharmed(url, NOTES, lambda: Flood(calls), rounds):
         assert set(flood.answers) == {200}, flood.answers
-    assert b"Use 128 characters at most." in post(browsers[0]).content
+    assert b"Use at most 128 characters." in post(browsers[0]).content

@@ -54,10 +54,11 @@ def test_a_request_pays_one_query_for_its_authorisation_and_one_for_its_answer(
 
 
 def test_what_is_remembered_is_bounded(pair: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "REMEMBERED_MAX", 5)
+    checks = sessions._Checks(5)
+    monkeypatch.setattr(sessions, "_checks", checks)
     for _ in range(20):
         assert session_user(session_id=uuid4(), transport=pair.transport, now=timezone.now()) is None
-    assert len(sessions._table._looks) == 5
+    assert len(checks) == 5
 
 
 @committed

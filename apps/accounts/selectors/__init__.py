@@ -1,1 +1,1 @@
-"""What reads accounts and sign-ins."""
+"""Reads of accounts and sessions."""

@@ -1,114 +1,117 @@
-"""Which sign-ins stand. Whose one is, is one query by primary key, remembered for TOKENS_CHECK_SECONDS."""
+"""Read sessions. Checking whose session a request has is one query by primary key, cached for TOKENS_CHECK_SECONDS."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
+from cachetools import LRUCache
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS
 from django.db.models import BooleanField, Case, QuerySet, Value, When
 
 from apps.accounts.models import Session, Transport, User
 
-REMEMBERED_MAX = 10_000  # sign-ins a process remembers at once, some 10 MB
+CHECKS_MAX = 10_000  # sessions whose checks a process caches, about 10 MB
 
-# Everything a request may ask of its user except the hash, which stays out of memory (Django reads it when asked).
+# Everything a request may need of its user except the hash, which stays out of memory (Django reads it when it is needed).
 _USER_FIELDS = [field.attname for field in User._meta.concrete_fields if field.attname != "password"]
 _COLUMNS = ["expires_at", "transport", *(f"user__{name}" for name in _USER_FIELDS)]
+_USER_ID = _COLUMNS.index("user__id")
 
 
-class _Look(NamedTuple):
-    """What was read at `began` (monotonic seconds): a row of _COLUMNS, or None for a sign-in that does not stand."""
+class _Check(NamedTuple):
+    """What a query that started at `began` (monotonic seconds) read: _COLUMNS, or None if the session was not active."""
 
     began: float
     row: tuple | None
 
 
-class _Table:
-    """The last look at each sign-in, bounded, the oldest leaving first."""
+class _Checks:
+    """The latest check of each session; the least recently used ones leave first."""
 
-    def __init__(self) -> None:
-        self._looks: OrderedDict[UUID, _Look] = OrderedDict()
+    def __init__(self, maxsize: int) -> None:
+        self._cache: LRUCache[UUID, _Check] = LRUCache(maxsize)
         self._changed = float("-inf")
         self._lock = threading.Lock()
 
-    def get(self, session_id: UUID) -> _Look | None:
-        look = self._looks.get(session_id)
-        if look is None or time.monotonic() - look.began >= settings.TOKENS_CHECK_SECONDS:
-            return None
-        return look
+    def __len__(self) -> int:
+        return len(self._cache)
 
-    def put(self, session_id: UUID, look: _Look) -> None:
-        """Keep a look, unless it began before a change: it may have read what was there before."""
+    def get(self, session_id: UUID) -> _Check | None:
+        """Return the cached check unless it is older than TOKENS_CHECK_SECONDS."""
         with self._lock:
-            if look.began < self._changed:
-                return
-            self._looks[session_id] = look
-            self._looks.move_to_end(session_id)
-            if len(self._looks) > REMEMBERED_MAX:
-                self._looks.popitem(last=False)
+            check = self._cache.get(session_id)
+        is_fresh = check is not None and time.monotonic() - check.began < settings.TOKENS_CHECK_SECONDS
+        return check if is_fresh else None
 
-    def forget(self, wanted: Callable[[UUID, _Look], bool]) -> None:
-        """Drop looks, and distrust those that are under way now."""
+    def put(self, session_id: UUID, check: _Check) -> None:
+        """Cache a check, unless it began before a change and so may have read the old row."""
+        with self._lock:
+            if check.began >= self._changed:
+                self._cache[session_id] = check
+
+    def forget(self, *, session_id: UUID | None = None, user_id: UUID | None = None) -> None:
+        """Drop the check of a session, those of a user, or all; checks that are running now are not cached."""
         with self._lock:
             self._changed = time.monotonic()
-            for session_id in [session_id for session_id, look in self._looks.items() if wanted(session_id, look)]:
-                del self._looks[session_id]
+            if session_id is not None:
+                self._cache.pop(session_id, None)
+            elif user_id is not None:
+                for key in [key for key, check in self._cache.items() if check.row and check.row[_USER_ID] == user_id]:
+                    del self._cache[key]
+            else:
+                self._cache.clear()
 
 
-_table = _Table()
+_checks = _Checks(CHECKS_MAX)
 
 
 def session_user(*, session_id: UUID, transport: Transport, now: datetime) -> User | None:
-    """Give the user of a sign-in that stands: not ended, not expired, its user active; None otherwise.
+    """Return the user of an active session: not ended, not expired, its user active. None otherwise.
 
-    None, too, where its tokens came another way than theirs: a stolen cookie is no bearer token.
+    Return None as well if its tokens came by another transport: a stolen cookie does not work as a bearer token.
 
-    Rights and names are the row's as of at most TOKENS_CHECK_SECONDS ago. Each call gives an object of its own, so what
-    a request does to it stays in that request.
+    The user's row was read at most TOKENS_CHECK_SECONDS ago. Each call returns a new object, so requests do not share it.
     """
-    look = _table.get(session_id)
-    if look is None:
-        look = _Look(began=time.monotonic(), row=_read(session_id))
-        _table.put(session_id, look)
-    if look.row is None or look.row[0] <= now or look.row[1] != transport:
+    check = _checks.get(session_id)
+    if check is None:
+        check = _Check(began=time.monotonic(), row=_read(session_id))
+        _checks.put(session_id, check)
+    if check.row is None or check.row[0] <= now or check.row[1] != transport:
         return None
-    return User.from_db(DEFAULT_DB_ALIAS, _USER_FIELDS, look.row[2:])
+    return User.from_db(DEFAULT_DB_ALIAS, _USER_FIELDS, check.row[2:])
 
 
 def _read(session_id: UUID) -> tuple | None:
-    standing = Session.objects.filter(pk=session_id, ended_at=None, user__is_active=True)
-    return next(iter(standing.values_list(*_COLUMNS)), None)
+    active = Session.objects.filter(pk=session_id, ended_at=None, user__is_active=True)
+    return next(iter(active.values_list(*_COLUMNS)), None)
 
 
 def session_list(*, user_id: UUID, current: UUID | None, now: datetime) -> QuerySet[Session]:
-    """A user's sign-ins that stand, those to the admin included; ``current`` of each row tells the one of that id."""
+    """Return a user's active sessions, including those of the admin; each row's ``current`` tells whether it has that id."""
     unused_since = now - timedelta(seconds=settings.TOKENS_REFRESH_SECONDS)
-    standing = Session.objects.filter(
+    active = Session.objects.filter(
         user_id=user_id, ended_at=None, expires_at__gt=now, current_issued_at__gt=unused_since
     )
-    return standing.annotate(
+    return active.annotate(
         current=Case(When(pk=current, then=Value(True)), default=Value(False), output_field=BooleanField())
     )
 
 
 def session_forget(*, session_id: UUID) -> None:
-    """Look again at the next request of this sign-in. Call after the commit that changed it."""
-    _table.forget(lambda known, _: known == session_id)
+    """Check this session again at its next request. Call this after the commit that changed it."""
+    _checks.forget(session_id=session_id)
 
 
 def sessions_forget(*, user_id: UUID) -> None:
-    """Look again at the next request of each sign-in of this user. Call after the commit that changed the user."""
-    position = _COLUMNS.index("user__id")
-    _table.forget(lambda _, look: look.row is not None and look.row[position] == user_id)
+    """Check each session of this user again at its next request. Call this after the commit that changed the user."""
+    _checks.forget(user_id=user_id)
 
 
 def sessions_forget_all() -> None:
-    """Look again at the next request of every sign-in."""
-    _table.forget(lambda *_: True)
+    """Check every session again at its next request."""
+    _checks.forget()

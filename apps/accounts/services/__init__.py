@@ -1,1 +1,1 @@
-"""What changes accounts and sign-ins."""
+"""Writes to accounts and sessions."""

@@ -1,10 +1,10 @@
-"""Tries at one account's password are counted in PostgreSQL, by the database's clock, whatever address they come from.
+"""Count attempts at an account's password, in PostgreSQL and by its clock, from any address.
 
-A try counts before its hash is computed, in one statement, so that of any number at once TOKENS_ATTEMPTS are computed and no
-more. From then on each refuses the next ones for a time that doubles, up to TOKENS_REFUSAL_LONGEST_SECONDS; nothing sleeps.
-TOKENS_ATTEMPTS_WINDOW_SECONDS without a try, or a success, and all is forgotten. An address without an account is counted
-alike. A device that has signed in to the account before (`devices`) has a count of its own. Keys are made with SECRET_KEY:
-after its change every count starts from zero.
+An attempt is counted before its hash is computed, in one statement, so that of any number of parallel attempts only
+TOKENS_ATTEMPTS are computed. After that, each attempt refuses the next ones for a time that doubles, up to
+TOKENS_REFUSAL_LONGEST_SECONDS; nothing sleeps. A success, or TOKENS_ATTEMPTS_WINDOW_SECONDS without an attempt, clears the count.
+Addresses without an account are counted the same way. A device that has signed in to the account before (`devices`) has its own
+count. The keys depend on SECRET_KEY: changing it resets every count.
 """
 
 from __future__ import annotations
@@ -31,29 +31,29 @@ logger = structlog.get_logger("security")
 
 
 class AttemptPurpose(StrEnum):
-    """What is counted apart from each other: a flood at one door leaves the others open."""
+    """What is counted separately, so that using up one count leaves the others open."""
 
     SIGN_IN = "sign-in"
-    AGAIN = "password again"  # asked of somebody who is signed in; strangers cannot use up these
-    MAIL = "mail"  # what sends a mail to an address; there is no success, each one counts
-    RESET = "reset"  # mails, too; registering a taken address sends none and must not keep its owner from this one
+    CONFIRM = "confirm"  # by a signed-in user; strangers cannot use this count up
+    MAIL = "mail"  # sends a mail to an address; each one counts, as there is no success
+    RESET = "reset"  # a mail too, counted apart: registrations of an address must not block its owner's reset
 
 
 class TooManyAttempts(Problem):
-    """429: the account was tried too often. Said before anything is looked up, so alike whether it exists."""
+    """429: too many attempts at an account. Raised before any look-up, so it does not reveal whether the account exists."""
 
     status = 429
     type = "too-many-attempts"
     title = "Too many attempts"
     explanation = (
-        "This address was tried too often in a short time, by whoever it was. Try again after the time in Retry-After, "
-        "which doubles with every try in vain. Those who are signed in stay so, and links that were mailed work."
+        "There were too many attempts for this e-mail address, by you or someone else. Try again after the time in "
+        "Retry-After, which doubles with each failed attempt. Sessions that exist and mailed links still work."
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """One counted try; ``number`` is which one it was."""
+    """A counted attempt; ``number`` is its position in the count."""
 
     key: bytes
     number: int
@@ -63,7 +63,7 @@ _REFUSED = """
 SELECT extract(epoch FROM refused_until - clock_timestamp())::float FROM accounts_attemptcount
 WHERE key = %(key)s AND refused_until > clock_timestamp()
 """
-# A rival waits for the row, then sees what the other has left; its time is read after the wait.
+# A parallel attempt waits for the row lock, then counts on from the result; its time is read after the wait.
 _COUNTED = """
 INSERT INTO accounts_attemptcount AS kept (key, failures, counted_since, refused_until, expires_at)
 VALUES (%(key)s, 1, clock_timestamp(), NULL, clock_timestamp() + make_interval(secs => %(window)s))
@@ -84,10 +84,10 @@ RETURNING kept.failures
 
 
 def attempt_begin(*, purpose: AttemptPurpose, email: str, device: str = "") -> Attempt:
-    """Count one try, to stay counted until it succeeds; raises TooManyAttempts.
+    """Count an attempt, which stays counted unless it succeeds; raise TooManyAttempts.
 
-    ``device`` is the name of one that is known to the account (`device_known`), whose tries are counted by themselves. Never
-    within a transaction, which could take the count back.
+    ``device`` is the name of a device that the account knows (`device_known`), which has its own count. Do not call this in a
+    transaction: a rollback would undo the count.
     """
     key = _key(purpose, email, device)
     refused = _first(_REFUSED, key=key)
@@ -102,14 +102,14 @@ def attempt_begin(*, purpose: AttemptPurpose, email: str, device: str = "") -> A
             )
         if number is not None:
             return Attempt(key=key, number=number)
-        refused = _first(_REFUSED, key=key) or 0  # a rival took the last one
+        refused = _first(_REFUSED, key=key) or 0  # a parallel attempt was the last one allowed
     seconds = max(1, math.ceil(refused))
     logger.warning("attempt_refused", purpose=purpose.value, retry_after=seconds)
     raise TooManyAttempts(retry_after=seconds)
 
 
-def attempt_return(attempt: Attempt) -> None:
-    """Take back a try that was not carried out."""
+def attempt_cancel(attempt: Attempt) -> None:
+    """Uncount an attempt that was not carried out."""
     latest = When(failures=attempt.number, then=Value(None))
     AttemptCount.objects.filter(key=attempt.key, failures__gt=0).update(
         failures=F("failures") - 1, refused_until=Case(latest, default=F("refused_until"))
@@ -117,12 +117,12 @@ def attempt_return(attempt: Attempt) -> None:
 
 
 def attempt_succeeded(attempt: Attempt) -> None:
-    """Forget the tries that led to a success."""
+    """Clear the count after a success."""
     AttemptCount.objects.filter(key=attempt.key).delete()
 
 
-def attempts_forget(*, email: str) -> list[AttemptCount]:
-    """Forget every try for every purpose from every device; give what was counted."""
+def attempts_clear(*, email: str) -> list[AttemptCount]:
+    """Clear the counts for every purpose and device; return those that were not zero."""
     of_account = Q()
     for prefix in (_account(purpose, email) for purpose in AttemptPurpose):
         of_account |= Q(key__range=(prefix + bytes(_HALF), prefix + b"\xff" * _HALF))
@@ -133,18 +133,18 @@ def attempts_forget(*, email: str) -> list[AttemptCount]:
 
 
 def account_unlock(*, user: User, now: datetime) -> list[AttemptCount]:
-    """Let an account be tried again at once, and write that down; give what was counted."""
+    """Clear the counts of an account and record an event; return the counts that were not zero."""
     with transaction.atomic():
-        counted = attempts_forget(email=user.email)
-        tries = sum(count.failures for count in counted)
-        event_record(SecurityEventKind.UNLOCKED, now=now, user_id=user.pk, tries=tries)
+        counted = attempts_clear(email=user.email)
+        failures = sum(count.failures for count in counted)
+        event_record(SecurityEventKind.UNLOCKED, now=now, user_id=user.pk, failures=failures)
     return counted
 
 
 def _key(purpose: AttemptPurpose, email: str, device: str) -> bytes:
-    """Return the key of a count: half of it says whose it is, the other which device's; zeros are all strangers'."""
-    told = salted_hmac("accounts.attempts.device", device, algorithm="sha256").digest() if device else bytes(_HALF)
-    return _account(purpose, email) + told[:_HALF]
+    """Return the key of a count: one half for the account, the other for the device, which is zeros if unknown."""
+    half = salted_hmac("accounts.attempts.device", device, algorithm="sha256").digest() if device else bytes(_HALF)
+    return _account(purpose, email) + half[:_HALF]
 
 
 def _account(purpose: AttemptPurpose, email: str) -> bytes:

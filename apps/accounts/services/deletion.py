@@ -1,4 +1,4 @@
-"""An account goes, with everything that says whose it was."""
+"""Delete accounts, and everything that shows whose they were."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from django.db.models import Q
 from apps.accounts.models import SecurityEventKind, Session, Transport, User
 from apps.accounts.selectors.sessions import sessions_forget
 from apps.accounts.selectors.users import PEOPLE_TAG, USERS_TAG, is_last_administrator
-from apps.accounts.services.attempts import attempts_forget
-from apps.accounts.services.credentials import password_check_again
+from apps.accounts.services.attempts import attempts_clear
+from apps.accounts.services.credentials import password_confirm
 from apps.accounts.services.events import Origin, event_record
 from apps.accounts.services.mails import KIND as MAIL_KIND
 from apps.accounts.services.mails import Mail, mail_submit
@@ -27,43 +27,43 @@ from apps.practices.caching import tags_change
 from apps.practices.errors import Conflict, NotFound
 from apps.practices.privacy.personal import personal_data_erase
 
-GONE = "a deleted account"  # in the admin's log, where the address stood
+DELETED = "a deleted account"  # replaces the address in the admin's log
 
 
 class LastAdministrator(Conflict):
-    """409: without this account nobody could hand out rights."""
+    """409: without this account nobody could manage permissions."""
 
     status = 409
     type = "last-administrator"
     title = "Last administrator"
-    explanation = "The only active account that may do everything stays. Make another one a superuser first."
+    explanation = "This is the only active superuser. Make another account a superuser first."
 
 
 def account_delete(*, user_id: UUID, password: str, origin: Origin, now: datetime) -> None:
-    """Delete the account of who asks for it and knows its password.
+    """Delete the account of a user who confirms it with the password.
 
-    Raises what ``password_check_again`` raises, SignInOvertaken when the account changed meanwhile, TokenRefused when it has
-    just gone, and LastAdministrator.
+    Raise what `password_confirm` raises, SignInOvertaken if the account has changed since then, TokenRefused if it has just
+    been deleted, and LastAdministrator.
     """
-    checked = password_check_again(user_id=user_id, password=password, pointer="/password", origin=origin, now=now)
+    checked = password_confirm(user_id=user_id, password=password, pointer="/password", origin=origin, now=now)
     with transaction.atomic():
         try:
             user = _locked(checked)
         except NotFound as error:
-            raise TokenRefused("The account is gone.") from error  # by another request, a moment ago
+            raise TokenRefused("The account has been deleted.") from error  # by a parallel request
         if user.password != checked.password or not user.is_active:
             raise SignInOvertaken()
         _erase(user, now=now, by="owner")
 
 
 def user_delete(*, user: User, now: datetime) -> None:
-    """Delete somebody's account, as an administrator; raises NotFound when it is gone already, and LastAdministrator."""
+    """Delete a user's account as an administrator; raise NotFound if it is already deleted, or LastAdministrator."""
     with transaction.atomic():
         _erase(_locked(user), now=now, by="administrator")
 
 
 def _locked(user: User) -> User:
-    """Lock the user against sign-ins and changes, and a superuser together with the others, of whom one must remain."""
+    """Lock the user against sign-ins and changes, and with a superuser all superusers, as one must remain; raise NotFound."""
     wanted = Q(pk=user.pk)
     if user.is_superuser:
         wanted |= Q(is_superuser=True, is_active=True)
@@ -74,10 +74,10 @@ def _locked(user: User) -> User:
 
 
 def _erase(user: User, *, now: datetime, by: str) -> None:
-    """Remove the locked user in the caller's transaction, and tell the address that it had.
+    """Delete the locked user in the caller's transaction, and mail the address.
 
-    In this order nobody waits for one who waits for us: a job writes its effects, then its row, and refers to its owner when
-    it commits. From the second lock on no row that refers to the user can come.
+    Lock order, to avoid deadlocks: jobs first, then the user. A job writes its effects, then its own row, and its reference to
+    the owner is checked when it commits. Once the user is locked for update, no new row can refer to it.
     """
     if is_last_administrator([user.pk]):
         raise LastAdministrator()
@@ -86,7 +86,7 @@ def _erase(user: User, *, now: datetime, by: str) -> None:
     User.objects.select_for_update().get(pk=user_id)
     _admin_forget(user)
     jobs_purge_matching(kind=MAIL_KIND, user=str(user_id), address=email)
-    attempts_forget(email=email)
+    attempts_clear(email=email)
     personal_data_erase(user_id=user_id, now=now)
     user.delete()
     event_record(SecurityEventKind.DELETED, now=now, user_id=None, by=by)
@@ -96,11 +96,11 @@ def _erase(user: User, *, now: datetime, by: str) -> None:
 
 
 def _admin_forget(user: User) -> None:
-    """Take the account out of what the admin keeps beside our tables: its log of what was done to it, and sessions."""
+    """Remove the account from the admin's log of changes to it, and from the browser sessions."""
     kind = ContentType.objects.get_for_model(User)
-    LogEntry.objects.filter(content_type=kind, object_id=str(user.pk)).update(object_id=None, object_repr=GONE)
+    LogEntry.objects.filter(content_type=kind, object_id=str(user.pk)).update(object_id=None, object_repr=DELETED)
     if Session.objects.filter(user_id=user.pk, transport=Transport.ADMIN).exists():
-        # Sessions name their user where no query finds it. They are few: those of the admin's last twelve hours.
+        # They name their user in encoded data, which no query can search. There are few: twelve hours of the admin's.
         sessions = [
             one.pk for one in BrowserSession.objects.iterator() if one.get_decoded().get(SESSION_KEY) == str(user.pk)
         ]

@@ -1,4 +1,4 @@
-"""The account that a newcomer tries the service with. Its password is public, so it exists in dev and test only."""
+"""The demo account. Its password is public, so it exists only in dev and test."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ DEMO_PASSWORD = "correct horse battery staple"  # noqa: S105 - published on the 
 
 
 class DemoRefused(RuntimeError):
-    """An account with a published password was asked for where strangers could use it."""
+    """The demo account was requested outside dev and test."""
 
 
 def demo_user_exists() -> bool:
-    """Say whether the demo account is there."""
+    """Return whether the demo account exists."""
     return User.objects.filter(email=DEMO_EMAIL).exists()
 
 
 def demo_user_create() -> User:
-    """Make the demo account, or give the one that is there; raises DemoRefused outside of dev and test."""
+    """Return the demo account, created if it does not exist; raise DemoRefused outside dev and test."""
     if settings.ENVIRONMENT_NAME not in ("dev", "test"):
-        raise DemoRefused(f"There is no demo account in {settings.ENVIRONMENT_NAME}: its password is public.")
+        raise DemoRefused(
+            f"The demo account cannot be created in {settings.ENVIRONMENT_NAME}, because its password is public."
+        )
     user = User.objects.filter(email=DEMO_EMAIL).first()
     if user is None:
         user = User(email=DEMO_EMAIL, email_verified=True, name="Demo", password=make_password(DEMO_PASSWORD))

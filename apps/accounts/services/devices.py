@@ -1,8 +1,8 @@
-"""Devices that have signed in to an account before: their tries are counted apart from those of strangers.
+"""Devices that have signed in to an account before: their attempts are counted separately.
 
-After OWASP's "Slow Down Online Guessing Attacks with Device Cookies": a browser that has signed in holds a cookie, signed for
-this address. Whoever guesses from elsewhere can keep strangers waiting, but not the owner's own browser; a stolen cookie gives
-as many guesses as any stranger has, and signs nobody in.
+After OWASP's "Slow Down Online Guessing Attacks with Device Cookies". A browser that has signed in holds a cookie, signed for
+the account's address. Someone who guesses from elsewhere can get unknown devices refused, but not the owner's own browser. A
+stolen cookie gives as many guesses as any unknown device has, and signs nobody in.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from django.utils.crypto import constant_time_compare, salted_hmac
 from apps.practices.validation.addresses import email_normalised
 
 _SALT = "apps.accounts.services.devices"
-_VALUE_LENGTH = 200  # ours have 97
+_VALUE_LENGTH = 200  # ours have 97 characters
 
 
 def device_proof(*, email: str, now: datetime) -> str:
-    """Make the cookie's value for a browser that has just signed in to the account of this address."""
+    """Return the cookie value for a browser that has just signed in to the account with this address."""
     name = f"{int(now.timestamp())}-{secrets.token_hex(10)}"
     return f"{name}.{_signed(name, email)}"
 
 
 def device_known(proof: str | None, *, email: str, now: datetime) -> str:
-    """Return the name of the device that a cookie proves for this address; an empty one for a stranger's."""
+    """Return the device name in a cookie that is valid for this address, or an empty string."""
     name, _, signature = (proof or "")[:_VALUE_LENGTH].partition(".")
     issued, _, _ = name.partition("-")
     keys = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)

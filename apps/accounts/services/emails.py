@@ -1,4 +1,4 @@
-"""The address of an account: proving it, and changing it, by links that are mailed to it."""
+"""Verify and change an account's e-mail address, by links that are mailed to it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from psycopg.errors import UniqueViolation
 
 from apps.accounts.models import LinkPurpose, SecurityEventKind, User
 from apps.accounts.services.attempts import AttemptPurpose, attempt_begin
-from apps.accounts.services.credentials import password_check_again
+from apps.accounts.services.credentials import password_confirm
 from apps.accounts.services.events import Origin, event_record
-from apps.accounts.services.links import LinkRefused, link_find, link_use, links_end
+from apps.accounts.services.links import LinkRefused, link_find, link_use, links_delete
 from apps.accounts.services.mails import Mail, mail_submit
 from apps.accounts.services.users import EmailTaken, user_email_set, user_save
 from apps.practices.validation.addresses import email_normalised
@@ -21,28 +21,29 @@ VERIFYING = (LinkPurpose.VERIFY_EMAIL, LinkPurpose.CHANGE_EMAIL)
 
 
 def email_verification_request(*, email: str) -> None:
-    """Have a link mailed that verifies the address, if there is such an account and it is not verified.
+    """Mail a link that verifies the address, if it belongs to an unverified account; raise TooManyAttempts.
 
-    The worker looks, so that neither the answer nor its time tells.
+    The worker looks the account up, so neither the response nor its time reveals whether there is one.
     """
+    attempt_begin(purpose=AttemptPurpose.MAIL, email=email)
     mail_submit(template=Mail.VERIFY_EMAIL, address=email_normalised(email))
 
 
 def email_change_request(*, user_id: UUID, email: str, current_password: str, origin: Origin, now: datetime) -> None:
-    """Have a link mailed to the new address; nothing changes before it is followed.
+    """Mail a link to the new address; nothing changes before it is followed.
 
-    Raises what ``password_check_again`` raises, and TooManyAttempts for an address that is mailed to too often. Whether it has
-    an account already shows in neither the answer nor its time: the worker looks.
+    Raise what `password_confirm` raises, and TooManyAttempts for an address that is sent too many mails. The worker checks
+    whether the address is taken, so neither the response nor its time reveals that.
     """
-    asker = password_check_again(user_id=user_id, password=current_password, origin=origin, now=now)
+    requester = password_confirm(user_id=user_id, password=current_password, origin=origin, now=now)
     attempt_begin(purpose=AttemptPurpose.MAIL, email=email)
-    mail_submit(template=Mail.CHANGE_EMAIL, user_id=user_id, address=email_normalised(email), asker=asker)
+    mail_submit(template=Mail.CHANGE_EMAIL, user_id=user_id, address=email_normalised(email), requester=requester)
 
 
 def email_verify(*, token: str, origin: Origin, now: datetime) -> None:
-    """Do what a mailed link is for: mark the address as verified, or make a new one the account's.
+    """Use a mailed link: mark the address as verified, or make the new address the account's.
 
-    Raises LinkRefused, and EmailTaken when somebody else has the new address by now; the link is used up by neither.
+    Raise LinkRefused, or EmailTaken if another account has the new address by now. Neither uses the link up.
     """
     link = link_find(token=token, purposes=VERIFYING, now=now)
     try:
@@ -63,15 +64,15 @@ def email_verify(*, token: str, origin: Origin, now: datetime) -> None:
 
 def _verify(user: User, email: str, *, origin: Origin, now: datetime) -> None:
     if user.email != email:
-        raise LinkRefused()  # it proves an address that is no longer the account's
+        raise LinkRefused()  # it verifies an address that the account no longer has
     user.email_verified = True
     user_save(user=user, fields=("email_verified",))
-    links_end(user_id=user.pk, purposes=[LinkPurpose.VERIFY_EMAIL])
+    links_delete(user_id=user.pk, purposes=[LinkPurpose.VERIFY_EMAIL])
     event_record(SecurityEventKind.EMAIL_VERIFIED, now=now, user_id=user.pk, origin=origin)
 
 
 def _change(user: User, email: str, *, origin: Origin, now: datetime) -> None:
-    if User.objects.filter(email=email).exclude(pk=user.pk).exists():  # the constraint decides between rivals
+    if User.objects.filter(email=email).exclude(pk=user.pk).exists():  # the unique constraint settles races
         raise EmailTaken()
     former = user.email
     user.email, user.email_verified = email, True

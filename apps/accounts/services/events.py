@@ -1,4 +1,4 @@
-"""Security events: what happened to an account, as a row that is kept and a log line that is sent on."""
+"""Record security events: what happened to an account, as a row and as a log line."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ logger = structlog.get_logger("security")
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Where something was asked from: the User-Agent, and the client's address; empty for a command or a job."""
+    """Where a request came from: the User-Agent and the client's address. Empty for a command or a job."""
 
     device: str = ""
     address: str | None = None
 
     @property
     def device_stored(self) -> str:
-        """The device, cut to what a row holds: what is compared with a stored one."""
+        """Return the device, cut to the length of its column; compare this with a stored one."""
         return self.device[:DEVICE_MAX_LENGTH]
 
 
@@ -44,9 +44,9 @@ def event_record(
     session_id: UUID | None = None,
     **detail: Any,
 ) -> None:
-    """Store an event in the caller's transaction, and log it once that has committed: what was undone did not happen.
+    """Store an event in the caller's transaction, and log it once that has committed.
 
-    ``detail`` is JSON-able and holds nothing secret. The address appears as LOG_ADDRESSES says, in both.
+    ``detail`` can be encoded as JSON and holds no secrets. Row and line show the address as LOG_ADDRESSES requires.
     """
     address = address_shown(origin.address, settings.OBSERVABILITY_ADDRESSES) if origin.address else None
     event = SecurityEvent(

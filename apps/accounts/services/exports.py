@@ -1,4 +1,4 @@
-"""All that is held of a user, as one file for the user: what every app declares in its `personal` module."""
+"""Export a user's data to a file: everything that each app declares in its `personal` module."""
 
 from __future__ import annotations
 
@@ -23,60 +23,61 @@ KIND = "accounts.export"
 
 
 class ExportUnderWay(Conflict):
-    """409: one at a time."""
+    """409: an account has one export at a time."""
 
     status = 409
     type = "export-under-way"
     title = "Export under way"
-    explanation = "An export of this account waits or runs already. Follow that job, or cancel it."
+    explanation = "This account already has an export queued or running. Wait for that job, or cancel it."
 
 
 def export_submit(*, user: User) -> Job:
-    """Have the user's data written to a file, and let the former file go; raises ExportUnderWay.
+    """Submit a job that exports the user's data, and delete the previous export.
 
-    The user's row is locked, so that of several requests one gets its export. Raises TokenRefused when it has just gone.
+    Raise ExportUnderWay, and TokenRefused if the account has just been deleted. The user's row is locked, so that only one of
+    several parallel requests gets an export.
     """
     with transaction.atomic():
         if not User.objects.select_for_update(no_key=True).filter(pk=user.pk).values_list("pk").first():
-            raise TokenRefused("The account is gone.")
+            raise TokenRefused("The account has been deleted.")
         under_way = job_under_way(owner_id=user.pk, kind=KIND)
         if under_way is not None:
-            raise ExportUnderWay(f"The job {under_way} is at it already. Follow it, or cancel it.")
+            raise ExportUnderWay(f"Job {under_way} is exporting this account. Wait for it, or cancel it.")
         jobs_purge_finished(owner_id=user.pk, kind=KIND)
         return job_submit(kind=KIND, owner=user, parameters={})
 
 
 def account_export(context: JobContext) -> dict[str, Any]:
-    """Write the file, a JSON object a line: {"of": "sessions", "row": {...}}. Memory holds CHUNK_BYTES and a few rows.
+    """Write the file, one JSON object per line: {"of": "sessions", "row": {...}}. Memory holds CHUNK_BYTES and a few rows.
 
-    An attempt that is repeated writes the file from its beginning.
+    A repeated attempt writes the file from the beginning.
     """
     if context.owner is None:
-        raise ValueError("An export needs an owner: it is of their data.")
+        raise ValueError("An export job needs an owner, whose data it exports.")
     context.result_file(name="account.ndjson", content_type="application/x-ndjson")
     rows: Counter[str] = Counter()
-    held = bytearray()
+    buffer = bytearray()
     for data in personal_data():
         if data.withheld:
             continue
         for row in data.rows(user_id=context.owner.pk):
-            held += _line(data.name, row)
+            buffer += _line(data.name, row)
             rows[data.name] += 1
-            if len(held) >= CHUNK_BYTES:
-                _append(context, held)
+            if len(buffer) >= CHUNK_BYTES:
+                _append(context, buffer)
             context.progress(done=rows.total())
-    _append(context, held)
+    _append(context, buffer)
     return {"rows": dict(rows)}
 
 
 def _line(name: str, row: dict[str, Any]) -> bytes:
-    """Encode a row; a column of another table is called `group.name`."""
+    """Encode a row; name a related table's column `group.name`."""
     shown = {field.replace("__", "."): value for field, value in row.items()}
     return json.dumps({"of": name, "row": shown}, cls=DjangoJSONEncoder, ensure_ascii=False).encode() + b"\n"
 
 
-def _append(context: JobContext, held: bytearray) -> None:
-    """Store what is held, and hold nothing."""
+def _append(context: JobContext, buffer: bytearray) -> None:
+    """Store the buffer and empty it."""
     with context.step() as step:
-        step.append_result(bytes(held))
-    held.clear()
+        step.append_result(bytes(buffer))
+    buffer.clear()

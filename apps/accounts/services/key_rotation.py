@@ -1,4 +1,4 @@
-"""The ring of signing keys changes: a new key comes, and those go that nothing valid is signed with, or that others know."""
+"""Rotate the signing keys: add a new key, and drop those that nothing valid is signed with or that have leaked."""
 
 from __future__ import annotations
 
@@ -24,23 +24,21 @@ from apps.accounts.services.events import event_record
 from apps.accounts.services.keys import KeyRing
 from apps.accounts.services.sessions import sessions_end_signed_by
 
-SIGNS_AFTER = timedelta(minutes=10)  # every instance has to know a new key before the first of them signs with it
-ROLLED_OUT_LATE = timedelta(
-    days=1
-)  # how long an instance may go on signing with a key that another has taken over from
+SIGNS_AFTER = timedelta(minutes=10)  # time to give every instance the new key before one signs with it
+ROLLOUT_MAX = timedelta(days=1)  # how long an instance may run with the old ring and sign with an old key
 NEW_KEY_BYTES = 48
 
 
-class RotationRefused(Exception):
-    """The ring cannot be changed as asked; the message says what to do. Nothing has been changed."""
+class KeyRotationRefused(Exception):
+    """The ring cannot be changed as requested, and was not. The message says what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rotation:
-    """What became of the ring. `kid` is the new key's, None when there was nothing left to change but sign-ins.
+class KeyRotation:
+    """The result of a rotation.
 
-    `value` is the new ring as JWT_KEYS holds it, and secret. `file` is where it was written; None: it is for somebody to
-    set. `ended` counts the sign-ins that ended.
+    `kid` and `sign_from` are those of the new key; None if only sessions were ended. `value` is the new ring as JWT_KEYS holds
+    it, and secret. `file` is where it was written; None if an operator has to set it. `ended` counts the sessions that ended.
     """
 
     kid: str | None
@@ -53,12 +51,12 @@ class Rotation:
 
 def keys_rotate(
     *, now: datetime, file: Path | None = None, compromised: str | None = None, is_rehearsal: bool = False
-) -> Rotation:
-    """Make a new key, drop those that nothing valid is signed with, and write the ring to ``file`` where there is one.
+) -> KeyRotation:
+    """Create a key, drop those that nothing valid is signed with, and write the ring to ``file`` if given.
 
-    A key that is ``compromised`` is dropped, too, and ends the sign-ins whose tokens it signed. One that the ring no longer
-    holds only ends them: sign-ins may have begun on an instance that had not heard of it. Raises RotationRefused. A
-    rehearsal writes nothing, counts what would end, and makes a key that is thrown away.
+    A ``compromised`` key is dropped too, and the sessions whose tokens it signed end. If the ring no longer has it, only those
+    sessions end: they may have started on an instance with the old ring. A rehearsal writes nothing, counts what would end, and
+    discards its new key. Raise KeyRotationRefused.
     """
     entries = list(settings.TOKENS_KEYS)
     if compromised is not None and compromised not in {entry["kid"] for entry in entries}:
@@ -77,7 +75,7 @@ def keys_rotate(
         _record(now=now, made=None, dropped=(), compromised=compromised)
     if compromised and not is_rehearsal:
         ended = sessions_end_signed_by(kid=compromised, now=now)
-    return Rotation(
+    return KeyRotation(
         kid=new["kid"], sign_from=new["sign_from"], dropped=gone, value=value, file=file and file.resolve(), ended=ended
     )
 
@@ -86,42 +84,42 @@ def _signed_by(kid: str) -> QuerySet[Session]:
     return Session.objects.filter(ended_at=None, signed_by=kid)
 
 
-def _late_sessions_end(*, kid: str, now: datetime, is_rehearsal: bool) -> Rotation:
+def _late_sessions_end(*, kid: str, now: datetime, is_rehearsal: bool) -> KeyRotation:
     signed = _signed_by(kid)
     if not signed.exists():
         known = ", ".join(entry["kid"] for entry in settings.TOKENS_KEYS)
-        raise RotationRefused(
-            f"No key of the ring has the kid {kid!r}, and no sign-in that stands is signed by one. The ring has {known}."
+        raise KeyRotationRefused(
+            f"No key of the ring has the kid {kid!r}, and no active session is signed by one. The ring has {known}."
         )
     if is_rehearsal:
         ended = signed.count()
     else:
         _record(now=now, made=None, dropped=(), compromised=kid)
         ended = sessions_end_signed_by(kid=kid, now=now)
-    return Rotation(kid=None, sign_from=None, dropped=(), value="", file=None, ended=ended)
+    return KeyRotation(kid=None, sign_from=None, dropped=(), value="", file=None, ended=ended)
 
 
 def _ring_next(
     entries: Sequence[Mapping[str, Any]], *, now: datetime, compromised: str | None
 ) -> tuple[dict[str, Any], list[Mapping[str, Any]]]:
-    """Make a new key and choose those that stay beside it."""
+    """Create a key, and choose which of the others stay."""
     trusted = [entry for entry in entries if entry["kid"] != compromised]
     idle = _idle(trusted, now=now)
     kept = [entry for entry in trusted if entry["kid"] not in idle]
-    somebody_signs = any(entry["sign_from"] <= now for entry in kept)
+    has_signing_key = any(entry["sign_from"] <= now for entry in kept)
     new = {
         "kid": f"{now:%Y-%m-%d}-{secrets.token_hex(3)}",
         "key": secrets.token_urlsafe(NEW_KEY_BYTES),
-        "sign_from": (now + SIGNS_AFTER if somebody_signs else now).replace(microsecond=0),
+        "sign_from": (now + SIGNS_AFTER if has_signing_key else now).replace(microsecond=0),
     }
     return new, kept
 
 
 def _idle(entries: Sequence[Mapping[str, Any]], *, now: datetime) -> set[str]:
-    """Name the keys that no valid token can be signed with: another took over longer ago than a refresh token lives."""
-    lives = timedelta(seconds=max(settings.TOKENS_REFRESH_SECONDS, settings.TOKENS_ACCESS_SECONDS)) + ROLLED_OUT_LATE
-    youngest_first = KeyRing(entries).keys
-    return {older.kid for younger, older in pairwise(youngest_first) if younger.sign_from + lives <= now}
+    """Return the kids with which no valid token can be signed: a newer key has signed for longer than any token lives."""
+    lives = timedelta(seconds=max(settings.TOKENS_REFRESH_SECONDS, settings.TOKENS_ACCESS_SECONDS)) + ROLLOUT_MAX
+    newest_first = KeyRing(entries).keys
+    return {older.kid for newer, older in pairwise(newest_first) if newer.sign_from + lives <= now}
 
 
 def _written(entry: Mapping[str, Any]) -> dict[str, str]:
@@ -142,26 +140,28 @@ def _record(*, now: datetime, made: str | None, dropped: Sequence[str], compromi
 
 @contextmanager
 def _file_held(path: Path, *, entries: Sequence[Mapping[str, Any]]) -> Iterator[None]:
-    """Keep other rotations away from the file, which has to say still what this process has read from it."""
+    """Lock the file against other rotations; raise KeyRotationRefused if it has changed since this process read it."""
     with ExitStack() as held:
         try:
             fcntl.flock(held.enter_context(path.open(encoding="utf-8")), fcntl.LOCK_EX | fcntl.LOCK_NB)
             found = [(entry["kid"], entry["key"]) for entry in json.loads(path.read_text(encoding="utf-8"))]
         except BlockingIOError as error:
-            raise RotationRefused(f"Another rotation is at work on {path}. Run this one when it has ended.") from error
+            raise KeyRotationRefused(f"Another rotation is writing {path}. Run this command again later.") from error
         except (OSError, ValueError, TypeError, KeyError) as error:
-            raise RotationRefused(
-                f"{path} holds no ring any more ({type(error).__name__}). Look at it first."
+            raise KeyRotationRefused(
+                f"{path} no longer contains a valid ring ({type(error).__name__}). Correct the file first."
             ) from error
         if found != [(entry["kid"], entry["key"]) for entry in entries]:
-            raise RotationRefused(f"{path} has changed since this command began. Look at it, and run it again.")
+            raise KeyRotationRefused(
+                f"{path} has changed since this command started. Check the file, and run the command again."
+            )
         yield
 
 
 def _file_replace(path: Path, text: str) -> None:
-    """Write the file anew, whole or not at all: whoever reads it, at whatever moment, finds one ring or the other.
+    """Replace the file atomically, so that a reader finds either the old ring or the new one.
 
-    Owner and group stay. So does the mode of a file that is closed to others; an open one is closed to all but its owner.
+    Owner and group stay the same, and so does the mode, unless others can read the file: then only its owner can.
     """
     was = path.stat()
     mode = was.st_mode & 0o777
@@ -179,9 +179,9 @@ def _file_replace(path: Path, text: str) -> None:
         temporary = None
         _folder_sync(path.parent)
     except OSError as error:
-        raise RotationRefused(
-            f"{path} cannot be written ({error.strerror}), and is as it was. Run this as the user that owns the file, where "
-            "its folder can be written; or with --print, and put what it prints where the file comes from."
+        raise KeyRotationRefused(
+            f"{path} cannot be written ({error.strerror}), and was not changed. Run this command as the file's owner, with "
+            "write access to its folder; or use --print, and store the printed value where the file comes from."
         ) from error
     finally:
         if temporary is not None:
@@ -189,7 +189,7 @@ def _file_replace(path: Path, text: str) -> None:
 
 
 def _folder_sync(folder: Path) -> None:
-    """Make the new name last through a loss of power."""
+    """Sync the folder, so that the new file survives a power loss."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

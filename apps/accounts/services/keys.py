@@ -1,4 +1,4 @@
-"""The ring of signing keys: one signs, all verify."""
+"""The ring of signing keys: one key signs, all of them verify."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KEY_BYTES = 32  # RFC 7518, 3.2: a key of HS256 is at least as long as its hash.
 
 @dataclass(frozen=True, kw_only=True)
 class Key:
-    """One entry of the ring. It verifies from the moment it is there and signs from `sign_from` on."""
+    """One key of the ring. It verifies as soon as it is listed and signs from `sign_from` on."""
 
     kid: str
     secret: bytes
@@ -23,15 +23,15 @@ class Key:
 
 
 def _key(entry: Mapping[str, Any]) -> Key:
-    """Build a key from an entry of TOKENS_KEYS; raises ValueError, in words that do not repeat the key."""
+    """Build a key from an entry of TOKENS_KEYS; raise ValueError, with a message that does not contain the key."""
     secret = entry["key"].encode()
     if len(secret) < KEY_BYTES:
-        raise ValueError(f"the key of {entry['kid']} has fewer than {KEY_BYTES} bytes")
+        raise ValueError(f"key {entry['kid']} is shorter than {KEY_BYTES} bytes")
     return Key(kid=entry["kid"], secret=secret, sign_from=entry["sign_from"])
 
 
 class KeyRing:
-    """The keys of TOKENS_KEYS: a list of `{kid, key, sign_from}`, text, text and an aware time."""
+    """The keys of TOKENS_KEYS, a list of `{kid, key, sign_from}`: two strings and an aware datetime."""
 
     def __init__(self, entries: Sequence[Mapping[str, Any]]) -> None:
         self.entries = entries
@@ -39,20 +39,20 @@ class KeyRing:
         self._by_kid = {key.kid: key for key in keys}
         if len(self._by_kid) != len(keys):
             raise ValueError("two keys have the same kid")
-        self.keys = sorted(keys, key=lambda key: key.sign_from, reverse=True)  # the youngest first
+        self.keys = sorted(keys, key=lambda key: key.sign_from, reverse=True)  # newest first
 
     def signing(self, *, at: datetime) -> Key:
-        """Give the key that signs at that moment: the one whose `sign_from` passed last.
+        """Return the key that signs at this time: the one whose `sign_from` has passed most recently.
 
-        The answer depends on the ring and the moment alone, so a token can be signed again, byte for byte.
+        It depends only on the ring and the time, so a token can be signed again, byte for byte.
         """
         for key in self.keys:
             if key.sign_from <= at:
                 return key
-        raise ImproperlyConfigured("No key of JWT_KEYS may sign yet: every sign_from lies ahead.")
+        raise ImproperlyConfigured("No key of JWT_KEYS can sign yet: every sign_from is in the future.")
 
     def verifying(self, *, kid: object) -> Key | None:
-        """Give the key of that name, whether it signs or not; None for a foreign one."""
+        """Return the key with this kid, whether or not it signs; None if the ring has none."""
         return self._by_kid.get(kid) if isinstance(kid, str) else None
 
 
@@ -60,7 +60,7 @@ _ring: KeyRing | None = None
 
 
 def key_ring() -> KeyRing:
-    """Give the ring in force; it is built once for each value of the setting."""
+    """Return the ring in use, built once per value of the setting."""
     global _ring
     ring = _ring
     if ring is None or ring.entries is not settings.TOKENS_KEYS:

@@ -1,6 +1,6 @@
-"""Mailed links: random tokens that work once, for an hour, of which only the hash is kept.
+"""Mailed links: random tokens that work once, for an hour. Only their hashes are stored.
 
-Whoever uses one holds the lock on the user's row by then, as everything does that ends links or sign-ins.
+Whatever uses or deletes links, or ends sessions, locks the user's row first.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ from django.conf import settings
 from apps.accounts.models import AccountLink, LinkPurpose
 from apps.practices.errors import Problem
 
-TOKEN_BYTES = 32  # nothing to guess, so tries are not counted by account
+TOKEN_BYTES = 32  # too many to guess, so attempts are not counted
 
 
 class LinkRefused(Problem):
-    """401: a mailed link that is none of ours, too old, used, or overtaken by a later change."""
+    """401: a mailed link that is unknown, expired, used, or superseded by a later change."""
 
     status = 401
     type = "link-refused"
     title = "Link refused"
     explanation = (
-        "A mailed link works once and for one hour, and a newer one, or a change of the account, ends it. This one does "
-        "not work (any more). Ask for a new one."
+        "This link is not valid, or no longer valid. A mailed link works once, within an hour, until a newer one is sent or "
+        "the account changes. Request a new one."
     )
 
     def __init__(self) -> None:
         super().__init__(headers={"WWW-Authenticate": 'Bearer realm="api"'})
 
 
-def link_mint(*, user_id: UUID, purpose: LinkPurpose, email: str, asked_at: datetime, now: datetime) -> str:
-    """Make a link for the owner of ``email``, and give its token; those for the same purpose that were asked for earlier die.
+def link_create(*, user_id: UUID, purpose: LinkPurpose, email: str, asked_at: datetime, now: datetime) -> str:
+    """Create a link for the owner of ``email`` and return its token. Links requested earlier for this purpose stop working.
 
-    A mail that is sent twice, as nobody knows whether it arrived, leaves both of its links alive: they went to the same
-    address, a mail program may show either, and the use of one ends the other.
+    If a mail has to be sent twice because nobody knows whether it arrived, both of its links work: they went to the same
+    address, a mail program may show either, and using one deletes the other.
     """
     AccountLink.objects.filter(user_id=user_id, purpose=purpose, created_at__lt=asked_at).delete()
     token = secrets.token_urlsafe(TOKEN_BYTES)
@@ -54,7 +54,7 @@ def link_mint(*, user_id: UUID, purpose: LinkPurpose, email: str, asked_at: date
 
 
 def link_find(*, token: str, purposes: Collection[LinkPurpose], now: datetime) -> AccountLink:
-    """Give the link that a token opens, without using it up; raises LinkRefused."""
+    """Return the link with this token, without using it up; raise LinkRefused."""
     link = AccountLink.objects.filter(digest=_digest(token), purpose__in=purposes, expires_at__gt=now).first()
     if link is None:
         raise LinkRefused()
@@ -62,17 +62,14 @@ def link_find(*, token: str, purposes: Collection[LinkPurpose], now: datetime) -
 
 
 def link_use(link: AccountLink) -> None:
-    """Use a link up, in the caller's transaction; raises LinkRefused to all but the first of several.
-
-    The caller has locked the user's row. One DELETE decides, whoever came in between.
-    """
+    """Use a link up in the caller's transaction, which has locked the user; raise LinkRefused if it was just used."""
     deleted, _ = AccountLink.objects.filter(pk=link.pk).delete()
     if not deleted:
         raise LinkRefused()
 
 
-def links_end(*, user_id: UUID, purposes: Collection[LinkPurpose] = tuple(LinkPurpose)) -> None:
-    """End the links that a user has been mailed, in the caller's transaction."""
+def links_delete(*, user_id: UUID, purposes: Collection[LinkPurpose] = tuple(LinkPurpose)) -> None:
+    """Delete the links that a user was mailed, in the caller's transaction."""
     AccountLink.objects.filter(user_id=user_id, purpose__in=purposes).delete()
 
 

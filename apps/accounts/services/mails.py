@@ -1,7 +1,7 @@
-"""Mails about accounts. Each is a job: asked for in the transaction that it tells of, written and sent by a worker.
+"""Mails about accounts. Each is a job: submitted in the transaction it reports on, written and sent by a worker.
 
-The words are in ``templates/mails/``. They name nobody and repeat nothing that a stranger could have typed (a name, a
-device): an account can be made for anybody's address, and its first mail must not carry a stranger's message.
+The texts are in ``templates/mails/``. They contain nothing that a stranger could have typed, such as a name or a device: anyone
+can register any address, and the first mail to it must not carry a stranger's message.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from django.template import Context, engines
 from django.utils.crypto import salted_hmac
 
 from apps.accounts.models import LinkPurpose, User
-from apps.accounts.services.links import link_mint
+from apps.accounts.services.links import link_create
 from apps.jobs.context import JobContext
 from apps.jobs.services import job_submit
 from apps.practices.errors import Unprocessable
 from apps.practices.validation.addresses import email_normalised
 
 KIND = "accounts.mail"
-_STANDING_SALT = "apps.accounts.services.mails.standing"
-_PERMANENT = range(500, 600)  # RFC 5321, 4.2.1: the same message will be refused again
+_FINGERPRINT_SALT = "apps.accounts.services.mails.fingerprint"
+_PERMANENT = range(500, 600)  # RFC 5321, 4.2.1: sending it again would fail again
 logger = structlog.get_logger(__name__)
 
 
 class Mail(StrEnum):
-    """The mails there are, by the name of their templates."""
+    """The mails, by the names of their templates."""
 
     VERIFY_EMAIL = "verify-email"
     RESET_PASSWORD = "reset-password"  # noqa: S105 - the name of a mail
@@ -55,17 +55,17 @@ _LINKS = {
 
 
 class MailRefused(Unprocessable):
-    """The mail server will not take this mail, however often it is tried."""
+    """The mail server rejected this mail for good."""
 
     status = 422
     type = "mail-refused"
     title = "Mail refused"
-    explanation = "The mail server refused the recipient or the message for good, so it is not tried again."
+    explanation = "The mail server permanently rejected the recipient or the message, so it is not sent again."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Letter:
-    """What is written to whom; ``link`` is None in a mail that only tells."""
+    """A mail to write, and its recipient. ``link`` is None if the mail has none."""
 
     template: Mail
     address: str
@@ -73,39 +73,45 @@ class Letter:
 
 
 def mail_submit(
-    *, template: Mail, user_id: UUID | None = None, address: str | None = None, asker: User | None = None
+    *, template: Mail, user_id: UUID | None = None, address: str | None = None, requester: User | None = None
 ) -> None:
-    """Have a mail sent, once the caller's transaction commits: to a user, to an address, or to both as the mail needs.
+    """Submit a job that sends a mail, in the caller's transaction, to a user or to an address.
 
-    ``asker`` is a user as it was checked just now: where its password or address is another one by the time the mail is
-    written, nothing is.
+    ``requester`` is a user whose password has just been checked: if the password or address has changed by the time the worker
+    writes the mail, it sends nothing.
     """
     parameters: dict[str, Any] = {"template": template.value}
     if user_id is not None:
         parameters["user"] = str(user_id)
     if address is not None:
         parameters["address"] = address
-    if asker is not None:
-        parameters["asker"] = _standing(asker)
+    if requester is not None:
+        parameters["requester"] = _fingerprint(requester)
     job_submit(kind=KIND, owner=None, parameters=parameters)
 
 
-def _standing(user: User) -> str:
-    """Tell a user's password and address from any others, to nobody who has not SECRET_KEY."""
-    return salted_hmac(_STANDING_SALT, f"{user.password}\n{user.email}", algorithm="sha256").hexdigest()
+def _fingerprint(user: User) -> str:
+    """Return an HMAC of the user's password hash and address, which shows later whether either has changed."""
+    return salted_hmac(_FINGERPRINT_SALT, f"{user.password}\n{user.email}", algorithm="sha256").hexdigest()
 
 
 def mail_send(
-    context: JobContext, *, template: Mail, user_id: UUID | None, address: str | None, asker: str | None, now: datetime
+    context: JobContext,
+    *,
+    template: Mail,
+    user_id: UUID | None,
+    address: str | None,
+    requester: str | None,
+    now: datetime,
 ) -> None:
-    """Write the mail and hand it to the mail server; send nothing where there is nobody to tell.
+    """Write the mail and send it, unless its recipient does not need it; raise MailRefused.
 
-    A link is minted here, and committed before the mail leaves: its token is in no parameter, no row and no log. What asks
-    for a mail thus does the same work whether the account exists. Raises MailRefused.
+    A link is created here and committed before the mail is sent, so its token is in no job parameter, row or log, and a
+    request for a mail does the same work whether or not the account exists.
     """
     with context.step():
         asked_at = context.job.created_at
-        letter = _letter(template, user_id=user_id, address=address, asker=asker, asked_at=asked_at, now=now)
+        letter = _letter(template, user_id=user_id, address=address, requester=requester, asked_at=asked_at, now=now)
     if letter is None:
         logger.info("mail_not_needed", template=template.value)
         return
@@ -114,13 +120,19 @@ def mail_send(
 
 
 def _letter(
-    template: Mail, *, user_id: UUID | None, address: str | None, asker: str | None, asked_at: datetime, now: datetime
+    template: Mail,
+    *,
+    user_id: UUID | None,
+    address: str | None,
+    requester: str | None,
+    asked_at: datetime,
+    now: datetime,
 ) -> Letter | None:
     purpose = _LINKS.get(template)
     if purpose is None and address is not None:
-        return Letter(template=template, address=address)  # of an account that has left this address
+        return Letter(template=template, address=address)  # a former address of an account
     who = {"pk": user_id} if user_id is not None else {"email": email_normalised(address or "")}
-    # Locked before its links, as by everything that ends links: the two never wait for each other the other way round.
+    # Lock order, to avoid deadlocks: the user, then its links.
     user = User.objects.select_for_update(no_key=True).filter(**who).first()
     if user is None:
         return None
@@ -130,17 +142,17 @@ def _letter(
         return None
     email = user.email
     if purpose == LinkPurpose.CHANGE_EMAIL:
-        if asker != _standing(user):
-            return None  # a new password ends what was asked for by the old one; the mail may be hours late by then
+        if requester != _fingerprint(user):
+            return None  # the password has changed since the request; the mail may be hours late
         if address is None or User.objects.filter(email=address).exists():
-            return None  # the address is somebody's, who is not told and not asked
+            return None  # the address belongs to another account
         email = address
-    token = link_mint(user_id=user.pk, purpose=purpose, email=email, asked_at=asked_at, now=now)
+    token = link_create(user_id=user.pk, purpose=purpose, email=email, asked_at=asked_at, now=now)
     return Letter(template=template, address=email, link=f"{settings.ACCOUNT_URL}/{purpose.value}#{token}")
 
 
 def mail_message(letter: Letter, *, job_id: UUID, asked_at: datetime) -> EmailMultiAlternatives:
-    """Write a letter in text and HTML. However often a job sends it, it is the same message to a mail program (RFC 5322)."""
+    """Render a letter as text and HTML, with the same Message-ID however often the job sends it (RFC 5322)."""
     values = {
         "site_name": settings.SITE_NAME,
         "link": letter.link,
@@ -153,7 +165,7 @@ def mail_message(letter: Letter, *, job_id: UUID, asked_at: datetime) -> EmailMu
         to=[letter.address],
         headers={
             "Message-ID": f"<{job_id}@{urlsplit(settings.PUBLIC_URL).hostname}>",
-            "Auto-Submitted": "auto-generated",  # RFC 3834: nobody's absence notice is wanted
+            "Auto-Submitted": "auto-generated",  # RFC 3834: send no absence notice in reply
         },
     )
     message.attach_alternative(_rendered(f"{letter.template}.html", values), "text/html")
@@ -161,13 +173,13 @@ def mail_message(letter: Letter, *, job_id: UUID, asked_at: datetime) -> EmailMu
 
 
 def _rendered(name: str, values: dict[str, Any]) -> str:
-    """Render a template; only HTML is escaped."""
+    """Render a template, with escaping if it is HTML."""
     template: Any = engines["django"].engine.get_template(f"mails/{name}")  # type: ignore[attr-defined]  # DjangoTemplates'
     return template.render(Context(values, autoescape=name.endswith(".html")))
 
 
 def _deliver(message: EmailMultiAlternatives) -> None:
-    """Send over a connection of its own, each wait bounded by EMAIL_TIMEOUT; raises MailRefused, or what a retry may mend."""
+    """Send over a new connection, each wait bounded by EMAIL_TIMEOUT; raise MailRefused, or an error worth retrying."""
     try:
         message.send()
     except smtplib.SMTPRecipientsRefused as error:
@@ -183,4 +195,4 @@ def _deliver(message: EmailMultiAlternatives) -> None:
 
 def _refused(code: int) -> MailRefused:
     logger.warning("mail_refused", code=code)
-    return MailRefused(f"The mail server answered {code}.")
+    return MailRefused(f"The mail server replied {code}.")

@@ -1,4 +1,4 @@
-"""A new password: by who knows the present one, or by who gets the account's mail. Either way every sign-in ends."""
+"""Set a new password, confirmed by the current one or by a mailed link. Either way every session ends."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from apps.accounts.models import LinkPurpose, SecurityEventKind, Transport, User
-from apps.accounts.services.attempts import attempts_forget
-from apps.accounts.services.credentials import password_check_again
+from apps.accounts.services.attempts import AttemptPurpose, attempt_begin, attempts_clear
+from apps.accounts.services.credentials import password_confirm
 from apps.accounts.services.events import Origin, event_record
 from apps.accounts.services.links import LinkRefused, link_find, link_use
 from apps.accounts.services.mails import Mail, mail_submit
@@ -27,12 +27,12 @@ POINTER = "/new_password"
 def password_change(
     *, user_id: UUID, current_password: str, new_password: str, transport: Transport, origin: Origin, now: datetime
 ) -> TokenPair:
-    """Set a new password, end every sign-in, and give a new one for the place that this was asked from.
+    """Set a new password, end every session, and start a new one for the caller.
 
-    Raises ValidationProblem, what ``password_check_again`` raises, and SignInOvertaken when the account changed meanwhile.
+    Raise ValidationProblem, what `password_confirm` raises, and SignInOvertaken if the account has changed since then.
     """
-    checked = password_check_again(user_id=user_id, password=current_password, origin=origin, now=now)
-    _require_acceptable(new_password, user=checked)
+    checked = password_confirm(user_id=user_id, password=current_password, origin=origin, now=now)
+    _validate(new_password, user=checked)
     hashed = make_password(new_password)
     with transaction.atomic():
         user = password_replace(checked=checked, hashed=hashed, origin=origin, now=now)
@@ -40,13 +40,13 @@ def password_change(
 
 
 def password_replace(*, checked: User, hashed: str, origin: Origin, now: datetime) -> User:
-    """Store another hash for a user whose present password was checked just now, and end every sign-in.
+    """Store a new hash for a user whose current password has just been checked, and end every session.
 
-    Gives the user as it then is; raises SignInOvertaken when the account changed meanwhile.
+    Return the updated user; raise SignInOvertaken if the account has changed since the check.
     """
     with transaction.atomic():
-        standing = User.objects.select_for_update().filter(pk=checked.pk, is_active=True, password=checked.password)
-        user = standing.first()
+        unchanged = User.objects.select_for_update().filter(pk=checked.pk, is_active=True, password=checked.password)
+        user = unchanged.first()
         if user is None:
             raise SignInOvertaken()
         user_hash_set(user=user, hashed=hashed, by="password", origin=origin, now=now)
@@ -54,17 +54,21 @@ def password_replace(*, checked: User, hashed: str, origin: Origin, now: datetim
 
 
 def password_reset_request(*, email: str) -> None:
-    """Have a link mailed to set a new password, if there is such an account; neither the answer nor its time tells."""
+    """Mail a link to set a new password, if the address has an active account; raise TooManyAttempts.
+
+    The worker looks the account up, so neither the response nor its time reveals whether there is one.
+    """
+    attempt_begin(purpose=AttemptPurpose.RESET, email=email)
     mail_submit(template=Mail.RESET_PASSWORD, address=email_normalised(email))
 
 
 def password_reset(*, token: str, new_password: str, origin: Origin, now: datetime) -> None:
-    """Set a new password by a mailed link, which proves the address too; refusals after failed tries are lifted.
+    """Set a new password with a mailed link, which also verifies the address, and clear the failed attempts.
 
-    Raises LinkRefused, and ValidationProblem for a password that will not do, which leaves the link to be used again.
+    Raise LinkRefused, or ValidationProblem for an unacceptable password, which does not use the link up.
     """
     link = link_find(token=token, purposes=[LinkPurpose.RESET_PASSWORD], now=now)
-    _require_acceptable(new_password, user=link.user)
+    _validate(new_password, user=link.user)
     hashed = make_password(new_password)
     with transaction.atomic():
         user = User.objects.select_for_update().filter(pk=link.user_id, is_active=True, email=link.email).first()
@@ -76,10 +80,10 @@ def password_reset(*, token: str, new_password: str, origin: Origin, now: dateti
             user_save(user=user, fields=("email_verified",))
             event_record(SecurityEventKind.EMAIL_VERIFIED, now=now, user_id=user.pk, origin=origin)
         user_hash_set(user=user, hashed=hashed, by="link", origin=origin, now=now)
-        attempts_forget(email=user.email)
+        attempts_clear(email=user.email)
 
 
-def _require_acceptable(password: str, *, user: User) -> None:
+def _validate(password: str, *, user: User) -> None:
     try:
         validate_password(password, user=user)
     except ValidationError as error:

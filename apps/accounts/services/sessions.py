@@ -1,8 +1,8 @@
-"""Sign-ins begin, rotate and end. A refresh session is the row that every one of their tokens answers to.
+"""Start, refresh and end sessions.
 
-Of all uses of one refresh token exactly one mints a successor: the row is locked first. The immediate predecessor gets
-that same successor again for TOKENS_GRACE_SECONDS (an answer was lost, two tabs asked at once). Anything older is a
-copy in other hands, and ends the session (RFC 9700, 4.14.2; OWASP ASVS 5.0, 10.4.5).
+A refresh token works once: the session's row is locked first, so of any number of parallel uses exactly one rotates it. The
+immediate predecessor gets the same successor again for TOKENS_GRACE_SECONDS (a response was lost, or two tabs asked at once).
+Anything older is a stolen copy, and ends the session (RFC 9700, 4.14.2; OWASP ASVS 5.0, 10.4.5).
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from apps.accounts.services.mails import Mail, mail_submit
 from apps.accounts.services.tokens import LEEWAY_SECONDS, AccessToken, RefreshToken, TokenRefused, token_id_new
 from apps.practices.errors import NotFound, Problem
 
-END_BATCH = 500  # sign-ins a transaction, where a whole key's end: locks are held for moments
+END_BATCH = 500  # sessions per transaction when all those of a key end, so that locks are held briefly
 
 
 class TokenReused(Problem):
-    """401: a refresh token that was used up came again, so its sign-in has been ended."""
+    """401: a refresh token was used a second time, so its session has been ended."""
 
     status = 401
     type = "token-reused"
     title = "Refresh token used twice"
     explanation = (
-        "A refresh token works once. This one had been used before, which is what a stolen copy looks like, so the "
-        "sign-in it belongs to has been ended for everybody who holds a token of it. Sign in again."
+        "A refresh token works only once. This one had already been used, which suggests that it was stolen, so its "
+        "session has been ended for everyone who holds one of its tokens. Sign in again."
     )
 
     def __init__(self) -> None:
@@ -44,12 +44,12 @@ class TokenReused(Problem):
 
 
 class SignInOvertaken(Problem):
-    """401: the account was closed, or its password set anew, while this sign-in was being checked."""
+    """401: the account was deactivated, or its password changed, after this request had checked the password."""
 
     status = 401
     type = "sign-in-overtaken"
-    title = "Account changed meanwhile"
-    explanation = "The account changed while the sign-in was being checked. Sign in again."
+    title = "Account changed"
+    explanation = "The account changed while this request was being handled. Sign in again."
 
     def __init__(self) -> None:
         super().__init__(headers={"WWW-Authenticate": 'Bearer realm="api"'})
@@ -57,7 +57,7 @@ class SignInOvertaken(Problem):
 
 @dataclass(frozen=True, kw_only=True)
 class TokenPair:
-    """The tokens of a sign-in, encoded; ``expires_in`` is in seconds and the access token's."""
+    """The encoded tokens of a session. ``expires_in`` is the life of the access token, in seconds."""
 
     access: str
     refresh: str
@@ -67,16 +67,27 @@ class TokenPair:
     transport: Transport
 
 
-def session_start(*, user: User, origin: Origin, now: datetime, transport: Transport = Transport.BEARER) -> TokenPair:
-    """Sign a user in, whose password was checked just now: a new session and its first pair. Raises SignInOvertaken."""
-    return _pair(session_create(user=user, origin=origin, now=now, transport=transport), now=now)
+def session_start(
+    *,
+    user: User,
+    origin: Origin,
+    now: datetime,
+    transport: Transport = Transport.BEARER,
+    replaces: UUID | None = None,
+) -> TokenPair:
+    """Start a session as `session_create` does, and return its first tokens."""
+    session = session_create(user=user, origin=origin, now=now, transport=transport, replaces=replaces)
+    return _token_pair(session, now=now)
 
 
-def session_create(*, user: User, origin: Origin, now: datetime, transport: Transport) -> Session:
-    """Store a new sign-in of a user whose password was checked just now; raises SignInOvertaken.
+def session_create(
+    *, user: User, origin: Origin, now: datetime, transport: Transport, replaces: UUID | None = None
+) -> Session:
+    """Store a session of a user whose password has just been checked; raise SignInOvertaken.
 
-    The user's row is locked against a change of password or state: whoever ends all sign-ins finds this one among them, or
-    has done so before, and then the row is no longer as it was checked.
+    The user's row is locked and compared with what was checked. So a change of password or state that ends all sessions either
+    ends this one too, or came first and is noticed here. ``replaces`` is the session that the same browser had before: it ends,
+    so that signing in again leaves none behind (OWASP ASVS 5.0, 7.2.4).
     """
     lifetime = settings.SESSION_COOKIE_AGE if transport == Transport.ADMIN else settings.TOKENS_SESSION_SECONDS
     session = Session(
@@ -104,25 +115,27 @@ def session_create(*, user: User, origin: Origin, now: datetime, transport: Tran
             origin=origin,
             transport=transport.value,
         )
+    if replaces is not None:
+        session_end(session_id=replaces, reason=EndReason.LOGOUT, now=now, origin=origin)
     return session
 
 
 def session_refresh(*, token: str, origin: Origin, now: datetime, transport: Transport = Transport.BEARER) -> TokenPair:
-    """Change a refresh token for a new pair.
+    """Exchange a refresh token for a new pair.
 
-    Raises TokenRefused (not ours, expired, its sign-in over, or of another transport) and TokenReused; the end of the
-    session that the latter tells of is committed by then.
+    Raise TokenRefused if the token is invalid or expired, belongs to another transport, or its session has ended. Raise
+    TokenReused for a token that was used before, once the end of its session has been committed.
     """
     refresh = RefreshToken.read(token)
     with transaction.atomic():
         session = _locked(refresh.session_id)
-        if session is None or session.transport != transport or not _stands(session, now=now):
-            raise TokenRefused("The sign-in has ended.")
+        if session is None or session.transport != transport or not _is_active(session, now=now):
+            raise TokenRefused("The session has ended.")
         is_current = refresh.id == session.current_id
         if is_current:
             _rotate(session, origin=origin, now=now)
     if is_current or _in_grace(session, token_id=refresh.id, origin=origin, now=now):
-        return _pair(session, now=now)
+        return _token_pair(session, now=now)
     _end_reused(session, origin=origin, now=now)
     raise TokenReused()
 
@@ -132,12 +145,12 @@ def _locked(session_id: UUID) -> Session | None:
     return sessions.filter(pk=session_id).first()
 
 
-def _stands(session: Session, *, now: datetime) -> bool:
+def _is_active(session: Session, *, now: datetime) -> bool:
     return session.ended_at is None and session.user.is_active and refresh_until(session) > now
 
 
 def refresh_until(session: Session) -> datetime:
-    """When the session's current refresh token expires: unused for too long, or the sign-in too old."""
+    """Return when the session's current refresh token expires: unused for too long, or the session too old."""
     return min(session.current_issued_at + timedelta(seconds=settings.TOKENS_REFRESH_SECONDS), session.expires_at)
 
 
@@ -146,7 +159,7 @@ def _rotate(session: Session, *, origin: Origin, now: datetime) -> None:
     session.current_id, session.current_issued_at = token_id_new(), now
     session.signed_by = key_ring().signing(at=now).kid
     session.rotated_at = session.last_used_at = now
-    # A browser that updated itself is the same sign-in.
+    # A browser that has updated itself has a new User-Agent, in the same session.
     session.device, session.address = origin.device_stored, origin.address
     session.save(
         update_fields=[
@@ -164,9 +177,9 @@ def _rotate(session: Session, *, origin: Origin, now: datetime) -> None:
 
 
 def _in_grace(session: Session, *, token_id: UUID, origin: Origin, now: datetime) -> bool:
-    """Whether this is the immediate predecessor, again, from the device that used it, soon enough.
+    """Return whether this is the immediate predecessor, used again by the same device within the grace period.
 
-    The clock may have been another instance's: it may lag as far as for a token, and a clock set back opens nothing more.
+    Another instance's clock may have set `rotated_at`, so it may be up to LEEWAY_SECONDS in the future.
     """
     if token_id != session.previous_id or session.rotated_at is None or origin.device_stored != session.device:
         return False
@@ -175,25 +188,25 @@ def _in_grace(session: Session, *, token_id: UUID, origin: Origin, now: datetime
 
 
 def _end_reused(session: Session, *, origin: Origin, now: datetime) -> None:
-    """End the session of a stolen token, write it down and tell its owner; raises TokenRefused when it has just ended.
+    """End the session of a stolen token, record that, and mail the user; raise TokenRefused if it has just ended.
 
-    Commits, in a transaction of its own that locks the user before the sign-in, as every other end does. Whatever became
-    of the sign-in since it was looked at, it ends: a token that came again stays stolen.
+    Commits in a transaction of its own, which locks the user before the session, as every other end does. The session ends
+    even if it was refreshed since it was read: a token used twice is stolen.
     """
     with transaction.atomic():
         if not session_end(session_id=session.pk, reason=EndReason.REUSE, now=now, origin=origin):
-            raise TokenRefused("The sign-in has ended.")
+            raise TokenRefused("The session has ended.")
         event_record(
             SecurityEventKind.TOKEN_REUSED, now=now, user_id=session.user_id, session_id=session.pk, origin=origin
         )
         mail_submit(template=Mail.TOKEN_REUSED, user_id=session.user_id)
 
 
-def _pair(session: Session, *, now: datetime) -> TokenPair:
-    """Sign the session's current refresh token, from stored ids and times alone, and an access token of now.
+def _token_pair(session: Session, *, now: datetime) -> TokenPair:
+    """Sign the session's current refresh token, from stored ids and times alone, and a new access token.
 
-    The refresh token is signed by the key that signed it first. When that is gone, nobody takes what it signed, and the
-    same token by a key of today is no second one: its id is what rotates.
+    The refresh token is signed with the key that signed it first, so that it is the same byte for byte. If that key is gone,
+    nothing it signed is valid, and signing the same token with a current key makes no second one: rotation goes by its id.
     """
     ring = key_ring()
     signing = ring.signing(at=now)
@@ -219,30 +232,30 @@ def _pair(session: Session, *, now: datetime) -> TokenPair:
 
 
 def session_end(*, session_id: UUID, reason: EndReason, now: datetime, origin: Origin = NOWHERE) -> bool:
-    """End one sign-in; False when it had ended before. No token of it works from the commit on."""
+    """End a session, and return False if it had already ended. None of its tokens works once this has committed."""
     ended = _end(reason=reason, now=now, origin=origin, pk=session_id)
     transaction.on_commit(lambda: session_forget(session_id=session_id))
     return ended > 0
 
 
 def session_end_own(*, user_id: UUID, session_id: UUID, now: datetime, origin: Origin) -> None:
-    """End one of a user's sign-ins from another; raises NotFound unless it is theirs and stands."""
-    standing = session_list(user_id=user_id, current=None, now=now).filter(pk=session_id)
-    if not standing.exists() or not session_end(session_id=session_id, reason=EndReason.OWNER, now=now, origin=origin):
+    """End one of a user's sessions from another; raise NotFound unless it is theirs and active."""
+    own = session_list(user_id=user_id, current=None, now=now).filter(pk=session_id)
+    if not own.exists() or not session_end(session_id=session_id, reason=EndReason.OWNER, now=now, origin=origin):
         raise NotFound()
 
 
 def sessions_end(
     *, user_id: UUID, reason: EndReason, now: datetime, origin: Origin = NOWHERE, keep: UUID | None = None
 ) -> int:
-    """End every sign-in of a user, but for the one to ``keep``; give how many there were."""
+    """End every session of a user except the one to ``keep``; return how many ended."""
     ended = _end(reason=reason, now=now, origin=origin, keep=keep, user_id=user_id)
     transaction.on_commit(lambda: sessions_forget(user_id=user_id))
     return ended
 
 
 def sessions_end_signed_by(*, kid: str, now: datetime) -> int:
-    """End every sign-in whose refresh token that key has signed; give how many there were. Commits in batches."""
+    """End every session whose refresh token this key signed, in batches that commit; return how many ended."""
     ended, after = 0, UUID(int=0)
     signed = Session.objects.filter(ended_at=None, signed_by=kid).order_by("pk").values_list("pk", flat=True)
     while batch := list(signed.filter(pk__gt=after)[:END_BATCH]):
@@ -252,19 +265,19 @@ def sessions_end_signed_by(*, kid: str, now: datetime) -> int:
 
 
 def _end(*, reason: EndReason, now: datetime, origin: Origin, keep: UUID | None = None, **which: Any) -> int:
-    """End the sign-ins that stand among these, and write an event for each user whose they were.
+    """End the active ones of these sessions, record an event for each user, and return how many ended.
 
-    Users are locked before sign-ins, as a change of password, address or state and a deletion do: an event refers to its
-    user, and whoever took the two the other way round could wait for one who waits for them.
+    Lock order, to avoid deadlocks: users first, then sessions, as in a change of password, address or state and in a deletion.
+    The event refers to the user, so its insert needs a lock on that row too.
     """
     with transaction.atomic():
-        sign_ins = Session.objects.filter(ended_at=None, **which)
+        active = Session.objects.filter(ended_at=None, **which)
         if keep is not None:
-            sign_ins = sign_ins.exclude(pk=keep)
-        users = User.objects.filter(pk__in=sign_ins.values("user_id")).order_by("pk")
+            active = active.exclude(pk=keep)
+        users = User.objects.filter(pk__in=active.values("user_id")).order_by("pk")
         list(users.select_for_update(no_key=True).values_list("pk"))
-        standing = sign_ins.select_for_update(of=("self",))
-        sessions = list(standing.order_by("user_id", "pk").values_list("user_id", "pk"))
+        locked = active.select_for_update(of=("self",)).order_by("user_id", "pk")
+        sessions = list(locked.values_list("user_id", "pk"))
         Session.objects.filter(pk__in=[pk for _, pk in sessions]).update(ended_at=now, ended_reason=reason)
         for user_id, group in groupby(sessions, key=itemgetter(0)):
             ids = [pk for _, pk in group]

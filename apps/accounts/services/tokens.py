@@ -1,4 +1,4 @@
-"""The two tokens of a sign-in, on SimpleJWT's classes: what they claim, and what is refused before a claim is believed."""
+"""The access and refresh tokens of a session: their claims, and what is checked before a claim is trusted."""
 
 from __future__ import annotations
 
@@ -24,38 +24,38 @@ from apps.accounts.services.keys import Key, key_ring
 from apps.practices.errors import Problem
 
 ALGORITHM = "HS256"
-TOKEN_BYTES = 2048  # ours have about 400; a larger one is not read at all
-LEEWAY_SECONDS = 10  # between the clocks of two instances
-HEADER = frozenset({"alg", "kid", "typ"})  # anything else (jku, jwk, x5u, crit …) asks us to trust the token's own word
+TOKEN_BYTES = 2048  # ours have about 400; a larger one is refused unread
+LEEWAY_SECONDS = 10  # between two instances' clocks
+HEADER = frozenset({"alg", "kid", "typ"})  # any other (jku, jwk, x5u, crit …) would let the token choose its own key
 CLAIMS = ("exp", "iat", "iss", "aud", "jti", "sid", "typ")
 
 
 class TokenRefused(Problem):
-    """401: the token is none of ours, expired, of the wrong kind, or its sign-in has ended."""
+    """401: the token is invalid, expired or of the wrong kind, or its session has ended."""
 
     status = 401
     type = "token-refused"
     title = "Token refused"
     explanation = (
-        "The token is not valid, has expired, or the sign-in it belongs to has ended. Refresh the access token; when "
-        "it was the refresh token that was refused, sign in again."
+        "The token is invalid or has expired, or its session has ended. Use the refresh token to get a new access token. If "
+        "the refresh token was refused, sign in again."
     )
 
     def __init__(self, detail: str | None = None) -> None:
-        # RFC 6750, 3: why a bearer token did not do.
+        # RFC 6750, 3: the header says why.
         super().__init__(detail, headers={"WWW-Authenticate": 'Bearer realm="api", error="invalid_token"'})
 
 
 class RingBackend(TokenBackend):
-    """Signs with the key it is given and verifies with the key that the header names, HS256 only."""
+    """Signs with a given key and verifies with the key that the header names, HS256 only."""
 
     def sign(self, payload: dict[str, Any], *, key: Key) -> str:
-        """Give the token with these claims and ours."""
+        """Return the token with these claims, the issuer and the audience."""
         claims = {**payload, "iss": settings.TOKENS_ISSUER, "aud": settings.TOKENS_AUDIENCE}
         return jwt.encode(claims, key.secret, algorithm=ALGORITHM, headers={"kid": key.kid})
 
     def decode(self, token: Any, verify: bool = True) -> dict[str, Any]:
-        """Give the claims; raises TokenBackendError for whatever is wrong. There is no way to skip the signature."""
+        """Return the claims; raise TokenBackendError. ``verify`` is ignored: the signature is always checked."""
         try:
             return self._claims(token)
         except jwt.ExpiredSignatureError as error:
@@ -83,9 +83,9 @@ class RingBackend(TokenBackend):
 
 @lru_cache(maxsize=32)
 def _header(segment: str) -> dict[str, Any]:
-    """Read a header to learn which key to try; PyJWT reads and verifies it again with that key.
+    """Read a header to find the key; PyJWT reads it again and verifies it with that key.
 
-    All tokens of one key have the same header, so this is remembered: reading it is a third of a verification.
+    All tokens of one key have the same header, and reading it is a third of a verification, so it is cached.
     """
     header = json.loads(base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4)))
     if not isinstance(header, dict):
@@ -94,7 +94,7 @@ def _header(segment: str) -> dict[str, Any]:
 
 
 def token_is_ours(text: str) -> bool:
-    """Whether a text says to be a token of this service: not to be believed, but not somebody else's cookie either."""
+    """Return whether a text names this service as its issuer. Nothing is verified: this only tells our cookies from others'."""
     parts = text.split(".")
     if len(text) > TOKEN_BYTES or len(parts) != 3:
         return False
@@ -109,11 +109,11 @@ _backend = RingBackend(ALGORITHM, leeway=LEEWAY_SECONDS)
 
 
 class SessionToken(tokens.Token):
-    """A token of one sign-in: `sid` names its refresh session, `jti` the token, `typ` its use."""
+    """A token of a session: `sid` identifies the session, `jti` the token, and `typ` its kind."""
 
     session_id: UUID
     id: UUID
-    key: Key  # that signs it; a token that was read has none
+    key: Key  # to sign with; a token that was read has none
 
     @property
     def token_backend(self) -> TokenBackend:
@@ -124,7 +124,7 @@ class SessionToken(tokens.Token):
 
     @classmethod
     def mint(cls, *, session_id: UUID, token_id: UUID, issued_at: datetime, expires_at: datetime, key: Key) -> Self:
-        """Make the token that these values describe; the same values give the same bytes."""
+        """Return the token with these values; the same values give the same bytes."""
         token = cls()
         token.session_id, token.id, token.key = session_id, token_id, key
         token.payload = {
@@ -138,7 +138,7 @@ class SessionToken(tokens.Token):
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """Verify a token that came from outside; raises TokenRefused."""
+        """Verify an encoded token; raise TokenRefused."""
         try:
             return cls(cast("Any", text))  # SimpleJWT annotates the encoded text as a Token
         except ExpiredTokenError as error:
@@ -147,7 +147,7 @@ class SessionToken(tokens.Token):
             raise TokenRefused from error
 
     def verify(self) -> None:
-        """Check the claims that are ours: the kind of token and the two ids; `exp` once more, as a time."""
+        """Check the kind of token, its two ids, and that `exp` is a time."""
         try:
             super().verify()
             self.session_id, self.id = UUID(self.payload["sid"]), UUID(self.payload["jti"])
@@ -156,13 +156,13 @@ class SessionToken(tokens.Token):
 
 
 class AccessToken(SessionToken, tokens.AccessToken):
-    """Opens the API for TOKENS_ACCESS_SECONDS, as long as its sign-in stands."""
+    """Gives access to the API for TOKENS_ACCESS_SECONDS, while its session is active."""
 
 
 class RefreshToken(SessionToken, tokens.RefreshToken):  # type: ignore[misc]  # SimpleJWT's own two bases disagree on for_user
-    """Works once, for a new pair."""
+    """Works once, to get a new pair."""
 
 
 def token_id_new() -> UUID:
-    """Make a token's id: random throughout, since knowing one must not help to guess the next."""
+    """Return a new token id, all random, so that knowing one does not help to guess the next."""
     return uuid4()

@@ -1,10 +1,9 @@
-"""Users come, change and go: every write to the user table passes here."""
+"""Create and change users. Every write to the user table goes through this module."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime
-from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
@@ -13,11 +12,11 @@ from django.db import DatabaseError, transaction
 from apps.accounts.models import EndReason, SecurityEventKind, User
 from apps.accounts.selectors.sessions import sessions_forget
 from apps.accounts.selectors.users import PEOPLE_TAG, USERS_TAG
+from apps.accounts.services.attempts import AttemptPurpose, attempt_begin
 from apps.accounts.services.events import NOWHERE, Origin, event_record
-from apps.accounts.services.links import links_end
+from apps.accounts.services.links import links_delete
 from apps.accounts.services.mails import Mail, mail_submit
 from apps.accounts.services.sessions import sessions_end
-from apps.accounts.services.tokens import TokenRefused
 from apps.practices.caching import tags_change
 from apps.practices.database.writes import row_insert
 from apps.practices.errors import FieldError, NotFound, Problem
@@ -25,23 +24,24 @@ from apps.practices.validation.addresses import email_normalised
 
 
 class EmailTaken(Problem):
-    """409: an account with this address exists."""
+    """409: an account with this address already exists."""
 
     status = 409
     type = "email-taken"
     title = "Address in use"
-    explanation = "An account with this e-mail address exists already. Sign in to it."
+    explanation = "An account with this e-mail address already exists. Sign in, or reset its password."
 
 
 def user_register(*, email: str, password: str, name: str = "", origin: Origin = NOWHERE, now: datetime) -> User | None:
-    """Store a new user and have its address verified by mail; raises EmailTaken.
+    """Store a new user and mail a link to verify the address; raise EmailTaken or TooManyAttempts.
 
-    Where addresses have to be verified (REQUIRE_VERIFIED_EMAIL) the answer is None, and the work the same, whether the
-    address was free or not: its owner learns by mail. The password has passed the validators of its form.
+    With REQUIRE_VERIFIED_EMAIL, return None and do the same work whether or not the address is free: its owner is told by
+    mail. The caller has validated the password.
     """
+    attempt_begin(purpose=AttemptPurpose.MAIL, email=email)
     email = email_normalised(email)
-    is_told = not settings.REQUIRE_VERIFIED_EMAIL
-    if is_told and User.objects.filter(email=email).exists():  # saves a hash; the constraint decides between rivals
+    is_open = not settings.REQUIRE_VERIFIED_EMAIL
+    if is_open and User.objects.filter(email=email).exists():  # saves a hash; the unique constraint settles races
         raise _taken()
     user = User(email=email, name=name, password=make_password(password))
     with transaction.atomic():
@@ -49,34 +49,22 @@ def user_register(*, email: str, password: str, name: str = "", origin: Origin =
             _changed(user)
             event_record(SecurityEventKind.REGISTERED, now=now, user_id=user.pk, origin=origin)
             mail_submit(template=Mail.VERIFY_EMAIL, user_id=user.pk)
-        elif is_told:
+        elif is_open:
             raise _taken()
         else:
             mail_submit(template=Mail.REGISTERED_AGAIN, address=email)
-    return user if is_told else None
+    return user if is_open else None
 
 
 def _taken() -> EmailTaken:
-    return EmailTaken(errors=[FieldError("/email", "unique", "An account with this e-mail address exists already.")])
-
-
-def user_update(*, user_id: UUID, name: str | None = None) -> User:
-    """Change what a user may change about their own account; raises TokenRefused when it has just been deleted."""
-    with transaction.atomic():
-        user = User.objects.select_for_update().filter(pk=user_id).first()
-        if user is None:
-            raise TokenRefused("The account is gone.")
-        if name is not None:
-            user.name = name
-        user_save(user=user, fields=("name",) if name is not None else ())
-    return user
+    return EmailTaken(errors=[FieldError("/email", "unique", "An account with this e-mail address already exists.")])
 
 
 def user_save(*, user: User, fields: Collection[str] = ()) -> None:
-    """Write a new user, or of a stored one these fields alone; make its sign-ins look again, and drop what is cached of it.
+    """Insert a new user, or update these fields of a stored one; then drop what is cached of the user.
 
-    What somebody else has changed since the user was read stays: a form that was open for minutes undoes no new password.
-    Raises NotFound when the user has gone since.
+    Other fields stay as they are in the database, so a form that was open for minutes does not restore an old password. Raise
+    NotFound if the user has been deleted.
     """
     with transaction.atomic():
         if user._state.adding:
@@ -87,18 +75,18 @@ def user_save(*, user: User, fields: Collection[str] = ()) -> None:
 
 
 def user_email_set(*, user: User, former: str, by: str, origin: Origin, now: datetime) -> None:
-    """Write a user whose address is another one than the ``former``, which is told, and whose links end.
+    """Store a user's new address, delete the links mailed to them, and mail the ``former`` address.
 
-    In the caller's transaction. ``by`` is what showed that it may be set: for the account's history.
+    Runs in the caller's transaction. ``by`` says for the account's history who or what allowed the change.
     """
     user_save(user=user, fields=("email", "email_verified"))
-    links_end(user_id=user.pk)
+    links_delete(user_id=user.pk)
     event_record(SecurityEventKind.EMAIL_CHANGED, now=now, user_id=user.pk, origin=origin, by=by)
     mail_submit(template=Mail.EMAIL_CHANGED, address=former)
 
 
 def user_deactivate(*, user: User, now: datetime) -> None:
-    """Close the account's door: every sign-in ends, and none can be made."""
+    """Deactivate an account and end its sessions."""
     with transaction.atomic():
         user.is_active = False
         user_save(user=user, fields=("is_active",))
@@ -106,21 +94,21 @@ def user_deactivate(*, user: User, now: datetime) -> None:
 
 
 def user_password_set(*, user: User, password: str | None, now: datetime) -> None:
-    """Set somebody's password, which has passed the validators; None for an account that nobody can sign in to."""
+    """Set a user's password as an administrator; None makes it unusable. The caller has validated the password."""
     hashed = make_password(password)
     with transaction.atomic():
         user_hash_set(user=user, hashed=hashed, by="administrator", origin=NOWHERE, now=now)
 
 
 def user_hash_set(*, user: User, hashed: str, by: str, origin: Origin, now: datetime) -> None:
-    """Store the hash of a new password, with all that it means: every sign-in and mailed link ends, and the owner is told.
+    """Store the hash of a new password, end every session and mailed link, and mail the user.
 
-    In the caller's transaction. ``by`` is what showed that it may be set: for the account's history.
+    Runs in the caller's transaction. ``by`` says for the account's history who or what allowed the change.
     """
     user.password = hashed
     user_save(user=user, fields=("password",))
     sessions_end(user_id=user.pk, reason=EndReason.PASSWORD, now=now, origin=origin)
-    links_end(user_id=user.pk)  # whoever had the password may have asked for another address
+    links_delete(user_id=user.pk)  # someone with the old password may have requested a new address
     event_record(SecurityEventKind.PASSWORD_CHANGED, now=now, user_id=user.pk, origin=origin, by=by)
     mail_submit(template=Mail.PASSWORD_CHANGED, user_id=user.pk)
 
@@ -129,7 +117,7 @@ def _update(user: User, *, fields: Collection[str]) -> None:
     try:
         user.save(update_fields=fields)
     except DatabaseError as error:
-        if error.__cause__ is None:  # it is Django that has found no row, not PostgreSQL that failed
+        if error.__cause__ is None:  # raised by Django because no row matched, not by PostgreSQL
             raise NotFound() from error
         raise
 

@@ -1,1 +1,1 @@
-"""Accounts and sign-ins over HTTP."""
+"""The HTTP views of accounts and sessions."""

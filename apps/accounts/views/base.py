@@ -1,16 +1,32 @@
-"""The bases of the views of accounts."""
+"""The base classes of the views of accounts, and the response that carries tokens."""
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import cast
+from uuid import UUID
+
+from drf_spectacular.utils import PolymorphicProxySerializer
 from rest_framework.permissions import AllowAny
+from rest_framework.response import Response
 
 from apps.accounts.authentication import origin_of
+from apps.accounts.models import Transport, User
+from apps.accounts.serializers import CookiePairSerializer, TokenPairSerializer
 from apps.accounts.services.events import Origin
+from apps.accounts.services.sessions import TokenPair
+from apps.accounts.services.tokens import SessionToken
+from apps.accounts.transports import cookies_set, csrf_token
 from apps.practices.mechanisms.requests import django_request
 from apps.practices.validation.views import StrictView
 
 # RFC 6749, 5.1: no cache may store a response that holds a token.
 NO_STORE = {"Cache-Control": "no-store"}
+SIGNED_IN = PolymorphicProxySerializer(
+    component_name="SignedIn",
+    serializers=[TokenPairSerializer, CookiePairSerializer],
+    resource_type_field_name=None,
+)
 
 
 class AccountView(StrictView):
@@ -19,9 +35,29 @@ class AccountView(StrictView):
         """The device and address that the request comes from."""
         return origin_of(django_request(self.request))
 
+    @property
+    def user(self) -> User:
+        """The user who is signed in."""
+        return cast("User", self.request.user)
+
+    @property
+    def session_id(self) -> UUID:
+        """The session that authorised the request."""
+        return cast("SessionToken", self.request.auth).session_id
+
 
 class CredentialView(AccountView):
     # What takes a password or a refresh token ignores a stale Authorization header.
     authentication_classes = ()
     permission_classes = (AllowAny,)
-    unrepeatable = "Nobody is signed in yet whose key it would be, and a stored answer would keep what it shows."
+    unrepeatable = "Nobody is signed in yet who could own the key, and the stored response would contain secrets."
+
+
+def token_response(pair: TokenPair, *, now: datetime) -> Response:
+    """Return the tokens of a session in the body, or in cookies with their CSRF token in the body."""
+    rest = {"token_type": "Bearer", "expires_in": pair.expires_in, "session": pair.session_id}
+    if pair.transport == Transport.BEARER:
+        return Response({"access": pair.access, "refresh": pair.refresh, **rest}, headers=NO_STORE)
+    response = Response({"csrf_token": csrf_token(pair.session_id), **rest}, headers=NO_STORE)
+    cookies_set(response, pair, now=now)
+    return response

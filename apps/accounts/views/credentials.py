@@ -1,58 +1,44 @@
-"""Signing in and out: what takes a password or a refresh token."""
+"""Register, sign in, refresh and sign out."""
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import cast
-
 from django.urls import reverse
-from drf_spectacular.utils import OpenApiResponse, PolymorphicProxySerializer, extend_schema
+from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.accounts.authentication import BearerAuthentication, LeavingAuthentication
+from apps.accounts.authentication import BearerAuthentication, LogoutAuthentication
 from apps.accounts.models import EndReason, Transport
 from apps.accounts.schema import COOKIE, SET_COOKIE
 from apps.accounts.serializers import (
-    CookiePairSerializer,
     CSRFTokenSerializer,
     LoginSerializer,
     RefreshSerializer,
     RegisterSerializer,
-    TokenPairSerializer,
     UserSerializer,
 )
-from apps.accounts.services.attempts import AttemptPurpose, TooManyAttempts, attempt_begin
-from apps.accounts.services.credentials import CredentialsRefused, user_authenticate
-from apps.accounts.services.sessions import (
-    SignInOvertaken,
-    TokenPair,
-    TokenReused,
-    session_end,
-    session_refresh,
-    session_start,
-)
-from apps.accounts.services.tokens import SessionToken, TokenRefused
+from apps.accounts.services.attempts import TooManyAttempts
+from apps.accounts.services.credentials import CredentialsRefused, EmailUnverified, session_login
+from apps.accounts.services.sessions import SignInOvertaken, TokenReused, session_end, session_refresh
+from apps.accounts.services.tokens import TokenRefused
 from apps.accounts.services.users import EmailTaken, user_register
-from apps.accounts.services.verification import EmailUnverified
 from apps.accounts.transports import (
     CookieRepeated,
     CsrfOriginRefused,
     CsrfTokenRefused,
     TwoTransports,
-    cookies_forget,
-    cookies_set,
+    cookies_delete,
     csrf_token,
-    device_presented,
+    deleting_cookies,
+    device_cookie,
     device_set,
-    forgetting,
     has_cookies,
     origin_require,
     refresh_presented,
     replaced_session_id,
 )
-from apps.accounts.views.base import NO_STORE, AccountView, CredentialView
+from apps.accounts.views.base import NO_STORE, SIGNED_IN, AccountView, CredentialView, token_response
 from apps.practices.errors import NotAuthenticated, PermissionDenied
 from apps.practices.errors.schema import problems
 from apps.practices.mechanisms.requests import django_request
@@ -66,33 +52,24 @@ class Register(CredentialView):
         operation_id="auth_register",
         summary="Create an account",
         description=(
-            "A link that proves the address is mailed to it. Where the service asks for that before the first sign-in "
-            "(REQUIRE_VERIFIED_EMAIL) the answer is always 202, and a mail tells the owner of an address that is taken; "
-            "everywhere else it is 201 or 409."
+            "Mails a link that verifies the address. If the service requires verified addresses (REQUIRE_VERIFIED_EMAIL), the "
+            "response is always 202, and the owner of an address that is already in use is told by mail. Otherwise it is 201, "
+            "or 409 for such an address."
         ),
         auth=[],
         request=RegisterSerializer,
         responses={
-            201: OpenApiResponse(UserSerializer, description="Created; sign in."),
-            202: OpenApiResponse(description="Accepted: a mail says how to go on."),
+            201: OpenApiResponse(UserSerializer, description="Created. You can sign in."),
+            202: OpenApiResponse(description="Accepted. A mail to the address explains the next step."),
             **problems(413, 415, EmailTaken, TooManyAttempts),
         },
     )
     def post(self, request: Request) -> Response:
-        body = self.body(RegisterSerializer)
-        attempt_begin(purpose=AttemptPurpose.MAIL, email=body["email"])
-        user = user_register(**body, origin=self.origin, now=self.now)
+        user = user_register(**self.body(RegisterSerializer), origin=self.origin, now=self.now)
         if user is None:
             return Response(status=status.HTTP_202_ACCEPTED, headers=NO_STORE)
         headers = {**NO_STORE, "Location": reverse("me")}
         return Response(UserSerializer(user).data, status=status.HTTP_201_CREATED, headers=headers)
-
-
-SIGNED_IN = PolymorphicProxySerializer(
-    component_name="SignedIn",
-    serializers=[TokenPairSerializer, CookiePairSerializer],
-    resource_type_field_name=None,
-)
 
 
 class Login(CredentialView):
@@ -101,7 +78,10 @@ class Login(CredentialView):
     @extend_schema(
         operation_id="auth_login",
         summary="Sign in",
-        description="In cookie mode the page's Origin has to be listed; a sign-in whose cookies are replaced is ended.",
+        description=(
+            "Starts a session. In cookie mode the Origin header must name a listed origin, and the session whose cookies are "
+            "replaced ends."
+        ),
         auth=[],
         request=LoginSerializer,
         parameters=[SET_COOKIE],
@@ -114,28 +94,34 @@ class Login(CredentialView):
     )
     def post(self, request: Request) -> Response:
         body = self.body(LoginSerializer)
-        transport = Transport(body.pop("transport"))
-        if transport == Transport.COOKIE:
+        by_cookie = body["transport"] == Transport.COOKIE
+        if by_cookie:
             origin_require(django_request(request))
-        device = device_presented(django_request(request))
-        user = user_authenticate(**body, origin=self.origin, now=self.now, device=device)
-        pair = session_start(user=user, now=self.now, origin=self.origin, transport=transport)
-        if transport == Transport.COOKIE and (replaced := replaced_session_id(django_request(request))):
-            # OWASP ASVS 5.0, 7.2.4: signing in again does not leave the former sign-in behind.
-            session_end(session_id=replaced, reason=EndReason.LOGOUT, now=self.now, origin=self.origin)
-        response = signed_in(pair, now=self.now)
-        if transport == Transport.COOKIE:
-            device_set(response, email=user.email, now=self.now)
+        pair = session_login(
+            email=body["email"],
+            password=body["password"],
+            transport=Transport(body["transport"]),
+            origin=self.origin,
+            now=self.now,
+            device=device_cookie(django_request(request)),
+            replaces=replaced_session_id(django_request(request)) if by_cookie else None,
+        )
+        response = token_response(pair, now=self.now)
+        if by_cookie:
+            device_set(response, email=body["email"], now=self.now)
         return response
 
 
 class Refresh(CredentialView):
-    """Counted by address as anonymous traffic, not as a sign-in: everybody in an office refreshes all day long."""
+    # Limited by address as anonymous traffic, not as sign-ins: everyone in an office refreshes all day.
 
     @extend_schema(
         operation_id="auth_refresh",
-        summary="Change a refresh token for new tokens",
-        description="The token is in the body, or in cookie mode in the refresh cookie, with an empty body and a listed Origin.",
+        summary="Exchange a refresh token for new tokens",
+        description=(
+            "Send the token in the body. In cookie mode it is in the refresh cookie: send an empty body, from a page of a "
+            "listed origin."
+        ),
         auth=[],
         request=RefreshSerializer,
         parameters=[SET_COOKIE],
@@ -153,28 +139,27 @@ class Refresh(CredentialView):
             pair = session_refresh(token=token, now=self.now, origin=self.origin, transport=transport)
         except (TokenRefused, TokenReused) as refused:
             if transport == Transport.COOKIE:
-                forgetting(refused)
+                deleting_cookies(refused)
             raise
-        return signed_in(pair, now=self.now)
+        return token_response(pair, now=self.now)
 
 
 class Logout(AccountView):
-    authentication_classes = (BearerAuthentication, LeavingAuthentication)
+    authentication_classes = (BearerAuthentication, LogoutAuthentication)
 
     @extend_schema(
         operation_id="auth_logout",
-        summary="Sign out here",
-        description="Ends this sign-in: its access and refresh tokens stop working at once, and its cookies are taken back.",
+        summary="Sign out",
+        description="Ends this session: its access and refresh tokens stop working at once, and its cookies are deleted.",
         request=None,
         parameters=[SET_COOKIE],
         responses={204: OpenApiResponse(description="Signed out."), **problems(401, TokenRefused, CsrfTokenRefused)},
     )
     def post(self, request: Request) -> Response:
-        token = cast("SessionToken", request.auth)
-        session_end(session_id=token.session_id, reason=EndReason.LOGOUT, now=self.now, origin=self.origin)
+        session_end(session_id=self.session_id, reason=EndReason.LOGOUT, now=self.now, origin=self.origin)
         response = Response(status=status.HTTP_204_NO_CONTENT, headers=NO_STORE)
         if has_cookies(django_request(request)):
-            cookies_forget(response)
+            cookies_delete(response)
         return response
 
 
@@ -182,22 +167,11 @@ class CSRF(AccountView):
     @extend_schema(
         operation_id="auth_csrf",
         summary="Read the CSRF token",
-        description="For a page in cookie mode that was reloaded. Needs the access cookie: refresh first if it is gone.",
+        description="For a page in cookie mode that was reloaded. Needs the access cookie: if it has expired, refresh first.",
         auth=[{COOKIE: []}],  # type: ignore[list-item]  # annotated as names, written into the document as it is
         responses={200: CSRFTokenSerializer, **problems(401, 403, TokenRefused)},
     )
     def get(self, request: Request) -> Response:
         if not has_cookies(django_request(request)):
-            raise PermissionDenied("A sign-in with bearer tokens needs no CSRF token.")
-        token = cast("SessionToken", request.auth)
-        return Response({"csrf_token": csrf_token(token.session_id)}, headers=NO_STORE)
-
-
-def signed_in(pair: TokenPair, *, now: datetime) -> Response:
-    """Answer the tokens of a sign-in the way they travel."""
-    rest = {"token_type": "Bearer", "expires_in": pair.expires_in, "session": pair.session_id}
-    if pair.transport == Transport.BEARER:
-        return Response({"access": pair.access, "refresh": pair.refresh, **rest}, headers=NO_STORE)
-    response = Response({"csrf_token": csrf_token(pair.session_id), **rest}, headers=NO_STORE)
-    cookies_set(response, pair, now=now)
-    return response
+            raise PermissionDenied("Requests with bearer tokens need no CSRF token.")
+        return Response({"csrf_token": csrf_token(self.session_id)}, headers=NO_STORE)

@@ -1,4 +1,4 @@
-"""Proving an address: by the links that are mailed to it."""
+"""Verify an e-mail address by a mailed link."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.accounts.serializers import EmailSerializer, LinkSerializer
-from apps.accounts.services.attempts import AttemptPurpose, TooManyAttempts, attempt_begin
+from apps.accounts.services.attempts import TooManyAttempts
 from apps.accounts.services.emails import email_verification_request, email_verify
 from apps.accounts.services.links import LinkRefused
 from apps.accounts.services.users import EmailTaken
@@ -16,7 +16,7 @@ from apps.accounts.views.base import NO_STORE, CredentialView
 from apps.practices.errors.schema import problems
 from apps.practices.throttling.throttles import LoginThrottle
 
-MAILED = OpenApiResponse(description="Accepted: a mail goes out if the address calls for one. Always the same answer.")
+MAILED = OpenApiResponse(description="Accepted. The response is the same whether or not a mail is sent.")
 
 
 class EmailVerify(CredentialView):
@@ -24,21 +24,20 @@ class EmailVerify(CredentialView):
 
     @extend_schema(
         operation_id="auth_email_verify",
-        summary="Prove an address by a mailed link",
+        summary="Verify an address with a mailed link",
         description=(
-            "Marks the address of an account as verified, or, with a link that was mailed for a change of address, makes the "
-            "new one the account's; the old one is told."
+            "Marks the account's address as verified. A link that was mailed for a change of address makes the new address the "
+            "account's, and a mail tells the old one."
         ),
         auth=[],
         request=LinkSerializer,
         responses={
-            204: OpenApiResponse(description="The address is the account's, and verified."),
+            204: OpenApiResponse(description="The account has this address, and it is verified."),
             **problems(413, 415, LinkRefused, EmailTaken),
         },
     )
     def post(self, request: Request) -> Response:
-        body = self.body(LinkSerializer)
-        email_verify(**body, origin=self.origin, now=self.now)
+        email_verify(**self.body(LinkSerializer), origin=self.origin, now=self.now)
         return Response(status=status.HTTP_204_NO_CONTENT, headers=NO_STORE)
 
 
@@ -47,13 +46,11 @@ class EmailVerifyRequest(CredentialView):
 
     @extend_schema(
         operation_id="auth_email_verify_request",
-        summary="Have a new link to verify an address mailed",
+        summary="Request a new link to verify an address",
         auth=[],
         request=EmailSerializer,
         responses={202: MAILED, **problems(413, 415, TooManyAttempts)},
     )
     def post(self, request: Request) -> Response:
-        body = self.body(EmailSerializer)
-        attempt_begin(purpose=AttemptPurpose.MAIL, email=body["email"])
-        email_verification_request(**body)
+        email_verification_request(**self.body(EmailSerializer))
         return Response(status=status.HTTP_202_ACCEPTED, headers=NO_STORE)

@@ -1,8 +1,6 @@
-"""One's own account over HTTP."""
+"""Read, change, export and delete one's own account."""
 
 from __future__ import annotations
-
-from typing import cast
 
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import status
@@ -10,7 +8,6 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.throttling import BaseThrottle
 
-from apps.accounts.models import User
 from apps.accounts.selectors.users import user_read
 from apps.accounts.serializers import AccountDeleteSerializer, MeSerializer, UserSerializer
 from apps.accounts.services.account import account_update
@@ -20,7 +17,7 @@ from apps.accounts.services.deletion import LastAdministrator, account_delete
 from apps.accounts.services.exports import ExportUnderWay, export_submit
 from apps.accounts.services.sessions import SignInOvertaken
 from apps.accounts.services.tokens import TokenRefused
-from apps.accounts.transports import cookies_forget, has_cookies
+from apps.accounts.transports import cookies_delete, has_cookies
 from apps.accounts.views.base import AccountView
 from apps.jobs.idempotency import idempotent
 from apps.jobs.services.quota import FilesQuota, StorageFull
@@ -34,12 +31,12 @@ from apps.practices.throttling.throttles import LoginThrottle
 from apps.practices.validation.schema import delete_with_body
 from apps.practices.validation.serializers import StrictSerializer
 
-TAKE_A_PASSWORD = ("PATCH", "DELETE")
+PASSWORD_METHODS = ("PATCH", "DELETE")
 
 
 class Me(AccountView):
     def get_throttles(self) -> list[BaseThrottle]:
-        extra = [LoginThrottle()] if self.request.method in TAKE_A_PASSWORD else []
+        extra = [LoginThrottle()] if self.request.method in PASSWORD_METHODS else []
         return [*super().get_throttles(), *extra]
 
     @extend_schema(
@@ -49,17 +46,18 @@ class Me(AccountView):
     )
     def get(self, request: Request) -> Response:
         try:
-            return Response(user_read(user_id=_user(request).pk))
+            return Response(user_read(user_id=self.user.pk))
         except NotFound as error:
-            # Another process has just deleted it; what this one remembers of the sign-in is a second old.
-            raise TokenRefused("The account is gone.") from error
+            # Another process has just deleted it, and this one has not checked the session since.
+            raise TokenRefused("The account has been deleted.") from error
 
     @extend_schema(
         operation_id="me_update",
         summary="Change your account",
         description=(
-            "Another `email` needs `current_password`. The answer shows the present address: a link is mailed to the new "
-            "one, which becomes the account's when it is followed. Whether somebody has it already is not told."
+            "To change `email`, send `current_password` too. A link is mailed to the new address, which becomes the account's "
+            "once the link is followed; until then the response shows the current address. It does not reveal whether another "
+            "account has the new one."
         ),
         request=MeSerializer,
         responses={200: UserSerializer, **problems(401, 412, 413, 415, TokenRefused, PasswordWrong, TooManyAttempts)},
@@ -67,20 +65,15 @@ class Me(AccountView):
     def patch(self, request: Request) -> Response:
         refuse_if_any(django_request(request))
         body = self.body(MeSerializer)
-        user = account_update(
-            user_id=_user(request).pk,
-            origin=self.origin,
-            now=self.now,
-            **body,
-        )
+        user = account_update(user_id=self.user.pk, origin=self.origin, now=self.now, **body)
         return Response(UserSerializer(user).data)
 
     @extend_schema(
         operation_id="me_delete",
         summary="Delete your account",
         description=(
-            "For good, with everything that is yours alone; what you have published for others may stay, without your name. "
-            "Every sign-in ends. A mail tells the account's address."
+            "Permanently deletes the account and everything that only you can see. What you have published may stay, without "
+            "your name. All sessions end, and a mail confirms the deletion."
         ),
         request=AccountDeleteSerializer,
         responses={
@@ -94,25 +87,20 @@ class Me(AccountView):
     def delete(self, request: Request) -> Response:
         refuse_if_any(django_request(request))
         body = self.body(AccountDeleteSerializer)
-        account_delete(
-            user_id=_user(request).pk,
-            origin=self.origin,
-            now=self.now,
-            **body,
-        )
+        account_delete(user_id=self.user.pk, origin=self.origin, now=self.now, **body)
         response = Response(status=status.HTTP_204_NO_CONTENT)
         if has_cookies(django_request(request)):
-            cookies_forget(response)
+            cookies_delete(response)
         return response
 
 
 class MeExport(AccountView):
     @extend_schema(
         operation_id="me_export",
-        summary="Export what is held of you",
+        summary="Export your data",
         description=(
-            "A job, whose result is a file of one JSON object a line: `of` says what it is, `row` holds the values. One at a "
-            "time; the file of the one before goes."
+            "Starts a job whose result is a file with one JSON object per line: `of` is the kind of data, `row` the values. An "
+            "account has one export at a time; a new one replaces the last."
         ),
         request=None,
         responses={
@@ -123,8 +111,4 @@ class MeExport(AccountView):
     @idempotent()
     def post(self, request: Request) -> Response:
         self.body(StrictSerializer)
-        return submitted(export_submit(user=_user(request)))
-
-
-def _user(request: Request) -> User:
-    return cast("User", request.user)
+        return submitted(export_submit(user=self.user))

@@ -1,4 +1,4 @@
-"""The pages that mailed links lead to where ACCOUNT_URL names no front end."""
+"""The pages that mailed links lead to, unless ACCOUNT_URL names a front end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.views.decorators.http import require_safe
 
 from apps.accounts.models import LinkPurpose
 
-# What a link is sent to when its page's button is pressed, by the name of the route.
+# The route that a page's button sends the link's token to.
 ACTIONS = {
     LinkPurpose.VERIFY_EMAIL: "auth-email-verify",
     LinkPurpose.RESET_PASSWORD: "auth-password-reset-confirm",

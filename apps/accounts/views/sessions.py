@@ -1,8 +1,7 @@
-"""Where one is signed in, over HTTP."""
+"""List and end one's sessions."""
 
 from __future__ import annotations
 
-from typing import cast
 from uuid import UUID
 
 from drf_spectacular.utils import OpenApiResponse, extend_schema
@@ -11,12 +10,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.accounts.filters import SESSIONS
-from apps.accounts.models import EndReason, User
+from apps.accounts.models import EndReason
 from apps.accounts.selectors.sessions import session_list
 from apps.accounts.serializers import SessionSerializer
 from apps.accounts.services.sessions import session_end_own, sessions_end
-from apps.accounts.services.tokens import SessionToken, TokenRefused
-from apps.accounts.transports import CsrfTokenRefused, cookies_forget, has_cookies
+from apps.accounts.services.tokens import TokenRefused
+from apps.accounts.transports import CsrfTokenRefused, cookies_delete, has_cookies
 from apps.accounts.views.base import AccountView
 from apps.practices.database.schema import page_of
 from apps.practices.errors.schema import problems
@@ -28,31 +27,25 @@ class Sessions(AccountView):
 
     @extend_schema(
         operation_id="auth_sessions_list",
-        summary="List where you are signed in",
-        description="Your sign-ins that stand, those to the admin included.",
+        summary="List your sessions",
+        description="Your active sessions, including those of the admin: one for each place where you are signed in.",
         parameters=SESSIONS.parameters(),
         responses={200: page_of(SessionSerializer), **problems(401, TokenRefused)},
     )
     def get(self, request: Request) -> Response:
-        user = cast("User", request.user)
-        rows = session_list(user_id=user.pk, current=_current(request), now=self.now)
+        rows = session_list(user_id=self.user.pk, current=self.session_id, now=self.now)
         return Response(SESSIONS.read(self.query, rows).body())
 
     @extend_schema(
         operation_id="auth_sessions_end",
-        summary="Sign out everywhere else",
-        description="Ends all your sign-ins but the one that asks.",
+        summary="End your other sessions",
+        description="Signs you out everywhere else: ends all your sessions except the one that sends this request.",
         request=None,
-        responses={204: OpenApiResponse(description="Signed out."), **problems(401, TokenRefused, CsrfTokenRefused)},
+        responses={204: OpenApiResponse(description="Ended."), **problems(401, TokenRefused, CsrfTokenRefused)},
     )
     def delete(self, request: Request) -> Response:
-        user = cast("User", request.user)
         sessions_end(
-            user_id=user.pk,
-            reason=EndReason.OWNER,
-            keep=_current(request),
-            now=self.now,
-            origin=self.origin,
+            user_id=self.user.pk, reason=EndReason.OWNER, keep=self.session_id, now=self.now, origin=self.origin
         )
         return Response(status=status.HTTP_204_NO_CONTENT)
 
@@ -60,23 +53,17 @@ class Sessions(AccountView):
 class SessionDetail(AccountView):
     @extend_schema(
         operation_id="auth_session_end",
-        summary="Sign out in one place",
-        description="Ends one of your sign-ins. Ending the one that asks is signing out.",
+        summary="End a session",
+        description="Ends one of your sessions. Ending the one that sends this request signs you out.",
         request=None,
         responses={
-            204: OpenApiResponse(description="Signed out there."),
+            204: OpenApiResponse(description="Ended."),
             **problems(401, 404, TokenRefused, CsrfTokenRefused),
         },
     )
     def delete(self, request: Request, id: UUID) -> Response:
-        user = cast("User", request.user)
-        session_end_own(user_id=user.pk, session_id=id, now=self.now, origin=self.origin)
+        session_end_own(user_id=self.user.pk, session_id=id, now=self.now, origin=self.origin)
         response = Response(status=status.HTTP_204_NO_CONTENT)
-        if id == _current(request) and has_cookies(django_request(request)):
-            cookies_forget(response)
+        if id == self.session_id and has_cookies(django_request(request)):
+            cookies_delete(response)
         return response
-
-
-def _current(request: Request) -> UUID | None:
-    """Give the sign-in that asks."""
-    return getattr(cast("SessionToken | None", request.auth), "session_id", None)

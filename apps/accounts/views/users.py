@@ -1,4 +1,4 @@
-"""Accounts, for staff who may view them."""
+"""List and read accounts, for staff with permission to view them."""
 
 from __future__ import annotations
 
@@ -28,12 +28,11 @@ class UserList(StrictView):
     @extend_schema(
         operation_id="users_list",
         summary="List accounts",
-        description="For staff who may view users. Remembered for up to 60 seconds; a change to any account shows at once.",
+        description="For staff with permission to view users. Cached for up to 60 seconds; changes are visible at once.",
         parameters=USERS.parameters(),
         responses={200: page_of(UserSerializer), **problems(401, 403, TokenRefused)},
     )
     def get(self, request: Request) -> Response:
-
         def read() -> dict[str, Any]:
             return USERS.read(self.query, user_list()).body()
 
@@ -47,7 +46,7 @@ class UserDetail(StrictView):
     @extend_schema(
         operation_id="users_read",
         summary="Read an account",
-        description="For staff who may view users.",
+        description="For staff with permission to view users.",
         responses={200: UserSerializer, **problems(401, 403, 404, TokenRefused)},
     )
     def get(self, request: Request, id: UUID) -> Response:

@@ -13,7 +13,7 @@ from django.utils import timezone
 from apps.accounts.models import LinkPurpose, Session, Transport, User
 from apps.accounts.page_sessions import SESSION_ID
 from apps.accounts.services.events import Origin
-from apps.accounts.services.links import link_mint
+from apps.accounts.services.links import link_create
 from apps.accounts.services.sessions import TokenPair, session_create, session_start
 from tests import secrets
 
@@ -63,4 +63,4 @@ def bearer(user: User) -> dict[str, str]:
 def link(user: User, purpose: LinkPurpose, *, email: str | None = None, now: datetime | None = None) -> str:
     """The token of a link that has just been mailed to the user, or to the address they want."""
     now = now or timezone.now()
-    return link_mint(user_id=user.pk, purpose=purpose, email=email or user.email, asked_at=now, now=now)
+    return link_create(user_id=user.pk, purpose=purpose, email=email or user.email, asked_at=now, now=now)

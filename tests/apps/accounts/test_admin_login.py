@@ -230,7 +230,7 @@ def test_a_busy_hasher_is_503_and_costs_no_try(keeper: User, browser: Client, se
 def test_a_password_longer_than_any_is_not_hashed(keeper: User, browser: Client) -> None:
     answer = sign_in(browser, password="x" * 129)
     assert answer.status_code == 200
-    assert "Use 128 characters at most" in answer.content.decode()
+    assert "Use at most 128 characters" in answer.content.decode()
     assert not AttemptCount.objects.exists()
 
 

@@ -22,14 +22,14 @@ from apps.accounts.services.attempts import (
     AttemptPurpose,
     TooManyAttempts,
     attempt_begin,
-    attempt_return,
+    attempt_cancel,
     attempt_succeeded,
-    attempts_forget,
+    attempts_clear,
 )
 from apps.accounts.services.credentials import (
     CredentialsRefused,
     PasswordWrong,
-    password_check_again,
+    password_confirm,
     user_authenticate,
 )
 from apps.accounts.services.events import NOWHERE
@@ -129,7 +129,7 @@ def test_success_forgets_and_so_does_an_administrator() -> None:
     for purpose in AttemptPurpose:
         begin(purpose)
     begin(email="other@example.com")
-    assert sum(count.failures for count in attempts_forget(email="Ada@Example.com")) == len(AttemptPurpose)
+    assert sum(count.failures for count in attempts_clear(email="Ada@Example.com")) == len(AttemptPurpose)
     assert AttemptCount.objects.count() == 1
 
 
@@ -140,7 +140,7 @@ def test_doors_and_addresses_are_counted_apart_and_any_case_together() -> None:
     refused_for()
     assert begin(email="bda@example.com").number == 1
     assert begin(AttemptPurpose.MAIL).number == 1
-    assert begin(AttemptPurpose.AGAIN).number == 1
+    assert begin(AttemptPurpose.CONFIRM).number == 1
 
 
 def test_what_is_stored_tells_no_address_and_another_secret_begins_anew() -> None:
@@ -157,8 +157,8 @@ def test_what_is_stored_tells_no_address_and_another_secret_begins_anew() -> Non
 def test_a_try_that_was_not_carried_out_is_given_back() -> None:
     for _ in range(9):
         begin()
-    attempt_return(begin())
-    attempt_return(begin())
+    attempt_cancel(begin())
+    attempt_cancel(begin())
     begin()
     refused_for()
 
@@ -167,7 +167,7 @@ def test_an_older_try_given_back_leaves_the_refusal_of_a_later_one() -> None:
     first = begin()
     for _ in range(9):
         begin()
-    attempt_return(first)
+    attempt_cancel(first)
     refused_for()
 
 
@@ -243,7 +243,7 @@ def test_strangers_cannot_use_up_the_tries_of_who_is_signed_in() -> None:
         begin()
 
     def again(password: str) -> User:
-        return password_check_again(user_id=user.pk, password=password, origin=NOWHERE, now=timezone.now())
+        return password_confirm(user_id=user.pk, password=password, origin=NOWHERE, now=timezone.now())
 
     assert again(PASSWORD) == user
     for _ in range(10):

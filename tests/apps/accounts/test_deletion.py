@@ -67,7 +67,7 @@ def everything_of(user: User) -> None:
     result_append(job_id=job.pk, data=f'{{"of":"account","row":{{"email":"{user.email}"}}}}\n'.encode())
     job_submit(kind="sample.count", owner=user, parameters={"seconds": 0})
     mail_submit(template=Mail.RESET_PASSWORD, address=user.email)
-    mail_submit(template=Mail.CHANGE_EMAIL, user_id=user.pk, address=NEW, asker=user)
+    mail_submit(template=Mail.CHANGE_EMAIL, user_id=user.pk, address=NEW, requester=user)
     mail_submit(template=Mail.PASSWORD_CHANGED, user_id=user.pk)
     Job.objects.filter(parameters__template="password-changed").update(state="discarded", finished_at=now)
     for who, what in ((admin, user), (user, admin)):
@@ -181,7 +181,7 @@ def test_the_last_administrator_stays(client: Client) -> None:
         (f"/admin/accounts/user/{admin.pk}/delete/", {}),
         ("/admin/accounts/user/", {"action": "delete_selected", "_selected_action": everybody}),
     ):
-        assert "The only active account" in desk.post(path, {"post": "yes", **chosen}).content.decode()
+        assert "This is the only active superuser" in desk.post(path, {"post": "yes", **chosen}).content.decode()
     assert User.objects.count() == 2
     assert not LogEntry.objects.exists(), "the admin's log tells of a deletion that was refused"
     user_create(is_superuser=True)

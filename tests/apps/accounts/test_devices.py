@@ -10,7 +10,7 @@ from django.test import Client, override_settings
 from django.utils import timezone
 
 from apps.accounts.models import AttemptCount, User
-from apps.accounts.services.attempts import attempts_forget
+from apps.accounts.services.attempts import attempts_clear
 from apps.accounts.services.devices import device_known, device_proof
 from tests.apps.accounts.cookies import login, post
 from tests.apps.accounts.factories import PASSWORD, user_create
@@ -89,6 +89,6 @@ def test_unlocking_forgets_the_tries_of_every_device(client: Client, user: User)
     guessed(client, user, 10)
     guessed(Client(), user, 10)
     guessed(Client(), user_create(email="other@example.com"), 3)
-    assert sum(count.failures for count in attempts_forget(email=user.email)) == 20
+    assert sum(count.failures for count in attempts_clear(email=user.email)) == 20
     assert AttemptCount.objects.get().failures == 3
     assert login(client, user).status_code == 200

@@ -209,7 +209,7 @@ def test_registering_tells_nobody_whether_an_address_is_taken(client: Client) ->
     assert {status for status, *_ in answers} == {202}
     to_new, to_owner = mails_sent()
     assert (to_new["To"], to_owner["To"]) == ("ada@example.com", owner.email)
-    assert "You have an account" in to_owner["Subject"]
+    assert "You already have a" in to_owner["Subject"]
     assert stored(owner).check_password(PASSWORD)
     assert owner.name == ""
 

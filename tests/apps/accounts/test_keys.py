@@ -41,7 +41,7 @@ def test_a_new_key_comes_beside_the_old_one_and_signs_ten_minutes_later(file: Pa
     assert timedelta(minutes=9, seconds=59) <= new["sign_from"] - before <= timedelta(minutes=10, seconds=30)
     assert new["kid"] in out
     assert error == ""
-    assert "NOTHING IS WRITTEN" not in out
+    assert "NOTHING WAS WRITTEN" not in out
     for secret in (OLD, new["key"]):
         assert secret not in out
 
@@ -60,7 +60,7 @@ def test_without_a_file_the_value_is_printed_and_said_not_to_be_written(variable
     out, error = rotate()
     old, new = key_ring(out)
     assert (old["kid"], new["key"] in error, out.count("\n")) == ("old", False, 1)
-    assert "NOTHING IS WRITTEN" in error
+    assert "NOTHING WAS WRITTEN" in error
     assert not SecurityEvent.objects.exists(), "nothing was rotated yet"
 
 
@@ -68,7 +68,7 @@ def test_a_file_is_left_alone_when_the_value_is_to_be_printed(file: Path) -> Non
     before = file.read_bytes()
     out, error = rotate("--print")
     assert key_ring(out)[0]["kid"] == "old"
-    assert "NOTHING IS WRITTEN" in error
+    assert "NOTHING WAS WRITTEN" in error
     assert file.read_bytes() == before
 
 
@@ -76,7 +76,7 @@ def test_a_rehearsal_changes_nothing_and_prints_no_key(file: Path) -> None:
     before = file.read_bytes()
     sign_in(user_create())
     out, _ = rotate("--dry-run", "--compromised", "old")
-    assert "1 sign-ins whose tokens old signed would end" in out
+    assert "Sessions that would end because old signed their tokens: 1." in out
     assert "Dry run" in out
     assert "Dropped: old" in out
     assert (file.read_bytes(), list(file.parent.iterdir())) == (before, [file])
@@ -128,7 +128,7 @@ def test_a_compromised_key_goes_with_its_sign_ins_and_no_others(file: Path, ring
         other = sign_in(user_create())
         assert jwt.get_unverified_header(other.refresh)["kid"] == "spare"
         out, _ = rotate("--compromised", "old")
-    assert "1 sign-ins whose tokens old signed ended" in out
+    assert "Sessions ended because old signed their tokens: 1." in out
     kept, new = key_ring(file.read_text())
     assert (kept["kid"], new["sign_from"] > now) == ("spare", True)
     assert Session.objects.get(pk=mine.session_id).ended_reason == "key"
@@ -155,7 +155,7 @@ def test_sign_ins_that_began_after_the_key_was_dropped_end_when_the_command_runs
     written = file.read_bytes()
     with override_settings(TOKENS_KEYS=key_ring(file.read_text())):
         out, _ = rotate("--compromised", "old")
-        assert "1 sign-ins" in out
+        assert "Sessions ended because old signed their tokens: 1." in out
         assert Session.objects.get(pk=late.session_id).ended_reason == "key"
         with pytest.raises(CommandError, match="No key of the ring has the kid 'old'"):
             rotate("--compromised", "old")
@@ -171,7 +171,7 @@ def test_many_sign_ins_end_in_batches(variable: None, monkeypatch: pytest.Monkey
     for _ in range(5):
         sign_in(user)
     _, error = rotate("--compromised", "old")
-    assert "5 sign-ins" in error
+    assert "Sessions ended because old signed their tokens: 5." in error
     assert not Session.objects.filter(ended_at=None).exists()
 
 

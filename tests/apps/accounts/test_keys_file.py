@@ -55,14 +55,14 @@ def test_a_file_that_cannot_be_written_is_as_it_was_and_nothing_is_recorded(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(CommandError, match=r"No space left on device.*is as it was"):
+    with pytest.raises(CommandError, match=r"No space left on device.*was not changed"):
         rotate("--compromised", "old")
     assert (file.read_bytes(), list(file.parent.iterdir())) == (before, [file])
     assert not SecurityEvent.objects.exists()
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"), [([], "Nothing was changed"), (["--compromised", "old"], "run this again")]
+    ("arguments", "said"), [([], "Nothing was changed"), (["--compromised", "old"], "Run this command again")]
 )
 def test_without_postgresql_the_ring_stays_and_what_is_to_be_done_is_said(
     file: Path, arguments: list[str], said: str
@@ -79,7 +79,7 @@ def test_without_postgresql_the_ring_stays_and_what_is_to_be_done_is_said(
         check=False,
     )
     assert ran.returncode == 1
-    assert "PostgreSQL does not answer" in ran.stderr
+    assert "PostgreSQL is unavailable" in ran.stderr
     assert said in " ".join(ran.stderr.split())
     assert "Traceback" not in ran.stderr
     assert OLD not in ran.stdout + ran.stderr
@@ -89,7 +89,7 @@ def test_without_postgresql_the_ring_stays_and_what_is_to_be_done_is_said(
 def test_a_file_that_changed_meanwhile_is_not_overwritten(file: Path) -> None:
     file.write_text(text_of(entry("another", SPARE, timezone.now() - DAY)))
     before = file.read_bytes()
-    with pytest.raises(CommandError, match="has changed since this command began"):
+    with pytest.raises(CommandError, match="has changed since this command started"):
         rotate()
     assert file.read_bytes() == before
 
@@ -99,7 +99,7 @@ def test_two_rotations_at_once_are_refused(file: Path) -> None:
 
     with file.open() as rival:
         fcntl.flock(rival, fcntl.LOCK_EX)
-        with pytest.raises(CommandError, match="Another rotation is at work"):
+        with pytest.raises(CommandError, match="Another rotation is writing"):
             rotate()
     rotate()
 

@@ -135,8 +135,8 @@ def test_who_is_not_to_be_told_gets_nothing(template: Mail, fields: dict[str, An
 
 def test_a_taken_address_is_not_asked_whether_it_is_somebody_elses() -> None:
     owner, other = user_create(), user_create()
-    submitted(template=Mail.CHANGE_EMAIL, user_id=other.pk, address=owner.email, asker=other)
-    submitted(template=Mail.CHANGE_EMAIL, user_id=other.pk, address="free@example.com", asker=other)
+    submitted(template=Mail.CHANGE_EMAIL, user_id=other.pk, address=owner.email, requester=other)
+    submitted(template=Mail.CHANGE_EMAIL, user_id=other.pk, address="free@example.com", requester=other)
     assert [message["To"] for message in mails_sent()] == ["free@example.com"]
 
 
@@ -163,7 +163,7 @@ def test_a_used_token_that_comes_again_is_told_once() -> None:
         session_refresh(token=pair.refresh, origin=thief, now=now)
     [message] = mails_sent()
     assert message["To"] == user.email
-    assert "was ended, to be safe" in message["Subject"]
+    assert "sessions was ended" in message["Subject"]
 
 
 # --- What a mail server may do.

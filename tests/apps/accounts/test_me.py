@@ -39,7 +39,7 @@ def test_another_address_needs_the_password_and_waits_for_its_link(client: Clien
     assert answer.status_code == 200
     assert (answer.json()["email"], answer.json()["name"]) == (user.email, "Adele")
     parameters = Job.objects.get().parameters
-    assert re.fullmatch("[0-9a-f]{64}", parameters.pop("asker"))  # an HMAC of what the user was
+    assert re.fullmatch("[0-9a-f]{64}", parameters.pop("requester"))  # an HMAC of what the user was
     assert parameters == {"template": "change-email", "user": str(user.pk), "address": NEW}
     assert PASSWORD not in str(Job.objects.values())
     assert user.password not in str(Job.objects.values())
@@ -134,13 +134,13 @@ def test_a_password_set_meanwhile_is_not_the_one_that_was_checked(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     user = user_create()
-    check = deletion.password_check_again
+    check = deletion.password_confirm
 
     def overtaken(**options: Any) -> User:
         checked = check(**options)
         User.objects.filter(pk=user.pk).update(password="another")
         return checked
 
-    monkeypatch.setattr(deletion, "password_check_again", overtaken)
+    monkeypatch.setattr(deletion, "password_confirm", overtaken)
     assert_problem(delete(client, {"password": PASSWORD}, bearer(user)), 401, "sign-in-overtaken")
     assert User.objects.filter(pk=user.pk).exists()

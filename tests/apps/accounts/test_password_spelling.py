@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from apps.accounts.hashers import PASSWORD_LENGTH, BoundedArgon2Hasher
 from apps.accounts.models import LinkPurpose, User
-from apps.accounts.services.links import link_mint
+from apps.accounts.services.links import link_create
 from apps.accounts.validators import CommonPasswordValidator, PasswordLengthValidator
 from tests.apps.accounts.factories import admin_sign_in, bearer, user_create
 from tests.problems import assert_problem
@@ -43,7 +43,7 @@ def register(client: Client, password: str) -> None:
 
 def reset(client: Client, password: str) -> None:
     user, now = user_create(email=ADA), timezone.now()
-    token = link_mint(user_id=user.pk, purpose=LinkPurpose.RESET_PASSWORD, email=ADA, asked_at=now, now=now)
+    token = link_create(user_id=user.pk, purpose=LinkPurpose.RESET_PASSWORD, email=ADA, asked_at=now, now=now)
     assert send(client, "auth/password/reset/confirm", {"token": token, "new_password": password}).status_code == 204
 
 
@@ -161,7 +161,7 @@ def test_a_password_that_is_too_long_costs_nothing_at_any_door(client: Client, h
     root = user_create(email="root@example.com", is_staff=True, is_superuser=True)
     sign_in, staff, now = bearer(user), Client(), timezone.now()
     admin_sign_in(staff, root)
-    token = link_mint(user_id=user.pk, purpose=LinkPurpose.RESET_PASSWORD, email=ADA, asked_at=now, now=now)
+    token = link_create(user_id=user.pk, purpose=LinkPurpose.RESET_PASSWORD, email=ADA, asked_at=now, now=now)
     hashes.clear()
     began = time.process_time()
     for path, body, method, pointer in (
@@ -185,8 +185,8 @@ def test_a_password_that_is_too_long_costs_nothing_at_any_door(client: Client, h
     ):
         answer = staff.post(f"/admin/{path}", fields)
         assert answer.status_code == 200
-        assert "Use 128 characters at most." in answer.content.decode()
+        assert "Use at most 128 characters." in answer.content.decode()
     answer = Client().post("/admin/login/", {"username": ADA, "password": LONG})
-    assert "Use 128 characters at most." in answer.content.decode()
+    assert "Use at most 128 characters." in answer.content.decode()
     assert [len(one) for one in hashes] == [1]  # the old password "x" in the admin, which is a right one's length
     assert time.process_time() - began < 10

@@ -40,30 +40,30 @@ def test_unlock_lets_in_at_once_and_is_written_down(client: Client) -> None:
     attempt_begin(purpose=AttemptPurpose.SIGN_IN, email="other@example.com")
     assert_problem(login(client), 429, "too-many-attempts")
     said = user("unlock", "Ada@Example.com")
-    assert said.startswith(f"{ADA}: 10 tries since {timezone.now():%Y-}"), said
-    assert said.rstrip().endswith("UTC forgotten.")
+    assert said.startswith(f"{ADA}: cleared the failed attempts since {timezone.now():%Y-}"), said
+    assert said.rstrip().endswith("UTC: 10.")
     assert login(client).status_code == 200
     event = SecurityEvent.objects.get(kind="unlocked")
-    assert (event.user, event.detail) == (account, {"tries": 10})
+    assert (event.user, event.detail) == (account, {"failures": 10})
     assert AttemptCount.objects.count() == 1  # the other's
 
 
 def test_unlock_says_when_there_was_nothing() -> None:
     user_create(email=ADA)
-    assert user("unlock", ADA) == f"{ADA}: no failed tries were counted.\n"
+    assert user("unlock", ADA) == f"{ADA}: there were no failed attempts.\n"
 
 
 def test_end_sessions_ends_those_of_the_api_and_of_the_admin(client: Client) -> None:
     account, other = user_create(email=ADA, is_staff=True), user_create()
     header, kept, browser = bearer(account), bearer(other), Client()
     admin_sign_in(browser, account)
-    assert user("end-sessions", ADA) == f"{ADA}: 2 sign-ins ended, everywhere within 1 s.\n"
+    assert user("end-sessions", ADA) == f"{ADA}: sessions ended: 2, everywhere within 1 s.\n"
     assert_problem(client.get("/api/v1/me", **header), 401, "token-refused")
     assert browser.get("/admin/").status_code == 302
     assert client.get("/api/v1/me", **kept).status_code == 200
     assert set(Session.objects.filter(user=account).values_list("ended_reason", flat=True)) == {"admin"}
     assert SecurityEvent.objects.get(kind="sessions-ended").detail == {"reason": "admin", "count": 2}
-    assert user("end-sessions", ADA).startswith(f"{ADA}: 0 sign-ins ended")
+    assert user("end-sessions", ADA).startswith(f"{ADA}: sessions ended: 0")
     assert login(client).status_code == 200
 
 
@@ -85,7 +85,7 @@ def test_djangos_changepassword_means_all_that_a_new_password_means(
 
 @pytest.mark.parametrize("action", ["unlock", "end-sessions"])
 def test_an_unknown_address_is_an_error(action: str) -> None:
-    with pytest.raises(CommandError, match=r"There is no account with the address nobody@example\.com\."):
+    with pytest.raises(CommandError, match=r"No account has the address nobody@example\.com\."):
         user(action, "nobody@example.com")
     assert not SecurityEvent.objects.exists()
 
@@ -103,7 +103,7 @@ def test_help_needs_no_servers(arguments: list[str], taught: str) -> None:
 def test_without_a_database_it_says_so() -> None:
     ran = manage_away("user", "unlock", ADA)
     assert ran.returncode == 1
-    assert ran.stderr.startswith("CommandError: PostgreSQL is away, nothing was done"), ran.stderr
+    assert ran.stderr.startswith("CommandError: PostgreSQL is unavailable, so nothing was done"), ran.stderr
 
 
 @pytest.mark.parametrize("arguments", [[], ["unlock"], ["forget", ADA]])

@@ -11,7 +11,9 @@ from django.test import Client
 from django.utils import timezone
 
 from apps.accounts.models import User
-from apps.accounts.services.users import user_register, user_update
+from apps.accounts.services.account import account_update
+from apps.accounts.services.events import NOWHERE
+from apps.accounts.services.users import user_register
 from tests.apps.accounts.factories import PASSWORD, bearer, user_create
 from tests.problems import assert_problem
 
@@ -141,7 +143,7 @@ def test_a_change_shows_in_the_remembered_list_at_once(client: Client) -> None:
         return [row["name"] for row in client.get("/api/v1/users", **header).json()["results"]]
 
     assert "Before" in names()
-    user_update(user_id=user.pk, name="After")
+    account_update(user_id=user.pk, name="After", origin=NOWHERE, now=timezone.now())
     assert "After" in names()
     user_register(email="new@example.com", password=PASSWORD, name="Newcomer", now=timezone.now())
     assert "Newcomer" in names()

@@ -1,4 +1,4 @@
-"""`manage.py user`: what an operator does for one account when nobody can open the admin, or faster than there."""
+"""`manage.py user`: unlock an account or end its sessions, without the admin."""
 
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable
@@ -14,49 +14,50 @@ from apps.accounts.services.attempts import account_unlock
 from apps.accounts.services.sessions import sessions_end
 from apps.practices.validation.addresses import email_normalised
 
-UNLOCK = """Forget the failed tries at an account's password, so that it can be tried again at once.
+UNLOCK = """Clear the failed attempts at an account's password, so that it can be tried again at once.
 
-After 10 tries in vain each further one is refused for a time that doubles, up to 15 minutes, whoever tried. That passes by
-itself; who is signed in stays so, and a mailed link to reset the password lifts it, too."""
-END_SESSIONS = """End every sign-in of an account: all tokens, cookies and admin sessions.
+After 10 failed attempts, by anyone, further ones are refused for a time that doubles, up to 15 minutes. The refusals end without
+this command. They do not affect existing sessions, and a mailed link to reset the password also clears them."""
+END_SESSIONS = """End every session of an account: all its tokens, cookies and admin sessions stop working.
 
-Over everywhere within SESSION_CHECK_SECONDS. The password stays: whoever knows it can sign in again. To keep somebody out,
-untick "active" in the admin."""
+This takes effect everywhere within SESSION_CHECK_SECONDS. The password stays the same, so anyone who knows it can sign in again.
+To lock someone out, clear "active" in the admin."""
 
 
 class Command(BaseCommand):
-    help = """Help one account: unlock it, or end its sign-ins. Both are written to its history (security events)."""
+    help = "Unlock an account, or end its sessions. Both are recorded as security events."
 
     def create_parser(self, prog_name: str, subcommand: str, **options: Any) -> Any:
         return super().create_parser(prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, **options)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        actions = parser.add_subparsers(dest="action", metavar="what", required=True)
+        actions = parser.add_subparsers(dest="action", metavar="action", required=True)
         for name, text, short in (
-            ("unlock", UNLOCK, "let its password be tried again at once"),
+            ("unlock", UNLOCK, "clear its failed attempts"),
             ("end-sessions", END_SESSIONS, "sign it out everywhere"),
         ):
             action = actions.add_parser(name, help=short, description=text, formatter_class=RawDescriptionHelpFormatter)
-            action.add_argument("email", help="the account's address, in any case")
+            action.add_argument("email", help="the account's e-mail address, in any case")
 
     def handle(self, *, action: str, email: str, **options: Any) -> None:
         act: Callable[[User], str] = {"unlock": self._unlock, "end-sessions": self._end_sessions}[action]
         try:
             user = User.objects.filter(email=email_normalised(email)).first()
             if user is None:
-                raise CommandError(f"There is no account with the address {email}.")
-            said = act(user)
+                raise CommandError(f"No account has the address {email}.")
+            message = act(user)
         except DatabaseError as error:
-            raise CommandError(f"PostgreSQL is away, nothing was done: {str(error).strip()}") from error
-        self.stdout.write(said)
+            raise CommandError(f"PostgreSQL is unavailable, so nothing was done: {str(error).strip()}") from error
+        self.stdout.write(message)
 
     def _unlock(self, user: User) -> str:
         counted = account_unlock(user=user, now=timezone.now())
         if not counted:
-            return f"{user.email}: no failed tries were counted."
+            return f"{user.email}: there were no failed attempts."
         since = min(count.counted_since for count in counted)
-        return f"{user.email}: {sum(count.failures for count in counted)} tries since {since:%Y-%m-%d %H:%M} UTC forgotten."
+        failures = sum(count.failures for count in counted)
+        return f"{user.email}: cleared the failed attempts since {since:%Y-%m-%d %H:%M} UTC: {failures}."
 
     def _end_sessions(self, user: User) -> str:
         ended = sessions_end(user_id=user.pk, reason=EndReason.ADMIN, now=timezone.now())
-        return f"{user.email}: {ended} sign-ins ended, everywhere within {settings.TOKENS_CHECK_SECONDS:g} s."
+        return f"{user.email}: sessions ended: {ended}, everywhere within {settings.TOKENS_CHECK_SECONDS:g} s."

@@ -1,15 +1,15 @@
 "use strict";
-// What a mailed link holds stands behind the #, which no server and no log sees. It is taken out of the address bar at once,
-// and sent when somebody presses the button: a program that looks into mails follows links, but presses nothing.
+// The link's token follows the #, so it is in no request and no log. The page removes it from the address bar at once, and sends
+// it when the user presses the button: programs that scan mails open links, but press no buttons.
 const form = document.getElementById("account");
 const done = document.getElementById("done");
 const problem = document.getElementById("problem");
 const token = window.location.hash.slice(1);
 window.history.replaceState(null, "", window.location.pathname);
-// Another link, followed where this page is open already, loads nothing by itself.
+// Opening another link in the same tab changes only the hash, which reloads nothing.
 window.addEventListener("hashchange", () => window.location.reload());
 
-function complain(text) {
+function showProblem(text) {
   problem.textContent = text;
   problem.hidden = false;
 }
@@ -27,7 +27,7 @@ async function send() {
     return;
   }
   const answer = await response.json();
-  complain(answer.errors ? answer.errors.map((error) => error.detail).join(" ") : answer.detail);
+  showProblem(answer.errors ? answer.errors.map((error) => error.detail).join(" ") : answer.detail);
 }
 
 form.addEventListener("submit", (event) => {
@@ -36,9 +36,9 @@ form.addEventListener("submit", (event) => {
   const button = form.querySelector("button");
   button.disabled = true;
   send()
-    .catch(() => complain("The service cannot be reached. Try again."))
+    .catch(() => showProblem("The service cannot be reached. Try again later."))
     .finally(() => { button.disabled = false; });
 });
 
 if (token) form.hidden = false;
-else complain("The link is not complete. Follow it from the mail again, or copy all of it.");
+else showProblem("The link is incomplete. Open it from the mail again, or copy all of it.");
