@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from apps.articles.models import Article
-from apps.practices.database.weight import PAGE_BYTES
+from apps.practices.database.scans import PAGE_BYTES
 from tests.problems import assert_problem
 
 pytestmark = pytest.mark.django_db
@@ -61,7 +61,7 @@ def test_a_list_has_no_bodies_unless_asked(client: Client, titles: list[str]) ->
 
 
 def test_a_row_larger_than_a_page_is_a_page(client: Client, titles: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("apps.practices.database.weight.PAGE_BYTES", 1_000)
+    monkeypatch.setattr("apps.practices.database.scans.PAGE_BYTES", 1_000)
     pages = walked(client, f"{URL}?limit=3&fields=title,body")
     assert [row["title"] for page in pages for row in page["results"]] == titles
     assert {len(page["results"]) for page in pages} == {1}
