@@ -1,6 +1,6 @@
-"""The kinds of value an environment variable can hold: each turns an operator's text into a value.
+"""The kinds of value that an environment variable can have. Each parses an operator's text.
 
-A kind raises ``ValueError`` with a sentence that says what would be right; it never repeats the text, which may be secret.
+A kind raises ``ValueError`` with a message that says what to write. It never repeats the text, which may be secret.
 """
 
 import ipaddress
@@ -24,12 +24,12 @@ _OWN_PORTS = {"http": "80", "https": "443"}
 
 
 def text(value: str) -> str:
-    """The text itself."""
+    """Return the text as it is."""
     return value
 
 
 def boolean(value: str) -> bool:
-    """True or False; anything but the usual words is a mistake, not False."""
+    """Return True or False. Raise ``ValueError`` for anything but the usual words."""
     word = value.strip().lower()
     if word in _TRUE:
         return True
@@ -39,7 +39,7 @@ def boolean(value: str) -> bool:
 
 
 def integer(*, at_least: int, at_most: int) -> Kind:
-    """A whole number within bounds, both included."""
+    """Return a kind: a whole number within bounds, both included."""
 
     def parse(value: str) -> int:
         try:
@@ -54,7 +54,7 @@ def integer(*, at_least: int, at_most: int) -> Kind:
 
 
 def number(*, at_least: float, at_most: float) -> Kind:
-    """A decimal number within bounds, both included."""
+    """Return a kind: a decimal number within bounds, both included."""
 
     def parse(value: str) -> float:
         try:
@@ -69,7 +69,7 @@ def number(*, at_least: float, at_most: float) -> Kind:
 
 
 def choice(*words: str) -> Kind:
-    """One of a few words."""
+    """Return a kind: one of these words."""
 
     def parse(value: str) -> str:
         if value not in words:
@@ -80,22 +80,22 @@ def choice(*words: str) -> Kind:
 
 
 def listed(value: str) -> list[str]:
-    """Texts separated by commas; blanks around them do not count."""
+    """Return texts separated by commas, without the spaces around them."""
     return [item.strip() for item in value.split(",") if item.strip()]
 
 
 def hosts(value: str) -> list[str]:
-    """Host names, as Django's ALLOWED_HOSTS takes them: no scheme, no port, no path."""
+    """Return host names for Django's ALLOWED_HOSTS: no scheme, no port, no path."""
     names = listed(value)
     if any("/" in name or " " in name or (name.count(":") == 1) for name in names):
-        raise ValueError("write host names alone, separated by commas: example.com,www.example.com")
+        raise ValueError("write host names only, separated by commas: example.com,www.example.com")
     return names
 
 
 def redis_prefix(value: str) -> str:
-    """What keys in Redis begin with: lower case, without ``https://``, blanks as ``-``, and what is left percent-encoded.
+    """Return the prefix of keys in Redis: lower case, without ``https://``, spaces as ``-``, the rest percent-encoded.
 
-    So no two names become one, and no character means anything to a search for keys.
+    Different names get different prefixes, and no character has a meaning in a pattern of keys.
     """
     name = re.sub(r"https?://", "", value.strip().lower())
     prefix = quote(re.sub(r"\s+", "-", name), safe=":").strip("-:")
@@ -105,7 +105,7 @@ def redis_prefix(value: str) -> str:
 
 
 def listening(value: str) -> str:
-    """An IP address or a host name to listen on, or ``unix:/path`` of a socket; as gunicorn's ``bind`` takes it."""
+    """Return an IP address or a host name to listen on, or ``unix:/path`` of a socket, in the form of gunicorn's ``bind``."""
     address = value.strip()
     if address.startswith("unix:/") and len(address.removeprefix("unix:").encode()) <= 107:  # unix(7): sun_path
         return address
@@ -116,17 +116,17 @@ def listening(value: str) -> str:
         if re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)*", address) and not re.fullmatch(r"[\d.]+", address):
             return address
     raise ValueError(
-        "write an address without a port (127.0.0.1, ::1, localhost; PORT has it), or unix:/path, 107 bytes at most"
+        "write an address without a port (127.0.0.1, ::1, localhost), or unix:/path of at most 107 bytes; set the port with PORT"
     )
 
 
 def origins(value: str) -> list[str]:
-    """Web origins (RFC 6454) as browsers write them, since they are compared letter by letter; no ``*`` and no ``null``."""
+    """Return web origins (RFC 6454) in the form that browsers send, since they are compared exactly; no ``*``, no ``null``."""
     found = listed(value)
     if not all(_is_origin(origin) for origin in found):
         raise ValueError(
             "write origins separated by commas: https://app.example.com,http://localhost:3000 (lower case, no path, "
-            "no wildcard, no port that is the scheme's own)"
+            "no wildcard, no default port)"
         )
     return found
 
@@ -137,21 +137,21 @@ def _is_origin(text: str) -> bool:
 
 
 def mailbox(value: str) -> str:
-    """One mail address, with or without a name: ``Shipshape <noreply@example.com>``."""
+    """Return one mail address, with or without a name: ``Shipshape <noreply@example.com>``."""
     name, address = parseaddr(value.strip())
     if not re.fullmatch(r"[^@\s,;<>]+@[^@\s,;<>]+", address) or any(ord(char) < 32 for char in name):
         raise ValueError("write one address: noreply@example.com or Shipshape <noreply@example.com>")
     domain = address.rpartition("@")[2]
     if domain.isascii():
         return value.strip()
-    try:  # Django would encode it by Python's codec (IDNA 2003), to which faß.example is fass.example
+    try:  # Django would use Python's codec (IDNA 2003), which turns faß.example into fass.example
         return value.strip().replace(f"@{domain}", f"@{idna.encode(domain, uts46=True).decode('ascii')}")
     except UnicodeError as error:
-        raise ValueError("the part after the @ is not a domain name") from error
+        raise ValueError("write a domain name after the @") from error
 
 
 def rate(value: str) -> tuple[int, int]:
-    """``100/15m``: how many requests in how many seconds, as a pair."""
+    """Return a rate such as ``100/15m`` as a pair: requests, seconds."""
     match = re.fullmatch(r"\s*([1-9]\d{0,8})/(\d{0,5})([smhd])\s*", value)
     if not match:
         raise ValueError("write a rate such as 100/15m (requests per time; s, m, h or d)")
@@ -159,45 +159,49 @@ def rate(value: str) -> tuple[int, int]:
 
 
 def proxies(value: str) -> int | list[str]:
-    """How many proxies of yours stand in front (a count), or their networks in CIDR form, separated by commas."""
+    """Return the number of proxies in front of the service, or their networks in CIDR form."""
     try:
         if re.fullmatch(r"\s*\d{1,2}\s*", value):
             return int(value)
         return [str(ipaddress.ip_network(network, strict=False)) for network in listed(value)]
     except ValueError as error:
         raise ValueError(
-            "write a count (Heroku 1, Cloudflare before Heroku 2, none 0) or networks: 10.0.0.0/8"
+            "write a number (Heroku 1, Cloudflare before Heroku 2, none 0) or networks: 10.0.0.0/8"
         ) from error
 
 
 def key_ring(value: str) -> list[dict[str, Any]]:
-    """A JSON list of ``{kid, key, sign_from}``; ``sign_from`` comes back as a time. No message repeats a key."""
+    """Return the keys of a JSON list of ``{kid, key, sign_from}``, with ``sign_from`` as a time. No message repeats a key."""
     try:
         entries = json.loads(value)
     except ValueError:
         entries = None
     if not isinstance(entries, list) or not entries:
-        raise ValueError("write a JSON list of objects with kid, key and sign_from that is not empty")
+        raise ValueError("write a JSON list of objects with kid, key and sign_from, at least one")
     keys = [_ring_key(entry) for entry in entries]
     if len({key["kid"] for key in keys}) != len(keys):
-        raise ValueError("two keys have the same kid")
+        raise ValueError("two keys have the same kid: give each its own")
     if all(key["sign_from"] > datetime.now(UTC) for key in keys):
-        raise ValueError("no key may sign yet: give one a sign_from that has passed")
+        raise ValueError("no key can sign yet: set the sign_from of one to a time in the past")
     return keys
 
 
 def _ring_key(entry: object) -> dict[str, Any]:
     if not isinstance(entry, dict) or set(entry) != {"kid", "key", "sign_from"}:
-        raise ValueError("each entry is an object with exactly kid, key and sign_from")
+        raise ValueError("write each key as an object with kid, key and sign_from, and nothing else")
     kid, key, sign_from = entry["kid"], entry["key"], entry["sign_from"]
     if not isinstance(kid, str) or not 0 < len(kid) <= 64:
-        raise ValueError("each kid is a text of 1 to 64 characters")
-    if not isinstance(key, str) or len(key.encode()) < 32 or len(set(key)) < 8:  # RFC 7518, 3.2: as long as the hash
-        raise ValueError(f"the key of {kid} is weak: python -c 'import secrets; print(secrets.token_urlsafe(32))'")
+        raise ValueError("write each kid as a string of 1 to 64 characters")
+    if (
+        not isinstance(key, str) or len(key.encode()) < 32 or len(set(key)) < 8
+    ):  # RFC 7518, 3.2: at least as long as the hash
+        raise ValueError(
+            f"the key of {kid} is weak: generate one with python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
+        )
     try:
         moment = datetime.fromisoformat(sign_from)
     except (TypeError, ValueError):
         moment = None
     if moment is None or moment.tzinfo is None:
-        raise ValueError(f"write sign_from of {kid} as a time with its zone: 2026-11-01T00:00:00Z")
+        raise ValueError(f"write the sign_from of {kid} as a time with a zone: 2026-11-01T00:00:00Z")
     return {"kid": kid, "key": key, "sign_from": moment}

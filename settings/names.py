@@ -1,35 +1,35 @@
-"""Names that nothing reads: which of them are slips of a finger, and which belong to other programs."""
+"""Unknown names in the environment: which of them are probably misspelt."""
 
 from collections.abc import Collection
 
-_CHARACTERS_A_SLIP = 7  # shorter names are too close to too many words: PORT, HOST, POST
+_CHARACTERS_PER_TYPO = 7  # shorter names, such as PORT, resemble too many words: HOST, POST
 
 
 def near(name: str, known: Collection[str]) -> str | None:
-    """Return the known name that ``name`` was probably meant to be, or None.
+    """Return the known name that ``name`` is probably a misspelling of, or None.
 
-    One slip (a letter too many, missing, wrong, or two swapped) is forgiven every seven letters, two at most. A name with
-    another word or a number behind it (``DATABASE_URL_X``, ``REDIS_URL2``) is a name of its own.
+    One error (an extra, missing or wrong letter, or two swapped) is allowed per seven letters, two at most. A name with
+    another word or a number at its end (``DATABASE_URL_X``, ``REDIS_URL2``) is not a misspelling.
     """
     upper = name.upper()
-    slips = min(2, len(name) // _CHARACTERS_A_SLIP)
-    if not slips or any(letter.isdigit() for letter in name):
+    typos = min(2, len(name) // _CHARACTERS_PER_TYPO)
+    if not typos or any(letter.isdigit() for letter in name):
         return None
     letters = set(upper)
     for candidate in known:
         if (
-            abs(len(candidate) - len(name)) <= slips
-            and len(letters.symmetric_difference(candidate)) <= 2 * slips
+            abs(len(candidate) - len(name)) <= typos
+            and len(letters.symmetric_difference(candidate)) <= 2 * typos
             and not upper.startswith(f"{candidate}_")
             and not candidate.startswith(f"{upper}_")
-            and _distance(upper, candidate) <= slips
+            and _distance(upper, candidate) <= typos
         ):
             return candidate
     return None
 
 
 def _distance(one: str, other: str) -> int:
-    """Return how many slips lie between two names: the optimal string alignment distance (Damerau 1964)."""
+    """Return the optimal string alignment distance of two names (Damerau 1964)."""
     before: list[int] = []
     row = list(range(len(other) + 1))
     for i, letter in enumerate(one, start=1):

@@ -1,4 +1,4 @@
-"""What staging and prod refuse to boot with, beyond single values: weak secrets, wildcards, plaintext connections."""
+"""Rules of staging and prod beyond the kind of each value: weak secrets, wildcards, unencrypted connections."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +14,7 @@ UNENCRYPTED_MODES = frozenset({"disable", "allow", "prefer"})
 
 
 def broken_rules(*, name: str, values: Mapping[str, Any], process: Mapping[str, str]) -> list[str]:
-    """One sentence for each rule that the values break; none outside staging and prod."""
+    """Return a sentence for each rule that the values break, none outside of staging and prod."""
     if name not in DEPLOYED:
         return []
     return [*_secrets(values), *_addresses(values), *_stores(values), *_pgbouncer(values), *_debug(process)]
@@ -28,17 +28,17 @@ def _secrets(values: Mapping[str, Any]) -> list[str]:
     ]:
         if key is not None and is_weak(key, length=KEY_LENGTH):
             broken.append(
-                f"{name} is weak or a published one: python3 -c 'import secrets; print(secrets.token_urlsafe(50))'"
+                f"{name} is weak or published: generate one with python3 -c 'import secrets; print(secrets.token_urlsafe(50))'"
             )
     broken += [
-        f"JWT_KEYS: the key of {entry['kid']} is weak or a published one: "
+        f"JWT_KEYS: the key of {entry['kid']} is weak or published: generate one with "
         "python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
         for entry in values["JWT_KEYS"] or []
-        if is_weak(entry["key"], length=0)  # its kind has counted the bytes
+        if is_weak(entry["key"], length=0)  # its kind has checked the length
     ]
     token = values["METRICS_TOKEN"]
     if token is not None and is_weak(token, length=TOKEN_LENGTH):
-        broken.append(f"METRICS_TOKEN is weak: write {TOKEN_LENGTH} random characters or more")
+        broken.append(f"METRICS_TOKEN is weak: use {TOKEN_LENGTH} random characters or more")
     return broken
 
 
@@ -46,29 +46,27 @@ def _addresses(values: Mapping[str, Any]) -> list[str]:
     broken = []
     if isinstance(values["TRUSTED_PROXIES"], list) and (values["BIND"] or "").startswith("unix:"):
         broken.append(
-            "TRUSTED_PROXIES holds networks, and whoever connects to a socket (BIND) has no address: write a count"
+            "TRUSTED_PROXIES lists networks, but clients of a socket (BIND) have no address: write the number of proxies"
         )
     if any(host in ("*", ".") or host.startswith("*") for host in values["ALLOWED_HOSTS"] or []):
-        broken.append("ALLOWED_HOSTS holds a wildcard: name each host (.example.com takes its subdomains)")
+        broken.append("ALLOWED_HOSTS contains a wildcard: list each host (.example.com includes its subdomains)")
     if values["PUBLIC_URL"] is not None and not values["PUBLIC_URL"].startswith("https://"):
-        broken.append("PUBLIC_URL must begin with https://: tokens and cookies never travel in clear")
+        broken.append("PUBLIC_URL must begin with https://: tokens and cookies are only sent encrypted")
     if (
         values["ACCOUNT_URL"] is not None
         and values["ACCOUNT_URL"].startswith("http:")
         and not is_local(values["ACCOUNT_URL"])
     ):
-        broken.append(
-            "ACCOUNT_URL must begin with https://: whoever sits on the way would read the links that are mailed"
-        )
+        broken.append("ACCOUNT_URL must begin with https://: others on the network could read the mailed links")
     if any(origin.startswith("http:") and not is_local(origin) for origin in values["CORS_ALLOWED_ORIGINS"] or []):
         broken.append(
-            "CORS_ALLOWED_ORIGINS holds an http:// origin: whoever sits on the way writes its pages, and they may use cookies"
+            "CORS_ALLOWED_ORIGINS contains an http:// origin, whose scripts others on the network could replace: use https://"
         )
     return broken
 
 
 def _stores(values: Mapping[str, Any]) -> list[str]:
-    """Stores beyond this machine need TLS. A DATABASE_URL that names no sslmode is given sslmode=require."""
+    """Return a sentence for each store on another machine without TLS. The database gets sslmode=require by default."""
     if values["ALLOW_PLAINTEXT_STORES"]:
         return []
     broken = []
@@ -80,7 +78,7 @@ def _stores(values: Mapping[str, Any]) -> list[str]:
             and UNENCRYPTED_MODES.intersection(parse_qs(urlsplit(url).query).get("sslmode", []))
         ):
             broken.append(
-                f"{name} switches TLS off: use sslmode=verify-full or require, or set ALLOW_PLAINTEXT_STORES=true"
+                f"{name} turns TLS off: use sslmode=verify-full or require, or set ALLOW_PLAINTEXT_STORES=true"
             )
     for name in ("REDIS_URL", "CACHE_URL", "BROKER_URL"):
         url = values[name]
@@ -91,25 +89,25 @@ def _stores(values: Mapping[str, Any]) -> list[str]:
     url = values["EMAIL_URL"]
     if url is not None and url.startswith("smtp://") and not is_local(url):
         broken.append(
-            "EMAIL_URL is not encrypted, and mails open accounts: use smtp+tls:// or smtps://, or set "
+            "EMAIL_URL is not encrypted, but mails contain links to accounts: use smtp+tls:// or smtps://, or set "
             "ALLOW_PLAINTEXT_STORES=true on a private network"
         )
     return broken
 
 
 def _pgbouncer(values: Mapping[str, Any]) -> list[str]:
-    """Whoever is given one address for both has named PgBouncer twice, or PostgreSQL."""
+    """Return a sentence if both URLs lead to one server, which is then PgBouncer or PostgreSQL for all processes."""
     pooled, direct = values["DATABASE_PGBOUNCER"], values["DATABASE_URL"]
     if pooled and direct and _server(pooled) == _server(direct):
         return [
-            "DATABASE_PGBOUNCER and DATABASE_URL lead to the same server: DATABASE_URL is PostgreSQL's own address, "
+            "DATABASE_PGBOUNCER and DATABASE_URL lead to the same server: set DATABASE_URL to PostgreSQL's own address, "
             "for workers and migrations"
         ]
     return []
 
 
 def _server(url: str) -> tuple[str | None, int, list[str], list[str]]:
-    """Where a database URL leads: host and port, and those that its query says (a socket's folder)."""
+    """Return the host and port of a database URL, and those in its query (such as a socket's folder)."""
     parts = urlsplit(url)
     query = parse_qs(parts.query)
     return parts.hostname, parts.port or 5432, query.get("host", []), query.get("port", [])
@@ -117,5 +115,5 @@ def _server(url: str) -> tuple[str | None, int, list[str], list[str]]:
 
 def _debug(process: Mapping[str, str]) -> list[str]:
     if process.get("DEBUG", "").strip().lower() in ("1", "true", "yes", "on"):
-        return ["DEBUG is set: nothing reads it and staging and prod never run in debug mode; unset it"]
+        return ["DEBUG is set, but has no effect: staging and prod never run in debug mode; unset it"]
     return []

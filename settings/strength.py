@@ -1,9 +1,9 @@
-"""Which secrets somebody could guess: those that nobody drew at random."""
+"""Weak secrets: those that were probably not generated at random."""
 
 import re
 from itertools import pairwise
 
-# Each has six letters or more: in 50 random ones of the URL-safe alphabet such a word turns up once in ten million times.
+# Each has six letters or more. The chance of such a word among 50 random URL-safe characters is one in ten million.
 _PLACEHOLDERS = re.compile(
     "change(?:me|this|it)|replace|placeholder|your(?:own)?(?:secret|key|token|random)|secret|password|passphrase|insecure"
     "|random|string|example|sample|default|django|shipshape|production|development|staging|letmein|goeshere|inserthere"
@@ -14,11 +14,10 @@ _WORDS = re.compile(r"(?:[a-z]+|[A-Z]+|[A-Z][a-z]+)(?:[\s_.,;!?-]+(?:[a-z]+|[A-Z
 
 
 def is_weak(secret: str, *, length: int) -> bool:
-    """Return whether a secret is shorter than ``length``, of too few different characters, or was probably not drawn at random.
+    """Return whether a secret is shorter than ``length`` or was probably not generated at random.
 
-    What gives it away: a word of those that examples are made of, in any spelling; a piece that comes again; runs such as
-    ``abcdef`` and ``987654``; nothing but words. What Python's ``secrets`` and
-    Django's ``get_random_secret_key`` make passes, hexadecimal digits too.
+    Signs of that are few different characters, words from examples in any spelling, repeated parts, runs such as ``abcdef``
+    and ``987654``, and plain words. The output of Python's ``secrets`` and of Django's ``get_random_secret_key`` passes.
     """
     pieces = [secret[start : start + 3] for start in range(len(secret) - 2)]
     steps = [ord(after) - ord(before) for before, after in pairwise(secret)]

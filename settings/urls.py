@@ -1,7 +1,7 @@
-"""The kinds of URL an environment variable can hold, read to the end: what a client library would refuse later is a mistake now.
+"""The kinds of URL that an environment variable can have. What a client library would refuse later is an error at boot.
 
-Like every kind, each raises ``ValueError`` with a sentence that says what would be right and never repeats the text. The
-client libraries are imported when one is asked, since most processes that read the environment need none of them.
+Like every kind, each raises ``ValueError`` with a message that says what to write and never repeats the text. Client
+libraries are imported only when they are used, since most processes that read the environment do not need them.
 """
 
 import ipaddress
@@ -18,12 +18,12 @@ _ENCODE = (
     "percent-encode the user and the password: / is %2F, # is %23, ? is %3F, @ is %40, % is %25 (python3 -c "
     "'import getpass, urllib.parse as u; print(u.quote(getpass.getpass(), safe=\"\"))')"
 )
-# What Django itself reads from the options; all others go to libpq.
+# Django reads these options; libpq gets all others.
 _DJANGO_OPTIONS = frozenset({"assume_role", "prepare_threshold"})
 _OF_A_SESSION = frozenset({"assume_role", "options", "prepare_threshold"})
 _INSTEAD = {
-    "conn_max_age": "connections are kept by the pool",
-    "pgbouncer": "the address of a PgBouncer belongs in DATABASE_PGBOUNCER",
+    "conn_max_age": "the pool keeps connections",
+    "pgbouncer": "put the address of a PgBouncer into DATABASE_PGBOUNCER",
     "schema": "write options=-c%20search_path%3Dname",
     "ssl": "write sslmode=require",
 }
@@ -35,34 +35,34 @@ _MAIL_WITHOUT = ("consolemail", "filemail", "memorymail", "dummymail")
 
 
 def base_url(*schemes: str) -> Kind:
-    """Return a kind: a page's address to build others from. A closing slash is dropped."""
+    """Return a kind: the base of other URLs. A slash at its end is removed."""
 
     def parse(value: str) -> str:
         address, parts = _web(value, schemes)
         if parts.query:
-            raise ValueError("leave out the query: paths are put behind this address")
+            raise ValueError("remove the query: paths are appended to this URL")
         return address.rstrip("/")
 
     return parse
 
 
 def report_url(value: str) -> str:
-    """Return an address for the content security policy, where ``;`` and ``,`` end a value."""
+    """Return a URL for the content security policy, where ``;`` and ``,`` end a value."""
     address, _ = _web(value, ("https", "http"))
     if re.search("[;,\"']", address):
-        raise ValueError("percent-encode ; , and quotes: they would end the value in the policy (%3B, %2C, %22, %27)")
+        raise ValueError("percent-encode ; , and quotes, which would end the value in the policy (%3B, %2C, %22, %27)")
     return address
 
 
 def _web(value: str, schemes: Collection[str]) -> tuple[str, SplitResult]:
     address, parts = _split(value, schemes, is_store=False)
     if not parts.hostname or parts.username is not None or parts.fragment:
-        raise ValueError("write a host behind the scheme, without a user before it and without a # part")
+        raise ValueError("write a host after the scheme, without a user and without a fragment (#)")
     return address, parts
 
 
 def sentry_dsn(value: str) -> str:
-    """Return the DSN, if Sentry's own client can read it."""
+    """Return the DSN. Raise ``ValueError`` if Sentry's client cannot read it."""
     address, _ = _split(value, ("https", "http"), is_store=True)
     from sentry_sdk.utils import BadDsn, Dsn
 
@@ -74,15 +74,15 @@ def sentry_dsn(value: str) -> str:
 
 
 def database_url(value: str) -> str:
-    """Return a PostgreSQL URL whose every option is one that Django or libpq takes."""
+    """Return a PostgreSQL URL. Raise ``ValueError`` for an option that neither Django nor libpq accepts."""
     address, parts = _split(value, _POSTGRES, is_store=True)
     options = _query(parts)
     database = unquote(parts.path).rpartition("/")[2]
     if not (database or "service" in options) or len(database.encode()) > 63:
         raise ValueError(
-            "name the database behind the host: postgresql://user:password@host:5432/name (63 bytes at most)"
+            "name the database after the host: postgresql://user:password@host:5432/name (63 bytes at most)"
         )
-    for name, text in options.items():  # libpq reads these only once it connects
+    for name, text in options.items():  # libpq checks these only when it connects
         if _WHOLE_NUMBERS.fullmatch(name) and not text.isdecimal():
             raise ValueError(f"write {name} as a whole number")
     _require_files(options, [name for name in _POSTGRES_FILES if options.get(name) != "system"])
@@ -92,9 +92,9 @@ def database_url(value: str) -> str:
 
 
 def _ask_libpq(options: Mapping[str, str]) -> None:
-    """Raise ValueError for an option that libpq, the library under psycopg, would refuse at every connection.
+    """Raise ``ValueError`` for an option that libpq, psycopg's client library, would refuse at every connection.
 
-    It reads all of them before it connects, here to a socket that cannot exist.
+    It checks all of them before it connects, here to a socket that cannot exist.
     """
     from psycopg import conninfo, pq
 
@@ -102,7 +102,7 @@ def _ask_libpq(options: Mapping[str, str]) -> None:
     if unknown := sorted(set(options) - known):
         hints = [_INSTEAD[name] for name in unknown if name in _INSTEAD]
         reason = "; ".join(["PostgreSQL's client library (libpq) has no such option", *hints])
-        raise ValueError(f"leave {', '.join(map(_shown, unknown))} out of the query: {reason}")
+        raise ValueError(f"remove {', '.join(map(_shown, unknown))} from the query: {reason}")
     nowhere = "/nonexistent/shipshape"
     asked = {name: text for name, text in options.items() if name not in ("hostaddr", "port")} | {"host": nowhere}
     connection = pq.PGconn.connect_start(conninfo.make_conninfo(**asked).encode())
@@ -110,49 +110,47 @@ def _ask_libpq(options: Mapping[str, str]) -> None:
     connection.finish()
     if nowhere not in message:
         refused = [name for name in options if name in message] or sorted(options)
-        raise ValueError(f"PostgreSQL's client library (libpq) does not take this value of {', '.join(refused)}")
+        raise ValueError(f"PostgreSQL's client library (libpq) does not accept the value of {', '.join(refused)}")
 
 
 def pgbouncer_url(value: str) -> str:
-    """Return a PostgreSQL URL that asks for nothing a session would have to keep: in transaction mode none is ours."""
+    """Return a PostgreSQL URL without session options, which do not work in transaction mode."""
     address = database_url(value)
     if asked := _OF_A_SESSION.intersection(_query(urlsplit(address))):
         raise ValueError(
-            f"leave {', '.join(sorted(asked))} out: in transaction mode no session is kept; "
-            "give the role its defaults instead (ALTER ROLE ... SET ...)"
+            f"remove {', '.join(sorted(asked))}, which needs a session: in transaction mode there is none. "
+            "Set a default for the role instead (ALTER ROLE ... SET ...)"
         )
     return address
 
 
 def redis_url(value: str) -> str:
-    """Return a Redis URL that redis-py, django-redis and kombu all take, in the one spelling they all read.
+    """Return a Redis URL in the spelling that redis-py, django-redis and kombu all accept.
 
-    Unless the operator says ``none`` the server's certificate is verified: kombu alone would take any. No other options
-    than those of TLS: each of the rest stops one of the clients or undoes a bound of ours.
+    The server's certificate is verified unless the operator writes ``none``; kombu by itself would not verify it. Only TLS
+    options are accepted: each of the others breaks one of the clients or overrides one of our timeouts.
     """
     address, parts = _split(value, ("redis", "rediss", "unix"), is_store=True)
     if ";" in address:
-        raise ValueError("percent-encode ; as %3B: the queue's client takes it for the end of the address")
+        raise ValueError("percent-encode ; as %3B: for the client of the job queue it ends the URL")
     options = _query(parts)
     if parts.scheme == "unix":
         if set(options) - {"db"} or not options.get("db", "0").isdecimal() or parts.hostname or parts.path in ("", "/"):
-            raise ValueError("write unix:///path/of/the/socket, with ?db=1 behind it for another database than 0")
+            raise ValueError("write unix:///path/of/the/socket, with ?db=1 at the end for another database than 0")
         return address
     if not re.fullmatch(r"/?\d*", parts.path.rstrip("/")):
-        raise ValueError("write the number of the database behind the host, and nothing else: redis://host:6379/0")
+        raise ValueError("write only the number of the database after the host: redis://host:6379/0")
     address = urlunsplit(parts._replace(path=parts.path.rstrip("/")))
     allowed = {"ssl_cert_reqs", "ssl_check_hostname", *_REDIS_FILES} if parts.scheme == "rediss" else set()
     if unknown := sorted(set(options) - allowed):
         names = ", ".join(map(_shown, unknown))
-        raise ValueError(
-            f"leave {names} out of the query: behind rediss:// it may hold ssl_… options, otherwise nothing"
-        )
+        raise ValueError(f"remove {names} from the query: rediss:// URLs may have ssl_… options, others none")
     if parts.scheme == "redis":
         return address
     words = {"required": "required", "cert_required": "required", "none": "none", "cert_none": "none"}
     found = words.get(options.get("ssl_cert_reqs", "required").lower())
     if found is None:
-        raise ValueError("write ssl_cert_reqs=required or ssl_cert_reqs=none behind a rediss:// URL, or leave it out")
+        raise ValueError("write ssl_cert_reqs=required or ssl_cert_reqs=none, or remove it")
     if options.get("ssl_check_hostname", "true") not in ("true", "false"):
         raise ValueError("write ssl_check_hostname=true or ssl_check_hostname=false")
     _require_files(options, _REDIS_FILES)
@@ -160,7 +158,7 @@ def redis_url(value: str) -> str:
 
 
 def broker_url(address: str) -> str:
-    """Return a Redis URL as kombu writes it, which knows a socket by another scheme than redis-py."""
+    """Return a Redis URL for kombu, which uses another scheme for sockets than redis-py."""
     parts = urlsplit(address)
     if parts.scheme != "unix":
         return address
@@ -168,7 +166,7 @@ def broker_url(address: str) -> str:
 
 
 def mail_url(value: str) -> str:
-    """Return the URL of a mail server (``smtp+tls://user:password@host:587``), or where mails go instead of to one."""
+    """Return the URL of a mail server (``smtp+tls://user:password@host:587``), or of another mail backend."""
     scheme, separator, rest = value.strip().partition("://")
     if not separator or scheme not in (*_MAIL_SERVERS, *_MAIL_WITHOUT):
         raise ValueError(
@@ -176,22 +174,24 @@ def mail_url(value: str) -> str:
         )
     if scheme in _MAIL_WITHOUT:
         if (scheme == "filemail") != bool(rest):
-            raise ValueError("write the folder behind filemail://, and nothing behind the other schemes")
+            raise ValueError("write the folder after filemail://, and nothing after the other schemes")
         return value.strip()
     address, parts = _split(value, _MAIL_SERVERS, is_store=True)
     if not parts.hostname or parts.path not in ("", "/") or parts.query:
-        raise ValueError("write a host, perhaps a port, and nothing behind them: the scheme says whether TLS is used")
+        raise ValueError("write a host and, if needed, a port, but no path or query: the scheme selects TLS")
     if not unquote(f"{parts.username}{parts.password}").isascii():
-        raise ValueError("write a user and a password in ASCII: Python's mail client (smtplib) can send no other")
+        raise ValueError(
+            "use only ASCII in the user and the password: Python's mail client (smtplib) cannot send others"
+        )
     return address
 
 
 def is_local(url: str) -> bool:
-    """Return whether a URL leads to this machine alone: a socket, localhost or a loopback address."""
+    """Return whether a URL leads only to this machine: a socket, localhost or a loopback address."""
     parts = urlsplit(url)
     query = parse_qs(parts.query) if parts.scheme in _POSTGRES else {}
     if "service" in query:
-        return False  # a file elsewhere says where to
+        return False  # the host is in a file that is not read here
     named = [*query.get("host", []), *query.get("hostaddr", [])]
     hosts = [host for text in (parts.hostname or "", *named) for host in unquote(text).split(",") if host]
     return all(map(_is_this_machine, hosts))
@@ -207,7 +207,7 @@ def _is_this_machine(host: str) -> bool:
 
 
 def _split(value: str, schemes: Collection[str], *, is_store: bool) -> tuple[str, SplitResult]:
-    """Return an absolute URL and its parts. One of a store may hold a password, and no character that cuts it short."""
+    """Return an absolute URL and its parts. Raise ``ValueError`` for the URL of a store whose password would cut it short."""
     address = value.strip()
     scheme, separator, rest = address.partition("://")
     if not separator or scheme not in schemes or not rest.strip("/"):
@@ -218,14 +218,14 @@ def _split(value: str, schemes: Collection[str], *, is_store: bool) -> tuple[str
     if is_store and ("#" in rest or "@" in path or ("@" in query and not at) or not _USERINFO.fullmatch(userinfo)):
         raise ValueError(_ENCODE)
     if re.search(r"[\s\x00-\x1f\x7f]|%00", address):
-        raise ValueError("percent-encode blanks and line ends, and leave out zero bytes")
+        raise ValueError("percent-encode spaces and line breaks, and remove zero bytes")
     try:
         parts = urlsplit(address)
-        if "," not in authority:  # PostgreSQL's alone: several servers, each with its own port
+        if "," not in authority:  # only PostgreSQL's URLs may list several servers, each with its port
             _ = parts.port  # raises unless it is a number
         unquote(address, errors="strict")
     except ValueError:
-        raise ValueError(f"write scheme://host:port/… with a number as the port; or {_ENCODE}") from None
+        raise ValueError(f"write scheme://host:port/… with a number as the port, or {_ENCODE}") from None
     return address, parts
 
 
@@ -236,15 +236,15 @@ def _query(parts: SplitResult) -> dict[str, str]:
         pairs = [("", ""), ("", "")]
     options = dict(pairs)
     if len(options) != len(pairs):
-        raise ValueError("write the query as name=value&other=value, each name once")
+        raise ValueError("write the query as name=value&other=value, with each name once")
     return options
 
 
 def _require_files(options: Mapping[str, str], names: Collection[str]) -> None:
     if missing := [name for name in names if options.get(name) and not Path(options[name]).is_file()]:
-        raise ValueError(f"{', '.join(missing)} names a file that is not there")
+        raise ValueError(f"{', '.join(missing)} names a file that does not exist")
 
 
 def _shown(name: str) -> str:
-    """Return an option's name, unless it may be a piece of something secret."""
+    """Return an option's name, unless it may be part of a secret."""
     return name if re.fullmatch("[a-z][a-z_]{1,30}", name) else "one option"

@@ -1,4 +1,4 @@
-"""One environment variable, as `variables.py` declares it."""
+"""One environment variable, as ``variables.py`` declares it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,11 +9,11 @@ from settings import kinds
 
 @dataclass(frozen=True, kw_only=True)
 class Variable:
-    """One name an operator can set.
+    """A name that an operator can set.
 
-    ``default`` holds for every environment that ``defaults`` does not name; None means no value. It may hold the value of
-    a variable above it, as ``{PORT}``.
-    ``required_in`` names the environments that refuse to boot without it. A ``secret`` is never printed.
+    ``default`` is used in every environment that ``defaults`` does not name; None means no value. A default may contain the
+    value of a variable above it, such as ``{PORT}``. Environments in ``required_in`` do not start without the variable. The
+    value of a ``secret`` is never printed.
     """
 
     name: str
@@ -25,24 +25,25 @@ class Variable:
     secret: bool = False
 
     def default_for(self, environment: str) -> str | None:
+        """Return the default as text, None if there is none."""
         return self.defaults.get(environment, self.default)
 
 
 def limit(name: str, why: str, *, default: str, dev: str) -> Variable:
-    """Declare a limit: wide in development, out of the way in tests."""
+    """Declare a rate limit. Tests get one that they never reach."""
     return Variable(name=name, why=why, kind=kinds.rate, default=default, defaults={"dev": dev, "test": "1000000/15m"})
 
 
-def days(name: str, why: str, *, default: str, at_least: int) -> Variable:
-    """Declare how long something is kept."""
-    return Variable(name=name, why=why, kind=kinds.integer(at_least=at_least, at_most=3650), default=default)
+def integer(name: str, why: str, *, default: int, at_least: int = 1, at_most: int = 1_000_000) -> Variable:
+    """Declare a whole number within bounds, both included."""
+    return Variable(name=name, why=why, kind=kinds.integer(at_least=at_least, at_most=at_most), default=str(default))
 
 
-def size(name: str, why: str, *, default: int) -> Variable:
-    """Declare how many bytes may be kept."""
-    return Variable(name=name, why=why, kind=kinds.integer(at_least=1024, at_most=1024**5), default=str(default))
+def seconds(name: str, why: str, *, default: int) -> Variable:
+    """Declare a time of up to a minute, in seconds."""
+    return Variable(name=name, why=why, kind=kinds.number(at_least=0, at_most=60), default=str(default))
 
 
-def count(name: str, why: str, *, default: int) -> Variable:
-    """Declare how many there may be."""
-    return Variable(name=name, why=why, kind=kinds.integer(at_least=1, at_most=1_000_000), default=str(default))
+def days(name: str, why: str, *, default: int, at_least: int = 0) -> Variable:
+    """Declare how long data is kept, in days."""
+    return integer(name, why, default=default, at_least=at_least, at_most=3650)

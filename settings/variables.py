@@ -1,213 +1,209 @@
-"""Every environment variable that has an effect: its kind, its default and why it is there.
+"""Every environment variable that has an effect: its kind, its default, and what it is for.
 
-One entry a name. ``.env.example`` lists the same names; a test compares the two. Defaults are written as an operator would
-write them and pass through the same kind, so "unset" and "set to the default" cannot differ.
+``.env.example`` lists the same names in the same order; a test compares the two. Defaults are written as an operator would
+write them and are parsed by the same kind, so that leaving a variable unset and setting it to its default are the same.
 """
 
 from settings import kinds, urls
-from settings.variable import Variable, count, days, limit, size
+from settings.variable import Variable, days, integer, limit, seconds
 
 ENVIRONMENTS = ("dev", "staging", "prod", "test")
 DEPLOYED = frozenset({"staging", "prod"})
 EVERYWHERE = frozenset(ENVIRONMENTS)
 
-# Fixed and public, so that a clone runs at once; the rules for staging and prod refuse it.
+# Published, so that a clone starts without configuration. staging and prod refuse it.
 INSECURE_KEY = "django-insecure-development-only-key-that-staging-and-prod-refuse-to-boot-with"
-_DEVELOPMENT = {"dev": INSECURE_KEY, "test": INSECURE_KEY}
 
-VARIABLES = (
+SERVICE = (
     Variable(
         name="DJANGO_ENV",
-        why="Which settings module runs: dev, staging, prod or test. Unset means prod, so a forgotten setting is a safe one.",
+        why="The environment, which selects the settings module: dev, staging, prod or test. Defaults to prod, the safest one.",
         kind=kinds.choice(*ENVIRONMENTS),
         default="prod",
     ),
-    Variable(name="SITE_NAME", why="The name people see: admin, pages, the API's title.", default="Shipshape"),
+    Variable(
+        name="SITE_NAME", why="The name shown in the admin, on pages and in the API's title.", default="Shipshape"
+    ),
     Variable(
         name="BIND",
-        why="Where the web process listens: an address, or unix:/path of a socket. Narrow it behind an edge on the same machine.",
+        why="The address that the web process listens on, or unix:/path for a socket. Use 127.0.0.1 behind a local proxy.",
         kind=kinds.listening,
-        default="0.0.0.0",  # nosec B104 # noqa: S104 - a host's router comes from elsewhere; docs/deploy.md says when to narrow it
-        defaults={"dev": "127.0.0.1"},  # it shows tracebacks, and has an account whose password is published
+        default="0.0.0.0",  # nosec B104 # noqa: S104 - a host's router connects from another machine; see docs/deploy.md
+        defaults={"dev": "127.0.0.1"},  # dev shows tracebacks and has an account with a published password
     ),
-    Variable(
-        name="PORT",
-        why="The port it listens on, unless BIND is a socket.",
-        kind=kinds.integer(at_least=1, at_most=65535),
-        default="8000",
-    ),
+    integer("PORT", "The port that the web process listens on, unless BIND is a socket.", default=8000, at_most=65535),
     Variable(
         name="PUBLIC_URL",
-        why="Where clients reach the service; links, problem types and redirects are built from it, never from a Host header.",
+        why="The URL at which clients reach the service. Links and redirects are built from it, never from a Host header.",
         kind=urls.base_url("https", "http"),
         defaults={"dev": "http://localhost:{PORT}", "test": "http://testserver"},
         required_in=DEPLOYED,
     ),
     Variable(
         name="SECRET_KEY",
-        why="Signs cursors and sessions. 50 random characters or more.",
-        defaults=_DEVELOPMENT,
+        why="The key that signs cursors and admin sessions: 50 random characters or more.",
+        defaults={"dev": INSECURE_KEY, "test": INSECURE_KEY},
         required_in=DEPLOYED,
         secret=True,
     ),
     Variable(
         name="SECRET_KEY_FALLBACKS",
-        why="Former SECRET_KEYs, separated by commas: what they signed stays valid while you change keys.",
+        why="Previous SECRET_KEYs, separated by commas. What they signed stays valid until you remove them.",
         kind=kinds.listed,
         default="",
         secret=True,
     ),
     Variable(
         name="ALLOWED_HOSTS",
-        why="Host names this service answers to; any other Host header is refused.",
+        why="The host names of the service, separated by commas. Requests with another Host header are refused.",
         kind=kinds.hosts,
         defaults={"dev": "localhost,127.0.0.1,[::1]", "test": "testserver,localhost,127.0.0.1"},
         required_in=DEPLOYED,
     ),
     Variable(
         name="TRUSTED_PROXIES",
-        why="How many proxies of yours stand in front (Heroku 1, Cloudflare before Heroku 2, none 0), or their networks.",
+        why="The number of your proxies in front of it (Heroku 1, Cloudflare before Heroku 2, none 0), or their networks.",
         kind=kinds.proxies,
         defaults={"dev": "0", "test": "0"},
         required_in=DEPLOYED,
     ),
+)
+
+STORES = (
     Variable(
         name="DATABASE_URL",
-        why="PostgreSQL 15 or newer, the only database.",
+        why="The PostgreSQL database, version 15 or newer.",
         kind=urls.database_url,
         required_in=EVERYWHERE,
         secret=True,
     ),
     Variable(
         name="DATABASE_PGBOUNCER",
-        why="A PgBouncer in transaction mode before it, for web processes; all others go on using DATABASE_URL. Empty: none.",
+        why="A PgBouncer in transaction mode, used by web processes. All other processes use DATABASE_URL.",
         kind=urls.pgbouncer_url,
         secret=True,
     ),
     Variable(
         name="DATABASE_REPLICA_URL",
-        why="A streaming replica, read for signed-in GETs while it is at most seconds behind. Empty: none.",
+        why="A streaming replica that answers GET requests of signed-in users, while it is at most a few seconds behind.",
         kind=urls.database_url,
         secret=True,
     ),
-    Variable(
-        name="DATABASE_POOL_MAX",
-        why="Connections one web process may hold. Processes x this must fit the server's max_connections.",
-        kind=kinds.integer(at_least=1, at_most=200),
-        default="6",
+    integer(
+        "DATABASE_POOL_MAX",
+        "The most connections of one web process. All of them together must fit the server's max_connections.",
+        default=6,
+        at_most=200,
     ),
     Variable(
         name="REDIS_URL",
-        why="A Redis-protocol server (Redis or Valkey) for cache, limits, metrics and the queue's wake-up calls.",
+        why="A Redis or Valkey server for the cache, rate limits, metrics and job notifications.",
         kind=urls.redis_url,
         required_in=EVERYWHERE,
         secret=True,
     ),
     Variable(
         name="CACHE_URL",
-        why="Another Redis for cache and limits; unset means REDIS_URL.",
+        why="Another Redis for the cache and rate limits. Defaults to REDIS_URL.",
         kind=urls.redis_url,
         secret=True,
     ),
-    Variable(
-        name="BROKER_URL", why="Another Redis for the queue; unset means REDIS_URL.", kind=urls.redis_url, secret=True
-    ),
+    Variable(name="BROKER_URL", why="Another Redis for jobs. Defaults to REDIS_URL.", kind=urls.redis_url, secret=True),
     Variable(
         name="REDIS_PREFIX",
-        why="What every key of this project begins with, so that others may use the same Redis. Alike in all its processes.",
+        why="The prefix of all keys in Redis, so that several projects can share a server. Use the same in all processes.",
         kind=kinds.redis_prefix,
         default="{SITE_NAME}-prod-{PUBLIC_URL}",
         defaults={"dev": "{SITE_NAME}-dev", "test": "{SITE_NAME}-test", "staging": "{SITE_NAME}-staging-{PUBLIC_URL}"},
     ),
     Variable(
         name="ALLOW_PLAINTEXT_STORES",
-        why="Set to true on a private network where PostgreSQL, Redis or the mail server may be spoken to without TLS.",
+        why="Set to true to allow connections to PostgreSQL, Redis and the mail server without TLS, on a private network.",
         kind=kinds.boolean,
         default="false",
     ),
+)
+
+LIMITS = (
     Variable(
         name="CORS_ALLOWED_ORIGINS",
-        why="Origins whose scripts may call the API from a browser, with our cookies too: your own front ends alone.",
+        why="The origins of your front ends, separated by commas. Their scripts may call the API with the user's cookies.",
         kind=kinds.origins,
         default="",
         defaults={"dev": "http://localhost:3000,http://localhost:5173"},
     ),
     Variable(
         name="CSP_REPORT_URI",
-        why="Where browsers report violations of the content security policy.",
+        why="The URL to which browsers report violations of the content security policy.",
         kind=urls.report_url,
     ),
-    limit("THROTTLE_ANON", "Requests per client address without a verified token.", default="100/15m", dev="1000/15m"),
-    limit("THROTTLE_USER", "Requests per signed-in user.", default="1000/15m", dev="10000/15m"),
     limit(
-        "THROTTLE_ADDRESS",
-        "Requests per client address of any kind: the flood limit.",
-        default="6000/15m",
-        dev="60000/15m",
+        "THROTTLE_ANON",
+        "Requests per client address without a valid access token.",
+        default="100/15m",
+        dev="1000/15m",
     ),
+    limit("THROTTLE_USER", "Requests per signed-in user.", default="1000/15m", dev="10000/15m"),
+    limit("THROTTLE_ADDRESS", "All requests per client address.", default="6000/15m", dev="60000/15m"),
     limit(
         "THROTTLE_LOGIN",
-        "Requests per client address to all endpoints that take a password, and the admin's login.",
+        "Requests per client address to the endpoints that take a password, including the admin's login.",
         default="30/15m",
         dev="300/15m",
     ),
-    Variable(
-        name="CACHE_LOCAL_SECONDS",
-        why="How long a process may answer from its own memory before it looks at Redis again.",
-        kind=kinds.number(at_least=0, at_most=60),
-        default="1",
+    seconds(
+        "CACHE_LOCAL_SECONDS",
+        "How long a process serves cached data from its own memory before it asks Redis again, in seconds.",
+        default=1,
     ),
-    Variable(
-        name="SESSION_CHECK_SECONDS",
-        why="How long a process may trust its last look at a sign-in: a revocation bites everywhere within it.",
-        kind=kinds.number(at_least=0, at_most=60),
-        default="1",
+    seconds(
+        "SESSION_CHECK_SECONDS",
+        "How long a process caches a session check, in seconds. Revocations take effect everywhere within this time.",
+        default=1,
     ),
-    Variable(
-        name="ACCESS_TOKEN_MINUTES",
-        why="How long an access token lives.",
-        kind=kinds.integer(at_least=1, at_most=60),
-        default="15",
+)
+
+ACCOUNTS = (
+    integer("ACCESS_TOKEN_MINUTES", "The lifetime of an access token, in minutes.", default=15, at_most=60),
+    integer(
+        "REFRESH_TOKEN_DAYS",
+        "The lifetime of a refresh token, in days. A session that is not refreshed within this time ends.",
+        default=14,
+        at_most=365,
     ),
-    Variable(
-        name="REFRESH_TOKEN_DAYS",
-        why="How long a refresh token lives: a sign-in that nobody refreshes for so long is over.",
-        kind=kinds.integer(at_least=1, at_most=365),
-        default="14",
+    integer(
+        "SESSION_DAYS",
+        "The longest lifetime of a session, in days, however often it is refreshed.",
+        default=90,
+        at_most=3650,
     ),
-    Variable(
-        name="SESSION_DAYS",
-        why="How long a sign-in lives at most, however often it is refreshed.",
-        kind=kinds.integer(at_least=1, at_most=3650),
-        default="90",
-    ),
-    Variable(
-        name="REFRESH_GRACE_SECONDS",
-        why="How long a refresh token just used gets the same successor again: a lost answer, two tabs at once.",
-        kind=kinds.number(at_least=0, at_most=60),
-        default="10",
+    seconds(
+        "REFRESH_GRACE_SECONDS",
+        "How long a used refresh token still returns the same new token, for a lost response or two tabs, in seconds.",
+        default=10,
     ),
     Variable(
         name="JWT_KEYS",
-        why='The ring of signing keys: [{"kid": "2026-11", "key": "32 bytes or more", "sign_from": "2026-11-01T00:00:00Z"}].',
+        why='The signing keys: [{"kid": "2026-11", "key": "32 bytes or more", "sign_from": "2026-11-01T00:00:00Z"}].',
         kind=kinds.key_ring,
         required_in=DEPLOYED,
         secret=True,
     ),
     Variable(
         name="REQUIRE_VERIFIED_EMAIL",
-        why="Set to true where nobody signs in before following a mailed link; registering then tells nobody what exists.",
+        why="Set to true to require a verified e-mail address. Registration then does not reveal whether an address exists.",
         kind=kinds.boolean,
         default="false",
     ),
     Variable(
         name="ACCOUNT_URL",
-        why="Where mailed links lead: pages that read the token behind # and post it to the API. Empty: {PUBLIC_URL}/account.",
+        why="The pages that mailed links open: they read the token after # and post it to the API. Defaults to "
+        "PUBLIC_URL/account.",
         kind=urls.base_url("https", "http"),
     ),
     Variable(
         name="EMAIL_URL",
-        why="The mail server. Without one nobody gets back into an account; dummymail:// sends nothing, on purpose.",
+        why="The mail server. Without mail, users cannot reset a password. dummymail:// sends no mail.",
         kind=urls.mail_url,
         defaults={"dev": "consolemail://", "test": "memorymail://"},
         required_in=DEPLOYED,
@@ -215,105 +211,105 @@ VARIABLES = (
     ),
     Variable(
         name="EMAIL_FROM",
-        why="Who mails come from.",
+        why="The sender of all mails.",
         kind=kinds.mailbox,
         defaults={"dev": "Shipshape <noreply@localhost>", "test": "Shipshape <noreply@testserver>"},
         required_in=DEPLOYED,
     ),
     Variable(
         name="EMAIL_REDIRECT",
-        why="Where every mail goes instead of to its recipient, so that a copy of real data writes to nobody.",
+        why="The address that receives all mails instead of their recipients, so that a copy of real data mails no user.",
         kind=kinds.mailbox,
         required_in=frozenset({"staging"}),
     ),
-    days(
-        "RETENTION_SESSIONS",
-        "Days that sign-ins are kept after they ended or expired; manage.py prune removes them then.",
-        at_least=0,
-        default="30",
-    ),
+)
+
+RETENTION = (
+    days("RETENTION_SESSIONS", "How long sessions are kept after they ended or expired, in days.", default=30),
     days(
         "RETENTION_EVENTS",
-        "Days that security events (sign-ins, failures, password changes) are kept.",
-        at_least=0,
-        default="365",
+        "How long security events are kept (logins, failures, password changes), in days.",
+        default=365,
     ),
     days(
         "RETENTION_JOBS",
-        "Days that jobs are kept after they ended, and the uploads of failed ones, which can be retried.",
-        at_least=0,
-        default="30",
+        "How long jobs are kept after they ended, with the uploads of failed ones, in days.",
+        default=30,
     ),
     days(
         "RETENTION_FILES",
-        "Days that result files are kept after their jobs succeeded; the jobs stay for RETENTION_JOBS.",
+        "How long result files are kept after their job succeeded, in days. The job is kept for RETENTION_JOBS.",
+        default=7,
         at_least=1,
-        default="7",
     ),
-    Variable(
-        name="RETENTION_IDEMPOTENCY",
-        why="Hours that a request may be repeated under its Idempotency-Key: so long its answer is kept.",
-        kind=kinds.integer(at_least=1, at_most=24 * 365),
-        default="24",
+    integer(
+        "RETENTION_IDEMPOTENCY",
+        "How long a response is stored for requests repeated with the same Idempotency-Key, in hours.",
+        default=24,
+        at_most=24 * 365,
     ),
+)
+
+OPERATIONS = (
     Variable(
         name="SENTRY_DSN",
-        why="Where errors are reported; unset reports nowhere.",
+        why="The Sentry project that errors are reported to. Unset: no reports.",
         kind=urls.sentry_dsn,
         secret=True,
     ),
-    Variable(name="METRICS_TOKEN", why="The bearer token that opens /metrics; unset closes it.", secret=True),
+    Variable(
+        name="METRICS_TOKEN",
+        why="The bearer token for /metrics, 24 random characters or more. Unset: /metrics is closed.",
+        secret=True,
+    ),
     Variable(
         name="LOG_LEVEL",
-        why="The least severe level that is written.",
+        why="The lowest level that is logged: DEBUG, INFO, WARNING or ERROR.",
         kind=kinds.choice("DEBUG", "INFO", "WARNING", "ERROR"),
         default="INFO",
     ),
     Variable(
         name="LOG_ADDRESSES",
-        why="How client addresses appear in logs: full, truncated (/24, /48) or none.",
+        why="How client addresses are logged: full, truncated (/24, /48) or none.",
         kind=kinds.choice("full", "truncated", "none"),
         default="truncated",
     ),
-    Variable(
-        name="IMPORT_MAX_BYTES",
-        why="The largest file an import takes.",
-        kind=kinds.integer(at_least=1024, at_most=10 * 1024**3),
-        default=str(64 * 1024**2),
+    integer(
+        "IMPORT_MAX_BYTES",
+        "The largest file that can be imported, in bytes.",
+        default=64 * 1024**2,
+        at_least=1024,
+        at_most=10 * 1024**3,
     ),
-    count(
-        "JOBS_PER_USER",
-        "How many jobs of one user may wait and run at a time; the next one is refused (429).",
-        default=100,
-    ),
-    count(
+    integer("JOBS_PER_USER", "The most queued and running jobs of one user. More are refused (429).", default=100),
+    integer(
         "JOBS_RUNNING_PER_USER",
-        "How many of them may run at a time, in all workers together: fewer than those have processes for heavy work.",
+        "The most running jobs of one user, in all workers. Keep it below the number of processes for heavy jobs.",
         default=1,
     ),
-    size(
+    integer(
         "JOBS_FILES_PER_USER",
-        "Bytes of uploads and result files that one user's jobs may keep; beyond it the next one is refused (429).",
+        "The most bytes of uploads and result files of one user's jobs. Further jobs are refused (429).",
         default=512 * 1024**2,
+        at_least=1024,
+        at_most=1024**5,
     ),
-    size(
+    integer(
         "JOBS_FILES_TOTAL",
-        "Bytes of uploads and result files that all jobs together may keep; beyond it no job adds any (503).",
+        "The most bytes of uploads and result files of all jobs. Further files are refused (503).",
         default=5 * 1024**3,
+        at_least=1024,
+        at_most=1024**5,
     ),
-    Variable(
-        name="WEB_CONCURRENCY",
-        why="Web processes per instance; Heroku-style hosts set it.",
-        kind=kinds.integer(at_least=1, at_most=256),
-        default="2",
-    ),
-    Variable(
-        name="WEB_THREADS", why="Threads per web process.", kind=kinds.integer(at_least=1, at_most=256), default="8"
-    ),
+    integer("WEB_CONCURRENCY", "Web processes per instance. Heroku-style hosts set it.", default=2, at_most=256),
+    integer("WEB_THREADS", "Threads per web process.", default=8, at_most=256),
     Variable(
         name="PROCESS_KIND",
-        why="web, worker, beat or command: pool and timeouts follow it. bin/web and the Procfile set it.",
+        why="The kind of process: web, worker, beat or command. Selects the database pool and timeouts. bin/web and the "
+        "Procfile set it.",
         kind=kinds.choice("web", "worker", "beat", "command"),
         default="command",
     ),
 )
+
+VARIABLES = (*SERVICE, *STORES, *LIMITS, *ACCOUNTS, *RETENTION, *OPERATIONS)

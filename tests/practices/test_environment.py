@@ -1,4 +1,4 @@
-"""environment (138): layers, files, and one report that names every mistake and no secret."""
+"""environment (138): layers, files, and one report with all errors and no secret."""
 
 import json
 import os
@@ -33,13 +33,13 @@ def ring(key: str) -> str:
     return json.dumps([{"kid": "b", "key": key, "sign_from": "2026-01-01T00:00:00Z"}])
 
 
-def mistakes(tmp_path: Path, **changes: str | None) -> list[str]:
+def errors(tmp_path: Path, **changes: str | None) -> list[str]:
     process = {name: value for name, value in {**VALID, **changes}.items() if value is not None}
-    return read_environment(process=process, root=tmp_path).mistakes
+    return read_environment(process=process, root=tmp_path).errors
 
 
 def boot(code: str, **process: str) -> subprocess.CompletedProcess[str]:
-    """A fresh Python in the project's root with just these variables."""
+    """Run code in a new Python in the project's root, with only these variables."""
     return subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,
@@ -51,8 +51,8 @@ def boot(code: str, **process: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_valid_environment_has_no_mistake(tmp_path):
-    assert mistakes(tmp_path) == []
+def test_a_valid_environment_has_no_errors(tmp_path):
+    assert errors(tmp_path) == []
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_a_valid_environment_has_no_mistake(tmp_path):
         ("JWT_KEYS", ring("0123456789abcdef" * 4), "JWT_KEYS: the key of b is weak"),
         ("METRICS_TOKEN", "change-me-to-something-else", "METRICS_TOKEN is weak"),
         ("ALLOWED_HOSTS", "*", "wildcard"),
-        ("ALLOWED_HOSTS", "https://api.example.com", "host names alone"),
+        ("ALLOWED_HOSTS", "https://api.example.com", "host names only"),
         ("PUBLIC_URL", "http://api.example.com", "https://"),
         ("PUBLIC_URL", "api.example.com", "PUBLIC_URL"),
         ("TRUSTED_PROXIES", "lots", "Cloudflare before Heroku 2"),
@@ -89,11 +89,11 @@ def test_a_valid_environment_has_no_mistake(tmp_path):
         ("CORS_ALLOWED_ORIGINS", "https://*.example.com", "no wildcard"),
         ("CORS_ALLOWED_ORIGINS", "https://App.example.com", "lower case"),
         ("CORS_ALLOWED_ORIGINS", "https://app.example.com/", "no path"),
-        ("CORS_ALLOWED_ORIGINS", "https://app.example.com:443", "no port"),
+        ("CORS_ALLOWED_ORIGINS", "https://app.example.com:443", "no default port"),
         ("CORS_ALLOWED_ORIGINS", "https://user@app.example.com", "origins"),
         ("CORS_ALLOWED_ORIGINS", "https://app.example.com:x", "origins"),
-        ("CORS_ALLOWED_ORIGINS", "http://app.example.com", "sits on the way"),
-        ("ACCOUNT_URL", "http://app.example.com/account", "sits on the way"),
+        ("CORS_ALLOWED_ORIGINS", "http://app.example.com", "others on the network"),
+        ("ACCOUNT_URL", "http://app.example.com/account", "others on the network"),
         ("EMAIL_URL", "smtp://user:letmein@mail.example.com", "EMAIL_URL is not encrypted"),
         ("JWT_KEYS", "{}", "JSON list"),
         ("LOG_LEVEL", "chatty", "DEBUG, INFO"),
@@ -103,8 +103,8 @@ def test_a_valid_environment_has_no_mistake(tmp_path):
         ("DJANGO_SETTINGS_MODULE", "settings.staging", "unset one of them"),
     ],
 )
-def test_each_mistake_is_named_without_the_value(tmp_path, name, value, says):
-    found = mistakes(tmp_path, **{name: value})
+def test_each_error_is_reported_without_the_value(tmp_path, name, value, says):
+    found = errors(tmp_path, **{name: value})
     assert len(found) == 1
     assert says in found[0]
     assert "letmein" not in found[0]
@@ -115,19 +115,19 @@ REQUIRED = [(name, variable.name) for variable in VARIABLES for name in sorted(v
 
 
 @pytest.mark.parametrize(("environment", "name"), REQUIRED)
-def test_each_required_name_is_missed(tmp_path, environment, name):
-    found = mistakes(tmp_path, DJANGO_ENV=environment, **{name: None})
+def test_each_required_name_is_reported(tmp_path, environment, name):
+    found = errors(tmp_path, DJANGO_ENV=environment, **{name: None})
     assert len(found) == 1
     assert found[0].startswith(f"{name} is missing") or (environment == "dev" and "bin/dev" in found[0])
 
 
-def test_private_networks_may_go_without_tls_when_told_so(tmp_path):
+def test_plaintext_stores_can_be_allowed(tmp_path):
     changes = {"REDIS_URL": "redis://cache.internal/0", "EMAIL_URL": "smtp://mail.internal"}
-    assert mistakes(tmp_path, **changes, ALLOW_PLAINTEXT_STORES="true") == []
-    assert mistakes(tmp_path, EMAIL_URL="smtp://localhost:25") == []
+    assert errors(tmp_path, **changes, ALLOW_PLAINTEXT_STORES="true") == []
+    assert errors(tmp_path, EMAIL_URL="smtp://localhost:25") == []
 
 
-def test_one_report_names_every_mistake_at_once_without_traceback_or_secret():
+def test_all_errors_are_in_one_report():
     started = time.monotonic()
     ran = boot(
         "import settings.prod",
@@ -154,7 +154,7 @@ def test_one_report_names_every_mistake_at_once_without_traceback_or_secret():
 
 
 @pytest.mark.parametrize("entry", ["manage.py check", "-m celery -A project report", "-c 'import project.wsgi'"])
-def test_every_entry_point_refuses_the_same_way(entry):
+def test_every_entry_point_refuses_to_start(entry):
     ran = subprocess.run(
         f"exec {sys.executable} {entry}",
         shell=True,
@@ -170,13 +170,13 @@ def test_every_entry_point_refuses_the_same_way(entry):
     assert "Traceback" not in ran.stderr
 
 
-def test_a_command_line_that_is_no_text_is_refused_in_one_line():
+def test_command_lines_must_be_utf_8():
     argv = [sys.executable, "manage.py", "user", "unlock", b"ad\xe4@example.com"]  # as a Latin-1 terminal writes it
     ran = subprocess.run(argv, cwd=ROOT, env={"LC_ALL": "C.UTF-8"}, capture_output=True, timeout=60, check=False)
     assert (ran.returncode, ran.stderr.decode()) == (1, "The command line is not UTF-8 text.\n")
 
 
-def test_the_server_refuses_once_instead_of_restarting_its_workers_for_ever():
+def test_the_server_refuses_once():
     ran = subprocess.run(
         ["bin/web"],
         cwd=ROOT,
@@ -194,7 +194,7 @@ def test_unset_means_prod(tmp_path):
     assert read_environment(process={}, root=tmp_path).name == "prod"
 
 
-def test_later_layers_win_and_the_process_wins_over_all(tmp_path):
+def test_later_layers_win(tmp_path):
     for file, value in ((".env", "a"), (".env.local", "b"), (".env.prod", "c"), (".env.prod.local", "d")):
         (tmp_path / file).write_text(f"SITE_NAME={value}\n")
         found = read_environment(process=VALID, root=tmp_path)
@@ -202,38 +202,39 @@ def test_later_layers_win_and_the_process_wins_over_all(tmp_path):
     assert read_environment(process={**VALID, "SITE_NAME": "e"}, root=tmp_path)["SITE_NAME"] == "e"
 
 
-def test_an_empty_value_means_the_default_whatever_weaker_layers_say(tmp_path):
+def test_an_empty_value_means_the_default(tmp_path):
     (tmp_path / ".env").write_text("SITE_NAME=mine\nSECRET_KEY=\n")
     assert read_environment(process={**VALID, "SITE_NAME": ""}, root=tmp_path)["SITE_NAME"] == "Shipshape"
     assert read_environment(process=VALID, root=tmp_path)["SECRET_KEY"] == STRONG
 
 
-def test_a_secret_comes_from_a_file(tmp_path):
+def test_secrets_from_files(tmp_path):
     (tmp_path / "secret").write_text(STRONG + "\n")
     process = {**VALID, "SECRET_KEY": "", "SECRET_KEY_FILE": str(tmp_path / "secret")}
     found = read_environment(process=process, root=tmp_path)
     assert found["SECRET_KEY"] == STRONG
-    assert found.mistakes == []
+    assert found.errors == []
 
 
-def test_a_secret_file_that_cannot_be_read_is_one_mistake(tmp_path):
-    found = mistakes(tmp_path, SECRET_KEY=None, SECRET_KEY_FILE=str(tmp_path / "absent"))
-    assert found == ["SECRET_KEY_FILE in the process environment names a file that cannot be read as text"]
+def test_an_unreadable_secret_file_is_one_error(tmp_path):
+    found = errors(tmp_path, SECRET_KEY=None, SECRET_KEY_FILE=str(tmp_path / "absent"))
+    [error] = found
+    assert error.startswith("SECRET_KEY_FILE in the process environment names a file that cannot be read: ")
 
 
-def test_the_settings_module_in_the_process_beats_django_env_in_a_file(tmp_path):
+def test_the_settings_module_beats_django_env_in_files(tmp_path):
     (tmp_path / ".env").write_text("DJANGO_ENV=dev\n")
     assert read_environment(process={}, root=tmp_path).name == "dev"
     assert read_environment(process={"DJANGO_SETTINGS_MODULE": "settings.test"}, root=tmp_path).name == "test"
 
 
-def test_a_developers_values_do_not_reach_the_tests(tmp_path):
+def test_tests_ignore_a_developers_values(tmp_path):
     (tmp_path / ".env").write_text("DJANGO_ENV=dev\nSITE_NAME=mine\n")
     found = read_environment(process={"DJANGO_SETTINGS_MODULE": "settings.test"}, root=tmp_path)
     assert found["SITE_NAME"] == "Shipshape"
 
 
-def test_development_servers_are_found_below_every_explicit_value(tmp_path):
+def test_development_servers_are_the_weakest_layer(tmp_path):
     (tmp_path / "var").mkdir()
     state = {
         "pid": os.getpid(),
@@ -243,13 +244,13 @@ def test_development_servers_are_found_below_every_explicit_value(tmp_path):
     dev = {"DJANGO_ENV": "dev"}
     assert read_environment(process=dev, root=tmp_path)["REDIS_URL"] == "redis://127.0.0.1/1"
     assert read_environment(process={**dev, "REDIS_URL": "redis://h/2"}, root=tmp_path)["REDIS_URL"] == "redis://h/2"
-    state["pid"] = 2**22 + 1  # above Linux's largest pid: nobody runs there
+    state["pid"] = 2**22 + 1  # above Linux's largest pid: no such process
     (tmp_path / "var" / "stack.json").write_text(json.dumps(state))
     found = read_environment(process=dev, root=tmp_path)
-    assert any("bin/dev" in mistake for mistake in found.mistakes)
+    assert any("bin/dev" in error for error in found.errors)
 
 
-def test_manage_env_hides_secrets_and_names_sources():
+def test_manage_env_hides_secrets_and_shows_sources():
     ran = subprocess.run(
         [sys.executable, "manage.py", "env", "--json"],
         cwd=ROOT,
@@ -273,7 +274,7 @@ def test_manage_env_hides_secrets_and_names_sources():
     assert report["variables"]["WEB_THREADS"]["source"] == "default"
 
 
-def test_what_manage_env_prints_can_be_pasted_back(tmp_path):
+def test_the_output_of_manage_env_is_an_env_file(tmp_path):
     """Rates, lists, booleans, numbers, hosts, networks and texts, as an operator writes them; secrets stay comments."""
     written = {
         "SITE_NAME": 'It\'s "mine" # really \\ $HOME',
@@ -308,21 +309,21 @@ def test_what_manage_env_prints_can_be_pasted_back(tmp_path):
     rest = {name: value for name, value in VALID.items() if name in hidden}
     pasted = read_environment(process=rest, root=tmp_path)
     before = read_environment(process=process, root=tmp_path / "nowhere")
-    assert pasted.mistakes == []
+    assert pasted.errors == []
     assert pasted.ignored == []
     for name in before.entries.keys() - hidden:
         assert pasted[name] == before[name], name
         assert name == "DJANGO_ENV" or before[name] is None or pasted.entries[name].source == ".env"
 
 
-def test_commands_that_need_no_servers_run_without_them(tmp_path):
+def test_commands_without_servers(tmp_path):
     dev = {"DJANGO_ENV": "dev"}
     for arguments in (["prove"], ["startresource", "shop.Product", "name:str"], ["shell", "--help"]):
-        assert read_environment(process=dev, root=tmp_path, arguments=["manage.py", *arguments]).mistakes == []
-    assert len(read_environment(process=dev, root=tmp_path, arguments=["manage.py", "shell"]).mistakes) == 1
+        assert read_environment(process=dev, root=tmp_path, arguments=["manage.py", *arguments]).errors == []
+    assert len(read_environment(process=dev, root=tmp_path, arguments=["manage.py", "shell"]).errors) == 1
 
 
-def test_servers_that_do_not_run_are_one_line_that_says_what_to_do(tmp_path, capsys):
+def test_missing_servers_are_reported_in_one_line(tmp_path, capsys):
     with pytest.raises(SystemExit):
         read_environment(process={"DJANGO_ENV": "dev"}, root=tmp_path).require_valid()
     assert capsys.readouterr().err.count("\n") == 1
@@ -341,7 +342,7 @@ def test_servers_that_do_not_run_are_one_line_that_says_what_to_do(tmp_path, cap
         ({"REDIS_PREFIX": " Mine: "}, "mine"),
     ],
 )
-def test_the_prefix_in_redis_is_the_projects_own(tmp_path, changes, prefix):
+def test_redis_prefix(tmp_path, changes, prefix):
     process = {**VALID, **changes}
     assert read_environment(process=process, root=tmp_path)["REDIS_PREFIX"] == prefix
     keys = {"SECRET_KEY": STRONG[::-1], "SECRET_KEY_FALLBACKS": STRONG, "DATABASE_URL": "postgresql://h/other"}
@@ -350,7 +351,7 @@ def test_the_prefix_in_redis_is_the_projects_own(tmp_path, changes, prefix):
         assert found["REDIS_PREFIX"] == prefix, "neither keys nor addresses nor kinds of process change it"
 
 
-def test_a_prefix_without_a_letter_is_a_mistake(tmp_path):
-    assert mistakes(tmp_path, REDIS_PREFIX=":-:") == [
-        "REDIS_PREFIX (the process environment): write letters and digits: my-api-prod"
+def test_a_redis_prefix_needs_letters(tmp_path):
+    assert errors(tmp_path, REDIS_PREFIX=":-:") == [
+        "REDIS_PREFIX in the process environment is invalid: write letters and digits: my-api-prod"
     ]

@@ -1,4 +1,4 @@
-"""Every settings module boots with every variable set, without stores, and holds no name that nothing reads."""
+"""Every settings module boots with every variable set, without servers, and has no setting without effect."""
 
 import importlib
 import os
@@ -35,7 +35,7 @@ def test_the_example_says_why():
 
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
-def test_every_module_boots_with_every_variable_set_and_no_store_up(name):
+def test_every_module_boots_with_every_variable_set(name):
     process = {key: value for key, value in EXAMPLES.items() if value} | VALID
     process |= {"DJANGO_ENV": name, "METRICS_TOKEN": STRONG, "CACHE_URL": "redis://127.0.0.1:1/1"}
     process["BROKER_URL"] = "redis://127.0.0.1:1/2"
@@ -54,7 +54,7 @@ def test_every_module_boots_with_every_variable_set_and_no_store_up(name):
 
 @cache
 def names_asked_for() -> set[str]:
-    """Every upper-case name that some installed package or code of ours asks the settings for."""
+    """Return every upper-case name that an installed package or the project reads from the settings."""
     found: set[str] = set()
     for package in PACKAGES:
         folder = Path(find_spec(package).submodule_search_locations[0])
@@ -67,7 +67,7 @@ def names_asked_for() -> set[str]:
 
 
 def is_read(name: str) -> bool:
-    """Whether Django declares the setting, Celery knows it, or somebody asks for it by name."""
+    """Return whether Django declares the setting, Celery knows it, or some code reads it by name."""
     if hasattr(global_settings, name):
         return True
     if name.startswith("CELERY_"):
@@ -75,9 +75,9 @@ def is_read(name: str) -> bool:
         from celery.fixups import django as fixup
 
         if name in re.findall(r"conf\.get\('(CELERY_[A-Z_]+)'", Path(fixup.__file__).read_text()):
-            return True  # what its part for Django alone asks for is not among its defaults
+            return True  # read by Celery's Django fixup, so not among its defaults
         return name.removeprefix("CELERY_").lower() in {key for key, _ in flatten(NAMESPACES)}
-    # django-structlog puts its prefix in front of what it asks for.
+    # django-structlog adds a prefix to the names that it reads.
     return bool({name, name.removeprefix("DJANGO_STRUCTLOG_")} & names_asked_for())
 
 
@@ -92,7 +92,7 @@ def test_no_setting_is_without_effect(module, settings):
     "name",
     ["STATICFILES_STORAGE", "USE_L10N", "CELERY_TASK_MAX_RETRIES", "CORS_ALLOWED_CREDENTIALS", "CSP_DEFAULT_SRC"],
 )
-def test_a_name_that_nothing_reads_is_found(name):
+def test_names_without_effect_are_found(name):
     assert not is_read(name)
 
 

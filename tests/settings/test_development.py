@@ -32,7 +32,7 @@ else:
 """
 
 
-def test_rows_loaded_one_by_one_are_an_error_in_development(transactional_db: None) -> None:
+def test_n_plus_1_is_an_error_in_development(transactional_db: None) -> None:
     from django.db import connection
 
     name = connection.settings_dict["NAME"]

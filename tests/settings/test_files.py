@@ -1,4 +1,4 @@
-"""Env files are read as other dotenv readers read them, and what cannot be read is a mistake that hides the value."""
+"""Env files are read as other tools read them. Errors do not repeat what is in them."""
 
 import subprocess
 import sys
@@ -33,9 +33,9 @@ def read(root: Path, content: str | bytes) -> Environment:
         f"SECRET_KEY=former\nSECRET_KEY={SECRET}\n",
     ],
 )
-def test_a_value_is_read_as_other_readers_read_it(tmp_path, content):
+def test_values_are_read_as_other_tools_read_them(tmp_path, content):
     found = read(tmp_path, content)
-    assert found.mistakes == []
+    assert found.errors == []
     assert found["SECRET_KEY"] == SECRET
 
 
@@ -53,18 +53,18 @@ def test_a_value_is_read_as_other_readers_read_it(tmp_path, content):
         ("a=b", "a=b"),
     ],
 )
-def test_quotes_comments_and_signs_mean_what_they_mean_elsewhere(tmp_path, written, meant):
+def test_quotes_and_comments(tmp_path, written, meant):
     found = read(tmp_path, f"SECRET_KEY={SECRET}\nSITE_NAME={written}\n")
-    assert found.mistakes == []
+    assert found.errors == []
     assert found["SITE_NAME"] == meant
 
 
-def test_a_value_in_quotes_may_have_several_lines(tmp_path):
+def test_quoted_values_of_several_lines(tmp_path):
     ring = f'[\n  {{"kid": "b", "key": "{SECRET}",\n   "sign_from": "2026-01-01T00:00:00Z"}}\n]'
     (tmp_path / ".env").write_text(f"SECRET_KEY={SECRET}\nJWT_KEYS='{ring}'\nSITE_NAME=Mine\n")
     process = {name: value for name, value in REQUIRED.items() if name != "JWT_KEYS"}
     found = read_environment(process=process, root=tmp_path)
-    assert found.mistakes == []
+    assert found.errors == []
     assert [key["kid"] for key in found["JWT_KEYS"]] == ["b"]
     assert found["SITE_NAME"] == "Mine"
 
@@ -83,29 +83,37 @@ def test_a_value_in_quotes_may_have_several_lines(tmp_path):
         (f"SECRET_KEY={SECRET}\nSITE_NAME=caf\xe9 {SECRET}\n".encode("latin-1"), 2, "UTF-8"),
     ],
 )
-def test_a_line_that_cannot_be_read_is_named_without_what_it_holds(tmp_path, content, line, says):
+def test_unreadable_lines_are_named_without_their_text(tmp_path, content, line, says):
     found = read(tmp_path, content)
-    mistakes = [mistake for mistake in found.mistakes if mistake.startswith(f".env, line {line}: ")]
-    assert len(mistakes) == 1
-    assert says in mistakes[0]
-    assert SECRET not in str(found.mistakes) + str(found.ignored) + str(found.typos)
+    errors = [error for error in found.errors if error.startswith(f".env, line {line}: ")]
+    assert len(errors) == 1
+    assert says in errors[0]
+    assert SECRET not in str(found.errors) + str(found.ignored) + str(found.typos)
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
-def test_a_file_that_is_not_utf_8_is_one_mistake(tmp_path, encoding):
+def test_a_file_in_utf_16_is_one_error(tmp_path, encoding):
     (tmp_path / ".env").write_bytes(f"SECRET_KEY={SECRET}\n".encode(encoding))
     found = read_environment(process=VALID, root=tmp_path)
-    assert len(found.mistakes) == 1
-    assert found.mistakes[0].startswith(".env is UTF-16 or binary")
+    assert len(found.errors) == 1
+    assert found.errors[0].startswith(".env is UTF-16 or binary")
 
 
-def test_a_folder_in_the_place_of_a_file_is_one_mistake(tmp_path):
+def test_a_folder_is_one_error(tmp_path):
     (tmp_path / ".env").mkdir()
     found = read_environment(process=VALID, root=tmp_path)
-    assert found.mistakes == [".env cannot be read: make it a file that this user may read"]
+    assert found.errors == [".env cannot be read: check that it is a file, and that this user may read it"]
 
 
-def test_a_mounted_secret_may_begin_with_a_byte_order_mark(tmp_path):
+@pytest.mark.parametrize("file", [".env", ".env.local", ".env.prod.local"])
+def test_an_unreadable_file_is_the_only_error(tmp_path, file):
+    """It may hold all that seems to be missing, and the name of the environment."""
+    (tmp_path / file).mkdir()
+    [error] = read_environment(process={}, root=tmp_path).errors
+    assert error.startswith(f"{file} cannot be read")
+
+
+def test_secret_files_may_have_a_byte_order_mark(tmp_path):
     (tmp_path / "key").write_bytes(b"\xef\xbb\xbf" + SECRET.encode() + b"\r\n")
     process = {**REQUIRED, "SECRET_KEY_FILE": str(tmp_path / "key")}
     assert read_environment(process=process, root=tmp_path)["SECRET_KEY"] == SECRET
@@ -122,8 +130,8 @@ def test_a_mounted_secret_may_begin_with_a_byte_order_mark(tmp_path):
         f"SECRET_KEY={SECRET}\n".encode("utf-16"),
     ],
 )
-def test_no_program_prints_a_line_of_the_file(tmp_path, content):
-    """Neither our report nor a library's warning; the report is the whole of standard error."""
+def test_reports_do_not_repeat_lines(tmp_path, content):
+    """Neither the report nor a warning of a library; standard error has nothing but the report."""
     (tmp_path / ".env").write_bytes(content.encode() if isinstance(content, str) else content)
     code = (
         "import sys; from pathlib import Path; from settings.env import read_environment\n"
@@ -134,7 +142,7 @@ def test_no_program_prints_a_line_of_the_file(tmp_path, content):
         argv, cwd=ROOT, env={"DJANGO_ENV": "test"}, capture_output=True, text=True, timeout=60, check=False
     )
     assert ran.returncode == 1
-    assert ran.stderr.startswith("The prod environment has ")
+    assert ran.stderr.startswith("Cannot start: the prod environment has ")
     assert ".env" in ran.stderr
     assert SECRET not in ran.stderr + ran.stdout
     assert "Traceback" not in ran.stderr

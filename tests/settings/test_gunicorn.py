@@ -13,7 +13,7 @@ import pytest
 
 from settings.env import ROOT
 from settings.kinds import listening
-from tests.practices.test_environment import mistakes
+from tests.practices.test_environment import errors
 from tools.fleet import production_environment
 from tools.stack.processes import port_free, process_start, process_stop, ready_wait
 
@@ -45,22 +45,22 @@ def gunicorn_setting(name: str, *, environment: str = "test", **more: str) -> st
         ("test", "unix:/run/shipshape/web.sock", "unix:/run/shipshape/web.sock"),
     ],
 )
-def test_where_it_listens_follows_the_environment(name: str, given: str, address: str) -> None:
+def test_bind_and_port(name: str, given: str, address: str) -> None:
     assert gunicorn_setting("bind", environment=name, PORT="8123", BIND=given) == address
 
 
 @pytest.mark.parametrize(
     "value", ["127.0.0.1:8000", "http://127.0.0.1", "unix:web.sock", f"unix:/{'x' * 107}", "1.2.3", "*", "[::1]:80"]
 )
-def test_what_gunicorn_cannot_listen_on_is_a_mistake(value: str) -> None:
+def test_invalid_addresses_are_errors(value: str) -> None:
     with pytest.raises(ValueError, match="without a port"):
         listening(value)
 
 
 def test_networks_cannot_be_trusted_over_a_socket(tmp_path: Path) -> None:
-    [mistake] = mistakes(tmp_path, BIND="unix:/run/web.sock", TRUSTED_PROXIES="10.0.0.0/8")
-    assert "write a count" in mistake
-    assert mistakes(tmp_path, BIND="unix:/run/web.sock", TRUSTED_PROXIES="1") == []
+    [error] = errors(tmp_path, BIND="unix:/run/web.sock", TRUSTED_PROXIES="10.0.0.0/8")
+    assert "number of proxies" in error
+    assert errors(tmp_path, BIND="unix:/run/web.sock", TRUSTED_PROXIES="1") == []
 
 
 class _OverSocket(http.client.HTTPConnection):
@@ -96,7 +96,7 @@ def status(connection: http.client.HTTPConnection) -> int:
         return connection.getresponse().status
 
 
-def test_an_instance_on_a_socket_answers_there_alone() -> None:
+def test_listening_on_a_socket() -> None:
     port = port_free()
     with tempfile.TemporaryDirectory(dir="/tmp") as name:  # a socket's path has 107 bytes at most
         path = Path(name) / "web.sock"
@@ -108,7 +108,7 @@ def test_an_instance_on_a_socket_answers_there_alone() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere 127.0.0.2 is no address of the machine")
-def test_an_instance_on_loopback_is_not_reached_by_another_address(tmp_path: Path) -> None:
+def test_listening_on_loopback(tmp_path: Path) -> None:
     port = port_free()
     with instance(tmp_path, bind="127.0.0.1", port=port):
         assert status(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) == 200

@@ -1,4 +1,4 @@
-"""Secrets that nobody drew at random are refused; those that were pass."""
+"""Secrets that were probably not generated at random are weak; generated ones are not."""
 
 import base64
 import secrets
@@ -25,7 +25,7 @@ from settings.strength import is_weak
         "-" * 50 + "abcdefgh",
     ],
 )
-def test_what_was_not_drawn_at_random_is_weak(secret):
+def test_secrets_that_were_not_generated_are_weak(secret):
     assert is_weak(secret, length=50)
 
 
@@ -41,5 +41,5 @@ def test_what_was_not_drawn_at_random_is_weak(secret):
     ],
     ids=["urlsafe", "short", "hex", "base64", "base32", "django"],
 )
-def test_what_was_drawn_at_random_is_not(draw):
+def test_generated_secrets_are_not_weak(draw):
     assert [secret for secret in (draw() for _ in range(500)) if is_weak(secret, length=24)] == []

@@ -1,4 +1,4 @@
-"""URLs are read to the end at boot: what a client library would refuse at each request is one mistake, without the value."""
+"""URLs are checked at boot: what a client library would refuse is one error, without the value."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ from kombu import Connection
 
 from settings.env import ROOT
 from settings.urls import broker_url, database_url, is_local, redis_url
-from tests.practices.test_environment import VALID, mistakes
+from tests.practices.test_environment import VALID, errors
 from tools.stack.processes import process_start, process_stop, ready_wait
 from tools.stack.sources import binary_find
 
@@ -28,19 +28,19 @@ STORES = {
 }
 
 
-def one_mistake(tmp_path: Path, name: str, value: str) -> str:
+def one_error(tmp_path: Path, name: str, value: str) -> str:
     changes = {**PLAINTEXT, name: value}
     if name == "DATABASE_PGBOUNCER":
         changes["DATABASE_URL"] = "postgresql://u:p@127.0.0.1:1/none"
-    [mistake] = mistakes(tmp_path, **changes)
-    assert mistake.startswith(f"{name} (the process environment): ")
-    return mistake
+    [error] = errors(tmp_path, **changes)
+    assert error.startswith(f"{name} in the process environment is invalid: ")
+    return error
 
 
 @pytest.mark.parametrize("password", ["BAb%2Fcd", "BAb%40%23%3F%25", "BAb!$&'()*+,=:-._~", "B%C3%A4b"])
 @pytest.mark.parametrize("name", [name for name in STORES if name != "EMAIL_URL"])
-def test_a_password_that_is_percent_encoded_is_taken(tmp_path, name, password):
-    assert mistakes(tmp_path, **PLAINTEXT, **{name: STORES[name].format(f"A:{password}@")}) == []
+def test_percent_encoded_passwords_are_accepted(tmp_path, name, password):
+    assert errors(tmp_path, **PLAINTEXT, **{name: STORES[name].format(f"A:{password}@")}) == []
 
 
 @pytest.mark.parametrize(
@@ -62,17 +62,17 @@ def test_a_password_that_is_percent_encoded_is_taken(tmp_path, name, password):
     ],
 )
 @pytest.mark.parametrize("name", STORES)
-def test_a_password_with_a_sign_that_ends_it_is_refused_with_what_to_do(tmp_path, name, user):
-    mistake = one_mistake(tmp_path, name, STORES[name].format(user))
-    assert "percent-encode the user and the password" in mistake
-    assert PASSWORD not in mistake
+def test_unencoded_passwords_are_refused(tmp_path, name, user):
+    error = one_error(tmp_path, name, STORES[name].format(user))
+    assert "percent-encode the user and the password" in error
+    assert PASSWORD not in error
 
 
 @pytest.mark.parametrize("value", ["{}h:BAb/0", "{}h:99999999/0", "{}[h/0", "{}%ffBAb@h/0", "{}h/0 BAb", "{}h/%00BAb"])
 @pytest.mark.parametrize("scheme", ["redis://", "postgresql://"])
-def test_what_is_no_url_is_refused(tmp_path, scheme, value):
+def test_other_texts_are_refused(tmp_path, scheme, value):
     name = "REDIS_URL" if scheme == "redis://" else "DATABASE_URL"
-    assert PASSWORD not in one_mistake(tmp_path, name, value.format(scheme))
+    assert PASSWORD not in one_error(tmp_path, name, value.format(scheme))
 
 
 @pytest.mark.parametrize(
@@ -81,17 +81,17 @@ def test_what_is_no_url_is_refused(tmp_path, scheme, value):
         ("postgresql://h/x?pgbouncer=true", "DATABASE_PGBOUNCER"),
         ("postgresql://h/x?schema=public", "search_path"),
         ("postgresql://h/x?ssl=true", "sslmode=require"),
-        ("postgresql://h/x?conn_max_age=600", "leave conn_max_age out"),
-        ("postgresql://h/x?pool=true", "leave pool out"),
-        ("postgresql://h/x?server_side_binding=true", "leave server_side_binding out"),
-        ("postgresql://h/x?sslmode=BAb", "this value of sslmode"),
-        ("postgresql://h/x?sslmode=", "this value of sslmode"),
+        ("postgresql://h/x?conn_max_age=600", "remove conn_max_age"),
+        ("postgresql://h/x?pool=true", "remove pool"),
+        ("postgresql://h/x?server_side_binding=true", "remove server_side_binding"),
+        ("postgresql://h/x?sslmode=BAb", "the value of sslmode"),
+        ("postgresql://h/x?sslmode=", "the value of sslmode"),
         ("postgresql://h/x?target_session_attrs=BAb", "target_session_attrs"),
         ("postgresql://h/x?sslrootcert=system&sslmode=require", "sslrootcert"),
         ("postgresql://h/x?connect_timeout=BAb", "whole number"),
         ("postgresql://h/x?keepalives_idle=1s", "whole number"),
         ("postgresql://h/x?prepare_threshold=BAb", "whole number"),
-        ("postgresql://h/x?sslrootcert=/absent/BAb.pem", "not there"),
+        ("postgresql://h/x?sslrootcert=/absent/BAb.pem", "does not exist"),
         ("postgresql://h/x?BAb", "name=value"),
         ("postgresql://h/x?sslmode=require&sslmode=disable", "each name once"),
         ("postgresql://h/x?service=BAb", "service"),
@@ -101,10 +101,10 @@ def test_what_is_no_url_is_refused(tmp_path, scheme, value):
     ],
 )
 @pytest.mark.parametrize("name", POSTGRES)
-def test_an_option_that_postgresqls_library_would_refuse_is_named(tmp_path, name, value, says):
-    mistake = one_mistake(tmp_path, name, value)
-    assert says in mistake
-    assert PASSWORD not in mistake
+def test_options_that_libpq_refuses_are_named(tmp_path, name, value, says):
+    error = one_error(tmp_path, name, value)
+    assert says in error
+    assert PASSWORD not in error
 
 
 @pytest.mark.parametrize(
@@ -120,19 +120,19 @@ def test_an_option_that_postgresqls_library_would_refuse_is_named(tmp_path, name
         "postgresql://[::1]:5432/x",
     ],
 )
-def test_what_postgresqls_library_takes_is_taken(value):
+def test_options_that_libpq_accepts_are_accepted(value):
     assert database_url(value) == value
 
 
 @pytest.mark.parametrize(
     ("value", "says"),
     [
-        ("redis://h/0?ssl_cert_reqs=none", "leave ssl_cert_reqs out"),
-        ("redis://h/0?protocol=3", "leave protocol out"),
-        ("redis://h/0?db=1", "leave db out"),
-        ("redis://h/0?socket_timeout=60", "leave socket_timeout out"),
-        ("rediss://h/0?health_check_interval=5", "leave health_check_interval out"),
-        ("rediss://h/0?ssl_ca_certs=/absent/BAb.pem", "not there"),
+        ("redis://h/0?ssl_cert_reqs=none", "remove ssl_cert_reqs"),
+        ("redis://h/0?protocol=3", "remove protocol"),
+        ("redis://h/0?db=1", "remove db"),
+        ("redis://h/0?socket_timeout=60", "remove socket_timeout"),
+        ("rediss://h/0?health_check_interval=5", "remove health_check_interval"),
+        ("rediss://h/0?ssl_ca_certs=/absent/BAb.pem", "does not exist"),
         ("rediss://h/0?ssl_check_hostname=BAb", "ssl_check_hostname=true"),
         ("redis://h/first", "number of the database"),
         ("redis://h/1/2", "number of the database"),
@@ -144,10 +144,10 @@ def test_what_postgresqls_library_takes_is_taken(value):
     ],
 )
 @pytest.mark.parametrize("name", REDIS)
-def test_an_option_that_a_redis_client_would_refuse_is_named(tmp_path, name, value, says):
-    mistake = one_mistake(tmp_path, name, value)
-    assert says in mistake
-    assert PASSWORD not in mistake
+def test_options_that_redis_clients_refuse_are_named(tmp_path, name, value, says):
+    error = one_error(tmp_path, name, value)
+    assert says in error
+    assert PASSWORD not in error
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_an_option_that_a_redis_client_would_refuse_is_named(tmp_path, name, val
         "unix://u:p%40ss@/run/redis.sock?db=3",
     ],
 )
-def test_what_is_taken_means_the_same_to_every_client(value):
+def test_accepted_urls_mean_the_same_to_every_client(value):
     """redis-py (the cache, limits, metrics) and kombu (the queue): neither refuses it, both reach the same server."""
     address = redis_url(value)
     pool = redis.ConnectionPool.from_url(address, socket_timeout=1, socket_connect_timeout=1)
@@ -223,27 +223,27 @@ print(broker.depth(queue="default"))
 @pytest.mark.parametrize(
     ("name", "value", "says"),
     [
-        ("EMAIL_URL", "smtp+tls://u:p@h:587/x", "nothing behind"),
-        ("EMAIL_URL", "smtp://u:p@h?tls=true", "nothing behind"),
+        ("EMAIL_URL", "smtp+tls://u:p@h:587/x", "no path or query"),
+        ("EMAIL_URL", "smtp://u:p@h?tls=true", "no path or query"),
         ("EMAIL_URL", "smtps://u:B%C3%A4b@h", "ASCII"),
         ("EMAIL_URL", "smtps://u:p@h:BAb", "number as the port"),
         ("EMAIL_URL", "smtps://:465", "write a host"),
         ("EMAIL_URL", "filemail://", "folder"),
-        ("EMAIL_URL", "dummymail://BAb", "nothing behind"),
+        ("EMAIL_URL", "dummymail://BAb", "nothing after"),
         ("SENTRY_DSN", "https://sentry.example.com/1", "https://key@host/number"),
         ("SENTRY_DSN", "https://key@sentry.example.com/BAb", "https://key@host/number"),
         ("PUBLIC_URL", "https://u:BAb@api.example.com", "without a user"),
         ("PUBLIC_URL", "https:///BAb", "write a host"),
-        ("PUBLIC_URL", "https://api.example.com?BAb=1", "leave out the query"),
-        ("PUBLIC_URL", "https://api.example.com#BAb", "without a # part"),
-        ("ACCOUNT_URL", "https://app.example.com/#/account", "without a # part"),
+        ("PUBLIC_URL", "https://api.example.com?BAb=1", "remove the query"),
+        ("PUBLIC_URL", "https://api.example.com#BAb", "without a fragment"),
+        ("ACCOUNT_URL", "https://app.example.com/#/account", "without a fragment"),
         ("CSP_REPORT_URI", "https://r.example.com/csp;script-src", "%3B"),
     ],
 )
-def test_other_urls_are_read_to_the_end_too(tmp_path, name, value, says):
-    mistake = one_mistake(tmp_path, name, value)
-    assert says in mistake
-    assert PASSWORD not in mistake
+def test_other_urls_are_checked(tmp_path, name, value, says):
+    error = one_error(tmp_path, name, value)
+    assert says in error
+    assert PASSWORD not in error
 
 
 @pytest.mark.parametrize(
@@ -263,16 +263,16 @@ def test_other_urls_are_read_to_the_end_too(tmp_path, name, value, says):
         ("redis://[::1]:6379/0", True),
     ],
 )
-def test_a_host_in_the_query_is_not_this_machine(value, local):
+def test_hosts_in_the_query(value, local):
     assert is_local(value) is local
 
 
-def test_a_remote_host_in_the_query_cannot_go_without_tls(tmp_path):
-    [mistake] = mistakes(tmp_path, DATABASE_URL="postgresql:///x?host=db.internal&sslmode=disable")
-    assert "switches TLS off" in mistake
+def test_remote_hosts_in_the_query_need_tls(tmp_path):
+    [error] = errors(tmp_path, DATABASE_URL="postgresql:///x?host=db.internal&sslmode=disable")
+    assert "turns TLS off" in error
 
 
-def test_a_redis_on_a_socket_serves_the_cache_the_metrics_and_the_queue(socket_server):
+def test_redis_on_a_socket(socket_server):
     process = {**VALID, "DJANGO_SETTINGS_MODULE": "settings.prod", "REDIS_URL": socket_server}
     ran = subprocess.run(
         [sys.executable, "-c", SOCKET], cwd=ROOT, env=process, capture_output=True, text=True, timeout=60, check=False
@@ -283,7 +283,7 @@ def test_a_redis_on_a_socket_serves_the_cache_the_metrics_and_the_queue(socket_s
 @pytest.mark.parametrize(
     ("name", "value"), [("EMAIL_URL", "smtp+tls://A:BAb/cd@h:587"), ("EMAIL_URL", "smtps://u:p@h:BAb")]
 )
-def test_a_url_that_cannot_be_read_is_no_traceback(name, value):
+def test_malformed_urls_cause_no_traceback(name, value):
     argv = [sys.executable, "-c", "import settings.prod"]
     process = {**VALID, name: value}
     ran = subprocess.run(argv, cwd=ROOT, env=process, capture_output=True, text=True, timeout=60, check=False)

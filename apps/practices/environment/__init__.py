@@ -1,1 +1,1 @@
-"""What the environment says: which names in it nothing reads, and what staging keeps away from the world beyond it."""
+"""Environment: warnings about misspelt names, and the redirection of staging's mails."""

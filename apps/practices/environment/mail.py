@@ -1,4 +1,4 @@
-"""Mail of a deployment that must write to nobody: all of it goes to one mailbox."""
+"""The mail backend of staging, which sends all mail to one address so that no user gets it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _RECIPIENT_HEADERS = frozenset({"to", "cc", "bcc", "reply-to"})
 
 
 class RedirectBackend(BaseEmailBackend):
-    """Sends every message to EMAIL_REDIRECT alone, by EMAIL_REDIRECTED_BACKEND; subject and header say for whom it was.
+    """Sends every message only to EMAIL_REDIRECT, with EMAIL_REDIRECTED_BACKEND. Subject and header name the recipients.
 
-    Named by EMAIL_BACKEND, so it is what every app sends by, whether it knows of the redirection or not.
+    EMAIL_BACKEND names it, so it redirects the mails of every app.
     """
 
     def __init__(self, fail_silently: bool = False, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""environment, broken: mistakes are found and nobody is told."""
+"""environment, broken: errors are found and not reported."""
 
 from settings.env import Environment
 

@@ -40,8 +40,8 @@ class Command(BaseCommand):
             self.stdout.write(f"{line:<{width}}  # {rows[name]['source']}")
         for name in environment.ignored:
             self.stdout.write(f"# unknown, has no effect: {name}")
-        for slip in environment.typos:
-            self.stdout.write(f"# {slip}")
+        for typo in environment.typos:
+            self.stdout.write(f"# {typo}")
 
 
 def _row(entry: Any) -> dict[str, Any]:
