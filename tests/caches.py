@@ -9,7 +9,7 @@ from apps.practices.throttling.limiter import local_limiter
 
 
 def caches_clear() -> None:
-    """Empty tier one and delete this project's keys in Redis: entries, tags, cached values, limits."""
+    """Empty the local tier, and delete this project's keys in Redis: entries, tags, cached values, limits."""
     local.clear()
     tags_reset()
     local_limiter.clear()

@@ -7,12 +7,12 @@ jobs that no running worker takes.
 """
 
 from dataclasses import dataclass, field
-from threading import Lock
-from time import monotonic
+from threading import Condition
 from typing import Literal
 
 import redis
 import structlog
+from cachetools import TTLCache, cached
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
@@ -40,48 +40,6 @@ class Readiness:
     def is_ready(self) -> bool:
         """Whether the instance should receive requests."""
         return self.state in ("ready", "degraded")
-
-
-class _Checks:
-    """The results of the last checks, at most one second old however often they are requested."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._checked_at = -CHECK_SECONDS
-        self._results: dict[str, str] = {}
-        self._migrated = False
-
-    def results(self) -> dict[str, str]:
-        with self._lock:
-            if monotonic() - self._checked_at >= CHECK_SECONDS:
-                with wait_limit(ANSWER_SECONDS):
-                    self._results = self._run()
-                self._checked_at = monotonic()
-            return self._results
-
-    def _run(self) -> dict[str, str]:
-        database = database_check()
-        results = {"database": database, "migrations": self._migrations(database), "redis": redis_check()}
-        if (replica := replica_check()) is not None:
-            results["replica"] = replica
-        if database == results["migrations"] == "ok" and (workers := workers_check()) is not None:
-            results["workers"] = workers
-        return results
-
-    def _migrations(self, database: str) -> str:
-        """Return whether all migrations are applied: ``ok``, ``missing`` or ``unknown``. Once ``ok``, do not ask again."""
-        if self._migrated:
-            return "ok"
-        if database != "ok":
-            return "unknown"
-        try:
-            missing = migrations_missing()
-        except DatabaseError:
-            return "unknown"
-        self._migrated = not missing
-        if missing:
-            logger.warning("migrations_missing", migrations=missing)
-        return "ok" if self._migrated else "missing"
 
 
 def database_check() -> str:
@@ -115,20 +73,50 @@ def workers_check() -> str | None:
     return f"{which} seen for {SEEN.seconds} s"
 
 
+_is_migrated = False  # once true it stays so: nothing takes migrations back while an instance runs
+
+
+def migrations_check(database: str) -> str:
+    """Return whether all migrations are applied: ``ok``, ``missing`` or ``unknown``. Once ``ok``, do not ask again."""
+    global _is_migrated
+    if _is_migrated:
+        return "ok"
+    if database != "ok":
+        return "unknown"
+    try:
+        missing = migrations_missing()
+    except DatabaseError:
+        return "unknown"
+    _is_migrated = not missing
+    if missing:
+        logger.warning("migrations_missing", migrations=missing)
+    return "ok" if _is_migrated else "missing"
+
+
 def migrations_missing() -> list[str]:
     """Return the migrations that this code needs and the database lacks. Migrations of a newer release do not count."""
     executor = MigrationExecutor(connection)
     return [str(migration) for migration, _ in executor.migration_plan(executor.loader.graph.leaf_nodes())]
 
 
-_checks = _Checks()
+@cached(TTLCache(maxsize=1, ttl=CHECK_SECONDS), condition=Condition())
+def dependency_checks() -> dict[str, str]:
+    """Return the result of each check, at most one second old however often this is called."""
+    with wait_limit(ANSWER_SECONDS):
+        database = database_check()
+        results = {"database": database, "migrations": migrations_check(database), "redis": redis_check()}
+        if (replica := replica_check()) is not None:
+            results["replica"] = replica
+        if database == results["migrations"] == "ok" and (workers := workers_check()) is not None:
+            results["workers"] = workers
+        return results
 
 
 def readiness() -> Readiness:
     """Return whether this instance should receive requests, with the reasons."""
     if lifecycle.is_draining():
         return Readiness(state="draining")
-    checks = _checks.results()
+    checks = dependency_checks()
     if checks["migrations"] == "missing":
         return Readiness(state="unmigrated", checks=checks)
     if "down" in checks.values() or "workers" in checks:

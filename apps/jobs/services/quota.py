@@ -4,9 +4,10 @@ Counted by the lengths of the chunks, which PostgreSQL knows without reading the
 where the owner's lock is held; those of all at most once in TOTAL_SECONDS a process.
 """
 
-import time
+from threading import Condition
 from uuid import UUID
 
+from cachetools import TTLCache, cached
 from django.conf import settings
 from django.db.models import Sum
 from django.db.models.functions import Length
@@ -15,7 +16,6 @@ from apps.jobs.models import JobChunk
 from apps.practices.errors import TooManyRequests, Unavailable
 
 TOTAL_SECONDS = 10.0
-_total = (float("-inf"), 0)
 
 
 class FilesQuota(TooManyRequests):
@@ -57,16 +57,7 @@ def files_size(*, owner_id: UUID) -> int:
     return JobChunk.objects.filter(owner_id=owner_id).aggregate(size=Sum(Length("data")))["size"] or 0
 
 
+@cached(TTLCache(maxsize=1, ttl=TOTAL_SECONDS), condition=Condition())
 def files_total() -> int:
-    """Return how many bytes all jobs kept when this process last looked."""
-    global _total
-    now = time.monotonic()
-    if now - _total[0] > TOTAL_SECONDS:
-        _total = (now, JobChunk.objects.aggregate(size=Sum(Length("data")))["size"] or 0)
-    return _total[1]
-
-
-def files_total_forget() -> None:
-    """Look anew at the next question (tests)."""
-    global _total
-    _total = (float("-inf"), 0)
+    """Return how many bytes the files of all jobs take, as of at most TOTAL_SECONDS ago."""
+    return JobChunk.objects.aggregate(size=Sum(Length("data")))["size"] or 0

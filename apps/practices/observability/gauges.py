@@ -6,9 +6,9 @@ else; ``shipshape_gauges_read`` says so.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from threading import Lock
-from time import monotonic
+from threading import Condition
 
+from cachetools import TTLCache, cached
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from apps.practices.mechanisms.metrics import PREFIX
@@ -20,33 +20,20 @@ class SourceAway(Exception):
     """The store did not answer: its gauges are unknown."""
 
 
-class _Source:
-    """What one store told last."""
-
-    def __init__(self, read: Callable[[], Sequence[Metric]]) -> None:
-        self._read = read
-        self._lock = Lock()
-        self._read_at = -SECONDS
-        self._told: Sequence[Metric] | None = None
-
-    def told(self) -> Sequence[Metric] | None:
-        """Give its gauges, None when it is away."""
-        with self._lock:
-            if monotonic() - self._read_at >= SECONDS:
-                try:
-                    self._told = self._read()
-                except SourceAway:
-                    self._told = None
-                self._read_at = monotonic()
-            return self._told
-
-
-_sources: dict[str, _Source] = {}
+_sources: dict[str, Callable[[], Sequence[Metric] | None]] = {}
 
 
 def gauges_from(name: str, read: Callable[[], Sequence[Metric]]) -> None:
-    """Tell at each scrape what ``read`` gives: families whose names ``gauge`` made. It raises SourceAway when it cannot."""
-    _sources[name] = _Source(read)
+    """Add the families that ``read`` returns, made by ``gauge``, to each scrape. It raises SourceAway if it cannot read."""
+
+    @cached(TTLCache(maxsize=1, ttl=SECONDS), condition=Condition())
+    def latest() -> Sequence[Metric] | None:
+        try:
+            return read()
+        except SourceAway:
+            return None
+
+    _sources[name] = latest
 
 
 def gauge(
@@ -64,7 +51,7 @@ class Gauges:
 
     def collect(self) -> Iterable[Metric]:
         """Give every family that can be read, and for each source whether it could be."""
-        told = {name: source.told() for name, source in _sources.items()}
+        told = {name: latest() for name, latest in _sources.items()}
         read = [({"source": name}, float(families is not None)) for name, families in told.items()]
         yield gauge("gauges_read", "Whether the store answered, 0 or 1.", read, labels=["source"])
         for families in told.values():

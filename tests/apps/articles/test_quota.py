@@ -16,7 +16,7 @@ from apps.accounts.models import User
 from apps.jobs.imports import outcomes
 from apps.jobs.models import Job, JobChunk
 from apps.jobs.services.files import result_append
-from apps.jobs.services.quota import files_size, files_total_forget
+from apps.jobs.services.quota import files_size, files_total
 from apps.jobs.tasks import job_run
 from apps.practices.privacy.retention import retentions
 from tests.apps.accounts.factories import admin_sign_in, bearer, user_create
@@ -43,7 +43,7 @@ def job_make(owner: User) -> Make:
 
 @pytest.fixture(autouse=True)
 def looks_at_once() -> None:
-    files_total_forget()
+    files_total.cache_clear()
 
 
 def send(client: Client, owner: User, content: bytes, **form: Any) -> Any:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,7 @@ from django.test import Client, override_settings
 
 from apps.operations import health, lifecycle
 from tests.problems import assert_problem
+from tests.races import at_once
 from tools.fleet import ROOT
 from tools.stack import Stack, port_free
 
@@ -19,7 +21,8 @@ from tools.stack import Stack, port_free
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Every test looks for itself, as a process that has just started."""
-    monkeypatch.setattr(health, "_checks", health._Checks())
+    health.dependency_checks.cache_clear()
+    monkeypatch.setattr(health, "_is_migrated", False)
     yield
     lifecycle._draining.clear()
 
@@ -112,6 +115,20 @@ def test_probes_in_the_same_second_look_once(client: Client, monkeypatch: pytest
     for _ in range(5):
         client.get("/readyz")
     assert len(looks) <= 2
+
+
+def test_concurrent_probes_share_one_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = []
+
+    def slow() -> str:
+        looks.append(1)
+        time.sleep(0.2)
+        return "ok"
+
+    monkeypatch.setattr(health, "database_check", lambda: "down")  # so that no thread opens a connection
+    monkeypatch.setattr(health, "redis_check", slow)
+    assert at_once(8, lambda _: health.dependency_checks()) == [health.dependency_checks()] * 8
+    assert len(looks) == 1
 
 
 def test_probes_are_never_limited(client: Client) -> None:
