@@ -1,9 +1,12 @@
-"""The WSGI application that gunicorn serves."""
+"""The WSGI application that the server runs."""
 
 from settings.env import select_settings
 
 select_settings()
 
-from django.core.wsgi import get_wsgi_application  # noqa: E402 - the settings module is chosen first
+import django  # noqa: E402 - the settings module is chosen first
 
-application = get_wsgi_application()
+from project.handler import Application  # noqa: E402 - as above
+
+django.setup(set_prefix=False)
+application = Application()

@@ -56,7 +56,8 @@ INSTALLED_APPS = [
 
 # Outermost first. What stands above "errors" must not fail; what stands below it answers with a problem document.
 MIDDLEWARE = [
-    "apps.practices.observability.middleware.ObservabilityMiddleware",  # request id, access line, metrics
+    "apps.practices.mechanisms.facts.RequestFactsMiddleware",  # id, scheme and client address, for everything below
+    "apps.practices.observability.middleware.ObservabilityMiddleware",  # access line, metrics, X-Request-ID
     "apps.practices.headers.middleware.HeadersMiddleware",  # on every answer, errors and cached ones included
     "django.middleware.security.SecurityMiddleware",
     "apps.practices.headers.middleware.PolicyMiddleware",  # content security policy (django-csp)
@@ -64,9 +65,12 @@ MIDDLEWARE = [
     "apps.operations.middleware.HealthMiddleware",  # /healthz, before the Host check
     "apps.practices.throttling.middleware.ThrottlingMiddleware",  # by address, whatever becomes of a request below
     "corsheaders.middleware.CorsMiddleware",  # so that refusals below can be read by a browser app
+    "apps.practices.https.middleware.HostMiddleware",
     "apps.practices.https.middleware.HttpsMiddleware",
+    "apps.practices.validation.middleware.BodyMiddleware",  # bounds the reading of a body, and reads what views left
     "apps.practices.validation.middleware.RequestBoundsMiddleware",  # size and kind of the body, before it is read
-    "apps.practices.caching.middleware.CachingMiddleware",  # public answers from the cache
+    "apps.practices.caching.middleware.ConditionalMiddleware",  # ETag, Cache-Control and 304 of the API
+    "apps.practices.caching.middleware.CachingMiddleware",  # public responses from the cache
     "whitenoise.middleware.WhiteNoiseMiddleware",
     # For pages that people sign in to; an API request passes through untouched (project/middleware.py).
     "project.middleware.PageSessionMiddleware",

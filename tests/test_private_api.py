@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from django.core.handlers.base import BaseHandler
 from django.db.backends.postgresql.base import DatabaseWrapper
 from django.http import FileResponse, HttpResponse
 from django.test import RequestFactory
@@ -185,6 +186,11 @@ def test_django_request_body() -> None:
     request = RequestFactory().post("/", b"", content_type="text/plain")
     request._stream = LimitedStream(io.BytesIO(b"bounded, not more"), 7)
     assert request.body == b"bounded"
+
+
+def test_django_handler_resolves_in_one_method() -> None:
+    assert "resolve_request" in names_in(BaseHandler._get_response)
+    assert parameters(BaseHandler.resolve_request) == ["self", "request"]
 
 
 def test_django_response_closers() -> None:

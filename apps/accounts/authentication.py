@@ -20,7 +20,8 @@ from apps.accounts.transports import (
     deleting_cookies,
     has_cookies,
 )
-from apps.practices.mechanisms.proxies import NOWHERE, client_address
+from apps.practices.mechanisms.facts import facts_of
+from apps.practices.mechanisms.proxies import NOWHERE
 from apps.practices.mechanisms.requests import django_request
 
 REALM = 'Bearer realm="api"'
@@ -99,5 +100,5 @@ class LogoutAuthentication(CookieAuthentication):
 def origin_of(request: HttpRequest) -> Origin:
     """Return where a request comes from: the User-Agent, without unprintable characters, and the client's address."""
     device = "".join(char for char in request.META.get("HTTP_USER_AGENT", "") if char.isprintable())
-    address = client_address(request)
+    address = facts_of(request).address
     return Origin(device=device, address=None if address == NOWHERE else address)

@@ -13,6 +13,7 @@ from django.http import HttpResponse, StreamingHttpResponse
 from django.test import Client, RequestFactory
 from structlog.testing import capture_logs
 
+from apps.practices.mechanisms.facts import facts_of
 from apps.practices.mechanisms.ids import current_request_id
 from apps.practices.observability.access import address_shown
 from apps.practices.observability.middleware import ObservabilityMiddleware
@@ -90,8 +91,8 @@ def test_ids_of_concurrent_requests_do_not_mix() -> None:
 
     def view(request: Any) -> HttpResponse:
         barrier.wait(10)
-        if current_request_id() != request.request_id:
-            mixed.append(request.request_id)
+        if current_request_id() != facts_of(request).request_id:
+            mixed.append(facts_of(request).request_id)
         return HttpResponse()
 
     middleware = ObservabilityMiddleware(view)

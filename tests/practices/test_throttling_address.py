@@ -6,7 +6,7 @@ import pytest
 from django.http import HttpRequest
 from django.test import RequestFactory
 
-from apps.practices.mechanisms.proxies import address_bucket, client_address, trusted_peer
+from apps.practices.mechanisms.proxies import client_address, client_address_and_bucket, trusted_peer
 
 
 def request_from(peer: str, chain: str | None = None) -> HttpRequest:
@@ -74,8 +74,8 @@ def test_no_other_header_counts(settings: Any) -> None:
         ("", "0.0.0.0"),
     ],
 )
-def test_address_bucket(peer: str, bucket: str) -> None:
-    assert address_bucket(request_from(peer)) == bucket
+def test_client_bucket(peer: str, bucket: str) -> None:
+    assert client_address_and_bucket(request_from(peer))[1] == bucket
 
 
 @pytest.mark.parametrize(

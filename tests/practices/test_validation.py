@@ -25,7 +25,7 @@ from rest_framework.test import APIClient
 from apps.accounts.models import User
 from apps.practices.errors import BodyTooLarge, Malformed, UnsupportedMediaType, ValidationProblem
 from apps.practices.validation.fields import PlainTextField, RichTextField
-from apps.practices.validation.middleware import RequestBoundsMiddleware
+from apps.practices.validation.middleware import BodyMiddleware, RequestBoundsMiddleware
 from apps.practices.validation.parsers import BoundedJSONParser, BoundedMultiPartParser, json_document
 from apps.practices.validation.query import query_parameters
 from apps.practices.validation.serializers import StrictSerializer
@@ -213,7 +213,7 @@ def test_doubtful_urls_are_malformed(path: str) -> None:
 
 def test_chunked_bodies_are_counted_and_kept() -> None:
     seen = []
-    middleware = RequestBoundsMiddleware(lambda request: seen.append(request.body))
+    middleware = BodyMiddleware(lambda request: seen.append(request.body))
     with override_settings(VALIDATION_BODY_BYTES=2_000):
         middleware(chunked_request(b"x" * 2_000))
         with pytest.raises(BodyTooLarge):
@@ -339,7 +339,7 @@ def test_a_body_that_breaks_off_among_its_chunks_is_malformed(sent: bytes, conte
     head = b"POST / HTTP/1.1\r\nHost: testserver\r\nTransfer-Encoding: chunked\r\n\r\n"
     received = message.Request(Config(), IterUnreader([head, sent]), ("127.0.0.1", 1))
     request.META |= {"wsgi.input": received.body, "CONTENT_TYPE": content_type}
-    middleware = RequestBoundsMiddleware(lambda request: HttpResponse(request.body))
+    middleware = BodyMiddleware(RequestBoundsMiddleware(lambda request: HttpResponse(request.body)))
     if status == 400:
         with pytest.raises(Malformed, match="The body breaks off"):
             middleware(request)

@@ -1,4 +1,4 @@
-"""CachingMiddleware: public hits without running anything below, conditional answers and Cache-Control for the rest."""
+"""Two middlewares: conditional requests of the whole API, and shared responses of the views that declare them."""
 
 from collections.abc import Callable
 
@@ -17,25 +17,59 @@ PRIVATE = "private, no-cache"
 
 
 class ServerError(Exception):
-    """The view answered 5xx: an entry past its time is a better answer."""
+    """The view answered 5xx: an entry past its time is better."""
 
 
-class CachingMiddleware:
-    """Stands below the limits, so that a hit is limited, and carries headers and id, like any other answer."""
+class ConditionalMiddleware:
+    """Conditional requests (RFC 9110, section 13): ETag and Cache-Control of API responses, and 304 where nothing changed."""
 
     def __init__(self, get_response: Inner) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if is_api(request) and len(request.META.get("HTTP_IF_NONE_MATCH", "")) > LONGEST:
-            detail = f"If-None-Match is longer than {LONGEST} characters. Send the ETag of the answer at hand."
+        if not is_api(request):
+            return self.get_response(request)
+        if len(request.META.get("HTTP_IF_NONE_MATCH", "")) > LONGEST:
+            detail = f"If-None-Match is longer than {LONGEST} characters. Send the ETag of the response that you have."
             return problem_response(request, Malformed(detail))
+        response = self.get_response(request)
+        etag_add(request, response)
+        if not response.has_header("Cache-Control"):
+            response.headers["Cache-Control"] = PRIVATE
+            patch_vary_headers(response, ["Accept", "Authorization", "Cookie"])
+        reads = request.method in ("GET", "HEAD") and response.status_code == 200
+        if reads and response.has_header("ETag") and none_match(request, response.headers["ETag"]):
+            return _not_modified(response)
+        return response
+
+
+def _not_modified(response: HttpResponseBase) -> HttpResponse:
+    """304 with the headers RFC 9110, 15.4.5 asks for, and those that are not about the body."""
+    short = HttpResponse(status=304)
+    del short.headers["Content-Type"]
+    for name, value in response.headers.items():
+        if not name.lower().startswith("content-"):
+            short.headers[name] = value
+    short.cookies = response.cookies
+    return short
+
+
+class CachingMiddleware:
+    """Answers anonymous reads of views that declare ``cached`` from one shared entry, without running anything below.
+
+    Below the limits and the headers, so that a hit is limited and gets its headers as any other response.
+    """
+
+    def __init__(self, get_response: Inner) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
         route = responses.cached_route(request) if request.method in ("GET", "HEAD") else None
         if route is None:
-            return finish(request, self.get_response(request))
+            return self.get_response(request)
         key = responses.public_key(request, route)
         if key is None or changed_in_transaction(route.tags):
-            response = finish(request, self.get_response(request))
+            response = self.get_response(request)
             response.headers["Cache-Status"] = f"{responses.CACHE_NAME}; fwd=bypass"
             return response
         return self._shared(request, route, key)
@@ -56,32 +90,7 @@ class CachingMiddleware:
         try:
             return responses.answer(request, fetch(spec), route)
         except (responses.NotCacheable, ServerError):
-            # Not to be shared. Whoever waited for somebody else's answer has not run the view yet.
-            response = finish(request, ran[0] if ran else self.get_response(request))
+            # Nothing to share. A request that waited for another one's response has not run the view yet.
+            response = ran[0] if ran else self.get_response(request)
             response.headers["Cache-Status"] = f"{responses.CACHE_NAME}; fwd=uri-miss"
             return response
-
-
-def finish(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-    """Give an answer of the API that no cache keeps its ETag and Cache-Control, and turn it into 304 where that is asked for."""
-    if not is_api(request):
-        return response
-    etag_add(request, response)
-    if not response.has_header("Cache-Control"):
-        response.headers["Cache-Control"] = PRIVATE
-        patch_vary_headers(response, ["Accept", "Authorization", "Cookie"])
-    reads = request.method in ("GET", "HEAD") and response.status_code == 200
-    if reads and response.has_header("ETag") and none_match(request, response.headers["ETag"]):
-        return _not_modified(response)
-    return response
-
-
-def _not_modified(response: HttpResponseBase) -> HttpResponse:
-    """304 with the headers RFC 9110, 15.4.5 asks for, and those that are not about the body."""
-    short = HttpResponse(status=304)
-    del short.headers["Content-Type"]
-    for name, value in response.headers.items():
-        if not name.lower().startswith("content-"):
-            short.headers[name] = value
-    short.cookies = response.cookies
-    return short

@@ -4,20 +4,19 @@ import string
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.urls import ResolverMatch, resolve
-from django.urls.exceptions import Resolver404
+from django.urls import ResolverMatch
 
-from apps.practices.caching.conditional import etag, none_match
+from apps.practices.caching.conditional import etag
 from apps.practices.caching.data import BOUND
 from apps.practices.caching.engine import Lookup, entry_key
 from apps.practices.caching.entries import MAX_BYTES
+from apps.practices.mechanisms.facts import route_match, view_of
 
 PUBLIC = (
     "public, no-cache"  # anybody may keep it, nobody may use it without asking: a 304 costs little and is never stale
@@ -61,20 +60,11 @@ class CachedRoute:
 
 
 def cached_route(request: HttpRequest) -> CachedRoute | None:
-    """The route of the address a request names; None when its view declares nothing."""
-    return _cached_route(request.path_info, getattr(request, "urlconf", None) or settings.ROOT_URLCONF)
-
-
-@lru_cache(maxsize=4096)
-def _cached_route(path: str, urlconf: str) -> CachedRoute | None:
-    try:
-        match = resolve(path, urlconf)
-    except Resolver404:
-        return None
-    view = getattr(match.func, "cls", None) or getattr(match.func, "view_class", None)
-    declared = getattr(view, "cached", None)
+    """Return how the request's route is cached; None where there is no route, or its view declares nothing."""
+    declared = getattr(view_of(request), "cached", None)
     if not isinstance(declared, CachedResponse):
         return None
+    match = route_match(request)
     return CachedRoute(declared, declared.tags_for(match.kwargs), match)
 
 
@@ -148,19 +138,12 @@ def cacheable_parts(response: HttpResponseBase) -> tuple[bytes, dict[str, str]]:
 
 
 def answer(request: HttpRequest, lookup: Lookup, route: CachedRoute) -> HttpResponse:
-    """The answer made from an entry: 200, or 304 when the client has it already."""
+    """Return the response that an entry holds."""
     entry = lookup.entry
-    unchanged = none_match(request, entry.headers["ETag"])
-    response = HttpResponse(
-        b"" if unchanged or request.method == "HEAD" else entry.body, status=304 if unchanged else 200
-    )
-    if unchanged:
-        del response.headers["Content-Type"]
-        response.headers["ETag"] = entry.headers["ETag"]
-    else:
-        for name, value in entry.headers.items():
-            response.headers[name] = value
-        response.headers["Content-Length"] = str(len(entry.body))
+    response = HttpResponse(b"" if request.method == "HEAD" else entry.body)
+    for name, value in entry.headers.items():
+        response.headers[name] = value
+    response.headers["Content-Length"] = str(len(entry.body))
     response.headers["Cache-Control"] = PUBLIC
     response.headers["Vary"] = VARY
     response.headers["Age"] = str(max(0, int(time.time() - entry.created)))

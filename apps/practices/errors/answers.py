@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from apps.practices.errors.mapping import problem_for_viewer
 from apps.practices.errors.problems import InternalError, Problem
 from apps.practices.errors.responses import problem_response
+from apps.practices.mechanisms.facts import facts_of
 
 logger = logging.getLogger("apps.practices.errors")
 
@@ -30,7 +31,7 @@ def report(request: HttpRequest, *, exception: BaseException, problem: Problem) 
     facts = {
         "method": request.method,
         "path": request.path,
-        "request_id": getattr(request, "request_id", None),
+        "request_id": facts_of(request).request_id,
         "status": problem.status,
     }
     if problem.status == InternalError.status:

@@ -9,7 +9,7 @@ from django.http.response import HttpResponseBase
 from apps.practices.errors.answers import answer
 from apps.practices.errors.mapping import problem_from
 from apps.practices.errors.problems import problem_for_status
-from apps.practices.errors.responses import is_api, prefers_html, problem_response
+from apps.practices.errors.responses import ProblemResponse, is_api, prefers_html, problem_response
 from apps.practices.errors.streams import guard_stream
 
 # They describe the body that is replaced.
@@ -28,7 +28,7 @@ class ProblemMiddleware:
         response = self.get_response(request)
         if response.streaming:
             return guard_stream(request, response)
-        if response.status_code < 400 or hasattr(response, "problem_type"):
+        if response.status_code < 400 or isinstance(response, ProblemResponse):
             return response
         if getattr(response, "problem_exempt", False):
             return response

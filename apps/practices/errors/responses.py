@@ -6,11 +6,13 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.template.loader import render_to_string
 from django.utils.cache import patch_vary_headers
 from django.utils.encoding import escape_uri_path
 
 from apps.practices.errors.problems import Problem
+from apps.practices.mechanisms.facts import facts_of
 
 CONTENT_TYPE = "application/problem+json"
 API_PREFIX = "/api/"
@@ -58,8 +60,7 @@ def problem_members(problem: Problem, *, instance: str, **more: Any) -> dict[str
 
 def problem_document(request: HttpRequest, problem: Problem) -> dict[str, Any]:
     """The document that answers a request; ``instance`` is the path without the query."""
-    request_id = getattr(request, "request_id", None)
-    return problem_members(problem, instance=_path_sent(request), request_id=request_id)
+    return problem_members(problem, instance=_path_sent(request), request_id=facts_of(request).request_id)
 
 
 def _path_sent(request: HttpRequest) -> str:
@@ -69,6 +70,19 @@ def _path_sent(request: HttpRequest) -> str:
     was sent; they are not encoded a second time.
     """
     return _ENCODED_TWICE.sub(r"%\1", escape_uri_path(request.path))
+
+
+class ProblemResponse(HttpResponse):
+    """A response whose body is a problem document, or the page of one."""
+
+    def __init__(self, *args: Any, problem_type: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.problem_type = problem_type
+
+
+def problem_type_of(response: HttpResponseBase) -> str | None:
+    """Return the problem type of a response; None for one that is no problem."""
+    return response.problem_type if isinstance(response, ProblemResponse) else None
 
 
 def problem_response(request: HttpRequest, problem: Problem) -> HttpResponse:
@@ -83,8 +97,9 @@ def problem_response(request: HttpRequest, problem: Problem) -> HttpResponse:
     else:
         # ASCII only, so that a lone surrogate in a path can be written too.
         content = json.dumps(document, separators=(",", ":")).encode()
-    response = HttpResponse(
+    response = ProblemResponse(
         b"" if request.method == "HEAD" else content,
+        problem_type=problem.type,
         status=problem.status,
         content_type="text/html; charset=utf-8" if as_page else CONTENT_TYPE,
         headers={"Content-Length": str(len(content)), "Cache-Control": "no-store", **problem.headers},
@@ -95,7 +110,6 @@ def problem_response(request: HttpRequest, problem: Problem) -> HttpResponse:
         response.delete_cookie(name, path=path, samesite="Lax")
     if not is_api(request):
         patch_vary_headers(response, ["Accept"])
-    response.problem_type = problem.type  # type: ignore[attr-defined]  # read by ProblemMiddleware, and by access lines
     # Django would write a second line about the same request (django.utils.log.log_response).
     response._has_been_logged = True  # type: ignore[attr-defined]  # read by Django
     return response

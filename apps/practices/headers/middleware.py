@@ -10,8 +10,6 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase, ResponseHeaders
 
-from apps.practices.mechanisms.scheme import forwarded_scheme
-
 # Set by django-csp's decorators on a response whose policy differs.
 _DECORATED = ("_csp_exempt", "_csp_config", "_csp_update", "_csp_replace")
 
@@ -19,11 +17,7 @@ BODILESS = (204, 304)  # RFC 9110, 8.6: no length of a body that there is not
 
 
 class HeadersMiddleware:
-    """Adds ``HEADERS_FIXED`` and ``HEADERS_EXTRA`` where a view has not decided otherwise, and the length of the body.
-
-    Outermost of those that look at the scheme, so it first puts the one that trusted proxies report into the environ: from
-    here on ``request.is_secure()`` is right.
-    """
+    """Adds ``HEADERS_FIXED`` and ``HEADERS_EXTRA`` where a view has not decided otherwise, and the length of the body."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -31,8 +25,6 @@ class HeadersMiddleware:
         self.headers = tuple(ResponseHeaders({**settings.HEADERS_FIXED, **settings.HEADERS_EXTRA})._store.items())
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if scheme := forwarded_scheme(request):
-            request.META["wsgi.url_scheme"] = scheme
         response = self.get_response(request)
         present = response.headers._store
         for name, header in self.headers:

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
 MIDDLEWARE = "apps.practices.https.middleware.HttpsMiddleware"
-HEADERS = "apps.practices.headers.middleware.HeadersMiddleware"
+HOST = "apps.practices.https.middleware.HostMiddleware"
 
 
 @register(Tags.security, "https")
@@ -19,10 +19,12 @@ def check_scheme(**_: Any) -> list[CheckMessage]:
     if settings.USE_X_FORWARDED_HOST or settings.USE_X_FORWARDED_PORT:
         hint = "Let the edge pass the Host header on."
         messages.append(Error("USE_X_FORWARDED_HOST or USE_X_FORWARDED_PORT is on.", hint=hint, id="https.E002"))
-    order = [name for name in settings.MIDDLEWARE if name in (HEADERS, MIDDLEWARE)]
-    if order != [HEADERS, MIDDLEWARE]:
-        hint = f"List {HEADERS}, which finds out the scheme, above {MIDDLEWARE}."
-        messages.append(Error("Plain HTTP is not looked after.", hint=hint, id="https.E003"))
+    order = [name for name in settings.MIDDLEWARE if name in (HOST, MIDDLEWARE)]
+    if order != [HOST, MIDDLEWARE]:
+        hint = f"List {HOST}, then {MIDDLEWARE}."
+        messages.append(
+            Error("HostMiddleware or HttpsMiddleware is missing or out of order.", hint=hint, id="https.E003")
+        )
     return messages
 
 

@@ -1,4 +1,4 @@
-"""What happens to a request that came over plain HTTP."""
+"""Requests with an unknown Host, and requests over plain HTTP."""
 
 from collections.abc import Callable
 
@@ -7,36 +7,46 @@ from django.http import HttpRequest, HttpResponse, HttpResponsePermanentRedirect
 from django.http.response import HttpResponseBase
 
 from apps.practices.errors import HttpsRequired, is_api, problem_response
+from apps.practices.mechanisms.facts import facts_of
 
 # Bounds what a wildcard in ALLOWED_HOSTS could fill.
 _REMEMBERED_HOSTS = 64
 
 
-class HttpsMiddleware:
-    """Redirects reads of pages to the public https address and refuses everything else with a problem.
+class HostMiddleware:
+    """Refuses a request whose Host is not one of ALLOWED_HOSTS: raises DisallowedHost, as ``get_host()`` does.
 
-    API calls are never redirected: a client that follows quietly would go on sending its token in clear. An unknown Host
-    is refused first. Health checks, which come from inside without a scheme, are answered by a middleware above.
+    A value that was right once is not parsed again.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
-        self.required = settings.SECURE_SSL_REDIRECT
         self.allowed: set[str] = set()
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        self._check_host(request)
-        if self.required and not request.is_secure():
-            return _refusal(request)
-        return self.get_response(request)
-
-    def _check_host(self, request: HttpRequest) -> None:
-        """Raise DisallowedHost, as ``get_host()`` does; a value that was right once is not parsed again."""
         host = request.META.get("HTTP_HOST")
         if host not in self.allowed:
             request.get_host()
             if host and len(self.allowed) < _REMEMBERED_HOSTS:
                 self.allowed.add(host)
+        return self.get_response(request)
+
+
+class HttpsMiddleware:
+    """Redirects plain HTTP reads of pages to the public https address, and refuses every other plain request.
+
+    API calls are never redirected: a client that follows quietly would go on sending its token in clear text. Health checks,
+    which load balancers send over plain HTTP, are answered by a middleware above.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+        self.required = settings.SECURE_SSL_REDIRECT
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if self.required and facts_of(request).scheme != "https":
+            return _refusal(request)
+        return self.get_response(request)
 
 
 def _refusal(request: HttpRequest) -> HttpResponse:

@@ -21,16 +21,13 @@ LONGEST_CHAIN = 32
 
 
 def client_address(request: HttpRequest) -> str:
-    """This function will return the client's address in canonical text; IPv4 within IPv6 is written as IPv4."""
-    return str(_client(request) or NOWHERE)
+    """Return the client's address in canonical text; IPv4 within IPv6 is written as IPv4."""
+    return client_address_and_bucket(request)[0]
 
 
-def address_bucket(request: HttpRequest) -> str:
-    """What limits count by: the IPv4 address, or the IPv6 network of 64 bits as ``2001:db8::/64``."""
-    address = _client(request)
-    if isinstance(address, ipaddress.IPv6Address):
-        return _block(address)
-    return str(address or NOWHERE)
+def client_address_and_bucket(request: HttpRequest) -> tuple[str, str]:
+    """Return the client's address, and what limits count it by: the address, or of IPv6 its network (``2001:db8::/64``)."""
+    return _written(_client(request))
 
 
 def trusted_peer(request: HttpRequest) -> bool:
@@ -93,8 +90,11 @@ def parse(text: str) -> Address | None:
 
 
 @lru_cache(maxsize=4096)
-def _block(address: ipaddress.IPv6Address) -> str:
-    return str(ipaddress.IPv6Network((address, IPV6_BLOCK), strict=False))
+def _written(address: Address | None) -> tuple[str, str]:
+    text = str(address or NOWHERE)
+    if isinstance(address, ipaddress.IPv6Address):
+        return text, str(ipaddress.IPv6Network((address, IPV6_BLOCK), strict=False))
+    return text, text
 
 
 @lru_cache(maxsize=4096)

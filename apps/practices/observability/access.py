@@ -1,7 +1,6 @@
 """The access line of a request, and its numbers."""
 
 import ipaddress
-from dataclasses import dataclass
 from functools import lru_cache
 from time import perf_counter
 
@@ -10,7 +9,7 @@ from django.conf import settings
 from django.http import HttpRequest
 
 from apps.practices.mechanisms import ids, metrics
-from apps.practices.mechanisms.proxies import client_address
+from apps.practices.mechanisms.facts import facts_of
 from apps.practices.observability.routes import route_of, user_id_of
 
 PATH_MAX = 300
@@ -20,42 +19,35 @@ _PROBES = frozenset({"/healthz", "/readyz"})
 logger = structlog.get_logger("access")
 
 
-@dataclass(frozen=True, kw_only=True)
-class AccessRecord:
-    """A request from its arrival on; ``started`` is ``perf_counter()``'s seconds."""
+def access_record(request: HttpRequest, *, status: int, sent: int, problem: str | None = None) -> None:
+    """Write the access line of a request and count it: once, when its response is known (streamed: when it is sent).
 
-    request: HttpRequest
-    request_id: str
-    started: float
-
-    def finish(self, *, status: int, sent: int, problem: str | None = None) -> None:
-        """Write the line and count the request: once, when its answer is known (streamed: when it is sent).
-
-        ``sent`` is the body's length in bytes; ``problem`` the problem type of an error.
-        """
-        seconds = perf_counter() - self.started
-        route = route_of(self.request)
-        method = self.request.method or ""
-        metrics.request_observe(route=route, method=method, status=status, seconds=seconds)
-        fields = {
-            "method": method[:16],
-            "route": route,
-            "path": self.request.path[:PATH_MAX],
-            "status": status,
-            "duration_ms": round(seconds * 1000, 2),
-            "bytes": sent,
-            "user_id": user_id_of(self.request),
-            "address": address_shown(client_address(self.request), settings.OBSERVABILITY_ADDRESSES),
-        }
-        parent = ids.parent_id(self.request.META.get("HTTP_X_REQUEST_ID"))
-        if parent is not None:
-            fields["parent_request_id"] = parent
-        if problem is not None:
-            fields["problem"] = problem
-        if route in _PROBES and status < 400:
-            logger.debug("request", **fields)
-        else:
-            logger.info("request", **fields)
+    ``sent`` is the body's length in bytes; ``problem`` the problem type of an error.
+    """
+    facts = facts_of(request)
+    seconds = perf_counter() - facts.started
+    route = route_of(request)
+    method = request.method or ""
+    metrics.request_observe(route=route, method=method, status=status, seconds=seconds)
+    fields = {
+        "method": method[:16],
+        "route": route,
+        "path": request.path[:PATH_MAX],
+        "status": status,
+        "duration_ms": round(seconds * 1000, 2),
+        "bytes": sent,
+        "user_id": user_id_of(request),
+        "address": address_shown(facts.address, settings.OBSERVABILITY_ADDRESSES),
+    }
+    parent = ids.parent_id(request.META.get("HTTP_X_REQUEST_ID"))
+    if parent is not None:
+        fields["parent_request_id"] = parent
+    if problem is not None:
+        fields["problem"] = problem
+    if route in _PROBES and status < 400:
+        logger.debug("request", **fields)
+    else:
+        logger.info("request", **fields)
 
 
 @lru_cache(maxsize=4096)

@@ -1,29 +1,18 @@
 """The template of the route that answers a path: what logs and metrics are grouped by."""
 
-from functools import lru_cache
-
 from django.http import HttpRequest
-from django.urls import Resolver404, get_urlconf, resolve
+from django.urls import Resolver404
 from django.utils.functional import SimpleLazyObject
+
+from apps.practices.mechanisms.facts import route_match
 
 UNMATCHED = "(unmatched)"
 
 
 def route_of(request: HttpRequest) -> str:
-    """Return the route's template, as ``/api/v1/sample/notes/<uuid:id>``, or ``(unmatched)`` for paths that lead nowhere.
-
-    A middleware may answer before Django resolves the path; it is then resolved here, remembered per path.
-    """
-    match = request.resolver_match
-    if match is not None:
-        return "/" + match.route
-    return _resolved(request.path_info, get_urlconf())
-
-
-@lru_cache(maxsize=2048)
-def _resolved(path: str, urlconf: str | None) -> str:
+    """Return the route's template, as ``/api/v1/sample/notes/<uuid:id>``, or ``(unmatched)`` for a path without a route."""
     try:
-        return "/" + resolve(path, urlconf).route
+        return "/" + route_match(request).route
     except Resolver404:
         return UNMATCHED
 

@@ -3,10 +3,8 @@
 from django.conf import settings
 from django.http import HttpRequest
 
-from apps.practices.mechanisms.proxies import address_bucket
+from apps.practices.mechanisms.facts import facts_of
 from apps.practices.throttling.limiter import Limit, limit_for
-
-_MARK = "throttling_anon"
 
 
 def carries_credentials(request: HttpRequest) -> bool:
@@ -25,11 +23,10 @@ def is_verified(request: HttpRequest) -> bool:
 
 def anon_mark(request: HttpRequest) -> None:
     """Note that "anon" has been charged for this request."""
-    setattr(request, _MARK, True)
+    facts_of(request).is_anon_counted = True
 
 
 def anon_limit(request: HttpRequest) -> Limit | None:
     """The charge to "anon", by address; None when this request has paid it already."""
-    if getattr(request, _MARK, False):
-        return None
-    return limit_for("anon", address_bucket(request))
+    facts = facts_of(request)
+    return None if facts.is_anon_counted else limit_for("anon", facts.bucket)

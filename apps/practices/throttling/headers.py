@@ -6,21 +6,19 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from apps.practices.errors import TooManyRequests, problem_response
+from apps.practices.mechanisms.facts import facts_of
 from apps.practices.mechanisms.metrics import count
 from apps.practices.throttling.limiter import Decision
 
 
 def record(request: HttpRequest, decisions: Sequence[Decision]) -> None:
     """Keep decisions for the answer's headers; a later one of the same policy replaces the earlier."""
-    known = {decision.limit.policy: decision for decision in recorded(request)}
-    known.update({decision.limit.policy: decision for decision in decisions})
-    request.throttling = list(known.values())  # type: ignore[attr-defined]  # ours: read by recorded()
+    facts_of(request).decisions.update({decision.limit.policy: decision for decision in decisions})
 
 
 def recorded(request: HttpRequest) -> list[Decision]:
     """The decisions on a request so far."""
-    decisions: list[Decision] = getattr(request, "throttling", [])
-    return decisions
+    return list(facts_of(request).decisions.values())
 
 
 def too_many(decisions: Sequence[Decision]) -> TooManyRequests:

@@ -7,7 +7,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from apps.practices.errors import is_api
-from apps.practices.mechanisms.proxies import address_bucket
+from apps.practices.mechanisms.facts import facts_of
 from apps.practices.throttling.anonymous import anon_limit, anon_mark, carries_credentials, is_verified
 from apps.practices.throttling.headers import limits_to_headers, record, recorded, refusal
 from apps.practices.throttling.limiter import acquire, limit_for
@@ -29,7 +29,7 @@ class ThrottlingMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         api, preflight = is_api(request), _is_preflight(request)
-        limits = [limit_for("address", address_bucket(request))]
+        limits = [limit_for("address", facts_of(request).bucket)]
         if api and not preflight and not carries_credentials(request):
             limits.append(anon_limit(request))
             anon_mark(request)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, ClassVar
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
-from apps.practices.mechanisms.proxies import address_bucket
+from apps.practices.mechanisms.facts import facts_of
 from apps.practices.mechanisms.requests import django_request
 from apps.practices.throttling.anonymous import anon_limit, anon_mark, is_verified
 from apps.practices.throttling.headers import record, too_many
@@ -52,7 +52,7 @@ class LoginThrottle(PolicyThrottle):
     policy = "login"
 
     def policy_limit(self, request: Request, view: "APIView") -> Limit | None:
-        return limit_for(self.policy, address_bucket(django_request(request)))
+        return limit_for(self.policy, facts_of(django_request(request)).bucket)
 
 
 class ScopeThrottle(PolicyThrottle):
@@ -63,5 +63,5 @@ class ScopeThrottle(PolicyThrottle):
 
     def policy_limit(self, request: Request, view: "APIView") -> Limit | None:
         plain = django_request(request)
-        who = str(request.user.pk) if is_verified(plain) else address_bucket(plain)
+        who = str(request.user.pk) if is_verified(plain) else facts_of(plain).bucket
         return limit_for(getattr(view, "throttle_scope", ""), who)

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from gunicorn.http.errors import ParseException
 
 from apps.practices.errors import BodyTooLarge, Malformed, Problem, Unavailable
-from apps.practices.mechanisms.proxies import address_bucket
+from apps.practices.mechanisms.facts import facts_of
 from apps.practices.validation.clients import ClientSocket, TooManySlow
 
 CHUNK = 64 * 1024
@@ -125,4 +125,4 @@ def client_named(request: HttpRequest) -> None:
     """Tell the connection whose request it carries: slow clients are bounded by address, too."""
     connection = client_socket(request)
     if connection is not None:
-        connection.client_is(address_bucket(request))
+        connection.client_is(facts_of(request).bucket)

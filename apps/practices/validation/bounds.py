@@ -12,7 +12,8 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
-from django.urls import Resolver404, resolve
+
+from apps.practices.mechanisms.facts import view_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,12 +57,8 @@ def allowed_by(view: Any) -> Allowed:
 
 
 def body_bound(request: HttpRequest) -> int:
-    """Give the largest body in bytes that the request's route takes; a path without a route takes the general bound."""
-    try:
-        view = resolve(request.path_info, getattr(request, "urlconf", None)).func
-    except Resolver404:
-        view = None
-    return allowed_by(getattr(view, "view_class", None) or getattr(view, "cls", None)).body_bytes
+    """Return the largest body in bytes that the request's route takes; without a route, the general bound."""
+    return allowed_by(view_of(request)).body_bytes
 
 
 def _given(own: int | None, general: int) -> int:

@@ -11,7 +11,10 @@ from rest_framework.settings import api_settings
 
 from apps.practices.validation.parsers import Bounded
 
-MIDDLEWARE = "apps.practices.validation.middleware.RequestBoundsMiddleware"
+MIDDLEWARE = (
+    "apps.practices.validation.middleware.BodyMiddleware",
+    "apps.practices.validation.middleware.RequestBoundsMiddleware",
+)
 
 # Elements and attributes that run or load code wherever they stand; nh3 itself knows nothing of what a team adds.
 ACTIVE_TAGS = frozenset(
@@ -22,10 +25,12 @@ ACTIVE_SCHEMES = frozenset({"javascript", "data", "vbscript", "file"})
 
 @register("validation")
 def check_middleware(app_configs: Sequence[AppConfig] | None = None, **options: Any) -> list[CheckMessage]:
-    """validation.E001: the bounds of a request are checked at all."""
-    if any(import_string(path) is import_string(MIDDLEWARE) for path in settings.MIDDLEWARE):
+    """Require the bounds of requests and of their bodies (validation.E001)."""
+    present = {import_string(path) for path in settings.MIDDLEWARE}
+    if present.issuperset(map(import_string, MIDDLEWARE)):
         return []
-    return [Error(f"{MIDDLEWARE} is not in MIDDLEWARE: bodies are unbounded.", id="validation.E001")]
+    hint = f"List {MIDDLEWARE[0]}, then {MIDDLEWARE[1]}."
+    return [Error("MIDDLEWARE does not bound the bodies of requests.", hint=hint, id="validation.E001")]
 
 
 @register("validation")

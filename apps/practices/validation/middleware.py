@@ -14,12 +14,11 @@ BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
 LENGTH = re.compile("[0-9]{1,18}")
 
 
-class RequestBoundsMiddleware:
-    """Refuse what no view should see: 400 for a doubtful URL, 413 for a large body, 415 for one of no stated type.
+class BodyMiddleware:
+    """Bounds the reading of a body in size and time, and reads what is left of it before the response leaves.
 
-    The bound of a body is its view's (``bounds.Bounds``), which the URL tells. A body without Content-Length (chunked) is
-    counted as its view reads it, so limits and authentication come first. What nobody has read of a body is read before the
-    answer leaves: a server that closes on a sender who still sends loses its own answer (RFC 9112, section 9.6).
+    A body without Content-Length (chunked) is counted as its view reads it, so limits and authentication come first. A server
+    that closes the connection while its client still sends loses its own response (RFC 9112, section 9.6).
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -27,12 +26,25 @@ class RequestBoundsMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         client_named(request)
-        problem = url_problem(request) or body_problem(request)
         body = _body(request)
-        response = problem_response(request, problem) if problem else self.get_response(request)
+        response = self.get_response(request)
         if body is not None:
             body.drain()
         return response
+
+
+class RequestBoundsMiddleware:
+    """Refuses what no view should see: 400 for a doubtful URL, 413 for a large body, 415 for one of no stated type.
+
+    The bound of a body is its view's (``bounds.Bounds``).
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        problem = url_problem(request) or body_problem(request)
+        return problem_response(request, problem) if problem else self.get_response(request)
 
 
 def _body(request: HttpRequest) -> Body | None:

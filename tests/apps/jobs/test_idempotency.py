@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from io import StringIO
 from typing import Any
 
@@ -23,11 +24,14 @@ from apps.accounts.selectors.sessions import sessions_forget_all
 from apps.accounts.services.deletion import user_delete
 from apps.jobs.models import IdempotencyKey, Job, JobState
 from apps.jobs.services import idempotency
+from apps.practices.validation.fields import BoundedIntegerField
+from apps.practices.validation.query import query_parameters
 from tests.apps.accounts.factories import bearer, user_create
 from tests.apps.jobs.notes import COUNTS, NOTES, InTheView, titles
 from tests.contract.document import contract_of
 from tests.problems import assert_problem
 from tests.repetitions import assert_repeated, send
+from tests.sample.views import NoteCounts
 
 pytestmark = pytest.mark.django_db
 JOBS = (COUNTS, "/api/v1/me/export")
@@ -72,7 +76,9 @@ def test_what_is_said_counts_and_not_how_it_is_written(owner: User, body: str, i
         assert_problem(again, 422, "idempotency-key-reused")
 
 
-def test_the_query_counts(owner: User) -> None:
+def test_the_query_counts(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    parse = partial(query_parameters, allowed={"more": BoundedIntegerField()})
+    monkeypatch.setattr(NoteCounts, "query_parsers", {"POST": parse})
     assert send(owner, COUNTS).status_code == 202
     assert_problem(send(owner, f"{COUNTS}?more=1"), 422, "idempotency-key-reused")
 

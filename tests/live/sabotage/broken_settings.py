@@ -9,6 +9,8 @@ _REMOVED = (
     "ProblemMiddleware",
     "ThrottlingMiddleware",
     "CachingMiddleware",
+    "ConditionalMiddleware",
+    "BodyMiddleware",
     "RequestBoundsMiddleware",
 )
 MIDDLEWARE = [entry for entry in MIDDLEWARE if not entry.endswith(_REMOVED)]

@@ -1,0 +1,94 @@
+"""The facts of a request that several layers need: found once, by the first middleware, and kept on the request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from time import perf_counter
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.urls import Resolver404, ResolverMatch, resolve
+
+from apps.practices.mechanisms.ids import request_id_new
+from apps.practices.mechanisms.proxies import client_address_and_bucket
+from apps.practices.mechanisms.scheme import forwarded_scheme
+
+_KEY = "facts"
+
+
+@dataclass(slots=True, kw_only=True)
+class RequestFacts:
+    """What is known of a request before any view runs, and what the limits have decided since."""
+
+    request_id: str
+    started: float  # seconds of `perf_counter`
+    scheme: str  # "http" or "https", as the client used it
+    address: str  # the client's, behind trusted proxies
+    bucket: str  # what limits count by: the address, or its IPv6 network
+    decisions: dict[str, Any] = field(default_factory=dict)  # throttling's `Decision`, by policy
+    is_anon_counted: bool = False  # whether the policy "anon" has counted the request
+    match: ResolverMatch | None = None
+    unmatched: Resolver404 | None = None
+
+
+def facts_of(request: HttpRequest) -> RequestFacts:
+    """Return the facts of a request. `RequestFactsMiddleware` has found them, except for a request made in code."""
+    facts: RequestFacts | None = request.__dict__.get(_KEY)
+    return facts or _find(request)
+
+
+def _find(request: HttpRequest) -> RequestFacts:
+    if scheme := forwarded_scheme(request):
+        request.META["wsgi.url_scheme"] = scheme  # Django reads it here: from now on request.is_secure() is right
+    address, bucket = client_address_and_bucket(request)
+    facts = request.__dict__[_KEY] = RequestFacts(
+        request_id=request_id_new(),
+        started=perf_counter(),
+        scheme=request.META.get("wsgi.url_scheme", "http"),
+        address=address,
+        bucket=bucket,
+    )
+    return facts
+
+
+class RequestFactsMiddleware:
+    """Outermost: finds the request's id, scheme and client address, which everything below relies on."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        _find(request)
+        return self.get_response(request)
+
+
+def route_match(request: HttpRequest) -> ResolverMatch:
+    """Return the route that answers a request; raise ``Resolver404`` where there is none. Resolves a request once."""
+    facts = facts_of(request)
+    if facts.match is not None:
+        return facts.match
+    if facts.unmatched is None:
+        try:
+            facts.match = _resolved(request.path_info, getattr(request, "urlconf", None) or settings.ROOT_URLCONF)
+        except Resolver404 as error:
+            facts.unmatched = Resolver404(*error.args)  # without a traceback, whose frames hold the request
+        else:
+            return facts.match
+    raise Resolver404(*facts.unmatched.args)
+
+
+def view_of(request: HttpRequest) -> Any:
+    """Return the view class of the request's route; None where there is no route, or the view is a function."""
+    try:
+        view = route_match(request).func
+    except Resolver404:
+        return None
+    return getattr(view, "cls", None) or getattr(view, "view_class", None)
+
+
+# A match is the same for every request of a path, and nobody changes it. Paths without a route are not remembered.
+_resolved = lru_cache(maxsize=4096)(resolve)
