@@ -13,7 +13,7 @@ from apps.articles.imports import COLUMNS
 from apps.articles.permissions import unpublished_of
 from apps.articles.selectors import ARTICLE_FIELDS, State, article_list, article_tagged
 from apps.articles.serializers import TagField
-from apps.jobs.exports import Export, ExportParametersSerializer
+from apps.jobs.exports import ExportParametersSerializer, ExportSpec
 from apps.practices.validation.fields import CanonicalUUIDField
 
 
@@ -31,13 +31,13 @@ class ArticleExportSerializer(ExportParametersSerializer):
 
 def article_export(
     *, owner: AbstractBaseUser, now: datetime, state: str, author: UUID | None, tag: str | None
-) -> Export:
+) -> ExportSpec:
     """Describe the export of what the list shows the owner."""
     filters: dict[str, Any] = {"state": state, "author": author}
     if state != State.PUBLISHED:
         filters["within"] = unpublished_of(owner)
     articles = article_list(now=now, **filters)
-    return Export(
+    return ExportSpec(
         name="articles",
         rows=articles if tag is None else articles.filter(article_tagged(tag)),
         fields={name: ARTICLE_FIELDS[name] for name in COLUMNS.known},

@@ -12,7 +12,7 @@ from apps.articles.models import Article
 from apps.articles.permissions import may_write
 from apps.articles.serializers import ArticleWriteSerializer
 from apps.articles.services import articles_changed, slug_from_title, summary_from_body
-from apps.jobs.imports import Columns, Import, ImportRow, OnConflict, Outcome, Rejection, conflict, staged
+from apps.jobs.imports import Columns, ImportRow, ImportSpec, OnConflict, Outcome, Rejection, staging_table
 from apps.practices.database.keys import uuid7
 
 COLUMNS = Columns(known=("title", "body", "tags", "published_at", "slug", "summary"), required=("title", "body"))
@@ -56,9 +56,9 @@ class ArticleRowSerializer(ArticleWriteSerializer):
         return super().to_internal_value(data)
 
 
-def article_import(*, owner: AbstractBaseUser) -> Import:
+def article_import(*, owner: AbstractBaseUser) -> ImportSpec:
     """Describe the import of articles into the owner's name. A slug tells which article a row is."""
-    return Import(columns=COLUMNS, serializer=ArticleRowSerializer(), key=_slug, upsert=_Upsert(owner))
+    return ImportSpec(columns=COLUMNS, serializer=ArticleRowSerializer(), key=_slug, upsert=_Upsert(owner))
 
 
 def _slug(values: Mapping[str, Any]) -> str:
@@ -73,7 +73,7 @@ class _Upsert:
         self.may_change_all = may_write(owner, author_id=None, action="change")
 
     def __call__(self, *, rows: Sequence[ImportRow], on_conflict: OnConflict) -> Mapping[str, Outcome | Rejection]:
-        with staged(table=_STAGING, columns=_STAGED, rows=map(_record, rows)) as cursor:
+        with staging_table(name=_STAGING, columns=_STAGED, rows=map(_record, rows)) as cursor:
             cursor.execute(_INSERT, [self.owner.pk])
             created = {slug for (slug,) in cursor.fetchall()}
             updated: dict[str, Any] = {}
@@ -95,9 +95,9 @@ class _Upsert:
             elif on_conflict is OnConflict.SKIP:
                 yield row.key, Outcome.SKIPPED
             elif on_conflict is OnConflict.ERROR:
-                yield row.key, conflict(f"An article has the slug {row.key!r}.", pointer="/slug")
+                yield row.key, Rejection("/slug", "conflict", f"An article with the slug {row.key!r} exists.")
             else:
-                yield row.key, Rejection("/slug", "permission", f"The article {row.key!r} is another author's.")
+                yield row.key, Rejection("/slug", "permission", f"The article {row.key!r} belongs to another author.")
 
 
 def _record(row: ImportRow) -> tuple[Any, ...]:

@@ -26,8 +26,8 @@ def articles_import(context: JobContext, *, format: str, on_conflict: str) -> di
     """Import the uploaded rows as the owner's articles."""
     if context.owner is None:
         raise ValueError("An import needs an owner: the articles are theirs.")
-    source = article_import(owner=context.owner)
-    return import_run(context, source=source, format=format, on_conflict=OnConflict(on_conflict))
+    spec = article_import(owner=context.owner)
+    return import_run(context, spec=spec, format=format, on_conflict=OnConflict(on_conflict))
 
 
 @job_kind("articles.export", serializer=ArticleExportSerializer, unique=True)
@@ -37,8 +37,8 @@ def articles_export(
     """Write the articles that the list shows the owner into a file."""
     if context.owner is None:
         raise ValueError("An export needs an owner: it holds what they may see.")
-    source = article_export(owner=context.owner, now=timezone.now(), state=state, author=author, tag=tag)
-    return export_run(context, source=source, format=format)
+    spec = article_export(owner=context.owner, now=timezone.now(), state=state, author=author, tag=tag)
+    return export_run(context, spec=spec, format=format)
 
 
 @job_kind("articles.report", serializer=ReportParametersSerializer, unique=True)

@@ -23,7 +23,7 @@ from apps.articles.selectors import State, article_get, article_list, article_re
 from apps.articles.serializers import ArticleSerializer, ArticleWriteSerializer
 from apps.articles.services import CACHE_TAG, SlugTaken, article_create, article_delete, article_update
 from apps.jobs.idempotency import idempotent
-from apps.jobs.imports import IMPORT_BOUNDS, IMPORT_REQUEST, ImportForm, upload_checked
+from apps.jobs.imports import IMPORT_BOUNDS, IMPORT_REQUEST, ImportForm, upload_validate
 from apps.jobs.services import job_submit
 from apps.jobs.services.quota import FilesQuota, StorageFull
 from apps.jobs.services.submission import TooManyJobs
@@ -182,7 +182,7 @@ class ArticleImports(StrictView):
         `errors_url` has them, one JSON object a line, up to 2 MiB: `errors_listed` of the `rejected` ones.
         """
         parameters = self.body(ImportForm)
-        upload = upload_checked(file=parameters.pop("file"), format=parameters["format"], columns=COLUMNS)
+        upload = upload_validate(file=parameters.pop("file"), format=parameters["format"], columns=COLUMNS)
         return submitted(job_submit(kind="articles.import", owner=request.user, parameters=parameters, upload=upload))
 
 

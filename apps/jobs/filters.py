@@ -3,7 +3,7 @@
 from rest_framework import serializers
 
 from apps.jobs.models import Job, JobState
-from apps.jobs.serializers import job_problem, progress, result_url
+from apps.jobs.serializers import job_problem, progress, result_body, result_url
 from apps.practices.database.lists import KeysetList, Projected
 from apps.practices.validation.fields import PlainTextField
 
@@ -19,7 +19,7 @@ JOBS = KeysetList(
         "created_at": "created_at",
         "started_at": "started_at",
         "finished_at": "finished_at",
-        "result": "result",
+        "result": Projected("id", "state", "result", "result_type", "finished_at", shape=result_body),
         "result_url": Projected("id", "state", "result", "result_type", "finished_at", shape=result_url),
         "problem": Projected("id", "problem", "request_id", shape=job_problem),
     },

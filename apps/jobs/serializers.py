@@ -59,7 +59,7 @@ def job_body(row: Mapping[str, Any]) -> dict[str, Any]:
         "created_at": row["created_at"],
         "started_at": row["started_at"],
         "finished_at": row["finished_at"],
-        "result": row["result"],
+        "result": result_body(row),
         "result_url": result_url(row),
         "problem": job_problem(row),
     }
@@ -92,6 +92,14 @@ def progress(row: Mapping[str, Any]) -> dict[str, Any]:
         done = min(done, total)
         percent = min(99, done * 100 // total) if total else 0
     return {"done": done, "total": total, "percent": percent, "message": row["progress_message"]}
+
+
+def result_body(row: Mapping[str, Any]) -> Any:
+    """Return the result. An import's gets ``errors_url``, the address of its file of rejected rows."""
+    result = row["result"]
+    if isinstance(result, dict) and "errors_listed" in result:
+        return {**result, "errors_url": result_url(row)}
+    return result
 
 
 def result_url(row: Mapping[str, Any]) -> str | None:

@@ -66,9 +66,10 @@ def parsers() -> dict[str, Parser]:
     from rest_framework.negotiation import DefaultContentNegotiation
     from rest_framework.request import Request
 
-    from apps.jobs.imports import Columns, Import
+    from apps.jobs.imports import Columns, ImportSpec
     from apps.jobs.imports.formats import import_rows
-    from apps.jobs.imports.run import _batches, _validated_batch
+    from apps.jobs.imports.run import batches
+    from apps.jobs.imports.validation import batch_validate
     from apps.practices.errors import Problem
     from apps.practices.mechanisms.json import FastJSONRenderer
     from apps.practices.validation.dates import StrictDateTimeField
@@ -92,7 +93,7 @@ def parsers() -> dict[str, Parser]:
 
     row = Row()
     columns = Columns(known=("title", "body", "tags", "published_at", "slug"), required=("title", "body"))
-    rows = Import(columns=columns, serializer=row, key=itemgetter("title"), upsert=lambda **_: {})
+    spec = ImportSpec(columns=columns, serializer=row, key=itemgetter("title"), upsert=lambda **_: {})
     search = PlainTextField(max_length=200)
 
     def refused_or_not(parse: Parse) -> Parse:
@@ -103,8 +104,8 @@ def parsers() -> dict[str, Parser]:
         return run
 
     def imported(text: str, form: str) -> None:
-        for batch in _batches(import_rows(io.BytesIO(text.encode()), form, columns)):
-            _validated_batch(batch, rows)
+        for batch in batches(import_rows(io.BytesIO(text.encode()), form, columns)):
+            batch_validate(batch, spec)
 
     def multipart(text: str) -> object:
         request = factory.post("/", text.encode(), content_type="multipart/form-data; boundary=b")

@@ -1,6 +1,6 @@
-"""How a row becomes bytes: CSV that a spreadsheet may open, or NDJSON that says exactly what is stored.
+"""The file formats of an export: CSV that is safe in a spreadsheet, and NDJSON that is exact.
 
-Both are spelled as an import reads them: a list is its words with semicolons between, a time is RFC 3339 in UTC.
+An import reads both: lists of words are separated by semicolons, times are RFC 3339 in UTC.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ SEPARATOR = ";"
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """``head`` gives the bytes before the first row, ``line`` those of one row; both get what the columns are called."""
+    """How to write a file: ``header`` returns the bytes before the first row, from the column names; ``row`` those of one row."""
 
     content_type: str
-    head: Callable[[Sequence[str]], bytes]
-    line: Callable[[Mapping[str, Any]], bytes]
+    header: Callable[[Sequence[str]], bytes]
+    row: Callable[[Mapping[str, Any]], bytes]
 
 
-def _csv_head(names: Sequence[str]) -> bytes:
-    """Return the header after a byte order mark, without which Excel reads the file in the machine's old code page."""
+def _csv_header(names: Sequence[str]) -> bytes:
+    """Return the header with a byte order mark, without which Excel does not read the file as UTF-8."""
     return codecs.BOM_UTF8 + csv_row(names)
 
 
-def _csv_line(row: Mapping[str, Any]) -> bytes:
+def _csv_row(row: Mapping[str, Any]) -> bytes:
     return csv_row([_cell(value) for value in row.values()])
 
 
 def _cell(value: Any) -> Any:
-    """Give a value as text, but numbers as they are: a negative one is no formula."""
+    """Return the value as text. Numbers stay numbers: a negative one is not a formula."""
     match value:
         case None | str() | Decimal():
             return value
@@ -57,11 +57,11 @@ def _cell(value: Any) -> Any:
     return value
 
 
-def _json_line(row: Mapping[str, Any]) -> bytes:
+def _json_row(row: Mapping[str, Any]) -> bytes:
     return orjson.dumps(row, default=str, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE)
 
 
 EXPORT_FORMATS: dict[str, Format] = {
-    "csv": Format(content_type="text/csv; charset=utf-8", head=_csv_head, line=_csv_line),
-    "ndjson": Format(content_type="application/x-ndjson", head=lambda names: b"", line=_json_line),
+    "csv": Format(content_type="text/csv; charset=utf-8", header=_csv_header, row=_csv_row),
+    "ndjson": Format(content_type="application/x-ndjson", header=lambda names: b"", row=_json_row),
 }

@@ -1,4 +1,4 @@
-"""The export itself: rows in the order of their keys, in batches, each of which commits with the point to go on from."""
+"""Running an export: rows in the order of their keys, in batches, each of which commits together with the checkpoint."""
 
 from __future__ import annotations
 
@@ -7,19 +7,32 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from django.db.models import QuerySet
+from rest_framework import serializers
 
 from apps.jobs.context import JobContext
 from apps.jobs.exports.formats import EXPORT_FORMATS, Format
 from apps.jobs.models import CHUNK_BYTES
 from apps.practices.database.declarations import Projected
+from apps.practices.validation.serializers import StrictSerializer
 
-BATCH_ROWS = 5_000  # at most, of a transaction; short rows leave it before their bytes do
-FETCHED_ROWS = 50  # at a time: a row may hold a text of 100,000 characters
+BATCH_ROWS = 5_000  # of one transaction; a batch of long rows ends at CHUNK_BYTES
+FETCH_ROWS = 50  # at a time: a row may hold a text of 100,000 characters
+
+
+class ExportParametersSerializer(StrictSerializer):
+    """The format of the file. Also the parameters of the job; an app adds the filters of its list."""
+
+    format = serializers.ChoiceField(
+        choices=list(EXPORT_FORMATS),
+        default="csv",
+        help_text="csv is for spreadsheets: a text that could be taken for a formula is prefixed with an apostrophe. "
+        "ndjson is exact.",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Export:
-    """An app's export. ``rows``: what the owner may see, unordered. ``fields``: the file's columns, in their order."""
+class ExportSpec:
+    """An app's export. ``rows``: what the owner may see, unordered. ``fields``: the columns of the file, in order."""
 
     name: str
     rows: QuerySet[Any]
@@ -27,50 +40,51 @@ class Export:
 
 
 @dataclass(kw_only=True)
-class _Point:
-    """The checkpoint: the key of the last row that is in the file, and how many of the ``total`` are."""
+class _Checkpoint:
+    """The key of the last row in the file, and how many of the ``total`` rows are done."""
 
     total: int
     done: int = 0
     last: str | int | None = None
 
 
-def export_run(context: JobContext, *, source: Export, format: str) -> dict[str, Any]:
-    """Write every row of the source into the job's result file, from where the last attempt left off.
+def export_run(context: JobContext, *, spec: ExportSpec, format: str) -> dict[str, Any]:
+    """Write every row to the job's result file, from the last checkpoint, and return the job's result.
 
-    Rows go by primary key, which never changes: one that exists from beginning to end is in the file once, whatever happens
-    to others meanwhile. The file is published by the job's success; until then nobody sees it.
+    Rows are ordered by primary key, which never changes: a row that exists throughout the export is in the file exactly once.
+    The file is visible once the job has succeeded.
     """
-    written = EXPORT_FORMATS[format]
-    point = _Point(**context.checkpoint) if context.checkpoint else _Point(total=source.rows.order_by().count())
-    context.result_file(name=f"{source.name}.{format}", content_type=written.content_type)
-    while _batch(context, source, written, point):
+    file_format = EXPORT_FORMATS[format]
+    checkpoint = _Checkpoint(**(context.checkpoint or {"total": spec.rows.order_by().count()}))
+    context.result_file(name=f"{spec.name}.{format}", content_type=file_format.content_type)
+    while _write_batch(context, spec, file_format, checkpoint):
         pass
-    return {"rows": point.done, "format": format}
+    return {"rows": checkpoint.done, "format": format}
 
 
-def _batch(context: JobContext, source: Export, written: Format, point: _Point) -> bool:
-    """Append at most CHUNK_BYTES, or one row, and say whether there may be more."""
+def _write_batch(context: JobContext, spec: ExportSpec, file_format: Format, checkpoint: _Checkpoint) -> bool:
+    """Append at most CHUNK_BYTES, or a single longer row. Return whether rows may be left."""
     with context.step() as step:
-        held = bytearray() if point.done else bytearray(written.head(list(source.fields)))
-        count, last, is_end = 0, point.last, True
-        for row in _following(source, point.last):
-            line = written.line({name: field.value(row) for name, field in source.fields.items()})
-            if count and len(held) + len(line) > CHUNK_BYTES:
-                is_end = False
+        block = bytearray() if checkpoint.done else bytearray(file_format.header(list(spec.fields)))
+        count, last, is_last_batch = 0, checkpoint.last, True
+        for row in _rows_after(spec, checkpoint.last):
+            line = file_format.row({name: field.value(row) for name, field in spec.fields.items()})
+            if count and len(block) + len(line) > CHUNK_BYTES:
+                is_last_batch = False
                 break
-            held += line
+            block += line
             count, last = count + 1, row["pk"]
-        point.done, point.last = point.done + count, last if isinstance(last, int) or last is None else str(last)
-        step.append_result(bytes(held))
-        step.save(checkpoint=asdict(point), done=point.done, total=max(point.total, point.done))
-    return not is_end or count == BATCH_ROWS
+        checkpoint.done += count
+        checkpoint.last = last if isinstance(last, int) or last is None else str(last)
+        step.append_result(bytes(block))
+        step.save(checkpoint=asdict(checkpoint), done=checkpoint.done, total=max(checkpoint.total, checkpoint.done))
+    return not is_last_batch or count == BATCH_ROWS
 
 
-def _following(source: Export, last: str | int | None) -> Any:
-    """Read the rows after a key, FETCHED_ROWS at a time, by a cursor that ends with the transaction."""
-    columns = dict.fromkeys(column for field in source.fields.values() for column in field.columns)
-    rows = source.rows.order_by("pk")
+def _rows_after(spec: ExportSpec, last: str | int | None) -> Any:
+    """Read the rows after a key, FETCH_ROWS at a time, with a cursor that ends with the transaction."""
+    columns = dict.fromkeys(column for field in spec.fields.values() for column in field.columns)
+    rows = spec.rows.order_by("pk")
     if last is not None:
         rows = rows.filter(pk__gt=last)
-    return rows.values("pk", *columns)[:BATCH_ROWS].iterator(chunk_size=FETCHED_ROWS)
+    return rows.values("pk", *columns)[:BATCH_ROWS].iterator(chunk_size=FETCH_ROWS)

@@ -1,37 +1,35 @@
-"""What any import needs: rows read within bounds, one serializer for all of them, COPY staging, batches that can be resumed.
+"""Imports: rows are read within bounds, validated by a serializer, and stored in batches that can be resumed.
 
-An app gives a serializer and one upsert: its own, or `ModelRows`.
+An app gives a serializer for one row and an upsert for a batch: its own, or ``ModelUpsert``.
 """
 
-from apps.jobs.imports.formats import Columns, ImportMalformed
-from apps.jobs.imports.outcomes import Import, OnConflict, Outcome, conflict
-from apps.jobs.imports.rows import ImportRow, Rejection
+from apps.jobs.imports.formats import ImportMalformed
+from apps.jobs.imports.model_upsert import ModelUpsert
+from apps.jobs.imports.rows import Columns, ImportRow, ImportSpec, OnConflict, Outcome, Rejection
 from apps.jobs.imports.run import import_run
-from apps.jobs.imports.spool import (
+from apps.jobs.imports.storage import staging_table
+from apps.jobs.imports.uploads import (
     IMPORT_BOUNDS,
     IMPORT_REQUEST,
     ImportForm,
     ImportParametersSerializer,
-    upload_checked,
+    upload_validate,
 )
-from apps.jobs.imports.staging import staged
-from apps.jobs.imports.stored import ModelRows
 
 __all__ = [
     "IMPORT_BOUNDS",
     "IMPORT_REQUEST",
     "Columns",
-    "Import",
     "ImportForm",
     "ImportMalformed",
     "ImportParametersSerializer",
     "ImportRow",
-    "ModelRows",
+    "ImportSpec",
+    "ModelUpsert",
     "OnConflict",
     "Outcome",
     "Rejection",
-    "conflict",
     "import_run",
-    "staged",
-    "upload_checked",
+    "staging_table",
+    "upload_validate",
 ]

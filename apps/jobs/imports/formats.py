@@ -1,10 +1,10 @@
-"""Reading CSV (RFC 4180, a header in the first line) and NDJSON, record by record, within bounds.
+"""Reading CSV (RFC 4180, with a header) and NDJSON, row by row, within bounds.
 
-CSV is separated by commas, semicolons or tabs, as spreadsheets of different countries save it: the header says which, and so
-does a first line such as ``sep=;``. Rows whose every cell is empty are ignored, and count as lines only.
+CSV may use commas, semicolons or tabs, because spreadsheets of different countries save it so: the header shows which, and so
+does a first line such as ``sep=;``. Blank rows are skipped; they count as lines only.
 
-A record that can be read but makes no sense is a rejected row. A file whose structure is broken (a quote that is never
-closed, a line without end) imports nothing, since whatever followed would be guesswork.
+A row that is readable but wrong is rejected. A file whose structure is broken (an unclosed quote, an endless line) is refused
+whole, since the rows after the break would be guesses.
 """
 
 import csv
@@ -12,160 +12,95 @@ import io
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, BinaryIO
 
-from apps.jobs.imports.rows import Rejection, SourceRow
+from apps.jobs.imports.rows import Columns, Rejection, SourceRow
 from apps.practices.errors import Malformed, Unprocessable, ValidationProblem
 from apps.practices.validation.parsers import json_bounded
 from apps.practices.validation.types import TextValues
 
-RECORD_BYTES = (
-    1024**2
-)  # of an NDJSON line; characters of a CSV record: a file that never closes a quote is noticed here
-RECORD_DEPTH = 8  # levels of an NDJSON line
-RECORD_MEMBERS = 2_000  # values in it
-RECORDS_MAX = 1_000_000  # of a file: each is counted, and may be listed as rejected; as many blank ones at most
-SHORT = 100  # characters of a row that is read once for all its like: a file of nothing but such rows has many of them
-SHARED_MAX = 1_000  # such rows that are kept
+ROWS_MAX = 1_000_000  # each is counted, and may be rejected and listed; as many blank ones at most
+ROW_BYTES_MAX = 1024**2  # of an NDJSON line; characters of a CSV row, which ends an unclosed quote early
+ROW_DEPTH_MAX = 8  # of an NDJSON line
+ROW_VALUES_MAX = 2_000  # of an NDJSON line
+CACHED_LENGTH_MAX = 100  # characters; a file of many rows that are equal has short ones
+CACHED_ROWS_MAX = 1_000
 SEPARATORS = (",", ";", "\t")
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 
 
 class ImportMalformed(Unprocessable):
-    """The file stops being one."""
+    """The file's structure is broken."""
 
     status = 422
     type = "import-malformed"
     title = "The file cannot be read"
     explanation = (
-        "The file's structure breaks at the line that detail names, so none of its rows is imported. Mend the file and import "
-        "it again."
+        "The file's structure is broken at the line given in detail, so none of its rows was imported. Correct the file and "
+        "import it again."
     )
 
 
-class HeaderRefused(ValueError):
-    """The header is missing or names other columns; the message says which."""
+class HeaderError(ValueError):
+    """The CSV header is missing, or its columns are not those of the import. The message is for the client."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Columns:
-    """The columns that an import knows; ``required`` ones have to be in a CSV header."""
-
-    known: Sequence[str]
-    required: Sequence[str]
+def import_rows(stream: BinaryIO, format: str, columns: Columns) -> Iterator[SourceRow]:
+    """Read the rows of a file in one of IMPORT_FORMATS. Raises ``ImportMalformed`` at more than ROWS_MAX rows."""
+    for number, row in enumerate(IMPORT_FORMATS[format](stream, columns), start=1):
+        if number > ROWS_MAX:
+            raise ImportMalformed(
+                f"Line {row.line}: the file has more than {ROWS_MAX} rows. Split it into several files."
+            )
+        yield row
 
 
 def csv_rows(stream: BinaryIO, columns: Columns) -> Iterator[SourceRow]:
-    """Read records of CSV in UTF-8, with or without a byte order mark, whatever the line ends."""
+    """Read CSV in UTF-8, with or without a byte order mark, with any line endings."""
     with _csv_lines(stream) as lines:
         try:
-            names, separator, before = _csv_start(lines, columns)
-        except HeaderRefused as error:
+            names, separator, header_lines = _csv_start(lines, columns)
+        except HeaderError as error:
             raise ImportMalformed(f"Line 1: {error}") from error
-        yield from _csv_records(lines, names, separator, before)
+        yield from _csv_records(lines, names, separator, header_lines)
 
 
 def csv_check_header(stream: BinaryIO, columns: Columns) -> None:
-    """Raise ``HeaderRefused`` unless the file begins with the header of the import."""
+    """Raise ``HeaderError`` unless the file begins with the header of the import."""
     with _csv_lines(stream) as lines:
         _csv_start(lines, columns)
 
 
-@contextmanager
-def _csv_lines(stream: BinaryIO) -> Iterator["_BoundedLines"]:
-    csv.field_size_limit(RECORD_BYTES + 1)  # the lines are bounded; the library's own limit is lower
-    # The door refuses a file with bytes that are not UTF-8. Where one gets past it, such a byte becomes a lone surrogate,
-    # which the field that holds it refuses.
-    text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    try:
-        yield _BoundedLines(text)
-    finally:
-        if not stream.closed:
-            text.detach()  # or it would close the stream, which is the caller's
-
-
-def _csv_start(lines: "_BoundedLines", columns: Columns) -> tuple[list[str], str, int]:
-    """Read the header, and return the names of the columns, their separator and the number of lines read."""
-    try:
-        first = next(lines, "")
-        said = _SEPARATOR_LINE.fullmatch(first)
-        if said and said[1] not in SEPARATORS:
-            raise HeaderRefused("sep= names a separator other than a comma, a semicolon or a tab.")
-        header = next(lines, "") if said else first
-        separator = said[1] if said else max(SEPARATORS, key=header.count)  # the first of equals: a comma
-        record = next(csv.reader([header], delimiter=separator, strict=True), [])
-    except csv.Error as error:
-        raise HeaderRefused(f"the header is not CSV: {error}.") from error
-    return _header_names(record, columns), separator, 2 if said else 1
-
-
-def _csv_records(lines: "_BoundedLines", names: list[str], separator: str, before: int) -> Iterator[SourceRow]:
-    reader = csv.reader(lines, delimiter=separator, strict=True)
-    cells_of = lru_cache(SHARED_MAX)(lambda record: _cells(names, record))
-    blank = 0
-    while True:
-        line = before + reader.line_num + 1
-        lines.characters = 0
-        try:
-            record = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise ImportMalformed(f"Line {line}: {error}.") from error
-        if any(map(str.strip, record)):
-            size = lines.characters
-            yield SourceRow(line, size, cells_of(tuple(record)) if size <= SHORT else _cells(names, record))
-        else:
-            blank = _counted_blank(blank, line)
-
-
-def _counted_blank(blank: int, line: int) -> int:
-    """Count one more blank row; raise ``ImportMalformed`` beyond RECORDS_MAX, since no checkpoint comes between them."""
-    if blank >= RECORDS_MAX:
-        raise ImportMalformed(f"Line {line}: the file has more than {RECORDS_MAX} blank rows.")
-    return blank + 1
-
-
-def _header_names(record: Sequence[str], columns: Columns) -> list[str]:
-    """Return the names of the columns, or raise ``HeaderRefused`` naming what is wrong with them."""
-    names = [name.strip().lower() for name in record]
-    if not any(names):
-        raise HeaderRefused("a header with the names of the columns is missing.")
-    unknown = [name for name in names if name not in columns.known]
-    missing = [name for name in columns.required if name not in names]
-    if unknown or missing or len(set(names)) < len(names):
-        raise HeaderRefused(
-            f"the columns are {', '.join(columns.known)}, separated by commas, semicolons or tabs; "
-            f"{', '.join(columns.required)} must be present, each once. The header says {', '.join(names)[:300]}."
-        )
-    return names
-
-
 def ndjson_rows(stream: BinaryIO, columns: Columns) -> Iterator[SourceRow]:
-    """Read one JSON object a line, as strictly as a body of the API; empty lines count as lines and are passed over.
+    """Read one JSON object per line, as strictly as a request body, holding one line in memory.
 
-    No more than a line is in memory. A line that is no object, or holds a name twice, is a rejected row.
+    A line that is not an object, or has a name twice, is a rejected row.
     """
-    document_of = lru_cache(SHARED_MAX)(_document)
+    cached_document = lru_cache(CACHED_ROWS_MAX)(_document)
     line = blank = 0
-    while data := stream.readline(RECORD_BYTES + 1):
+    while data := stream.readline(ROW_BYTES_MAX + 1):
         line += 1
-        if len(data) > RECORD_BYTES:
-            raise ImportMalformed(f"Line {line}: longer than {RECORD_BYTES} bytes.")
+        if len(data) > ROW_BYTES_MAX:
+            raise ImportMalformed(f"Line {line}: longer than {ROW_BYTES_MAX} bytes.")
         if line == 1:
             data = data.removeprefix(b"\xef\xbb\xbf")
         if text := data.strip():
-            yield SourceRow(line, len(data), (document_of if len(text) <= SHORT else _document)(text))
+            yield SourceRow(line, len(data), (cached_document if len(text) <= CACHED_LENGTH_MAX else _document)(text))
         else:
-            blank = _counted_blank(blank, line)
+            blank = _count_blank(blank, line)
+
+
+IMPORT_FORMATS: dict[str, Callable[[BinaryIO, Columns], Iterator[SourceRow]]] = {
+    "csv": csv_rows,
+    "ndjson": ndjson_rows,
+}
 
 
 class _BoundedLines:
-    """The lines of a text, for a reader of records that may go over several; ``characters`` counts those of one record.
+    """The lines of a text, for a CSV reader whose rows may span several; ``characters`` counts those of the current row.
 
-    Raises ``csv.Error``, as the reader itself would, for a record of more than RECORD_BYTES characters, before it is whole.
+    Raises ``csv.Error``, as the reader does, once a row exceeds ROW_BYTES_MAX characters.
     """
 
     def __init__(self, text: io.TextIOWrapper) -> None:
@@ -176,26 +111,95 @@ class _BoundedLines:
         return self
 
     def __next__(self) -> str:
-        line = self._text.readline(RECORD_BYTES + 1)
+        line = self._text.readline(ROW_BYTES_MAX + 1)
         self.characters += len(line)
         if not line:
             raise StopIteration
-        if self.characters > RECORD_BYTES:
-            raise csv.Error(f"a record of more than {RECORD_BYTES} characters; is a quote not closed?")
+        if self.characters > ROW_BYTES_MAX:
+            raise csv.Error(f"the row is longer than {ROW_BYTES_MAX} characters; a quote may be unclosed")
         return line
 
 
+@contextmanager
+def _csv_lines(stream: BinaryIO) -> Iterator[_BoundedLines]:
+    csv.field_size_limit(ROW_BYTES_MAX + 1)  # lines are bounded here; the library's default is lower
+    # Uploads are checked for UTF-8. A wrong byte that gets here all the same becomes a lone surrogate, which the field refuses.
+    text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    try:
+        yield _BoundedLines(text)
+    finally:
+        if not stream.closed:
+            text.detach()  # otherwise it would close the caller's stream
+
+
+def _csv_start(lines: _BoundedLines, columns: Columns) -> tuple[list[str], str, int]:
+    """Read the header, and return the column names, the separator and the number of lines read."""
+    try:
+        first = next(lines, "")
+        declared = _SEPARATOR_LINE.fullmatch(first)
+        if declared and declared[1] not in SEPARATORS:
+            raise HeaderError("sep= must name a comma, a semicolon or a tab.")
+        header = next(lines, "") if declared else first
+        separator = declared[1] if declared else max(SEPARATORS, key=header.count)  # a comma if none occurs
+        record = next(csv.reader([header], delimiter=separator, strict=True), [])
+    except csv.Error as error:
+        raise HeaderError(f"the header is not valid CSV: {error}.") from error
+    return _header_names(record, columns), separator, 2 if declared else 1
+
+
+def _csv_records(lines: _BoundedLines, names: list[str], separator: str, header_lines: int) -> Iterator[SourceRow]:
+    reader = csv.reader(lines, delimiter=separator, strict=True)
+    cached_cells = lru_cache(CACHED_ROWS_MAX)(lambda record: _cells(names, record))
+    blank = 0
+    while True:
+        line = header_lines + reader.line_num + 1
+        lines.characters = 0
+        try:
+            record = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise ImportMalformed(f"Line {line}: {error}.") from error
+        if any(map(str.strip, record)):
+            size = lines.characters
+            cells = cached_cells(tuple(record)) if size <= CACHED_LENGTH_MAX else _cells(names, record)
+            yield SourceRow(line, size, cells)
+        else:
+            blank = _count_blank(blank, line)
+
+
+def _count_blank(blank: int, line: int) -> int:
+    """Count a blank row. Raises ``ImportMalformed`` at more than ROWS_MAX: no checkpoint could stop the job between them."""
+    if blank >= ROWS_MAX:
+        raise ImportMalformed(f"Line {line}: the file has more than {ROWS_MAX} blank rows.")
+    return blank + 1
+
+
+def _header_names(record: Sequence[str], columns: Columns) -> list[str]:
+    """Return the column names. Raises ``HeaderError`` for missing, unknown or repeated ones."""
+    names = [name.strip().lower() for name in record]
+    if not any(names):
+        raise HeaderError("the header is missing. The first line must name the columns.")
+    unknown = [name for name in names if name not in columns.known]
+    missing = [name for name in columns.required if name not in names]
+    if unknown or missing or len(set(names)) < len(names):
+        raise HeaderError(
+            f"the header is {', '.join(names)[:300]}. The columns are {', '.join(columns.known)}, separated by commas, "
+            f"semicolons or tabs, each at most once; {', '.join(columns.required)} must be present."
+        )
+    return names
+
+
 def _cells(names: Sequence[str], record: Sequence[str]) -> TextValues | Rejection:
-    """Pair names and cells. An empty cell is a value that is not given."""
+    """Pair names and cells. An empty cell counts as not given."""
     if len(record) != len(names):
-        detail = f"The row has {len(record)} cells where the header has {len(names)}."
-        return Rejection("", "columns", detail)
+        return Rejection("", "columns", f"The row has {len(record)} cells, but the header has {len(names)} columns.")
     return TextValues({name: cell for name, cell in zip(names, record, strict=True) if cell})
 
 
 def _document(data: bytes) -> dict[str, Any] | Rejection:
     try:
-        document = json_bounded(data, depth=RECORD_DEPTH, members=RECORD_MEMBERS)
+        document = json_bounded(data, depth=ROW_DEPTH_MAX, members=ROW_VALUES_MAX)
     except Malformed as error:
         return Rejection("", "malformed", error.detail)
     except ValidationProblem as error:
@@ -203,17 +207,3 @@ def _document(data: bytes) -> dict[str, Any] | Rejection:
     if not isinstance(document, dict):
         return Rejection("", "malformed", "The line is not a JSON object.")
     return document
-
-
-def import_rows(stream: BinaryIO, format: str, columns: Columns) -> Iterator[SourceRow]:
-    """Read the records of a file in one of IMPORT_FORMATS; raise ``ImportMalformed`` beyond RECORDS_MAX of them."""
-    for number, row in enumerate(IMPORT_FORMATS[format](stream, columns), start=1):
-        if number > RECORDS_MAX:
-            raise ImportMalformed(f"Line {row.line}: the file has more than {RECORDS_MAX} rows.")
-        yield row
-
-
-IMPORT_FORMATS: dict[str, Callable[[BinaryIO, Columns], Iterator[SourceRow]]] = {
-    "csv": csv_rows,
-    "ndjson": ndjson_rows,
-}

@@ -1,35 +1,56 @@
-"""A row of an import on its way: as read, as validated, as rejected."""
+"""The types of an import: what an app declares, the rows on their way, and what became of each."""
 
-from collections.abc import Mapping
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from enum import StrEnum
+from typing import Any, NamedTuple, Protocol
+
+from rest_framework.serializers import Serializer
+
+
+class OnConflict(StrEnum):
+    """What to do with a row whose key exists."""
+
+    SKIP = "skip"
+    UPDATE = "update"
+    ERROR = "error"
+
+
+class Outcome(StrEnum):
+    """What became of a valid row. The values are names of counts in ``ImportCheckpoint``."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    SKIPPED = "skipped"
 
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Why a row is not imported: where (a JSON pointer into the row), a stable word, a sentence.
+    """Why a row is not imported: a JSON pointer into the row, a stable code, and a sentence for people.
 
-    ``also`` holds what else is wrong with the same row.
+    ``also`` holds the row's other errors.
     """
 
     pointer: str
     code: str
     detail: str
-    also: tuple["Rejection", ...] = ()
+    also: tuple[Rejection, ...] = ()
 
     def document(self, line: int | None = None) -> dict[str, Any]:
-        """Give it as the result shows it; ``line`` is that of the file, the first being 1."""
+        """Return the rejection as the API shows it; ``line`` counts from 1."""
         document: dict[str, Any] = {} if line is None else {"line": line}
         document |= {"pointer": self.pointer, "code": self.code, "detail": self.detail}
         if self.also:
-            document["also"] = [more.document() for more in self.also]
+            document["also"] = [other.document() for other in self.also]
         return document
 
 
 class SourceRow(NamedTuple):
-    """One record as read: its first line, its size in characters, and its cells or why they cannot be read.
+    """A row as read: its first line, its size in characters, and its cells or why they cannot be read.
 
-    Short rows that are equal may share their cells.
+    Equal short rows may share their cells.
     """
 
     line: int
@@ -38,11 +59,35 @@ class SourceRow(NamedTuple):
 
 
 class ImportRow(NamedTuple):
-    """One record that passed validation: ``values`` are the serializer's, ``key`` tells which record it is.
+    """A valid row: ``values`` are the serializer's, ``key`` identifies the record.
 
-    Equal rows may share their values, so nothing may change them in place.
+    Equal rows may share their values, so do not change these in place.
     """
 
     line: int
     key: str
     values: Mapping[str, Any]
+
+
+class Upsert(Protocol):
+    """The function that stores a batch: it gets rows of different keys in an open transaction, and returns an outcome by key."""
+
+    def __call__(self, *, rows: Sequence[ImportRow], on_conflict: OnConflict) -> Mapping[str, Outcome | Rejection]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """The columns that an import knows. A CSV header must have the ``required`` ones."""
+
+    known: Sequence[str]
+    required: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportSpec:
+    """An app's import: ``serializer`` validates the cells of one row, ``key`` identifies its record by the validated values."""
+
+    columns: Columns
+    serializer: Serializer[Any]
+    key: Callable[[Mapping[str, Any]], str]
+    upsert: Upsert

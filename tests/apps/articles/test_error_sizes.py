@@ -11,7 +11,7 @@ from rest_framework import serializers
 
 from apps.articles.imports import article_import
 from apps.jobs.imports.rows import Rejection, SourceRow
-from apps.jobs.imports.run import _validated
+from apps.jobs.imports.validation import row_validate
 from apps.practices.errors import FieldError, ValidationProblem
 from apps.practices.errors.problems import DETAIL_LENGTH, ERRORS_SHOWN, POINTER_LENGTH
 from apps.practices.validation.fields import BoundedIntegerField, BoundedListField
@@ -83,10 +83,10 @@ def test_texts_of_an_error_are_cut() -> None:
 @pytest.mark.django_db
 def test_a_rejected_row_is_short_too() -> None:
     cells = {f"key-{number}" * 20: number for number in range(1_900)}
-    rejected = _validated(SourceRow(1, 1, cells), article_import(owner=user_create()))
+    rejected = row_validate(SourceRow(1, 1, cells), article_import(owner=user_create()))
     assert isinstance(rejected, Rejection)
     assert len(json.dumps(rejected.document(1))) < ANSWER
-    long = _validated(
+    long = row_validate(
         SourceRow(1, 1, {"title": "a", "body": "b", "k" * 500_000: 1}), article_import(owner=user_create())
     )
     assert len(json.dumps(long.document(1))) < ANSWER

@@ -38,7 +38,7 @@ def send(client: Client, author: Somebody) -> Callable[..., Any]:
 
 @pytest.fixture
 def imported(send: Callable[..., Any]) -> Callable[..., Job]:
-    """Post a file, run the job, and give it."""
+    """Post a file, run the job, and return it as stored."""
 
     def run_it(content: str | bytes, **form: str) -> Job:
         answer = send(content, **form)
@@ -82,7 +82,12 @@ def test_rejected_rows_say_line_field_and_reason(
         b"Both,,,never,\n"
     )
     assert sums(job) == (6, 1, 0, 0, 5)
-    answer = client.get(job.result["errors_url"], **author.headers)
+    assert "errors_url" not in job.result, "addresses are the serializer's"
+    shown = client.get(f"/api/v1/jobs/{job.pk}", **author.headers).json()
+    assert shown["result"] == {**job.result, "errors_url": f"/api/v1/jobs/{job.pk}/result"}
+    [listed] = client.get("/api/v1/jobs?fields=result", **author.headers).json()["results"]
+    assert listed == {"result": shown["result"]}
+    answer = client.get(shown["result"]["errors_url"], **author.headers)
     assert answer.headers["Content-Type"] == "application/x-ndjson"
     rows = [json.loads(line) for line in b"".join(answer.streaming_content).splitlines()]
     assert rows == job.result["errors"]

@@ -13,7 +13,7 @@ from django.test import Client
 from django.utils import timezone
 
 from apps.accounts.models import User
-from apps.jobs.imports import outcomes
+from apps.jobs.imports import run
 from apps.jobs.models import Job, JobChunk
 from apps.jobs.services.files import result_append
 from apps.jobs.services.quota import files_size, files_total
@@ -117,10 +117,10 @@ def test_a_result_beyond_the_quota_fails_its_job_and_goes_on_when_there_is_room(
 def test_the_list_of_rejected_rows_is_bounded_and_says_so(
     client: Client, owner: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outcomes, "REJECTED_BYTES", 2000)
+    monkeypatch.setattr(run, "REJECTED_BYTES", 2000)
     job_run(send(client, owner, b"{}\n" * 3000, format="ndjson").json()["id"])
     result = Job.objects.get().result
-    answer = client.get(result["errors_url"], **bearer(owner))
+    answer = client.get(f"/api/v1/jobs/{Job.objects.get().pk}/result", **bearer(owner))
     lines = b"".join(answer.streaming_content).splitlines(keepends=True)
     assert (result["rejected"], result["errors_listed"]) == (3000, len(lines))
     assert [json.loads(line)["line"] for line in lines] == list(range(1, len(lines) + 1))

@@ -17,7 +17,7 @@ from django.test import Client
 from apps.accounts.models import User
 from apps.jobs import exports
 from apps.jobs.context import JobContext
-from apps.jobs.exports import EXPORT_FORMATS, Export, ExportParametersSerializer, export_run, run
+from apps.jobs.exports import EXPORT_FORMATS, ExportParametersSerializer, ExportSpec, export_run, run
 from apps.jobs.kinds import job_kind
 from apps.jobs.models import Job, JobChunk, JobStop
 from apps.jobs.services.claims import Claimer, ClaimLost, job_claim
@@ -33,14 +33,14 @@ ROWS = 120
 FIELDS = {"id": Projected("id"), "title": Projected("title")}
 
 
-def source() -> Export:
-    return Export(name="notes", rows=Note.objects.all(), fields=FIELDS)
+def spec() -> ExportSpec:
+    return ExportSpec(name="notes", rows=Note.objects.all(), fields=FIELDS)
 
 
 @job_kind("sample.export", serializer=ExportParametersSerializer)
 def sample_export(context: JobContext, *, format: str) -> dict[str, Any]:
     """Export the notes."""
-    return export_run(context, source=source(), format=format)
+    return export_run(context, spec=spec(), format=format)
 
 
 @pytest.fixture
@@ -83,9 +83,9 @@ def test_an_attempt_that_dies_is_gone_on_with(
         seen.append(row["id"])
         if len(seen) == 70:
             raise OSError("the machine stops")
-        return written.line(row)
+        return written.row(row)
 
-    format = exports.formats.Format(content_type=written.content_type, head=written.head, line=dying)
+    format = exports.formats.Format(content_type=written.content_type, header=written.header, row=dying)
     monkeypatch.setitem(run.EXPORT_FORMATS, "csv", format)
     job = job_make(kind="sample.export", parameters={"format": "csv"})
     job_run(str(job.pk))
@@ -112,7 +112,7 @@ def test_nothing_of_a_lost_claim_is_in_the_file(notes: list[Note], small: None, 
     assert held is not None
     Job.objects.filter(pk=job.pk).update(fence=held.fence + 1)  # another worker has it
     with pytest.raises(ClaimLost):
-        export_run(JobContext(held), source=source(), format="ndjson")
+        export_run(JobContext(held), spec=spec(), format="ndjson")
     assert not JobChunk.objects.exists()
 
 
@@ -125,10 +125,10 @@ def test_a_cancellation_bites_between_two_blocks(
     def asking(row: Any) -> bytes:
         seen.append(row)
         Job.objects.update(stop=JobStop.CANCEL)
-        return written.line(row)
+        return written.row(row)
 
     monkeypatch.setitem(
-        run.EXPORT_FORMATS, "csv", exports.formats.Format(content_type="text/csv", head=written.head, line=asking)
+        run.EXPORT_FORMATS, "csv", exports.formats.Format(content_type="text/csv", header=written.header, row=asking)
     )
     job = job_make(kind="sample.export", parameters={"format": "csv"})
     job_run(str(job.pk))
@@ -160,11 +160,11 @@ def test_spellings() -> None:
         "key": uuid.UUID(int=7),
         "text": "-1",
     }
-    assert EXPORT_FORMATS["csv"].line(row).decode() == (
+    assert EXPORT_FORMATS["csv"].row(row).decode() == (
         '"","true","-3","-1.50","2026-01-02","2026-01-02T03:04:05.000600Z","a;=b","{""a"": [1, null]}",'
         '"00000000-0000-0000-0000-000000000007","\'-1"\r\n'
     )
-    assert json.loads(EXPORT_FORMATS["ndjson"].line(row)) == {
+    assert json.loads(EXPORT_FORMATS["ndjson"].row(row)) == {
         **row,
         "money": "-1.50",
         "day": "2026-01-02",

@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apps.jobs.imports import formats
-from apps.jobs.imports.formats import RECORD_BYTES, Columns, ImportMalformed, csv_rows, import_rows, ndjson_rows
-from apps.jobs.imports.outcomes import Import, OnConflict, Outcome
-from apps.jobs.imports.rows import ImportRow, Rejection, SourceRow
-from apps.jobs.imports.run import _upserted, _validated
-from apps.jobs.imports.spool import upload_checked
+from apps.jobs.imports.formats import ROW_BYTES_MAX, ImportMalformed, csv_rows, import_rows, ndjson_rows
+from apps.jobs.imports.rows import Columns, ImportRow, ImportSpec, OnConflict, Outcome, Rejection, SourceRow
+from apps.jobs.imports.storage import rows_store
+from apps.jobs.imports.uploads import upload_validate
+from apps.jobs.imports.validation import row_validate
 from apps.practices.errors import ValidationProblem
 from apps.practices.validation.serializers import StrictSerializer
 from tests.processes import ROOT
@@ -90,8 +90,8 @@ def test_wrong_bytes_reach_the_field_that_refuses_them() -> None:
     [
         (b'title,body\na,b\nc,"never closed\nd,e\n', 3),
         (b'title,body\n"a"b,c\n', 2),
-        (b"title,body\n" + b"x" * (2 * RECORD_BYTES), 2),
-        (b'title,body\na,"' + b"y\n" * RECORD_BYTES, 2),
+        (b"title,body\n" + b"x" * (2 * ROW_BYTES_MAX), 2),
+        (b'title,body\na,"' + b"y\n" * ROW_BYTES_MAX, 2),
         (b"title,unheard\na,b\n", 1),
         (b"sep=|\ntitle|body\na|b\n", 1),
         (b'sep=;\ntitle;body\na;"never closed\n', 3),
@@ -112,7 +112,7 @@ def test_ndjson() -> None:
     assert isinstance(rows[2].cells, Rejection)
     assert rows[3].cells == {"title": "two", "tags": ["a"]}
     with pytest.raises(ImportMalformed, match="Line 1"):
-        list(ndjson_rows(io.BytesIO(b"x" * (RECORD_BYTES + 1)), COLUMNS))
+        list(ndjson_rows(io.BytesIO(b"x" * (ROW_BYTES_MAX + 1)), COLUMNS))
 
 
 @pytest.mark.django_db
@@ -134,16 +134,16 @@ def test_rows_of_one_key_count_as_one_after_another(
         return {row.key: Outcome.CREATED for row in rows}
 
     rows = [ImportRow(2, "same", {"body": "first"}), ImportRow(3, "same", {"body": "last"})]
-    found = _upserted(rows, upsert, on_conflict)
+    found = rows_store(rows, upsert, on_conflict)
     assert written == [stored]
     assert [one.code if isinstance(one, Rejection) else one for one in found.values()] == outcomes
 
 
 def test_what_is_said_about_one_row_is_bounded() -> None:
     """A mebibyte of names that nobody knows would be many of errors, kept in the checkpoint and in the result."""
-    source = Import(columns=COLUMNS, serializer=StrictSerializer(), key=str, upsert=lambda **_: {})
+    spec = ImportSpec(columns=COLUMNS, serializer=StrictSerializer(), key=str, upsert=lambda **_: {})
     cells = {"k" * 10_000 + str(number): 1 for number in range(100)}
-    rejection = _validated(SourceRow(1, 1, cells), source)
+    rejection = row_validate(SourceRow(1, 1, cells), spec)
     assert isinstance(rejection, Rejection)
     assert rejection.code == "unknown"
     assert len(rejection.also) == 19
@@ -179,14 +179,14 @@ def test_a_line_of_json_is_read_as_strictly_as_a_body(data: bytes, code: str, po
 def test_a_record_is_bounded_however_many_lines_it_has() -> None:
     """A quoted cell may go over lines; cells below the bound add up, and are not all read before somebody counts."""
     cells = b'"' + b"y\n" * 1_000 + b'",'
-    stream = io.BytesIO(b"title,body\n" + cells * (8 * RECORD_BYTES // len(cells)))
-    with pytest.raises(ImportMalformed, match="Line 2: a record of more than"):
+    stream = io.BytesIO(b"title,body\n" + cells * (8 * ROW_BYTES_MAX // len(cells)))
+    with pytest.raises(ImportMalformed, match="Line 2: the row is longer than"):
         list(csv_rows(stream, COLUMNS))
-    assert stream.tell() < 2 * RECORD_BYTES
+    assert stream.tell() < 2 * ROW_BYTES_MAX
 
 
 def test_wide_records_below_the_bound_are_rows_of_the_wrong_length() -> None:
-    (_, cells), (_, good) = read_csv(b"title,body\n" + b"," * (RECORD_BYTES - 10) + b"x\na,b\n")
+    (_, cells), (_, good) = read_csv(b"title,body\n" + b"," * (ROW_BYTES_MAX - 10) + b"x\na,b\n")
     assert isinstance(cells, Rejection)
     assert good == {"title": "a", "body": "b"}
 
@@ -194,7 +194,7 @@ def test_wide_records_below_the_bound_are_rows_of_the_wrong_length() -> None:
 @pytest.mark.parametrize(("format", "head"), FORMATS)
 def test_blank_rows_are_bounded(format: str, head: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between them comes no checkpoint at which the job could be stopped."""
-    monkeypatch.setattr(formats, "RECORDS_MAX", 3)
+    monkeypatch.setattr(formats, "ROWS_MAX", 3)
     assert list(import_rows(io.BytesIO(head + b"\n" * 3), format, COLUMNS)) == []
     with pytest.raises(ImportMalformed, match="more than 3 blank rows"):
         list(import_rows(io.BytesIO(head + b"\n" * 4), format, COLUMNS))
@@ -202,7 +202,7 @@ def test_blank_rows_are_bounded(format: str, head: bytes, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("format", ["csv", "ndjson"])
 def test_rows_are_counted(format: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(formats, "RECORDS_MAX", 3)
+    monkeypatch.setattr(formats, "ROWS_MAX", 3)
     head, row = (b"title\n", b"a\n") if format == "csv" else (b"", b'{"title": "a"}\n')
     assert len(list(import_rows(io.BytesIO(head + row * 3), format, COLUMNS))) == 3
     with pytest.raises(ImportMalformed, match="more than 3 rows"):
@@ -222,7 +222,8 @@ def test_memory_does_not_follow_the_file(format: str, tmp_path: Path) -> None:
     script = (
         "import django; django.setup()\n"
         "import sys, tracemalloc\n"
-        "from apps.jobs.imports.formats import Columns, import_rows\n"
+        "from apps.jobs.imports.formats import import_rows\n"
+        "from apps.jobs.imports.rows import Columns\n"
         "for path in sys.argv[2:]:\n"
         "    tracemalloc.start()\n"
         "    with open(path, 'rb') as file:\n"
@@ -279,10 +280,10 @@ def test_a_file_is_what_its_bytes_say(head: bytes, declared: str, format: str, c
     """And is refused by name before there is a job."""
     file = SimpleUploadedFile("rows.csv", head, content_type=declared)
     if code is None:
-        assert upload_checked(file=file, format=format, columns=COLUMNS).read() == head
+        assert upload_validate(file=file, format=format, columns=COLUMNS).read() == head
         return
     with pytest.raises(ValidationProblem) as refused:
-        upload_checked(file=file, format=format, columns=COLUMNS)
+        upload_validate(file=file, format=format, columns=COLUMNS)
     assert [(error.pointer, error.code) for error in refused.value.errors] == [("/file", code)]
 
 
@@ -302,14 +303,14 @@ def test_a_file_is_what_its_bytes_say(head: bytes, declared: str, format: str, c
 def test_a_file_in_another_encoding_is_told_from_one_in_utf8(data: bytes, line: int, byte: int, value: str) -> None:
     """By line and byte, and with what to do about it."""
     with pytest.raises(ValidationProblem) as refused:
-        upload_checked(file=SimpleUploadedFile("rows.csv", data), format="csv", columns=COLUMNS)
+        upload_validate(file=SimpleUploadedFile("rows.csv", data), format="csv", columns=COLUMNS)
     [error] = refused.value.errors
     assert (error.pointer, error.code) == ("/file", "encoding")
-    assert f"line {line}, byte {byte} of it, is {value}" in error.detail
+    assert f"line {line}, byte {byte} is {value}" in error.detail
     assert "CSV UTF-8" in error.detail
 
 
 def test_a_file_in_utf16_is_said_to_be_and_how_to_save_it() -> None:
     with pytest.raises(ValidationProblem) as refused:
-        upload_checked(file=SimpleUploadedFile("rows.csv", "title\ta".encode("utf-16")), format="csv", columns=COLUMNS)
+        upload_validate(file=SimpleUploadedFile("rows.csv", "title\ta".encode("utf-16")), format="csv", columns=COLUMNS)
     assert 'text in UTF-16. In Excel, save it as "CSV UTF-8' in refused.value.errors[0].detail

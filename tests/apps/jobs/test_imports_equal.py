@@ -9,9 +9,9 @@ import pytest
 from rest_framework import serializers
 from rest_framework.fields import empty
 
-from apps.jobs.imports.formats import Columns, import_rows
-from apps.jobs.imports.outcomes import Import
-from apps.jobs.imports.run import _validated_batch
+from apps.jobs.imports.formats import import_rows
+from apps.jobs.imports.rows import Columns, ImportSpec
+from apps.jobs.imports.validation import batch_validate
 from apps.practices.database.keys import uuid7
 from apps.practices.validation.serializers import StrictSerializer
 
@@ -37,8 +37,8 @@ class OwnDefaultSerializer(CountedSerializer):
 
 
 def checked(data: bytes, serializer: StrictSerializer, *, format: str = "ndjson") -> list[tuple[int, Any]]:
-    source = Import(columns=COLUMNS, serializer=serializer, key=lambda _: str(uuid7()), upsert=lambda **_: {})
-    return _validated_batch(import_rows(io.BytesIO(data), format, COLUMNS), source)
+    spec = ImportSpec(columns=COLUMNS, serializer=serializer, key=lambda _: str(uuid7()), upsert=lambda **_: {})
+    return batch_validate(import_rows(io.BytesIO(data), format, COLUMNS), spec)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 
 from apps.accounts.models import User
 from apps.articles.models import Article
-from apps.jobs.imports import ImportRow, ModelRows, OnConflict, Outcome, Rejection
+from apps.jobs.imports import ImportRow, ModelUpsert, OnConflict, Outcome, Rejection
 from tests.apps.accounts.factories import user_create
 from tests.sample.models import Note
 
@@ -29,8 +29,10 @@ def row(slug: str, **values: Any) -> ImportRow:
     return ImportRow(2, slug, {"slug": slug, "title": "New", "body": "", **values})
 
 
-def articles(owner: User, **more: Any) -> ModelRows:
-    return ModelRows(model=Article, key="slug", given={"author_id": owner.pk}, may_change=Q(author_id=owner.pk), **more)
+def articles(owner: User, **more: Any) -> ModelUpsert:
+    return ModelUpsert(
+        model=Article, key="slug", constants={"author_id": owner.pk}, writable=Q(author_id=owner.pk), **more
+    )
 
 
 @pytest.fixture
@@ -49,7 +51,7 @@ def test_what_becomes_of_a_row(
     owner: User, there: dict[str, Article], on_conflict: OnConflict, mine: str, theirs: str
 ) -> None:
     changed: list[Any] = []
-    store = articles(owner, changed=lambda *ids: changed.extend(ids))
+    store = articles(owner, on_written=lambda *ids: changed.extend(ids))
     outcomes = store(rows=[row("new"), row("mine"), row("theirs")], on_conflict=on_conflict)
     found = {key: one.code if isinstance(one, Rejection) else str(one) for key, one in outcomes.items()}
     assert found == {"new": "created", "mine": mine, "theirs": theirs}
@@ -72,14 +74,14 @@ def test_a_batch_takes_as_many_statements_as_a_row(owner: User, there: dict[str,
 
 
 def test_without_a_key_every_row_is_new(owner: User) -> None:
-    store = ModelRows(model=Note, key=None, given={"owner_id": owner.pk})
+    store = ModelUpsert(model=Note, key=None, constants={"owner_id": owner.pk})
     rows = [ImportRow(number, str(number), {"title": "Same", "body": ""}) for number in (2, 3)]
     assert store(rows=rows, on_conflict=UPDATE) == {"2": Outcome.CREATED, "3": Outcome.CREATED}
     assert Note.objects.filter(title="Same", owner=owner).count() == 2
 
 
 def test_a_row_that_refers_to_nothing_is_rejected_alone(owner: User) -> None:
-    store = ModelRows(model=Article, key="slug", references={"author": User.objects.all()})
+    store = ModelUpsert(model=Article, key="slug", references={"author": User.objects.all()})
     rows = [row("a", author=owner.pk), row("b", author=UUID(int=0)), row("c", author=None)]
     outcomes = store(rows=rows, on_conflict=SKIP)
     assert (outcomes["a"], outcomes["c"]) == (Outcome.CREATED, Outcome.CREATED)
@@ -93,7 +95,7 @@ def test_a_record_whose_other_value_clashes_is_rejected_and_the_others_written(o
     """Of two unique columns the key is one: titles here stand for a record's number, slugs are the other."""
     for number in (1, 2, 3):
         Article.objects.create(author=owner, slug=f"s{number}", title=f"T{number}")
-    store = ModelRows(model=Article, key="title", may_change=Q(author_id=owner.pk))
+    store = ModelUpsert(model=Article, key="title", writable=Q(author_id=owner.pk))
     rows = [
         ImportRow(2, "T1", {"title": "T1", "slug": "s3", "body": "x"}),  # is T3's
         ImportRow(3, "T2", {"title": "T2", "slug": "s3", "body": "x"}),  # as well
