@@ -17,6 +17,7 @@ from django.db.models.functions import Now
 
 from apps.jobs.models import UNFINISHED, WAITING, Job, JobState, JobStop
 from apps.jobs.services.files import files_delete
+from apps.jobs.services.submission import RETRIED
 
 BATCH = 500
 logger = structlog.get_logger(__name__)
@@ -40,13 +41,8 @@ def jobs_retry(*, jobs: QuerySet[Job], by: str) -> Iterator[Done]:
             discarded = tuple(_locked(ids, JobState.DISCARDED))
             Job.objects.filter(pk__in=discarded).update(
                 state=JobState.SCHEDULED,  # the relay gives each a start tag
-                attempts=0,
-                stop=JobStop.NONE,
-                run_at=Now(),
                 sent_at=None,
-                finished_at=None,
-                problem=None,
-                error="",
+                **RETRIED,
             )
             transaction.on_commit(partial(logger.info, "jobs_retried", count=len(discarded), by=by), robust=True)
         yield Done(changed=discarded)

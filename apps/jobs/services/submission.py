@@ -27,6 +27,16 @@ from apps.practices.mechanisms.ids import current_request_id
 
 logger = structlog.get_logger(__name__)
 
+# A job that is retried runs now, as if it had not been tried before; its checkpoint remains.
+RETRIED = {
+    "attempts": 0,
+    "stop": JobStop.NONE,
+    "run_at": Now(),
+    "finished_at": None,
+    "problem": None,
+    "error": "",
+}
+
 
 class Upload(Protocol):
     """The part of Django's ``UploadedFile`` that is needed here."""
@@ -149,13 +159,8 @@ def job_retry(*, job_id: UUID, owner_id: UUID) -> Job:
         Job.objects.filter(pk=job.pk).update(
             state=JobState.QUEUED,
             start_tag=start_tag_next(queue=job.queue, kind=job.kind, owner_id=job.owner_id),
-            attempts=0,
-            stop=JobStop.NONE,
-            run_at=Now(),
             sent_at=Now(),
-            finished_at=None,
-            problem=None,
-            error="",
+            **RETRIED,
         )
         job.refresh_from_db()
         transaction.on_commit(lambda: _wake(job))
