@@ -305,9 +305,9 @@ OPERATIONS = (
     integer("WEB_THREADS", "Threads per web process.", default=8, at_most=256),
     Variable(
         name="PROCESS_KIND",
-        why="The kind of process: web, worker, beat or command. Selects the database pool and timeouts. bin/web and the "
+        why="The kind of process: web, worker or command. Selects the database pool and timeouts. bin/web and the "
         "Procfile set it.",
-        kind=kinds.choice("web", "worker", "beat", "command"),
+        kind=kinds.choice("web", "worker", "command"),
         default="command",
     ),
 )

@@ -1,1 +1,1 @@
-"""Heavy work that leaves the request: a ledger of jobs in PostgreSQL, and Celery to wake somebody up."""
+"""Background jobs: stored in PostgreSQL, run by Celery workers, which messages only wake."""

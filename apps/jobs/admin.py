@@ -1,4 +1,4 @@
-"""Jobs in the admin: to look at, to try again, to cancel. A row is the ledger's; nobody writes to it here."""
+"""The admin of jobs: read, retry, cancel. Rows are never edited here."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from apps.jobs.services.files import chunks_size
 from apps.jobs.services.quota import files_size
 from apps.practices.observability.redaction import redact_text
 
-CONTENTS = ("parameters_shown", "checkpoint_shown", "result_shown")  # what owners put in and get out
+CONTENTS = ("parameters_shown", "checkpoint_shown", "result_shown")  # submitted by owners, or produced for them
 PROGRESS = ("state", "progress_done", "progress_total", "progress_message")
 HEAVY = ("parameters", "checkpoint", "result", "problem", "error")
-LOOKUPS = {"state__exact", "kind", "queue", "older"}  # what the filters put into an address
+LOOKUPS = {"state__exact", "kind", "queue", "older"}  # the query parameters of the filters
 AGES = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(days=7)}
 
 
 class KindFilter(admin.SimpleListFilter):
-    """By the kinds that the code knows: to ask the table for them would read all of it."""
+    """A filter by the registered kinds. (To ask the table for its kinds would read all of it.)"""
 
     title = "kind"
     parameter_name = "kind"
@@ -48,7 +48,7 @@ class KindFilter(admin.SimpleListFilter):
 
 
 class QueueFilter(admin.SimpleListFilter):
-    """By the queues that the kinds go to."""
+    """A filter by the queues of the registered kinds."""
 
     title = "queue"
     parameter_name = "queue"
@@ -62,7 +62,7 @@ class QueueFilter(admin.SimpleListFilter):
 
 
 class AgeFilter(admin.SimpleListFilter):
-    """By the least time since the submission."""
+    """A filter by the time since the submission."""
 
     title = "age"
     parameter_name = "older"
@@ -77,10 +77,10 @@ class AgeFilter(admin.SimpleListFilter):
 
 @admin.register(Job)
 class JobAdmin(admin.ModelAdmin):
-    """A list with progress, and two actions, which are services.
+    """A list with progress, and actions to retry and cancel.
 
-    Who may view jobs sees how they fare and what went wrong, without secrets. What owners put in and get out (parameters,
-    checkpoint, result) is for superusers.
+    Staff with the permission to view jobs see state and errors, with secrets removed. Only superusers see parameters, checkpoints
+    and results, because these may be personal.
     """
 
     list_display = (
@@ -97,8 +97,8 @@ class JobAdmin(admin.ModelAdmin):
     list_filter = ("state", KindFilter, QueueFilter, AgeFilter)
     list_select_related = ("owner",)
     ordering = ("-created_at", "-id")
-    search_fields = ("pk",)  # shows the box; the two indexes below answer
-    search_help_text = "An id, or the whole e-mail address of an owner."
+    search_fields = ("pk",)  # shows the search box; get_search_results does the search
+    search_help_text = "The id of a job, or the full e-mail address of an owner."
     show_full_result_count = False
     actions = ("retry", "cancel")
     fieldsets = (
@@ -115,7 +115,7 @@ class JobAdmin(admin.ModelAdmin):
 
     @admin.display(description="owner", ordering="owner__email")
     def owner_link(self, job: Job) -> str | None:
-        """The owner's account; the service's own jobs have none."""
+        """Return a link to the owner's account; None for a job of the service."""
         if job.owner is None:
             return None
         users = get_user_model()._meta
@@ -124,7 +124,7 @@ class JobAdmin(admin.ModelAdmin):
 
     @admin.display(description="progress")
     def progress(self, job: Job) -> str:
-        """A bar where the whole is known, else the number."""
+        """Return a progress bar, or the count if the total is unknown."""
         shown = progress({name: getattr(job, name) for name in PROGRESS})
         percent = shown["percent"]
         if percent is None:
@@ -134,18 +134,18 @@ class JobAdmin(admin.ModelAdmin):
 
     @admin.display(description="attempts", ordering="attempts")
     def attempts_shown(self, job: Job) -> str:
-        """How many there were, of how many."""
+        """Return the number of attempts and its limit."""
         kind = kind_named(job.kind)
         return f"{job.attempts} of {kind.attempts}" if kind else str(job.attempts)
 
     @admin.display(description="problem")
     def problem_shown(self, job: Job) -> str | None:
-        """What the owner reads."""
+        """Return the problem as the owner reads it."""
         return _preformatted(job_problem({"id": job.pk, "problem": job.problem, "request_id": job.request_id}))
 
     @admin.display(description="error")
     def error_shown(self, job: Job) -> str | None:
-        """What went wrong at the last attempt that did, through the redaction of log lines."""
+        """Return the last error, redacted like the log."""
         return format_html('<pre class="job">{}</pre>', redact_text(job.error)) if job.error else None
 
     @admin.display(description="upload")
@@ -156,9 +156,9 @@ class JobAdmin(admin.ModelAdmin):
     def result_size(self, job: Job) -> str:
         return filesizeformat(chunks_size(job_id=job.pk, purpose=ChunkPurpose.RESULT))
 
-    @admin.display(description="all files of the owner")
+    @admin.display(description="files of the owner")
     def owner_files(self, job: Job) -> str | None:
-        """What they take of what one owner's may."""
+        """Return how much of their quota the files of the owner use."""
         if job.owner_id is None:
             return None
         kept, most = files_size(owner_id=job.owner_id), settings.JOBS_FILES_PER_USER
@@ -189,7 +189,7 @@ class JobAdmin(admin.ModelAdmin):
         return super().get_queryset(request).defer(*HEAVY) if listed else super().get_queryset(request)
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
-        """By the filters alone. Django lets a query name any column: a row more or less would tell what contents begin with."""
+        """Allow only the filters. Django would accept any column, which could reveal hidden contents letter by letter."""
         return lookup in LOOKUPS
 
     def get_search_results(
@@ -208,7 +208,7 @@ class JobAdmin(admin.ModelAdmin):
         return super().change_view(request, *args, **{**options, "extra_context": nothing_to_save})
 
     def save_model(self, request: HttpRequest, obj: Job, form: Any, change: bool) -> None:
-        """Write nothing: Django would write back every column as it was when the page was asked for."""
+        """Save nothing. Django would write back every column as it was when the form was loaded."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -216,29 +216,29 @@ class JobAdmin(admin.ModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Job | None = None) -> bool:
         return False
 
-    @admin.action(description="Retry the selected jobs that have failed", permissions=["change"])
+    @admin.action(description="Retry selected discarded jobs", permissions=["change"])
     def retry(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
         batches = list(jobs_retry(jobs=queryset, by=str(request.user.pk)))
-        queued = [job_id for done in batches for job_id in done.changed]
-        _recorded(request, queued, "Retried.")
-        self.message_user(request, f"{_jobs(queued)} will run again.", messages.SUCCESS)
+        retried = [job_id for done in batches for job_id in done.changed]
+        _log_actions(request, retried, "Retried.")
+        self.message_user(request, f"{_jobs(retried)} will run again.", messages.SUCCESS)
 
-    @admin.action(description="Cancel the selected jobs that wait or run", permissions=["change"])
+    @admin.action(description="Cancel selected unfinished jobs", permissions=["change"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
         batches = list(jobs_cancel(jobs=queryset, by=str(request.user.pk)))
-        ended = [job_id for done in batches for job_id in done.changed]
+        cancelled = [job_id for done in batches for job_id in done.changed]
         asked = [job_id for done in batches for job_id in done.asked]
-        _recorded(request, [*ended, *asked], "Cancelled.")
-        said = f"{_jobs(ended)} cancelled, {len(asked)} asked to stop at the next checkpoint."
-        self.message_user(request, said, messages.SUCCESS)
+        _log_actions(request, [*cancelled, *asked], "Cancelled.")
+        message = f"{_jobs(cancelled)} cancelled; {len(asked)} running will stop at the next checkpoint."
+        self.message_user(request, message, messages.SUCCESS)
 
 
 def _jobs(ids: list[UUID]) -> str:
     return "1 job" if len(ids) == 1 else f"{len(ids)} jobs"
 
 
-def _recorded(request: HttpRequest, ids: list[UUID], message: str) -> None:
-    """Write into the jobs' history who did it."""
+def _log_actions(request: HttpRequest, ids: list[UUID], message: str) -> None:
+    """Record the action and the user in the history of each job."""
     LogEntry.objects.log_actions(
         user_id=cast(UUID, request.user.pk),
         queryset=Job.objects.filter(pk__in=ids).only("pk", "kind"),

@@ -1,4 +1,4 @@
-"""Finds every registered kind: the ``tasks`` module of each installed app is imported once models are there; system checks."""
+"""Configuration of the app: imports the ``tasks`` of each installed app, which register job kinds, and the system checks."""
 
 from importlib import import_module
 

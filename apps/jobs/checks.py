@@ -1,4 +1,4 @@
-"""System checks of `jobs`: what would be accepted and never done, and what would never fall due."""
+"""System checks of ``jobs``: kinds that no worker would run, and invalid schedules."""
 
 from typing import Any
 
@@ -11,12 +11,12 @@ from apps.jobs.services.schedules import schedule_error
 
 @register("jobs")
 def check_queues(**_: Any) -> list[CheckMessage]:
-    """jobs.E001: a worker takes from the queue of each kind."""
+    """Check that workers consume the queue of each kind (jobs.E001)."""
     served = {queue.name for queue in settings.CELERY_TASK_QUEUES}
     return [
         Error(
-            f"Jobs of kind {kind.name} wait in the queue {kind.queue!r}, from which no worker takes.",
-            hint="Add it to the queues in settings/components/jobs.py.",
+            f"Job kind {kind.name!r} uses queue {kind.queue!r}, which no worker consumes.",
+            hint="Add the queue to _QUEUES in settings/components/jobs.py.",
             id="jobs.E001",
         )
         for kind in kinds()
@@ -26,9 +26,9 @@ def check_queues(**_: Any) -> list[CheckMessage]:
 
 @register("jobs")
 def check_schedules(**_: Any) -> list[CheckMessage]:
-    """jobs.E002: each schedule has a kind, a time and parameters that can be used."""
+    """Check that each schedule has a known kind, a valid time and valid parameters (jobs.E002)."""
     return [
-        Error(f"The schedule {name!r} cannot be used: {error}.", hint="See JOBS_SCHEDULES.", id="jobs.E002")
+        Error(f"Schedule {name!r} is invalid: {error}.", hint="Correct it in JOBS_SCHEDULES.", id="jobs.E002")
         for name, entry in settings.JOBS_SCHEDULES.items()
         if (error := schedule_error(entry))
     ]

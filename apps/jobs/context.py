@@ -1,4 +1,4 @@
-"""What a kind's function gets: its owner, its upload, and the checkpoints at which it can be stopped."""
+"""The context that a kind's function receives: the owner, the upload, and the checkpoints at which the job can stop."""
 
 import io
 import json
@@ -18,13 +18,13 @@ from apps.jobs.services.claims import Claim, claim_lock, fenced, job_progress
 from apps.jobs.services.files import ChunkStream, chunks_delete, result_append
 from apps.jobs.services.quota import room_require
 
-REPORT_SECONDS = 0.5  # between two writes of progress: a cancellation bites within this, and a tight loop costs nothing
+REPORT_SECONDS = 0.5  # between two writes of progress, and so the longest delay of a cancellation in a tight loop
 
 logger = structlog.get_logger(__name__)
 
 
 class JobStopped(Exception):
-    """The job was asked to stop and has reached a checkpoint; ``reason`` is cancel or release."""
+    """The job was asked to stop and has reached a checkpoint. ``reason`` is CANCEL or RELEASE."""
 
     def __init__(self, reason: str) -> None:
         self.reason = JobStop(reason)
@@ -32,39 +32,38 @@ class JobStopped(Exception):
 
 
 class JobTimedOut(Exception):
-    """The attempt has taken longer than its kind may, and has reached a checkpoint."""
+    """The attempt has run out of time and has reached a checkpoint."""
 
 
 class Step:
-    """One batch of effects: what is said here is stored in the transaction that stores the effects."""
+    """A batch of effects. Checkpoint, progress and result are stored in the same transaction."""
 
     def __init__(self, job: Job, columns: dict[str, Any]) -> None:
         self._job = job
         self._columns = columns
 
     def save(self, *, checkpoint: Any, done: int, total: int | None = None) -> None:
-        """Store where the next attempt goes on (JSON-able), and how far the job is.
+        """Store where the next attempt continues (``checkpoint``, JSON-able) and how far the job is.
 
-        A job that gets somewhere is not the one that never will: where the checkpoint moves, its attempts are counted anew.
-        What ``progress`` said before no longer holds.
+        Whenever the checkpoint changes, the count of attempts starts again: a job that makes progress is not discarded. The
+        message of ``progress`` is cleared.
         """
         self._columns.update(checkpoint=checkpoint, progress_done=done, progress_total=total, progress_message="")
         if checkpoint is not None and json.loads(json.dumps(checkpoint)) != self._job.checkpoint:
             self._columns.update(attempts=1)
 
     def append_result(self, data: bytes) -> None:
-        """Add bytes to the result file; raise ``FilesQuota`` or ``StorageFull``, which end the job, where there is no room."""
+        """Append bytes to the result file. Raise ``FilesQuota`` or ``StorageFull`` if there is no room."""
         if data:
             room_require(owner_id=self._job.owner_id, size=len(data))
         result_append(job_id=self._job.pk, owner_id=self._job.owner_id, data=data)
 
 
 class JobContext:
-    """One claim of a job, seen by the function that does it.
+    """One attempt at a job, as its function sees it.
 
-    A function calls ``progress`` often, in a loop; each call is a checkpoint at which the job may be stopped
-    (``JobStopped`` is raised, which a function lets pass). Effects on the database belong into ``step()``. At a checkpoint
-    later than the kind's ``seconds``, ``JobTimedOut`` ends the attempt.
+    Call ``progress`` often, in a loop: each call is a checkpoint at which the job can stop. It then raises ``JobStopped``, or
+    ``JobTimedOut`` after the kind's ``seconds``; let both pass. Effects on the database belong in ``step()``.
     """
 
     def __init__(self, job: Job) -> None:
@@ -77,12 +76,12 @@ class JobContext:
 
     @cached_property
     def owner(self) -> AbstractBaseUser | None:
-        """Whose job it is; None for the service's own."""
+        """The job's owner; None if the job belongs to the service."""
         return self.job.owner
 
     @property
     def checkpoint(self) -> Any:
-        """What the last committed step saved; None at the first attempt."""
+        """The checkpoint that the last committed step saved; None if there is none."""
         return self.job.checkpoint
 
     def upload(self) -> io.BufferedReader:
@@ -90,9 +89,9 @@ class JobContext:
         return io.BufferedReader(ChunkStream(job_id=self.job.pk, purpose=ChunkPurpose.UPLOAD), CHUNK_BYTES)
 
     def progress(self, *, done: int, total: int | None = None, message: str = "") -> None:
-        """Say how far the job is, at most every REPORT_SECONDS, and stop here if that was asked for.
+        """Store how far the job is, at most every REPORT_SECONDS, and stop here if the job was asked to.
 
-        PostgreSQL being away is no reason to give up what was computed: the job goes on, and its next step will see.
+        If PostgreSQL is down, the job continues with what it has computed; its next step needs PostgreSQL again.
         """
         now = time.monotonic()
         if now - self._reported_at < REPORT_SECONDS:
@@ -112,9 +111,9 @@ class JobContext:
 
     @contextmanager
     def step(self) -> Iterator[Step]:
-        """Run a batch of effects in one transaction, which is undone if the job is no longer this claim's.
+        """Run a batch of effects in one transaction, which is rolled back if the claim is lost.
 
-        A checkpoint too: before the batch, a job that was asked to stop does.
+        This is a checkpoint too: if the job was asked to stop, it stops before the batch.
         """
         self._require_time()
         self._stop_if_asked(job_progress(claim=self.claim, columns={}))
@@ -123,7 +122,7 @@ class JobContext:
         self.job.checkpoint = columns.get("checkpoint", self.job.checkpoint)
 
     def result_file(self, *, name: str, content_type: str) -> None:
-        """Declare the result file, empty unless an earlier attempt left a checkpoint to go on from."""
+        """Declare the result file. It starts empty, unless an earlier attempt left a checkpoint."""
         with fenced(self.claim) as columns:
             columns.update(result_name=name, result_type=content_type)
             if self.job.checkpoint is None:

@@ -1,4 +1,4 @@
-"""The list of one's jobs."""
+"""Fields and filters of the list of jobs."""
 
 from rest_framework import serializers
 
@@ -25,7 +25,7 @@ JOBS = KeysetList(
     },
     scope=("owner",),
     filters={
-        "state": serializers.ChoiceField(choices=JobState.choices, help_text="Only jobs in this state."),
-        "kind": PlainTextField(max_length=100, help_text="Only jobs of this kind."),
+        "state": serializers.ChoiceField(choices=JobState.choices, help_text="Return only jobs in this state."),
+        "kind": PlainTextField(max_length=100, help_text="Return only jobs of this kind."),
     },
 )

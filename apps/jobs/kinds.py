@@ -1,4 +1,4 @@
-"""Kinds of jobs: a registered function with the serializer of its parameters. Adding a kind is a function and this decorator."""
+"""Kinds of jobs: registered functions, each with the serializer of its parameters."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,16 +13,18 @@ KindFunction = Callable[..., Mapping[str, Any] | list[Any] | None]
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """What the ledger knows of a kind.
+    """A kind of job.
 
-    ``function(context, **parameters)`` returns what becomes ``result``, JSON-able. ``attempts``: how often it is claimed
-    before it is parked, unless a claim is given back or has moved the checkpoint. ``seconds``: how long one claim may take.
-    ``memory_mib``: what its process may use beyond what it had before, in MiB. ``keep``: whether the row stays after success,
-    until retention; without it what was personal in the parameters is gone with the work. ``permission``: the Django
-    permission ("shop.add_product") that whoever submits needs, and still needs when the work begins; None: signing in is
-    enough. ``staff_read``: whether holders of ``jobs.view_job`` may read the job and its result, besides its owner.
-    ``unique``: whether an owner who asks for the same again, with equal parameters, gets the job that has not begun yet; for
-    work that only reads.
+    - ``function(context, **parameters)`` returns the ``result``, JSON-able.
+    - ``attempts``: after how many attempts the job is discarded. Released claims do not count, and the count starts again
+      when the checkpoint changes.
+    - ``seconds``: the time limit of one attempt. ``memory_mib``: its memory limit in MiB, on top of what the process used before.
+    - ``keep``: whether the row is kept after success, until retention. If not, personal data in the parameters goes with it.
+    - ``permission``: the Django permission ("shop.add_product") that the owner needs at submission and again at the start of the
+      work. None: every signed-in user may submit.
+    - ``staff_read``: whether holders of ``jobs.view_job`` may read the job and its result, besides its owner.
+    - ``unique``: whether a submission with the same parameters returns the owner's job that has not started yet. For work
+      that only reads.
     """
 
     name: str
@@ -38,7 +40,7 @@ class Kind:
     unique: bool
 
     def permits(self, user: object) -> bool:
-        """Say whether the user may have such work done."""
+        """Return whether the user may submit jobs of this kind."""
         return self.permission is None or (isinstance(user, PermissionsMixin) and user.has_perm(self.permission))
 
 
@@ -58,12 +60,12 @@ def job_kind(
     staff_read: bool = False,
     unique: bool = False,
 ) -> Callable[[KindFunction], KindFunction]:
-    """Register the function below as the work of jobs of kind ``name`` ("shop.import"); the values are those of `Kind`."""
+    """Register the decorated function as job kind ``name`` ("shop.import"). The arguments are those of ``Kind``."""
 
     def register(function: KindFunction) -> KindFunction:
         known = _KINDS.get(name)
         if known is not None and known.function.__module__ != function.__module__:
-            raise ImproperlyConfigured(f"Two functions want to be jobs of kind {name}.")
+            raise ImproperlyConfigured(f"Job kind {name!r} is registered twice.")
         _KINDS[name] = Kind(
             name=name,
             function=function,
@@ -83,25 +85,25 @@ def job_kind(
 
 
 def kind_named(name: str) -> Kind | None:
-    """The kind, or None: a row may outlive the code that submitted it."""
+    """Return the kind, or None if no code for it is installed: a job may outlive the code that submitted it."""
     return _KINDS.get(name)
 
 
 def kind_label(name: str) -> str:
-    """Name the kind in metrics, whose labels must be few: what the code does not know is ``unknown``."""
+    """Return the kind's label in metrics: its name, or ``unknown``, because labels must be few."""
     return name if name in _KINDS else "unknown"
 
 
 def kind_names() -> list[str]:
-    """Give the names of all kinds, sorted."""
+    """Return the names of all kinds, sorted."""
     return sorted(_KINDS)
 
 
 def kinds_staff_may_read() -> list[str]:
-    """Give the names of the kinds whose jobs are open to holders of ``jobs.view_job``."""
+    """Return the names of the kinds whose jobs holders of ``jobs.view_job`` may read."""
     return [kind.name for kind in _KINDS.values() if kind.staff_read]
 
 
 def kinds() -> list[Kind]:
-    """Every registered kind."""
+    """Return all registered kinds."""
     return list(_KINDS.values())

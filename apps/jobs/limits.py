@@ -1,8 +1,8 @@
-"""What one attempt may use: memory while it asks for it, and, looked at from outside, memory and time.
+"""Limits of one attempt: its memory and its time.
 
-The bound on memory makes an allocation fail, so the attempt ends with a ``MemoryError`` and its process lives on. What gets
-round it (a process of its own, memory that no allocator counts, a computation that reaches no checkpoint) is seen by the
-supervisor, which kills the one process that does it.
+Inside the process, a resource limit makes an allocation fail: the attempt ends with a ``MemoryError``, and the process survives.
+From outside, the supervisor kills a process that evades this limit (with child processes, with memory that is not counted, or
+with a computation that reaches no checkpoint).
 """
 
 import sys
@@ -21,7 +21,7 @@ MIB = 1024**2
 
 @contextmanager
 def memory_bound(mib: int) -> Iterator[None]:
-    """Let this process use so much more private memory than it does (Linux's RLIMIT_DATA; nothing elsewhere)."""
+    """Allow this process ``mib`` more private memory than it uses now (RLIMIT_DATA of Linux; no limit elsewhere)."""
     if sys.platform != "linux":
         yield
         return
@@ -38,31 +38,31 @@ def memory_bound(mib: int) -> Iterator[None]:
 
 
 def needs_replacement() -> bool:
-    """Whether this process once held so much that Celery replaces it after its message: it begins no other job."""
+    """Return whether Celery will replace this process after its message, because it has used too much memory."""
     return mem_rss() > settings.CELERY_WORKER_MAX_MEMORY_PER_CHILD
 
 
 def time_exceeded(*, kind: str, seconds: float) -> str | None:
-    """Say that an attempt which has run for so many seconds has taken longer than its kind may; None when it has not."""
+    """Return why an attempt that has run for ``seconds`` must end; None if it is within its kind's time."""
     limits = kind_named(kind)
     if limits is None or seconds <= limits.seconds:
         return None
-    return f"It took longer than {limits.seconds:g} s and reached no checkpoint."
+    return f"The attempt took longer than {limits.seconds:g} s and reached no checkpoint."
 
 
 def memory_exceeded(*, runner: str, kind: str) -> str | None:
-    """Say that a process uses more than its kind may, above what an idle pool process may hold; None when it does not."""
+    """Return why a process must end; None if it is within its kind's memory, on top of that of an idle pool process."""
     process, limits = runner_process(runner), kind_named(kind)
     if process is None or limits is None:
         return None
     used = _memory_used(process) // MIB
     if used > limits.memory_mib + settings.CELERY_WORKER_MAX_MEMORY_PER_CHILD // 1024:
-        return f"It used {used} MiB, of {limits.memory_mib} that its kind may."
+        return f"The attempt used {used} MiB; the limit of its kind is {limits.memory_mib} MiB."
     return None
 
 
 def runner_kill(runner: str) -> None:
-    """Kill a pool process and whatever it started."""
+    """Kill a pool process and its descendants."""
     process = runner_process(runner)
     for one in _family(process) if process else []:
         try:
@@ -72,7 +72,7 @@ def runner_kill(runner: str) -> None:
 
 
 def _memory_used(process: psutil.Process) -> int:
-    """Bytes in memory of a process and whatever it started."""
+    """Return the resident bytes of a process and its descendants."""
     total = 0
     for one in _family(process):
         try:

@@ -1,4 +1,4 @@
-"""Reads of the ledger for operators: everybody's jobs, what waits, and who works."""
+"""Reads for operators: jobs of all owners, statistics, and workers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from django.db.models.functions import Extract, Length, Now
 
 from apps.jobs.models import UNFINISHED, WAITING, ChunkPurpose, Job, JobChunk, JobState, JobWorker
 
-SEEN = timedelta(seconds=60)  # a worker that was not seen for so long is none
+ALIVE = timedelta(seconds=60)  # a worker without a heartbeat for longer is considered dead
 EXHAUSTED = "/attempts-exhausted"  # how the type of ``failures.AttemptsExhausted`` ends
 
 
@@ -27,7 +27,7 @@ def jobs_filter(
     owner: AbstractBaseUser | None = None,
     older: timedelta | None = None,
 ) -> QuerySet[Job]:
-    """Give the jobs that meet every condition, newest first; ``older`` is the least time since the submission."""
+    """Return the jobs that meet every condition, newest first. ``older``: the least time since the submission."""
     conditions: dict[str, Any] = {}
     if ids:
         conditions["pk__in"] = list(ids)
@@ -43,7 +43,7 @@ def jobs_filter(
 
 
 def owner_by_email(email: str) -> AbstractBaseUser | None:
-    """Give the account with an e-mail address, however it is written; None when there is none."""
+    """Return the account with an e-mail address, in any letter case; None if there is none."""
     users = get_user_model()._default_manager
     try:
         return users.get_by_natural_key(email)
@@ -52,9 +52,12 @@ def owner_by_email(email: str) -> AbstractBaseUser | None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LedgerStats:
-    """How the ledger stands: jobs by (queue, state), seconds that the oldest due one waits by queue, parked ones by kind,
-    bytes of files by purpose."""
+class JobStats:
+    """Statistics of jobs, workers and files.
+
+    ``jobs``: unfinished jobs by queue and state. ``oldest``: how long the longest-due job of each queue waits, in seconds.
+    ``exhausted``: discarded jobs by kind whose last attempt failed. ``files``: bytes by purpose.
+    """
 
     jobs: dict[tuple[str, str], int]
     oldest: dict[str, float]
@@ -63,9 +66,9 @@ class LedgerStats:
     files: dict[str, int]
 
 
-def ledger_stats() -> LedgerStats:
-    """Look at what waits, runs and is parked, by the indexes of each."""
-    with transaction.atomic():  # one connection and one time
+def job_stats() -> JobStats:
+    """Return the statistics. An index serves each of the queries."""
+    with transaction.atomic():  # one connection, one time
         jobs: dict[tuple[str, str], int] = {
             (queue, state): count
             for state in UNFINISHED
@@ -73,7 +76,7 @@ def ledger_stats() -> LedgerStats:
         }
         queues = {queue for queue, _ in jobs} | set(queues_known())
         exhausted = Job.objects.filter(state=JobState.DISCARDED, problem__type__endswith=EXHAUSTED)
-        return LedgerStats(
+        return JobStats(
             jobs={(queue, state): jobs.get((queue, state), 0) for queue in queues for state in UNFINISHED},
             oldest={queue: _oldest_waits(queue) for queue in queues},
             exhausted=dict(exhausted.values_list("kind").annotate(Count("pk")).order_by()),
@@ -84,26 +87,26 @@ def ledger_stats() -> LedgerStats:
 
 
 def queues_known() -> list[str]:
-    """Give the names of the queues that the settings declare."""
+    """Return the names of the queues in the settings."""
     return [queue.name for queue in settings.CELERY_TASK_QUEUES]
 
 
 def queues_without_worker() -> tuple[list[str], bool]:
-    """Give the queues in which jobs wait for longer than SEEN while no worker of theirs was seen, and whether any was."""
-    seen = list(_workers().values_list("queues", flat=True))
-    attended = {queue for queues in seen for queue in queues}
-    waiting = Job.objects.filter(state__in=WAITING, run_at__lte=Now() - SEEN)
-    found = [queue for queue in queues_known() if queue not in attended and waiting.filter(queue=queue).exists()]
-    return found, bool(seen)
+    """Return the queues whose jobs have waited for longer than ALIVE without a live worker, and whether any worker is alive."""
+    alive = list(_workers().values_list("queues", flat=True))
+    served = {queue for queues in alive for queue in queues}
+    waiting = Job.objects.filter(state__in=WAITING, run_at__lte=Now() - ALIVE)
+    found = [queue for queue in queues_known() if queue not in served and waiting.filter(queue=queue).exists()]
+    return found, bool(alive)
 
 
 def workers_list() -> QuerySet[JobWorker]:
-    """Give all workers that are remembered, the one seen last first."""
+    """Return all recorded workers, the most recently seen first."""
     return JobWorker.objects.order_by("-seen_at", "name")
 
 
 def _workers() -> QuerySet[JobWorker]:
-    return JobWorker.objects.filter(seen_at__gt=Now() - SEEN)
+    return JobWorker.objects.filter(seen_at__gt=Now() - ALIVE)
 
 
 def _oldest_waits(queue: str) -> float:

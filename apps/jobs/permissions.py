@@ -1,4 +1,4 @@
-"""Who may submit which kind of job."""
+"""Permission to submit a kind of job."""
 
 from typing import Any
 
@@ -9,9 +9,9 @@ from apps.jobs.kinds import kind_named
 
 
 class MaySubmit(BasePermission):
-    """Lets through who may have jobs of the view's ``kind`` done: a body is not read for anybody else.
+    """Allows users who may submit jobs of the view's ``kind``; for all others the body is not even read.
 
-    Stands behind ``IsAuthenticated``. The submission asks again.
+    List it after ``IsAuthenticated``. The submission checks the permission again.
     """
 
     def has_permission(self, request: Request, view: Any) -> bool:

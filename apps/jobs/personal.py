@@ -1,4 +1,4 @@
-"""The jobs that a user has submitted. What only administrators read of them (errors, workers) is the service's."""
+"""Personal data of jobs: those that a user has submitted. Columns for administrators (errors, workers) are left out."""
 
 from apps.jobs.models import IdempotencyKey, Job
 from apps.practices.privacy.personal import PersonalData
@@ -25,5 +25,5 @@ PersonalData(
     name="idempotency-keys",
     model=IdempotencyKey,
     user="owner",
-    withheld="Gone within a day; what each request made is listed as itself.",
+    withheld="Deleted within a day. Whatever the requests created is listed on its own.",
 )

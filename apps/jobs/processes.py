@@ -1,6 +1,6 @@
-"""Names for processes that no restart gives twice: a process id alone comes again, in a container at once.
+"""Names of processes, unique across restarts, and state that a worker's processes share.
 
-And one bit that a worker's processes share: that it is being stopped.
+A process id alone is not unique: the system reuses it, in a container at once.
 """
 
 import mmap
@@ -12,45 +12,45 @@ from pathlib import Path
 import psutil
 from billiard.process import current_process
 
-_STOPPING = mmap.mmap(-1, 1)  # anonymous and shared: what the main process writes, the pool processes it forked read
+_STOPPING = mmap.mmap(-1, 1)  # anonymous shared memory, which forked pool processes inherit
 
 _unreserved_limit: int | None = None
 
 
 def stopping_set() -> None:
-    """Tell this worker's processes that it takes no more jobs."""
+    """Record for all processes of this worker that it is stopping and claims no more jobs."""
     _STOPPING[0] = 1
 
 
 def is_stopping() -> bool:
-    """Whether this worker takes no more jobs."""
+    """Return whether this worker is stopping."""
     return _STOPPING[0] == 1
 
 
 def unreserved_limit_set(limit: int | None) -> None:
-    """Set how many jobs of other queues than the reserved one this worker may run; before the pool forks."""
+    """Set how many jobs outside the reserved queue this worker may run. Call it before the pool forks."""
     global _unreserved_limit
     _unreserved_limit = limit
 
 
 def unreserved_limit() -> int | None:
-    """Return how many jobs of other queues than the reserved one this worker may run; None: any number."""
+    """Return how many jobs outside the reserved queue this worker may run; None: any number."""
     return _unreserved_limit
 
 
 def worker_identity() -> str:
-    """Name the worker's main process, from within it or from one of its pool processes."""
+    """Return the name of the worker's main process. Works there and in its pool processes."""
     pid = os.getpid() if current_process().name == "MainProcess" else os.getppid()
     return f"{socket.gethostname()}/{_name(pid)}"
 
 
 def runner_identity() -> str:
-    """Name this process, which computes."""
+    """Return the name of this pool process."""
     return _name(os.getpid())
 
 
 def runner_process(runner: str) -> psutil.Process | None:
-    """The process of this machine that was named so, or None when it has ended."""
+    """Return the process with this name on this machine; None if it has ended."""
     try:
         process = psutil.Process(int(runner.partition("-")[0]))
         if _named(process) == runner and process.status() != psutil.STATUS_ZOMBIE:
@@ -62,7 +62,7 @@ def runner_process(runner: str) -> psutil.Process | None:
 
 @cache
 def _name(pid: int) -> str:
-    """Name this process or its parent, which have their names as long as this one lives."""
+    """Return the name of this process or its parent; cached, as it cannot change while this process lives."""
     return _named(psutil.Process(pid))
 
 
@@ -71,7 +71,7 @@ def _named(process: psutil.Process) -> str:
 
 
 def _started(process: psutil.Process) -> str:
-    """When it started: on Linux in ticks since the machine did, as times of day are moved while processes run."""
+    """Return the start time: on Linux in ticks since the boot, because the clock may be set while processes run."""
     if not psutil.LINUX:
         return f"{process.create_time():.2f}"
     try:

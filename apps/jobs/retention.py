@@ -1,4 +1,4 @@
-"""Jobs that have ended, with their uploads and results; answers kept for repetitions, which nobody may repeat any more."""
+"""Retention of finished jobs, their uploads and results, and of answers stored under an Idempotency-Key."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -13,9 +13,11 @@ from apps.practices.privacy.retention import PARTS, Retention
 
 
 def _rows(before: datetime) -> Sequence[QuerySet[Job]]:
-    ended = Job.objects.filter(finished_at__lt=before)
-    done = Q(schedule__gt="", scheduled_for__gt=Now() - 2 * LATE)  # without it, the due time would seem to be missed
-    return (ended.exclude(done).order_by("finished_at"),)
+    finished = Job.objects.filter(finished_at__lt=before)
+    done = Q(
+        schedule__gt="", scheduled_for__gt=Now() - 2 * LATE
+    )  # without the row, the due time would be inserted again
+    return (finished.exclude(done).order_by("finished_at"),)
 
 
 def _keys(before: datetime) -> Sequence[QuerySet[IdempotencyKey]]:
@@ -26,7 +28,7 @@ Retention(name="idempotency-keys", days=lambda: settings.RETENTION_IDEMPOTENCY /
 
 
 def _files(before: datetime) -> Sequence[QuerySet[JobChunk]]:
-    """Of what has succeeded: a job that failed may be tried again, and needs its files as long as it is there."""
+    """Return the files of succeeded jobs. A discarded job may be retried, so it keeps its files as long as it exists."""
     files = JobChunk.objects.filter(job__state=JobState.SUCCEEDED, job__finished_at__lt=before)
     return (files.order_by("job__finished_at", "pk"),)
 

@@ -1,4 +1,4 @@
-"""Reads of the ledger: an owner's, and of some kinds those of staff."""
+"""Reads of jobs: by their owners, and for some kinds by staff."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -36,27 +36,25 @@ Reader = AbstractBaseUser | AnonymousUser
 
 
 class JobUnfinished(Conflict):
-    """There is no result yet, or there will never be one."""
+    """The job has no result, because it has not succeeded."""
 
     status = 409
     type = "job-unfinished"
     title = "No result"
-    explanation = "The job has not succeeded: it waits, runs, was cancelled or has failed. Its state says which."
+    explanation = "The job has no result, because it has not succeeded. Read the job: its state says why."
 
 
 class ResultExpired(Problem):
-    """The result file was kept for RETENTION_FILES days."""
+    """The result file has been deleted after RETENTION_FILES days."""
 
     status = 410
     type = "result-expired"
     title = "The result is gone"
-    explanation = (
-        "Result files are kept for some days after their jobs succeeded. This one's are over: submit the job again."
-    )
+    explanation = "Result files are deleted some days after their jobs have succeeded. Submit the job again."
 
 
 def job_list(*, owner_id: UUID, state: str | None = None, kind: str | None = None) -> QuerySet[Job]:
-    """Give the owner's jobs."""
+    """Return the owner's jobs."""
     jobs = Job.objects.filter(owner_id=owner_id)
     if state is not None:
         jobs = jobs.filter(state=state)
@@ -69,11 +67,11 @@ def job_list(*, owner_id: UUID, state: str | None = None, kind: str | None = Non
 
 
 def job_read(*, job_id: UUID, reader: Reader) -> Job:
-    """Give a job that the reader may see: their own, or one of a kind that is open to staff. Else raise ``NotFound``."""
-    seen = Q(owner_id=reader.pk)
+    """Return a job that the reader may see: their own, or one of a kind that staff may read. Else raise ``NotFound``."""
+    visible = Q(owner_id=reader.pk)
     if isinstance(reader, PermissionsMixin) and (kinds := kinds_staff_may_read()) and reader.has_perm(STAFF_READS):
-        seen |= Q(kind__in=kinds)
-    job = Job.objects.filter(seen, pk=job_id).only(*PUBLIC_COLUMNS, "result_name").first()
+        visible |= Q(kind__in=kinds)
+    job = Job.objects.filter(visible, pk=job_id).only(*PUBLIC_COLUMNS, "result_name").first()
     if job is None:
         raise NotFound
     return job
@@ -93,16 +91,16 @@ def job_finished(*, job_id: UUID, reader: Reader) -> Job:
 
 
 def files_expired(finished_at: datetime | None) -> bool:
-    """Whether the files of a job that ended then are no longer given out: the next prune removes them."""
+    """Return whether the files of a job that finished then have expired. The next prune deletes them."""
     return finished_at is not None and finished_at < timezone.now() - timedelta(days=settings.RETENTION_FILES)
 
 
 def job_under_way(*, owner_id: UUID, kind: str) -> UUID | None:
-    """Give the id of an owner's job of a kind that waits or runs; None when there is none."""
-    under_way = Job.objects.filter(owner_id=owner_id, kind=kind, state__in=UNFINISHED)
-    return under_way.values_list("pk", flat=True).first()
+    """Return the id of an owner's unfinished job of a kind; None if there is none."""
+    unfinished = Job.objects.filter(owner_id=owner_id, kind=kind, state__in=UNFINISHED)
+    return unfinished.values_list("pk", flat=True).first()
 
 
 def job_row(job: Job) -> dict[str, Any]:
-    """Give the columns that a list reads by ``.values()``."""
+    """Return the columns of the job that a list reads with ``.values()``."""
     return {name: getattr(job, name) for name in PUBLIC_COLUMNS}

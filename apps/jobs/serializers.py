@@ -1,4 +1,4 @@
-"""A job on the wire."""
+"""Jobs in answers of the API."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,26 +12,26 @@ from apps.practices.errors.schema import ProblemSerializer
 
 
 class JobProgressSerializer(serializers.Serializer[Any]):
-    """How far a job is."""
+    """The progress of a job."""
 
     done = serializers.IntegerField()
-    total = serializers.IntegerField(allow_null=True, help_text="Null: not known.")
+    total = serializers.IntegerField(allow_null=True, help_text="Null if it is not known.")
     percent = serializers.IntegerField(allow_null=True, min_value=0, max_value=100)
     message = serializers.CharField(allow_blank=True)
 
 
 class JobProblemSerializer(ProblemSerializer):
-    """Why a job has failed: a problem document (RFC 9457) of the job's own."""
+    """The reason why a job was discarded, as a problem document (RFC 9457)."""
 
     instance = serializers.CharField(help_text="The path of the job.")
     request_id = serializers.CharField(
         allow_null=True,
-        help_text="Names the request that submitted the job, in the lines of its work too. Null for a schedule's.",
+        help_text="The id of the request that submitted the job, as in the service's log. Null for scheduled jobs.",
     )
 
 
 class JobSerializer(serializers.Serializer[Any]):
-    """A job as its owner reads it. It describes the answer in the schema; ``job_body`` makes it."""
+    """A job as its owner reads it. For the schema; ``job_body`` builds the answer."""
 
     id = serializers.UUIDField()
     kind = serializers.CharField()
@@ -41,15 +41,15 @@ class JobSerializer(serializers.Serializer[Any]):
     created_at = serializers.DateTimeField()
     started_at = serializers.DateTimeField(allow_null=True)
     finished_at = serializers.DateTimeField(allow_null=True)
-    result = serializers.JSONField(allow_null=True, help_text="What the kind says, once it has succeeded.")
+    result = serializers.JSONField(allow_null=True, help_text="The result of a succeeded job, as its kind defines it.")
     result_url = serializers.CharField(
-        allow_null=True, help_text="Where the whole result is, once there is one and while its file is kept."
+        allow_null=True, help_text="The address of the whole result, while it is available."
     )
-    problem = JobProblemSerializer(allow_null=True, help_text="Why it failed, once it has.")
+    problem = JobProblemSerializer(allow_null=True, help_text="Why the job was discarded.")
 
 
 def job_body(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Make the answer's shape out of the row's public columns."""
+    """Return the answer for a row with the public columns."""
     return {
         "id": row["id"],
         "kind": row["kind"],
@@ -78,10 +78,9 @@ def job_problem(row: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def progress(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how far a job is. Only what has succeeded is at 100 percent, and then all of it is done.
+    """Return the progress of a job. It is at 100 percent if and only if the job has succeeded, and then ``done`` is ``total``.
 
-    A function reports at most twice a second, so the last report says less than the end; and what it counted at first may
-    have grown since.
+    The last report of a function may be older than its end, and its total may have grown since the first report.
     """
     done, total = row["progress_done"], row["progress_total"]
     if row["state"] == JobState.SUCCEEDED:
@@ -103,6 +102,7 @@ def result_body(row: Mapping[str, Any]) -> Any:
 
 
 def result_url(row: Mapping[str, Any]) -> str | None:
+    """Return the address of the job's result; None if there is none, or its file has expired."""
     has_file = bool(row["result_type"])
     has_result = row["state"] == JobState.SUCCEEDED and (has_file or row["result"] is not None)
     if has_file and files_expired(row["finished_at"]):

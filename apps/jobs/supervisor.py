@@ -1,10 +1,14 @@
-"""One thread in each worker's main process that keeps the ledger moving.
+"""The supervisor: one thread in each worker's main process that keeps jobs moving.
 
-Twice a second it ends the jobs that were cancelled, or whose time is up, and that reach no checkpoint. Every tick it renews
-the leases of the pool processes that live, gives up those of the ones that died or took too much memory, queues what a schedule
-says, sends what the broker has not got, and reclaims what other workers abandoned. It runs in the main process, not beside the
-computation: a pool process that holds Python's global lock in a long C call could not renew its own lease, and would lose its
-job while healthy. The main process only shovels messages, and is the one that knows which of its children are dead.
+Twice a second it ends jobs that were cancelled, or have run out of time, and reach no checkpoint. At every tick it
+
+- renews the leases of pool processes that are alive, and abandons the claims of those that died or took too much memory;
+- inserts the jobs that schedules have due;
+- queues delayed jobs and sends missing messages;
+- reclaims the jobs of workers that are dead.
+
+It does not run in the pool processes: a long C call that holds Python's global lock would keep it from renewing the lease, and a
+healthy job would be lost. The main process only passes messages on, and it knows which of its children have died.
 """
 
 import threading
@@ -24,13 +28,13 @@ from apps.jobs.services.relay import jobs_relay
 from apps.jobs.services.schedules import schedules_insert
 from apps.jobs.services.workers import worker_delete, worker_heartbeat
 
-LOOK_SECONDS = 0.5  # between two looks for jobs that have to end
-CHECKPOINT_SECONDS = 1.0  # for such a job to reach a checkpoint, which most do within half of it
+OVERDUE_SECONDS = 0.5  # between two looks for jobs that have to end
+CHECKPOINT_SECONDS = 1.0  # that such a job has to reach a checkpoint; most do within half of it
 logger = structlog.get_logger(__name__)
 
 
 class Supervisor(threading.Thread):
-    """Ticks every JOBS_TICK_SECONDS until the process ends."""
+    """A thread that ticks every JOBS_TICK_SECONDS until the process ends."""
 
     def __init__(self) -> None:
         super().__init__(name="jobs-supervisor", daemon=True)
@@ -38,56 +42,56 @@ class Supervisor(threading.Thread):
         self._stopping = threading.Event()
         self._draining = False
         self._cancelled: dict[Claim, float] = {}
-        # PostgreSQL may be back for moments only: whoever lives is to renew first.
+        # PostgreSQL may just have come back: first let every living worker renew its leases.
         self._reap_after = time.monotonic() + 2 * settings.JOBS_TICK_SECONDS
 
     def run(self) -> None:
         due = time.monotonic() + settings.JOBS_TICK_SECONDS
-        while not self._stopping.wait(min(LOOK_SECONDS, max(0.0, due - time.monotonic()))):
+        while not self._stopping.wait(min(OVERDUE_SECONDS, max(0.0, due - time.monotonic()))):
             try:
-                self._late_end()
+                self._end_overdue()
                 if time.monotonic() >= due:
                     self.tick()
             except DatabaseError:
                 connection.close()
-            except Exception:  # every lease of the worker hangs on this thread: no mistake may end it
+            except Exception:  # this thread renews every lease of the worker: no error may end it
                 logger.exception("jobs_tick_failed")
             if time.monotonic() >= due:
                 due = time.monotonic() + settings.JOBS_TICK_SECONDS
         connection.close()
 
     def tick(self) -> None:
-        """Do each duty once. PostgreSQL away: the next tick tries again, on a new connection."""
+        """Do each duty once. If PostgreSQL is down, the next tick tries again on a new connection."""
         started = time.monotonic()
         try:
-            self._own_claims_tend()
+            self._renew_leases()
             if not self._draining:
                 schedules_insert()
                 jobs_relay()
             if started >= self._reap_after:
-                reaped = failures.leases_reap()
-                if reaped:
-                    logger.warning("jobs_reclaimed", count=reaped)
+                reclaimed = failures.leases_reap()
+                if reclaimed:
+                    logger.warning("jobs_reclaimed", count=reclaimed)
             worker_heartbeat(name=self.worker, queues=list(current_app.amqp.queues.consume_from))
         except DatabaseError:
             logger.warning("jobs_tick_failed", exc_info=True)
             connection.close()
-            self._spare_leases()
+            self._pause_reaping()
         if time.monotonic() - started > settings.JOBS_LEASE_SECONDS / 2:
-            self._spare_leases()
+            self._pause_reaping()
 
     def drain(self, seconds: float) -> None:
-        """Wait at most ``seconds`` for the running jobs to end; ask them to stop when a third of that is left.
+        """Wait up to ``seconds`` for the running jobs to finish. In the last third, ask them to stop at a checkpoint.
 
-        Called in the main thread, in Celery's signal handler, while this thread goes on renewing leases.
+        Called in the main thread, by Celery's signal handler, while this thread keeps renewing leases.
         """
         self._draining = True
         deadline = time.monotonic() + seconds
-        asked = False
+        is_asked = False
         while (left := deadline - time.monotonic()) > 0:
-            asked = asked or left < seconds / 3
+            is_asked = is_asked or left < seconds / 3
             try:
-                if not (leases.claims_request_release if asked else leases.claims_count)(worker=self.worker):
+                if not (leases.claims_request_release if is_asked else leases.claims_count)(worker=self.worker):
                     break
             except DatabaseError:
                 logger.warning("jobs_drain_failed", exc_info=True)
@@ -96,60 +100,61 @@ class Supervisor(threading.Thread):
         connection.close()
 
     def finish(self) -> None:
-        """Stop ticking and give back what killed pool processes held. Comes after the pool has ended."""
+        """Stop ticking, and release the claims of killed pool processes. Call it after the pool has ended."""
         self._stopping.set()
         self.join(timeout=settings.JOBS_TICK_SECONDS + 1)
         try:
-            for held in leases.claims_active(worker=self.worker):
-                if runner_process(held.runner) is None:
-                    leases.claim_release(claim=held.claim)
+            for active in leases.claims_active(worker=self.worker):
+                if runner_process(active.runner) is None:
+                    leases.claim_release(claim=active.claim)
             worker_delete(name=self.worker)
         except DatabaseError:
             logger.warning("jobs_not_returned", exc_info=True)
         finally:
             connection.close()
 
-    def _own_claims_tend(self) -> None:
+    def _renew_leases(self) -> None:
+        """Renew the leases of processes that are alive and within their memory limit; end the other claims."""
         alive = []
-        for held in leases.claims_active(worker=self.worker):
-            if runner_process(held.runner) is None:
-                self._died(held)
-            elif broken := memory_exceeded(runner=held.runner, kind=held.kind):
-                self._killed(held, broken)
+        for active in leases.claims_active(worker=self.worker):
+            if runner_process(active.runner) is None:
+                self._process_died(active)
+            elif reason := memory_exceeded(runner=active.runner, kind=active.kind):
+                self._kill(active, reason)
             else:
-                alive.append(held.claim)
+                alive.append(active.claim)
         if alive:
             leases.claims_renew(worker=self.worker, claims=alive)
 
-    def _late_end(self) -> None:
-        """Kill the process of a job that was cancelled, or whose time is up, and that reaches no checkpoint.
+    def _end_overdue(self) -> None:
+        """Kill the process of a job that was cancelled, or has run out of time, and reaches no checkpoint.
 
-        It is in a long statement, or a long computation. Its transaction is undone, so a job's effects in PostgreSQL are those
-        of the steps that it had finished.
+        Such a job is in a long statement or computation. Its transaction is rolled back, so its effects in PostgreSQL are those
+        of the steps that it had completed.
         """
         now = time.monotonic()
-        mine = leases.claims_active(worker=self.worker)
-        cancelled = [held.claim for held in mine if held.stop == JobStop.CANCEL]
+        claims = leases.claims_active(worker=self.worker)
+        cancelled = [active.claim for active in claims if active.stop == JobStop.CANCEL]
         self._cancelled = {claim: self._cancelled.get(claim, now) for claim in cancelled}
-        for held in mine:
-            if now - self._cancelled.get(held.claim, now) >= CHECKPOINT_SECONDS:
-                self._killed(held, "It was cancelled, and reached no checkpoint.")
-            elif broken := time_exceeded(kind=held.kind, seconds=held.seconds - CHECKPOINT_SECONDS):
-                self._killed(held, broken)
+        for active in claims:
+            if now - self._cancelled.get(active.claim, now) >= CHECKPOINT_SECONDS:
+                self._kill(active, "The job was cancelled and reached no checkpoint.")
+            elif reason := time_exceeded(kind=active.kind, seconds=active.seconds - CHECKPOINT_SECONDS):
+                self._kill(active, reason)
 
-    def _killed(self, held: leases.ActiveClaim, reason: str) -> None:
-        logger.warning("job_process_killed", job_id=str(held.claim.job_id), runner=held.runner, reason=reason)
-        runner_kill(held.runner)
-        failures.claim_abandon(claim=held.claim, error=reason)
+    def _kill(self, active: leases.ActiveClaim, reason: str) -> None:
+        logger.warning("job_process_killed", job_id=str(active.claim.job_id), runner=active.runner, reason=reason)
+        runner_kill(active.runner)
+        failures.claim_abandon(claim=active.claim, error=reason)
 
-    def _died(self, held: leases.ActiveClaim) -> None:
-        """Blame a job for the end of its process, unless the worker is being stopped: that ends processes, too."""
-        logger.warning("job_process_died", job_id=str(held.claim.job_id), runner=held.runner)
+    def _process_died(self, active: leases.ActiveClaim) -> None:
+        """Charge the job an attempt, unless the worker is stopping, which ends processes too."""
+        logger.warning("job_process_died", job_id=str(active.claim.job_id), runner=active.runner)
         if self._draining:
-            leases.claim_release(claim=held.claim)
+            leases.claim_release(claim=active.claim)
         else:
-            failures.claim_abandon(claim=held.claim, error=f"The process {held.runner} that did the job died.")
+            failures.claim_abandon(claim=active.claim, error=f"The process {active.runner} that ran the job died.")
 
-    def _spare_leases(self) -> None:
-        """Reclaim nothing for one lease: while PostgreSQL was away no living worker could renew either."""
+    def _pause_reaping(self) -> None:
+        """Reclaim no job for one lease: while PostgreSQL was down, no living worker could renew its leases either."""
         self._reap_after = time.monotonic() + settings.JOBS_LEASE_SECONDS

@@ -1,4 +1,4 @@
-"""Routes below /api/v1/."""
+"""Routes of jobs below /api/v1/."""
 
 from django.urls import path
 

@@ -1,4 +1,4 @@
-"""Jobs over HTTP: to their owner, and of some kinds to staff; to everybody else they do not exist."""
+"""The API of jobs. A job is visible to its owner, and for some kinds to staff; for all others it does not exist (404)."""
 
 from typing import Any, cast
 from uuid import UUID
@@ -30,35 +30,36 @@ from apps.practices.validation.serializers import StrictSerializer
 from apps.practices.validation.views import StrictView
 
 POLL_SECONDS = 1
-UNCHANGED = OpenApiResponse(description="If-None-Match names what would be answered.")
+UNCHANGED = OpenApiResponse(description="The job has not changed since the ETag in If-None-Match.")
 LOOK_AGAIN = OpenApiParameter(
     "Retry-After",
     HEADERS["Retry-After"]["schema"],
     OpenApiParameter.HEADER,
     response=[200, 304],
-    description="Seconds to wait before looking again, while the job waits or runs.",
+    description="Seconds to wait before the next request. Sent until the job is finished.",
 )
 SAVED_AS = OpenApiParameter(
     "Content-Disposition",
     str,
     OpenApiParameter.HEADER,
     response=[200],
-    description="What to call the file, where the result is one.",
+    description="The name of the result file, if the result is a file.",
 )
 ACCEPTED = OpenApiResponse(
-    JobSerializer, description="Accepted: Location is where the job can be followed, Retry-After says when to look."
+    JobSerializer,
+    description="Accepted. Location is the address of the job, Retry-After the seconds to wait before reading it.",
 )
 
 
 def submitted(job: Job) -> Response:
-    """Answer a submission: 202 with the job, where to follow it and when to look."""
+    """Return 202 with the job, its address (Location) and when to read it (Retry-After)."""
     location = reverse("jobs:detail", kwargs={"id": job.pk})
     headers = {"Location": location, "Retry-After": str(POLL_SECONDS)}
     return Response(job_body(job_row(job)), status=status.HTTP_202_ACCEPTED, headers=headers)
 
 
 def owner_id(request: Request) -> UUID:
-    """Give the id of the signed-in user."""
+    """Return the id of the signed-in user."""
     return cast(UUID, request.user.pk)
 
 
@@ -68,12 +69,12 @@ class JobList(StrictView):
 
     @extend_schema(
         operation_id="jobs_list",
-        summary="List one's jobs, newest first",
+        summary="List your jobs, newest first",
         parameters=JOBS.parameters(),
         responses={200: page_of(JobSerializer), **problems(400, 401)},
     )
     def get(self, request: Request) -> Response:
-        """Jobs of the signed-in user."""
+        """List the jobs of the signed-in user."""
         jobs = job_list(owner_id=owner_id(request), **self.query.filters)
         return Response(JOBS.read(self.query, jobs).body())
 
@@ -83,14 +84,14 @@ class JobDetail(StrictView):
 
     @extend_schema(
         operation_id="jobs_read",
-        summary="Follow a job",
+        summary="Read a job",
         parameters=[LOOK_AGAIN],
         responses={200: JobSerializer, 304: UNCHANGED, **problems(401, 404)},
     )
     def get(self, request: Request, id: UUID) -> Response:
-        """One job. While it waits or runs, Retry-After says when to look again; its ETag changes with what is shown.
+        """Read one job. Until it is finished, Retry-After says when to ask again. The ETag changes with the content.
 
-        Some kinds are open to staff who may view jobs, too.
+        For some kinds, staff with the permission to view jobs may read the job too.
         """
         return _body(job_read(job_id=id, reader=request.user))
 
@@ -101,7 +102,7 @@ class JobDetail(StrictView):
         responses={200: JobSerializer, **problems(401, 404)},
     )
     def delete(self, request: Request, id: UUID) -> Response:
-        """A job that waits is cancelled at once, one that runs at its next checkpoint; one that has ended stays as it is."""
+        """Cancel a waiting job at once, a running job at its next checkpoint. A finished job stays as it is."""
         return _body(job_cancel(job_id=id, owner_id=owner_id(request)))
 
 
@@ -110,19 +111,19 @@ class JobRetry(StrictView):
 
     @extend_schema(
         operation_id="jobs_retry",
-        summary="Try a failed job again",
+        summary="Retry a discarded job",
         request=None,
         responses={202: ACCEPTED, **problems(401, 404, JobNotDiscarded, TooManyJobs)},
     )
     @idempotent()
     def post(self, request: Request, id: UUID) -> Response:
-        """It goes on at its last checkpoint, with all its attempts."""
+        """Queue a discarded job again. It continues at its last checkpoint, with all its attempts."""
         self.body(StrictSerializer)
         return submitted(job_retry(job_id=id, owner_id=owner_id(request)))
 
 
-class AsItIs(DefaultContentNegotiation):
-    """Leaves the type of an answer to what is answered, whatever the client would rather have (RFC 9110, 12.5.1)."""
+class TypeOfResult(DefaultContentNegotiation):
+    """Ignores Accept, as RFC 9110, 12.5.1 permits: the type of a result is that of the job."""
 
     def select_renderer(self, request: Request, renderers: Any, format_suffix: str | None = None) -> Any:
         return renderers[0], renderers[0].media_type
@@ -130,11 +131,11 @@ class AsItIs(DefaultContentNegotiation):
 
 class JobResult(StrictView):
     permission_classes = [IsAuthenticated]
-    content_negotiation_class = AsItIs  # the job says what its result is: text/csv is no renderer's
+    content_negotiation_class = TypeOfResult  # the job defines the type of its result; no renderer produces text/csv
 
     @extend_schema(
         operation_id="jobs_result",
-        summary="Read a job's result",
+        summary="Read the result of a job",
         parameters=[SAVED_AS],
         responses={
             (200, "application/json"): OpenApiTypes.ANY,
@@ -144,7 +145,7 @@ class JobResult(StrictView):
         },
     )
     def get(self, request: Request, id: UUID) -> HttpResponseBase:
-        """The result file as a download, or the result itself where a kind has no file."""
+        """Download the result file, or read the result itself if the kind has no file."""
         job = job_finished(job_id=id, reader=request.user)
         if not job.result_type:
             return Response(job.result)

@@ -1,6 +1,6 @@
-"""Celery's worker with the supervisor in its main process and a drain that ends as soon as the jobs have.
+"""Celery's worker, with the supervisor in its main process and a shutdown that ends as soon as the jobs have.
 
-Celery's own soft shutdown sleeps for its whole timeout; ours looks at the ledger five times a second.
+Celery's own soft shutdown sleeps for its whole timeout; this one looks at the jobs table five times a second.
 """
 
 import gc
@@ -25,14 +25,14 @@ from apps.jobs.supervisor import Supervisor
 from apps.practices.mechanisms import metrics_store
 from apps.practices.observability import logs
 
-# Celery looks for dead processes as soon as one closes its end of a pipe, which may be before the system lets it be reaped,
-# and then every five seconds: meanwhile the worker is a process short.
+# Celery looks for dead processes when one closes its end of a pipe, perhaps before the system has reaped it, and then only
+# every five seconds. Until then the worker is a process short.
 POOL_SECONDS = 0.5
 logger = structlog.get_logger(__name__)
 
 
 def _say(message: str, stream: object = None) -> None:
-    """Log what Celery would write to a terminal, from within its signal handlers."""
+    """Log what Celery's signal handlers would write to a terminal."""
     logs.line_write(message, logger=celery_worker.__name__)
 
 
@@ -41,77 +41,77 @@ celery_worker.safe_say = _say  # type: ignore[attr-defined]  # not in the stubs;
 
 @worker_process_shutdown.connect
 def _metrics_send(**options: object) -> None:
-    """Send what a pool process counted in its last second."""
+    """Send the metrics of a pool process's last second."""
     metrics_store.shutdown()
 
 
-def queues_refusal(chosen: Collection[str], left_out: Collection[str]) -> str | None:
-    """Say why a worker cannot take from the queues of its -Q without those of its -X; None when it can.
+def queues_refusal(chosen: Collection[str], excluded: Collection[str]) -> str | None:
+    """Return why a worker cannot consume the queues of -Q without those of -X; None if it can.
 
-    A queue that the settings name need not have a kind: another release may have one, and rows of it may be left.
+    A queue of the settings need not have a kind: jobs of another release may be in it.
     """
     known = queues_known()
-    there_are = f"The queues are {', '.join(known)} (settings/components/jobs.py)."
-    unknown = sorted({*chosen, *left_out}.difference(known))
+    choices = f"Choose from {', '.join(known)} (settings/components/jobs.py)."
+    unknown = sorted({*chosen, *excluded}.difference(known))
     if unknown:
-        return f"No job is ever in {', '.join(map(repr, unknown))}. {there_are}"
-    if not {*(chosen or known)}.difference(left_out):
-        return f"-X leaves it no queue. {there_are}"
+        return f"Unknown queue {', '.join(map(repr, unknown))}. {choices}"
+    if not {*(chosen or known)}.difference(excluded):
+        return f"-X leaves no queue. {choices}"
     return None
 
 
 def pool_refusal(pool: type[BasePool], start_method: str) -> str | None:
-    """Say why a pool's processes cannot be looked after; None when they can."""
+    """Return why the supervisor cannot control a pool's processes; None if it can."""
     if issubclass(pool, TaskPool) and start_method == "fork":
         return None
     return (
-        "--pool has to be prefork, its start method fork: each job's memory is limited, and a job that hangs is killed, by its"
-        " process, one job in each, forked from the one that looks after them."
+        "--pool must be prefork, with the start method fork. Memory limits and the killing of a job that hangs need one"
+        " process for each job, forked from the worker's main process."
     )
 
 
-def unreserved_limit_of(concurrency: int, chosen: Collection[str], left_out: Collection[str]) -> int | None:
-    """Return how many jobs of other queues than the reserved one a worker of so many processes may run; None: all.
+def unreserved_limit_of(concurrency: int, chosen: Collection[str], excluded: Collection[str]) -> int | None:
+    """Return how many jobs outside the reserved queue a worker with ``concurrency`` processes may run; None: no limit.
 
-    One process is kept for the reserved queue, where the worker takes from it and from others, and has another process.
+    If the worker has several processes and consumes the reserved queue and others, one process is kept for the reserved queue.
     """
-    queues = {*(chosen or queues_known())}.difference(left_out)
+    queues = {*(chosen or queues_known())}.difference(excluded)
     shares = settings.JOBS_RESERVED_QUEUE in queues and len(queues) > 1
     return concurrency - 1 if shares and concurrency > 1 else None
 
 
 class Worker(CeleryWorker):
-    """Started by ``celery worker``: see ``project/celery.py``."""
+    """The worker of ``celery worker`` (see ``project/celery.py``)."""
 
     supervisor: Supervisor | None = None
     maintenance: Any = None
     hostname: str
-    pool_cls: Any  # as the command line and the settings have it
+    pool_cls: Any  # as given on the command line or in the settings
     pool_start_method: str
     concurrency: int
 
     def on_after_init(self, *arguments: Any, **options: Any) -> None:
-        """Refuse to start where it would wait for ever, or could not keep what it promises."""
+        """Refuse to start with options that would leave jobs waiting, or limits unenforced."""
         super().on_after_init(*arguments, **options)
         pool = get_implementation(self.pool_cls)
         refusal = pool_refusal(pool, self.pool_start_method) or queues_refusal(
             options.get("queues") or (), options.get("exclude_queues") or ()
         )
         if refusal is not None:
-            raise SystemExit(f"The worker does not start. {refusal}")
-        chosen, left_out = options.get("queues") or (), options.get("exclude_queues") or ()
-        unreserved_limit_set(unreserved_limit_of(self.concurrency, chosen, left_out))
+            raise SystemExit(f"The worker cannot start. {refusal}")
+        chosen, excluded = options.get("queues") or (), options.get("exclude_queues") or ()
+        unreserved_limit_set(unreserved_limit_of(self.concurrency, chosen, excluded))
 
     def emit_banner(self) -> None:
-        """Log in one line what Celery draws in thirty."""
+        """Log one line instead of Celery's banner of thirty."""
         queues = sorted(str(name) for name in self.app.amqp.queues.consume_from)
         logger.info("worker_starting", name=self.hostname, processes=self.concurrency, queues=queues)
 
     def on_consumer_ready(self, consumer: Any) -> None:
-        """Start the supervisor once the pool has forked: no thread and no connection of ours is copied into a child."""
+        """Start the supervisor after the pool has forked, so that no child inherits its thread or its connection."""
         super().on_consumer_ready(consumer)
         JobRequest.hub = consumer.hub
-        if self.maintenance is not None:  # from before the connection to the broker was lost
+        if self.maintenance is not None:  # from before a lost connection to the broker
             self.maintenance.cancel()
         self.maintenance = consumer.hub.call_repeatedly(POOL_SECONDS, consumer.pool.maintain_pool)
         if self.supervisor is None:
@@ -128,16 +128,16 @@ class Worker(CeleryWorker):
         if self.supervisor is not None:
             self.supervisor.finish()
         metrics_store.shutdown()
-        gc.freeze()  # the interpreter's end looks for garbage three times: a third of a second for what is given back anyway
+        gc.freeze()  # saves three garbage collections at the interpreter's exit, a third of a second
 
 
 class JobRequest(Request):
-    """A message that was taken, whose failed acknowledgement makes the worker connect to its broker anew.
+    """A received message. If its acknowledgement fails, the worker reconnects to the broker.
 
-    Celery's own logs it and goes on. The message then counts as unacknowledged for ever; as many of them as the worker has
-    processes, and it asks for no more: deaf, while the broker is long back.
+    Celery's own request only logs the failure. The message then counts as unacknowledged for good, and once there is one for
+    each process of the worker, it fetches no more messages, although the broker is back.
 
-    ``hub`` is the worker's event loop. kombu's get_event_loop() has none any more once a connection was lost.
+    ``hub`` is the worker's event loop; kombu's get_event_loop() returns None after a lost connection.
     """
 
     hub: Hub | None = None
@@ -155,5 +155,5 @@ class JobRequest(Request):
 
 
 def _broker_lost(error: Exception) -> None:
-    """Raise in the event loop, which takes it for what it is: the connection is gone."""
+    """Raise in the event loop, which handles it as a lost connection."""
     raise error

@@ -16,7 +16,7 @@ from cachetools import TTLCache, cached
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
-from apps.jobs.monitoring import SEEN, queues_without_worker
+from apps.jobs.monitoring import ALIVE, queues_without_worker
 from apps.operations import lifecycle
 from apps.practices.database.connections import wait_limit
 from apps.practices.database.replicas import replica_check
@@ -70,7 +70,7 @@ def workers_check() -> str | None:
     if not queues:
         return None
     which = f"none for {', '.join(queues)}" if any_seen else "none"
-    return f"{which} seen for {SEEN.seconds} s"
+    return f"{which} seen for {ALIVE.seconds} s"
 
 
 _is_migrated = False  # once true it stays so: nothing takes migrations back while an instance runs

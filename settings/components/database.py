@@ -16,7 +16,6 @@ _KIND: str = ENVIRONMENT["PROCESS_KIND"]
 _BOUNDS = {
     "web": {"statement_timeout": 5, "lock_timeout": 2, "idle_in_transaction_session_timeout": 10},
     "worker": {"statement_timeout": 300, "lock_timeout": 10, "idle_in_transaction_session_timeout": 120},
-    "beat": {"statement_timeout": 30, "lock_timeout": 5, "idle_in_transaction_session_timeout": 30},
     "command": {"statement_timeout": 0, "lock_timeout": 30, "idle_in_transaction_session_timeout": 0},
 }[_KIND]
 # A worker's process may be killed in a long statement: the server looks this often whether its client is still there, and

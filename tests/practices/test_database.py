@@ -155,7 +155,6 @@ if connection.pool:
     [
         ("web", "5s", "2s", "10s", 3, 6.5),
         ("worker", "5min", "10s", "2min", None, None),
-        ("beat", "30s", "5s", "30s", None, None),
         ("command", "0", "30s", "0", None, None),
     ],
 )

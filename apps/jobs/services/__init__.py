@@ -1,4 +1,4 @@
-"""The writes of the ledger. What other apps call is here; claims and the relay are for workers."""
+"""Writes of jobs. Other apps call the functions exported here; the modules below are for operators and workers."""
 
 from apps.jobs.services.submission import job_cancel, job_retry, job_submit
 

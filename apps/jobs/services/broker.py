@@ -1,7 +1,7 @@
-"""The way to the broker: one short try behind a breaker, and never an error to whoever submits.
+"""Messages to the broker: one short try behind a circuit breaker, and never an error for the caller.
 
-The ledger does not need the message: the relay sends again what nobody took. So a broker that is away, hung or full costs a
-request less than a second once, and nothing while the breaker is open.
+A lost message does no harm, because the relay sends it again. So a broker that is down, hangs or is full costs one request less
+than a second, and nothing while the breaker is open.
 """
 
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ _AWAY = (OperationalError, KombuError, RedisError, OSError)
 
 
 def publish(*, job_id: UUID, queue: str) -> bool:
-    """Hand the job's id to the broker, and say whether it took it."""
+    """Send the job's id to the broker; return whether it was accepted."""
     if not _breaker.allows():
         return False
     try:
@@ -42,12 +42,12 @@ def publish(*, job_id: UUID, queue: str) -> bool:
 
 
 def depth(*, queue: str) -> int | None:
-    """How many messages wait in the broker's queue; None when it cannot be asked."""
+    """Return how many messages wait in the broker's queue; None if the broker does not answer."""
     if not _breaker.allows():
         return None
     try:
         with _producer() as producer:
-            # Not passive: kombu's look whether a queue exists leaves out global_keyprefix, and finds none.
+            # Not passive: kombu's check whether a queue exists ignores global_keyprefix, so it finds none.
             channel = cast(Any, producer.channel)
             waiting = int(channel.queue_declare(queue).message_count)
     except _AWAY as error:
@@ -63,7 +63,7 @@ def _send(producer: Producer, *, job_id: UUID, queue: str) -> None:
 
 @contextmanager
 def _producer() -> Iterator[Producer]:
-    """Lend a producer on a connection whose every wait is bounded by JOBS_PUBLISH_SECONDS."""
+    """Yield a producer on a connection that waits for at most JOBS_PUBLISH_SECONDS at a time."""
     seconds = settings.JOBS_PUBLISH_SECONDS
     connection = Connection(
         settings.CELERY_BROKER_URL,

@@ -159,7 +159,7 @@ def test_cancel_ends_what_waits_and_asks_what_runs(desk: Client, job_make: Make)
     for job in (waiting, busy):
         upload_store(job_id=job.pk, blocks=ContentFile(b"x" * 2000).chunks())
     said = act(desk, "cancel", waiting, busy, done)
-    assert said == "1 job cancelled, 1 asked to stop at the next checkpoint."
+    assert said == "1 job cancelled; 1 running will stop at the next checkpoint."
     states = dict(Job.objects.values_list("pk", "state"))
     assert states == {waiting.pk: "cancelled", busy.pk: "running", done.pk: "succeeded"}
     assert Job.objects.get(pk=busy.pk).stop == "cancel"

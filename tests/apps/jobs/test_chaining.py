@@ -42,7 +42,7 @@ def tells(context: JobContext) -> None:
 def patient(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """No bound is met by chance: this process is large, and the machine may be busy."""
     settings.CELERY_WORKER_MAX_MEMORY_PER_CHILD = 1 << 40
-    monkeypatch.setattr(tasks, "MESSAGE_SECONDS", 60)
+    monkeypatch.setattr(tasks, "CHAIN_SECONDS", 60)
     told.clear()
 
 
@@ -180,7 +180,7 @@ def test_one_message_does_what_waits_each_job_in_its_own_context(job_make: Make)
 
 
 def _time_is_up(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
-    monkeypatch.setattr(tasks, "MESSAGE_SECONDS", 0)
+    monkeypatch.setattr(tasks, "CHAIN_SECONDS", 0)
 
 
 def _memory_was_large(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:

@@ -101,7 +101,7 @@ def test_what_cannot_be_done_is_an_exit_status(run: Run, job_make: Make) -> None
     before = list(Job.objects.values())
     for arguments, status, said in (
         (("retry", waiting.pk), 1, str(waiting.pk)),
-        (("show", "01a214ed-3f71-751e-be0a-1de0552b5195"), 1, "no job"),
+        (("show", "01a214ed-3f71-751e-be0a-1de0552b5195"), 1, "No job has the id"),
         (("cancel", "--owner", "nobody@example.com"), 1, "nobody@example.com"),
         (("cancel",), 2, "condition"),
         (("cancel", "not-an-id"), 2, "not-an-id"),
@@ -111,7 +111,7 @@ def test_what_cannot_be_done_is_an_exit_status(run: Run, job_make: Make) -> None
         (("retry", "--state", "succeeded"), 2, "discarded"),
         (("cancel", "--state", "discarded"), 2, "running"),
         (("cancel", "--kind", "sample.cuont"), 0, "sample.count"),
-        ((), 2, "what"),
+        ((), 2, "action"),
     ):
         ran = run(*arguments)
         assert ran.returncode == status, (arguments, ran.stderr)
@@ -134,7 +134,7 @@ def test_workers_are_told_with_their_queues(run: Run) -> None:
 def test_postgresql_away_is_said_in_a_line(run: Run) -> None:
     ran = run("list", DATABASE_URL=f"postgres://nobody@127.0.0.1:{port_free()}/none")
     assert ran.returncode == 1
-    assert "PostgreSQL is away" in ran.stderr
+    assert "PostgreSQL is not available" in ran.stderr
     assert "Traceback" not in ran.stderr
 
 

@@ -137,7 +137,7 @@ def test_who_takes_memory_is_killed_and_alone_to_blame(job_make: Make, settings:
         )
         before = timezone.now() - timedelta(hours=1)
         Job.objects.update(leased_until=before)
-        supervisor._own_claims_tend()
+        supervisor._renew_leases()
         assert bad_process.wait(10) == -9
         started = [child.pid for child in children]
         wait_until(lambda: not alive(started), seconds=10, what="what it had started to end")
@@ -145,7 +145,7 @@ def test_who_takes_memory_is_killed_and_alone_to_blame(job_make: Make, settings:
     greedy.refresh_from_db()
     healthy.refresh_from_db()
     assert (greedy.state, greedy.attempts, greedy.quarantined) == ("retryable", 1, False)
-    assert "MiB, of 64 that its kind may" in greedy.error
+    assert "MiB; the limit of its kind is 64 MiB" in greedy.error
     assert (healthy.state, healthy.attempts, healthy.quarantined) == ("running", 1, False)
     assert healthy.leased_until is not None
     assert healthy.leased_until > before
@@ -157,10 +157,10 @@ def test_who_reaches_no_checkpoint_is_killed_a_second_later(job_make: Make) -> N
     with pool_process(IDLE) as (runner, process):
         claims.job_claim(claimer=claims.Claimer(queue="default", worker=supervisor.worker, runner=runner))
         Job.objects.update(started_at=Now() - timedelta(seconds=0.7))  # of 0.2: it has a second to reach one
-        supervisor._late_end()
+        supervisor._end_overdue()
         assert process.poll() is None
         Job.objects.update(started_at=Now() - timedelta(seconds=1.3))
-        supervisor._late_end()
+        supervisor._end_overdue()
         assert process.wait(10) == -9
     job.refresh_from_db()
     assert (job.state, job.attempts) == ("retryable", 1)

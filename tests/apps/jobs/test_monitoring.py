@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from apps.accounts.models import User
 from apps.jobs.models import Job
-from apps.jobs.monitoring import jobs_filter, ledger_stats
+from apps.jobs.monitoring import job_stats, jobs_filter
 from tests.apps.accounts.factories import user_create
 
 pytestmark = pytest.mark.django_db
@@ -42,6 +42,6 @@ def test_of_those_that_wait_the_one_due_for_longest_counts(job_make: Callable[..
     job_make(run_at=now - timedelta(hours=1))
     job_make(run_at=now - timedelta(hours=5), state="cancelled", finished_at=now)
     job_make(run_at=now + timedelta(hours=1), queue="mail")
-    oldest = ledger_stats().oldest
+    oldest = job_stats().oldest
     assert 3000 < oldest["default"] < 2 * 3600
     assert oldest["mail"] == 0

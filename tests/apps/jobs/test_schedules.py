@@ -15,7 +15,7 @@ from django.utils import timezone
 from apps.jobs.checks import check_queues, check_schedules
 from apps.jobs.models import Job
 from apps.jobs.services import chaining, claims
-from apps.jobs.services.schedules import schedules_insert, slots_due
+from apps.jobs.services.schedules import due_times, schedules_insert
 from apps.jobs.tasks import job_run
 from apps.practices.privacy.retention import retentions
 from tests.clocks import not_at_the_turn
@@ -27,12 +27,12 @@ COUNT = {"kind": "sample.count", "parameters": {"seconds": 0}}
 
 def test_cron_gives_its_times_after_the_last_that_is_queued() -> None:
     last = datetime(2026, 3, 5, 10, 0, tzinfo=UTC)
-    slots = slots_due({"cron": "*/30 * * * *"}, last=last, now=NOW)
+    slots = due_times({"cron": "*/30 * * * *"}, last=last, now=NOW)
     assert slots == [last + timedelta(minutes=30 * number) for number in range(1, 6)]
-    assert slots_due({"cron": "10  3 * * *"}, last=NOW - timedelta(days=3), now=NOW) == [
+    assert due_times({"cron": "10  3 * * *"}, last=NOW - timedelta(days=3), now=NOW) == [
         datetime(2026, 3, 5, 3, 10, tzinfo=UTC)
     ]
-    assert slots_due({"cron": "0 4 * * mon"}, last=NOW - timedelta(days=9), now=NOW) == []
+    assert due_times({"cron": "0 4 * * mon"}, last=NOW - timedelta(days=9), now=NOW) == []
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_days_are_chosen_as_cron_chooses_them(cron: str, days: list[int]) -> Non
     found = [
         slot
         for day in range(31)
-        for slot in slots_due({"cron": cron}, last=first + timedelta(days=day), now=first + timedelta(days=day + 1))
+        for slot in due_times({"cron": cron}, last=first + timedelta(days=day), now=first + timedelta(days=day + 1))
     ]
     assert found == [datetime(2026, 3, day, 4, tzinfo=UTC) for day in days]
 
@@ -67,7 +67,7 @@ def test_times_are_utc_where_the_machine_changes_its_clock(monkeypatch: pytest.M
     try:
         for now in (datetime(2026, 3, 29, 12, tzinfo=UTC), datetime(2026, 10, 25, 12, tzinfo=UTC)):
             last = now.astimezone().replace(hour=0, minute=0).astimezone(UTC)
-            found = slots_due({"cron": "30 * * * *"}, last=last, now=now)
+            found = due_times({"cron": "30 * * * *"}, last=last, now=now)
             begin = last.replace(minute=30)
             assert found == [begin + timedelta(hours=number) for number in range(len(found))]
             assert found[-1] == now - timedelta(minutes=30)
@@ -78,15 +78,15 @@ def test_times_are_utc_where_the_machine_changes_its_clock(monkeypatch: pytest.M
 
 def test_every_gives_round_times() -> None:
     last = NOW.replace(minute=0, second=0)
-    slots = slots_due({"every": 900}, last=last, now=NOW)
+    slots = due_times({"every": 900}, last=last, now=NOW)
     assert slots == [last + timedelta(minutes=15 * number) for number in (1, 2)]
 
 
 def test_what_is_late_is_bounded() -> None:
-    assert len(slots_due({"every": 60}, last=NOW - timedelta(days=9), now=NOW)) == 100
-    assert slots_due({"every": 60}, last=NOW - timedelta(days=9), now=NOW)[-1] == NOW.replace(second=0)
-    assert len(slots_due({"every": 3600}, last=NOW - timedelta(days=9), now=NOW)) == 24
-    assert len(slots_due({"every": 3600}, last=None, now=NOW)) == 1, "what never was is not made up for"
+    assert len(due_times({"every": 60}, last=NOW - timedelta(days=9), now=NOW)) == 100
+    assert due_times({"every": 60}, last=NOW - timedelta(days=9), now=NOW)[-1] == NOW.replace(second=0)
+    assert len(due_times({"every": 3600}, last=NOW - timedelta(days=9), now=NOW)) == 24
+    assert len(due_times({"every": 3600}, last=None, now=NOW)) == 1, "what never was is not made up for"
 
 
 @pytest.mark.django_db(transaction=True)
@@ -136,18 +136,18 @@ def test_the_service_prunes_itself_daily(settings: Any) -> None:
 @pytest.mark.parametrize(
     ("entry", "says"),
     [
-        ({"kind": "no.such", "every": 60}, "no kind of job 'no.such'"),
-        ({**COUNT, "cron": "61 * * * *"}, "time cannot be read"),
-        ({**COUNT, "cron": "* * * *"}, "time cannot be read"),
+        ({"kind": "no.such", "every": 60}, "unknown job kind 'no.such'"),
+        ({**COUNT, "cron": "61 * * * *"}, "invalid time"),
+        ({**COUNT, "cron": "* * * *"}, "invalid time"),
         ({**COUNT, "cron": "0 * * * * *"}, "5 fields"),
-        ({**COUNT, "cron": "*/0 * * * *"}, "time cannot be read"),
-        ({**COUNT, "cron": "nonsense"}, "time cannot be read"),
-        ({**COUNT, "cron": None}, "time cannot be read"),
-        ({**COUNT, "cron": "0 0 31 2 *"}, "time cannot be read"),
-        ({**COUNT, "every": 0}, "time cannot be read"),
+        ({**COUNT, "cron": "*/0 * * * *"}, "invalid time"),
+        ({**COUNT, "cron": "nonsense"}, "invalid time"),
+        ({**COUNT, "cron": None}, "invalid time"),
+        ({**COUNT, "cron": "0 0 31 2 *"}, "invalid time"),
+        ({**COUNT, "every": 0}, "invalid time"),
         ({**COUNT, "every": 60, "cron": "* * * * *"}, "either"),
         (COUNT, "either"),
-        ({**COUNT, "every": 60, "at": "noon"}, "at, which means nothing"),
+        ({**COUNT, "every": 60, "at": "noon"}, "unknown entry at"),
         ({"kind": "sample.count", "every": 60, "parameters": {"seconds": -1}}, "parameters"),
     ],
 )

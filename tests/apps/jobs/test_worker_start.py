@@ -1,4 +1,4 @@
-"""A worker that would wait for ever, or could not keep its promises, says so and does not start."""
+"""A worker whose options would leave jobs waiting, or limits unenforced, refuses to start."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ ROOT = Path(__file__).resolve().parents[3]
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (["-Q", "default,nope"], f"No job is ever in 'nope'. The queues are {', '.join(QUEUES)}"),
-        (["-X", ",".join(QUEUES)], f"-X leaves it no queue. The queues are {', '.join(QUEUES)}"),
-        (["--pool", "solo"], "--pool has to be prefork"),
+        (["-Q", "default,nope"], f"Unknown queue 'nope'. Choose from {', '.join(QUEUES)}"),
+        (["-X", ",".join(QUEUES)], f"-X leaves no queue. Choose from {', '.join(QUEUES)}"),
+        (["--pool", "solo"], "--pool must be prefork"),
     ],
 )
 def test_what_cannot_work_is_refused_at_the_start(stack: Stack, options: list[str], reason: str) -> None:
@@ -32,24 +32,24 @@ def test_what_cannot_work_is_refused_at_the_start(stack: Stack, options: list[st
 
 
 @pytest.mark.parametrize(
-    ("chosen", "left_out", "reason"),
+    ("chosen", "excluded", "reason"),
     [
         ([], [], None),
         (["mail"], [], None),
         (["default", "mail"], [], None),
         ([], ["mail"], None),
         (["default"], ["mail"], None),
-        ([""], [], "No job is ever in ''."),
-        (["mail", "one", "another"], [], "No job is ever in 'another', 'one'."),
-        ([], ["nope"], "No job is ever in 'nope'."),
-        ([], QUEUES, "-X leaves it no queue."),
-        (["mail"], ["mail"], "-X leaves it no queue."),
+        ([""], [], "Unknown queue ''."),
+        (["mail", "one", "another"], [], "Unknown queue 'another', 'one'."),
+        ([], ["nope"], "Unknown queue 'nope'."),
+        ([], QUEUES, "-X leaves no queue."),
+        (["mail"], ["mail"], "-X leaves no queue."),
     ],
 )
-def test_a_worker_takes_from_queues_that_there_are(chosen: list[str], left_out: list[str], reason: str | None) -> None:
+def test_a_worker_takes_from_queues_that_there_are(chosen: list[str], excluded: list[str], reason: str | None) -> None:
     from apps.jobs.worker import queues_refusal
 
-    refusal = queues_refusal(chosen, left_out)
+    refusal = queues_refusal(chosen, excluded)
     assert refusal is None if reason is None else reason in str(refusal)
 
 
@@ -77,7 +77,7 @@ def started(stack: Stack, *options: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    ("concurrency", "chosen", "left_out", "most"),
+    ("concurrency", "chosen", "excluded", "most"),
     [
         (3, (), (), 2),
         (2, ("default", "mail"), (), 1),
@@ -87,8 +87,8 @@ def started(stack: Stack, *options: str) -> subprocess.CompletedProcess[str]:
     ],
 )
 def test_a_process_is_kept_for_mail_where_the_worker_has_another_queue_and_process(
-    concurrency: int, chosen: tuple[str, ...], left_out: tuple[str, ...], most: int | None
+    concurrency: int, chosen: tuple[str, ...], excluded: tuple[str, ...], most: int | None
 ) -> None:
     from apps.jobs.worker import unreserved_limit_of
 
-    assert unreserved_limit_of(concurrency, chosen, left_out) == most
+    assert unreserved_limit_of(concurrency, chosen, excluded) == most

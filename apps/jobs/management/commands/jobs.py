@@ -1,4 +1,4 @@
-"""`manage.py jobs`: what an operator sees of jobs and does to them. PostgreSQL is all that it needs."""
+"""`manage.py jobs`: inspect, retry and cancel jobs. Needs only PostgreSQL."""
 
 import json
 import re
@@ -26,7 +26,7 @@ RETRIED = (JobState.DISCARDED,)
 CANCELLED = UNFINISHED
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 LISTED = ("id", "kind", "queue", "state", "attempts", "worker", "created_at", "started_at", "finished_at")
-TOLD = (
+SHOWN = (
     *LISTED,
     "run_at",
     "sent_at",
@@ -43,46 +43,45 @@ TOLD = (
 )
 LINE = "{:36}  {:9}  {:>9}  {:>8}  {:>6}  {:24}  {}"
 
-ABOUT = """Look at jobs and mend them: everybody's, straight in PostgreSQL. Neither Redis nor a worker has to be up.
+ABOUT = """Inspect, retry and cancel jobs of all owners. Needs only PostgreSQL: neither Redis nor a worker has to be running.
 
-  manage.py jobs list --state failed                 what has failed, newest first
-  manage.py jobs show ID                             all about one, with its last error
-  manage.py jobs retry --state failed --kind accounts.mail --older 1h
+  manage.py jobs list --state discarded              discarded jobs, newest first
+  manage.py jobs show ID                             one job in detail, with its last error
+  manage.py jobs retry --state discarded --kind accounts.mail --older 1h
   manage.py jobs cancel --owner ada@example.com --dry-run
-  manage.py jobs workers                             who works, and for which queues
+  manage.py jobs workers                             workers and their queues
 
-Exit status: 0 done; 1 something could not be done, and the last line says what; 2 not understood."""
+Exit status: 0 success; 1 failure, explained in the last line; 2 invalid arguments."""
 LIST = """List jobs, newest first.
 
-A state is queued, running, succeeded, failed or cancelled. ATTEMPTS counts claims, of how many; a job that failed at the last
-one is parked: failed, until somebody retries it."""
-SHOW = """Tell all about one job: times, claim, worker, problem and the last error.
+States: scheduled, queued, running, retryable, succeeded, cancelled, discarded. ATTEMPTS shows attempts and their limit; a job
+whose last attempt fails is discarded until somebody retries it."""
+SHOW = """Show one job in detail: times, claim, worker, problem and last error.
 
-What its owner put in and gets out is not shown, and secrets in the error are taken out. A superuser sees the rest in the
-admin."""
-RETRY = """Queue failed jobs anew, with all their attempts; each goes on at its last checkpoint.
+Parameters, checkpoint and result are not shown, and secrets are removed from the error. In the admin, superusers see the rest."""
+RETRY = """Run discarded jobs again, with all their attempts. Each continues at its last checkpoint.
 
-Name ids or conditions. Only what has failed is touched. Workers hear of it within seconds, from the relay."""
-WORKERS = """List workers: since when, the queues that each takes from, and how long ago it was seen.
+Name ids or conditions. Other jobs are not changed. The relay queues the jobs within seconds."""
+WORKERS = """List workers: uptime, last heartbeat, and the queues that each consumes.
 
-A worker that stops well leaves the list at once; one that was killed is in it, unseen, until another starts a day later."""
-CANCEL = """Cancel jobs: at once where they wait, at their next checkpoint where they run.
+A worker that stops normally is removed at once. A killed worker stays listed until another one starts a day later."""
+CANCEL = """Cancel jobs: waiting jobs at once, running jobs at their next checkpoint.
 
-Name ids or conditions. What has ended stays as it ended."""
+Name ids or conditions. Finished jobs are not changed."""
 
 
 def duration(text: str) -> timedelta:
-    """Read 30s, 10m, 2h or 7d."""
+    """Return the duration that 30s, 10m, 2h or 7d stands for."""
     found = re.fullmatch(r"(\d{1,6})([smhd])", text)
     if not found:
-        raise ArgumentTypeError(f"not a time: {text!r}; write 30s, 10m, 2h or 7d")
+        raise ArgumentTypeError(f"invalid time {text!r}; use for example 30s, 10m, 2h or 7d")
     return timedelta(**{UNITS[found[2]]: int(found[1])})
 
 
 def count(text: str) -> int:
-    """Read a number of rows."""
+    """Return a positive number of rows."""
     if not re.fullmatch(r"[1-9]\d{0,8}", text):
-        raise ArgumentTypeError(f"not a number of jobs: {text!r}")
+        raise ArgumentTypeError(f"invalid number {text!r}; use a positive integer")
     return int(text)
 
 
@@ -93,34 +92,36 @@ class Command(BaseCommand):
         return super().create_parser(prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, **options)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        actions = parser.add_subparsers(dest="action", metavar="what", required=True)
+        actions = parser.add_subparsers(dest="action", metavar="action", required=True)
 
         def action(name: str, text: str) -> ArgumentParser:
             first = text.partition(".")[0].partition(":")[0]
             short = first[0].lower() + first[1:]
             made = actions.add_parser(name, help=short, description=text, formatter_class=RawDescriptionHelpFormatter)
-            made.add_argument("--json", action="store_true", help="one JSON object a line")
+            made.add_argument("--json", action="store_true", help="print one JSON object per line")
             return made
 
         listing = action("list", LIST)
         _conditions(listing, states=JobState.values)
-        listing.add_argument("--limit", type=count, default=50, help="at most so many (50)")
-        action("show", SHOW).add_argument("id", type=UUID, help="the job's id")
+        listing.add_argument("--limit", type=count, default=50, help="the maximum number of jobs (default: 50)")
+        action("show", SHOW).add_argument("id", type=UUID, help="the id of the job")
         action("workers", WORKERS)
         for name, text, states in (("retry", RETRY, RETRIED), ("cancel", CANCEL, CANCELLED)):
             changing = action(name, text)
-            changing.add_argument("ids", type=UUID, nargs="*", metavar="id", help="these jobs alone")
+            changing.add_argument("ids", type=UUID, nargs="*", metavar="id", help="ids of jobs")
             _conditions(changing, states=states)
-            changing.add_argument("--dry-run", action="store_true", help="count them, change nothing")
+            changing.add_argument(
+                "--dry-run", action="store_true", help="print how many jobs would change, and change nothing"
+            )
 
     def handle(self, *, action: str, **options: Any) -> None:
         do: Callable[..., None] = getattr(self, f"_{action}")
         if (kind := options.get("kind")) and kind_named(kind) is None:
-            self.stderr.write(f"The code has no kind of job called {kind}; it has {', '.join(kind_names())}.")
+            self.stderr.write(f"Warning: unknown job kind {kind}. Known kinds: {', '.join(kind_names())}.")
         try:
             do(**options)
         except DatabaseError as error:
-            raise CommandError(f"PostgreSQL is away, or refuses: {str(error).strip()}") from error
+            raise CommandError(f"PostgreSQL is not available, or refused the query: {str(error).strip()}") from error
 
     def _list(self, *, json: bool, limit: int, **options: Any) -> None:
         rows = (
@@ -130,18 +131,18 @@ class Command(BaseCommand):
             self.stdout.write(LINE.format("ID", "STATE", "PROGRESS", "ATTEMPTS", "AGE", "KIND", "OWNER"))
         now = timezone.now()
         for job in rows[:limit].iterator():
-            self.stdout.write(_json(_told(job, LISTED)) if json else _line(job, now=now))
+            self.stdout.write(_json(_columns(job, LISTED)) if json else _line(job, now=now))
 
     def _show(self, *, id: UUID, json: bool, **options: Any) -> None:
         job = Job.objects.filter(pk=id).select_related("owner").defer("parameters", "checkpoint", "result").first()
         if job is None:
-            raise CommandError(f"There is no job {id}.")
-        told = _told(job, TOLD) | {"error": redact_text(job.error)}
+            raise CommandError(f"No job has the id {id}.")
+        columns = _columns(job, SHOWN) | {"error": redact_text(job.error)}
         if json:
-            self.stdout.write(_json(told))
+            self.stdout.write(_json(columns))
             return
-        error = told.pop("error")
-        for name, value in told.items():
+        error = columns.pop("error")
+        for name, value in columns.items():
             if value not in (None, ""):
                 self.stdout.write(f"{name:14} {_json(value) if isinstance(value, dict) else value}")
         if error:
@@ -150,16 +151,16 @@ class Command(BaseCommand):
     def _workers(self, *, json: bool, **options: Any) -> None:
         now = timezone.now()
         for worker in workers_list():
-            told = {name: getattr(worker, name) for name in ("name", "queues", "started_at", "seen_at")}
+            columns = {name: getattr(worker, name) for name in ("name", "queues", "started_at", "seen_at")}
             since, seen = _age(now - worker.started_at), _age(now - worker.seen_at)
             line = f"{worker.name}  up {since}, seen {seen} ago  {', '.join(worker.queues)}"
-            self.stdout.write(_json(told) if json else line)
+            self.stdout.write(_json(columns) if json else line)
 
     def _retry(self, **options: Any) -> None:
-        self._change(jobs_retry, states=RETRIED, verb="scheduled to run again", refused="has not failed", **options)
+        self._change(jobs_retry, states=RETRIED, verb="scheduled to run again", refused="not discarded", **options)
 
     def _cancel(self, **options: Any) -> None:
-        self._change(jobs_cancel, states=CANCELLED, verb="cancelled", refused="has ended", **options)
+        self._change(jobs_cancel, states=CANCELLED, verb="cancelled", refused="already finished", **options)
 
     def _change(
         self,
@@ -174,7 +175,7 @@ class Command(BaseCommand):
         **options: Any,
     ) -> None:
         if not ids and not any(options[name] for name in ("state", "kind", "owner", "older")):
-            raise CommandError("Name ids or a condition: --state, --kind, --owner, --older.", returncode=2)
+            raise CommandError("Name ids, or at least one condition: --state, --kind, --owner, --older.", returncode=2)
         jobs = _chosen(ids=ids, **options)
         if dry_run:
             count = jobs.filter(state__in=states).count()
@@ -187,20 +188,25 @@ class Command(BaseCommand):
             touched |= {*done.changed, *done.asked} if ids else set()
             if not ids:
                 self.stderr.write(f"{changed + asked:,} so far")
-        stopping = f", {asked:,} asked to stop at their next checkpoint" if asked else ""
+        stopping = f", {asked:,} will stop at their next checkpoint" if asked else ""
         self.stdout.write(_json({"changed": changed, "asked": asked}) if json else f"{changed:,} {verb}{stopping}.")
         left = [str(job_id) for job_id in ids if job_id not in touched]
         if left:
-            raise CommandError(f"Not there, or {refused}: {', '.join(left)}.")
+            raise CommandError(f"Not found or {refused}: {', '.join(left)}.")
 
 
 def _conditions(parser: ArgumentParser, *, states: Sequence[str]) -> None:
     parser.add_argument(
-        "--state", choices=[str(state) for state in states], action="append", help="in this state; several: either"
+        "--state",
+        choices=[str(state) for state in states],
+        action="append",
+        help="in this state; repeat it for several states",
     )
-    parser.add_argument("--kind", help="of this kind, such as accounts.mail")
-    parser.add_argument("--owner", metavar="EMAIL", help="of this account")
-    parser.add_argument("--older", metavar="TIME", type=duration, help="submitted so long ago: 30s, 10m, 2h, 7d")
+    parser.add_argument("--kind", help="of this kind, for example accounts.mail")
+    parser.add_argument("--owner", metavar="EMAIL", help="of the account with this address")
+    parser.add_argument(
+        "--older", metavar="TIME", type=duration, help="submitted at least this long ago: 30s, 10m, 2h, 7d"
+    )
 
 
 def _chosen(
@@ -214,11 +220,11 @@ def _chosen(
 ) -> QuerySet[Job]:
     account = None if owner is None else owner_by_email(owner)
     if owner is not None and account is None:
-        raise CommandError(f"There is no account with the address {owner}.")
+        raise CommandError(f"No account has the address {owner}.")
     return jobs_filter(ids=list(ids), states=state or (), kind=kind, owner=account, older=older)
 
 
-def _told(job: Job, names: Iterable[str]) -> dict[str, Any]:
+def _columns(job: Job, names: Iterable[str]) -> dict[str, Any]:
     owner = None if job.owner is None else job.owner.get_username()
     return {name: getattr(job, name) for name in names} | {"owner": owner, "progress": _progress(job)}
 
