@@ -1,4 +1,4 @@
-"""Two middlewares: conditional requests of the whole API, and shared responses of the views that declare them."""
+"""Two middlewares: conditional requests for the whole API, and shared responses for views that declare them."""
 
 from collections.abc import Callable
 
@@ -17,11 +17,11 @@ PRIVATE = "private, no-cache"
 
 
 class ServerError(Exception):
-    """The view answered 5xx: an entry past its time is better."""
+    """The view answered 5xx; a stale entry is better."""
 
 
 class ConditionalMiddleware:
-    """Conditional requests (RFC 9110, section 13): ETag and Cache-Control of API responses, and 304 where nothing changed."""
+    """Adds ETag and Cache-Control to API responses, and answers 304 if nothing has changed (RFC 9110, section 13)."""
 
     def __init__(self, get_response: Inner) -> None:
         self.get_response = get_response
@@ -44,7 +44,7 @@ class ConditionalMiddleware:
 
 
 def _not_modified(response: HttpResponseBase) -> HttpResponse:
-    """304 with the headers RFC 9110, 15.4.5 asks for, and those that are not about the body."""
+    """Return a 304 with the headers of the response, except those that describe its body (RFC 9110, 15.4.5)."""
     short = HttpResponse(status=304)
     del short.headers["Content-Type"]
     for name, value in response.headers.items():
@@ -55,9 +55,9 @@ def _not_modified(response: HttpResponseBase) -> HttpResponse:
 
 
 class CachingMiddleware:
-    """Answers anonymous reads of views that declare ``cached`` from one shared entry, without running anything below.
+    """Answers anonymous reads of views that declare ``cached`` from a shared entry, without running anything below.
 
-    Below the limits and the headers, so that a hit is limited and gets its headers as any other response.
+    It is below the limits and the headers, so that hits are counted and get headers like other responses.
     """
 
     def __init__(self, get_response: Inner) -> None:
@@ -90,7 +90,7 @@ class CachingMiddleware:
         try:
             return responses.answer(request, fetch(spec), route)
         except (responses.NotCacheable, ServerError):
-            # Nothing to share. A request that waited for another one's response has not run the view yet.
+            # Not shared. If another request ran the view, this one has to run it now.
             response = ran[0] if ran else self.get_response(request)
             response.headers["Cache-Status"] = f"{responses.CACHE_NAME}; fwd=uri-miss"
             return response

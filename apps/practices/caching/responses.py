@@ -1,4 +1,4 @@
-"""Cached public answers: what a view declares, which requests may be answered from it, and the answer made from an entry."""
+"""Cached public responses: what a view declares, which requests may share a response, and the response from an entry."""
 
 import string
 import time
@@ -18,27 +18,25 @@ from apps.practices.caching.engine import Lookup, entry_key
 from apps.practices.caching.entries import MAX_BYTES
 from apps.practices.mechanisms.facts import route_match, view_of
 
-PUBLIC = (
-    "public, no-cache"  # anybody may keep it, nobody may use it without asking: a 304 costs little and is never stale
-)
+PUBLIC = "public, no-cache"  # a shared cache may store it, but must revalidate: a 304 is cheap and never stale
 VARY = "Accept, Authorization, Cookie"
-KEPT_HEADERS = ("Content-Type", "Content-Language", "Link", "Deprecation", "Sunset")
-LONGEST_QUERY = 2048  # characters; a longer one runs the view
+CACHED_HEADERS = ("Content-Type", "Content-Language", "Link", "Deprecation", "Sunset")
+LONGEST_QUERY = 2048  # characters; a request with a longer one is not cached
 CACHE_NAME = "app"  # in Cache-Status
 
 
 class CachedResponse:
-    """What a DRF view declares, as its class attribute ``cached``, so that anonymous readers share one answer.
+    """The class attribute ``cached`` of a DRF view: anonymous readers share one response.
 
-    ``ttl`` seconds it is fresh, ``stale`` more it is served while one request makes the next, or while the database is away;
-    together 60 at most, the bound within which a change that never reached Redis is seen. ``tags`` may use the URL's keyword
-    arguments (``"note:{id}"``). ``parameters`` are the query parameters that the answer depends on: a request with any
-    other runs the view. The audience is the public: requests with credentials always run the view.
+    A response is fresh for ``ttl`` seconds. For ``stale`` more seconds it is served while one request builds the next, or
+    while the database is unavailable. Together they may be 60 at most, the time for which a change that never reached
+    Redis may go unseen. ``tags`` may contain the URL's keyword arguments (``"note:{id}"``). ``parameters`` are the query
+    parameters that the response depends on. Requests with any other parameter, or with credentials, run the view.
     """
 
     def __init__(self, *, ttl: float, tags: Iterable[str], parameters: Iterable[str] = (), stale: float = 0) -> None:
         if not 0 < ttl + stale <= BOUND:
-            raise ValueError(f"ttl + stale is {ttl + stale:g} s; a public answer may live {BOUND} s at most")
+            raise ValueError(f"ttl + stale is {ttl + stale:g} s; the maximum for a public response is {BOUND} s")
         self.ttl = ttl
         self.stale = stale
         self.tags = tuple(tags)
@@ -46,13 +44,13 @@ class CachedResponse:
         self.arguments = {name for tag in self.tags for _, name, _, _ in string.Formatter().parse(tag) if name}
 
     def tags_for(self, arguments: dict[str, Any]) -> tuple[str, ...]:
-        """The tags with the URL's keyword arguments filled in."""
+        """Return the tags with the URL's keyword arguments filled in."""
         return tuple(tag.format_map(arguments) for tag in self.tags) if self.arguments else self.tags
 
 
 @dataclass(frozen=True, slots=True)
 class CachedRoute:
-    """How one address is cached: the declaration, its tags, the route it resolved to."""
+    """A route whose responses are cached: the view's declaration, the tags, the resolved route."""
 
     declared: CachedResponse
     tags: tuple[str, ...]
@@ -60,7 +58,7 @@ class CachedRoute:
 
 
 def cached_route(request: HttpRequest) -> CachedRoute | None:
-    """Return how the request's route is cached; None where there is no route, or its view declares nothing."""
+    """Return the route of a request if its view declares ``cached``, else None."""
     declared = getattr(view_of(request), "cached", None)
     if not isinstance(declared, CachedResponse):
         return None
@@ -69,9 +67,9 @@ def cached_route(request: HttpRequest) -> CachedRoute | None:
 
 
 def public_key(request: HttpRequest, route: CachedRoute) -> str | None:
-    """The key under which everybody shares the answer; None when this request must run the view.
+    """Return the key of the shared response; None if this request must run the view.
 
-    The key holds the path and the declared parameters, sorted, and nothing else of the request: no host, no header.
+    The key contains the path and the declared parameters, sorted, and nothing else of the request: no host, no header.
     """
     meta = request.META
     if (
@@ -85,11 +83,11 @@ def public_key(request: HttpRequest, route: CachedRoute) -> str | None:
         return None
     if not _takes_json(meta.get("HTTP_ACCEPT", "")):
         return None
-    path = quote(request.path_info, errors="surrogateescape")  # so that no path can look like another's path and query
+    path = quote(request.path_info, errors="surrogateescape")  # so that no path equals another's path and query
     query = meta.get("QUERY_STRING", "")
     if not query:
         return entry_key(f"public:{path}")
-    if len(query) > LONGEST_QUERY or not query.isascii():  # raw bytes, which WSGI hands over as Latin-1, mean UTF-8
+    if len(query) > LONGEST_QUERY or not query.isascii():  # raw bytes: WSGI decodes them as Latin-1, Django as UTF-8
         return None
     pairs = parse_qsl(query, keep_blank_values=True, errors="surrogateescape")
     names = {name for name, _ in pairs}
@@ -100,13 +98,13 @@ def public_key(request: HttpRequest, route: CachedRoute) -> str | None:
 
 
 def _private_cookies() -> tuple[str, ...]:
-    """Parts of the names of cookies that make an answer somebody's own."""
+    """Return the names of cookies that make a response private."""
     ours = (settings.TOKENS_ACCESS_COOKIE, settings.TOKENS_REFRESH_COOKIE, settings.SESSION_COOKIE_NAME)
     return (*ours, *settings.CACHING_PRIVATE_COOKIES)
 
 
 def _takes_json(accept: str) -> bool:
-    """Whether plain negotiation would end in JSON; anything unusual runs the view, which negotiates for itself."""
+    """Return whether content negotiation would clearly choose JSON; in doubt the view runs, and negotiates."""
     if accept in ("", "*/*", "application/json"):
         return True
     return (
@@ -117,11 +115,11 @@ def _takes_json(accept: str) -> bool:
 
 
 class NotCacheable(Exception):
-    """The view's answer is not one to share; whoever ran the view returns it as it is."""
+    """The view's response must not be shared; the request that ran the view returns it unchanged."""
 
 
 def cacheable_parts(response: HttpResponseBase) -> tuple[bytes, dict[str, str]]:
-    """Body and headers to keep of a view's answer; NotCacheable when it is not a plain public 200."""
+    """Return the body and the headers to cache; raise NotCacheable unless the response is a plain public 200."""
     if (
         response.status_code != 200
         or response.streaming
@@ -132,13 +130,13 @@ def cacheable_parts(response: HttpResponseBase) -> tuple[bytes, dict[str, str]]:
     ):
         raise NotCacheable
     body = bytes(response.content)  # type: ignore[attr-defined]  # not streaming, so it has content
-    headers = {name: response[name] for name in KEPT_HEADERS if response.has_header(name)}
+    headers = {name: response[name] for name in CACHED_HEADERS if response.has_header(name)}
     headers["ETag"] = response.get("ETag") or etag(body, getattr(response, "entity_version", None))
     return body, headers
 
 
 def answer(request: HttpRequest, lookup: Lookup, route: CachedRoute) -> HttpResponse:
-    """Return the response that an entry holds."""
+    """Return the 200 response for an entry."""
     entry = lookup.entry
     response = HttpResponse(b"" if request.method == "HEAD" else entry.body)
     for name, value in entry.headers.items():
@@ -153,7 +151,7 @@ def answer(request: HttpRequest, lookup: Lookup, route: CachedRoute) -> HttpResp
 
 
 def cache_status(lookup: Lookup) -> str:
-    """RFC 9211: whether it was a hit, for how many seconds it is fresh, and which tier or builder it came from."""
+    """Return the Cache-Status field (RFC 9211): hit or miss, seconds of freshness left, and the source."""
     left = lookup.entry.seconds_left(time.time())
     if lookup.source == "built":
         stored = "; stored" if len(lookup.entry.body) <= MAX_BYTES else ""

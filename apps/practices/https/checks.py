@@ -1,4 +1,4 @@
-"""System checks of the https practice."""
+"""System checks of https."""
 
 from typing import Any
 
@@ -11,36 +11,41 @@ HOST = "apps.practices.https.middleware.HostMiddleware"
 
 @register(Tags.security, "https")
 def check_scheme(**_: Any) -> list[CheckMessage]:
-    """Nothing but ``TRUSTED_PROXIES`` decides which forwarded values count, and the middleware that asks is in place."""
+    """Report E001 and E002: forwarded values trusted from anyone; E003: Host or HTTPS not checked."""
     messages: list[CheckMessage] = []
     if settings.SECURE_PROXY_SSL_HEADER is not None:
-        hint = "Remove it and set TRUSTED_PROXIES: Django would believe the header from anybody."
+        hint = "Remove it and set TRUSTED_PROXIES. Django trusts this header from any client."
         messages.append(Error("SECURE_PROXY_SSL_HEADER is set.", hint=hint, id="https.E001"))
     if settings.USE_X_FORWARDED_HOST or settings.USE_X_FORWARDED_PORT:
-        hint = "Let the edge pass the Host header on."
+        hint = "Switch both off, and configure your proxy to pass on the Host header."
         messages.append(Error("USE_X_FORWARDED_HOST or USE_X_FORWARDED_PORT is on.", hint=hint, id="https.E002"))
     order = [name for name in settings.MIDDLEWARE if name in (HOST, MIDDLEWARE)]
     if order != [HOST, MIDDLEWARE]:
-        hint = f"List {HOST}, then {MIDDLEWARE}."
+        hint = f"List {HOST} in MIDDLEWARE, and below it {MIDDLEWARE}."
         messages.append(
-            Error("HostMiddleware or HttpsMiddleware is missing or out of order.", hint=hint, id="https.E003")
+            Error(
+                "HttpsMiddleware or HostMiddleware is missing, or they are in the wrong order.",
+                hint=hint,
+                id="https.E003",
+            )
         )
     return messages
 
 
 @register(Tags.security, "https", deploy=True)
 def check_deployment(**_: Any) -> list[CheckMessage]:
-    """What a deployed service must not be without."""
+    """Report E004 to E007 and W001: settings that leave a deployed service open to plain HTTP."""
     messages: list[CheckMessage] = []
     if not settings.PUBLIC_URL.startswith("https://"):
-        messages.append(Error("PUBLIC_URL is not an https address.", id="https.E004"))
+        hint = "Set it to the address that clients use, such as https://api.example.com."
+        messages.append(Error("PUBLIC_URL does not start with https://.", hint=hint, id="https.E004"))
     if not settings.SECURE_SSL_REDIRECT:
-        messages.append(Error("SECURE_SSL_REDIRECT is off: plain HTTP would be served.", id="https.E005"))
+        messages.append(Error("SECURE_SSL_REDIRECT is off, so plain HTTP is served.", id="https.E005"))
     if settings.SECURE_HSTS_SECONDS < 1:
-        messages.append(Error("SECURE_HSTS_SECONDS is 0: browsers would try plain HTTP first.", id="https.E006"))
+        messages.append(Error("SECURE_HSTS_SECONDS is 0, so browsers try plain HTTP first.", id="https.E006"))
     messages += _check_cookies()
     if settings.TRUSTED_PROXIES == 0:
-        hint = "Right only when the process itself ends TLS: else every request counts as plain HTTP."
+        hint = "This is right only if the process itself terminates TLS. Behind a proxy, every request counts as plain HTTP."
         messages.append(Warning("TRUSTED_PROXIES is 0.", hint=hint, id="https.W001"))
     return messages
 
@@ -52,8 +57,10 @@ def _check_cookies() -> list[CheckMessage]:
         domain, path = getattr(settings, f"{word}_COOKIE_DOMAIN"), getattr(settings, f"{word}_COOKIE_PATH")
         bound = name.startswith("__Secure-") or (name.startswith("__Host-") and domain is None and path == "/")
         if not (secure and bound):
-            hint = f"{word}_COOKIE_SECURE, and a name with __Host- (no domain, path /) or __Secure-."
-            messages.append(Error(f"{word}_COOKIE_NAME is not bound to https.", hint=hint, id="https.E007"))
+            hint = f"Set {word}_COOKIE_SECURE, and start the name with __Host- (no domain, path /) or __Secure-."
+            messages.append(
+                Error(f"{word}_COOKIE_NAME can be set or sent over plain HTTP.", hint=hint, id="https.E007")
+            )
     for word, prefix in (
         ("ACCESS", "__Host-"),
         ("REFRESH", "__Secure-"),
@@ -61,6 +68,8 @@ def _check_cookies() -> list[CheckMessage]:
         ("DEVICE", "__Host-"),
     ):
         if not (settings.TOKENS_COOKIE_SECURE and getattr(settings, f"TOKENS_{word}_COOKIE").startswith(prefix)):
-            hint = f"TOKENS_COOKIE_SECURE, and a name with {prefix}."
-            messages.append(Error(f"TOKENS_{word}_COOKIE is not bound to https.", hint=hint, id="https.E007"))
+            hint = f"Set TOKENS_COOKIE_SECURE, and start the name with {prefix}."
+            messages.append(
+                Error(f"TOKENS_{word}_COOKIE can be set or sent over plain HTTP.", hint=hint, id="https.E007")
+            )
     return messages

@@ -9,15 +9,12 @@ from django.http.response import HttpResponseBase
 from apps.practices.errors import HttpsRequired, is_api, problem_response
 from apps.practices.mechanisms.facts import facts_of
 
-# Bounds what a wildcard in ALLOWED_HOSTS could fill.
+# With a wildcard in ALLOWED_HOSTS, clients could otherwise fill the memory.
 _REMEMBERED_HOSTS = 64
 
 
 class HostMiddleware:
-    """Refuses a request whose Host is not one of ALLOWED_HOSTS: raises DisallowedHost, as ``get_host()`` does.
-
-    A value that was right once is not parsed again.
-    """
+    """Raises DisallowedHost, as ``get_host()`` does, for a Host outside ALLOWED_HOSTS. Valid hosts are parsed once."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -33,9 +30,9 @@ class HostMiddleware:
 
 
 class HttpsMiddleware:
-    """Redirects plain HTTP reads of pages to the public https address, and refuses every other plain request.
+    """Redirects reads of pages over plain HTTP to PUBLIC_URL, and refuses all other requests over plain HTTP.
 
-    API calls are never redirected: a client that follows quietly would go on sending its token in clear text. Health checks,
+    API calls are not redirected: a client that follows redirects would keep sending its token in plain text. Health checks,
     which load balancers send over plain HTTP, are answered by a middleware above.
     """
 

@@ -10,9 +10,11 @@ FACTS = "apps.practices.mechanisms.facts.RequestFactsMiddleware"
 
 @register(Tags.security, "mechanisms")
 def check_facts(**_: Any) -> list[CheckMessage]:
-    """Require the scheme of a request to be known before Django's or our own middleware asks for it."""
+    """Report E001: middlewares that would read a request's scheme before it is determined."""
     order = [name for name in settings.MIDDLEWARE if name.startswith(("apps.", "django.", "project."))]
     if order[:1] == [FACTS]:
         return []
-    hint = f"List {FACTS} first: Django's SecurityMiddleware reads the scheme that it finds."
-    return [Error("RequestFactsMiddleware is missing, or not the outermost.", hint=hint, id="mechanisms.E001")]
+    hint = f"List {FACTS} first in MIDDLEWARE. Those below read the scheme that it determines."
+    return [
+        Error("RequestFactsMiddleware is missing, or not the outermost middleware.", hint=hint, id="mechanisms.E001")
+    ]

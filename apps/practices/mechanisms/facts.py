@@ -1,4 +1,4 @@
-"""The facts of a request that several layers need: found once, by the first middleware, and kept on the request."""
+"""The facts of a request that several layers need, determined once by the outermost middleware."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ _KEY = "facts"
 
 @dataclass(slots=True, kw_only=True)
 class RequestFacts:
-    """What is known of a request before any view runs, and what the limits have decided since."""
+    """What is known about a request before a view runs, and the decisions of the limits."""
 
     request_id: str
-    started: float  # seconds of `perf_counter`
-    scheme: str  # "http" or "https", as the client used it
+    started: float  # seconds, by perf_counter
+    scheme: str  # "http" or "https": the client's
     address: str  # the client's, behind trusted proxies
     bucket: str  # what limits count by: the address, or its IPv6 network
-    decisions: dict[str, Any] = field(default_factory=dict)  # throttling's `Decision`, by policy
-    is_anon_counted: bool = False  # whether the policy "anon" has counted the request
+    decisions: dict[str, Any] = field(default_factory=dict)  # throttling's Decision, by policy
+    is_anon_counted: bool = False  # counted against the policy "anon"
     match: ResolverMatch | None = None
     unmatched: Resolver404 | None = None
 
 
 def facts_of(request: HttpRequest) -> RequestFacts:
-    """Return the facts of a request. `RequestFactsMiddleware` has found them, except for a request made in code."""
+    """Return the facts of a request; determine them if no middleware has, as for a request made in code."""
     facts: RequestFacts | None = request.__dict__.get(_KEY)
-    return facts or _find(request)
+    return facts or _determine(request)
 
 
-def _find(request: HttpRequest) -> RequestFacts:
+def _determine(request: HttpRequest) -> RequestFacts:
     if scheme := forwarded_scheme(request):
-        request.META["wsgi.url_scheme"] = scheme  # Django reads it here: from now on request.is_secure() is right
+        request.META["wsgi.url_scheme"] = scheme  # where Django reads it: from now on request.is_secure() is right
     address, bucket = client_address_and_bucket(request)
     facts = request.__dict__[_KEY] = RequestFacts(
         request_id=request_id_new(),
@@ -56,18 +56,18 @@ def _find(request: HttpRequest) -> RequestFacts:
 
 
 class RequestFactsMiddleware:
-    """Outermost: finds the request's id, scheme and client address, which everything below relies on."""
+    """Determines the id, scheme and client address, on which all other middlewares rely. The outermost of them."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        _find(request)
+        _determine(request)
         return self.get_response(request)
 
 
 def route_match(request: HttpRequest) -> ResolverMatch:
-    """Return the route that answers a request; raise ``Resolver404`` where there is none. Resolves a request once."""
+    """Return the route of a request, resolved once; raise ``Resolver404`` if there is none."""
     facts = facts_of(request)
     if facts.match is not None:
         return facts.match
@@ -75,14 +75,14 @@ def route_match(request: HttpRequest) -> ResolverMatch:
         try:
             facts.match = _resolved(request.path_info, getattr(request, "urlconf", None) or settings.ROOT_URLCONF)
         except Resolver404 as error:
-            facts.unmatched = Resolver404(*error.args)  # without a traceback, whose frames hold the request
+            facts.unmatched = Resolver404(*error.args)  # without the traceback, whose frames refer to the request
         else:
             return facts.match
     raise Resolver404(*facts.unmatched.args)
 
 
 def view_of(request: HttpRequest) -> Any:
-    """Return the view class of the request's route; None where there is no route, or the view is a function."""
+    """Return the view class of the request's route; None if there is no route or the view is a function."""
     try:
         view = route_match(request).func
     except Resolver404:
@@ -90,5 +90,5 @@ def view_of(request: HttpRequest) -> Any:
     return getattr(view, "cls", None) or getattr(view, "view_class", None)
 
 
-# A match is the same for every request of a path, and nobody changes it. Paths without a route are not remembered.
+# All requests of a path share a match, which nothing modifies. Exceptions are not cached: unknown paths take no memory.
 _resolved = lru_cache(maxsize=4096)(resolve)

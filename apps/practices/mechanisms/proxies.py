@@ -1,9 +1,9 @@
-"""Who is calling: the client's address behind the proxies that are ours, and nobody else's word for it.
+"""The client's address, trusting X-Forwarded-For only from our own proxies.
 
-TRUSTED_PROXIES is a count or a list of networks. As a count n, the client is the n-th address from the right of
-X-Forwarded-For: each of our proxies appended the address it saw, so whatever a client wrote itself stands further left.
-As networks, it is the first address from the right that is not one of ours, and the header counts only when the connection
-itself comes from one of ours. Whatever cannot be read falls back to the connection's own address.
+TRUSTED_PROXIES is a count or a list of networks. With a count n, the client is the n-th address from the right of
+X-Forwarded-For: each trusted proxy appends the address it saw, so anything a client wrote is further left. With networks,
+it is the first address from the right outside them, and the header counts only if the connection comes from one of them.
+If the header cannot be parsed, the client is the peer of the connection.
 """
 
 import ipaddress
@@ -15,25 +15,25 @@ from django.http import HttpRequest
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-NOWHERE = "0.0.0.0"  # nosec B104 # noqa: S104 - not a place to listen: the bucket of callers without an address (Unix sockets)
-IPV6_BLOCK = 64  # bits: what one household or server is given (RFC 6177), so the unit that one client can use up
+NOWHERE = "0.0.0.0"  # nosec B104 # noqa: S104 - nothing listens on it; it counts clients without an address (Unix sockets)
+IPV6_BLOCK = 64  # bits of the network that one household or server gets (RFC 6177), all of which one client can use
 LONGEST_CHAIN = 32
 
 
 def client_address(request: HttpRequest) -> str:
-    """Return the client's address in canonical text; IPv4 within IPv6 is written as IPv4."""
+    """Return the client's address in canonical form; an IPv4-mapped IPv6 address becomes IPv4."""
     return client_address_and_bucket(request)[0]
 
 
 def client_address_and_bucket(request: HttpRequest) -> tuple[str, str]:
-    """Return the client's address, and what limits count it by: the address, or of IPv6 its network (``2001:db8::/64``)."""
+    """Return the client's address, and what limits count by: the address, or the IPv6 network, such as ``2001:db8::/64``."""
     return _written(_client(request))
 
 
 def trusted_peer(request: HttpRequest) -> bool:
-    """Whether the connection comes from a proxy of ours, so that its X-Forwarded-Proto is to be believed.
+    """Return whether the connection comes from a trusted proxy.
 
-    With a count above 0 every connection does: the operator promises that nothing reaches the service past the proxies.
+    With a count above 0 every connection does: the operator guarantees that clients cannot bypass the proxies.
     """
     trusted = settings.TRUSTED_PROXIES
     if isinstance(trusted, int):
@@ -54,7 +54,7 @@ def _client(request: HttpRequest) -> Address | None:
 
 
 def _counted(chain: str, count: int) -> Address | None:
-    """The count-th from the right; None when the chain is shorter: then some proxy was passed by."""
+    """Return the ``count``-th address from the right; None if the chain is shorter, because a proxy was bypassed."""
     hops = chain.rsplit(",", count)
     if len(hops) == count + 1:
         return parse(hops[1])
@@ -62,7 +62,7 @@ def _counted(chain: str, count: int) -> Address | None:
 
 
 def _walked(chain: str, peer: Address | None, networks: tuple[str, ...]) -> Address | None:
-    """From the right, the first that is not ours; as far as the chain can be read."""
+    """Return the first address from the right outside ``networks``; the peer if there is none or the chain is invalid."""
     if peer is None or not is_ours(peer, networks):
         return peer
     for hop in reversed(chain.rsplit(",", LONGEST_CHAIN)):
@@ -76,7 +76,7 @@ def _walked(chain: str, peer: Address | None, networks: tuple[str, ...]) -> Addr
 
 @lru_cache(maxsize=4096)
 def parse(text: str) -> Address | None:
-    """An address from text such as ``192.0.2.1``, ``192.0.2.1:80``, ``2001:db8::1``, ``[2001:db8::1]:80``; None if it is none."""
+    """Parse text such as ``192.0.2.1``, ``192.0.2.1:80``, ``2001:db8::1`` or ``[2001:db8::1]:80``; return None if invalid."""
     text = text.strip()
     if text.startswith("["):
         text = text[1:].partition("]")[0]
@@ -99,7 +99,7 @@ def _written(address: Address | None) -> tuple[str, str]:
 
 @lru_cache(maxsize=4096)
 def is_ours(address: Address, networks: Sequence[str]) -> bool:
-    """Whether an address lies in one of the networks of TRUSTED_PROXIES."""
+    """Return whether an address is in one of the networks."""
     return any(address in network for network in _networks(tuple(networks)))
 
 

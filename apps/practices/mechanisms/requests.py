@@ -1,4 +1,4 @@
-"""The Django request inside a request of Django REST framework."""
+"""The Django request within a request of Django REST framework."""
 
 from django.http import HttpRequest
 from rest_framework.request import Request

@@ -7,9 +7,8 @@ from rest_framework.throttling import BaseThrottle
 
 from apps.practices.mechanisms.facts import facts_of
 from apps.practices.mechanisms.requests import django_request
-from apps.practices.throttling.anonymous import anon_limit, anon_mark, is_verified
-from apps.practices.throttling.headers import record, too_many
-from apps.practices.throttling.limiter import Limit, acquire, limit_for
+from apps.practices.throttling.limiter import Limit, limit_for
+from apps.practices.throttling.requests import acquire_for, is_verified, too_many
 
 if TYPE_CHECKING:  # DRF imports this module while rest_framework.views loads
     from rest_framework.views import APIView
@@ -26,14 +25,8 @@ class PolicyThrottle(BaseThrottle):
 
     def allow_request(self, request: Request, view: "APIView") -> bool:
         plain = django_request(request)
-        limits = [self.policy_limit(request, view)]
-        if not is_verified(plain):
-            limits.append(anon_limit(plain))
-            anon_mark(plain)
-        allowed, decisions = acquire([one for one in limits if one])
-        record(plain, decisions)
-        if not allowed:
-            raise too_many(decisions)
+        if not acquire_for(plain, self.policy_limit(request, view), is_anonymous=not is_verified(plain)):
+            raise too_many(plain)
         return True
 
 
@@ -63,5 +56,5 @@ class ScopeThrottle(PolicyThrottle):
 
     def policy_limit(self, request: Request, view: "APIView") -> Limit | None:
         plain = django_request(request)
-        who = str(request.user.pk) if is_verified(plain) else facts_of(plain).bucket
-        return limit_for(getattr(view, "throttle_scope", ""), who)
+        identity = str(request.user.pk) if is_verified(plain) else facts_of(plain).bucket
+        return limit_for(getattr(view, "throttle_scope", ""), identity)

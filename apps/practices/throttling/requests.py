@@ -1,0 +1,68 @@
+"""The limits of one request: counting it, refusing it, and the RateLimit fields of its response.
+
+RateLimit-Policy and RateLimit follow draft-ietf-httpapi-ratelimit-headers-10: structured lists with a member per policy.
+"""
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+from apps.practices.errors import TooManyRequests
+from apps.practices.mechanisms.facts import facts_of
+from apps.practices.mechanisms.metrics import count
+from apps.practices.throttling.limiter import Decision, Limit, acquire, limit_for
+
+
+def has_credentials(request: HttpRequest) -> bool:
+    """Return whether the request has something that authentication may verify: Authorization, or an access cookie."""
+    if "HTTP_AUTHORIZATION" in request.META:
+        return True
+    return bool(request.META.get("HTTP_COOKIE")) and settings.TOKENS_ACCESS_COOKIE in request.COOKIES
+
+
+def is_verified(request: HttpRequest) -> bool:
+    """Return whether authentication has found a user."""
+    user = getattr(request, "user", None)
+    return bool(user is not None and user.is_authenticated)
+
+
+def acquire_for(request: HttpRequest, *limits: Limit | None, is_anonymous: bool) -> bool:
+    """Count a request against ``limits``, and an anonymous one against "anon" as well, but only once.
+
+    Return whether it is allowed. The decisions are kept in the facts of the request; one replaces an earlier one of its policy.
+    """
+    facts = facts_of(request)
+    counted = [limit for limit in limits if limit]
+    if is_anonymous and not facts.is_anon_counted:
+        facts.is_anon_counted = True
+        if anon := limit_for("anon", facts.bucket):
+            counted.append(anon)
+    allowed, decisions = acquire(counted)
+    facts.decisions.update({decision.limit.policy: decision for decision in decisions})
+    return allowed
+
+
+def too_many(request: HttpRequest) -> TooManyRequests:
+    """Return the problem for a refused request. Its Retry-After is the longest wait of all exhausted limits."""
+    decisions: list[Decision] = list(facts_of(request).decisions.values())
+    worst = max(decisions, key=lambda decision: decision.retry_after)
+    policy, (quota, seconds) = worst.limit.policy, worst.limit.rate
+    count("throttled", policy=policy)
+    return TooManyRequests(
+        f'The limit "{policy}" of {quota} requests per {seconds} seconds is exhausted.',
+        retry_after=max(1, worst.retry_after),
+    )
+
+
+def limits_to_headers(request: HttpRequest, response: HttpResponseBase) -> None:
+    """Add both fields to the response, if any limit applied to the request."""
+    decisions: list[Decision] = list(facts_of(request).decisions.values())
+    if not decisions:
+        return
+    policies = [(decision.limit.policy, *decision.limit.rate) for decision in decisions]
+    response.headers["RateLimit-Policy"] = ", ".join(
+        f'"{name}";q={quota};w={window}' for name, quota, window in policies
+    )
+    response.headers["RateLimit"] = ", ".join(
+        f'"{decision.limit.policy}";r={decision.remaining};t={decision.reset}' for decision in decisions
+    )
