@@ -25,7 +25,7 @@ from apps.articles.services import CACHE_TAG, SlugTaken, article_create, article
 from apps.jobs.idempotency import idempotent
 from apps.jobs.imports import IMPORT_BOUNDS, IMPORT_REQUEST, ImportForm, upload_validate
 from apps.jobs.services import job_submit
-from apps.jobs.services.quota import FilesQuota, StorageFull
+from apps.jobs.services.quota import FilesQuotaExceeded, StorageFull
 from apps.jobs.services.submission import TooManyJobs
 from apps.jobs.views import ACCEPTED, submitted
 from apps.practices.caching import CachedResponse, if_match_version, with_version
@@ -171,7 +171,7 @@ class ArticleImports(StrictView):
         operation_id="articles_import",
         summary="Import articles from a file",
         request=IMPORT_REQUEST,
-        responses={202: ACCEPTED, **problems(400, 401, 413, 415, TooManyJobs, FilesQuota, StorageFull)},
+        responses={202: ACCEPTED, **problems(400, 401, 413, 415, TooManyJobs, FilesQuotaExceeded, StorageFull)},
     )
     @idempotent()
     def post(self, request: Request) -> Response:
@@ -193,7 +193,7 @@ class ArticleExports(StrictView):
         operation_id="articles_export",
         summary="Export articles to a file",
         request=ArticleExportSerializer,
-        responses={202: ACCEPTED, **problems(400, 401, 413, 415, TooManyJobs, FilesQuota, StorageFull)},
+        responses={202: ACCEPTED, **problems(400, 401, 413, 415, TooManyJobs, FilesQuotaExceeded, StorageFull)},
     )
     @idempotent()
     def post(self, request: Request) -> Response:
@@ -209,7 +209,7 @@ class ArticleReports(StrictView):
         operation_id="articles_report",
         summary="Compute statistics over all public articles",
         request=None,
-        responses={202: ACCEPTED, **problems(400, 401, 415, TooManyJobs, FilesQuota, StorageFull)},
+        responses={202: ACCEPTED, **problems(400, 401, 415, TooManyJobs, FilesQuotaExceeded, StorageFull)},
     )
     @idempotent()
     def post(self, request: Request) -> Response:

@@ -16,7 +16,7 @@ from apps.jobs.kinds import kind_named
 from apps.jobs.models import CHUNK_BYTES, ChunkPurpose, Job, JobStop
 from apps.jobs.services.claims import Claim, claim_lock, fenced, job_progress
 from apps.jobs.services.files import ChunkStream, chunks_delete, result_append
-from apps.jobs.services.quota import room_require
+from apps.jobs.services.quota import quota_check
 
 REPORT_SECONDS = 0.5  # between two writes of progress, and so the longest delay of a cancellation in a tight loop
 
@@ -53,9 +53,9 @@ class Step:
             self._columns.update(attempts=1)
 
     def append_result(self, data: bytes) -> None:
-        """Append bytes to the result file. Raise ``FilesQuota`` or ``StorageFull`` if there is no room."""
+        """Append bytes to the result file. Raise ``FilesQuotaExceeded`` or ``StorageFull`` if there is no room."""
         if data:
-            room_require(owner_id=self._job.owner_id, size=len(data))
+            quota_check(owner_id=self._job.owner_id, size=len(data))
         result_append(job_id=self._job.pk, owner_id=self._job.owner_id, data=data)
 
 

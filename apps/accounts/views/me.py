@@ -20,7 +20,7 @@ from apps.accounts.services.tokens import TokenRefused
 from apps.accounts.transports import cookies_delete, has_cookies
 from apps.accounts.views.base import AccountView
 from apps.jobs.idempotency import idempotent
-from apps.jobs.services.quota import FilesQuota, StorageFull
+from apps.jobs.services.quota import FilesQuotaExceeded, StorageFull
 from apps.jobs.services.submission import TooManyJobs
 from apps.jobs.views import ACCEPTED, submitted
 from apps.practices.caching import refuse_if_any
@@ -105,7 +105,7 @@ class MeExport(AccountView):
         request=None,
         responses={
             202: ACCEPTED,
-            **problems(401, 415, TokenRefused, ExportUnderWay, TooManyJobs, FilesQuota, StorageFull),
+            **problems(401, 415, TokenRefused, ExportUnderWay, TooManyJobs, FilesQuotaExceeded, StorageFull),
         },
     )
     @idempotent()

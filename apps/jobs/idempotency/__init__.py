@@ -1,6 +1,6 @@
-"""Idempotency-Key: a POST that creates something may be repeated without creating it twice.
+"""Idempotency-Key: a POST that creates something can be sent again without creating it twice.
 
-Below ``@extend_schema``, on the ``post`` of a view that asks for a sign-in::
+Put the decorator below ``@extend_schema``, on the ``post`` of a view that requires a signed-in user::
 
     @idempotent()
     def post(self, request: Request) -> Response: ...

@@ -1,4 +1,4 @@
-"""The decorator of views: reads the header, and answers from what is stored or by the view."""
+"""The view decorator: reads the header, and answers from the stored response or by calling the view."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.jobs.idempotency.fingerprint import fingerprint
-from apps.jobs.idempotency.schema import KEY_LENGTH, described
-from apps.jobs.services.idempotency import Answer, Asked, answer_once
+from apps.jobs.idempotency.schema import KEY_LENGTH, schema_add_key
+from apps.jobs.services.idempotency import KeyedRequest, StoredResponse, respond_once
 from apps.practices.caching.conditional import etag_add
 from apps.practices.errors import FieldError, NotAuthenticated, ValidationProblem
 from apps.practices.mechanisms.requests import django_request
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
-_META = "HTTP_IDEMPOTENCY_KEY"
 _KEY = re.compile(rf"[ -~]{{1,{KEY_LENGTH}}}")
 _ROUTE_LENGTH = 200
 
@@ -30,11 +29,11 @@ View = Callable[..., HttpResponseBase]
 
 
 def idempotent(*, require: Callable[[Any], object] | None = None) -> Callable[[View], View]:
-    """This function will return a decorator that carries a request with an Idempotency-Key out once.
+    """Return a decorator under which a request with an Idempotency-Key takes effect once.
 
-    By the time that the view is called, authentication, permission classes and limits have had their say, so they have it
-    on a repetition, too. ``require`` is for what else a caller must be allowed: called with the user before the key is
-    looked at, it raises to refuse, whether there is a key or not. The view runs in a transaction, with the body read before.
+    Authentication, permission classes and limits run before the view, also for a repeated request. ``require`` is for any
+    other check of the caller: it gets the user before the key is read, with or without a key, and raises to refuse. The view
+    runs in a transaction, after the body was read.
     """
 
     def decorate(post: View) -> View:
@@ -42,53 +41,53 @@ def idempotent(*, require: Callable[[Any], object] | None = None) -> Callable[[V
         def handle(view: APIView, request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
             if require is not None:
                 require(request.user)
-            key = django_request(request).META.get(_META)
+            key = django_request(request).META.get("HTTP_IDEMPOTENCY_KEY")
             if key is None:
                 return post(view, request, *args, **kwargs)
-            return _answered(view, request, key, partial(post, view, request, *args, **kwargs))
+            return _respond(view, request, key, partial(post, view, request, *args, **kwargs))
 
-        return described(handle, post)
+        return schema_add_key(handle, post)
 
     return decorate
 
 
-def _answered(view: APIView, request: Request, key: str, call: Callable[[], HttpResponseBase]) -> HttpResponseBase:
+def _respond(view: APIView, request: Request, key: str, post: Callable[[], HttpResponseBase]) -> HttpResponseBase:
     if not _KEY.fullmatch(key):
-        detail = f"{HEADER} takes 1 to {KEY_LENGTH} printable ASCII characters."
+        detail = f"{HEADER} must be 1 to {KEY_LENGTH} printable ASCII characters."
         raise ValidationProblem(errors=[FieldError(f"{HEADER}:", "invalid", detail)])
     owner_id, match = request.user.pk, django_request(request).resolver_match
     if owner_id is None:
         raise NotAuthenticated()
     route = "" if match is None else str(match.route)
-    asked = Asked(
+    keyed = KeyedRequest(
         owner_id=owner_id,
         method=str(request.method),
-        route=route[:_ROUTE_LENGTH],  # two that are cut alike differ in their path
+        route=route[:_ROUTE_LENGTH],  # the fingerprint holds the whole path
         key=key,
         fingerprint=fingerprint(request),
     )
-    answer, is_repeated = answer_once(asked=asked, carry_out=lambda: _carried_out(view, request, call()))
-    response = HttpResponse(answer.body, status=answer.status)
-    del response.headers["Content-Type"]  # Django's own, for an answer that has none
-    for name, value in answer.headers.items():
+    stored, is_replayed = respond_once(request=keyed, handle=lambda: _to_store(view, request, post()))
+    response = HttpResponse(stored.body, status=stored.status)
+    del response.headers["Content-Type"]  # set by Django, even on a response without content
+    for name, value in stored.headers.items():
         response.headers[name] = value
-    if is_repeated:
+    if is_replayed:
         response.headers[REPLAYED] = "true"
     return response
 
 
-def _carried_out(view: APIView, request: Request, response: HttpResponseBase) -> Answer:
-    """Give a view's answer as it is sent, with the headers that the view itself gives it; the layers around add theirs anew.
+def _to_store(view: APIView, request: Request, response: HttpResponseBase) -> StoredResponse:
+    """Return the view's response as it is sent, with the view's own headers: middlewares add theirs each time.
 
-    Cookies are not kept: they are a sign-in's, and no such request creates one.
+    Cookies are not stored: they belong to signing in, which takes no key.
     """
     if isinstance(response, Response):
-        # As DRF does after the view; done here, since the bytes belong into the transaction.
+        # As in DRF's finalize_response. Rendered here, because the transaction stores the bytes.
         response.accepted_renderer = request.accepted_renderer
         response.accepted_media_type = request.accepted_media_type
-        response.renderer_context = view.get_renderer_context()  # type: ignore[attr-defined]  # the stubs leave it out
+        response.renderer_context = view.get_renderer_context()  # type: ignore[attr-defined]  # missing in the stubs
         response.render()
     if not isinstance(response, HttpResponse):
-        raise TypeError("a streamed answer cannot be repeated")
+        raise TypeError("A streamed response cannot be stored under an Idempotency-Key.")
     etag_add(django_request(request), response)
-    return Answer(status=response.status_code, headers=dict(response.headers), body=response.content)
+    return StoredResponse(status=response.status_code, headers=dict(response.headers), body=response.content)

@@ -1,4 +1,4 @@
-"""What a request asks for, as one hash: equal for a repetition, however its client wrote it down."""
+"""The fingerprint of a request: one hash, which is the same when the request is sent again."""
 
 import json
 from hashlib import sha256
@@ -12,11 +12,10 @@ from apps.practices.mechanisms.requests import django_request
 
 
 def fingerprint(request: Request) -> bytes:
-    """Give the SHA-256 of method, path, query, type and content of the request, and read its body for it.
+    """Return the SHA-256 of the request's method, path, query, content type and content. Reads the body.
 
-    JSON counts by what it says, forms by their fields in any order, files by their bytes, name and type: spaces, the order
-    of members and a form's boundary, which is another each time, say nothing. A file is read block by block. Raises what
-    the view's parsers raise.
+    JSON is compared by value, forms by their fields in any order, files by bytes, name and type. Whitespace, the order of
+    JSON members and the boundary of a form do not matter. Files are read block by block. Raises what the view's parsers raise.
     """
     parts = [
         request.method,

@@ -1,4 +1,4 @@
-"""Idempotency-Key in OpenAPI: the header, and what it may be answered with, on the operations that take it and no others."""
+"""Idempotency-Key in OpenAPI: the header and its responses, on the operations that take it."""
 
 from copy import deepcopy
 from typing import Any
@@ -14,46 +14,50 @@ PARAMETER = {
     "in": "header",
     "name": "Idempotency-Key",
     "description": (
-        "A new random value for each new request, such as a UUID. Repeated with the same key, the request is not carried out "
-        "again: its first answer is given again."
+        "A new random value for each new request, such as a UUID. A request sent again with the same key takes no effect: its "
+        "first response is sent again."
     ),
-    # Spaces around a header's value belong to nobody.
+    # HTTP strips spaces around a header's value.
     "schema": {"type": "string", "minLength": 1, "maxLength": KEY_LENGTH, "pattern": "^[!-~]([ -~]*[!-~])?$"},
 }
-REPLAYED = {"description": "Given again under an Idempotency-Key.", "schema": {"type": "string", "const": "true"}}
-AGAIN = {
-    "description": "Seconds to wait before asking again, while a request with the same Idempotency-Key is carried out.",
+REPLAYED = {
+    "description": "Present if this is the stored response to an earlier request with the same Idempotency-Key.",
+    "schema": {"type": "string", "const": "true"},
+}
+RETRY_AFTER = {
+    "description": "Seconds to wait before sending the request again, if one with the same Idempotency-Key is in progress.",
     "schema": {"type": "integer", "format": "int32", "minimum": 0, "maximum": 86_400},
 }
 
 
-def described(view: Any, inner: Any) -> Any:
-    """Have the operation of ``view``, which stands around ``inner``, described with the header."""
-    base = getattr(inner, "kwargs", {}).get("schema", api_settings.DEFAULT_SCHEMA_CLASS)
-    view.kwargs = {"schema": type("IdempotentSchema", (_Idempotent, base), {})}  # where drf-spectacular looks for it
-    return view
+def schema_add_key(wrapper: Any, post: Any) -> Any:
+    """Return ``wrapper``, which wraps ``post``, with the header added to its OpenAPI operation."""
+    base = getattr(post, "kwargs", {}).get("schema", api_settings.DEFAULT_SCHEMA_CLASS)
+    wrapper.kwargs = {"schema": type("IdempotentSchema", (_Idempotent, base), {})}  # drf-spectacular reads it here
+    return wrapper
 
 
 class _Idempotent:
-    """Adds to what drf-spectacular writes of an operation."""
+    """Add the header and its responses to drf-spectacular's operation."""
 
     def get_operation(self, *args: Any, **options: Any) -> dict[str, Any] | None:
-        operation: dict[str, Any] | None = super().get_operation(*args, **options)  # type: ignore[misc]  # the other class's
+        operation: dict[str, Any] | None = super().get_operation(*args, **options)  # type: ignore[misc]  # of the base
         if operation is None:
             return None
         operation["parameters"] = [*operation.get("parameters", ()), deepcopy(PARAMETER)]
-        answers = operation["responses"]
-        for status, answer in answers.items():
+        responses = operation["responses"]
+        for status, response in responses.items():
             if status.startswith("2"):
-                answer.setdefault("headers", {})["Idempotency-Replayed"] = deepcopy(REPLAYED)
-        _refused(answers, IdempotencyKeyInUse).setdefault("headers", {})["Retry-After"] = deepcopy(AGAIN)
-        _refused(answers, IdempotencyKeyReused)
+                response.setdefault("headers", {})["Idempotency-Replayed"] = deepcopy(REPLAYED)
+        in_use = _add_problem(responses, IdempotencyKeyInUse)
+        in_use.setdefault("headers", {})["Retry-After"] = deepcopy(RETRY_AFTER)
+        _add_problem(responses, IdempotencyKeyReused)
         return operation
 
 
-def _refused(answers: dict[str, Any], problem: type[Problem]) -> dict[str, Any]:
-    """Name a problem among the answers, beside others of its status."""
+def _add_problem(responses: dict[str, Any], problem: type[Problem]) -> dict[str, Any]:
+    """Add a problem to the responses, beside others with the same status."""
     content = {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    answer: dict[str, Any] = answers.setdefault(str(problem.status), {"description": "", "content": content})
-    answer["description"] = "; ".join(filter(None, (answer["description"], problem.title)))
-    return answer
+    response: dict[str, Any] = responses.setdefault(str(problem.status), {"description": "", "content": content})
+    response["description"] = "; ".join(filter(None, (response["description"], problem.title)))
+    return response

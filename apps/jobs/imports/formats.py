@@ -47,7 +47,7 @@ class HeaderError(ValueError):
 
 
 def import_rows(stream: BinaryIO, format: str, columns: Columns) -> Iterator[SourceRow]:
-    """Read the rows of a file in one of IMPORT_FORMATS. Raises ``ImportMalformed`` at more than ROWS_MAX rows."""
+    """Read the rows of a file in one of IMPORT_FORMATS. Raise ``ImportMalformed`` at more than ROWS_MAX rows."""
     for number, row in enumerate(IMPORT_FORMATS[format](stream, columns), start=1):
         if number > ROWS_MAX:
             raise ImportMalformed(
@@ -100,7 +100,7 @@ IMPORT_FORMATS: dict[str, Callable[[BinaryIO, Columns], Iterator[SourceRow]]] = 
 class _BoundedLines:
     """The lines of a text, for a CSV reader whose rows may span several; ``characters`` counts those of the current row.
 
-    Raises ``csv.Error``, as the reader does, once a row exceeds ROW_BYTES_MAX characters.
+    Raise ``csv.Error``, as the reader does, once a row exceeds ROW_BYTES_MAX characters.
     """
 
     def __init__(self, text: io.TextIOWrapper) -> None:
@@ -169,14 +169,14 @@ def _csv_records(lines: _BoundedLines, names: list[str], separator: str, header_
 
 
 def _count_blank(blank: int, line: int) -> int:
-    """Count a blank row. Raises ``ImportMalformed`` at more than ROWS_MAX: no checkpoint could stop the job between them."""
+    """Count a blank row. Raise ``ImportMalformed`` at more than ROWS_MAX: no checkpoint could stop the job between them."""
     if blank >= ROWS_MAX:
         raise ImportMalformed(f"Line {line}: the file has more than {ROWS_MAX} blank rows.")
     return blank + 1
 
 
 def _header_names(record: Sequence[str], columns: Columns) -> list[str]:
-    """Return the column names. Raises ``HeaderError`` for missing, unknown or repeated ones."""
+    """Return the column names. Raise ``HeaderError`` for missing, unknown or repeated ones."""
     names = [name.strip().lower() for name in record]
     if not any(names):
         raise HeaderError("the header is missing. The first line must name the columns.")

@@ -85,7 +85,7 @@ class ModelUpsert:
         return outcomes
 
     def _save(self, pairs: Sequence[tuple[ImportRow, Any]]) -> Iterable[tuple[ImportRow, Any]]:
-        """Save all records at once, or one by one if another unique column clashes. Returns the pairs that were saved."""
+        """Save all records at once, or one by one if another unique column clashes. Return the pairs that were saved."""
         if not pairs:
             return pairs
         now = timezone.now()

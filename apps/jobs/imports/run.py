@@ -69,7 +69,7 @@ class ImportCheckpoint:
 def import_run(context: JobContext, *, spec: ImportSpec, format: str, on_conflict: OnConflict) -> dict[str, Any]:
     """Import the job's upload from its last checkpoint, and return the job's result.
 
-    Raises ``ImportMalformed`` if the file's structure is broken, before any row is imported.
+    Raise ``ImportMalformed`` if the file's structure is broken, before any row is imported.
     """
     checkpoint = ImportCheckpoint(**(context.checkpoint or {"total": _count(context, spec, format)}))
     context.result_file(name="rejected.ndjson", content_type=NDJSON)

@@ -61,7 +61,7 @@ IMPORT_REQUEST = {
 def upload_validate(*, file: UploadedFile, format: str, columns: Columns) -> UploadedFile:
     """Return the file if its type, encoding and beginning are right.
 
-    Raises ``BodyTooLarge`` (413) beyond JOBS_IMPORT_MAX_BYTES, and ``ValidationProblem`` (400) at ``/file``: a Content-Type
+    Raise ``BodyTooLarge`` (413) beyond JOBS_IMPORT_MAX_BYTES, and ``ValidationProblem`` (400) at ``/file``: a Content-Type
     that is not text (``content_type``), a file that is not text or not of its format (``format``), not UTF-8 throughout
     (``encoding``), or without the header of the import (``header``, CSV only).
     """

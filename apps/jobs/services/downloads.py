@@ -1,4 +1,4 @@
-"""Result files on their way out. Whoever reads slowly holds a thread, so only some threads of a process may be held so."""
+"""Downloads of result files. A slow reader holds a thread, so downloads may hold only some threads of a process."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -13,55 +13,55 @@ from apps.practices.errors import Unavailable
 
 
 class DownloadsBusy(Unavailable):
-    """As many results are being read as one process, or one reader in it, may send at a time."""
+    """The process, or one reader in it, has reached its number of downloads."""
 
     status = 503
     type = "downloads-busy"
-    title = "Too many downloads at once"
+    title = "Too many downloads"
     explanation = (
-        "As many results are being downloaded as the service sends at a time, or as one account may. Try again."
+        "This account, or the service as a whole, has too many downloads in progress. Try again when one has finished."
     )
     retry_after = 5
 
 
-class DownloadCut(Exception):
-    """The file was deleted while it was read. The connection is cut, since what was sent must not pass for all of it."""
+class DownloadInterrupted(Exception):
+    """The file was deleted during the download. The connection is closed early, so that the part sent does not look complete."""
 
 
-_sending: Counter[UUID] = Counter()
+_active: Counter[UUID] = Counter()  # downloads, by reader
 _lock = Lock()
 
 
 class Download:
-    """A result file of ``size`` bytes, block by block, which has its place from when it is made until it is closed.
+    """The blocks of a result file of ``size`` bytes. Counts as active from its creation until ``close``.
 
-    Raises ``DownloadsBusy`` (503) when JOBS_DOWNLOADS of the process are taken, or more than half of them by this reader.
+    Raise ``DownloadsBusy`` (503) at more than JOBS_DOWNLOADS active in the process, or more than half of them for one reader.
     """
 
     def __init__(self, *, job_id: UUID, reader_id: UUID) -> None:
-        self._reader = reader_id
-        self._job = job_id
+        self._job_id = job_id
+        self._reader_id = reader_id
         self.size = chunks_size(job_id=job_id, purpose=ChunkPurpose.RESULT)
-        most = settings.JOBS_DOWNLOADS
+        limit = settings.JOBS_DOWNLOADS
         with _lock:
-            if _sending.total() >= most or _sending[reader_id] >= max(1, most // 2):
+            if _active.total() >= limit or _active[reader_id] >= max(1, limit // 2):
                 raise DownloadsBusy
-            _sending[reader_id] += 1
+            _active[reader_id] += 1
         self._is_open = True
 
     def __iter__(self) -> Iterator[bytes]:
         left = self.size
-        for block in chunks_read(job_id=self._job, purpose=ChunkPurpose.RESULT):
+        for block in chunks_read(job_id=self._job_id, purpose=ChunkPurpose.RESULT):
             left -= len(block)
             yield block
         if left:
-            raise DownloadCut(f"{left} bytes of the result of {self._job} are gone")
+            raise DownloadInterrupted(f"{left} bytes of the result of job {self._job_id} are missing")
 
     def close(self) -> None:
-        """Give the place back; the server calls it when the answer is sent or its reader is gone."""
+        """End the download. The server calls this when the response is sent or the client disconnects."""
         with _lock:
             if self._is_open:
-                _sending[self._reader] -= 1
-                if not _sending[self._reader]:
-                    del _sending[self._reader]
+                _active[self._reader_id] -= 1
+                if not _active[self._reader_id]:
+                    del _active[self._reader_id]
             self._is_open = False

@@ -1,4 +1,4 @@
-"""Files of a job as chunk rows: written as they come, read as a stream, never whole in memory."""
+"""Files of a job, stored as rows of chunks: written and read as streams, never whole in memory."""
 
 import io
 from collections.abc import Iterable, Iterator
@@ -11,7 +11,7 @@ from apps.jobs.models import CHUNK_BYTES, ChunkPurpose, JobChunk
 
 
 def upload_store(*, job_id: UUID, owner_id: UUID | None = None, blocks: Iterable[bytes]) -> int:
-    """Store the blocks as the job's upload, and return their number of bytes. Belongs into the transaction of the row."""
+    """Store the job's upload and return its size in bytes. Call it in the transaction that stores the job."""
     size = 0
     for number, block in enumerate(_rechunked(blocks)):
         JobChunk.objects.create(
@@ -22,7 +22,7 @@ def upload_store(*, job_id: UUID, owner_id: UUID | None = None, blocks: Iterable
 
 
 def result_append(*, job_id: UUID, owner_id: UUID | None = None, data: bytes) -> None:
-    """Add bytes to the job's result file. Belongs into a fenced transaction, so that what a lost claim wrote is undone."""
+    """Append to the job's result file. Call it in a fenced transaction: what was written under a lost claim is undone."""
     if not data:
         return
     last = (
@@ -31,35 +31,30 @@ def result_append(*, job_id: UUID, owner_id: UUID | None = None, data: bytes) ->
         .values_list("number", flat=True)
         .first()
     )
-    number = 0 if last is None else last + 1
-    for offset, start in enumerate(range(0, len(data), CHUNK_BYTES)):
+    for number, block in enumerate(_rechunked([data]), start=0 if last is None else last + 1):
         JobChunk.objects.create(
-            job_id=job_id,
-            owner_id=owner_id,
-            purpose=ChunkPurpose.RESULT,
-            number=number + offset,
-            data=data[start : start + CHUNK_BYTES],
+            job_id=job_id, owner_id=owner_id, purpose=ChunkPurpose.RESULT, number=number, data=block
         )
 
 
 def chunks_delete(*, job_id: UUID, purpose: ChunkPurpose) -> None:
-    """Forget one of the job's files."""
+    """Delete one of the job's files."""
     JobChunk.objects.filter(job_id=job_id, purpose=purpose).delete()
 
 
 def files_delete(*, job_ids: Iterable[UUID]) -> None:
-    """Forget all files of jobs that were cancelled: nobody goes on with the upload, nor reads what there is of a result."""
+    """Delete all files of these jobs."""
     JobChunk.objects.filter(job_id__in=job_ids).delete()
 
 
 def chunks_size(*, job_id: UUID, purpose: ChunkPurpose) -> int:
-    """Give the file's number of bytes, which PostgreSQL knows without reading them."""
+    """Return the size of a file in bytes. PostgreSQL knows it without reading the file."""
     chunks = JobChunk.objects.filter(job_id=job_id, purpose=purpose)
     return chunks.aggregate(size=Sum(Length("data")))["size"] or 0
 
 
 def chunks_read(*, job_id: UUID, purpose: ChunkPurpose) -> Iterator[bytes]:
-    """Give the file block by block, one short query each: a slow reader holds no cursor and no transaction."""
+    """Yield the chunks of a file. Each takes one short query, so a slow reader holds neither a cursor nor a transaction."""
     rows = JobChunk.objects.filter(job_id=job_id, purpose=purpose).order_by("number")
     number = -1
     while True:
@@ -71,7 +66,7 @@ def chunks_read(*, job_id: UUID, purpose: ChunkPurpose) -> Iterator[bytes]:
 
 
 class ChunkStream(io.RawIOBase):
-    """A job's file as a readable binary stream; wrap it in ``io.BufferedReader``."""
+    """A file of a job as a binary stream. Wrap it in ``io.BufferedReader``."""
 
     def __init__(self, *, job_id: UUID, purpose: ChunkPurpose) -> None:
         super().__init__()
@@ -91,12 +86,12 @@ class ChunkStream(io.RawIOBase):
 
 
 def _rechunked(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Give the same bytes in blocks of CHUNK_BYTES, the last one shorter."""
-    held = bytearray()
+    """Yield the same bytes in blocks of CHUNK_BYTES, the last one shorter."""
+    buffer = bytearray()
     for block in blocks:
-        held += block
-        while len(held) >= CHUNK_BYTES:
-            yield bytes(held[:CHUNK_BYTES])
-            del held[:CHUNK_BYTES]
-    if held:
-        yield bytes(held)
+        buffer += block
+        while len(buffer) >= CHUNK_BYTES:
+            yield bytes(buffer[:CHUNK_BYTES])
+            del buffer[:CHUNK_BYTES]
+    if buffer:
+        yield bytes(buffer)

@@ -1,7 +1,7 @@
-"""Requests under a key of their client's: carried out once, and answered again with the same bytes.
+"""Idempotency keys: a request sent again under its key is answered with the stored response.
 
-One transaction holds the key's row, the effect and the answer. So a death in between undoes all three, and whoever comes
-with the same key meanwhile waits at the unique index for how it ends: a rival.
+One transaction holds the row of the key, the effect of the request and the stored response, so a crash undoes all three. A
+second request under the same key waits at the unique index until that transaction ends.
 """
 
 import threading
@@ -19,58 +19,58 @@ from apps.practices.database.keys import uuid7
 from apps.practices.errors import Conflict, Unprocessable
 from apps.practices.mechanisms.metrics import count
 
-WAIT_SECONDS = 2.0  # for who holds the key
-GLANCE_SECONDS = 0.05
-RIVALS = 2  # that may wait in a process: each holds a thread and a connection, which other clients need, too
-ANSWER_BYTES = 1024**2  # an answer tells of what was created; a larger one belongs behind an address of its own
+WAIT_SECONDS = 2.0  # for the request that holds the key
+FIRST_WAIT_SECONDS = 0.05  # before a request counts as one of WAITERS_MAX
+WAITERS_MAX = 2  # per process: each holds a thread and a connection that other clients need
+RESPONSE_BYTES_MAX = 1024**2  # a larger response needs an address of its own
 
-# Until the end of the transaction; gives what it was.
-_BOUND = """
-    WITH held AS MATERIALIZED (SELECT current_setting('lock_timeout') AS before)
-    SELECT before, set_config('lock_timeout', %s, true) FROM held
+# Set lock_timeout until the end of the transaction, and return its previous value.
+_SET_LOCK_TIMEOUT = """
+    WITH setting AS MATERIALIZED (SELECT current_setting('lock_timeout') AS previous)
+    SELECT previous, set_config('lock_timeout', %s, true) FROM setting
 """
-# Also takes over a row whose time is over and that nobody has pruned yet.
+# An expired row that has not been pruned yet is taken over.
 _CLAIM = """
-    INSERT INTO jobs_idempotencykey AS held (id, owner_id, method, route, key, fingerprint, headers, answer)
+    INSERT INTO jobs_idempotencykey AS stored (id, owner_id, method, route, key, fingerprint, headers, answer)
     VALUES (%s, %s, %s, %s, %s, %s, '{}', '')
     ON CONFLICT (owner_id, method, route, key) DO UPDATE SET fingerprint = EXCLUDED.fingerprint, created_at = now()
-    WHERE held.created_at < now() - make_interval(hours => %s)
+    WHERE stored.created_at < now() - make_interval(hours => %s)
     RETURNING id
 """
 
 
 class IdempotencyKeyInUse(Conflict):
-    """The request that holds the key has not ended yet."""
+    """Another request with this key is still running."""
 
     status = 409
     type = "idempotency-key-in-use"
-    title = "Still at work"
+    title = "Request in progress"
     explanation = (
-        "A request with this Idempotency-Key is being carried out. Repeat yours, with the same key, after the time in "
-        "Retry-After: it gets that one's answer, or is carried out if that one failed."
+        "A request with this Idempotency-Key is still being processed. Send yours again with the same key after the number of "
+        "seconds in Retry-After. You get that request's response or, if it failed, your request is processed."
     )
     retry_after = 1
 
 
 class IdempotencyKeyReused(Unprocessable):
-    """The key stands for another request."""
+    """The key belongs to a different request."""
 
     status = 422
     type = "idempotency-key-reused"
-    title = "Key used for another request"
+    title = "Idempotency-Key reused"
     explanation = (
-        "This Idempotency-Key was sent with a request of another content, which was carried out. A key stands for one "
-        "request and its repetitions: make a new one for each new request."
+        "This Idempotency-Key was already used for a different request. Use a key for one request and its repetitions only, "
+        "and create a new key for each new request."
     )
 
 
-_rivals = threading.BoundedSemaphore(RIVALS)
+class ResponseTooLarge(ValueError):
+    """A view returned more than RESPONSE_BYTES_MAX, which is a bug in the view. Its effect is undone."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Asked:
-    """A request and its key. A key is its owner's, and counts for one method and route template; ``fingerprint`` is the
-    SHA-256 of what is asked."""
+class KeyedRequest:
+    """A request and its key, which is valid for one owner, method and route template. ``fingerprint`` is a SHA-256."""
 
     owner_id: UUID
     method: str
@@ -80,63 +80,67 @@ class Asked:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Answer:
-    """What is stored of an answer, and sent again."""
+class StoredResponse:
+    """The parts of a response that are stored and sent again."""
 
     status: int
     headers: dict[str, str]
     body: bytes
 
 
-class AnswerTooLarge(ValueError):
-    """An answer of more than ANSWER_BYTES: a mistake of the view's, whose effect is undone."""
+_waiters = threading.BoundedSemaphore(WAITERS_MAX)
 
 
-def answer_once(*, asked: Asked, carry_out: Callable[[], Answer]) -> tuple[Answer, bool]:
-    """Carry a request out and store its answer, or give the one that is stored; say whether it is that one.
+def respond_once(*, request: KeyedRequest, handle: Callable[[], StoredResponse]) -> tuple[StoredResponse, bool]:
+    """Handle the request and store its response, or return the stored one. Return the response and whether it was stored.
 
-    What ``carry_out`` raises, or answers with 400 or above, undoes everything: nothing is stored, and the key is free.
-    Raises `IdempotencyKeyInUse` when who holds the key does not end within WAIT_SECONDS, or too many wait for that,
-    `IdempotencyKeyReused` when the key stands for another request, `AnswerTooLarge`.
+    If ``handle`` raises, or responds with 400 or above, everything is undone and the key stays free. Raises
+    ``IdempotencyKeyInUse`` when the request that holds the key does not end within WAIT_SECONDS, or too many others wait
+    already; ``IdempotencyKeyReused`` when the key belongs to a different request; ``ResponseTooLarge``.
     """
     try:
-        return _once(asked, carry_out, wait=GLANCE_SECONDS)
+        return _respond(request, handle, wait=FIRST_WAIT_SECONDS)
     except IdempotencyKeyInUse:
-        if not _rivals.acquire(blocking=False):
+        if not _waiters.acquire(blocking=False):
             raise
     try:
-        return _once(asked, carry_out, wait=WAIT_SECONDS)
+        return _respond(request, handle, wait=WAIT_SECONDS)
     finally:
-        _rivals.release()
+        _waiters.release()
 
 
-def _once(asked: Asked, carry_out: Callable[[], Answer], *, wait: float) -> tuple[Answer, bool]:
+def _respond(
+    request: KeyedRequest, handle: Callable[[], StoredResponse], *, wait: float
+) -> tuple[StoredResponse, bool]:
     with transaction.atomic(durable=True):
-        row_id = _claim(asked, wait=wait)
+        row_id = _claim(request, wait=wait)
         if row_id is None:
-            return _stored(asked), True
-        answer = carry_out()
-        if answer.status >= 400:
+            return _stored(request), True
+        response = handle()
+        if response.status >= 400:
             transaction.set_rollback(True)
-        elif len(answer.body) > ANSWER_BYTES:
-            raise AnswerTooLarge(f"{len(answer.body)} bytes to be kept for {asked.method} {asked.route}")
+        elif len(response.body) > RESPONSE_BYTES_MAX:
+            raise ResponseTooLarge(
+                f"{request.method} {request.route} returned {len(response.body)} bytes under an Idempotency-Key; "
+                f"at most {RESPONSE_BYTES_MAX} can be stored."
+            )
         else:
-            columns = {"status": answer.status, "headers": answer.headers, "answer": answer.body}
+            columns = {"status": response.status, "headers": response.headers, "answer": response.body}
             IdempotencyKey.objects.filter(pk=row_id).update(**columns)
-        return answer, False
+        return response, False
 
 
-def _claim(asked: Asked, *, wait: float) -> UUID | None:
-    """Take the key and give its row; None when it stands for a request that has ended."""
-    values = (uuid7(), asked.owner_id, asked.method, asked.route, asked.key, asked.fingerprint)
+def _claim(request: KeyedRequest, *, wait: float) -> UUID | None:
+    """Claim the key and return the id of its row, or None if a response is stored. Waits for at most ``wait`` seconds."""
+    values = (uuid7(), request.owner_id, request.method, request.route, request.key, request.fingerprint)
     try:
         with connection.cursor() as cursor:
-            cursor.execute(_BOUND, (f"{round(wait * 1000)}ms",))
-            before = cursor.fetchone()[0]
+            cursor.execute(_SET_LOCK_TIMEOUT, (f"{round(wait * 1000)}ms",))
+            previous = cursor.fetchone()[0]
             cursor.execute(_CLAIM, (*values, settings.RETENTION_IDEMPOTENCY))
             row = cursor.fetchone()
             if row:
-                cursor.execute(_BOUND, (before,))  # as it is for whatever the view waits for
+                cursor.execute(_SET_LOCK_TIMEOUT, (previous,))  # the view waits for its locks as usual
     except OperationalError as error:
         if isinstance(error.__cause__, psycopg.errors.LockNotAvailable):
             raise IdempotencyKeyInUse from error
@@ -144,13 +148,13 @@ def _claim(asked: Asked, *, wait: float) -> UUID | None:
     return row and row[0]
 
 
-def _stored(asked: Asked) -> Answer:
+def _stored(request: KeyedRequest) -> StoredResponse:
     row = IdempotencyKey.objects.filter(
-        owner_id=asked.owner_id, method=asked.method, route=asked.route, key=asked.key
+        owner_id=request.owner_id, method=request.method, route=request.route, key=request.key
     ).first()
-    if row is None or row.status is None:  # removed since the claim saw it: the next try finds the key free
+    if row is None or row.status is None:  # deleted after the claim saw it: the next try finds the key free
         raise IdempotencyKeyInUse
-    if bytes(row.fingerprint) != asked.fingerprint:
+    if bytes(row.fingerprint) != request.fingerprint:
         raise IdempotencyKeyReused
     transaction.on_commit(partial(count, "idempotency_replayed"), robust=True)
-    return Answer(status=row.status, headers=row.headers, body=bytes(row.answer))
+    return StoredResponse(status=row.status, headers=row.headers, body=bytes(row.answer))

@@ -1,7 +1,7 @@
-"""How many bytes jobs may keep: uploads and results, of one owner and of all.
+"""Quotas on the files that jobs keep, uploads and results: per owner, and in all.
 
-Counted by the lengths of the chunks, which PostgreSQL knows without reading them. An owner's are counted each time, exactly
-where the owner's lock is held; those of all at most once in TOTAL_SECONDS a process.
+Sizes are the lengths of the chunks, which PostgreSQL knows without reading them. An owner's are counted each time, exactly if
+the owner is locked; the total at most once in TOTAL_SECONDS per process.
 """
 
 from threading import Condition
@@ -18,15 +18,15 @@ from apps.practices.errors import TooManyRequests, Unavailable
 TOTAL_SECONDS = 10.0
 
 
-class FilesQuota(TooManyRequests):
+class FilesQuotaExceeded(TooManyRequests):
     """One owner's jobs keep JOBS_FILES_PER_USER bytes."""
 
     status = 429
     type = "files-quota"
-    title = "Too many bytes kept"
+    title = "File quota exceeded"
     explanation = (
-        "The uploads and result files of this account's jobs take as much space as one account may have. They go some days "
-        "after their jobs have ended, and at once when a job is cancelled. Try again then, or ask for less."
+        "The uploads and result files of this account's jobs use up its quota. Cancel jobs that have not finished, whose files "
+        "are deleted at once, or wait some days until files of finished jobs are deleted. Then try again."
     )
     retry_after = 3600
 
@@ -36,24 +36,26 @@ class StorageFull(Unavailable):
 
     status = 503
     type = "storage-full"
-    title = "No space for files"
+    title = "File storage full"
     explanation = (
-        "The uploads and result files of all jobs take as much space as the service gives them. Older ones go every day: try "
-        "again later."
+        "The service has no space left for uploads and result files. Old files are deleted every day. Try again later."
     )
     retry_after = 3600
 
 
-def room_require(*, owner_id: UUID | None, size: int) -> None:
-    """Raise ``FilesQuota`` or ``StorageFull`` where there is no room for ``size`` more bytes; of nobody's, the total counts."""
+def quota_check(*, owner_id: UUID | None, size: int) -> None:
+    """Raise ``FilesQuotaExceeded`` or ``StorageFull`` unless ``size`` more bytes fit. Without an owner only the total counts."""
     if owner_id is not None and files_size(owner_id=owner_id) + size > settings.JOBS_FILES_PER_USER:
-        raise FilesQuota(f"The account's jobs may keep {settings.JOBS_FILES_PER_USER} bytes of files.")
+        raise FilesQuotaExceeded(
+            f"The files of this account's jobs may take {settings.JOBS_FILES_PER_USER} bytes. Cancel jobs that have not "
+            "finished, or try again when files of finished jobs have been deleted."
+        )
     if files_total() + size > settings.JOBS_FILES_TOTAL:
         raise StorageFull
 
 
 def files_size(*, owner_id: UUID) -> int:
-    """Return how many bytes an owner's jobs keep."""
+    """Return how many bytes the files of an owner's jobs take."""
     return JobChunk.objects.filter(owner_id=owner_id).aggregate(size=Sum(Length("data")))["size"] or 0
 
 

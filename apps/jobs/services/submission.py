@@ -21,7 +21,7 @@ from apps.jobs.models import UNFINISHED, WAITING, Job, JobState, JobStop
 from apps.jobs.services.broker import publish
 from apps.jobs.services.fairness import owner_lock, start_tag_next
 from apps.jobs.services.files import files_delete, upload_store
-from apps.jobs.services.quota import room_require
+from apps.jobs.services.quota import quota_check
 from apps.practices.errors import Conflict, NotFound, PermissionDenied, TooManyRequests
 from apps.practices.mechanisms.ids import current_request_id
 
@@ -82,10 +82,10 @@ def job_submit(
     If the kind is ``unique`` and an equal job of the owner has not started yet, return that job instead.
 
     Raise ``PermissionDenied`` if the owner lacks the kind's permission, ``TooManyJobs`` (429) if they already have JOBS_PER_USER
-    unfinished jobs, ``FilesQuota`` (429) or ``StorageFull`` (503) if there is no room for files, DRF's ``ValidationError`` if the
-    kind's serializer rejects the parameters, ``LookupError`` for an unknown kind. Jobs without an owner belong to the service and
-    have no limits. If the broker is down, the relay sends the message later. With ``run_at`` (aware), the job does not start
-    before that time.
+    unfinished jobs, ``FilesQuotaExceeded`` (429) or ``StorageFull`` (503) if there is no room for files, DRF's
+    ``ValidationError`` if the kind's serializer rejects the parameters, ``LookupError`` for an unknown kind. Jobs without an
+    owner belong to the service and have no limits. If the broker is down, the relay sends the message later. With ``run_at``
+    (aware), the job does not start before that time.
     """
     found = kind_named(kind)
     if found is None:
@@ -110,7 +110,7 @@ def job_submit(
         if upload is not None:
             if owner_id is not None:
                 _require_room(owner_id)  # without the lock, which an upload must not block
-            room_require(owner_id=owner_id, size=upload.size or 0)
+            quota_check(owner_id=owner_id, size=upload.size or 0)
             upload_store(job_id=job.id, owner_id=owner_id, blocks=upload.chunks())
         if owner_id is not None:
             owner_lock(owner_id)
@@ -118,7 +118,7 @@ def job_submit(
                 logger.info("job_submitted_again", job_id=str(queued.pk), kind=kind)
                 return queued
             _require_room(owner_id)
-            room_require(owner_id=owner_id, size=0 if upload else 1)
+            quota_check(owner_id=owner_id, size=0 if upload else 1)
         if not run_at:
             job.start_tag = start_tag_next(queue=found.queue, kind=kind, owner_id=owner_id)
         job.save(force_insert=True)

@@ -145,7 +145,7 @@ def test_a_failure_undoes_the_effect_and_leaves_the_key_free(owner: User, in_the
 
 
 def test_an_answer_beyond_the_bound_is_not_given(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(idempotency, "ANSWER_BYTES", 100)
+    monkeypatch.setattr(idempotency, "RESPONSE_BYTES_MAX", 100)
     assert_problem(send(owner, NOTES, {"title": "A"}), 500)
     assert (titles(), IdempotencyKey.objects.count()) == ([], 0)
 
@@ -245,4 +245,4 @@ def test_every_post_that_creates_takes_a_key_and_says_so() -> None:
     assert creates - takes - excused == set()
     for name, operation in found.items():
         text = json.dumps({status: operation["responses"].get(status) for status in ("409", "422")})
-        assert ("Still at work" in text, "another request" in text) == ((name in takes,) * 2), name
+        assert ("Request in progress" in text, "Idempotency-Key reused" in text) == ((name in takes,) * 2), name

@@ -39,7 +39,7 @@ def filed(job_make: Make) -> Job:
 @pytest.fixture(autouse=True)
 def nobody_reads() -> Iterator[None]:
     yield
-    assert not downloads._sending, "a download kept its place"
+    assert not downloads._active, "a download was not closed"
 
 
 def test_a_poll_that_finds_nothing_new_gets_304(client: Client, owner: User, job_make: Make) -> None:

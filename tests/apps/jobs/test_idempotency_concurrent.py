@@ -90,11 +90,13 @@ def test_few_rivals_wait_and_the_others_are_told_at_once(
         assert halt.entered.wait(30)
         rivals = [pool.submit(in_thread, send, owner, NOTES, {"title": "A"}) for _ in range(12)]
         wait_until(
-            lambda: sum(rival.done() for rival in rivals) == 12 - idempotency.RIVALS, seconds=20, what="the refusals"
+            lambda: sum(rival.done() for rival in rivals) == 12 - idempotency.WAITERS_MAX,
+            seconds=20,
+            what="the refusals",
         )
         halt.leave.set()
         assert_repeated(first.result(30), send(owner, NOTES, {"title": "A"}))
-        assert sorted(rival.result(30).status_code for rival in rivals) == [201] * idempotency.RIVALS + [409] * 10
+        assert sorted(rival.result(30).status_code for rival in rivals) == [201] * idempotency.WAITERS_MAX + [409] * 10
     assert titles() == ["A"]
 
 
