@@ -1,4 +1,4 @@
-"""caching (128), data: remember() on a real Valkey that is also stopped, paused and flushed."""
+"""caching, data: remember() on a real Valkey that is also stopped, paused and flushed."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""caching (128), at the end of a process: no thread is killed while it talks to Redis."""
+"""caching, at the end of a process: no thread is killed while it talks to Redis."""
 
 import subprocess
 import sys

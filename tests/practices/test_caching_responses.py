@@ -1,4 +1,4 @@
-"""caching (128), responses: public hits, conditional requests, and no private response for others."""
+"""caching, responses: public hits, conditional requests, and no private response for others."""
 
 import json
 import time

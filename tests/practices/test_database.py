@@ -1,4 +1,4 @@
-"""database (130): keys, versions, N+1, the bounds of each kind of process, and the system checks."""
+"""database: keys, versions, N+1, the bounds of each kind of process, and the system checks."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""database (130), one connection to a PgBouncer in transaction mode: every transaction is bounded, and leaves nothing behind."""
+"""database, one connection to a PgBouncer in transaction mode: every transaction is bounded, and leaves nothing behind."""
 
 from __future__ import annotations
 

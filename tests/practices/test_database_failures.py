@@ -1,4 +1,4 @@
-"""database (130), when PostgreSQL fails: each failure, made by a real server, is a 503 or 504 that says when to return."""
+"""database, when PostgreSQL fails: each failure, made by a real server, is a 503 or 504 that says when to return."""
 
 import contextlib
 import threading

@@ -1,4 +1,4 @@
-"""database (130), when PostgreSQL is away: no wait is endless, the second to ask is refused at once, its return is noticed."""
+"""database, when PostgreSQL is away: no wait is endless, the second to ask is refused at once, its return is noticed."""
 
 import contextlib
 import json

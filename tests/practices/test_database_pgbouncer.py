@@ -1,4 +1,4 @@
-"""database (130), through a PgBouncer in transaction mode: a real one, with fewer connections to PostgreSQL than clients."""
+"""database, through a PgBouncer in transaction mode: a real one, with fewer connections to PostgreSQL than clients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""database (130), with a replica: a real one that streams from the session's server into web processes of their own."""
+"""database, with a replica: a real one that streams from the session's server into web processes of their own."""
 
 from __future__ import annotations
 

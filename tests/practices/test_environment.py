@@ -1,4 +1,4 @@
-"""environment (138): layers, files, and one report with all errors and no secret."""
+"""environment: layers, files, and one report with all errors and no secret."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""errors (136): every failure leaves as one shape, tells what the client may know, and is logged once."""
+"""errors: every failure leaves as one shape, tells what the client may know, and is logged once."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""headers (132): on every response of the application; no inline code; CORS for listed origins."""
+"""headers: on every response of the application; no inline code; CORS for listed origins."""
 
 import re
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""https (134): pages are redirected, plain API calls refused, and only trusted proxies report the scheme."""
+"""https: pages are redirected, plain API calls refused, and only trusted proxies report the scheme."""
 
 from dataclasses import replace
 from runpy import run_path

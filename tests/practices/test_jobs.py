@@ -1,4 +1,4 @@
-"""jobs (137), seen from outside: heavy work leaves the request, and a worker that shares nothing but the stores does it."""
+"""jobs, seen from outside: heavy work leaves the request, and a worker that shares nothing but the stores does it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""observability (135): request ids, the access line of each request, and what of a request reaches its job."""
+"""observability: request ids, the access line of each request, and what of a request reaches its job."""
 
 import secrets
 import threading

@@ -1,4 +1,4 @@
-"""observability (135): what a log line is, and that no secret stands in one."""
+"""observability: what a log line is, and that no secret stands in one."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""observability (135): metrics of the whole fleet, by token only, none lost and none counted twice."""
+"""observability: metrics of the whole fleet, by token only, none lost and none counted twice."""
 
 import subprocess
 import sys

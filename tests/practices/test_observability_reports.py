@@ -1,4 +1,4 @@
-"""observability (135): errors reach Sentry without a secret, and only if one is named."""
+"""observability: errors reach Sentry without a secret, and only if one is named."""
 
 import gzip
 import io

@@ -1,4 +1,4 @@
-"""scaling (129): two instances behind the edge, no state in a process, nothing lost when one goes away."""
+"""scaling: two instances behind the edge, no state in a process, nothing lost when one goes away."""
 
 import json
 import re

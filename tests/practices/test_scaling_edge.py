@@ -1,4 +1,4 @@
-"""scaling (129): the edge by itself, the real Caddy with the real deploy/Caddyfile before instances that misbehave."""
+"""scaling: the edge by itself, the real Caddy with the real deploy/Caddyfile before instances that misbehave."""
 
 import json
 import socket

@@ -1,4 +1,4 @@
-"""shutdown (139): a stop loses no request in flight and leaves no connection behind."""
+"""shutdown: a stop loses no request in flight and leaves no connection behind."""
 
 import socket
 import threading

@@ -1,4 +1,4 @@
-"""throttling (131): the limiter, the middleware, the DRF throttles and the limit on forms, on a real Valkey."""
+"""throttling: the limiter, the middleware, the DRF throttles and the limit on forms, on a real Valkey."""
 
 import math
 import os

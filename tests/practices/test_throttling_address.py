@@ -1,4 +1,4 @@
-"""throttling (131): the client's address."""
+"""throttling: the client's address."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""tokens (140): what a token says, which key signs it, and what nobody boots with. See also test_tokens_*.py."""
+"""tokens: what a token says, which key signs it, and what nobody boots with. See also test_tokens_*.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""tokens (140): what is none of ours is refused, one attack at a time, each with a problem document."""
+"""tokens: what is none of ours is refused, one attack at a time, each with a problem document."""
 
 from __future__ import annotations
 

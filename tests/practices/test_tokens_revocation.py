@@ -1,4 +1,4 @@
-"""tokens (140): a sign-in that has ended opens nothing, wherever somebody looked at it before, and ends whole."""
+"""tokens: a sign-in that has ended opens nothing, wherever somebody looked at it before, and ends whole."""
 
 from __future__ import annotations
 

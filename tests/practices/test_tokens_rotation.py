@@ -1,4 +1,4 @@
-"""tokens (140): of all uses of one refresh token one mints a successor, whoever asks how often; what is older ends all."""
+"""tokens: of all uses of one refresh token one mints a successor, whoever asks how often; what is older ends all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""validation (133), from outside: what a client may send, and what it is told of the rest."""
+"""validation, from outside: what a client may send, and what it is told of the rest."""
 
 import contextlib
 import http.client

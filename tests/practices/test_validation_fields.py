@@ -1,4 +1,4 @@
-"""validation (133), the fields: each takes what its column holds and an answer can show, and refuses the rest."""
+"""validation, the fields: each takes what its column holds and an answer can show, and refuses the rest."""
 
 import datetime
 import json

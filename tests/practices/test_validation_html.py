@@ -1,4 +1,4 @@
-"""validation (133), rich text under attack: what a browser would run never comes out, however it is written."""
+"""validation, rich text under attack: what a browser would run never comes out, however it is written."""
 
 import re
 from html.parser import HTMLParser

@@ -1,4 +1,4 @@
-"""validation (133), attacked by hypothesis on every operation there is: no input is a 5xx, what is stored is clean.
+"""validation, attacked by hypothesis on every operation there is: no input is a 5xx, what is stored is clean.
 
 Operations, objects and bodies come from the tables and scenarios of the apps (``tests.access``) and from the OpenAPI document, so
 that an app that is added is attacked too.

@@ -1,4 +1,4 @@
-"""validation (133), a request's frame: bounds by route, forms, content types, encodings, paths and numbers, over HTTP."""
+"""validation, a request's frame: bounds by route, forms, content types, encodings, paths and numbers, over HTTP."""
 
 import io
 import json

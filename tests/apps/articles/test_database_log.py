@@ -1,4 +1,4 @@
-"""database (130), the server's own log: what fails, by chance or as expected, leaves no value of a statement in it."""
+"""database, the server's own log: what fails, by chance or as expected, leaves no value of a statement in it."""
 
 from __future__ import annotations
 

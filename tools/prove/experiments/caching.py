@@ -1,4 +1,4 @@
-"""caching (128): a hit, a 304, a write that becomes visible, and answers while Redis hangs."""
+"""caching: a hit, a 304, a write that becomes visible, and answers while Redis hangs."""
 
 import os
 import signal

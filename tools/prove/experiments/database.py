@@ -1,4 +1,4 @@
-"""database (130): keyset pages without gaps or repeats, bounded and projected; a slow or frozen server blocks no request."""
+"""database: keyset pages without gaps or repeats, bounded and projected; a slow or frozen server blocks no request."""
 
 import contextlib
 import os

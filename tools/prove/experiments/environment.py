@@ -1,4 +1,4 @@
-"""environment (138): production does not start with configuration mistakes, and reports all of them at once."""
+"""environment: production does not start with configuration mistakes, and reports all of them at once."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""errors (136): every failure is a problem document with the request id, and leaks nothing internal."""
+"""errors: every failure is a problem document with the request id, and leaks nothing internal."""
 
 from tools.prove.sandbox import Result, Sandbox, wait_until
 

@@ -1,4 +1,4 @@
-"""headers (132): every security header on every kind of response, and no access for foreign origins."""
+"""headers: every security header on every kind of response, and no access for foreign origins."""
 
 from tools.prove.client import Answer
 from tools.prove.sandbox import Result, Sandbox

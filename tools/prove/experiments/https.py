@@ -1,4 +1,4 @@
-"""https (134): pages are redirected to https, API calls over http are refused, cookies are bound to the host."""
+"""https: pages are redirected to https, API calls over http are refused, cookies are bound to the host."""
 
 from tools.prove.sandbox import Result, Sandbox
 

@@ -1,4 +1,4 @@
-"""jobs (137): 202 at once; a killed worker loses no job; a job, or a request repeated under one key, takes effect once."""
+"""jobs: 202 at once; a killed worker loses no job; a job, or a request repeated under one key, takes effect once."""
 
 import json
 import secrets

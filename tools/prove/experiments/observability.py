@@ -1,4 +1,4 @@
-"""observability (135): one request id in the response, the web log and the worker's log; metrics of the whole fleet."""
+"""observability: one request id in the response, the web log and the worker's log; metrics of the whole fleet."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""scaling (129): two instances share the load and the state; killing one fails no request."""
+"""scaling: two instances share the load and the state; killing one fails no request."""
 
 from concurrent.futures import ThreadPoolExecutor
 

@@ -1,4 +1,4 @@
-"""shutdown (139): SIGTERM to every process at once loses neither the request in flight nor the running job."""
+"""shutdown: SIGTERM to every process at once loses neither the request in flight nor the running job."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""throttling (131): a limit is exact under concurrency, whatever address is claimed; login attempts count per account."""
+"""throttling: a limit is exact under concurrency, whatever address is claimed; login attempts count per account."""
 
 import time
 from collections import Counter

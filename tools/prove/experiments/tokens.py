@@ -1,4 +1,4 @@
-"""tokens (140): one successor per refresh token, theft detected, forgeries and foreign pages refused, sign-out everywhere."""
+"""tokens: one successor per refresh token, theft detected, forgeries and foreign pages refused, sign-out everywhere."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""validation (133): bad input is refused with its location, HTML is stored clean."""
+"""validation: bad input is refused with its location, HTML is stored clean."""
 
 from tools.prove.sandbox import Result, Sandbox
 
