@@ -380,6 +380,14 @@ class TestThrottles:
         answer = Client().get("/api/v1/open", HTTP_AUTHORIZATION="Name bob")
         assert '"user";r=2' in answer["RateLimit"]
 
+    def test_retry_after_covers_all_exhausted_limits(self, client: Client, settings: Any) -> None:
+        set_limits(settings, address=(2, 9000), user=(1, 10))
+        alice = {"HTTP_AUTHORIZATION": "Name alice"}
+        assert statuses(client, "/api/v1/open", 1, **alice) == [200]
+        answer = client.get("/api/v1/open", **alice)
+        assert answer.status_code == 429, "refused by the user limit, and the last one of the address limit"
+        assert 4400 < int(answer["Retry-After"]) <= 4500
+
     def test_login_is_counted_by_address(self, client: Client, settings: Any) -> None:
         set_limits(settings, login=(3, 900))
         assert [client.post("/api/v1/login").status_code for _ in range(5)] == [200] * 3 + [429] * 2
