@@ -64,17 +64,14 @@ class CachingMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        route = responses.cached_route(request) if request.method in ("GET", "HEAD") else None
-        if route is None:
+        declared = responses.cached_of(request) if request.method in ("GET", "HEAD") else None
+        if declared is None:
             return self.get_response(request)
-        key = responses.public_key(request, route)
-        if key is None or changed_in_transaction(route.tags):
+        key, tags = responses.public_key(request, declared), declared.tags_for(request)
+        if key is None or changed_in_transaction(tags):
             response = self.get_response(request)
             response.headers["Cache-Status"] = f"{responses.CACHE_NAME}; fwd=bypass"
             return response
-        return self._shared(request, route, key)
-
-    def _shared(self, request: HttpRequest, route: responses.CachedRoute, key: str) -> HttpResponseBase:
         ran: list[HttpResponseBase] = []
 
         def build() -> tuple[bytes, dict[str, str]]:
@@ -83,12 +80,11 @@ class CachingMiddleware:
                 raise ServerError
             return responses.cacheable_parts(ran[0])
 
-        declared = route.declared
         spec = CacheSpec(
-            key=key, tags=route.tags, ttl=declared.ttl, stale=declared.stale, build=build, outages=(ServerError,)
+            key=key, tags=tags, ttl=declared.ttl, stale=declared.stale, build=build, outages=(ServerError,)
         )
         try:
-            return responses.answer(request, fetch(spec), route)
+            return responses.response_from(request, fetch(spec))
         except (responses.NotCacheable, ServerError):
             # Not shared. If another request ran the view, this one has to run it now.
             response = ran[0] if ran else self.get_response(request)

@@ -3,14 +3,11 @@
 import string
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.urls import ResolverMatch
 
 from apps.practices.caching.conditional import etag
 from apps.practices.caching.data import BOUND
@@ -43,30 +40,21 @@ class CachedResponse:
         self.parameters = frozenset(parameters)
         self.arguments = {name for tag in self.tags for _, name, _, _ in string.Formatter().parse(tag) if name}
 
-    def tags_for(self, arguments: dict[str, Any]) -> tuple[str, ...]:
+    def tags_for(self, request: HttpRequest) -> tuple[str, ...]:
         """Return the tags with the URL's keyword arguments filled in."""
-        return tuple(tag.format_map(arguments) for tag in self.tags) if self.arguments else self.tags
+        if not self.arguments:
+            return self.tags
+        arguments = route_match(request).kwargs
+        return tuple(tag.format_map(arguments) for tag in self.tags)
 
 
-@dataclass(frozen=True, slots=True)
-class CachedRoute:
-    """A route whose responses are cached: the view's declaration, the tags, the resolved route."""
-
-    declared: CachedResponse
-    tags: tuple[str, ...]
-    match: ResolverMatch
-
-
-def cached_route(request: HttpRequest) -> CachedRoute | None:
-    """Return the route of a request if its view declares ``cached``, else None."""
+def cached_of(request: HttpRequest) -> CachedResponse | None:
+    """Return what the view of a request declares as ``cached``; None if it declares nothing, or there is no view."""
     declared = getattr(view_of(request), "cached", None)
-    if not isinstance(declared, CachedResponse):
-        return None
-    match = route_match(request)
-    return CachedRoute(declared, declared.tags_for(match.kwargs), match)
+    return declared if isinstance(declared, CachedResponse) else None
 
 
-def public_key(request: HttpRequest, route: CachedRoute) -> str | None:
+def public_key(request: HttpRequest, declared: CachedResponse) -> str | None:
     """Return the key of the shared response; None if this request must run the view.
 
     The key contains the path and the declared parameters, sorted, and nothing else of the request: no host, no header.
@@ -91,7 +79,7 @@ def public_key(request: HttpRequest, route: CachedRoute) -> str | None:
         return None
     pairs = parse_qsl(query, keep_blank_values=True, errors="surrogateescape")
     names = {name for name, _ in pairs}
-    if len(names) != len(pairs) or not names <= route.declared.parameters:
+    if len(names) != len(pairs) or not names <= declared.parameters:
         return None
     canonical = urlencode(sorted(pairs), errors="surrogateescape")
     return entry_key(f"public:{path}?{canonical}")
@@ -135,7 +123,7 @@ def cacheable_parts(response: HttpResponseBase) -> tuple[bytes, dict[str, str]]:
     return body, headers
 
 
-def answer(request: HttpRequest, lookup: Lookup, route: CachedRoute) -> HttpResponse:
+def response_from(request: HttpRequest, lookup: Lookup) -> HttpResponse:
     """Return the 200 response for an entry."""
     entry = lookup.entry
     response = HttpResponse(b"" if request.method == "HEAD" else entry.body)
@@ -146,7 +134,7 @@ def answer(request: HttpRequest, lookup: Lookup, route: CachedRoute) -> HttpResp
     response.headers["Vary"] = VARY
     response.headers["Age"] = str(max(0, int(time.time() - entry.created)))
     response.headers["Cache-Status"] = cache_status(lookup)
-    request.resolver_match = route.match
+    request.resolver_match = route_match(request)
     return response
 
 
