@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 from django.utils import timezone
 
+from apps.practices.database.failures import outage_message
 from apps.practices.privacy.retention import BATCH, Retention, retentions
 
 SHOWN_EVERY = 20_000  # rows between two lines of progress
@@ -51,6 +52,8 @@ Set the retention with RETENTION_SESSIONS, RETENTION_EVENTS, RETENTION_JOBS (day
                     shown = done
                     self.stdout.write(f"{retention.name}: {done:,} deleted so far")
         except DatabaseError as error:
+            if outage_message(error):
+                raise  # manage.py reports it once; the other kinds of data would fail as well
             self.stderr.write(f"{retention.name}: stopped after {done:,}: {str(error).strip()}")
             return False
         self.stdout.write(f"{retention.name}: {done:,} deleted ({age})")
