@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, OperationalError, connection, transaction
 from django.db.utils import DatabaseError
 from django.test import override_settings
 from django.urls import path
@@ -17,7 +17,7 @@ from rest_framework.test import APIClient
 from rest_framework.views import APIView
 
 from apps.accounts.models import User
-from apps.practices.database.failures import problem_for
+from apps.practices.database.failures import outage_message, problem_for
 from tests.problems import assert_problem
 from tests.processes import wait_until
 from tests.sample.models import Note
@@ -46,7 +46,7 @@ def note(db: None) -> Note:
 
 
 def answer_to(action: Callable[[], object]) -> Any:
-    """Give the API's answer to a request in which ``action`` runs."""
+    """Return the API's answer to a request in which ``action`` runs."""
     Doing.action = staticmethod(action)
     with override_settings(ROOT_URLCONF=__name__):
         return APIClient(raise_request_exception=False).post("/api/v1/doing", {}, format="json")
@@ -60,7 +60,7 @@ def execute(sql: str, *before: str) -> None:
 
 
 def second_connection() -> psycopg.Connection[Any]:
-    """Make a second connection to the database of the tests."""
+    """Return another connection to the database of the tests."""
     chosen = {"host", "port", "user", "password", "dbname"}
     return psycopg.connect(
         **{name: value for name, value in connection.get_connection_params().items() if name in chosen}
@@ -88,12 +88,25 @@ def test_a_failing_server_is_not_our_error(sql: str, before: str, status: int, r
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_lock_that_is_not_given_is_503(note: Note) -> None:
+def test_lock_timeout_is_503(note: Note) -> None:
     with second_connection() as rival:
         rival.execute(ROW)
         answer = answer_to(lambda: execute(ROW, "SET LOCAL lock_timeout = '50ms'"))
     assert_problem(answer, 503, "unavailable")
     assert answer.headers["Retry-After"] == "1"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_commands_report_outages_only(note: Note) -> None:
+    """A lock that is not free is no reason to check DATABASE_URL."""
+    with second_connection() as rival:
+        rival.execute(ROW)
+        with pytest.raises(OperationalError) as locked:
+            execute(ROW, "SET LOCAL lock_timeout = '50ms'")
+    assert outage_message(locked.value) is None
+    with pytest.raises(OperationalError) as away:
+        execute("DO $$ BEGIN RAISE 'x' USING ERRCODE = '57P03'; END $$")
+    assert "DATABASE_URL" in (outage_message(away.value) or "")
 
 
 @pytest.mark.django_db(transaction=True)

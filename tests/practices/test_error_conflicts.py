@@ -49,12 +49,12 @@ def test_a_refused_deletion_counts_what_the_caller_may_see(client: Client, owner
     for number in range(2):
         remark_create(owner=owner, note=note, text=f"Mine {number}")
     told = delete(client, note, owner)
-    assert "by 2 remarks." in told  # the third is somebody else's
+    assert ": 2 remarks refer to it" in told  # the third is somebody else's
     assert SECRET not in told
     viewer = user_create(permissions=("sample.view_remark",))
     own = note_create(owner=viewer, title="Two")
     Remark.objects.update(note=own)
-    assert "by 3 remarks." in delete(client, own, viewer)
+    assert ": 3 remarks refer to it" in delete(client, own, viewer)
 
 
 def test_nothing_that_refers_to_it_means_that_it_goes(client: Client, owner: User) -> None:

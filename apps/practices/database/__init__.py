@@ -1,1 +1,1 @@
-"""Database: keyset pages, versions, keys, and what a failing PostgreSQL looks like from outside."""
+"""Database: keyset lists, bounded connections, versioned writes, replicas, and failures as problems."""

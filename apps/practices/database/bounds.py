@@ -1,11 +1,11 @@
-"""The server's bounds where no session is ours: behind PgBouncer in transaction mode they travel with each transaction.
+"""Timeouts for connections through a PgBouncer in transaction mode: each transaction sets its own (ADR 0034).
 
-PgBouncer lets no connection in that asks for them, and what one client sets for its session another one meets. So the
-statement that begins a transaction is sent in one message with them before it (``SET LOCAL``), which costs no round trip and
-ends with the transaction. PostgreSQL runs the statements of a message in one transaction, and gives each its own time.
+PgBouncer refuses connections that ask for these settings, and a session's settings would remain for its next client. So the
+statement that begins a transaction is sent in one message, after ``SET LOCAL`` statements, which costs no round trip.
+PostgreSQL runs the statements of a message in one transaction and times each of them separately.
 
-A message of several statements has no room for values beside it, so they are written into it, where the server's log may show
-them. A write that begins a transaction therefore goes after its bounds in a message of its own, at the price of round trips.
+Such a message cannot have parameters, so the values are written into it, where the server's log may show them. A write that
+begins a transaction is therefore sent in a message of its own, after its bounds, which costs round trips.
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,13 +20,13 @@ from psycopg.pq import TransactionStatus
 
 
 class BoundsCursor(ServerBindingCursor, PsycopgCursor[Any]):
-    """A cursor whose transactions are bounded; `cursor_class` makes one for certain bounds."""
+    """A cursor that sets the bounds of each transaction it begins. Use ``cursor_class`` to get one."""
 
     bounds: ClassVar[str]
     count: ClassVar[int]
 
     def execute(self, query: Any, params: Any = None, **options: Any) -> Self:
-        """Execute as psycopg does, after the bounds when this begins a transaction; their own results are passed over."""
+        """Execute as psycopg does, after the bounds if this begins a transaction, and skip the results of the bounds."""
         if not self._begins():
             return super().execute(query, params, **options)
         if params and not _is_read(query):
@@ -40,13 +40,13 @@ class BoundsCursor(ServerBindingCursor, PsycopgCursor[Any]):
         return self
 
     def executemany(self, query: Any, params_seq: Iterable[Any], **options: Any) -> None:
-        """Execute as psycopg does, in one bounded transaction."""
+        """Execute as psycopg does, in a transaction with bounds."""
         with self._bounded():
             super().executemany(query, params_seq, **options)
 
     @contextmanager
     def copy(self, statement: Any, params: Any = None, **options: Any) -> Iterator[Copy]:
-        """Copy as psycopg does, in one bounded transaction."""
+        """Copy as psycopg does, in a transaction with bounds."""
         with self._bounded(), super().copy(statement, params, **options) as copy:
             yield copy
 
@@ -55,7 +55,7 @@ class BoundsCursor(ServerBindingCursor, PsycopgCursor[Any]):
 
     @contextmanager
     def _bounded(self) -> Iterator[None]:
-        """For what travels in messages of one statement: the bounds go before them, within the same transaction."""
+        """Set the bounds in a message of their own, within the same transaction."""
         if not self._begins():
             yield
             return
@@ -66,7 +66,7 @@ class BoundsCursor(ServerBindingCursor, PsycopgCursor[Any]):
 
 @cache
 def cursor_class(bounds: tuple[tuple[str, str], ...]) -> type[BoundsCursor]:
-    """This function will return the cursor class that carries these bounds, pairs of a setting's name and its value."""
+    """Return the cursor class for these bounds, pairs of a setting and its value."""
     text = "".join(f"SET LOCAL {name} = '{value}'; " for name, value in bounds)
     return type("BoundsCursor", (BoundsCursor,), {"bounds": text, "count": len(bounds)})
 

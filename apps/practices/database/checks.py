@@ -14,10 +14,10 @@ from apps.practices.database.lists import KeysetList
 
 @register("database")
 def check_vendor(app_configs: Sequence[AppConfig] | None = None, **options: Any) -> list[CheckMessage]:
-    """database.E001: every database is PostgreSQL; the kit's queries, locks and timeouts are."""
+    """database.E001: every database is PostgreSQL."""
     return [
         Error(
-            f"The database {alias!r} is {connections[alias].vendor}, not PostgreSQL.",
+            f"DATABASES[{alias!r}] uses {connections[alias].vendor}, but only PostgreSQL is supported.",
             hint="Set DATABASE_URL to postgres://...",
             id="database.E001",
         )
@@ -28,10 +28,11 @@ def check_vendor(app_configs: Sequence[AppConfig] | None = None, **options: Any)
 
 @register("database")
 def check_pool(app_configs: Sequence[AppConfig] | None = None, **options: Any) -> list[CheckMessage]:
-    """database.E002: a pooled connection is neither kept by Django besides nor waited for longer than a client waits."""
+    """database.E002: every pool has a size and a short timeout, and Django does not keep connections in addition."""
     return [
         Error(
-            f"The pool of {alias!r} is not bounded: give it a max_size, a timeout of at most 3 s, and CONN_MAX_AGE = 0.",
+            f"The connection pool of DATABASES[{alias!r}] is unbounded.",
+            hint="Set its max_size, a timeout of at most 3 seconds, and CONN_MAX_AGE = 0.",
             id="database.E002",
         )
         for alias, database in settings.DATABASES.items()
@@ -49,7 +50,7 @@ def check_pool(app_configs: Sequence[AppConfig] | None = None, **options: Any) -
 def check_ctype(
     app_configs: Sequence[AppConfig] | None = None, databases: Sequence[str] | None = None, **options: Any
 ) -> list[CheckMessage]:
-    """database.W001: PostgreSQL knows which characters are letters. Looked up by migrate and by check --database default."""
+    """database.W001: PostgreSQL knows which characters are letters. Runs in migrate and check --database default."""
     found: list[CheckMessage] = []
     for alias in databases or ():
         with connections[alias].cursor() as cursor:
@@ -58,11 +59,11 @@ def check_ctype(
         if ctype in ("C", "POSIX"):
             found.append(
                 Warning(
-                    f"The database {name!r} has the character type (LC_CTYPE) {ctype}: full-text search takes typographic "
-                    "quotes, dashes and other punctuation beyond ASCII for letters, and misses the words beside them.",
-                    hint="Make a database with CREATE DATABASE … TEMPLATE template0 LC_CTYPE 'C.UTF-8' (or en_US.UTF-8) and "
-                    "move the data there with pg_dump and pg_restore. For bin/dev's own: stop it and delete var/postgresql, "
-                    "if its data may go.",
+                    f"The database {name!r} has LC_CTYPE {ctype}: full-text search treats typographic quotes, dashes and "
+                    "other non-ASCII punctuation as letters, and does not find the words next to them.",
+                    hint="Create a database with CREATE DATABASE … TEMPLATE template0 LC_CTYPE 'C.UTF-8' (or en_US.UTF-8) "
+                    "and move the data there with pg_dump and pg_restore. For the database of bin/dev: stop bin/dev and "
+                    "delete var/postgresql, which deletes its data.",
                     id="database.W001",
                 )
             )
@@ -71,20 +72,20 @@ def check_ctype(
 
 @register("database")
 def check_orderings(app_configs: Sequence[AppConfig] | None = None, **options: Any) -> list[CheckMessage]:
-    """database.E003: each ordering of each declared list has an index, and so has each filter in the default ordering.
+    """database.E003: each ordering of each list has an index, and so has each filter in the default ordering.
 
-    Lists are declared beside the views that read them, so the views are loaded first.
+    Lists are declared next to views, so the views are imported first.
     """
     _ = get_resolver().url_patterns
     return [error for declared in KeysetList.declared for error in ordering_errors(declared)]
 
 
 def ordering_errors(declared: KeysetList) -> list[CheckMessage]:
-    """Give an error for each ordering, and each filter in the default ordering, that no index of the model serves."""
+    """Return an error for each ordering, and each filter in the default ordering, without an index of the model."""
     asked = [(name, ()) for name in declared.orderings] + [(declared.default, (name,)) for name in declared.filters]
     return [
         Error(
-            f"No index of {declared.model._meta.label} serves the ordering {name!r}{_with(filters)}: {', '.join(columns)}.",
+            f"{declared.model._meta.label} has no index for the ordering {name!r}{_with(filters)}: {', '.join(columns)}.",
             hint=f"Add models.Index(fields={[*columns]!r}, name=...) to Meta.indexes.",
             id="database.E003",
         )
@@ -98,6 +99,6 @@ def _with(filters: Sequence[str]) -> str:
 
 
 def _index_wanted(declared: KeysetList, ordering: str, filters: Sequence[str]) -> list[str]:
-    """Give the columns of the index that is missing."""
+    """Return the columns of the missing index."""
     equal = [*declared.scope, *(column for name in filters for column in declared.filters[name].equal)]
     return [*equal, *(column for column in declared.orderings[ordering] if column.lstrip("-") not in equal)]

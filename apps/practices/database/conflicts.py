@@ -1,6 +1,6 @@
-"""What a conflict (409) tells: which field another row has the value of, and what still refers to a row.
+"""Details of conflicts (409): the field whose value is taken, and the rows that prevent a deletion.
 
-No value of a row is in it. Names of models and numbers of rows are, of those that the caller may see.
+They contain no values. Models and numbers of rows are only named if the caller may see these rows.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from apps.practices.errors import Conflict, FieldError
 from apps.practices.errors.mapping import problem_for_viewer
 from apps.practices.privacy.personal import personal_data
 
-# PostgreSQL's detail of a 23505: Key (slug, owner_id)=(…) already exists. The words may be translated, the shape is not.
+# PostgreSQL's detail of SQLSTATE 23505: Key (slug, owner_id)=(…) already exists. The words may be translated.
 _KEY = re.compile(r"\((.{1,1000}?)\)=\(")
 
 
@@ -26,18 +26,19 @@ def conflict_of_unique(error: BaseException | None) -> Conflict:
     diagnosis = getattr(error, "diag", None)
     key = _KEY.search(getattr(diagnosis, "message_detail", None) or "")
     models = [one for one in apps.get_models() if one._meta.db_table == getattr(diagnosis, "table_name", None)]
-    names = _written(models[0], set(re.findall(r"\w+", key[1]))) if key and models else []
+    names = _writable_fields(models[0], set(re.findall(r"\w+", key[1]))) if key and models else []
     if not names:
         return Conflict()
-    detail = "Another one has this value." if len(names) == 1 else f"Another one has this {' and '.join(names)}."
-    return Conflict(
-        f"There is one with the same {' and '.join(names)} already.",
-        errors=[FieldError(f"/{name}", "unique", detail) for name in names],
-    )
+    if len(names) == 1:
+        detail, explanation = "This value is already in use.", f"The {names[0]} is already in use."
+    else:
+        listed = " and ".join(names)
+        detail = explanation = f"This combination of {listed} is already in use."
+    return Conflict(explanation, errors=[FieldError(f"/{name}", "unique", detail) for name in names])
 
 
-def _written(model: type[Model], columns: set[str]) -> list[str]:
-    """Return the fields of these columns; not the one that says whose a row is, which no body holds."""
+def _writable_fields(model: type[Model], columns: set[str]) -> list[str]:
+    """Return the names of the fields of these columns, without the owner, which no request body contains."""
     fields = [field for field in model._meta.concrete_fields if field.column in columns]
     return [one.name for one in fields if one.related_model is not get_user_model()]
 
@@ -45,26 +46,27 @@ def _written(model: type[Model], columns: set[str]) -> list[str]:
 @problem_for_viewer.register(ProtectedError)
 @problem_for_viewer.register(RestrictedError)
 def conflict_of_references(error: ProtectedError | RestrictedError, viewer: Any) -> Conflict:
-    """Return a conflict that says how many rows of what refer to a row that cannot be deleted because of them.
+    """Return a conflict that says how many rows of which models refer to a row and prevent its deletion.
 
-    Counted are the rows that `viewer` may see: all of a model whose "view" or "change" permission they hold, else those
-    declared as theirs (`PersonalData`). The rest is not named.
+    It counts the rows that ``viewer`` may see: all of a model if they have its "view" or "change" permission, otherwise
+    those declared as theirs (``PersonalData``).
     """
     held: dict[type[Model], set[Any]] = defaultdict(set)
     for row in error.protected_objects if isinstance(error, ProtectedError) else error.restricted_objects:
         held[type(row)].add(row.pk)
-    counts = {model: _visible(model, keys, viewer=viewer) for model, keys in held.items()}
+    counts = {model: _visible_count(model, keys, viewer=viewer) for model, keys in held.items()}
     names = [
         f"{count} {model._meta.verbose_name if count == 1 else model._meta.verbose_name_plural}"
         for model, count in sorted(counts.items(), key=lambda pair: pair[0]._meta.label)
         if count
     ]
     if not names:
-        return Conflict("Something refers to this, which the account may not see, so it cannot be deleted.")
-    return Conflict(f"Still referred to by {', '.join(names)}. Delete them first, or let them refer to something else.")
+        return Conflict("This cannot be deleted: something that you may not see refers to it.")
+    verb = "refers" if sum(counts.values()) == 1 else "refer"
+    return Conflict(f"This cannot be deleted: {', '.join(names)} {verb} to it. Delete or change them first.")
 
 
-def _visible(model: type[Model], keys: set[Any], *, viewer: Any) -> int:
+def _visible_count(model: type[Model], keys: set[Any], *, viewer: Any) -> int:
     label = model._meta.app_label
     names = (f"{label}.{action}_{model._meta.model_name}" for action in ("view", "change"))
     if viewer is None or not viewer.is_authenticated:

@@ -1,7 +1,7 @@
-"""Connections of web processes: every wait for the server ends, and one breaker a server knows how the waits ended.
+"""Connections of web processes, with a timeout on every wait for the server and one circuit breaker per server.
 
-``statement_timeout`` is the server's, so a server that is stopped never applies it; TCP's own timers do not run
-while the stopped server's kernel acknowledges packets. Only the client's clock is left.
+A stopped server does not apply ``statement_timeout``, and TCP timeouts do not apply while its kernel still acknowledges
+packets. Only a timeout of the client ends such a wait.
 """
 
 import select
@@ -19,9 +19,9 @@ from psycopg.abc import RV, PQGen
 
 from apps.practices.mechanisms.breaker import Breaker
 
-INTERVAL_SECONDS = 0.1  # psycopg's own interval between looks for an interruption
-LONGEST_PAUSE = 1.0  # seconds between two probes of a server that is away
-# PgBouncer speaks for itself (08P01) or passes on why it cannot log in; PostgreSQL leaves or is about to come (57P).
+INTERVAL_SECONDS = 0.1  # psycopg's default interval between checks for an interrupt
+LONGEST_PAUSE = 1.0  # seconds between two probes of an unreachable server
+# Errors of PgBouncer itself (08P01), its failed logins, and a PostgreSQL that is stopping or starting (57P).
 NOT_FROM_POSTGRESQL = ("08", "28", "3D", "53300", "57P")
 
 _longest: ContextVar[float] = ContextVar("database_longest_wait", default=float("inf"))
@@ -29,7 +29,7 @@ _longest: ContextVar[float] = ContextVar("database_longest_wait", default=float(
 
 @contextmanager
 def wait_limit(seconds: float) -> Iterator[None]:
-    """Wait for the server at most so long at a time, where the caller has less time than a statement may take."""
+    """Limit each wait for the server to so many seconds, for callers with less time than a statement may take."""
     token = _longest.set(seconds)
     try:
         yield
@@ -38,15 +38,15 @@ def wait_limit(seconds: float) -> Iterator[None]:
 
 
 class CircuitOpen(psycopg.OperationalError):
-    """The breaker is open: no connection was even asked for."""
+    """The breaker is open, so no connection was attempted."""
 
 
 class ServerUnresponsive(psycopg.OperationalError):
-    """The server has not answered within the bound of the client; the connection is closed."""
+    """The server did not respond within the client's timeout. The connection is closed."""
 
 
 class Steps(Generic[RV]):
-    """The steps of one operation of psycopg: between two of them it waits for the server."""
+    """The steps of a psycopg operation, which waits for the server between two of them."""
 
     __slots__ = ("_gen", "have_waited")
 
@@ -54,8 +54,8 @@ class Steps(Generic[RV]):
         self._gen = gen
         self.have_waited = False
 
-    def taken(self) -> PQGen[RV]:
-        """Take them as psycopg would, and remember whether there was more than one."""
+    def run(self) -> PQGen[RV]:
+        """Run them as psycopg would, and record whether it had to wait."""
         try:
             what = next(self._gen)
             self.have_waited = True
@@ -67,10 +67,10 @@ class Steps(Generic[RV]):
 
 
 class BoundedConnection(psycopg.Connection[Any]):
-    """A connection on which no single wait for the server lasts longer than ``settings.DATABASE_WAIT_SECONDS``.
+    """A connection on which each wait for the server is limited to ``settings.DATABASE_WAIT_SECONDS``.
 
-    While the last thing known of the server is a failure, or where another server could answer (`has_fallback`), it is
-    ``settings.DATABASE_SUSPICIOUS_WAIT_SECONDS``. Use `connection_class` for one that shares the breaker of its server.
+    The limit is ``settings.DATABASE_SUSPICIOUS_WAIT_SECONDS`` after a failure, until the server responds, and where another
+    server could answer (``has_fallback``). Use ``connection_class`` to get one with the breaker of its server.
     """
 
     breaker: ClassVar[Breaker] = Breaker("postgresql", longest_pause=LONGEST_PAUSE)
@@ -78,7 +78,7 @@ class BoundedConnection(psycopg.Connection[Any]):
 
     @classmethod
     def connect(cls, conninfo: str = "", **options: Any) -> Self:
-        """Connect as psycopg does, and tell the breaker how it went."""
+        """Connect as psycopg does, and report the outcome to the breaker."""
         try:
             connection = super().connect(conninfo, **options)
         except psycopg.OperationalError as error:
@@ -88,10 +88,10 @@ class BoundedConnection(psycopg.Connection[Any]):
         return connection
 
     def wait(self, gen: PQGen[RV], interval: float = INTERVAL_SECONDS, timeout: float | None = None) -> RV:
-        """Wait as psycopg does, at most so long; close the connection and raise ``ServerUnresponsive`` after that.
+        """Wait as psycopg does, but close the connection and raise ``ServerUnresponsive`` at the limit.
 
-        The connection cannot be used again: an answer to the abandoned statement might still arrive on it.
-        What waits for nothing (``set_autocommit``, a commit of nothing) tells the breaker nothing.
+        The connection cannot be used again, since the response to the abandoned statement could still arrive on it.
+        Operations that do not wait (``set_autocommit``, an empty commit) report nothing to the breaker.
         """
         is_brief = self.has_fallback or self.breaker.is_suspicious
         usual = settings.DATABASE_SUSPICIOUS_WAIT_SECONDS if is_brief else settings.DATABASE_WAIT_SECONDS
@@ -99,11 +99,11 @@ class BoundedConnection(psycopg.Connection[Any]):
         asked_at = time.monotonic()
         steps = Steps(gen)
         try:
-            answer = super().wait(steps.taken(), interval, bound if timeout is None else min(timeout, bound))
+            answer = super().wait(steps.run(), interval, bound if timeout is None else min(timeout, bound))
         except errors._WaitTimeout as error:
             self.pgconn.finish()
             self._unanswered(error, asked_at)
-            raise ServerUnresponsive(f"no answer from PostgreSQL within {bound} s") from error
+            raise ServerUnresponsive(f"no response from PostgreSQL within {bound} s") from error
         except psycopg.Error as error:
             self._refused(error, asked_at)
             raise
@@ -119,19 +119,19 @@ class BoundedConnection(psycopg.Connection[Any]):
         self.breaker.failed(error)
 
     def _refused(self, error: psycopg.Error, asked_at: float) -> None:
-        """An error instead of an answer says nothing: the statement may be wrong, the connection may have ended."""
+        """Report nothing: an error may mean a wrong statement as well as a lost connection."""
 
 
 class PgBouncerConnection(BoundedConnection):
-    """A bounded connection to a PgBouncer, which lets clients in while PostgreSQL is away, and has them queue for it.
+    """A connection to a PgBouncer, which accepts clients and lets them queue while PostgreSQL is unreachable.
 
-    So what counts for the breaker is PostgreSQL's own answer, be it an error. That one client got none says nothing while
-    others get theirs: it stood in the queue.
+    So the breaker counts responses of PostgreSQL itself, including errors. A timeout only counts if no other client got a
+    response in the meantime; otherwise this one was in the queue.
     """
 
     @classmethod
     def _connected(cls) -> None:
-        """Nothing is known of PostgreSQL yet."""
+        """Report nothing: PgBouncer has accepted the client, which says nothing about PostgreSQL."""
 
     def _unanswered(self, error: Exception, asked_at: float) -> None:
         if self.breaker.answered_at < asked_at:
@@ -140,28 +140,28 @@ class PgBouncerConnection(BoundedConnection):
     def _refused(self, error: psycopg.Error, asked_at: float) -> None:
         if error.sqlstate and not error.sqlstate.startswith(NOT_FROM_POSTGRESQL):
             self.breaker.succeeded()
-        elif error.sqlstate or isinstance(error, psycopg.OperationalError):  # else it was made on this side
+        elif error.sqlstate or isinstance(error, psycopg.OperationalError):  # others are raised by the client
             self._unanswered(error, asked_at)
 
 
 @cache
 def breaker_of(alias: str) -> Breaker:
-    """This function will return the breaker of one database, which all connections to it share."""
+    """Return the breaker of a database, which all connections to it share."""
     return Breaker("postgresql" if alias == "default" else f"postgresql-{alias}", longest_pause=LONGEST_PAUSE)
 
 
 @cache
 def connection_class(alias: str, *, is_pgbouncer: bool = False) -> type[BoundedConnection]:
-    """This function will return the class of the connections to one database, or to the PgBouncer before it."""
+    """Return the class of the connections to a database, or to the PgBouncer in front of it."""
     base = PgBouncerConnection if is_pgbouncer else BoundedConnection
     return type(base.__name__, (base,), {"breaker": breaker_of(alias), "has_fallback": alias != "default"})
 
 
 def connection_lost(connection: psycopg.Connection[Any]) -> bool:
-    """Tell whether the server has closed an idle connection, by a look at its socket.
+    """Return whether the server has closed an idle connection, by polling its socket.
 
-    Nothing is due on an idle connection, so a readable one holds the server's farewell or its end. The rare other
-    message (a setting reloaded) costs a healthy connection its place in the pool, and no request anything.
+    Nothing is expected on an idle connection, so readable data is the server's last message or the end of the stream. Rarely
+    it is another message, such as a reloaded setting; the pool then replaces a healthy connection.
     """
     if connection.closed:
         return True

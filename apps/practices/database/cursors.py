@@ -1,8 +1,7 @@
-"""Positions in an ordered list, as opaque strings that only this service can make.
+"""Cursors: positions in an ordered list, as opaque signed strings.
 
-A cursor carries the ordering values of one row and a direction. It is signed with a key made from the
-list's path, filters and ordering, so one that was changed, or that is used on another list, fails its
-signature: nothing about the binding has to be stored in it.
+A cursor contains the ordering values of one row and a direction. The signing key is derived from the list's path, filters and
+ordering, so the signature of a changed cursor, or of one from another list, is invalid.
 """
 
 from __future__ import annotations
@@ -15,19 +14,19 @@ from django.core import signing
 from django.core.exceptions import ValidationError
 from django.db.models import Field
 
-MAX_LENGTH = 4_000  # characters; a position of some hundred bytes fits many times
+MAX_LENGTH = 4_000  # characters; positions have some hundred bytes
 
 
 class BadCursor(ValueError):
-    """The string is no cursor of this list: changed, made for another one, or cut."""
+    """The string is not a cursor of this list: it was changed, truncated, or made for another list."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
     """A position between two rows.
 
-    ``backward`` pages towards the start of the list. ``inclusive`` lets the row at the position itself
-    in: it is how an empty page leads back to the row that it came from.
+    ``backward`` pages towards the start of the list. ``inclusive`` includes the row at the position itself, so that an empty
+    page can lead back to it.
     """
 
     values: tuple[Any, ...]
@@ -36,15 +35,15 @@ class Cursor:
 
 
 def cursor_encode(cursor: Cursor, *, binding: str) -> str:
-    """Give the signed string of ``cursor`` for the list that ``binding`` names."""
+    """Return the signed string of ``cursor`` for the list with this ``binding``."""
     content = [int(cursor.backward), int(cursor.inclusive), *map(_plain, cursor.values)]
     return _signer(binding).sign_object(content)
 
 
 def cursor_decode(text: str, *, binding: str, columns: Sequence[Field[Any, Any]]) -> Cursor:
-    """Read the string that ``cursor_encode`` made for ``binding``, its values typed by ``columns``.
+    """Return the cursor that ``cursor_encode`` signed for ``binding``, with values of the types of ``columns``.
 
-    Raises ``BadCursor`` for every other string.
+    Raises ``BadCursor`` for any other string.
     """
     if len(text) > MAX_LENGTH:
         raise BadCursor("too long")
@@ -59,12 +58,12 @@ def cursor_decode(text: str, *, binding: str, columns: Sequence[Field[Any, Any]]
 
 
 def _signer(binding: str) -> signing.Signer:
-    """Make the signer of one list; keys in SECRET_KEY_FALLBACKS still verify, so a rotation breaks no page."""
+    """Return the signer of a list. It also accepts signatures by SECRET_KEY_FALLBACKS, so cursors survive a rotation."""
     return signing.Signer(salt=f"database.cursor:{binding}", sep=".")
 
 
 def _plain(value: Any) -> str | int:
-    """Give the JSON form of a column's value that ``Field.to_python`` reads back exactly."""
+    """Return the JSON form of a column's value, from which ``Field.to_python`` returns the same value."""
     if isinstance(value, (str, int)):
         return value
     return value.isoformat() if hasattr(value, "isoformat") else str(value)

@@ -1,4 +1,4 @@
-"""What a list can be filtered by, and which column an index has to have for it."""
+"""Filters of a list, and the columns that an index needs for them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ FilterField = serializers.Field[Any, Any, Any, Any]
 class Filter:
     """A filter that the selector applies.
 
-    ``equal`` are the columns that it compares with one value each; ``range`` is the column of which it takes a stretch.
-    With neither it costs nothing: it decides who may see, or which list answers.
+    ``equal`` are the columns that it compares with one value each, ``range`` is the column that it limits to a range. A filter
+    with neither needs no index: it selects the list, or who may see it.
     """
 
     def __init__(self, field: FilterField, *, equal: Sequence[str] = (), range: str | None = None) -> None:
@@ -26,12 +26,11 @@ class Filter:
 
 
 class Matching:
-    """A filter that no ordered index can serve (words, members of an array), applied by the list itself.
+    """A filter without an ordered index (words, members of an array), which the list itself applies.
 
-    ``condition`` makes the condition out of the value read; a GIN or GiST index finds its rows, in no order. Where the index
-    alone cannot tell (a phrase, of which it knows the words), ``found_by`` makes a condition that it can and that every match
-    meets; an empty one where there is none.
-    ``matching.matched`` says how many of them are sorted, and how far is walked when they are more.
+    ``condition(value)`` is found by a GIN or GiST index, in no order. Where the index cannot answer it alone, such as a phrase,
+    ``found_by(value)`` is a condition that the index can answer and that every match meets; empty if there is none.
+    ``matching`` says how many rows are sorted and scanned.
     """
 
     equal: tuple[str, ...] = ()
@@ -48,7 +47,7 @@ class Matching:
 def declared_filters(
     model: type[Model], filters: Mapping[str, FilterField | Filter | Matching]
 ) -> dict[str, Filter | Matching]:
-    """Give the filters by name; a bare serializer field compares the column of its own name.
+    """Return the filters by name. A serializer field alone compares the column of the same name.
 
     Raises ``ImproperlyConfigured`` for a column that the model does not have.
     """

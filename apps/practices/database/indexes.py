@@ -1,4 +1,4 @@
-"""Which index of a model reads a list in order: the columns compared first, then those of the ordering."""
+"""Indexes that return a list in order: first the columns that are compared, then those of the ordering."""
 
 from collections.abc import Collection, Sequence
 
@@ -8,10 +8,10 @@ from django.db.models import F, Index, Model, OrderBy
 def index_serves(
     model: type[Model], *, ordering: Sequence[str], equal: Collection[str] = (), ranges: Collection[str] = ()
 ) -> bool:
-    """Tell whether an index gives the rows with one value in each of ``equal`` in this order, forwards or backwards.
+    """Return whether an index of the model returns the rows with one value in each of ``equal`` in this order, or reversed.
 
-    ``ranges`` are columns of which a stretch is wanted: that is one stretch of the index when the order begins with it.
-    An ordering by the primary key alone has the primary key's own index. Conditions of partial indexes are not looked at.
+    ``ranges`` are columns limited to a range: the ordering must begin with it. An ordering by only the primary key has the
+    index of the primary key. Conditions of partial indexes are not considered.
     """
     rest = tuple(column for column in ordering if column.lstrip("-") not in equal)
     if not set(ranges) <= {rest[0].lstrip("-")}:
@@ -26,7 +26,7 @@ def index_serves(
 
 
 def _index_columns(index: Index) -> tuple[str, ...]:
-    """Give an index's columns as an ordering writes them; expressions other than plain columns end the comparison."""
+    """Return an index's columns in the notation of an ordering, none for an index with other expressions."""
     if index.fields:
         return tuple(f"-{name}" if direction == "DESC" else name for name, direction in index.fields_orders)
     columns = []

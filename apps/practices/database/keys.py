@@ -1,21 +1,21 @@
-"""Primary keys that sort by time."""
+"""Primary keys that sort by time: UUIDv7 (RFC 9562, section 5.7)."""
 
 from datetime import datetime
 from uuid import UUID
 
 from uuid_utils import compat
 
-_RANDOM_BITS = 80  # what follows the 48 bits of milliseconds; version and variant are among them
+_RANDOM_BITS = 80  # after the 48 bits of milliseconds, including version and variant
 
 
 def uuid7() -> UUID:
-    """Make a UUIDv7 (RFC 9562, section 5.7): new rows land at the right-hand end of the primary key's index.
+    """Return a new UUIDv7. New rows are appended at the end of the primary key's index.
 
-    It is made in Python, so a row's id is known before the row is stored.
+    It is generated in Python, so a row's id is known before the row is stored.
     """
     return compat.uuid7()
 
 
 def uuid7_floor(at: datetime) -> UUID:
-    """Give what every UUIDv7 made before that millisecond is below, and every later one is not."""
+    """Return the smallest UUIDv7 for the given time, for range queries."""
     return UUID(int=int(at.timestamp() * 1000) << _RANDOM_BITS)

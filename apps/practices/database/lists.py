@@ -1,7 +1,7 @@
-"""Bounded lists: keyset pages over a declared ordering, with projection and filters, in one query.
+"""Bounded lists: keyset pages of a declared ordering, with projection and filters, in one query.
 
-A page starts after a row, not after a number of rows: its cost does not grow with its depth, and rows inserted
-or deleted meanwhile neither repeat nor hide others. Each list is declared once::
+A page starts after a row instead of after a number of rows. So its cost does not grow with its depth, and concurrent inserts
+and deletes neither repeat nor skip rows. Each list is declared once::
 
     NOTES = KeysetList(
         model=Note,
@@ -10,8 +10,8 @@ or deleted meanwhile neither repeat nor hide others. Each list is declared once:
         filters={"owner": CanonicalUUIDField()},
     )
 
-with an index ``(*columns compared by filters, *columns of the ordering)`` for what it offers,
-and a view reads it in two lines: ``query = NOTES.parse(request)`` and ``NOTES.read(query, queryset)``.
+with an index ``(*columns compared by filters, *columns of the ordering)`` for each combination that it offers. A view
+reads it in two lines: ``query = NOTES.parse(request)`` and ``NOTES.read(query, queryset)``.
 """
 
 import json
@@ -41,16 +41,15 @@ from apps.practices.validation.query import parameter_error, query_parameters
 __all__ = ["LIMIT_DEFAULT", "LIMIT_MAX", "Filter", "KeysetList", "ListQuery", "Matching", "Page", "Projected"]
 
 
-_Found = tuple[list[dict[str, Any]], int]  # rows, one more than a page has when there are more, and how many it has
+_Rows = tuple[list[dict[str, Any]], int]  # the rows of a page and one more if there is one, and the size of the page
 
 
 @dataclass(frozen=True, slots=True)
 class ListQuery:
-    """What one request asks of a list, read and checked.
+    """The validated query of one request.
 
-    ``filters`` are the validated values of the filters given, ready for the selector; ``matching`` those of the ones
-    declared as ``Matching``, which the list applies itself. ``key`` is the same for
-    requests that ask the same, whatever the order of their parameters: the part of a cache key that varies.
+    ``filters`` are the values of the filters given, for the selector; ``matching`` those of ``Matching`` filters, which the
+    list applies. ``key`` is part of a cache key: equal queries have the same, in any order of their parameters.
     """
 
     path: str
@@ -60,38 +59,38 @@ class ListQuery:
     filters: dict[str, Any]
     matching: dict[str, Any]
     cursor: Cursor | None
-    parameters: dict[str, str]  # those that differ from the defaults, as text, sorted; without the cursor
+    parameters: dict[str, str]  # those that differ from the defaults, as text, sorted, without the cursor
     binding: str
     key: str
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page: rows as plain dictionaries, and path-absolute references to the pages beside it, or None."""
+    """One page: rows as dictionaries, and the path and query of the next and previous pages, or None."""
 
     results: list[dict[str, Any]]
     next: str | None
     previous: str | None
 
     def body(self) -> dict[str, Any]:
-        """Give the page as the API answers it."""
+        """Return the page as a response body."""
         return {"results": self.results, "next": self.next, "previous": self.previous}
 
 
 class KeysetList:
-    """The declaration of one list: what may be ordered by, shown and filtered, and how its pages are read.
+    """The declaration of a list: its orderings, fields and filters.
 
-    ``orderings``: name in ``?ordering=`` to its columns, the first being the default. Columns are the model's own, all of
-    one direction (so that one row comparison, and one index, serves them) and end in the primary key (so that no two
-    rows are equal). A nullable column must be named in ``nonnull``: rows without a value are left out of orderings by it.
-    ``fields``: name in the answer to a column of ``.values()``, or to a ``Projected`` value made of several.
-    ``filters``: name of a query parameter to the serializer field that reads it, for a column of that name that is compared
-    with it; anything else is a ``Filter`` or a ``Matching``. ``scope``: columns that the selector always compares (owner).
-    ``heavy``: names of fields with long texts, shown when ``?fields=`` asks for them; a page with them ends at PAGE_BYTES.
+    ``orderings``: name in ``?ordering=`` to columns; the first is the default. Columns are the model's own, all in one
+    direction (for one row comparison and one index), and end with the primary key (so that no two rows are equal). Nullable
+    columns must be listed in ``nonnull``: orderings by them exclude rows without a value.
+    ``fields``: name in the response to a column of ``.values()``, or to a ``Projected`` value of several.
+    ``filters``: name of a query parameter to a serializer field, whose value is compared with the column of that name; or to a
+    ``Filter`` or ``Matching``. ``scope``: columns that the selector always compares, such as the owner.
+    ``heavy``: fields with long texts, only returned if ``?fields=`` asks for them. A page with them ends at PAGE_BYTES.
 
-    Filters and orderings that no index serves together are refused (400): the model's indexes decide what may be combined.
-    Raises ``ImproperlyConfigured`` when the declaration breaks a rule. System check ``database.E003`` demands an
-    index for each ordering, and for each filter in the default ordering.
+    Combinations of filters and orderings without an index are refused (400). Raises ``ImproperlyConfigured`` if the
+    declaration breaks a rule. System check ``database.E003`` requires an index for each ordering, and for each filter in the
+    default ordering.
     """
 
     declared: ClassVar[list["KeysetList"]] = []
@@ -127,7 +126,7 @@ class KeysetList:
         KeysetList.declared.append(self)
 
     def parse(self, request: HttpRequest | Request) -> ListQuery:
-        """Read the query string; raise ``ValidationProblem`` (400) naming each parameter that is wrong."""
+        """Return the validated query of a request. Raise ``ValidationProblem`` (400) with each invalid parameter."""
         values = query_parameters(request, self._parameters)
         fields = self._fields(values.get("fields"))
         ordering = values.get("ordering", self.default)
@@ -158,7 +157,7 @@ class KeysetList:
         )
 
     def served(self, ordering: str, filters: Iterable[str]) -> bool:
-        """Tell whether an index gives the rows that these filters leave in this order."""
+        """Return whether an index serves these filters in this ordering."""
         declared = [self.filters[name] for name in filters]
         return index_serves(
             self.model,
@@ -168,71 +167,71 @@ class KeysetList:
         )
 
     def read(self, query: ListQuery, queryset: QuerySet[Any]) -> Page:
-        """Read one page of ``queryset``, at most limit + 1 rows, of the columns asked for alone.
+        """Read one page of ``queryset``: at most limit + 1 rows, and only the columns asked for.
 
-        That is one query; up to five with a filter that no ordered index serves (``matching`` says which).
+        This takes one query, and up to five with a ``Matching`` filter.
         """
         scan = Scan.along(self.orderings[query.ordering], query.cursor)
-        rows = self._present(queryset, scan)
+        rows = self._with_values(queryset, scan)
         sought = MatchingFilters.of(self.filters, query.matching)
         if sought is None:
-            found, end = self._found(query, scan, scan.ordered(scan.following(rows))), None
+            found, end = self._read(query, scan, scan.ordered(scan.following(rows))), None
         else:
             with searching():
-                found, end = self._matched(query, scan, rows, sought)
+                found, end = self._read_matches(query, scan, rows, sought)
         return self._page(query, scan, *found, end=end)
 
-    def _matched(
+    def _read_matches(
         self, query: ListQuery, scan: Scan, rows: QuerySet[Any], sought: MatchingFilters
-    ) -> tuple[_Found, tuple[Any, ...] | None]:
-        """Give the rows of a page that meet the condition, and where the scan stopped when it did not reach the end."""
-        near, end = self._looked_through(scan, rows, sought.condition, SORTED_MAX)
-        found, count = self._found(query, scan, near)
+    ) -> tuple[_Rows, tuple[Any, ...] | None]:
+        """Return the matching rows of a page, and where the scan stopped if it did not reach the end."""
+        near, end = self._next_matches(scan, rows, sought.condition, SORTED_MAX)
+        found, count = self._read(query, scan, near)
         if end is None or len(found) > count:
             return (found, count), end
-        if (few := sought.few(rows)) is not None:
-            matches = scan.ordered(scan.following(rows.filter(pk__in=few), sorted_=True), sorted_=True)
-            return self._found(query, scan, matches), None
-        far, end = self._looked_through(scan, rows, sought.condition, SCANNED_MAX)
-        return self._found(query, scan, far), end
+        if (keys := sought.all_keys(rows)) is not None:
+            matches = scan.ordered(scan.following(rows.filter(pk__in=keys), sorted_=True), sorted_=True)
+            return self._read(query, scan, matches), None
+        far, end = self._next_matches(scan, rows, sought.condition, SCANNED_MAX)
+        return self._read(query, scan, far), end
 
-    def _found(self, query: ListQuery, scan: Scan, rows: QuerySet[Any]) -> _Found:
-        """Read the columns asked for, and those of the order, of a row more than the page has; give its size, too."""
+    def _read(self, query: ListQuery, scan: Scan, rows: QuerySet[Any]) -> _Rows:
+        """Return the page's rows and one more, with the columns asked for and those of the order, and the page's size."""
         wanted = dict.fromkeys(column for name in query.fields for column in self.fields[name].columns)
         heavy = [column for name in query.fields if name in self.heavy for column in self.fields[name].columns]
         count = rows_fitting(rows, columns=heavy, limit=query.limit) if heavy else query.limit
         return list(rows.values(*dict.fromkeys([*wanted, *scan.names]))[: count + 1]), count
 
     def first_matches(self, query: ListQuery, queryset: QuerySet[Any]) -> list[Any]:
-        """Give the primary keys of the first rows that ``query`` matches, at most SORTED_MAX of them, in no order.
+        """Return the primary keys of the first matches of ``query``, at most SORTED_MAX, in no order.
 
         They are all matches, or those among the first SCANNED_MAX rows.
         """
         scan = Scan.along(self.orderings[query.ordering], query.cursor)
-        rows = self._present(queryset, scan)
+        rows = self._with_values(queryset, scan)
         sought = MatchingFilters.of(self.filters, query.matching) or MatchingFilters([])
         with searching():
-            ahead, _ = self._looked_through(scan, rows, sought.condition, SCANNED_MAX)
+            ahead, _ = self._next_matches(scan, rows, sought.condition, SCANNED_MAX)
             near = list(ahead.values_list("pk", flat=True)[:SORTED_MAX])
-            few = None if len(near) == SORTED_MAX else sought.few(rows)
-        return near if few is None else few
+            found = None if len(near) == SORTED_MAX else sought.all_keys(rows)
+        return near if found is None else found
 
-    def _looked_through(
+    def _next_matches(
         self, scan: Scan, rows: QuerySet[Any], condition: Q, count: int
     ) -> tuple[QuerySet[Any], tuple[Any, ...] | None]:
-        """Give the matches among the next ``count`` rows, and the position of the last of these when there may be more."""
+        """Return the matches among the next ``count`` rows, and the position of the last of these if there may be more."""
         ahead = scan.ordered(scan.following(rows))
         end = ahead.values_list(*scan.names)[count - 1 : count].first()
         return (scan.until(ahead, end) if end else ahead).filter(unindexed_condition(condition)), end
 
-    def _present(self, queryset: QuerySet[Any], scan: Scan) -> QuerySet[Any]:
-        """Leave out the rows that have no place in the order."""
+    def _with_values(self, queryset: QuerySet[Any], scan: Scan) -> QuerySet[Any]:
+        """Return the rows that have values in all columns of the order."""
         return queryset.filter(**{f"{name}__isnull": False for name in scan.names if name in self.nonnull})
 
     def _page(
         self, query: ListQuery, scan: Scan, found: list[dict[str, Any]], count: int, *, end: tuple[Any, ...] | None
     ) -> Page:
-        """Make the page of the rows found, one more than ``count`` when there are more; ``end``: looked at up to there."""
+        """Return the page of the rows found, of which there may be one more than ``count``. ``end`` is where a scan stopped."""
         more = len(found) > count
         found = found[:count]
         keys = [tuple(row[name] for name in scan.names) for row in found]
@@ -244,7 +243,9 @@ class KeysetList:
         behind = None
         if back and keys:
             behind = Cursor(values=keys[0], backward=not scan.backward)
-        elif query.cursor is not None:  # an empty page leads back to where it came from, that row included
+        elif (
+            query.cursor is not None
+        ):  # an empty page leads back to the position that it was read from, including its row
             behind = Cursor(values=query.cursor.values, backward=not scan.backward, inclusive=True)
         following, previous = (behind, ahead) if scan.backward else (ahead, behind)
         return Page(
@@ -254,7 +255,7 @@ class KeysetList:
         )
 
     def parameters(self) -> list[OpenApiParameter]:
-        """Give the query parameters for ``@extend_schema(parameters=...)``."""
+        """Return the query parameters for ``@extend_schema(parameters=...)``."""
         return list_parameters(
             orderings=list(self.orderings),
             fields=list(self.fields),
@@ -263,19 +264,19 @@ class KeysetList:
         )
 
     def _refuse_combination(self, ordering: str, filters: list[str]) -> None:
-        """Say what cannot be asked for together: the ordering, when the default one can."""
+        """Raise a ``ValidationProblem`` for the ordering if the default one would work, otherwise for the last filter."""
         if self.served(self.default, filters):
-            self._refuse("ordering", "unsupported", f"Not with {', '.join(filters)}: no index serves this order.")
-        self._refuse(filters[-1], "unsupported", f"Not together with {', '.join(filters[:-1])}: no index serves both.")
+            self._refuse("ordering", "unsupported", f"This ordering cannot be combined with {', '.join(filters)}.")
+        self._refuse(filters[-1], "unsupported", f"This filter cannot be combined with {', '.join(filters[:-1])}.")
 
     def _fields(self, text: str | None) -> tuple[str, ...]:
-        """Give the fields asked for, in their declared order; all but the heavy ones when none is."""
+        """Return the fields asked for, in their declared order; by default all but the heavy ones."""
         if text is None:
             return tuple(name for name in self.fields if name not in self.heavy)
         asked = set(text.split(","))
         unknown = sorted(asked - set(self.fields))
         if unknown:
-            self._refuse("fields", "unknown", f"Not a field of this list: {', '.join(unknown)[:200]}.")
+            self._refuse("fields", "unknown", f"Unknown fields: {', '.join(unknown)[:200]}.")
         return tuple(name for name in self.fields if name in asked)
 
     def _cursor(self, text: str | None, *, binding: str, ordering: str) -> Cursor | None:
@@ -284,7 +285,11 @@ class KeysetList:
         try:
             return cursor_decode(text, binding=binding, columns=self.columns[ordering])
         except BadCursor:
-            return self._refuse("cursor", "invalid", "Not a cursor of this list with these filters and this ordering.")
+            return self._refuse(
+                "cursor",
+                "invalid",
+                "This cursor belongs to another list, ordering or filter, or was changed. Use the next or previous of a page.",
+            )
 
     def _refuse(self, name: str, code: str, detail: str) -> Any:
         errors: list[FieldError] = [parameter_error(name, code, detail)]
@@ -292,7 +297,7 @@ class KeysetList:
 
 
 def _reference(query: ListQuery, cursor: Cursor | None) -> str | None:
-    """Give the path and query of the page at ``cursor``."""
+    """Return the path and query of the page at ``cursor``."""
     if cursor is None:
         return None
     return f"{query.path}?{urlencode({**query.parameters, 'cursor': cursor_encode(cursor, binding=query.binding)})}"

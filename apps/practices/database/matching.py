@@ -1,11 +1,10 @@
-"""Rows that a search or a tag finds, in the list's order, without ever sorting or walking an unbounded set.
+"""Searches and tags: matching rows in the list's order, with a bound on how many are sorted and scanned (ADR 0037).
 
-An index over words or array members finds rows in no order; an index in the list's order knows no words. So the next
-SORTED_MAX rows of the order are looked at first: a common word fills a page from them. When it does not, PostgreSQL is asked
-for at most SORTED_MAX + 1 matches. As long as these are all, they are sorted. When there are more, the next SCANNED_MAX
-rows of the order are looked at: where matches are rare among them, a page is shorter than asked for, even empty, and
-still leads on. Each way gives the same rows in the same order. An index knows the words of a phrase, not their order: at most
-SORTED_MAX rows with all of its words are read for it.
+An index of words or array members finds rows in no order, and an index in the list's order knows no words. So first the next
+SORTED_MAX rows of the list are scanned: a common word fills a page with these. If it does not, PostgreSQL is asked for
+SORTED_MAX + 1 matches. If there are fewer, they are sorted. If not, the next SCANNED_MAX rows of the list are scanned; the
+page may then be shorter than asked for, even empty, and its ``next`` continues. All of these return the same rows in the
+same order. For a phrase, at most SORTED_MAX rows with all of its words are read, since the index does not know their order.
 """
 
 import threading
@@ -29,14 +28,12 @@ SCANNED_MAX = 10_000
 
 
 class TooManySearches(Unavailable):
-    """As many searches run in this process as may."""
+    """The process has reached its limit of concurrent searches."""
 
     status = 503
     type = "too-many-searches"
     title = "Too many searches at once"
-    explanation = (
-        "The service is answering as many searches as it can at a time. Try again after the time in Retry-After."
-    )
+    explanation = "The service has reached its limit of concurrent searches. Try again after the time in Retry-After."
     retry_after = 1
 
 
@@ -45,7 +42,7 @@ _running = threading.BoundedSemaphore(settings.DATABASE_SEARCHES)
 
 @contextmanager
 def searching() -> Iterator[None]:
-    """Hold one of the process's places for searches, which leaves threads for others; raise `TooManySearches` without one."""
+    """Take one of the process's slots for searches. Raise ``TooManySearches`` if all are in use."""
     if not _running.acquire(blocking=False):
         raise TooManySearches()
     try:
@@ -55,7 +52,7 @@ def searching() -> Iterator[None]:
 
 
 class MatchingFilters:
-    """What the ``Matching`` filters of a request amount to."""
+    """The ``Matching`` filters of a request with their values, and the condition that they form together."""
 
     def __init__(self, given: Sequence[tuple[Matching, Any]]) -> None:
         self._given = given
@@ -63,14 +60,14 @@ class MatchingFilters:
 
     @classmethod
     def of(cls, filters: Mapping[str, Any], values: Mapping[str, Any]) -> "MatchingFilters | None":
-        """Return what is sought; None when no such filter is given."""
+        """Return those of a request, None if it has none."""
         given = [(one, values[name]) for name, one in filters.items() if isinstance(one, Matching) and name in values]
         return cls(given) if given else None
 
-    def few(self, rows: QuerySet[Any]) -> list[Any] | None:
-        """Return the primary keys of all ``rows`` that are sought, or None when that means to look at more than SORTED_MAX."""
+    def all_keys(self, rows: QuerySet[Any]) -> list[Any] | None:
+        """Return the primary keys of all matches among ``rows``, None if more than SORTED_MAX rows would have to be read."""
         found_by = reduce(and_, ((one.found_by or one.condition)(value) for one, value in self._given))
-        found = _few(rows, found_by) if found_by else None
+        found = _keys_up_to_limit(rows, found_by) if found_by else None
         if not found or not any(one.found_by for one, _ in self._given):
             return found
         return list(
@@ -78,11 +75,11 @@ class MatchingFilters:
         )
 
 
-def _few(rows: QuerySet[Any], condition: Q) -> list[Any] | None:
-    """Return the primary keys of all ``rows`` that meet the condition; None when they are more than SORTED_MAX.
+def _keys_up_to_limit(rows: QuerySet[Any], condition: Q) -> list[Any] | None:
+    """Return the primary keys of all ``rows`` that meet the condition, None if there are more than SORTED_MAX.
 
-    The fence (MATERIALIZED) has PostgreSQL plan for all matches, hence by their index, and stop at the limit all
-    the same: planned for the limit alone, it may read the table from its start.
+    MATERIALIZED makes PostgreSQL plan for all matches, and so use their index, but still stop at the limit. Planned with the
+    limit, it could read the table from its start.
     """
     try:
         compiler = rows.filter(condition).order_by().values("pk").query.get_compiler(using=rows.db)
@@ -90,7 +87,7 @@ def _few(rows: QuerySet[Any], condition: Q) -> list[Any] | None:
     except EmptyResultSet:
         return []
     with connections[rows.db].cursor() as cursor:
-        # S608 is about text of strangers: this is the ORM's own SQL, its values beside it.
+        # The ORM's own SQL, with its values as parameters.
         fenced = f"WITH matching AS MATERIALIZED ({sql}) SELECT * FROM matching LIMIT {SORTED_MAX + 1}"  # nosec B608 # noqa: S608 - see above
         cursor.execute(fenced, parameters)
         found = [key for (key,) in cursor.fetchall()]
@@ -98,10 +95,10 @@ def _few(rows: QuerySet[Any], condition: Q) -> list[Any] | None:
 
 
 def unindexed_condition(condition: Q) -> Case:
-    """Give the condition in a form that is computed row by row: PostgreSQL looks for no index inside a CASE."""
+    """Return the condition inside a CASE, for which PostgreSQL uses no index: it is computed for each row."""
     return Case(When(condition, then=Value(True)), default=Value(False), output_field=BooleanField())
 
 
 def unindexed_column(name: str) -> Greatest:
-    """Give the column in a form that no index serves, so that a small set is sorted rather than a table walked for it."""
+    """Return the column inside an expression, for which there is no index: PostgreSQL sorts instead of scanning an index."""
     return Greatest(F(name), F(name))

@@ -1,4 +1,4 @@
-"""The replica: whether it is recent enough to be read, and which request may read it (`routing` asks both)."""
+"""The replica: whether it is recent enough to be read, and which requests may read it. Used by ``routing``."""
 
 from __future__ import annotations
 
@@ -16,52 +16,52 @@ from django.http import HttpRequest
 from apps.practices.mechanisms.metrics import count
 
 REPLICA = "replica"
-PROBE_SECONDS = 1.0  # between two looks, by whichever request comes then
-RETRY_SECONDS = 4.0  # the same after one that failed: it may have cost a request the wait for a connection
-LAG_SECONDS = 5.0  # how far behind it may be; a look that is older than this says nothing any more
+PROBE_SECONDS = 1.0  # between two probes
+RETRY_SECONDS = 4.0  # the same after a failed probe, which may have delayed a request
+LAG_SECONDS = 5.0  # the largest lag, and the largest age of a probe
 
 _WRITTEN = "SELECT pg_current_wal_lsn() - '0/0'::pg_lsn"
 _REPLAYED = "SELECT coalesce(pg_last_wal_replay_lsn() - '0/0'::pg_lsn, -1)"
 
 
 class Replica:
-    """What this process knows of the replica. Positions in the write-ahead log are bytes since its beginning.
+    """What this process knows about the replica. Positions in the write-ahead log are bytes since its start.
 
-    Only positions tell: a replica that is cut off from its primary has replayed all that it was sent, and its clock
-    of the last transaction stands still as well when nobody writes.
+    Positions are compared because a replica without a connection to its primary has replayed all that it received, and the
+    time of its last transaction also stops when there are no writes.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._looked_at = -LAG_SECONDS
+        self._probed_at = -LAG_SECONDS
         self._pause = PROBE_SECONDS
         self._written: int | None = None  # the primary's position at that time
         self._fresh = False
 
     def is_fresh(self) -> bool:
-        """Whether what it shows is at most about LAG_SECONDS old; one caller finds out for all, now and then."""
+        """Return whether its data is at most about LAG_SECONDS old. One caller per PROBE_SECONDS probes it."""
         now = time.monotonic()
-        if now - self._looked_at < self._pause:
+        if now - self._probed_at < self._pause:
             return self._fresh
-        if not self._lock.acquire(blocking=self._written is None or now - self._looked_at > LAG_SECONDS):
+        if not self._lock.acquire(blocking=self._written is None or now - self._probed_at > LAG_SECONDS):
             return self._fresh
         try:
-            if time.monotonic() - self._looked_at >= self._pause:
+            if time.monotonic() - self._probed_at >= self._pause:
                 self._probe()
             return self._fresh
         finally:
             self._lock.release()
 
     def _probe(self) -> None:
-        was_fresh, looked_at, written = self._fresh, self._looked_at, self._written
+        was_fresh, probed_at, written = self._fresh, self._probed_at, self._written
         try:
             self._written = _position("default", _WRITTEN)
-            self._looked_at = time.monotonic()
-            is_recent = written is not None and self._looked_at - looked_at <= LAG_SECONDS
+            self._probed_at = time.monotonic()
+            is_recent = written is not None and self._probed_at - probed_at <= LAG_SECONDS
             self._fresh = _position(REPLICA, _REPLAYED) >= (written if is_recent and written else self._written)
             self._pause = PROBE_SECONDS
         except DatabaseError:
-            self._looked_at, self._fresh, self._pause = time.monotonic(), False, RETRY_SECONDS
+            self._probed_at, self._fresh, self._pause = time.monotonic(), False, RETRY_SECONDS
         if was_fresh and not self._fresh:
             count("dependency_away", dependency=REPLICA)
 
@@ -73,7 +73,7 @@ def _position(alias: str, sql: str) -> int:
 
 
 def replica_check() -> str | None:
-    """Return ``ok``, ``down`` (then the primary is read), or None when none is configured."""
+    """Return ``ok``, ``down`` (the primary is read instead), or None without a replica."""
     if REPLICA not in settings.DATABASES:
         return None
     return "ok" if replica.is_fresh() else "down"
@@ -84,7 +84,7 @@ replica = Replica()
 
 @dataclass(slots=True)
 class ReplicaPermit:
-    """What one request may read from the replica; `is_allowed` is found out when it is first needed."""
+    """The permit of one request to read from the replica. ``is_allowed`` is set when it is first needed."""
 
     request: HttpRequest
     is_allowed: bool | None = None
@@ -96,7 +96,7 @@ current_permit: ContextVar[ReplicaPermit | None] = ContextVar("replica_ticket", 
 
 @contextmanager
 def primary_reads() -> Iterator[None]:
-    """Read from the primary alone, whatever the request may: what is stored in a cache outlives the moment."""
+    """Read only from the primary, for example what is stored in a cache."""
     held = current_permit.set(None)
     try:
         yield

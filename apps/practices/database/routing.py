@@ -1,7 +1,7 @@
-"""Reads from a replica: only of answers to signed-in GETs, and only where nobody can tell that they are seconds old.
+"""Reads from a replica, for GET requests of signed-in users (ADR 0035).
 
-With DATABASE_REPLICA_URL the settings name `ReplicaRouter` and `ReplicaMiddleware`; without it neither runs. What decides
-anything (sign-ins, rights, jobs, whatever runs in a transaction) and what is put into a cache is read from the primary.
+With DATABASE_REPLICA_URL the settings name ``ReplicaRouter`` and ``ReplicaMiddleware``; without it neither runs. Sessions,
+permissions, jobs, everything in a transaction and everything that is cached is read from the primary.
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ logger = structlog.get_logger(__name__)
 PRIMARY = "default"
 READS = ("GET", "HEAD")
 SAFE = (*READS, "OPTIONS")
-UNABLE = (503, 504)
+RETRIED = (503, 504)
 
 
 class ReplicaRouter:
-    """Django's database router: writes to the primary, reads there too unless the request holds a permit."""
+    """Django's database router: the primary, except for reads of requests with a permit."""
 
     def db_for_read(self, model: type[models.Model], **hints: Any) -> str:
+        """Return the replica if the request may read it and it is reachable."""
         permit = current_permit.get()
         if permit is None or model._meta.app_label in settings.DATABASE_PRIMARY_APPS:
             return PRIMARY
@@ -41,24 +42,27 @@ class ReplicaRouter:
         try:
             connections[REPLICA].ensure_connection()
         except DatabaseError:
-            return PRIMARY  # its breaker has counted the failure; while it is open this costs nothing
+            return PRIMARY  # its breaker counted the failure and soon opens
         permit.was_used = True
         return REPLICA
 
     def db_for_write(self, model: type[models.Model], **hints: Any) -> str:
+        """Return the primary."""
         return PRIMARY
 
     def allow_relation(self, left: models.Model, right: models.Model, **hints: Any) -> bool:
-        return True  # both are the same rows
+        """Return True: both servers have the same rows."""
+        return True
 
     def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool:
+        """Return whether this is the primary."""
         return db == PRIMARY
 
 
 class ReplicaMiddleware:
-    """The innermost middleware: gives GETs their permit, and remembers who has just written.
+    """The innermost middleware: gives GET requests a permit, and pins users who write to the primary.
 
-    A read that the replica could not finish (it was stopped half-way) is done once more, from the primary.
+    A GET that failed after reading from the replica is handled once more, from the primary.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -78,7 +82,7 @@ class ReplicaMiddleware:
             response = self.get_response(request)
         finally:
             current_permit.reset(held)
-        if permit.was_used and response.status_code in UNABLE:
+        if permit.was_used and response.status_code in RETRIED:
             response.close()
             logger.warning("replica_failed", status=response.status_code)
             return self.get_response(request)
@@ -86,13 +90,13 @@ class ReplicaMiddleware:
 
 
 def pin_to_primary(user_id: object) -> None:
-    """Let everything this user reads come from the primary for DATABASE_REPLICA_PINNED_SECONDS, in every process."""
+    """Make every process read from the primary for this user, for DATABASE_REPLICA_PINNED_SECONDS."""
     if user_id is None or not settings.DATABASE_REPLICA_PINNED_SECONDS:
         return
     try:
         redis_client().set(_key(user_id), b"1", ex=settings.DATABASE_REPLICA_PINNED_SECONDS)
     except RedisError:
-        # Whoever cannot reach Redis reads the primary. Should others reach it, they are at most the replica's lag behind.
+        # Processes that cannot reach Redis read from the primary. Others may show data as old as the replica's lag.
         count("replica_pin_lost")
 
 
@@ -107,11 +111,11 @@ def _is_pinned(user_id: object) -> bool:
     try:
         return bool(redis_client().exists(_key(user_id)))
     except RedisError:
-        return True  # nobody knows
+        return True  # unknown, so the primary is safe
 
 
 def _user_id(request: HttpRequest) -> object:
-    """Give the id of the user whom authentication has found; never one that is still to be looked up."""
+    """Return the id of the authenticated user, None if the view has not authenticated the request."""
     user = request.__dict__.get("user")
     return user.pk if user is not None and user.is_authenticated else None
 

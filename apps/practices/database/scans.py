@@ -1,4 +1,4 @@
-"""One scan through an ordered list: from where, in which direction, and the SQL that says so."""
+"""Scans of an ordered list from a position in one direction, in SQL."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from apps.practices.database.matching import unindexed_column
 
 PAGE_BYTES = 1024**2  # of a page's heavy columns; a larger row is a page of its own
 
-# By (descending, inclusive): rows that follow a position in that direction.
+# The comparison for rows after a position, by (descending, inclusive).
 _FOLLOWING = {
     (False, False): TupleGreaterThan,
     (False, True): TupleGreaterThanOrEqual,
@@ -35,9 +35,9 @@ _FOLLOWING = {
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """A direction through an order of ``names``, and the position that it starts after (None: at the end it comes from).
+    """A scan in the order of the columns ``names``, from the position of ``cursor`` (None: from the start).
 
-    With ``sorted_`` the SQL is written so that no index over the order serves it: for sets that are small already.
+    With ``sorted_`` the SQL uses no index for the order, which is best for small sets.
     """
 
     names: tuple[str, ...]
@@ -47,25 +47,25 @@ class Scan:
 
     @classmethod
     def along(cls, ordering: Sequence[str], cursor: Cursor | None) -> Scan:
-        """Make the scan that ``cursor`` asks for along the columns of a declared ordering."""
+        """Return the scan for ``cursor`` along the columns of an ordering."""
         backward = cursor is not None and cursor.backward
         names = tuple(column.lstrip("-") for column in ordering)
         return cls(names, cursor, backward, ordering[0].startswith("-") != backward)
 
     def ordered(self, rows: QuerySet[Any], *, sorted_: bool = False) -> QuerySet[Any]:
-        """Put the rows in the order of the scan."""
+        """Return the rows in the order of the scan."""
         columns = self._columns(sorted_)
         return rows.order_by(*(column.desc() if self.descending else column.asc() for column in columns))
 
     def following(self, rows: QuerySet[Any], *, sorted_: bool = False) -> QuerySet[Any]:
-        """Keep the rows after the scan's position."""
+        """Return the rows after the scan's position."""
         if self.cursor is None:
             return rows
         follows = _FOLLOWING[self.descending, self.cursor.inclusive]
         return rows.filter(follows(Tuple(*self._columns(sorted_)), self.cursor.values))
 
     def until(self, rows: QuerySet[Any], end: tuple[Any, ...]) -> QuerySet[Any]:
-        """Keep the rows up to a position, that of it included."""
+        """Return the rows up to a position, including the row at it."""
         return rows.filter(_FOLLOWING[not self.descending, True](Tuple(*self._columns(False)), end))
 
     def _columns(self, sorted_: bool) -> list[Any]:
@@ -73,12 +73,12 @@ class Scan:
 
 
 def rows_fitting(rows: QuerySet[Any], *, columns: Sequence[str], limit: int) -> int:
-    """Return how many of the first ``limit`` rows have at most PAGE_BYTES in these columns together; one at least.
+    """Return how many of the first ``limit`` rows fit into PAGE_BYTES with these columns, at least one.
 
     PostgreSQL knows the length of a text without reading it.
     """
     sizes = [Coalesce(Func(Cast(F(name), TextField()), function="octet_length"), Value(0)) for name in columns]
     weight = reduce(add, sizes[1:], sizes[0])
-    # An expression without a name: no model has a column of the one that Django gives it.
+    # The expression has no name of its own, which could clash with a column.
     weighed = rows.values_list(Cast(weight, IntegerField()), flat=True)[:limit]
     return max(1, sum(total <= PAGE_BYTES for total in accumulate(weighed)))

@@ -1,4 +1,4 @@
-"""Lists in the OpenAPI document."""
+"""The OpenAPI description of lists."""
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -25,9 +25,9 @@ _FILTER_SCHEMAS: list[tuple[type[serializers.Field[Any, Any, Any, Any]], dict[st
 
 
 def page_of(serializer: type[serializers.BaseSerializer[Any]]) -> serializers.Serializer[Any]:
-    """Give the schema of a page of what ``serializer`` shows: ``results``, ``next`` and ``previous``."""
+    """Return the schema of a page of ``serializer``: ``results``, ``next`` and ``previous``."""
     name = serializer.__name__.removesuffix("Serializer")
-    about = "Path and query of that page, to be read as it is; null at the end."
+    about = "Path and query of that page. Use it as it is. null if there is no such page."
     return inline_serializer(
         name=f"{name}Page",
         fields={
@@ -45,22 +45,22 @@ def list_parameters(
     filters: Mapping[str, serializers.Field[Any, Any, Any, Any]],
     heavy: Sequence[str] = (),
 ) -> list[OpenApiParameter]:
-    """Give the query parameters of a list: those that every list has, and its own filters. The first ordering is the default."""
+    """Return the query parameters of a list: those of every list, and its filters. The first ordering is the default."""
     return [
         OpenApiParameter(
             "limit",
             {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT},
-            description="Rows in a page.",
+            description="The number of rows in a page.",
         ),
         OpenApiParameter(
-            "cursor", _CURSOR, description="Where the page starts: taken from next or previous, never made."
+            "cursor", _CURSOR, description="The start of the page, from the next or previous of another page."
         ),
         OpenApiParameter("ordering", str, enum=list(orderings), default=orderings[0]),
         OpenApiParameter(
             "fields",
             _fields_schema(fields),
-            description=f"Only these fields, separated by commas: {', '.join(fields)}."
-            + (f" Left out: all but {' and '.join(heavy)}, with which a page may hold fewer rows." if heavy else ""),
+            description=f"The fields to return, separated by commas: {', '.join(fields)}."
+            + (f" Default: all but {' and '.join(heavy)}. With these, a page may have fewer rows." if heavy else ""),
         ),
         *(
             OpenApiParameter(name, _filter_schema(field), description=str(field.help_text or ""))
@@ -70,13 +70,13 @@ def list_parameters(
 
 
 def _fields_schema(fields: Sequence[str]) -> dict[str, Any]:
-    """Give the JSON schema of a projection: names of fields between commas."""
+    """Return the JSON schema of ``fields``."""
     one = f"({'|'.join(fields)})"
     return {"type": "string", "maxLength": 1000, "pattern": f"^{one}(,{one})*$"}
 
 
 def _filter_schema(field: serializers.Field[Any, Any, Any, Any]) -> dict[str, Any]:
-    """Give the JSON schema of a filter's values."""
+    """Return the JSON schema of a filter's values."""
     schema = next((schema for kind, schema in _FILTER_SCHEMAS if isinstance(field, kind)), {"type": "string"})
     bounds = {"maxLength": "max_length", "minLength": "min_length", "minimum": "min_value", "maximum": "max_value"}
     found = {name: getattr(field, option, None) for name, option in bounds.items()}
@@ -86,10 +86,10 @@ def _filter_schema(field: serializers.Field[Any, Any, Any, Any]) -> dict[str, An
 
 
 def describe_rows(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """Postprocessing hook of drf-spectacular: a page holds at most LIMIT_MAX rows, and ``fields`` leaves some of a row out.
+    """Limit pages to LIMIT_MAX rows and make the fields of a row optional. A postprocessing hook of drf-spectacular.
 
-    The row of a page of ``X`` is the component ``XRow``: the same properties, none of them required. An ``X`` of which
-    nothing else speaks is left out.
+    A row in a page of ``X`` is the component ``XRow``, with the same properties, none of them required. ``X`` is removed if
+    nothing else refers to it.
     """
     schemas: dict[str, Any] = result.get("components", {}).get("schemas", {})
     for page in [schema for name, schema in schemas.items() if name.endswith("Page")]:
@@ -109,7 +109,7 @@ def describe_rows(result: dict[str, Any], **_: Any) -> dict[str, Any]:
 
 
 def _references(node: Any) -> set[str]:
-    """Give every ``$ref`` below a node of the document."""
+    """Return every ``$ref`` below a node of the document."""
     children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
     found = {node["$ref"]} if isinstance(node, dict) and isinstance(node.get("$ref"), str) else set()
     return found.union(*map(_references, children))

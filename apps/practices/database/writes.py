@@ -1,4 +1,4 @@
-"""Optimistic concurrency: a row's ``version`` counts its writes, and a write can name the one it saw."""
+"""Writes that can lose a race: inserts of unique values, and updates of one version (optimistic concurrency)."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ from apps.practices.errors import NotFound, PreconditionFailed
 
 
 def row_insert(instance: models.Model) -> bool:
-    """Insert the row of ``instance``, and return whether that was possible: False where a unique value is taken.
+    """Insert ``instance`` with ``ON CONFLICT DO NOTHING``, and return False if a unique value is already in use.
 
-    By ``ON CONFLICT DO NOTHING``: an INSERT that fails would leave the key, such as an address, in the server's log. The
-    primary key is made in Python, and no column has a default of the database's, which would not be read back.
+    A failing INSERT would write the value, such as an e-mail address, to the server's log. The primary key must be generated
+    in Python, and defaults of the database (``db_default``) are not read back.
     """
     manager = type(instance)._base_manager.using(router.db_for_write(type(instance), instance=instance))
     with transaction.atomic(using=manager.db, savepoint=False):
@@ -21,14 +21,13 @@ def row_insert(instance: models.Model) -> bool:
 
 
 def version_update(*, instance: models.Model, expected: int | None = None, **values: Any) -> None:
-    """Write ``values`` to the row of ``instance``, count its version up, and set both on ``instance``.
+    """Write ``values`` and an incremented version to the row of ``instance``, and set both on ``instance``.
 
-    ``expected`` is the version that the client saw (If-Match, RFC 9110 section 13.1.1); None writes
-    whatever the version is. It is compared in the UPDATE itself, so that of two writers who saw the same
-    version exactly one succeeds. Columns with ``auto_now`` are set too. The row stays locked until the
-    surrounding transaction ends.
+    ``expected`` is the version that the client has seen (If-Match, RFC 9110 section 13.1.1), None for any. The UPDATE itself
+    compares it, so that only one of two concurrent writers succeeds. Columns with ``auto_now`` are set too. The row stays
+    locked until the surrounding transaction ends.
 
-    Raises ``PreconditionFailed`` (412) when the row has another version, ``NotFound`` (404) when it is gone.
+    Raises ``PreconditionFailed`` (412) for another version, ``NotFound`` (404) if the row does not exist.
     """
     model = type(instance)
     database = router.db_for_write(model, instance=instance)
@@ -45,9 +44,9 @@ def version_update(*, instance: models.Model, expected: int | None = None, **val
 
 
 def version_delete(*, instance: models.Model, expected: int | None = None) -> None:
-    """Delete the row of ``instance``, provided that it still has the version ``expected`` (None: any).
+    """Delete the row of ``instance`` if it has the version ``expected`` (None: any).
 
-    Rows that refer to it go, or refuse, as their ``on_delete`` says. Raises as ``version_update`` does.
+    ``on_delete`` applies to rows that refer to it. Raises the same exceptions as ``version_update``.
     """
     model = type(instance)
     database = router.db_for_write(model, instance=instance)
@@ -62,7 +61,7 @@ def version_delete(*, instance: models.Model, expected: int | None = None) -> No
 
 
 def _automatic(model: type[models.Model]) -> dict[str, Any]:
-    """Give the columns that ``save()`` would have stamped with the time of the write."""
+    """Return the values of ``auto_now`` columns, which ``save()`` would set."""
     return {
         field.attname: timezone.now() if isinstance(field, models.DateTimeField) else timezone.localdate()
         for field in model._meta.concrete_fields
@@ -71,7 +70,9 @@ def _automatic(model: type[models.Model]) -> dict[str, Any]:
 
 
 def _refusal(rows: models.QuerySet[models.Model]) -> PreconditionFailed | NotFound:
-    """Say why no row matched: another version, or no row at all."""
+    """Return why no row matched: another version, or no row."""
     if rows.exists():
-        return PreconditionFailed("The resource has changed since the version that If-Match names.")
+        return PreconditionFailed(
+            "The resource has changed since the version in If-Match. Read it again and repeat the request."
+        )
     return NotFound()

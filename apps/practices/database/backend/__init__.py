@@ -1,1 +1,1 @@
-"""Django's PostgreSQL backend with two additions: see ``base``. Named in settings, so nothing is imported there."""
+"""Django's PostgreSQL backend with two additions (see ``base``). Settings name it by its path."""

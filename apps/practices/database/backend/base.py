@@ -1,6 +1,6 @@
-"""Django's PostgreSQL backend, whose pooled connections never wait without bound and are never handed out dead.
+"""Django's PostgreSQL backend, with a timeout on every wait of pooled connections and no dead ones among them.
 
-Libraries that ask for the vendor still see ``postgresql``.
+Its ``vendor`` is still ``postgresql``.
 """
 
 import os
@@ -18,27 +18,28 @@ from apps.practices.database.connections import CircuitOpen, connection_class, c
 
 
 class DatabaseFeatures(features.DatabaseFeatures):
-    """Knows how many values a statement takes when they travel beside it; Django 5.2's own class does not."""
+    """Sets the limit of parameters of a statement with server-side binding, which Django 5.2 does not know."""
 
     max_query_params = 2**16 - 1
 
 
 class DatabaseOperations(operations.DatabaseOperations):
-    """Splits bulk writes and deletions so that none has more values than a statement takes."""
+    """Splits bulk writes and deletions so that no statement exceeds that limit."""
 
     def bulk_batch_size(self, fields: Sequence[Any], objs: Sequence[Any]) -> int:
+        """Return how many objects fit into one statement."""
         return min(len(objs), DatabaseFeatures.max_query_params // max(1, len(fields)))
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Adds the connection class of the pool, its breaker, and a look at each connection before it is used."""
+    """Adds the pool's connection class, its breaker, and a check of each connection before it is used."""
 
     features_class = DatabaseFeatures
     ops_class = DatabaseOperations
 
     @property
     def pool(self) -> Any:
-        """The process's pool of this alias, made at first use (so never before a fork); None when none is set."""
+        """Return the process's pool of this alias, created at first use and so after a fork; None without a pool."""
         options = self.settings_dict["OPTIONS"].get("pool")
         if isinstance(options, dict):
             is_pgbouncer = bool(self.settings_dict.get("TRANSACTION_BOUNDS"))
@@ -46,25 +47,25 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return super().pool
 
     def get_connection_params(self) -> dict[str, Any]:
-        """Give what psycopg connects with; TRANSACTION_BOUNDS of the database are carried by its cursors."""
+        """Return psycopg's connection parameters. Cursors set the TRANSACTION_BOUNDS of the database."""
         parameters: dict[str, Any] = super().get_connection_params()
         if bounds := self.settings_dict.get("TRANSACTION_BOUNDS"):
             parameters["cursor_factory"] = cursor_class(tuple(bounds.items()))
         return parameters
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Connection[Any]:
-        """Give a connection that the server has not closed meanwhile.
+        """Return a connection that the server has not closed.
 
-        After PostgreSQL restarts, every pooled connection is dead. Each is found by a look at its socket,
-        which costs no round trip, and given back for the pool to replace, so no request pays for it.
+        After a restart of PostgreSQL every pooled connection is dead. A poll of the socket, without a round trip, finds
+        these, and the pool replaces them, so no request fails because of them.
 
-        Raises `CircuitOpen` at once while the breaker is open, but for one caller a pause, who finds out.
+        Raises ``CircuitOpen`` while the breaker is open, except for the one caller that probes the server.
         """
         if not self.pool:
             return super().get_new_connection(conn_params)
         breaker = connection_class(self.alias).breaker
         if not breaker.allows():
-            raise CircuitOpen("PostgreSQL is away")
+            raise CircuitOpen("PostgreSQL is unreachable")
         asked_at = time.monotonic()
         try:
             for _ in range(self.pool.max_size + 1):
@@ -74,14 +75,14 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 connection.close()
                 self.pool.putconn(connection)
         except PoolTimeout as error:
-            if breaker.answered_at < asked_at:  # nobody else got an answer either: it is not our own crowd
+            if breaker.answered_at < asked_at:  # no other request got a response either, so the pool is not merely busy
                 breaker.failed(error)
             raise
         return connection
 
 
 def connections_discard() -> None:
-    """Leave a parent's pools and connections to the parent: two processes on one socket read each other's answers."""
+    """Discard the parent's pools and connections: two processes on one socket would read each other's responses."""
     DatabaseWrapper._connection_pools.clear()  # type: ignore[attr-defined]  # the stubs leave it out
     for connection in connections.all(initialized_only=True):
         if isinstance(connection, DatabaseWrapper):
