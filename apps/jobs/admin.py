@@ -35,7 +35,7 @@ AGES = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timed
 
 
 class KindFilter(admin.SimpleListFilter):
-    """A filter by the registered kinds. (To ask the table for its kinds would read all of it.)"""
+    """A filter by the registered kinds. To read the kinds from the table would scan all of it."""
 
     title = "kind"
     parameter_name = "kind"

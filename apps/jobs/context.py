@@ -76,12 +76,12 @@ class JobContext:
 
     @cached_property
     def owner(self) -> AbstractBaseUser | None:
-        """The job's owner; None if the job belongs to the service."""
+        """Return the job's owner; None if the job belongs to the service."""
         return self.job.owner
 
     @property
     def checkpoint(self) -> Any:
-        """The checkpoint that the last committed step saved; None if there is none."""
+        """Return the checkpoint that the last committed step saved; None if there is none."""
         return self.job.checkpoint
 
     def upload(self) -> io.BufferedReader:

@@ -1,4 +1,4 @@
-"""Who submits jobs to a fleet, writes down what was accepted, and looks in the ledger what became of it."""
+"""Submitters of jobs to a fleet, and a reader of the jobs table for what became of them."""
 
 from __future__ import annotations
 
@@ -20,15 +20,12 @@ from tools.fleet import Fleet, Service
 PATIENCE = 40  # seconds; what takes longer is lost
 ENDED = ("succeeded", "discarded", "cancelled")
 WIDE = dict.fromkeys(("THROTTLE_ANON", "THROTTLE_USER", "THROTTLE_ADDRESS", "THROTTLE_LOGIN"), "1000000/15m")
-WIDE["JOBS_RUNNING_PER_USER"] = "10000"  # one stranger's jobs run beside each other
+WIDE["JOBS_RUNNING_PER_USER"] = "10000"  # jobs of one user run concurrently
 COUNTS = "/api/v1/sample/notes/counts"
 
 
 class Owner:
-    """A signed-in stranger who submits jobs, writes down the ids that were accepted, and watches them.
-
-    ``slowest`` is what the slowest of the last ``submit_many`` took, in seconds.
-    """
+    """A signed-in user who submits jobs and polls them. ``slowest``: seconds of the slowest of the last ``submit_many``."""
 
     def __init__(self, fleet: Fleet) -> None:
         self.slowest = 0.0
@@ -45,7 +42,7 @@ class Owner:
         return str(answer.json()["id"])
 
     def submit_many(self, count: int, seconds: float, *, at_once: int = 8) -> list[str]:
-        """Submit so many jobs, all of which have to be accepted."""
+        """Submit ``count`` jobs and return their ids; all must be accepted."""
         self.slowest = 0.0
         with ThreadPoolExecutor(max_workers=at_once) as pool:
             return list(pool.map(lambda _: self.submit(seconds), range(count)))
@@ -57,7 +54,7 @@ class Owner:
         return dict(self.ask(f"/api/v1/jobs/{job_id}").json())
 
     def wait(self, job_id: str, *states: str) -> dict[str, Any]:
-        """Wait until the job is in one of the states; fail with what it is instead."""
+        """Wait until the job is in one of the states; fail with its state otherwise."""
         wait_until(
             lambda: self.job(job_id)["state"] in states,
             seconds=PATIENCE,
@@ -70,7 +67,7 @@ class Owner:
 
 
 class Ledger:
-    """The rows behind a fleet, as they are."""
+    """The jobs table of a fleet."""
 
     def __init__(self, fleet: Fleet) -> None:
         self._url = fleet.webs[0].environment["DATABASE_URL"]
@@ -86,10 +83,10 @@ class Ledger:
         return Counter(found.get(job_id, "lost") for job_id in wanted)
 
     def tally(self, ids: Iterable[str]) -> dict[str, int]:
-        """Of the accepted jobs, how many are done and how many are parked; none may be anything else."""
+        """Return how many of the accepted jobs succeeded and how many were discarded; fail if any is in another state."""
         states = self.states(ids)
         assert states.total() == states["succeeded"] + states["discarded"], states
-        return {"accepted": states.total(), "done": states["succeeded"], "parked": states["discarded"]}
+        return {"accepted": states.total(), "done": states["succeeded"], "discarded": states["discarded"]}
 
     def claims(self, ids: Iterable[str]) -> list[int]:
         """Return how often each of the jobs was claimed."""
@@ -98,16 +95,16 @@ class Ledger:
         return [int(found[job_id]) for job_id in wanted]
 
     def seconds(self, ids: Iterable[str]) -> float:
-        """From the first of these submissions until the last of these jobs ended, by the database's clock."""
+        """Return the seconds from the first submission to the last end, by the database's clock."""
         query = "SELECT extract(epoch FROM max(finished_at) - min(created_at)) FROM jobs_job WHERE id = ANY(%s::uuid[])"
         return float(self.rows(query, list(ids))[0][0])
 
     def one(self, job_id: str) -> tuple[str, int, str]:
-        """State, attempts and error of a job."""
+        """Return state, attempts and error of a job."""
         return tuple(self.rows("SELECT state, attempts, error FROM jobs_job WHERE id = %s", job_id)[0])
 
     def done_once(self, ids: Iterable[str], *, seconds: float = PATIENCE) -> float:
-        """Wait until every accepted job is done, each with one effect and none but these; give the seconds it took."""
+        """Wait until every accepted job has succeeded with exactly one effect; return the seconds it took."""
         wanted, started = list(ids), time.monotonic()
         wait_until(
             lambda: self.states(wanted)["succeeded"] == len(wanted),
@@ -122,7 +119,7 @@ class Ledger:
         return taken
 
     def insert(self, kind: str, parameters: Mapping[str, Any], *, queue: str = "default") -> str:
-        """Store a job as a submission by nobody would, unsent; the relay finds it."""
+        """Insert a job of the service, unsent; the relay finds it."""
         job_id = str(uuid4())
         self.rows(
             "INSERT INTO jobs_job (id, kind, queue, parameters, request_id, state, attempts, fence, worker, runner, stop,"
@@ -142,5 +139,5 @@ def times_ready(worker: Service) -> int:
 
 
 def ready_again(worker: Service, before: int) -> None:
-    """Wait until it says so once more."""
+    """Wait until the worker has logged it once more."""
     wait_until(lambda: times_ready(worker) > before, seconds=PATIENCE, what=f"{worker.name} to be ready")

@@ -1,4 +1,4 @@
-"""What is asked of jobs at work: a cancellation bites, deploys park nothing, and a stop ends whatever else is away."""
+"""Running jobs: cancellation, deploys, dead processes, and a stop without a broker."""
 
 from __future__ import annotations
 
@@ -23,9 +23,7 @@ PROCESSES = 3  # of a worker
 DEATHS = 16  # of which Celery misses one in three
 
 
-def test_a_running_job_ends_soon_after_its_cancellation(
-    owner: Owner, ledger: Ledger, worker: Service, rounds: Rounds
-) -> None:
+def test_cancelled_job_ends_soon(owner: Owner, ledger: Ledger, worker: Service, rounds: Rounds) -> None:
     for _ in rounds:
         taken = [cancelled_after(owner, owner.submit(60)) for _ in range(TRIES)]
         assert min(taken) < CANCELLED_SECONDS, taken
@@ -34,7 +32,7 @@ def test_a_running_job_ends_soon_after_its_cancellation(
 
 
 def cancelled_after(owner: Owner, job_id: str) -> float:
-    """Cancel a job at work; give the seconds until that is its state."""
+    """Cancel a running job, and return the seconds until it is cancelled."""
     owner.wait(job_id, "running")
     asked = time.monotonic()
     assert owner.ask(f"/api/v1/jobs/{job_id}", method="DELETE").status == 200
@@ -44,8 +42,8 @@ def cancelled_after(owner: Owner, job_id: str) -> float:
     return taken
 
 
-def test_a_dead_process_is_replaced_soon(owner: Owner, worker: Service, rounds: Rounds) -> None:
-    """A pool that waits for it does its healthy jobs with one process less."""
+def test_dead_process_is_replaced(owner: Owner, worker: Service, rounds: Rounds) -> None:
+    """Until then the pool is a process short."""
     # Not before it works: Celery's worker ends at once when a process dies while it starts.
     owner.wait(owner.submit(0), "succeeded")
     wait_until(lambda: len(pool_of(worker)) == PROCESSES, seconds=PATIENCE, what="the pool")
@@ -65,11 +63,11 @@ def test_a_dead_process_is_replaced_soon(owner: Owner, worker: Service, rounds: 
 
 
 def pool_of(worker: Service) -> list[int]:
-    """Give the processes of a worker that live."""
+    """Return the living processes of a worker."""
     return alive(child.pid for child in psutil.Process(worker.pid).children())
 
 
-def test_five_deploys_in_a_row_park_nothing(
+def test_five_deploys_discard_nothing(
     fleet: Fleet, owner: Owner, ledger: Ledger, worker: Service, rounds: Rounds
 ) -> None:
     """The next worker starts while the last one stops."""
@@ -99,16 +97,16 @@ def test_five_deploys_in_a_row_park_nothing(
 
 
 def went_down(service: Service) -> None:
-    """Wait for the end of a worker that was stopped: by itself, in good order."""
+    """Wait for a clean exit of a worker that was stopped."""
     assert service.process is None or service.wait(15) in (0, 1)
 
 
 def is_running(ledger: Ledger, job_id: str, claim: int) -> bool:
-    """Whether a job is at work under its so-manieth claim."""
+    """Return whether a job runs with this number of claims."""
     return (ledger.one(job_id)[0], ledger.claims([job_id])) == ("running", [claim])
 
 
-def test_the_request_id_reaches_the_workers_log(owner: Owner, ledger: Ledger, worker: Service) -> None:
+def test_request_id_reaches_the_worker_log(owner: Owner, ledger: Ledger, worker: Service) -> None:
     answer = owner.ask("/api/v1/sample/notes/counts", method="POST", body={"seconds": 0})
     job_id = answer.json()["id"]
     ledger.done_once([job_id])
@@ -120,8 +118,8 @@ def _ended(worker: Service, job_id: str) -> list[dict[str, Any]]:
     return [line for line in worker.lines() if line.get("event") == "job_ended" and line.get("job_id") == job_id]
 
 
-def test_a_stop_ends_the_worker_whose_broker_goes_too(owner: Owner, worker: Service, stack: Stack) -> None:
-    """Celery's own heartbeat would publish its farewell for ever."""
+def test_worker_stops_without_a_broker(owner: Owner, worker: Service, stack: Stack) -> None:
+    """With Celery's own heartbeat, the worker would try for ever to publish its last event."""
     job_id = owner.submit(4)
     owner.wait(job_id, "running")
     worker.terminate_group()

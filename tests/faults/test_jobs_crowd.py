@@ -1,4 +1,4 @@
-"""With the times of production: a death among 200 jobs, and stops with jobs that fit into them and jobs that do not."""
+"""With production's timings: a killed process among 200 jobs, and stops with short and long jobs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def fleet(stack: Stack) -> Iterator[Fleet]:
 
 
 def worker_killed(worker: Service, ledger: Ledger) -> list[str]:
-    """Kill all of a worker while it is at work, and start another; give what it held."""
+    """Kill a busy worker with all its processes, start another, and return its jobs."""
     held = stopped_at_work(ledger, psutil.Process(worker.pid).children())
     worker.kill()
     before = times_ready(worker)
@@ -37,7 +37,7 @@ def worker_killed(worker: Service, ledger: Ledger) -> list[str]:
 
 
 def child_killed(worker: Service, ledger: Ledger) -> list[str]:
-    """Kill one of a worker's children while it is at work; give what it held."""
+    """Kill a busy child of a worker, and return its job."""
     child, *_ = psutil.Process(worker.pid).children()
     held = stopped_at_work(ledger, [child])
     child.kill()
@@ -45,7 +45,7 @@ def child_killed(worker: Service, ledger: Ledger) -> list[str]:
 
 
 def stopped_at_work(ledger: Ledger, processes: Sequence[psutil.Process]) -> list[str]:
-    """Stop processes in the middle of a job, and give the jobs that they hold."""
+    """Stop processes (SIGSTOP) in the middle of a job, and return the jobs."""
     held: list[str] = []
 
     def caught() -> bool:
@@ -68,7 +68,7 @@ def stopped_at_work(ledger: Ledger, processes: Sequence[psutil.Process]) -> list
 
 
 @pytest.mark.parametrize("death", [worker_killed, child_killed])
-def test_a_death_among_200_jobs_loses_none(
+def test_kill_among_200_jobs_loses_none(
     owner: Owner,
     ledger: Ledger,
     worker: Service,
@@ -88,7 +88,7 @@ def test_a_death_among_200_jobs_loses_none(
 
 
 @pytest.mark.parametrize("stop", ["terminate", "terminate_group"])
-def test_a_stop_ends_8_seconds_and_gives_60_back(
+def test_stop_finishes_short_and_releases_long_jobs(
     owner: Owner, ledger: Ledger, worker: Service, rounds: Rounds, stop: str
 ) -> None:
     for _ in rounds:
@@ -103,5 +103,5 @@ def test_a_stop_ends_8_seconds_and_gives_60_back(
         ledger.done_once([short])
         assert ledger.claims(accepted) == [1, 1]
         assert owner.ask(f"/api/v1/jobs/{long}", method="DELETE").json()["state"] == "cancelled"
-        rounds.tell(done=1, given_back=1, parked=0, stopped=stopped)
+        rounds.tell(done=1, given_back=1, discarded=0, stopped=stopped)
         worker.start()

@@ -1,5 +1,4 @@
-"""What one account's heavy jobs leave to others: they run one at a time, mails go out beside them, and a cancelled one has
-ended within 2 seconds, as has one whose time is up."""
+"""Heavy jobs of one account: they run one at a time and delay no mail. A job that is cancelled or out of time ends within 2 s."""
 
 from __future__ import annotations
 
@@ -48,7 +47,7 @@ def cancelled(fleet: Fleet, job: str) -> str:
     return ran.stdout
 
 
-def test_one_accounts_second_job_waits_and_another_accounts_runs(
+def test_second_job_of_an_account_waits(
     owner: Owner, other: Owner, ledger: Ledger, worker: Service, rounds: Rounds
 ) -> None:
     for _ in rounds:
@@ -63,7 +62,7 @@ def test_one_accounts_second_job_waits_and_another_accounts_runs(
         rounds.tell(light=taken)
 
 
-def test_a_job_whose_time_is_up_needs_no_checkpoint(ledger: Ledger, worker: Service, rounds: Rounds) -> None:
+def test_time_limit_needs_no_checkpoint(ledger: Ledger, worker: Service, rounds: Rounds) -> None:
     query = "SELECT extract(epoch FROM finished_at - started_at), state, problem FROM jobs_job WHERE id = %s"
     for _ in rounds:
         job = ledger.insert("sample.overtime", {})
@@ -76,15 +75,15 @@ def test_a_job_whose_time_is_up_needs_no_checkpoint(ledger: Ledger, worker: Serv
 
 
 @pytest.mark.parametrize("does", ["waits for PostgreSQL", "computes"])
-def test_a_cancellation_needs_no_checkpoint(
+def test_cancellation_needs_no_checkpoint(
     fleet: Fleet, owner: Owner, ledger: Ledger, worker: Service, rounds: Rounds, does: str
 ) -> None:
     for _ in rounds:
-        beside = owner.submit(6)
+        concurrent = owner.submit(6)
         job = ledger.insert("sample.trouble", {"does": does})
         wait_until(lambda ids=[job]: ledger.states(ids)["running"] == 1, seconds=PATIENCE, what="it to run")
         time.sleep(0.5)  # into its work
-        assert cancelled(fleet, job).startswith("0 cancelled, 1 asked")
+        assert cancelled(fleet, job).startswith("0 cancelled, 1 will stop")
         began = time.monotonic()
         wait_until(lambda ids=[job]: ledger.states(ids)["cancelled"] == 1, seconds=PATIENCE, what="it to be cancelled")
         taken = time.monotonic() - began
@@ -99,12 +98,12 @@ def test_a_cancellation_needs_no_checkpoint(
             seconds=FORGET_SECONDS * BUSY,
             what="its statement to end",
         )
-        ledger.done_once([beside])  # the process that did it has been replaced, and nobody else's work was lost
-        assert ledger.claims([beside, job]) == [1, 1], json.dumps(ledger.tally([beside, job]))
+        ledger.done_once([concurrent])  # the process that did it has been replaced, and no other job was lost
+        assert ledger.claims([concurrent, job]) == [1, 1], json.dumps(ledger.tally([concurrent, job]))
         rounds.tell(taken=taken)
 
 
-def test_mail_goes_out_whatever_else_runs(
+def test_mail_is_sent_beside_heavy_jobs(
     owner: Owner, other: Owner, ledger: Ledger, worker: Service, rounds: Rounds
 ) -> None:
     for _ in rounds:

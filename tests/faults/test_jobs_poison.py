@@ -1,4 +1,4 @@
-"""What a job does to its worker, and what other machines do: healthy work is done, once, unparked."""
+"""Jobs that kill, a killed web process and wrong clocks: healthy jobs run once and none is discarded."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from tools.fleet import Fleet, Service
 from tools.stack import Stack
 
 HEALTHY = 100
-SLOWER = 1.2  # the promise: so much longer at most the healthy ones take beside a poison job
+SLOWER = 1.2  # the promise: healthy jobs take at most so much longer beside a poison job
 BUSY_SECONDS = 15.0  # more for a single round of short jobs, where the machine is busy with other things
 
 
 @pytest.fixture
 def restarted(worker: Service) -> Iterator[list[float]]:
-    """A host that starts the worker again as soon as it has died; when it did."""
+    """Restart the worker whenever it dies, as a host does; yield the times of the restarts."""
     starts: list[float] = []
     over = threading.Event()
 
@@ -35,7 +35,7 @@ def restarted(worker: Service) -> Iterator[list[float]]:
                 starts.append(time.monotonic())
                 worker.start()
 
-    # The worker dies with the thread that started it, hence at the test's end; the fixture above starts it anew.
+    # The worker dies with the thread that started it, hence at the test's end; the fixture above starts it again.
     thread = threading.Thread(target=watch)
     thread.start()
     yield starts
@@ -46,14 +46,14 @@ def restarted(worker: Service) -> Iterator[list[float]]:
 
 
 def healthy_done(owner: Owner, ledger: Ledger, each: float) -> tuple[float, list[str]]:
-    """Do the healthy jobs: the seconds from the first submission until the last end, and what was accepted."""
+    """Run the healthy jobs; return the seconds from the first submission to the last end, and the ids."""
     accepted = owner.submit_many(HEALTHY, each)
     ledger.done_once(accepted)
     return ledger.seconds(accepted), accepted
 
 
 @pytest.mark.parametrize("does", ["kills its process", "takes memory", "takes memory elsewhere"])
-def test_a_poison_job_is_parked_and_the_healthy_ones_take_as_long_as_without_it(
+def test_poison_job_does_not_slow_healthy_jobs(
     owner: Owner, ledger: Ledger, worker: Service, rounds: Rounds, does: str
 ) -> None:
     # Three attempts and three new processes cost some seconds however long the healthy jobs are; these are what the ratio is of.
@@ -61,38 +61,40 @@ def test_a_poison_job_is_parked_and_the_healthy_ones_take_as_long_as_without_it(
     without, _ = healthy_done(owner, ledger, each)
     for _ in rounds:
         poison = ledger.insert("sample.trouble", {"does": does})
-        beside, healthy = healthy_done(owner, ledger, each)
-        parked(ledger, poison)
+        with_poison, healthy = healthy_done(owner, ledger, each)
+        discarded(ledger, poison)
         blamed = ledger.rows("SELECT count(*) FROM jobs_job WHERE id = ANY(%s::uuid[]) AND attempts > 1", healthy)
         assert blamed == [(0,)]
         assert worker.is_running
-        taken.append(beside)
-        rounds.tell(**ledger.tally([*healthy, poison]), without=without, beside=beside, ratio=beside / without)
+        taken.append(with_poison)
+        rounds.tell(
+            **ledger.tally([*healthy, poison]), without=without, with_poison=with_poison, ratio=with_poison / without
+        )
     # One round may have met another load; the one in the middle of five has not.
     assert median(taken) < without * SLOWER + (0 if rounds.is_soak else BUSY_SECONDS), f"{taken}, not {without:.1f} s"
 
 
-def parked(ledger: Ledger, poison: str) -> None:
-    """Wait until the job has failed at its third attempt, the last of its kind."""
+def discarded(ledger: Ledger, poison: str) -> None:
+    """Wait until the job is discarded after its third attempt, the last of its kind."""
     wait_until(lambda: ledger.one(poison)[0] == "discarded", seconds=PATIENCE, what=lambda: str(ledger.one(poison)))
     assert ledger.one(poison)[1] == 3
 
 
-def test_a_job_that_kills_its_worker_is_parked_and_nobody_beside_it(
+def test_job_that_kills_its_worker_is_discarded_alone(
     owner: Owner, ledger: Ledger, worker: Service, rounds: Rounds, restarted: list[float]
 ) -> None:
     for _ in rounds:
         before = len(restarted)
         poison = ledger.insert("sample.trouble", {"does": "kills its worker"})
-        beside = owner.submit_many(4, 2.5)
-        ledger.done_once(beside, seconds=90)
-        parked(ledger, poison)
+        concurrent = owner.submit_many(4, 2.5)
+        ledger.done_once(concurrent, seconds=90)
+        discarded(ledger, poison)
         deaths = len(restarted) - before
         assert 3 <= deaths <= 5
-        rounds.tell(**ledger.tally([*beside, poison]), deaths=deaths)
+        rounds.tell(**ledger.tally([*concurrent, poison]), deaths=deaths)
 
 
-def test_a_web_process_that_dies_between_commit_and_message_has_accepted(
+def test_web_process_killed_after_commit_loses_nothing(
     fleet: Fleet, owner: Owner, ledger: Ledger, worker: Service, stack: Stack, rounds: Rounds
 ) -> None:
     """Redis hangs, so that the process is still trying to send when it is killed."""
@@ -127,7 +129,7 @@ def _ask_in_vain(owner: Owner) -> None:
         return
 
 
-def test_workers_whose_clocks_are_off_by_a_minute_keep_their_jobs_and_take_nobodys(
+def test_wrong_worker_clocks_do_no_harm(
     fleet: Fleet,
     owner: Owner,
     ledger: Ledger,
@@ -135,7 +137,7 @@ def test_workers_whose_clocks_are_off_by_a_minute_keep_their_jobs_and_take_nobod
     faketime: Callable[[str], dict[str, str]],
     rounds: Rounds,
 ) -> None:
-    """One ahead and one behind, beside one whose clock is right; each job is longer than a lease."""
+    """One clock is a minute ahead, one behind, one right. Each job runs longer than a lease."""
     others = [
         Service(name=f"worker-{number}", folder=fleet.folder, environment=worker.environment | faketime(off))
         for number, off in enumerate(("+60s", "-60s"), 2)
@@ -161,25 +163,25 @@ def test_workers_whose_clocks_are_off_by_a_minute_keep_their_jobs_and_take_nobod
 
 
 def ahead(service: Service) -> float:
-    """By how many seconds its clock is ahead of the file system's."""
+    """Return by how many seconds its clock is ahead of the file system's."""
     return datetime.fromisoformat(service.lines()[-1]["time"]).timestamp() - service.log_path.stat().st_mtime
 
 
-def test_who_stands_by_for_a_suspect_holds_up_no_stop(owner: Owner, ledger: Ledger, worker: Service) -> None:
-    """And claims nothing when the suspect has ended, as the worker is going."""
-    suspect = owner.submit(10)
-    wait_until(lambda: ledger.one(suspect)[0] == "running", seconds=PATIENCE, what="the job")
-    ledger.rows("UPDATE jobs_job SET quarantined = true, isolated = true WHERE id = %s RETURNING 1", suspect)
+def test_waiting_for_isolation_delays_no_stop(owner: Owner, ledger: Ledger, worker: Service) -> None:
+    """And nothing is claimed when the isolated job ends, because the worker is stopping."""
+    quarantined = owner.submit(10)
+    wait_until(lambda: ledger.one(quarantined)[0] == "running", seconds=PATIENCE, what="the job")
+    ledger.rows("UPDATE jobs_job SET quarantined = true, isolated = true WHERE id = %s RETURNING 1", quarantined)
     waiting = owner.submit(0)
     time.sleep(1)
-    assert ledger.one(waiting)[0] == "queued", "nothing runs beside a suspect"
+    assert ledger.one(waiting)[0] == "queued", "nothing runs beside an isolated job"
     pids = [process.pid for process in psutil.Process(worker.pid).children()]
     worker.terminate()
     started = time.monotonic()
     worker.wait(15)
     assert time.monotonic() - started < 12
     assert not [pid for pid in pids if psutil.pid_exists(pid)]
-    assert ledger.one(suspect)[:2] == ("queued", 0)
+    assert ledger.one(quarantined)[:2] == ("queued", 0)
     assert (ledger.one(waiting)[0], ledger.claims([waiting])) == ("queued", [0])
     worker.start()
-    ledger.done_once([waiting, suspect], seconds=90)
+    ledger.done_once([waiting, quarantined], seconds=90)

@@ -1,4 +1,4 @@
-"""Redis or PostgreSQL goes away among many jobs: whatever was answered 202 is done, once."""
+"""Redis or PostgreSQL goes down among many jobs: every job that was answered 202 runs once."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def fleet(own: Stack) -> Iterator[Fleet]:
 @pytest.mark.parametrize(
     ("fault", "lasts"), [(redis_stopped, 0), (redis_paused, 12), (redis_flushed, 0), (redis_full, 0)]
 )
-def test_without_redis_all_is_accepted_and_done_once(
+def test_jobs_without_redis_run_once(
     own: Stack, owner: Owner, ledger: Ledger, rounds: Rounds, fault: Fault, lasts: float
 ) -> None:
     for _ in rounds:
@@ -56,10 +56,10 @@ def test_without_redis_all_is_accepted_and_done_once(
         rounds.tell(**ledger.tally([*before, *accepted]), slowest=slowest, back=taken)
 
 
-def test_a_worker_takes_jobs_however_often_redis_went_from_under_them(
+def test_worker_survives_repeated_loss_of_redis(
     own: Stack, owner: Owner, ledger: Ledger, worker: Service, rounds: Rounds
 ) -> None:
-    """As many messages as it has processes cannot be acknowledged, each time."""
+    """Each time, one message for each of its processes cannot be acknowledged."""
     for _ in rounds:
         accepted = []
         for _ in range(TIMES):
@@ -76,7 +76,7 @@ def test_a_worker_takes_jobs_however_often_redis_went_from_under_them(
 
 
 class Submissions(threading.Thread):
-    """Submits without a pause, and writes down the ids that were answered 202; anything else but 503 and 504 is a mistake."""
+    """A thread that submits without a pause and keeps the ids that were answered 202; the only other answers are 503 and 504."""
 
     def __init__(self, owner: Owner) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class Submissions(threading.Thread):
                 time.sleep(0.2)
 
     def wait(self, more: int) -> None:
-        """Wait until so many more are accepted."""
+        """Wait until ``more`` more are accepted."""
         enough = len(self.accepted) + more
         wait_until(lambda: len(self.accepted) >= enough, seconds=PATIENCE, what=lambda: f"202, not {self.others[-3:]}")
 
@@ -109,7 +109,7 @@ class Submissions(threading.Thread):
 
 
 @pytest.mark.parametrize(("fault", "lasts"), [(postgresql_restarted, 0), (postgresql_paused, LEASE + 2)])
-def test_postgresql_away_under_load_loses_nothing_and_does_nothing_twice(
+def test_postgresql_down_under_load(
     own: Stack, owner: Owner, ledger: Ledger, rounds: Rounds, fault: Fault, lasts: float
 ) -> None:
     for _ in rounds:

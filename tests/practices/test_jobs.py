@@ -1,4 +1,4 @@
-"""jobs, seen from outside: heavy work leaves the request, and a worker that shares nothing but the stores does it."""
+"""jobs, from outside: a request is answered with 202, and a worker that shares only the stores does the work."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.apps.accounts.factories import bearer, user_create
 NOBODY_LISTENS = "redis://127.0.0.1:1/0"
 
 
-def test_a_message_is_the_id_and_nothing_else(transactional_db: None) -> None:
+def test_message_holds_only_the_id(transactional_db: None) -> None:
     with Connection(
         settings.CELERY_BROKER_URL, transport_options=settings.CELERY_BROKER_TRANSPORT_OPTIONS
     ) as connection:
@@ -45,9 +45,7 @@ def test_a_message_is_the_id_and_nothing_else(transactional_db: None) -> None:
     assert message.headers["task"] == "jobs.run"
 
 
-def test_a_rolled_back_submission_is_neither_stored_nor_sent(
-    transactional_db: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rolled_back_submission_sends_nothing(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[Any] = []
     monkeypatch.setattr("apps.jobs.services.submission.publish", lambda **job: sent.append(job))
     with transaction.atomic():
@@ -62,9 +60,7 @@ def no_broker(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(broker, "_breaker", Breaker("broker"))
 
 
-def test_without_a_broker_work_is_accepted_and_left_to_the_relay(
-    transactional_db: None, client: Any, no_broker: None
-) -> None:
+def test_submission_without_broker_is_left_to_the_relay(transactional_db: None, client: Any, no_broker: None) -> None:
     headers = bearer(user_create())
     started = time.monotonic()
     answers = [
@@ -78,10 +74,10 @@ def test_without_a_broker_work_is_accepted_and_left_to_the_relay(
 
 
 @pytest.mark.parametrize("call", ["", "key", "retry"])
-def test_what_is_accepted_is_answered_so_though_both_stores_go_at_once(
+def test_accepted_job_is_answered_without_both_stores(
     transactional_db: None, client: Any, no_broker: None, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
-    """Between the commit and the message PostgreSQL ends the connection, and takes no other."""
+    """PostgreSQL ends the connection between the commit and the message, and refuses new ones."""
     owner = user_create()
     failed = Job.objects.create(
         kind="sample.count", owner=owner, state="discarded", finished_at=timezone.now(), attempts=5
@@ -110,7 +106,7 @@ def test_what_is_accepted_is_answered_so_though_both_stores_go_at_once(
     assert datetime.fromisoformat(answer.json()["created_at"]) == job.created_at
 
 
-def test_celery_has_the_settings_that_the_ledger_stands_on() -> None:
+def test_celery_settings() -> None:
     conf = app.conf
     assert conf.task_acks_late
     assert conf.task_reject_on_worker_lost
@@ -124,7 +120,7 @@ def test_celery_has_the_settings_that_the_ledger_stands_on() -> None:
 
 
 @pytest.mark.parametrize(("kind", "pooled"), [("worker", "False"), ("web", "True")])
-def test_a_worker_holds_no_pool(kind: str, pooled: str) -> None:
+def test_worker_has_no_connection_pool(kind: str, pooled: str) -> None:
     code = "from django.conf import settings; print('pool' in settings.DATABASES['default']['OPTIONS'])"
     environment = {**os.environ, "PROCESS_KIND": kind}
     found = subprocess.run(
@@ -133,11 +129,11 @@ def test_a_worker_holds_no_pool(kind: str, pooled: str) -> None:
     assert found.stdout.strip() == pooled
 
 
-def test_a_kind_is_one_function_and_named_once() -> None:
+def test_kind_is_registered_once() -> None:
     kind = kind_named("sample.count")
     assert kind is not None
 
-    with pytest.raises(Exception, match=r"Two functions want to be jobs of kind sample\.count"):
+    with pytest.raises(Exception, match=r"Job kind 'sample\.count' is registered twice"):
 
         @job_kind("sample.count", serializer=kind.serializer)
         def another(context: Any) -> None:
@@ -154,6 +150,6 @@ def test_a_kind_is_one_function_and_named_once() -> None:
     ],
 )
 def test_tls_to_the_broker_checks_certificates(given: str, used: str) -> None:
-    """kombu takes any certificate unless the URL says otherwise."""
+    """Without these options in the URL, kombu accepts any certificate."""
     found = read_environment(process={"DJANGO_ENV": "test", "BROKER_URL": given})
     assert found["BROKER_URL"] == used

@@ -122,7 +122,7 @@ def test_a_killed_worker_leaves_a_file_that_the_next_one_completes(
         assert job["result"] == {"rows": ROWS, "format": "ndjson"}
         slugs = [json.loads(line)["slug"] for line in owner.ask(job["result_url"]).content.splitlines()]
         assert len(slugs) == len(set(slugs)) == ROWS
-        rounds.tell(accepted=1, done=1, parked=0, rows=ROWS, at=before["progress"]["done"])
+        rounds.tell(accepted=1, done=1, discarded=0, rows=ROWS, at=before["progress"]["done"])
 
 
 def test_a_running_export_ends_soon_after_its_cancellation(owner: Owner) -> None:
@@ -155,7 +155,7 @@ def test_a_worker_on_another_disk_reads_the_upload(
         for _ in rounds:
             done = owner.wait(uploaded(owner), "succeeded", "discarded")
             assert (done["state"], done["result"]["created"]) == ("succeeded", UPLOADED), done
-            rounds.tell(accepted=1, done=1, parked=0, rows=UPLOADED)
+            rounds.tell(accepted=1, done=1, discarded=0, rows=UPLOADED)
     finally:
         process_stop(process, signals=((signal.SIGTERM, 20.0),))
         worker.start()

@@ -36,7 +36,7 @@ def job_make(owner: User) -> Callable[..., Job]:
 
 @pytest.fixture
 def in_the_view(monkeypatch: pytest.MonkeyPatch) -> InTheView:
-    """Have something happen once a note is stored, before its answer is."""
+    """Return a function that makes something happen after a note is stored and before its answer is."""
     from tests.sample import views
 
     stored = views.note_create

@@ -1,4 +1,4 @@
-"""Jobs in the admin: shown without secrets, retried and cancelled through the ledger's services, never written to."""
+"""The admin of jobs: shows no secrets, retries and cancels, and never edits."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NOW = timezone.now()
 
 
 def staff(*permissions: str) -> Client:
-    """A staff member's browser; all rights when no permission is named."""
+    """Return the browser of a staff member with these permissions, or of a superuser."""
     user = user_create(is_staff=True, is_superuser=not permissions)
     user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
     client = Client(headers={"accept": "text/html"})
@@ -36,7 +36,7 @@ def staff(*permissions: str) -> Client:
 
 
 @pytest.fixture
-def desk() -> Client:
+def admin() -> Client:
     return staff()
 
 
@@ -60,10 +60,10 @@ def running(job_make: Make, **columns: Any) -> Job:
     return job_make(**{"state": "running", "leased_until": NOW + timedelta(minutes=1), "fence": 3, **columns})
 
 
-def test_the_list_has_bars_without_a_style(desk: Client, job_make: Make) -> None:
+def test_list_shows_progress_bars_under_the_csp(admin: Client, job_make: Make) -> None:
     running(job_make, progress_done=30, progress_total=40)
     running(job_make, progress_done=1234)
-    page = desk.get(LIST)
+    page = admin.get(LIST)
     text = page.content.decode()
     assert '<progress class="job" max="100" value="75"' in text
     assert '<td class="field-progress">1234</td>' in text
@@ -72,36 +72,36 @@ def test_the_list_has_bars_without_a_style(desk: Client, job_make: Make) -> None
     assert "unsafe" not in page.headers["Content-Security-Policy"]
 
 
-def test_the_list_reads_no_more_for_more_jobs(desk: Client, job_make: Make) -> None:
+def test_list_queries_do_not_grow_with_jobs(admin: Client, job_make: Make) -> None:
     counts = []
     for _ in range(2):
         for _ in range(4):
             running(job_make, owner=user_create(), parameters={"seconds": 0}, progress_total=10)
         with CaptureQueriesContext(connection) as seen:
-            shown(desk)
+            shown(admin)
         counts.append(sum("accounts_session" not in query["sql"] for query in seen))
         rows = next(query["sql"] for query in seen if "ORDER BY" in query["sql"] and "jobs_job" in query["sql"])
         assert '"jobs_job"."parameters"' not in rows, "the list reads what owners put in"
     assert counts[0] == counts[1]
 
 
-def test_filters_and_search(desk: Client, job_make: Make, owner: User) -> None:
+def test_filters_and_search(admin: Client, job_make: Make, owner: User) -> None:
     other = user_create(email="somebody.else@example.com")
     old = job_make(created_at=NOW - timedelta(days=2))
     mail = failed(job_make, kind="accounts.mail", owner=other, queue="mails")
-    assert shown(desk) == {old.pk, mail.pk}
-    assert shown(desk, "?state__exact=discarded") == {mail.pk}
-    assert shown(desk, "?kind=sample.count") == {old.pk}
-    assert shown(desk, "?queue=default") == {old.pk}
-    assert shown(desk, "?older=day") == {old.pk}
-    assert shown(desk, f"?q={mail.pk}") == {mail.pk}
-    assert shown(desk, "?q=Somebody.Else@EXAMPLE.com") == {mail.pk}
-    assert shown(desk, "?q=nobody@example.com") == set()
-    assert shown(desk, "?q='%22%5C") == set()
+    assert shown(admin) == {old.pk, mail.pk}
+    assert shown(admin, "?state__exact=discarded") == {mail.pk}
+    assert shown(admin, "?kind=sample.count") == {old.pk}
+    assert shown(admin, "?queue=default") == {old.pk}
+    assert shown(admin, "?older=day") == {old.pk}
+    assert shown(admin, f"?q={mail.pk}") == {mail.pk}
+    assert shown(admin, "?q=Somebody.Else@EXAMPLE.com") == {mail.pk}
+    assert shown(admin, "?q=nobody@example.com") == set()
+    assert shown(admin, "?q='%22%5C") == set()
 
 
 @pytest.mark.parametrize("column", ["parameters", "result", "checkpoint", "error", "owner__password"])
-def test_no_query_finds_out_letter_by_letter_what_the_page_keeps(job_make: Make, column: str) -> None:
+def test_lookups_on_hidden_columns_are_refused(job_make: Make, column: str) -> None:
     failed(job_make, parameters={"to": "ada"}, result={"to": "ada"}, checkpoint={"to": "ada"}, error="ada")
     client = staff("view_job")
     for lookup in ("icontains", "startswith", "isnull"):
@@ -109,7 +109,7 @@ def test_no_query_finds_out_letter_by_letter_what_the_page_keeps(job_make: Make,
     assert client.get(f"{LIST}?state__exact=discarded").status_code == 200
 
 
-def test_the_page_of_a_job_tells_all_but_secrets(job_make: Make, owner: User) -> None:
+def test_detail_hides_secrets(job_make: Make, owner: User) -> None:
     job = failed(
         job_make,
         parameters={"to": "ada-the-recipient"},
@@ -121,8 +121,8 @@ def test_the_page_of_a_job_tells_all_but_secrets(job_make: Make, owner: User) ->
     )
     page = f"{LIST}{job.pk}/change/"
     seen = staff("view_job").get(page).content.decode()
-    for told in (str(job.pk), "raise Broken", "host-of-the-worker/17", "The job failed", "5 of 5", owner.email):
-        assert told in seen
+    for text in (str(job.pk), "raise Broken", "host-of-the-worker/17", "The job failed", "5 of 5", owner.email):
+        assert text in seen
     assert f"/admin/accounts/user/{owner.pk}/change/" in seen
     assert "abcdefghijklmnop" not in seen
     assert "<script>alert" not in seen
@@ -133,20 +133,20 @@ def test_the_page_of_a_job_tells_all_but_secrets(job_make: Make, owner: User) ->
     assert 'name="_save"' not in whole
 
 
-def test_a_forged_form_writes_nothing(desk: Client, job_make: Make) -> None:
+def test_forged_form_writes_nothing(admin: Client, job_make: Make) -> None:
     """Not even what the row held when the form was asked for: a worker may have moved on since."""
     job = running(job_make)
     with CaptureQueriesContext(connection) as seen:
-        desk.post(f"{LIST}{job.pk}/change/", {"state": "succeeded", "fence": "1", "_save": "Save"})
+        admin.post(f"{LIST}{job.pk}/change/", {"state": "succeeded", "fence": "1", "_save": "Save"})
     assert not [query["sql"] for query in seen if query["sql"].startswith('UPDATE "jobs_job"')]
     assert Job.objects.values_list("state", "fence").get(pk=job.pk) == ("running", 3)
 
 
-def test_retry_queues_what_has_failed_and_nothing_else(desk: Client, job_make: Make) -> None:
+def test_retry_changes_only_discarded_jobs(admin: Client, job_make: Make) -> None:
     dead = failed(job_make, checkpoint=7, problem={"title": "x"}, fence=5)
     others = [job_make(), running(job_make), job_make(state="succeeded", finished_at=NOW)]
     before = list(Job.objects.exclude(pk=dead.pk).order_by("pk").values())
-    assert act(desk, "retry", dead, *others) == "1 job will run again."
+    assert act(admin, "retry", dead, *others) == "1 job will run again."
     assert list(Job.objects.exclude(pk=dead.pk).order_by("pk").values()) == before
     dead.refresh_from_db()
     assert (dead.state, dead.attempts, dead.checkpoint, dead.fence) == ("scheduled", 0, 7, 5)
@@ -154,11 +154,11 @@ def test_retry_queues_what_has_failed_and_nothing_else(desk: Client, job_make: M
     assert [(entry.object_id, entry.change_message) for entry in LogEntry.objects.all()] == [(str(dead.pk), "Retried.")]
 
 
-def test_cancel_ends_what_waits_and_asks_what_runs(desk: Client, job_make: Make) -> None:
+def test_cancel_waiting_and_running_jobs(admin: Client, job_make: Make) -> None:
     waiting, busy, done = job_make(), running(job_make), job_make(state="succeeded", finished_at=NOW)
     for job in (waiting, busy):
         upload_store(job_id=job.pk, blocks=ContentFile(b"x" * 2000).chunks())
-    said = act(desk, "cancel", waiting, busy, done)
+    said = act(admin, "cancel", waiting, busy, done)
     assert said == "1 job cancelled; 1 running will stop at the next checkpoint."
     states = dict(Job.objects.values_list("pk", "state"))
     assert states == {waiting.pk: "cancelled", busy.pk: "running", done.pk: "succeeded"}
@@ -166,14 +166,14 @@ def test_cancel_ends_what_waits_and_asks_what_runs(desk: Client, job_make: Make)
     assert set(JobChunk.objects.values_list("job_id", flat=True)) == {busy.pk}, "a running job still reads its upload"
 
 
-def test_who_may_only_look_acts_on_nothing(job_make: Make) -> None:
+def test_actions_need_the_change_permission(job_make: Make) -> None:
     dead, waiting = failed(job_make), job_make()
     client = staff("view_job")
     before = list(Job.objects.order_by("pk").values())
     act(client, "retry", dead)
     act(client, "cancel", waiting)
     assert list(Job.objects.order_by("pk").values()) == before
-    keeper = staff("view_job", "change_job")
-    act(keeper, "retry", dead)
-    act(keeper, "cancel", waiting)
+    editor = staff("view_job", "change_job")
+    act(editor, "retry", dead)
+    act(editor, "cancel", waiting)
     assert dict(Job.objects.values_list("pk", "state")) == {dead.pk: "scheduled", waiting.pk: "cancelled"}

@@ -1,4 +1,4 @@
-"""What is undone was never said: log lines and counters of services come after the commit."""
+"""Log lines and counters of services are written only after the commit."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def reaped() -> None:
         (reaped, "jobs_reclaimed"),
     ],
 )
-def test_what_is_rolled_back_is_neither_logged_nor_counted(
+def test_rollback_logs_and_counts_nothing(
     effect: Callable[[], Any], event: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted: list[str] = []

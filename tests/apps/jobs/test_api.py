@@ -1,4 +1,4 @@
-"""Jobs over HTTP: to their owner, and to nobody else."""
+"""The API of jobs, open only to their owners."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def headers(owner: User) -> dict[str, Any]:
     return bearer(owner)
 
 
-def test_submit_follow_and_read(client: Client, headers: dict[str, Any]) -> None:
+def test_submit_poll_and_read_result(client: Client, headers: dict[str, Any]) -> None:
     answer = client.post("/api/v1/sample/notes/counts", {"seconds": 0}, content_type="application/json", **headers)
     job = answer.json()
     assert answer.status_code == 202
@@ -53,7 +53,7 @@ def test_submit_follow_and_read(client: Client, headers: dict[str, Any]) -> None
     assert result.json()["counted"] >= 0
 
 
-def test_a_result_file_is_streamed(client: Client, headers: dict[str, Any], job_make: Make) -> None:
+def test_result_file_is_streamed(client: Client, headers: dict[str, Any], job_make: Make) -> None:
     job = job_make(
         state="succeeded",
         finished_at=timezone.now(),
@@ -72,7 +72,7 @@ def test_a_result_file_is_streamed(client: Client, headers: dict[str, Any], job_
 
 
 @pytest.mark.parametrize(("method", "path"), [("get", ""), ("delete", ""), ("get", "/result"), ("post", "/retry")])
-def test_others_jobs_do_not_exist(client: Client, job_make: Make, method: str, path: str) -> None:
+def test_jobs_of_others_are_not_found(client: Client, job_make: Make, method: str, path: str) -> None:
     job = job_make(state="discarded", finished_at=timezone.now())
     stranger = bearer(user_create(is_staff=True, permissions=("jobs.view_job",)))
     call = partial(getattr(client, method), content_type="application/json")
@@ -119,8 +119,8 @@ def test_list_by_state_and_kind(client: Client, headers: dict[str, Any], job_mak
 
 
 @pytest.mark.parametrize("state", UNFINISHED)
-def test_a_long_history_is_not_read_for_the_few_that_wait(owner: User, state: str) -> None:
-    """PostgreSQL takes them for many, as its statistics are from when they were."""
+def test_unfinished_jobs_are_found_without_the_history(owner: User, state: str) -> None:
+    """Even when PostgreSQL's statistics are from a time with many of them."""
     waiting = {"state": state, "leased_until": timezone.now() if state == "running" else None}
     ended = {"state": "succeeded", "finished_at": timezone.now()}
     Job.objects.bulk_create(
@@ -146,7 +146,7 @@ def test_cancel_a_waiting_job(client: Client, headers: dict[str, Any], job_make:
     assert_problem(client.get(f"/api/v1/jobs/{job.pk}/result", **headers), 409, "job-unfinished")
 
 
-def test_retry_only_what_failed(client: Client, headers: dict[str, Any], job_make: Make) -> None:
+def test_retry_only_discarded_jobs(client: Client, headers: dict[str, Any], job_make: Make) -> None:
     failed = job_make(state="discarded", finished_at=timezone.now(), attempts=5, problem={"title": "x"}, checkpoint=[3])
     answer = client.post(f"/api/v1/jobs/{failed.pk}/retry", content_type="application/json", **headers)
     assert answer.status_code == 202
@@ -160,7 +160,7 @@ def test_retry_only_what_failed(client: Client, headers: dict[str, Any], job_mak
     )
 
 
-def test_why_a_job_failed_is_typed(client: Client, headers: dict[str, Any], job_make: Make, owner: User) -> None:
+def test_problem_matches_its_schema(client: Client, headers: dict[str, Any], job_make: Make, owner: User) -> None:
     schemas = client.get("/api/schema", HTTP_ACCEPT="application/json").json()["components"]["schemas"]
     assert {"$ref": "#/components/schemas/JobProblem"} in schemas["Job"]["properties"]["problem"]["oneOf"]
     job = job_make(parameters={"seconds": "soon"})
@@ -169,9 +169,7 @@ def test_why_a_job_failed_is_typed(client: Client, headers: dict[str, Any], job_
     assert set(schemas["JobProblem"]["required"]) <= set(problem) <= set(schemas["JobProblem"]["properties"])
 
 
-def test_a_failed_job_names_the_request_that_submitted_it(
-    client: Client, headers: dict[str, Any], job_make: Make, owner: User
-) -> None:
+def test_problem_names_job_and_request(client: Client, headers: dict[str, Any], job_make: Make, owner: User) -> None:
     job = job_make(parameters={"seconds": "soon"}, request_id="request-of-the-submission")
     job_run(str(job.pk))
     for shown in (
@@ -206,7 +204,7 @@ def test_a_failed_job_names_the_request_that_submitted_it(
         ("succeeded", 0, 0, (0, 0, 100)),
     ],
 )
-def test_progress_agrees_with_the_state(
+def test_progress_matches_the_state(
     client: Client,
     headers: dict[str, Any],
     job_make: Make,
@@ -229,7 +227,7 @@ def test_progress_agrees_with_the_state(
 
 
 @pytest.mark.parametrize("body", ['{"unheard": 1}', '{"unheard": ', "[]", "null", "0"])
-def test_a_retry_takes_no_parameters(client: Client, headers: dict[str, Any], job_make: Make, body: str) -> None:
+def test_retry_takes_no_body(client: Client, headers: dict[str, Any], job_make: Make, body: str) -> None:
     failed = job_make(state="discarded", finished_at=timezone.now())
     answer = client.post(f"/api/v1/jobs/{failed.pk}/retry", body, content_type="application/json", **headers)
     assert answer.status_code == 400
@@ -237,7 +235,7 @@ def test_a_retry_takes_no_parameters(client: Client, headers: dict[str, Any], jo
     assert failed.state == "discarded"
 
 
-def test_bad_parameters_make_no_job(client: Client, headers: dict[str, Any]) -> None:
+def test_invalid_parameters_create_no_job(client: Client, headers: dict[str, Any]) -> None:
     answer = client.post("/api/v1/sample/notes/counts", {"seconds": -1}, content_type="application/json", **headers)
     assert_problem(answer, 400, "validation", pointer="/seconds")
     answer = client.post("/api/v1/sample/notes/counts", {"unheard": 1}, content_type="application/json", **headers)
@@ -245,7 +243,7 @@ def test_bad_parameters_make_no_job(client: Client, headers: dict[str, Any]) -> 
     assert Job.objects.count() == 0
 
 
-def test_a_deactivated_owners_job_is_refused(owner: User, job_make: Make) -> None:
+def test_job_of_a_deactivated_owner_is_discarded(owner: User, job_make: Make) -> None:
     job = job_make()
     User.objects.filter(pk=owner.pk).update(is_active=False)
     job_run(str(job.pk))
@@ -254,7 +252,7 @@ def test_a_deactivated_owners_job_is_refused(owner: User, job_make: Make) -> Non
     assert job.problem["type"].endswith("/problems/permission-denied")
 
 
-def test_an_unexpected_error_is_tried_again_and_tells_nothing(
+def test_unexpected_error_is_retried_and_hidden(
     client: Client, headers: dict[str, Any], job_make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tests.sample.tasks.STEP", "sesame")
@@ -266,7 +264,7 @@ def test_an_unexpected_error_is_tried_again_and_tells_nothing(
     assert "TypeError" not in client.get(f"/api/v1/jobs/{job.pk}", **headers).content.decode()
 
 
-def test_the_admin_lists_jobs_and_changes_none(client: Client, job_make: Make) -> None:
+def test_admin_cannot_delete_jobs(client: Client, job_make: Make) -> None:
     job = job_make(progress_done=30, progress_total=60)
     admin = user_create(is_staff=True, is_superuser=True)
     admin_sign_in(client, admin)

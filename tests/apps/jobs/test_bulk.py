@@ -1,4 +1,4 @@
-"""What operators do at once to many jobs changes those only that are still what they were."""
+"""Bulk actions of operators change only the jobs that are still in the expected state."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ pytestmark = pytest.mark.django_db
 Make = Callable[..., Job]
 
 
-def somebody_waits() -> bool:
-    """Whether a statement waits for a row that another transaction holds."""
+def row_lock_is_awaited() -> bool:
+    """Return whether a statement waits for a row that another transaction has locked."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'")
         return bool(cursor.fetchone()[0])
@@ -32,7 +32,7 @@ def somebody_waits() -> bool:
 @pytest.mark.parametrize(
     ("act", "columns"), [(bulk.jobs_retry, {"state": "discarded", "finished_at": Now()}), (bulk.jobs_cancel, {})]
 )
-def test_what_moved_on_meanwhile_is_left_alone(
+def test_jobs_that_changed_state_are_left_alone(
     act: Any, columns: dict[str, Any], job_make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bulk, "BATCH", 1)
@@ -47,7 +47,7 @@ def test_what_moved_on_meanwhile_is_left_alone(
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("taken", [True, False])
-def test_a_job_that_is_taken_or_given_back_meanwhile_is_cancelled(job_make: Make, taken: bool) -> None:
+def test_cancel_sees_concurrent_claims_and_releases(job_make: Make, taken: bool) -> None:
     waits, runs = {"state": "queued", "leased_until": None}, {"state": "running", "leased_until": timezone.now()}
     before, after = (waits, runs) if taken else (runs, waits)
     job = job_make(**before)
@@ -62,14 +62,14 @@ def test_a_job_that_is_taken_or_given_back_meanwhile_is_cancelled(job_make: Make
         with transaction.atomic():
             Job.objects.filter(pk=job.pk).update(**after)
             cancelling = pool.submit(cancel)
-            wait_until(somebody_waits, seconds=20, what="waiting for the row")
+            wait_until(row_lock_is_awaited, seconds=20, what="waiting for the row")
         (done,) = cancelling.result(20)
     job.refresh_from_db()
     assert (done.changed, done.asked) == (((), (job.pk,)) if taken else ((job.pk,), ()))
     assert (job.state, job.stop) == (("running", "cancel") if taken else ("cancelled", ""))
 
 
-def test_many_retried_jobs_of_one_owner_leave_room_for_the_other(job_make: Make) -> None:
+def test_retried_jobs_get_fair_start_tags(job_make: Make) -> None:
     gone = {"state": "discarded", "finished_at": Now()}
     many, one = [job_make(**gone) for _ in range(6)], job_make(**gone, owner=user_create())
     (done,) = bulk.jobs_retry(jobs=Job.objects.all(), by="test")

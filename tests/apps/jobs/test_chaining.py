@@ -1,4 +1,4 @@
-"""Going on: a job's end claims the next one, by the rules of every claim; one message's process does so for a while."""
+"""Chaining: the end of a job claims the next one, by the rules of every claim, for a limited time for each message."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.apps.accounts.factories import user_create
 pytestmark = pytest.mark.django_db
 Make = Callable[..., Job]
 HERE = claims.Claimer(queue="default", worker="here", runner="1-1")
-told: list[dict[str, Any]] = []
+contexts: list[dict[str, Any]] = []
 
 
 class NothingSerializer(StrictSerializer):
@@ -34,8 +34,8 @@ class NothingSerializer(StrictSerializer):
 
 
 @job_kind("going.on", serializer=NothingSerializer)
-def tells(context: JobContext) -> None:
-    told.append(structlog.contextvars.get_contextvars())
+def record_context(context: JobContext) -> None:
+    contexts.append(structlog.contextvars.get_contextvars())
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +43,7 @@ def patient(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """No bound is met by chance: this process is large, and the machine may be busy."""
     settings.CELERY_WORKER_MAX_MEMORY_PER_CHILD = 1 << 40
     monkeypatch.setattr(tasks, "CHAIN_SECONDS", 60)
-    told.clear()
+    contexts.clear()
 
 
 def take() -> claims.Claim:
@@ -57,7 +57,7 @@ def stored(job: Job) -> Job:
     return job
 
 
-def test_an_end_claims_the_next_as_every_claim_does(job_make: Make, django_assert_num_queries: Any) -> None:
+def test_success_claims_the_next_job(job_make: Make, django_assert_num_queries: Any) -> None:
     first, second = job_make(), job_make(start_tag=1, fence=4, attempts=2, stop="release", heartbeat_at=None)
     upload_store(job_id=first.pk, blocks=[b"rows"])
     upload_store(job_id=second.pk, blocks=[b"rows"])
@@ -75,7 +75,7 @@ def test_an_end_claims_the_next_as_every_claim_does(job_make: Make, django_asser
     assert second.started_at == second.heartbeat_at
 
 
-def test_owners_take_turns(job_make: Make) -> None:
+def test_chained_owners_alternate(job_make: Make) -> None:
     few = user_create()
     many = [job_make(start_tag=tag) for tag in range(1, 6)]
     others = [job_make(owner=few, start_tag=tag) for tag in (1, 2)]
@@ -99,7 +99,7 @@ def test_owners_take_turns(job_make: Make) -> None:
     ],
     ids=str,
 )
-def test_what_another_claim_would_leave_is_left(job_make: Make, columns: dict[str, Any]) -> None:
+def test_chaining_claims_only_claimable_jobs(job_make: Make, columns: dict[str, Any]) -> None:
     claim = take() if job_make() else None
     other = job_make(**columns)
     assert claim is not None
@@ -107,28 +107,32 @@ def test_what_another_claim_would_leave_is_left(job_make: Make, columns: dict[st
     assert stored(other).fence == 0
 
 
-def test_a_suspect_is_passed_over_until_it_has_waited_for_long(job_make: Make) -> None:
+def test_chaining_stops_for_an_overdue_quarantined_job(job_make: Make) -> None:
     """It goes last; and where the worker went on even then, it would never be idle, and never take it."""
     job_make()
-    claim, suspect = take(), job_make(quarantined=True, start_tag=1)
+    claim, quarantined_job = take(), job_make(quarantined=True, start_tag=1)
     healthy, other = job_make(start_tag=2), job_make(start_tag=3)
     assert chaining.job_succeed(claim=claim, result=None, claimer=HERE) == healthy
-    Job.objects.filter(pk=suspect.pk).update(run_at=timezone.now() - isolation.PATIENCE)
+    Job.objects.filter(pk=quarantined_job.pk).update(run_at=timezone.now() - isolation.PATIENCE)
     claim = claims.Claim(healthy.pk, stored(healthy).fence, healthy.owner_id)
     assert chaining.job_succeed(claim=claim, result=None, claimer=HERE) is None
-    assert {stored(suspect).state, stored(other).state} == {"queued"}
+    assert {stored(quarantined_job).state, stored(other).state} == {"queued"}
 
 
-def test_after_a_suspect_the_next_claim_is_one_of_its_own(job_make: Make) -> None:
+def test_isolated_job_chains_nothing(job_make: Make) -> None:
     """Its worker's other processes stand by: what may be taken now is said under their lock."""
-    suspect = job_make(quarantined=True)
+    quarantined_job = job_make(quarantined=True)
     claim, other = take(), job_make()
     assert chaining.job_succeed(claim=claim, result=None, claimer=HERE) is None
-    assert (stored(suspect).state, suspect.quarantined, stored(other).state) == ("succeeded", False, "queued")
+    assert (stored(quarantined_job).state, quarantined_job.quarantined, stored(other).state) == (
+        "succeeded",
+        False,
+        "queued",
+    )
 
 
 @pytest.mark.parametrize("columns", [{"fence": 7}, {"state": "cancelled", "finished_at": timezone.now()}])
-def test_a_lost_claim_ends_nothing_and_takes_nothing(job_make: Make, columns: dict[str, Any]) -> None:
+def test_lost_claim_chains_nothing(job_make: Make, columns: dict[str, Any]) -> None:
     lost, other = job_make(), job_make(start_tag=1)
     upload_store(job_id=lost.pk, blocks=[b"rows"])
     claim = take()
@@ -142,7 +146,7 @@ def test_a_lost_claim_ends_nothing_and_takes_nothing(job_make: Make, columns: di
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_another_process_is_taking_is_passed_over(job_make: Make) -> None:
+def test_chaining_skips_locked_rows(job_make: Make) -> None:
     jobs = [job_make(start_tag=tag) for tag in range(3)]
     claim = take()
     locked, go_on = threading.Event(), threading.Event()
@@ -167,12 +171,12 @@ def test_what_another_process_is_taking_is_passed_over(job_make: Make) -> None:
         connection.close()
 
 
-def test_one_message_does_what_waits_each_job_in_its_own_context(job_make: Make) -> None:
+def test_one_message_runs_all_queued_jobs(job_make: Make) -> None:
     jobs = [job_make(kind="going.on", parameters={}, start_tag=tag, request_id=f"request-{tag}") for tag in range(3)]
     jobs.append(job_make(kind="going.on", parameters={}, start_tag=3))
     job_run(str(jobs[0].pk))
     assert {stored(job).state for job in jobs} == {"succeeded"}
-    assert [(seen["job_id"], seen.get("request_id")) for seen in told] == [
+    assert [(seen["job_id"], seen.get("request_id")) for seen in contexts] == [
         *((str(job.pk), f"request-{tag}") for tag, job in enumerate(jobs[:3])),
         (str(jobs[3].pk), None),
     ]
@@ -200,7 +204,7 @@ def _worker_dies(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
 
 
 def during() -> None:
-    """What happens while the job runs."""
+    """Do nothing; a test replaces it with what happens while the job runs."""
 
 
 @job_kind("going.through", serializer=NothingSerializer)
@@ -209,7 +213,7 @@ def goes_through(context: JobContext) -> None:
 
 
 @pytest.mark.parametrize("why", [_time_is_up, _memory_was_large, _worker_stops, _worker_dies])
-def test_a_process_ends_its_job_and_goes_on_no_longer(
+def test_chaining_ends_with_the_process(
     job_make: Make, monkeypatch: pytest.MonkeyPatch, settings: Any, why: Callable[..., None]
 ) -> None:
     first, second = (job_make(kind="going.through", parameters={}, start_tag=tag) for tag in range(2))
@@ -219,9 +223,7 @@ def test_a_process_ends_its_job_and_goes_on_no_longer(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_was_claimed_by_an_answer_that_never_came_is_given_back(
-    job_make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_claim_with_a_lost_answer_is_released(job_make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its process lives, so its lease would be renewed for ever."""
     first, second, done = (job_make(kind="going.on", parameters={}, start_tag=tag) for tag in range(3))
     Job.objects.filter(pk=done.pk).update(state="succeeded", finished_at=timezone.now())
@@ -242,13 +244,13 @@ def test_what_was_claimed_by_an_answer_that_never_came_is_given_back(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_process_on_a_new_connection_gives_back_what_it_forgot(job_make: Make) -> None:
+def test_new_connection_releases_orphaned_claims(job_make: Make) -> None:
     forgotten = job_make(kind="going.on", parameters={}, start_tag=1)
     me = {"worker": processes.worker_identity(), "runner": processes.runner_identity()}
     assert claims.job_claim(claimer=claims.Claimer(queue="default", **me)) == forgotten
-    beside = job_make(kind="going.on", parameters={}, start_tag=2)
-    assert claims.job_claim(claimer=claims.Claimer(queue="default", worker=me["worker"], runner="1-1")) == beside
+    concurrent = job_make(kind="going.on", parameters={}, start_tag=2)
+    assert claims.job_claim(claimer=claims.Claimer(queue="default", worker=me["worker"], runner="1-1")) == concurrent
     connection.close()
     job_run.apply([str(forgotten.pk)], routing_key="default", throw=True)
     assert (stored(forgotten).state, forgotten.attempts, forgotten.fence) == ("succeeded", 1, 2)
-    assert stored(beside).state == "running"
+    assert stored(concurrent).state == "running"

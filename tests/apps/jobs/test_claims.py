@@ -1,4 +1,4 @@
-"""Claims: one claimer, a fence, leases by the database's clock, attempts that end."""
+"""Claims: one claimer, fencing, leases, and the ways in which an attempt ends."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from apps.jobs.services import chaining, claims, completion, failures, leases
 from apps.jobs.services.bulk import jobs_cancel
 from apps.jobs.services.files import result_append, upload_store
 from apps.jobs.services.submission import job_cancel
-from tests.apps.jobs.test_bulk import somebody_waits
+from tests.apps.jobs.test_bulk import row_lock_is_awaited
 from tests.processes import wait_until
 from tests.races import at_once
 from tests.sample.models import Effect
@@ -52,7 +52,7 @@ def stored(job: Job) -> Job:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_many_claimers_one_gets_the_job(job_make: Make) -> None:
+def test_one_of_many_claimers_gets_the_job(job_make: Make) -> None:
     job = job_make()
     claimer = claims.Claimer(queue="default", worker="here", runner="1-1")
     claimed = at_once(8, lambda _: claims.job_claim(claimer=claimer))
@@ -63,12 +63,12 @@ def test_of_many_claimers_one_gets_the_job(job_make: Make) -> None:
 @pytest.mark.parametrize(
     "columns", [{"state": "scheduled"}, {"state": "retryable"}, {"state": "cancelled", "finished_at": timezone.now()}]
 )
-def test_what_is_not_due_is_not_claimed(job_make: Make, columns: dict[str, Any]) -> None:
+def test_only_queued_jobs_are_claimed(job_make: Make, columns: dict[str, Any]) -> None:
     job_make(**columns)
     assert claims.job_claim(claimer=claims.Claimer(queue="default", worker="here", runner="1-1")) is None
 
 
-def test_a_lost_claim_writes_nothing(job_make: Make) -> None:
+def test_lost_claim_writes_nothing(job_make: Make) -> None:
     job = job_make()
     first = claim(job)
     expire(job)
@@ -94,7 +94,7 @@ def test_a_lost_claim_writes_nothing(job_make: Make) -> None:
     assert (stored(job).state, job.result) == ("succeeded", {"done": True})
 
 
-def test_a_renewed_lease_is_not_reaped(job_make: Make) -> None:
+def test_renewed_lease_is_not_reaped(job_make: Make) -> None:
     job = job_make()
     held = claim(job)
     expire(job)
@@ -103,7 +103,7 @@ def test_a_renewed_lease_is_not_reaped(job_make: Make) -> None:
     assert stored(job).state == "running"
 
 
-def test_only_the_claims_of_living_processes_are_renewed(job_make: Make) -> None:
+def test_only_named_claims_are_renewed(job_make: Make) -> None:
     living, dead = job_make(), job_make()
     held = [claim(living), claim(dead)][0]
     expire(living)
@@ -113,7 +113,7 @@ def test_only_the_claims_of_living_processes_are_renewed(job_make: Make) -> None
     assert stored(dead).leased_until < timezone.now()
 
 
-def test_one_process_is_kept_for_mail(job_make: Make) -> None:
+def test_one_process_is_kept_for_the_reserved_queue(job_make: Make) -> None:
     for queue in ("default", "default", "mail"):
         job_make(queue=queue)
     assert (
@@ -134,13 +134,13 @@ def test_one_process_is_kept_for_mail(job_make: Make) -> None:
     )
 
 
-def test_a_message_too_many_costs_one_statement(job_make: Make, django_assert_num_queries: Any) -> None:
+def test_surplus_message_costs_one_query(job_make: Make, django_assert_num_queries: Any) -> None:
     job_make(queue="mail")
     with django_assert_num_queries(1):
         assert claims.job_claim(claimer=claims.Claimer(queue="default", worker="here", runner="1-1")) is None
 
 
-def test_failures_pause_longer_each_time_and_end_parked(job_make: Make, settings: Any) -> None:
+def test_backoff_grows_until_the_job_is_discarded(job_make: Make, settings: Any) -> None:
     settings.JOBS_BACKOFF_SECONDS = 60
     job = job_make()
     pauses, states = [], []
@@ -158,13 +158,13 @@ def test_failures_pause_longer_each_time_and_end_parked(job_make: Make, settings
     assert job.error == "attempt 5 went wrong"
 
 
-def test_a_release_gives_the_attempt_back(job_make: Make) -> None:
+def test_release_does_not_count_the_attempt(job_make: Make) -> None:
     job = job_make()
     completion.job_release(claim=claim(job))
     assert (stored(job).state, job.attempts, job.sent_at) == ("queued", 0, None)
 
 
-def test_a_job_that_is_not_kept_goes_with_its_files(job_make: Make) -> None:
+def test_job_without_keep_is_deleted_with_its_files(job_make: Make) -> None:
     gone, kept = job_make(), job_make()
     upload_store(job_id=gone.pk, blocks=[b"rows"])
     lost = claim(gone)
@@ -189,7 +189,7 @@ ENDS: dict[str, Callable[[claims.Claim], object]] = {
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_a_running_job_that_was_cancelled_is_so_however_it_stops_and_its_files_go(job_make: Make, end: str) -> None:
+def test_cancelled_running_job_loses_its_files(job_make: Make, end: str) -> None:
     job = job_make()
     upload_store(job_id=job.pk, blocks=[b"rows"])
     held = claim(job)
@@ -201,7 +201,7 @@ def test_a_running_job_that_was_cancelled_is_so_however_it_stops_and_its_files_g
     assert (stored(job).state, job.stop, JobChunk.objects.count()) == ("cancelled", "", 0)
 
 
-def test_a_waiting_job_that_was_cancelled_leaves_no_file(job_make: Make) -> None:
+def test_cancelled_waiting_job_loses_its_files(job_make: Make) -> None:
     jobs = job_make(), job_make()
     for job in jobs:
         upload_store(job_id=job.pk, blocks=[b"rows"])
@@ -216,14 +216,14 @@ FILES_GO: dict[str, Callable[[Job], object]] = {
     "cancelled at a checkpoint": lambda job: completion.job_stop(claim=claims.Claim(job.pk, job.fence)),
     "given back": lambda job: completion.job_release(claim=claims.Claim(job.pk, job.fence)),
     "failed": lambda job: failures.job_fail(claim=claims.Claim(job.pk, job.fence), error="boom"),
-    "begun anew": lambda job: JobContext(job).result_file(name="all.csv", content_type="text/csv"),
+    "started again": lambda job: JobContext(job).result_file(name="all.csv", content_type="text/csv"),
 }
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("way", FILES_GO)
-def test_who_deletes_a_file_locks_its_job_first(job_make: Make, way: str) -> None:
-    """Or it and one who removes the job, and does so, would wait for each other."""
+def test_job_is_locked_before_its_files(job_make: Make, way: str) -> None:
+    """Otherwise it could deadlock with a purge, which locks the job first."""
     job = job_make(state="running", fence=1, stop="cancel", leased_until=timezone.now() + timedelta(hours=1))
     result_append(job_id=job.pk, data=b"half")
     lost: list[claims.ClaimLost] = []
@@ -240,7 +240,7 @@ def test_who_deletes_a_file_locks_its_job_first(job_make: Make, way: str) -> Non
     with transaction.atomic():
         Job.objects.select_for_update().get(pk=job.pk)
         worker.start()
-        wait_until(somebody_waits, seconds=10, what="the worker to wait")
+        wait_until(row_lock_is_awaited, seconds=10, what="the worker to wait")
         job.delete()
     worker.join(30)
     assert not Job.objects.exists()

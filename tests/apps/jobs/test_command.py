@@ -1,4 +1,4 @@
-"""`manage.py jobs`, run as an operator runs it: a process of its own, on a database that others see, with Redis away."""
+"""`manage.py jobs`, run in a process of its own, without Redis."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def lines(ran: subprocess.CompletedProcess[str]) -> list[Any]:
     return [json.loads(line) for line in ran.stdout.splitlines()]
 
 
-def test_list_and_show_tell_what_is_to_know(run: Run, job_make: Make, owner: User) -> None:
+def test_list_and_show(run: Run, job_make: Make, owner: User) -> None:
     old = job_make(created_at=NOW - timedelta(hours=3), progress_done=1, progress_total=4)
     dead = failed(
         job_make, owner=None, kind="accounts.mail", parameters={"to": "who-gets-it"}, error="token=abcdefgh1234"
@@ -96,7 +96,7 @@ def test_retry_and_cancel_need_no_redis(run: Run, job_make: Make, owner: User) -
     }
 
 
-def test_what_cannot_be_done_is_an_exit_status(run: Run, job_make: Make) -> None:
+def test_exit_statuses(run: Run, job_make: Make) -> None:
     waiting = job_make()
     before = list(Job.objects.values())
     for arguments, status, said in (
@@ -120,7 +120,7 @@ def test_what_cannot_be_done_is_an_exit_status(run: Run, job_make: Make) -> None
     assert list(Job.objects.values()) == before
 
 
-def test_workers_are_told_with_their_queues(run: Run) -> None:
+def test_workers_are_listed_with_queues(run: Run) -> None:
     JobWorker.objects.create(name="here/1", queues=["default", "mail"])
     JobWorker.objects.create(name="gone/2", seen_at=NOW - timedelta(hours=3))
     here, gone = run("workers").stdout.splitlines()
@@ -131,14 +131,14 @@ def test_workers_are_told_with_their_queues(run: Run) -> None:
     assert [row["name"] for row in lines(run("workers", "--json"))] == ["here/1", "gone/2"]
 
 
-def test_postgresql_away_is_said_in_a_line(run: Run) -> None:
+def test_postgresql_down_is_one_line(run: Run) -> None:
     ran = run("list", DATABASE_URL=f"postgres://nobody@127.0.0.1:{port_free()}/none")
     assert ran.returncode == 1
     assert "PostgreSQL is not available" in ran.stderr
     assert "Traceback" not in ran.stderr
 
 
-def test_help_teaches(run: Run) -> None:
+def test_help_explains_actions_and_options(run: Run) -> None:
     whole, retrying = run("--help").stdout, run("retry", "--help").stdout
     assert all(name in whole for name in ("list", "show", "workers", "retry", "cancel", "Exit status: 0"))
     assert all(name in retrying for name in ("--state", "--kind", "--owner", "--older", "--dry-run", "checkpoint"))

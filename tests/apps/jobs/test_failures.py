@@ -1,4 +1,4 @@
-"""Who is to blame for an attempt that did not end: a job that crashed alone, and nobody else's."""
+"""Failed attempts: which job is charged for a crash, quarantine and isolation."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def take(worker: str = "a", **options: Any) -> Job | None:
 
 
 def silent(worker: str) -> int:
-    """The worker's leases run out, and a reaper comes by."""
+    """Expire the worker's leases, and reap."""
     Job.objects.filter(state="running", worker=worker).update(leased_until=timezone.now() - AGO)
     return failures.leases_reap()
 
@@ -41,14 +41,14 @@ def stored(job: Job) -> Job:
     return job
 
 
-def test_of_several_nobody_is_blamed_and_all_are_suspects(job_make: Make) -> None:
+def test_jobs_of_a_dead_worker_are_quarantined(job_make: Make) -> None:
     jobs = [job_make() for _ in range(3)]
     assert [take() for _ in jobs] == jobs
     assert silent("a") == 3
     assert {(stored(job).state, job.attempts, job.quarantined) for job in jobs} == {("queued", 0, True)}
 
 
-def test_those_whose_lease_still_holds_are_marked_too(job_make: Make) -> None:
+def test_unexpired_jobs_of_a_dead_worker_are_quarantined(job_make: Make) -> None:
     first, second = job_make(), job_make()
     take(), take()
     Job.objects.filter(pk=first.pk).update(leased_until=timezone.now() - AGO)
@@ -59,7 +59,7 @@ def test_those_whose_lease_still_holds_are_marked_too(job_make: Make) -> None:
     assert (stored(second).state, second.attempts, second.quarantined) == ("queued", 0, True)
 
 
-def test_a_job_that_was_alone_is_blamed_until_it_is_parked(job_make: Make) -> None:
+def test_isolated_crashes_are_charged_until_discarded(job_make: Make) -> None:
     poison, healthy = job_make(), job_make()
     take(), take()
     silent("a")
@@ -81,46 +81,46 @@ def test_a_job_that_was_alone_is_blamed_until_it_is_parked(job_make: Make) -> No
     assert (stored(healthy).state, healthy.quarantined) == ("succeeded", False)
 
 
-def test_a_suspect_runs_alone(job_make: Make) -> None:
-    suspect = job_make(quarantined=True)
-    assert take("a") == suspect
+def test_quarantined_job_runs_isolated(job_make: Make) -> None:
+    quarantined = job_make(quarantined=True)
+    assert take("a") == quarantined
     other = job_make()
     with pytest.raises(isolation.WorkerIsolated):
         take("a")
     assert take("b") == other
     job_make(quarantined=True)
-    assert take("b") is None, "of one worker that is busy nobody knows what would have killed it"
+    assert take("b") is None, "a busy worker takes no quarantined job"
 
 
-def test_a_suspect_goes_last_and_one_that_has_waited_for_long_waits_for_one_worker_to_be_idle(job_make: Make) -> None:
-    running, suspect, healthy = job_make(), job_make(quarantined=True, start_tag=1), job_make(start_tag=2)
+def test_overdue_quarantined_job_gets_one_idle_worker(job_make: Make) -> None:
+    running, quarantined, healthy = job_make(), job_make(quarantined=True, start_tag=1), job_make(start_tag=2)
     assert take("a") == running
     other = job_make(start_tag=3)
-    assert take("b") == healthy, "its worker's other processes would stand by"
+    assert take("b") == healthy, "healthy jobs go first"
     assert take("b") == other
-    assert take("c") == suspect
-    completion.job_release(claim=claims.Claim(suspect.pk, stored(suspect).fence))
+    assert take("c") == quarantined
+    completion.job_release(claim=claims.Claim(quarantined.pk, stored(quarantined).fence))
 
-    Job.objects.filter(pk=suspect.pk).update(run_at=timezone.now() - isolation.PATIENCE)
+    Job.objects.filter(pk=quarantined.pk).update(run_at=timezone.now() - isolation.PATIENCE)
     with pytest.raises(isolation.WorkerIsolated):
         take("a")
     late = job_make(start_tag=0)
-    assert take("b") == late, "one worker stands by for it; the others go on"
+    assert take("b") == late, "one worker becomes idle for it; the others go on"
     for done in (running, healthy, other, late):
         completion.job_release(claim=claims.Claim(done.pk, stored(done).fence))
-    Job.objects.exclude(pk=suspect.pk).filter(state="queued").update(start_tag=0)
-    assert take("a") == suspect, "and takes it first when it is idle"
+    Job.objects.exclude(pk=quarantined.pk).filter(state="queued").update(start_tag=0)
+    assert take("a") == quarantined, "an idle worker takes it first"
     assert stored(other).state == "queued"
 
 
-def test_of_two_suspects_the_one_that_has_waited_for_long_goes_first(job_make: Make) -> None:
+def test_overdue_quarantined_job_goes_first(job_make: Make) -> None:
     job_make(quarantined=True, start_tag=0)
     impatient = job_make(quarantined=True, start_tag=1, run_at=timezone.now() - isolation.PATIENCE)
     assert take("a") == impatient
 
 
-def test_neither_a_silent_worker_nor_one_of_another_queue_stands_by_for_a_suspect(job_make: Make) -> None:
-    """The first by name that works in the suspect's queue does: the others would wait for nobody."""
+def test_only_a_live_worker_of_the_queue_becomes_idle(job_make: Make) -> None:
+    """It is the first by name; others would become idle in vain."""
     running = {"state": "running", "leased_until": timezone.now() + timedelta(minutes=1)}
     job_make(worker="a", **(running | {"leased_until": timezone.now() - AGO}))
     job_make(worker="b", queue="mail", **running)
@@ -134,9 +134,9 @@ def test_neither_a_silent_worker_nor_one_of_another_queue_stands_by_for_a_suspec
 
 
 @pytest.mark.django_db(transaction=True)
-def test_claims_of_one_worker_come_one_after_the_other(job_make: Make) -> None:
-    """Else each of two would see an idle worker: one takes a suspect, the other something beside it."""
-    suspect, healthy = job_make(quarantined=True, run_at=timezone.now() - isolation.PATIENCE), job_make()
+def test_claims_of_one_worker_are_serialized(job_make: Make) -> None:
+    """Otherwise both would see an idle worker, and one would claim the quarantined job, the other a concurrent one."""
+    quarantined, healthy = job_make(quarantined=True, run_at=timezone.now() - isolation.PATIENCE), job_make()
     taken, go_on = threading.Event(), threading.Event()
     outcomes: list[Any] = []
 
@@ -162,20 +162,20 @@ def test_claims_of_one_worker_come_one_after_the_other(job_make: Make) -> None:
     go_on.set()
     for thread in threads:
         thread.join(30)
-    assert outcomes == [suspect, "reserved"]
+    assert outcomes == [quarantined, "reserved"]
     assert stored(healthy).state == "queued"
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_two_reapers_one_works(job_make: Make) -> None:
-    """Each alone would see one of the two jobs, and blame it."""
+def test_reapers_are_serialized(job_make: Make) -> None:
+    """Otherwise each would see one of the two jobs, and charge it."""
     jobs = [job_make(), job_make()]
     take(), take()
     Job.objects.filter(state="running").update(leased_until=timezone.now() - AGO)
     at_work, go_on = threading.Event(), threading.Event()
 
     def reap() -> None:
-        """As far as a reaper is before it has locked what it finds."""
+        """Hold the lock of a reaper that has not locked any row yet."""
         with transaction.atomic():
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('jobs reaper', 0))")
@@ -195,7 +195,7 @@ def test_of_two_reapers_one_works(job_make: Make) -> None:
     assert {(stored(job).state, job.attempts, job.quarantined) for job in jobs} == {("queued", 0, True)}
 
 
-def test_a_step_ends_what_was_said_before_it(job_make: Make) -> None:
+def test_step_clears_the_progress_message(job_make: Make) -> None:
     job = job_make()
     held = take()
     assert held is not None
@@ -207,7 +207,7 @@ def test_a_step_ends_what_was_said_before_it(job_make: Make) -> None:
     assert stored(job).progress_message == ""
 
 
-def test_attempts_begin_anew_where_the_checkpoint_moves_and_only_there(job_make: Make) -> None:
+def test_new_checkpoint_resets_attempts(job_make: Make) -> None:
     job = job_make(attempts=3)
 
     def step(place: Any) -> int:

@@ -1,4 +1,4 @@
-"""Turns: one owner's many jobs and another's few take turns, and what is put off stands in nobody's way."""
+"""Fair queueing: owners alternate, and delayed jobs block nobody."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def unsent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is sent but by the relay: a message of ours would wake the next test's worker."""
+    """Send no message: it would wake the worker of a later test."""
     monkeypatch.setattr("apps.jobs.services.relay.depth", lambda **_: 0)
     monkeypatch.setattr("apps.jobs.services.relay.publish", lambda **_: True)
 
@@ -29,13 +29,13 @@ def submit(owner: Any, count: int = 1, **options: Any) -> list[Job]:
 
 
 def claimed(count: int) -> list[Job]:
-    """Claim so many jobs, each by a worker of its own, in the order in which they come."""
+    """Claim ``count`` jobs, each with its own worker, and return them in order."""
     claimers = [claims.Claimer(queue="default", worker=f"w{number}", runner="1-1") for number in range(count)]
     found = [claims.job_claim(claimer=claimer) for claimer in claimers]
     return [job for job in found if job is not None]
 
 
-def test_one_owners_many_jobs_and_anothers_few_take_turns() -> None:
+def test_owners_alternate() -> None:
     many, few = user_create(), user_create()
     submit(many, 50)
     submit(few, 3)
@@ -43,7 +43,7 @@ def test_one_owners_many_jobs_and_anothers_few_take_turns() -> None:
     assert owners == [many.pk, few.pk] * 3 + [many.pk, many.pk]
 
 
-def test_who_was_away_gains_nothing_by_it() -> None:
+def test_idle_owner_gains_no_advantage() -> None:
     there, back = user_create(), user_create()
     submit(there, 30)
     claimed(20)
@@ -52,13 +52,13 @@ def test_who_was_away_gains_nothing_by_it() -> None:
     assert owners.count(back.pk) == 5
 
 
-def test_nobodys_jobs_of_one_kind_do_not_hold_up_those_of_another() -> None:
+def test_kinds_of_the_service_count_as_owners() -> None:
     Job.objects.bulk_create(Job(kind="other.kind", start_tag=number) for number in range(1, 40))
     [job] = submit(None)
     assert job.start_tag == 1
 
 
-def test_neither_a_suspect_that_waits_for_long_nor_another_queue_says_where_a_queue_is() -> None:
+def test_queue_head_ignores_quarantined_and_other_queues() -> None:
     there, back = user_create(), user_create()
     Job.objects.create(kind="sample.count", owner=there, start_tag=2, quarantined=True)
     Job.objects.create(kind="sample.count", owner=there, start_tag=1, queue="mail")
@@ -68,42 +68,42 @@ def test_neither_a_suspect_that_waits_for_long_nor_another_queue_says_where_a_qu
     assert job.start_tag == 40
 
 
-def test_what_is_put_off_is_not_claimed_early_and_holds_no_turn() -> None:
+def test_scheduled_job_gets_its_start_tag_when_due() -> None:
     owner, other = user_create(), user_create()
     [later] = submit(owner, run_at=timezone.now() + timedelta(hours=1))
     assert (later.state, later.sent_at, later.start_tag) == ("scheduled", None, 0)
     submit(other, 5)
     claimed(3)
     [now] = submit(owner)
-    assert now.start_tag == 4, "beside the others' next, not before it nor behind what is put off"
+    assert now.start_tag == 4, "level with the next job of others, ignoring the scheduled one"
     assert jobs_relay() == 0
     assert later.pk not in {job.pk for job in claimed(20)}
 
     Job.objects.filter(pk=later.pk).update(run_at=timezone.now() - timedelta(seconds=1))
-    assert claimed(1) == [], "the relay has not seen yet that it is due"
+    assert claimed(1) == [], "the relay has not queued it yet"
     assert jobs_relay() == 1
     [job] = claimed(1)
     assert (job.pk, job.start_tag) == (later.pk, 1)
 
 
-def test_a_failed_attempt_keeps_its_turn_and_a_retry_takes_a_new_one() -> None:
+def test_retryable_job_keeps_its_start_tag() -> None:
     owner, other = user_create(), user_create()
     submit(other, 10)
     claimed(5)
     submit(owner)
     job = next(job for job in claimed(2) if job.owner_id == owner.pk)
-    turn = job.start_tag
+    start_tag = job.start_tag
     failures.job_fail(claim=claims.Claim(job.pk, job.fence), error="once")
     Job.objects.filter(pk=job.pk).update(run_at=timezone.now() - timedelta(seconds=1))
     jobs_relay()
-    assert Job.objects.get(pk=job.pk).start_tag == turn
+    assert Job.objects.get(pk=job.pk).start_tag == start_tag
 
     Job.objects.filter(pk=job.pk).update(state="discarded", finished_at=timezone.now())
     submit(owner, 2)
-    assert job_retry(job_id=job.pk, owner_id=owner.pk).start_tag == turn + 3
+    assert job_retry(job_id=job.pk, owner_id=owner.pk).start_tag == start_tag + 3
 
 
-def test_a_claim_reads_one_end_of_an_index_however_many_wait() -> None:
+def test_claim_reads_the_head_of_an_index() -> None:
     owner = user_create()
     soon = timezone.now() + timedelta(hours=1)
     waiting = ({"start_tag": number} for number in range(1, 2001))

@@ -1,4 +1,4 @@
-"""What one attempt may use: who takes more is ended, alone, and blamed for it."""
+"""Limits of one attempt: only the process that exceeds them is ended, and its job is charged."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def run(kind: str) -> Job:
 
 
 @linux
-def test_memory_is_refused_to_the_attempt_alone() -> None:
+def test_memory_limit_ends_only_the_attempt() -> None:
     import resource
 
     before = resource.getrlimit(resource.RLIMIT_DATA)
@@ -80,7 +80,7 @@ def test_memory_is_refused_to_the_attempt_alone() -> None:
     assert len(bytearray(200 * MIB)) == 200 * MIB
 
 
-def test_time_ends_an_attempt_at_a_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_time_limit_ends_attempt_at_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("apps.jobs.context.REPORT_SECONDS", 0)
     job = run("limits.time")
     assert (job.state, job.attempts) == ("retryable", 1)
@@ -89,7 +89,7 @@ def test_time_ends_an_attempt_at_a_checkpoint(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("kind", ["limits.object", "limits.nul"])
-def test_a_result_that_cannot_be_stored_is_a_failed_attempt(kind: str) -> None:
+def test_unstorable_result_is_a_failed_attempt(kind: str) -> None:
     """Otherwise its process would live on, and its lease with it."""
     job = run(kind)
     assert (job.state, job.attempts) == ("retryable", 1)
@@ -98,7 +98,7 @@ def test_a_result_that_cannot_be_stored_is_a_failed_attempt(kind: str) -> None:
 
 @contextmanager
 def pool_process(code: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """A process that computes, by the name that a pool process would have."""
+    """Run a process, and yield its name as a runner with it."""
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         try:
@@ -125,7 +125,7 @@ def with_a_child(code: str) -> str:
     [GREEDY, with_a_child(GREEDY), with_a_child(with_a_child(GREEDY))],
     ids=["its own", "a child's", "a grandchild's"],
 )
-def test_who_takes_memory_is_killed_and_alone_to_blame(job_make: Make, settings: Any, code: str) -> None:
+def test_process_over_memory_limit_is_killed(job_make: Make, settings: Any, code: str) -> None:
     settings.CELERY_WORKER_MAX_MEMORY_PER_CHILD = 16 * 1024
     supervisor = Supervisor()
     greedy, healthy = job_make(kind="limits.memory"), job_make(kind="limits.memory")
@@ -151,7 +151,7 @@ def test_who_takes_memory_is_killed_and_alone_to_blame(job_make: Make, settings:
     assert healthy.leased_until > before
 
 
-def test_who_reaches_no_checkpoint_is_killed_a_second_later(job_make: Make) -> None:
+def test_overdue_process_without_checkpoint_is_killed(job_make: Make) -> None:
     supervisor = Supervisor()
     job = job_make(kind="limits.time")
     with pool_process(IDLE) as (runner, process):
@@ -167,7 +167,7 @@ def test_who_reaches_no_checkpoint_is_killed_a_second_later(job_make: Make) -> N
     assert "reached no checkpoint" in job.error
 
 
-def test_a_process_keeps_its_name_when_the_clock_is_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_process_name_survives_clock_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     runner = processes.runner_identity()
     assert runner_process(runner) is not None
     if psutil.LINUX:
@@ -177,9 +177,7 @@ def test_a_process_keeps_its_name_when_the_clock_is_moved(monkeypatch: pytest.Mo
 
 
 @pytest.mark.django_db(transaction=True)
-def test_who_stands_by_for_a_suspect_ends_when_the_worker_stops(
-    job_make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_waiting_for_isolation_ends_when_stopping(job_make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "_STOPPING", mmap(-1, 1))
     job_make(quarantined=True)
     claims.job_claim(claimer=claims.Claimer(queue="default", worker=processes.worker_identity(), runner="1-1"))
@@ -187,13 +185,13 @@ def test_who_stands_by_for_a_suspect_ends_when_the_worker_stops(
     looks: list[str] = []
     monkeypatch.setattr(tasks.time, "sleep", lambda seconds: (looks.append("slept"), threading.Event().wait(0.05)))
 
-    def stand_by() -> None:
+    def wait_isolated() -> None:
         job_run(str(waiting.pk))
         connection.close()
 
-    thread = threading.Thread(target=stand_by)
+    thread = threading.Thread(target=wait_isolated)
     thread.start()
-    wait_until(lambda: len(looks) > 3, seconds=10, what="a process that stands by")
+    wait_until(lambda: len(looks) > 3, seconds=10, what="a process that waits")
     assert thread.is_alive()
     processes.stopping_set()
     thread.join(5)

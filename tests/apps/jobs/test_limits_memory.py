@@ -1,4 +1,4 @@
-"""How much memory and time an attempt may have: all that its kind says, and no more, beside what its process had before."""
+"""Memory and time of an attempt: all that its kind allows, and no more."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def modest(context: JobContext) -> dict[str, int]:
 
 
 @pytest.mark.django_db
-def test_what_the_kind_may_have_it_gets() -> None:
+def test_attempt_gets_the_memory_of_its_kind() -> None:
     job = job_submit(kind="limits.modest", owner=None, parameters={})
     job_run(str(job.pk))
     job.refresh_from_db()
@@ -55,12 +55,12 @@ def test_what_the_kind_may_have_it_gets() -> None:
 
 
 @linux
-def test_the_bound_stays_below_the_one_that_the_host_sets(stack: Stack) -> None:
+def test_limit_stays_below_that_of_the_host(stack: Stack) -> None:
     environment = {"DJANGO_SETTINGS_MODULE": "settings.test", **stack.state.urls}
     subprocess.run([sys.executable, "-c", UNDER_A_HARD_LIMIT], cwd=ROOT, env=environment, timeout=60, check=True)
 
 
-def test_a_process_is_worn_that_held_more_than_it_may(settings: Any) -> None:
+def test_large_process_needs_replacement(settings: Any) -> None:
     settings.CELERY_WORKER_MAX_MEMORY_PER_CHILD = mem_rss() // 2
     assert limits.needs_replacement()
     settings.CELERY_WORKER_MAX_MEMORY_PER_CHILD = mem_rss() * 2
@@ -75,9 +75,7 @@ def test_a_process_is_worn_that_held_more_than_it_may(settings: Any) -> None:
         (RESERVED, 64, False),  # memory that was never touched is nobody's
     ],
 )
-def test_a_process_may_hold_what_its_kind_may_above_what_an_idle_one_does(
-    settings: Any, code: str, idle_mib: int, broken: bool
-) -> None:
+def test_memory_limit_is_on_top_of_an_idle_process(settings: Any, code: str, idle_mib: int, broken: bool) -> None:
     settings.CELERY_WORKER_MAX_MEMORY_PER_CHILD = idle_mib * 1024
     with pool_process(code) as (runner, _):
         found = limits.memory_exceeded(runner=runner, kind="limits.modest")
@@ -85,7 +83,7 @@ def test_a_process_may_hold_what_its_kind_may_above_what_an_idle_one_does(
         assert limits.memory_exceeded(runner=runner, kind="limits.nobody-knows") is None
 
 
-def test_an_attempt_may_take_as_long_as_its_kind() -> None:
+def test_attempt_gets_the_time_of_its_kind() -> None:
     assert limits.time_exceeded(kind="limits.modest", seconds=3600) is None
     assert "3600 s" in str(limits.time_exceeded(kind="limits.modest", seconds=3600.1))
     assert limits.time_exceeded(kind="limits.nobody-knows", seconds=1e9) is None
@@ -93,7 +91,7 @@ def test_an_attempt_may_take_as_long_as_its_kind() -> None:
 
 @contextmanager
 def ended_process() -> Iterator[tuple[str, psutil.Process]]:
-    """A process that ended after somebody had looked at it."""
+    """Run a process to its end, and yield it as seen before."""
     with pool_process(IDLE) as (runner, process):
         seen = psutil.Process(process.pid)
         process.kill()
@@ -101,7 +99,7 @@ def ended_process() -> Iterator[tuple[str, psutil.Process]]:
         yield runner, seen
 
 
-def test_what_has_ended_breaks_no_limit_and_is_not_killed() -> None:
+def test_ended_process_exceeds_no_limit() -> None:
     with ended_process() as (runner, seen):
         assert limits.memory_exceeded(runner=runner, kind="limits.modest") is None
         limits.runner_kill(runner)
@@ -109,7 +107,7 @@ def test_what_has_ended_breaks_no_limit_and_is_not_killed() -> None:
     assert processes.runner_process(runner) is None
 
 
-def test_one_of_a_family_that_ends_meanwhile_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ending_child_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     with ended_process() as (_, gone), pool_process(IDLE) as (runner, process):
         alive = psutil.Process(process.pid)
         monkeypatch.setattr(limits, "_family", lambda _: [gone, alive])

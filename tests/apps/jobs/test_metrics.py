@@ -1,4 +1,4 @@
-"""What metrics and readiness tell of jobs: by the ledger's rows, and by a fleet with a worker that is read over HTTP."""
+"""Metrics and readiness of jobs, read from rows and from a running fleet with a worker."""
 
 from __future__ import annotations
 
@@ -51,22 +51,22 @@ def scraped(client: Client) -> dict[str, float]:
 
 
 @pytest.mark.django_db
-def test_gauges_tell_how_the_ledger_stands(client: Client, job_make: Make) -> None:
+def test_gauges_count_jobs_and_workers(client: Client, job_make: Make) -> None:
     now = timezone.now()
     job_make(run_at=now - LONG_AGO)
     job_make(state="scheduled", run_at=now + timedelta(hours=1))
     job_make(state="retryable", run_at=now + timedelta(hours=1))
     job_make(run_at=now - 2 * LONG_AGO, queue="heavy")
     job_make(state="running", leased_until=now)
-    parked = {
+    exhausted = {
         "state": "discarded",
         "finished_at": now,
         "problem": {"type": "https://example.com/problems/attempts-exhausted"},
     }
-    job_make(**parked)
-    job_make(**parked, kind="gone.for.good")
-    job_make(**parked, kind="gone.as.well")
-    job_make(**{**parked, "problem": {"type": "https://example.com/problems/validation"}})
+    job_make(**exhausted)
+    job_make(**exhausted, kind="gone.for.good")
+    job_make(**exhausted, kind="gone.as.well")
+    job_make(**{**exhausted, "problem": {"type": "https://example.com/problems/validation"}})
     JobWorker.objects.create(name="here/1")
     JobWorker.objects.create(name="gone/2", seen_at=Now() - LONG_AGO)
     told = scraped(client)
@@ -85,7 +85,7 @@ def test_gauges_tell_how_the_ledger_stands(client: Client, job_make: Make) -> No
 
 
 @pytest.mark.django_db
-def test_gauges_tell_what_files_take_of_what_they_may(client: Client, job_make: Make, settings: Any) -> None:
+def test_gauges_count_bytes_of_files(client: Client, job_make: Make, settings: Any) -> None:
     settings.JOBS_FILES_TOTAL = 10_000
     job = job_make()
     upload_store(job_id=job.pk, owner_id=job.owner_id, blocks=[b"x" * 1_000])
@@ -96,7 +96,7 @@ def test_gauges_tell_what_files_take_of_what_they_may(client: Client, job_make: 
 
 
 @pytest.mark.django_db
-def test_an_empty_ledger_tells_zeros(client: Client) -> None:
+def test_gauges_without_jobs_are_zero(client: Client) -> None:
     """A gauge that is not there raises no alarm."""
     told = scraped(client)
     assert told['jobs{queue="default",state="queued"}'] == 0
@@ -106,7 +106,7 @@ def test_an_empty_ledger_tells_zeros(client: Client) -> None:
 
 
 @pytest.mark.django_db
-def test_gauges_are_read_once_in_a_while(client: Client, job_make: Make) -> None:
+def test_gauges_are_cached(client: Client, job_make: Make) -> None:
     before = scraped(client)
     job_make()
     assert scraped(client)['jobs{queue="default",state="queued"}'] == before['jobs{queue="default",state="queued"}']
@@ -121,7 +121,7 @@ print(answer.status_code, answer.content.decode())
 """
 
 
-def test_postgresql_away_fails_no_scrape(stack: Stack) -> None:
+def test_scrape_works_without_postgresql(stack: Stack) -> None:
     nobody = f"postgres://nobody@127.0.0.1:{port_free()}/none"
     environment = {**stack.state.urls, "DJANGO_SETTINGS_MODULE": "settings.test", "DATABASE_URL": nobody}
     done = subprocess.run(
@@ -143,7 +143,7 @@ def ready(client: Client) -> tuple[str, str | None]:
 
 
 @pytest.mark.django_db
-def test_jobs_that_wait_while_nobody_works_are_a_hint(client: Client, job_make: Make) -> None:
+def test_readiness_hints_at_missing_workers(client: Client, job_make: Make) -> None:
     assert ready(client) == ("ready", None)
     job = job_make()
     assert ready(client) == ("ready", None), "a job may wait for a minute"
@@ -174,7 +174,7 @@ def told(fleet: Fleet) -> dict[str, float]:
     return numbers(answer.content.decode())
 
 
-def test_a_worker_is_seen_and_what_it_does_is_counted(fleet: Fleet) -> None:
+def test_fleet_counts_workers_and_attempts(fleet: Fleet) -> None:
     url, worker = fleet.webs[0].url, fleet.worker
     assert worker is not None
     credentials = {"email": "owner@example.com", "password": FLEET_PASSWORD}

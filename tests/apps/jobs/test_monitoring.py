@@ -1,4 +1,4 @@
-"""What operators choose jobs by: each condition by itself leaves some out, and all together what meets each."""
+"""Reads for operators: filters and statistics."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.apps.accounts.factories import user_create
 pytestmark = pytest.mark.django_db
 
 
-def test_each_condition_counts(job_make: Callable[..., Job], owner: User) -> None:
+def test_jobs_filter(job_make: Callable[..., Job], owner: User) -> None:
     now = timezone.now()
     first = job_make(kind="first", created_at=now - timedelta(hours=3))
     failed = job_make(kind="second", state="discarded", finished_at=now)
@@ -36,7 +36,7 @@ def test_each_condition_counts(job_make: Callable[..., Job], owner: User) -> Non
     assert chosen(states=["queued"], kind="second", owner=owner) == []
 
 
-def test_of_those_that_wait_the_one_due_for_longest_counts(job_make: Callable[..., Job]) -> None:
+def test_oldest_is_the_longest_due_job(job_make: Callable[..., Job]) -> None:
     now = timezone.now()
     job_make(run_at=now - timedelta(minutes=10))
     job_make(run_at=now - timedelta(hours=1))

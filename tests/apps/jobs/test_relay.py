@@ -1,4 +1,4 @@
-"""The relay sends what the broker has not got, and nothing that it has."""
+"""The relay sends the messages that the broker lacks, and no others."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def messages_drop(queue: str = "default") -> int:
         return int(connection.default_channel.queue_purge(queue))
 
 
-def test_an_unsent_job_is_sent_once(job_make: Make) -> None:
+def test_unsent_job_is_sent_once(job_make: Make) -> None:
     job = job_make(sent_at=None)
     assert jobs_relay() == 1
     assert broker.depth(queue="default") == 1
@@ -49,25 +49,25 @@ def test_an_unsent_job_is_sent_once(job_make: Make) -> None:
     assert messages_drop() == 1
 
 
-def test_a_lost_message_is_sent_again(job_make: Make) -> None:
+def test_lost_message_is_sent_again(job_make: Make) -> None:
     job_make(sent_at=LONG_AGO)
     assert broker.depth(queue="default") == 0
     assert jobs_relay() == 1
 
 
-def test_nothing_is_sent_again_while_the_queue_moves(job_make: Make) -> None:
+def test_nothing_is_resent_while_messages_wait(job_make: Make) -> None:
     job_make(sent_at=None)
     jobs_relay()
     job_make(sent_at=LONG_AGO)
     assert jobs_relay() == 0
 
 
-def test_what_is_not_due_waits(job_make: Make) -> None:
+def test_scheduled_job_is_not_sent_early(job_make: Make) -> None:
     job_make(state="scheduled", run_at=timezone.now() + timedelta(minutes=1))
     assert jobs_relay() == 0
 
 
-def test_a_slow_broker_does_not_keep_the_thread_that_renews_leases(
+def test_slow_broker_does_not_block_the_supervisor(
     job_make: Make, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.JOBS_TICK_SECONDS = 2.5
@@ -85,7 +85,7 @@ def test_a_slow_broker_does_not_keep_the_thread_that_renews_leases(
     assert Job.objects.filter(sent_at=None).count() == 40 - len(published)
 
 
-def test_each_queue_is_looked_at_by_itself(job_make: Make) -> None:
+def test_queues_are_checked_separately(job_make: Make) -> None:
     """Messages that wait for mails say nothing about those of others."""
     job_make(sent_at=None, queue="mail")
     job_make(sent_at=None)
@@ -96,7 +96,7 @@ def test_each_queue_is_looked_at_by_itself(job_make: Make) -> None:
     assert (broker.depth(queue="default"), broker.depth(queue="mail")) == (1, 1)
 
 
-def test_messages_that_would_claim_nothing_are_not_sent_again(job_make: Make, settings: Any) -> None:
+def test_useless_messages_are_not_resent(job_make: Make, settings: Any) -> None:
     """An owner who runs as many jobs as they may has 99 that wait: so many messages a few seconds, each for nothing."""
     settings.JOBS_RUNNING_PER_USER = 1
     running = job_make(state="running", leased_until=timezone.now())
@@ -113,7 +113,7 @@ def test_messages_that_would_claim_nothing_are_not_sent_again(job_make: Make, se
     assert jobs_relay() == 20
 
 
-def test_a_message_that_was_taken_and_not_followed_is_sent_again(job_make: Make) -> None:
+def test_missed_message_is_sent_again(job_make: Make) -> None:
     job = job_make(sent_at=timezone.now())
     message_missed(job_id=str(job.pk))
     assert jobs_relay() == 1

@@ -1,4 +1,4 @@
-"""Following a job and reading its result: cheap while nothing changes, private, and bounded."""
+"""Polling a job and reading its result: cheap, private and within limits."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Make = Callable[..., Job]
 
 @pytest.fixture
 def filed(job_make: Make) -> Job:
-    """A job with a result of two blocks."""
+    """Return a job with a result file of two chunks."""
     job = job_make(
         state="succeeded",
         finished_at=timezone.now(),
@@ -42,7 +42,7 @@ def nobody_reads() -> Iterator[None]:
     assert not downloads._active, "a download was not closed"
 
 
-def test_a_poll_that_finds_nothing_new_gets_304(client: Client, owner: User, job_make: Make) -> None:
+def test_unchanged_job_is_304(client: Client, owner: User, job_make: Make) -> None:
     job, headers = job_make(state="running", leased_until=timezone.now(), progress_done=1), bearer(owner)
     first = client.get(f"/api/v1/jobs/{job.pk}", **headers)
     again = client.get(f"/api/v1/jobs/{job.pk}", HTTP_IF_NONE_MATCH=first.headers["ETag"], **headers)
@@ -53,7 +53,7 @@ def test_a_poll_that_finds_nothing_new_gets_304(client: Client, owner: User, job
     assert (moved.status_code, moved.json()["progress"]["done"]) == (200, 2)
 
 
-def test_a_file_is_a_download_that_no_browser_runs_and_no_cache_keeps(client: Client, owner: User, filed: Job) -> None:
+def test_result_file_headers(client: Client, owner: User, filed: Job) -> None:
     answer = client.get(f"/api/v1/jobs/{filed.pk}/result", **bearer(owner))
     assert b"".join(answer.streaming_content) == b"one\r\ntwo\r\n"
     found = answer.headers
@@ -67,7 +67,7 @@ def test_a_file_is_a_download_that_no_browser_runs_and_no_cache_keeps(client: Cl
     assert {"Authorization", "Cookie"} <= set(found["Vary"].replace(" ", "").split(","))
 
 
-def test_the_document_says_when_to_look_again_and_what_a_file_is_called(client: Client) -> None:
+def test_openapi_names_the_result_headers(client: Client) -> None:
     paths = client.get("/api/schema", HTTP_ACCEPT="application/json").json()["paths"]
     job, result = paths["/api/v1/jobs/{id}"], paths["/api/v1/jobs/{id}/result"]
     for answer in (job["get"]["responses"]["200"], job["get"]["responses"]["304"], job["delete"]["responses"]["200"]):
@@ -77,9 +77,7 @@ def test_the_document_says_when_to_look_again_and_what_a_file_is_called(client: 
 
 
 @pytest.mark.parametrize("accept", ["text/csv", "application/json", "text/html;q=0.9, image/png", "*/*"])
-def test_the_type_of_a_result_is_the_jobs_not_the_clients(
-    client: Client, owner: User, filed: Job, job_make: Make, accept: str
-) -> None:
+def test_result_type_ignores_accept(client: Client, owner: User, filed: Job, job_make: Make, accept: str) -> None:
     plain = job_make(state="succeeded", finished_at=timezone.now(), result={"counted": 1})
     headers = bearer(owner) | {"HTTP_ACCEPT": accept}
     file = client.get(f"/api/v1/jobs/{filed.pk}/result", **headers)
@@ -91,7 +89,7 @@ def test_the_type_of_a_result_is_the_jobs_not_the_clients(
     assert_problem(client.get(f"/api/v1/jobs/{filed.pk}/result", **headers), 404, "not-found")
 
 
-def test_a_file_that_goes_while_it_is_read_is_cut_and_not_ended(client: Client, owner: User, filed: Job) -> None:
+def test_deleted_file_breaks_the_download_off(client: Client, owner: User, filed: Job) -> None:
     answer = client.get(f"/api/v1/jobs/{filed.pk}/result", **bearer(owner))
     blocks = iter(answer.streaming_content)
     assert next(blocks) == b"one\r\n"
@@ -101,7 +99,7 @@ def test_a_file_that_goes_while_it_is_read_is_cut_and_not_ended(client: Client, 
     answer.close()
 
 
-def test_of_a_staff_kind_holders_read_job_and_result_but_do_not_stop_it(client: Client, job_make: Make) -> None:
+def test_staff_may_read_but_not_cancel(client: Client, job_make: Make) -> None:
     columns = {"state": "succeeded", "finished_at": timezone.now(), "result": {"notes": 1}}
     shared, own = job_make(kind="sample.census", parameters={}, **columns), job_make(**columns)
     staff = bearer(user_create(permissions=("jobs.view_job",), is_staff=True))
@@ -117,9 +115,7 @@ def test_of_a_staff_kind_holders_read_job_and_result_but_do_not_stop_it(client: 
     assert_problem(client.get(f"/api/v1/jobs/{shared.pk}", **plain), 404, "not-found")
 
 
-def test_slow_readers_hold_some_threads_and_one_reader_half_of_these(
-    client: Client, owner: User, filed: Job, settings: Any
-) -> None:
+def test_slow_downloads_leave_threads_free(client: Client, owner: User, filed: Job, settings: Any) -> None:
     settings.JOBS_DOWNLOADS = 4
     url, headers = f"/api/v1/jobs/{filed.pk}/result", bearer(owner)
     reading = [client.get(url, **headers) for _ in range(2)]
@@ -138,7 +134,7 @@ def test_slow_readers_hold_some_threads_and_one_reader_half_of_these(
     assert b"".join(client.get(url, **headers).streaming_content) == b"one\r\ntwo\r\n"
 
 
-def test_a_file_that_cannot_be_read_gives_its_place_back(
+def test_failed_download_frees_its_place(
     client: Client, owner: User, filed: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(**_: Any) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""How many of an owner's jobs run at a time: the next one waits, and others' pass it."""
+"""The limit of one owner's running jobs. Jobs of others pass those that wait."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def take(worker: str, queue: str = "default") -> Job | None:
 
 
 def claim_waits() -> bool:
-    """Whether a claim waits for another's lock."""
+    """Return whether a claim waits for an advisory lock."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory'")
         return bool(cursor.fetchone()[0])
@@ -42,7 +42,7 @@ def succeed(job: Job) -> Job | None:
     )
 
 
-def test_a_second_heavy_job_waits_and_others_pass_it(job_make: Make) -> None:
+def test_second_job_of_an_owner_waits(job_make: Make) -> None:
     first, second = job_make(start_tag=1), job_make(start_tag=2)
     other = job_make(start_tag=3, owner=user_create())
     claimed = take("a")
@@ -52,13 +52,13 @@ def test_a_second_heavy_job_waits_and_others_pass_it(job_make: Make) -> None:
     assert succeed(claimed) == second, "its share counts without the job that ends"
 
 
-def test_the_share_is_what_the_setting_says(job_make: Make, settings: Any) -> None:
+def test_limit_is_the_setting(job_make: Make, settings: Any) -> None:
     settings.JOBS_RUNNING_PER_USER = 2
     jobs = [job_make(start_tag=tag) for tag in range(3)]
     assert [take("a"), take("a"), take("b")] == [*jobs[:2], None]
 
 
-def test_neither_mails_nor_what_nobody_owns_counts(job_make: Make) -> None:
+def test_mails_and_jobs_of_the_service_do_not_count(job_make: Make) -> None:
     mails = [job_make(queue="mail", start_tag=tag) for tag in range(2)]
     nobodys = [job_make(owner=None, start_tag=tag) for tag in range(2)]
     heavy, next_heavy = job_make(start_tag=3), job_make(start_tag=4)
@@ -70,7 +70,7 @@ def test_neither_mails_nor_what_nobody_owns_counts(job_make: Make) -> None:
     assert next_heavy.state == "queued"
 
 
-def test_an_end_does_not_claim_another_owners_job(job_make: Make) -> None:
+def test_chaining_claims_no_other_owners_job(job_make: Make) -> None:
     """It holds no lock, so two ends at once could claim two."""
     job_make(start_tag=1)
     claimed, others = take("a"), job_make(start_tag=2, owner=user_create())
@@ -81,7 +81,7 @@ def test_an_end_does_not_claim_another_owners_job(job_make: Make) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_workers_at_once_claim_one(job_make: Make) -> None:
+def test_concurrent_workers_keep_the_limit(job_make: Make) -> None:
     first, second = job_make(start_tag=1), job_make(start_tag=2)
     taken: list[Job | None] = []
 

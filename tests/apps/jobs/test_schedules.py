@@ -1,4 +1,4 @@
-"""What is due by itself: each due time once, however many look, and late when nobody looked."""
+"""Schedules: each due time once, however many workers look, and late if none did."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NOW = datetime(2026, 3, 5, 12, 34, 56, tzinfo=UTC)
 COUNT = {"kind": "sample.count", "parameters": {"seconds": 0}}
 
 
-def test_cron_gives_its_times_after_the_last_that_is_queued() -> None:
+def test_cron_times_after_the_last() -> None:
     last = datetime(2026, 3, 5, 10, 0, tzinfo=UTC)
     slots = due_times({"cron": "*/30 * * * *"}, last=last, now=NOW)
     assert slots == [last + timedelta(minutes=30 * number) for number in range(1, 6)]
@@ -49,7 +49,7 @@ def test_cron_gives_its_times_after_the_last_that_is_queued() -> None:
         ("0 4 13 * 1-5", [2, 3, 4, 5, 6, 9, 10, 11, 12, 13, 16, 17, 18, 19, 20, 23, 24, 25, 26, 27, 30, 31]),
     ],
 )
-def test_days_are_chosen_as_cron_chooses_them(cron: str, days: list[int]) -> None:
+def test_days_match_debians_cron(cron: str, days: list[int]) -> None:
     """In March 2026, whose 1st is a Sunday."""
     first = datetime(2026, 2, 28, 23, 59, tzinfo=UTC)
     found = [
@@ -60,7 +60,7 @@ def test_days_are_chosen_as_cron_chooses_them(cron: str, days: list[int]) -> Non
     assert found == [datetime(2026, 3, day, 4, tzinfo=UTC) for day in days]
 
 
-def test_times_are_utc_where_the_machine_changes_its_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_times_are_utc_across_dst(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the hours that a night in Berlin has twice or never, each comes once."""
     monkeypatch.setenv("TZ", "Europe/Berlin")
     time.tzset()
@@ -82,7 +82,7 @@ def test_every_gives_round_times() -> None:
     assert slots == [last + timedelta(minutes=15 * number) for number in (1, 2)]
 
 
-def test_what_is_late_is_bounded() -> None:
+def test_late_times_are_limited() -> None:
     assert len(due_times({"every": 60}, last=NOW - timedelta(days=9), now=NOW)) == 100
     assert due_times({"every": 60}, last=NOW - timedelta(days=9), now=NOW)[-1] == NOW.replace(second=0)
     assert len(due_times({"every": 3600}, last=NOW - timedelta(days=9), now=NOW)) == 24
@@ -90,7 +90,7 @@ def test_what_is_late_is_bounded() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_many_workers_one_inserts_each_due_time(settings: Any) -> None:
+def test_each_due_time_is_inserted_once(settings: Any) -> None:
     not_at_the_turn(3600)
     settings.JOBS_SCHEDULES = {"often": {**COUNT, "every": 3600}}
     assert sorted(at_once(6, lambda _: schedules_insert())) == [0, 0, 0, 0, 0, 1]
@@ -102,7 +102,7 @@ def test_of_many_workers_one_inserts_each_due_time(settings: Any) -> None:
 
 
 @pytest.mark.django_db
-def test_a_due_time_that_is_done_is_not_done_again(settings: Any) -> None:
+def test_finished_due_time_is_not_repeated(settings: Any) -> None:
     """Neither a kind whose rows go at once nor a retention of no days makes it look missed."""
     not_at_the_turn(86_400)
     settings.JOBS_SCHEDULES = {"daily": {**COUNT, "every": 86_400}}
@@ -120,7 +120,7 @@ def test_a_due_time_that_is_done_is_not_done_again(settings: Any) -> None:
 
 
 @pytest.mark.django_db
-def test_the_service_prunes_itself_daily(settings: Any) -> None:
+def test_prune_is_scheduled(settings: Any) -> None:
     settings.JOBS_SCHEDULES = {"prune": settings.JOBS_SCHEDULES["prune"]}  # others are the team's
     assert settings.JOBS_SCHEDULES["prune"]["kind"] == "operations.prune"
     old = Job.objects.create(kind="sample.count", state="cancelled", finished_at=timezone.now() - timedelta(days=99))
@@ -151,7 +151,7 @@ def test_the_service_prunes_itself_daily(settings: Any) -> None:
         ({"kind": "sample.count", "every": 60, "parameters": {"seconds": -1}}, "parameters"),
     ],
 )
-def test_a_schedule_that_cannot_be_used_is_an_error(settings: Any, entry: dict[str, Any], says: str) -> None:
+def test_invalid_schedule_is_an_error(settings: Any, entry: dict[str, Any], says: str) -> None:
     settings.JOBS_SCHEDULES = {"broken": entry}
     [error] = check_schedules()
     assert error.id == "jobs.E002"
@@ -160,7 +160,7 @@ def test_a_schedule_that_cannot_be_used_is_an_error(settings: Any, entry: dict[s
         call_command("check")
 
 
-def test_a_kind_whose_queue_nobody_serves_is_an_error(settings: Any) -> None:
+def test_unserved_queue_is_an_error(settings: Any) -> None:
     assert check_queues() == []
     settings.CELERY_TASK_QUEUES = [queue for queue in settings.CELERY_TASK_QUEUES if queue.name != "mail"]
     errors = check_queues()

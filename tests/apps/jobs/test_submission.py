@@ -1,4 +1,4 @@
-"""Who may submit, and how much: to the job exactly, however many try at once."""
+"""Submissions: permissions, exact limits, unique kinds."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def few(settings: Any) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_many_at_once_exactly_as_many_are_accepted_as_may_be(few: None) -> None:
+def test_concurrent_submissions_keep_the_limit(few: None) -> None:
     mine, others = user_create(), user_create()
     headers = bearer(mine)
     answers = at_once(RIVALS, lambda _: submit(Client(), headers))
@@ -54,7 +54,7 @@ def test_of_many_at_once_exactly_as_many_are_accepted_as_may_be(few: None) -> No
 
 
 @pytest.mark.django_db
-def test_what_has_ended_makes_room_and_a_retry_takes_it(client: Client, few: None, owner: User, job_make: Make) -> None:
+def test_finished_jobs_do_not_count_and_retries_do(client: Client, few: None, owner: User, job_make: Make) -> None:
     headers = bearer(owner)
     for state in ("succeeded", "discarded", "cancelled"):
         job_make(state=state, finished_at=timezone.now())
@@ -74,7 +74,7 @@ def test_what_has_ended_makes_room_and_a_retry_takes_it(client: Client, few: Non
 
 
 @pytest.mark.django_db
-def test_a_refused_upload_leaves_nothing(few: None, owner: User, job_make: Make) -> None:
+def test_refused_upload_stores_nothing(few: None, owner: User, job_make: Make) -> None:
     for _ in range(MOST):
         job_make()
     with pytest.raises(TooManyJobs):
@@ -83,7 +83,7 @@ def test_a_refused_upload_leaves_nothing(few: None, owner: User, job_make: Make)
 
 
 @pytest.mark.django_db
-def test_the_services_own_jobs_are_not_counted(few: None) -> None:
+def test_jobs_of_the_service_have_no_limit(few: None) -> None:
     for _ in range(MOST + 1):
         job_submit(kind="sample.count", owner=None, parameters={"seconds": 0})
     job_submit(kind="sample.census", owner=None, parameters={})
@@ -91,7 +91,7 @@ def test_the_services_own_jobs_are_not_counted(few: None) -> None:
 
 
 @pytest.mark.django_db
-def test_a_kind_is_for_who_holds_its_permission(client: Client, owner: User) -> None:
+def test_kind_requires_its_permission(client: Client, owner: User) -> None:
     assert_problem(client.post(CENSUSES, **bearer(owner)), 403, "permission-denied")
     with pytest.raises(PermissionDenied):
         job_submit(kind="sample.census", owner=owner, parameters={})
@@ -113,7 +113,7 @@ def asked(user: User) -> Any:
 
 
 @pytest.mark.django_db
-def test_who_asks_again_before_it_has_begun_gets_the_same_job(holder: User, few: None, settings: Any) -> None:
+def test_unique_kind_returns_the_queued_job(holder: User, few: None, settings: Any) -> None:
     first = asked(holder)
     settings.JOBS_PER_USER = 1
     for _ in range(14):
@@ -139,14 +139,14 @@ def test_who_asks_again_before_it_has_begun_gets_the_same_job(holder: User, few:
     ],
     ids=str,
 )
-def test_nothing_else_is_the_same_job(holder: User, job_make: Make, columns: dict[str, Any]) -> None:
+def test_unique_kind_shares_only_equal_queued_jobs(holder: User, job_make: Make, columns: dict[str, Any]) -> None:
     job_make(**{"kind": "sample.census", "owner": holder, "parameters": {}, **columns})
     assert Job.objects.filter(pk=asked(holder).json()["id"], attempts=0, state="queued").exists()
     assert Job.objects.count() == 2
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_many_who_ask_at_once_all_get_one_job(holder: User) -> None:
+def test_concurrent_unique_submissions_share_one_job(holder: User) -> None:
     headers = bearer(holder)
     ids = at_once(RIVALS, lambda _: Client().post(CENSUSES, **headers).json()["id"])
     assert len(set(ids)) == 1
@@ -154,7 +154,7 @@ def test_of_many_who_ask_at_once_all_get_one_job(holder: User) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_job_that_is_being_claimed_is_not_shared(holder: User) -> None:
+def test_job_being_claimed_is_not_shared(holder: User) -> None:
     first = asked(holder).json()["id"]
     with transaction.atomic():
         assert claims.job_claim(claimer=claims.Claimer(queue="default", worker="w", runner="1-1")) is not None
@@ -164,7 +164,7 @@ def test_a_job_that_is_being_claimed_is_not_shared(holder: User) -> None:
 
 
 @pytest.mark.django_db
-def test_a_permission_taken_back_holds_before_the_work_begins(client: Client) -> None:
+def test_permission_is_checked_again_at_the_start(client: Client) -> None:
     holder = user_create(permissions=("sample.view_note",))
     job = client.post(CENSUSES, **bearer(holder)).json()
     holder.user_permissions.remove(Permission.objects.get(codename="view_note"))
@@ -176,7 +176,7 @@ def test_a_permission_taken_back_holds_before_the_work_begins(client: Client) ->
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("by", ["somebody", "the service"])
-def test_an_upload_is_kept_whoever_submits(owner: User, by: str) -> None:
+def test_upload_is_stored(owner: User, by: str) -> None:
     somebody = owner if by == "somebody" else None
     job = job_submit(kind="sample.count", owner=somebody, parameters={"seconds": 0}, upload=ContentFile(b"rows"))
     assert [bytes(chunk.data) for chunk in JobChunk.objects.filter(job_id=job.pk)] == [b"rows"]
@@ -184,7 +184,7 @@ def test_an_upload_is_kept_whoever_submits(owner: User, by: str) -> None:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("state", ["new", "discarded"])
-def test_what_was_accepted_is_answered_although_it_is_removed_a_moment_later(
+def test_accepted_job_is_answered_though_purged(
     job_make: Make, owner: User, monkeypatch: pytest.MonkeyPatch, state: str
 ) -> None:
     """With its owner's account, say, by a request at the same time."""

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[3]
         (["--pool", "solo"], "--pool must be prefork"),
     ],
 )
-def test_what_cannot_work_is_refused_at_the_start(stack: Stack, options: list[str], reason: str) -> None:
+def test_invalid_options_end_the_start(stack: Stack, options: list[str], reason: str) -> None:
     ended = started(stack, *options)
     assert ended.returncode == 1
     assert reason in ended.stderr
@@ -46,7 +46,7 @@ def test_what_cannot_work_is_refused_at_the_start(stack: Stack, options: list[st
         (["mail"], ["mail"], "-X leaves no queue."),
     ],
 )
-def test_a_worker_takes_from_queues_that_there_are(chosen: list[str], excluded: list[str], reason: str | None) -> None:
+def test_queues_refusal(chosen: list[str], excluded: list[str], reason: str | None) -> None:
     from apps.jobs.worker import queues_refusal
 
     refusal = queues_refusal(chosen, excluded)
@@ -63,7 +63,7 @@ def test_a_worker_takes_from_queues_that_there_are(chosen: list[str], excluded: 
         ("prefork", "spawn", True),
     ],
 )
-def test_jobs_have_processes_that_can_be_looked_after(pool: str, start_method: str, refused: bool) -> None:
+def test_pool_refusal(pool: str, start_method: str, refused: bool) -> None:
     from apps.jobs.worker import pool_refusal
 
     assert (pool_refusal(get_implementation(pool), start_method) is not None) == refused
@@ -86,7 +86,7 @@ def started(stack: Stack, *options: str) -> subprocess.CompletedProcess[str]:
         (3, (), ("mail",), None),
     ],
 )
-def test_a_process_is_kept_for_mail_where_the_worker_has_another_queue_and_process(
+def test_unreserved_limit(
     concurrency: int, chosen: tuple[str, ...], excluded: tuple[str, ...], most: int | None
 ) -> None:
     from apps.jobs.worker import unreserved_limit_of

@@ -188,7 +188,7 @@ class Command(BaseCommand):
             touched |= {*done.changed, *done.asked} if ids else set()
             if not ids:
                 self.stderr.write(f"{changed + asked:,} so far")
-        stopping = f", {asked:,} will stop at their next checkpoint" if asked else ""
+        stopping = f", {asked:,} will stop at the next checkpoint" if asked else ""
         self.stdout.write(_json({"changed": changed, "asked": asked}) if json else f"{changed:,} {verb}{stopping}.")
         left = [str(job_id) for job_id in ids if job_id not in touched]
         if left:
