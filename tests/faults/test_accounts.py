@@ -1,4 +1,4 @@
-"""One account is guessed at from everywhere while Redis is away: few hashes, its owner unharmed; too many at once: 503."""
+"""Guesses at one account from many addresses without Redis: few hashes, and the owner is not affected. Excess is 503."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from tests.secrets import FLEET_NEW_PASSWORD, FLEET_PASSWORD
 from tools.fleet import Fleet
 from tools.stack import Stack
 
-# The attackers have as many addresses as it takes (WIDE): what holds them up is the account's own count.
+# The attackers have enough addresses (WIDE), so only the account's own count limits them.
 ADDRESSES = [f"198.51.100.{number}" for number in range(1, 101)]
 THREADS = 20
-FREE = 10  # tries before the first refusal
+FREE = 10  # attempts before the first refusal
 LOGIN = "/api/v1/auth/login"
 PASSWORD, NEW = FLEET_PASSWORD, FLEET_NEW_PASSWORD
 
@@ -42,13 +42,13 @@ def mails(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def fleet(own: Stack, mails: Path) -> Iterator[Fleet]:
-    """Two instances, asked directly as their edge would ask them, and a worker that writes mails into files."""
+    """Start two instances, addressed directly as by their edge, and a worker that writes mails to files."""
     with fleet_on(own.state.urls, worker=True, EMAIL_URL=f"filemail://{mails}", WEB_THREADS="16", **WIDE) as fleet:
         yield fleet
 
 
 def post(fleet: Fleet, path: str, body: Any, *, number: int = 0, address: str = "203.0.113.9") -> Answer:
-    """Ask the instances in turn, as a client of that address."""
+    """Send requests to the instances in turn, as a client with this address."""
     url = fleet.webs[number % len(fleet.webs)].url
     return ask(url, path, method="POST", body=body, headers={"X-Forwarded-For": address})
 
@@ -58,7 +58,7 @@ def login(fleet: Fleet, email: str, password: str) -> Answer:
 
 
 class Desk:
-    """The admin's login form, as a browser sends it."""
+    """Send the admin's login form, as a browser does."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -92,7 +92,7 @@ class Desk:
 
 
 class Guessing:
-    """Wrong passwords for one account, from ADDRESSES, at both instances and both doors, as fast as they are answered."""
+    """Send wrong passwords for one account from ADDRESSES to both instances and both logins, as fast as possible."""
 
     def __init__(self, fleet: Fleet, email: str) -> None:
         self.answers: list[Answer] = []
@@ -127,7 +127,7 @@ class Guessing:
 
 @dataclass
 class Owner:
-    """Somebody who is signed in and goes on working."""
+    """A user who is signed in and keeps working."""
 
     fleet: Fleet
     email: str
@@ -144,7 +144,7 @@ class Owner:
 
 
 def failures(own: Stack, email: str) -> int:
-    """Return how many hashes were computed for a wrong password: each one is a row."""
+    """Return how many wrong passwords were hashed: each one is a row."""
     query = """
         SELECT count(*) FROM accounts_securityevent e JOIN accounts_user u ON u.id = e.user_id
         WHERE e.kind = 'sign-in-failed' AND u.email = %s
@@ -156,7 +156,7 @@ def failures(own: Stack, email: str) -> int:
 
 
 def allowed(seconds: float) -> int:
-    """Return how many tries get through in this time: the free ones, then one after 1, 1 + 2, 1 + 2 + 4, … seconds."""
+    """Return how many attempts pass in this time: the free ones, then one after 1, 1 + 2, 1 + 2 + 4, … seconds."""
     return FREE + int(math.log2(seconds + 1))
 
 
@@ -167,7 +167,7 @@ def registered(fleet: Fleet, email: str) -> str:
     return str(login(fleet, email, PASSWORD).json()["access"])
 
 
-def test_a_hundred_addresses_guess_at_one_account_while_redis_is_away(
+def test_guesses_from_many_addresses_without_redis(
     fleet: Fleet, own: Stack, mails: Path, soak: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     email, seconds = "owner@example.com", 60 if soak else 8
@@ -194,14 +194,14 @@ def test_a_hundred_addresses_guess_at_one_account_while_redis_is_away(
 
         with Guessing(fleet, email) as more:
             wait_until(lambda: any(answer.status == 429 for answer in more.answers), seconds=20, what="a refusal")
-            owner.stop.set()  # a new password ends this sign-in, too
+            owner.stop.set()  # a new password ends this session too
             working.join(30)
             body = {"token": token, "new_password": NEW}
             by_link = patient(fleet, "/api/v1/auth/password/reset/confirm", body)
         assert by_link.status == 204, by_link.content
         assert len(owner.seen) > seconds
         others = Counter(answer.status for answer in owner.seen if answer.status != 200)
-        # One 503: a machine that stood still for longer than a request waits for its connection. Not where it is measured.
+        # Allow one 503 where nothing is measured: the machine may pause for longer than a request waits for its connection.
         assert others <= Counter({503: 0 if soak else 1}), others
         assert patient(fleet, LOGIN, {"email": email, "password": NEW}).status == 200
     finally:
@@ -212,12 +212,12 @@ def test_a_hundred_addresses_guess_at_one_account_while_redis_is_away(
         guesses = len(guessing.answers) + len(guessing.by_form)
         print(
             f"\n{guesses} guesses in {lasted:.0f} s, {computed} hashes (at most {allowed(lasted)}); the owner, signed in: "
-            f"{len(owner.seen)} requests, slowest {slowest:.2f} s; signed in anew after {waited:.0f} s"
+            f"{len(owner.seen)} requests, slowest {slowest:.2f} s; signed in again after {waited:.0f} s"
         )
 
 
 def assert_refused(guessing: Guessing, *, computed: int, lasted: float) -> None:
-    """Assert that few guesses were looked at, and that all others were told so alike. A form shown again is a wrong password."""
+    """Assert that few guesses were checked and all others refused in the same way. A form shown again is a wrong password."""
     statuses, forms = (Counter(one.status for one in answers) for answers in (guessing.answers, guessing.by_form))
     assert set(statuses) <= {401, 429, 503}, statuses
     assert set(forms) <= {200, 429, 503}, forms
@@ -231,7 +231,7 @@ def assert_refused(guessing: Guessing, *, computed: int, lasted: float) -> None:
 
 
 def patient(fleet: Fleet, path: str, body: Any) -> Answer:
-    """Ask as a client does that waits when it is told to, three times at most."""
+    """Send a request up to three times, waiting as Retry-After says."""
     for _ in range(3):
         answer = post(fleet, path, body)
         if answer.status not in (429, 503):
@@ -245,7 +245,7 @@ def reset_tokens(mails: Path) -> list[str]:
     return [token_in(message) for message in mails_in(mails) if "/reset-password#" in text_of(message)]
 
 
-def test_more_passwords_at_once_than_can_be_checked_are_refused_at_once_at_both_doors(fleet: Fleet) -> None:
+def test_excess_password_checks_are_refused_at_once(fleet: Fleet) -> None:
     desk, url = Desk(fleet.webs[0].url), fleet.webs[0].url
     seen: list[tuple[str, int, str | None]] = []
 
@@ -262,13 +262,13 @@ def test_more_passwords_at_once_than_can_be_checked_are_refused_at_once_at_both_
         for number in range(120):
             pool.submit(admin if number % 2 else api, number)
     assert len(seen) == 120
-    for door, good in (("api", 401), ("admin", 200)):
-        answers = [(status, retry) for where, status, retry in seen if where == door]
-        assert {status for status, _ in answers} == {good, 503}, (door, Counter(answers))
+    for kind, good in (("api", 401), ("admin", 200)):
+        answers = [(status, retry) for where, status, retry in seen if where == kind]
+        assert {status for status, _ in answers} == {good, 503}, (kind, Counter(answers))
         assert {retry for status, retry in answers if status == 503} == {"1"}
 
 
-def test_the_admins_door_is_shut_with_the_other(fleet: Fleet, own: Stack) -> None:
+def test_refusals_apply_to_the_admin_login(fleet: Fleet, own: Stack) -> None:
     email = "keeper@example.com"
     registered(fleet, email)
     desk = Desk(fleet.webs[1].url)
@@ -276,7 +276,7 @@ def test_the_admins_door_is_shut_with_the_other(fleet: Fleet, own: Stack) -> Non
         assert post(fleet, LOGIN, {"email": email, "password": f"guess number {number}"}).status == 401
     longer = "UPDATE accounts_attemptcount SET refused_until = refused_until + interval '1 minute'"
     with psycopg.connect(own.state.urls["DATABASE_URL"], autocommit=True) as connection:
-        connection.execute(longer)  # than the one second that the first refusal lasts
+        connection.execute(longer)  # longer than the first refusal, of one second
     answer = desk.post(email, PASSWORD)
     assert (answer.status, answer.headers["content-type"].partition(";")[0]) == (429, "text/html")
     assert int(answer.headers["retry-after"]) >= 1

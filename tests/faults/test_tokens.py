@@ -1,4 +1,4 @@
-"""A sign-in ends everywhere in time whether Redis is there or not; PostgreSQL's absence costs nobody a sign-in."""
+"""A session ends everywhere in time with and without Redis, and survives an outage of PostgreSQL."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SLACK = 1.5  # seconds that a loaded machine may add
 
 @pytest.fixture(scope="module")
 def fleet(own: Stack) -> Iterator[Fleet]:
-    """Two instances: things end at the first, the second hears of it by looking."""
+    """Start two instances: sessions end at the first, and the second notices at its next check."""
     with fleet_on(own.state.urls, WEB_THREADS="8", **WIDE) as fleet:
         yield fleet
 
@@ -59,7 +59,7 @@ def up(own: Stack) -> Iterator[None]:
 
 @contextlib.contextmanager
 def flushed(own: Stack) -> Iterator[None]:
-    """Gone and back, with nothing in it, and emptied again and again while sign-ins end."""
+    """Stop Redis, start it empty, and flush it repeatedly while sessions end."""
     with redis_stopped(own):
         pass
     with redis_flushed(own):
@@ -67,7 +67,7 @@ def flushed(own: Stack) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("state", [up, redis_stopped, flushed])
-def test_an_end_is_heard_of_in_time(
+def test_ended_session_is_refused_everywhere_in_time(
     fleet: Fleet,
     own: Stack,
     database: psycopg.Connection[Any],
@@ -94,7 +94,7 @@ def test_an_end_is_heard_of_in_time(
 
 
 def late_again(heard: Callable[[Iterable[str]], dict[str, float]], names: Iterable[str]) -> dict[str, float]:
-    """Repeat what was noticed too late; return what is late again, since a machine may pause once."""
+    """Repeat what was noticed too late, since the machine may have paused, and return what is late again."""
     late = {name: took for name, took in heard(names).items() if took > CHECK_SECONDS + SLACK}
     if late:
         late = {name: took for name, took in heard(list(late)).items() if took > CHECK_SECONDS + SLACK}
@@ -102,8 +102,8 @@ def late_again(heard: Callable[[Iterable[str]], dict[str, float]], names: Iterab
 
 
 def heard_after(name: str, victim: Victim, administrator: Pages, *, there: str) -> float:
-    """Return the seconds between the answer that ends a session and the other instance's first refusal."""
-    # The list of sign-ins is answered to whoever is let in, even when there is no such user any more.
+    """Return the seconds between the response that ends a session and the other instance's first refusal."""
+    # The list of sessions succeeds for every authorised request, even if the user has been deleted.
     path, open_to = ("users", 403) if name in KEPT else ("auth/sessions", 401)
 
     def status(url: str) -> int:
@@ -133,7 +133,9 @@ IN_THE_ADMIN = (
 )
 
 
-def test_sign_ins_to_the_admin_end_too(fleet: Fleet, database: psycopg.Connection[Any], administrator: Pages) -> None:
+def test_admin_sessions_end_everywhere_in_time(
+    fleet: Fleet, database: psycopg.Connection[Any], administrator: Pages
+) -> None:
     victims: dict[str, Victim] = {}
 
     def closed(names: Iterable[str]) -> dict[str, float]:
@@ -145,7 +147,9 @@ def test_sign_ins_to_the_admin_end_too(fleet: Fleet, database: psycopg.Connectio
         assert pages.get("/admin/") == 200
         assert ENDS[name](victims[name], administrator), f"{name} was not taken"
         ended = time.monotonic()
-        wait_until(lambda: pages.get("/admin/") == 302, seconds=20, what=f"the admin's door to close after: {name}")
+        wait_until(
+            lambda: pages.get("/admin/") == 302, seconds=20, what=f"the admin to refuse the session after: {name}"
+        )
         return time.monotonic() - ended
 
     assert not late_again(closed, IN_THE_ADMIN)
@@ -157,7 +161,7 @@ def at_a_time(seconds: Callable[[str], float], names: Iterable[str]) -> dict[str
         return dict(zip(names, pool.map(seconds, names), strict=True))
 
 
-def test_a_refresh_without_postgresql_says_when_to_come_back_and_costs_no_token(fleet: Fleet, own: Stack) -> None:
+def test_refresh_without_postgresql_is_503_and_keeps_tokens(fleet: Fleet, own: Stack) -> None:
     credentials = registered(fleet.webs[0].url)
     tokens = signed_in(fleet.webs[0].url, credentials)
     with postgresql_stopped(own):
@@ -170,8 +174,8 @@ def test_a_refresh_without_postgresql_says_when_to_come_back_and_costs_no_token(
     )
 
 
-def test_whoever_refreshes_while_postgresql_goes_and_comes_stays_signed_in(fleet: Fleet, own: Stack) -> None:
-    """Also when an answer was lost with its commit done: the token before is good for the same answer."""
+def test_refreshing_survives_a_postgresql_outage(fleet: Fleet, own: Stack) -> None:
+    """Also when a response was lost after its commit: the previous token gets the same response again."""
     here, there = (web.url for web in fleet.webs)
     people = [signed_in(here, registered(here)) for _ in range(4)]
     done = threading.Event()

@@ -1,4 +1,4 @@
-"""An account's life on a real fleet: mails and export by the worker, an end whose body passes the edge and bites everywhere."""
+"""An account on a real fleet: mails and an export by the worker, and a deletion whose body passes the edge."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def fleet(stack: Stack, mails: Path) -> Iterator[Fleet]:
 
 
 def call(fleet: Fleet, path: str, *, access: str = "", **options: Any) -> Answer:
-    """Ask through the edge."""
+    """Send a request through the edge."""
     headers = {"Authorization": f"Bearer {access}"} if access else {}
     return ask(fleet.url, f"/api/v1/{path}", headers=headers, context=fleet.ssl_context(), **options)
 
@@ -47,7 +47,7 @@ def written(mails: Path) -> str:
     return "".join(path.read_text() for path in mails.iterdir())
 
 
-def test_an_account_comes_gets_what_is_held_of_it_and_goes(fleet: Fleet, mails: Path) -> None:
+def test_account_registers_exports_and_is_deleted(fleet: Fleet, mails: Path) -> None:
     credentials = {"email": f"{secrets.token_hex(6)}@example.com", "password": PASSWORD}
     assert call(fleet, "auth/register", method="POST", body={**credentials, "name": "Ada"}).status == 201
     here, there = signed_in(fleet, credentials), signed_in(fleet, credentials)
@@ -65,7 +65,7 @@ def test_an_account_comes_gets_what_is_held_of_it_and_goes(fleet: Fleet, mails: 
 
     wrong = call(fleet, "me", method="DELETE", body={"password": "not the password"}, access=here)
     assert (wrong.status, wrong.json()["type"].rpartition("/")[2]) == (403, "password-wrong")
-    # Both instances have looked at the other sign-in a moment ago.
+    # Both instances have just checked the other session.
     instances = [web.url for web in fleet.webs]
     other = {"Authorization": f"Bearer {there}"}
     assert [ask(url, "/api/v1/me", headers=other).status for url in instances] == [200, 200]

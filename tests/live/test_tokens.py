@@ -1,4 +1,4 @@
-"""Tokens on two processes of eight threads: parallel refreshes, replays, and a roll-out of keys that refuses nobody."""
+"""Tokens on two processes of eight threads: parallel refreshes, replays, and the rollout of a key."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def ring(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def fleet(stack: Stack, ring: Path) -> Iterator[Fleet]:
-    """Two instances, one process of eight threads each, asked directly so that a test chooses which."""
+    """Start two instances of one process with eight threads, and address each of them directly."""
     more = {"WEB_THREADS": "8", "JWT_KEYS": "", "JWT_KEYS_FILE": str(ring), "REFRESH_GRACE_SECONDS": f"{GRACE:g}"}
     with fleet_running(stack, edge=False, **more, **WIDE) as fleet:
         yield fleet
@@ -58,13 +58,11 @@ def me(fleet: Fleet, access: str, *, at: int = 0) -> int:
 
 
 def used_at_once(fleet: Fleet, token: str, *, agents: Sequence[str]) -> list[Answer]:
-    """Return the answers to parallel uses of one token, every other one at the other process."""
+    """Return the responses to parallel uses of one token, alternating between the two processes."""
     return at_once(len(agents), lambda number: refreshed(fleet.webs[number % 2].url, token, agent=agents[number]))
 
 
-def test_of_twenty_uses_at_once_one_mints_a_successor(
-    fleet: Fleet, database: psycopg.Connection[Any], soak: bool
-) -> None:
+def test_twenty_parallel_uses_get_one_successor(fleet: Fleet, database: psycopg.Connection[Any], soak: bool) -> None:
     tokens = signed_in(fleet.webs[0].url, registered(fleet.webs[0].url))
     for _ in range(50 if soak else 5):
         used = tokens["refresh"]
@@ -80,9 +78,7 @@ def test_of_twenty_uses_at_once_one_mints_a_successor(
     assert all(me(fleet, tokens["access"], at=at) == 200 for at in (0, 1))
 
 
-def test_of_twenty_thieves_at_once_one_gets_in_and_nobody_stays(
-    fleet: Fleet, database: psycopg.Connection[Any], soak: bool
-) -> None:
+def test_twenty_parallel_thieves_end_the_session(fleet: Fleet, database: psycopg.Connection[Any], soak: bool) -> None:
     credentials = registered(fleet.webs[0].url)
     for _ in range(50 if soak else 5):
         tokens = signed_in(fleet.webs[0].url, credentials)
@@ -90,18 +86,18 @@ def test_of_twenty_thieves_at_once_one_gets_in_and_nobody_stays(
         assert Counter(map(problem, answers)) == {"": 1, "token-reused": 1, "token-refused": USES - 2}
         winner = next(answer.json() for answer in answers if answer.status == 200)
         assert [refreshed(fleet.webs[at].url, winner["refresh"]).status for at in (0, 1)] == [401, 401]
-        told = database.execute(
+        counts = database.execute(
             "SELECT (SELECT count(*) FROM accounts_securityevent WHERE kind = 'token-reused' AND session_id = f.id),"
             " (SELECT count(*) FROM jobs_job WHERE kind = 'accounts.mail' AND parameters ->> 'template' = 'token-reused'"
             "  AND parameters ->> 'user' = f.user_id::text AND created_at >= f.created_at), f.ended_reason"
             " FROM accounts_session f WHERE f.id = %s",
             [winner["session"]],
         ).fetchone()
-        assert told == (1, 1, "reuse")
+        assert counts == (1, 1, "reuse")
 
 
 @pytest.mark.parametrize("replayed", ["the parent after the grace", "the grandparent"])
-def test_a_replay_ends_the_descendant_at_its_next_call(fleet: Fleet, replayed: str) -> None:
+def test_replay_ends_the_successor_at_its_next_use(fleet: Fleet, replayed: str) -> None:
     tokens = signed_in(fleet.webs[0].url, registered(fleet.webs[0].url))
     stolen = tokens["refresh"]
     latest = refreshed(fleet.webs[0].url, stolen).json()
@@ -114,12 +110,12 @@ def test_a_replay_ends_the_descendant_at_its_next_call(fleet: Fleet, replayed: s
     assert (answer.status, problem(answer)) == (401, "token-reused")
     assert me(fleet, latest["access"], at=0) == 401
     assert problem(refreshed(fleet.webs[1].url, latest["refresh"])) == "token-refused"
-    time.sleep(1.1)  # SESSION_CHECK_SECONDS: the other process may have looked just before
+    time.sleep(1.1)  # SESSION_CHECK_SECONDS: the other process may have a cached check
     assert me(fleet, latest["access"], at=1) == 401
 
 
 @pytest.mark.parametrize("end", ["logout", "password change"])
-def test_tokens_of_a_sign_in_that_ended_are_refused_and_no_theft(fleet: Fleet, end: str) -> None:
+def test_tokens_of_ended_sessions_are_no_reuse(fleet: Fleet, end: str) -> None:
     credentials = registered(fleet.webs[0].url)
     tokens = signed_in(fleet.webs[0].url, credentials)
     latest = refreshed(fleet.webs[0].url, tokens["refresh"]).json()
@@ -133,8 +129,8 @@ def test_tokens_of_a_sign_in_that_ended_are_refused_and_no_theft(fleet: Fleet, e
             assert problem(refreshed(fleet.webs[at].url, token)) == "token-refused"
 
 
-def test_keys_roll_out_over_two_instances_and_nobody_is_refused(fleet: Fleet, ring: Path) -> None:
-    """`rotate_keys`, then one instance after the other; each takes the other's tokens before, between and after."""
+def test_key_rollout_refuses_nobody(fleet: Fleet, ring: Path) -> None:
+    """Rotate the keys, then restart one instance after the other. Each accepts the other's tokens at every step."""
     credentials = registered(fleet.webs[0].url)
     pairs = [signed_in(fleet.webs[at].url, credentials) for at in (0, 1)]
     (old,) = {kid(tokens["access"]) for tokens in pairs}
@@ -153,13 +149,13 @@ def test_keys_roll_out_over_two_instances_and_nobody_is_refused(fleet: Fleet, ri
     new = entries[-1]["kid"]
 
     pairs = everybody_is_let_in(fleet, credentials, pairs)
-    restart(fleet, 1)  # the other one has not heard of the new key yet
+    restart(fleet, 1)  # the other one does not have the new key yet
     pairs = everybody_is_let_in(fleet, credentials, pairs)
     restart(fleet, 0)
     pairs = everybody_is_let_in(fleet, credentials, pairs)
     assert [kid(tokens["refresh"]) for tokens in pairs] == [old, old], "the new key signed too early"
 
-    # Ten minutes later by one instance's clock, and not yet by the other's.
+    # Ten minutes have passed by one instance's clock, but not by the other's.
     entries[-1]["sign_from"] = datetime.now(UTC).isoformat()
     ring.write_text(json.dumps(entries))
     restart(fleet, 1)
@@ -171,13 +167,13 @@ def test_keys_roll_out_over_two_instances_and_nobody_is_refused(fleet: Fleet, ri
 
 
 def everybody_is_let_in(fleet: Fleet, credentials: dict[str, str], pairs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Use every token of before and of now at both instances; give one pair signed by each."""
+    """Use all tokens at both instances; return a pair signed by each."""
     found = []
     for at, tokens in enumerate([*pairs, *(signed_in(fleet.webs[at].url, credentials) for at in (0, 1))]):
         here, there = at % 2, 1 - at % 2
         assert [me(fleet, tokens["access"], at=here), me(fleet, tokens["access"], at=there)] == [200, 200]
         first = refreshed(fleet.webs[there].url, tokens["refresh"])
-        again = refreshed(fleet.webs[here].url, tokens["refresh"])  # the answer of the other instance was lost
+        again = refreshed(fleet.webs[here].url, tokens["refresh"])  # the other instance's response was lost
         assert (first.status, again.status) == (200, 200), (first.content, again.content)
         assert first.json()["refresh"] == again.json()["refresh"]
         assert [me(fleet, answer.json()["access"], at=here) for answer in (first, again)] == [200, 200]

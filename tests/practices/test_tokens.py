@@ -1,4 +1,4 @@
-"""tokens: what a token says, which key signs it, and what nobody boots with. See also test_tokens_*.py."""
+"""tokens: claims, keys, and settings that are refused. See also test_tokens_*.py."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.problems import assert_problem
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("token_keys")]
 
 
-def test_claims_and_header_are_the_documented_ones(pair: Any) -> None:
+def test_claims_and_header_are_as_documented(pair: Any) -> None:
     for token, kind, lifetime in [(pair.access, "access", 15 * 60), (pair.refresh, "refresh", 14 * 24 * 3600)]:
         claims = claims_of(token)
         assert set(claims) == {"typ", "sid", "jti", "iat", "exp", "iss", "aud"}
@@ -34,7 +34,7 @@ def test_claims_and_header_are_the_documented_ones(pair: Any) -> None:
         assert jwt.get_unverified_header(token) == HEADER
 
 
-def test_a_new_key_verifies_before_it_signs_and_an_old_one_after(pair: Any) -> None:
+def test_keys_verify_before_and_after_they_sign(pair: Any) -> None:
     soon, past = timezone.now() + timedelta(minutes=10), timezone.now() - timedelta(minutes=1)
     early = forge({**HEADER, "kid": "b"}, claims_of(pair.access), key=NEXT)
     with override_settings(TOKENS_KEYS=ring(("a", KEY, EPOCH), ("b", NEXT, soon))):
@@ -47,7 +47,7 @@ def test_a_new_key_verifies_before_it_signs_and_an_old_one_after(pair: Any) -> N
         assert_problem(get_me(pair.access), 401, "token-refused")
 
 
-# System checks: each is bound and has its id.
+# System checks: each is registered and has its id.
 
 
 @pytest.mark.parametrize(
@@ -62,21 +62,21 @@ def test_a_new_key_verifies_before_it_signs_and_an_old_one_after(pair: Any) -> N
         ({"REQUIRE_VERIFIED_EMAIL": True, "EMAIL_BACKEND": NO_MAIL}, "tokens.E006"),
     ],
 )
-def test_check_refuses(values: dict[str, Any], expected: str) -> None:
+def test_checks_report_bad_settings(values: dict[str, Any], expected: str) -> None:
     with override_settings(**values), pytest.raises(SystemCheckError, match=expected):
         call_command("check", "--tag", "security")
 
 
-def test_check_refuses_a_second_register_of_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_reports_the_blacklist_app(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "INSTALLED_APPS", [*settings.INSTALLED_APPS, BLACKLIST])
     assert [message.id for message in tokens_check()] == ["tokens.E005"]
 
 
-def test_check_has_nothing_to_say_about_what_is_shipped() -> None:
+def test_shipped_settings_pass_the_checks() -> None:
     assert tokens_check() == []
 
 
-# The environment's own look at the ring: nothing boots with a weak one.
+# The environment refuses to start with a weak ring.
 
 
 @pytest.mark.parametrize(
@@ -84,23 +84,23 @@ def test_check_has_nothing_to_say_about_what_is_shipped() -> None:
     [
         ([], "JSON list"),
         ("text", "JSON list"),
-        ([{"kid": "a", "key": KEY}], "exactly kid, key and sign_from"),
-        ([{"kid": "a", "key": KEY, "sign_from": "2026-01-01T00:00:00Z", "alg": "none"}], "exactly kid"),
+        ([{"kid": "a", "key": KEY}], "kid, key and sign_from, and nothing else"),
+        ([{"kid": "a", "key": KEY, "sign_from": "2026-01-01T00:00:00Z", "alg": "none"}], "and nothing else"),
         ([{"kid": "", "key": KEY, "sign_from": "2026-01-01T00:00:00Z"}], "1 to 64"),
         ([{"kid": "a", "key": "secret", "sign_from": "2026-01-01T00:00:00Z"}], "weak"),
         ([{"kid": "a", "key": "a" * 40, "sign_from": "2026-01-01T00:00:00Z"}], "weak"),
         ([{"kid": "a", "key": KEY, "sign_from": "2026-01-01T00:00:00"}], "zone"),
         ([{"kid": "a", "key": KEY, "sign_from": "soon"}], "zone"),
-        ([{"kid": "a", "key": KEY, "sign_from": "2999-01-01T00:00:00Z"}], "no key may sign yet"),
+        ([{"kid": "a", "key": KEY, "sign_from": "2999-01-01T00:00:00Z"}], "no key can sign yet"),
         ([{"kid": "a", "key": KEY, "sign_from": "2026-01-01T00:00:00Z"}] * 2, "same kid"),
     ],
 )
-def test_the_environment_refuses_a_ring(entries: Any, reason: str) -> None:
+def test_environment_refuses_invalid_rings(entries: Any, reason: str) -> None:
     with pytest.raises(ValueError, match=reason) as refusal:
         key_ring(json.dumps(entries))
     assert KEY not in str(refusal.value)
 
 
-def test_the_environment_takes_a_ring() -> None:
+def test_environment_accepts_a_ring() -> None:
     (entry,) = key_ring(json.dumps([{"kid": "a", "key": KEY, "sign_from": "2026-01-01T00:00:00Z"}]))
     assert entry == {"kid": "a", "key": KEY, "sign_from": datetime(2026, 1, 1, tzinfo=UTC)}

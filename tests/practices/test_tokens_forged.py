@@ -1,4 +1,4 @@
-"""tokens: what is none of ours is refused, one attack at a time, each with a problem document."""
+"""tokens: forged tokens are refused, one attack at a time, each with a problem document."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def without(claims: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def signature_moved(claims: dict[str, Any]) -> str:
-    """Another sign-in's id below the signature of this one."""
+    """Return another session's id with the signature of this one."""
     header, _, signature = forge(HEADER, claims).split(".")
     return ".".join([header, part({**claims, "sid": str(uuid4())}), signature])
 
@@ -72,7 +72,7 @@ FORGED: dict[str, Callable[[dict[str, Any]], str]] = {
     "iat no number": lambda claims: forge(HEADER, {**claims, "iat": "today"}),
     "issued tomorrow": lambda claims: forge(HEADER, {**claims, "iat": int(time.time()) + 86400}),
     "not yet valid": lambda claims: forge(HEADER, {**claims, "nbf": int(time.time()) + 86400}),
-    "another sign-in": lambda claims: forge(HEADER, {**claims, "sid": str(uuid4())}),
+    "another session": lambda claims: forge(HEADER, {**claims, "sid": str(uuid4())}),
     "sid no id": lambda claims: forge(HEADER, {**claims, "sid": "1 OR 1=1"}),
     "sid of another type": lambda claims: forge(HEADER, {**claims, "sid": {"$ne": None}}),
     "no sid": lambda claims: forge(HEADER, without(claims, "sid")),
@@ -93,11 +93,11 @@ FORGED: dict[str, Callable[[dict[str, Any]], str]] = {
     "not base64": lambda _: "a!.b!.c!",
     "nothing": lambda _: "",
 }
-IN_A_HEADER_ALONE = {"nothing"}  # in a body it is a field that is empty: 400
+IN_A_HEADER_ALONE = {"nothing"}  # in a body it is an empty field: 400
 
 
-def test_the_forgery_bench_makes_tokens_that_would_pass(pair: Any) -> None:
-    """The control: what the tests below break is otherwise accepted, so each refusal has the reason it names."""
+def test_unmodified_test_tokens_are_accepted(pair: Any) -> None:
+    """The control: without their defects these tokens are accepted, so each refusal below has its own reason."""
     assert get_me(forge(HEADER, claims_of(pair.access))).status_code == 200
     assert refresh(forge(HEADER, claims_of(pair.refresh))).status_code == 200
 
@@ -110,14 +110,14 @@ def test_forged_access_tokens_are_refused(pair: Any, attack: str) -> None:
 
 
 @pytest.mark.parametrize("attack", sorted(FORGED.keys() - IN_A_HEADER_ALONE))
-def test_forged_refresh_tokens_are_refused_and_end_nothing(pair: Any, attack: str) -> None:
+def test_forged_refresh_tokens_end_no_session(pair: Any, attack: str) -> None:
     response = refresh(FORGED[attack](claims_of(pair.refresh)))
     assert_problem(response, 401, "token-refused")
     assert response.headers["WWW-Authenticate"] == 'Bearer realm="api", error="invalid_token"'
     assert refresh(pair.refresh).status_code == 200
 
 
-def test_the_two_kinds_of_token_do_not_stand_for_each_other(pair: Any) -> None:
+def test_token_kinds_are_not_interchangeable(pair: Any) -> None:
     assert_problem(refresh(pair.access), 401, "token-refused")
     assert_problem(get_me(pair.refresh), 401, "token-refused")
     relabelled = forge(HEADER, {**claims_of(pair.access), "typ": "refresh"}, key=NEXT)
@@ -125,8 +125,8 @@ def test_the_two_kinds_of_token_do_not_stand_for_each_other(pair: Any) -> None:
     assert refresh(pair.refresh).status_code == 200
 
 
-def test_a_token_of_ours_with_an_id_of_no_token_is_reuse_and_ends_the_sign_in(pair: Any) -> None:
-    """Only who holds a key can make one: then nothing of the sign-in is to be trusted."""
+def test_signed_token_with_unknown_id_ends_the_session(pair: Any) -> None:
+    """Only someone with a key can make one, so nothing in the session can be trusted."""
     assert_problem(refresh(forge(HEADER, {**claims_of(pair.refresh), "jti": str(uuid4())})), 401, "token-reused")
     assert_problem(refresh(pair.refresh), 401, "token-refused")
 
@@ -136,7 +136,7 @@ def test_a_token_of_ours_with_an_id_of_no_token_is_reuse_and_ends_the_sign_in(pa
     ("claim", "just_inside", "just_outside"),
     [("exp", -(LEEWAY - 4), -(LEEWAY + 1)), ("iat", LEEWAY - 4, LEEWAY + 5), ("nbf", LEEWAY - 4, LEEWAY + 5)],
 )
-def test_clocks_may_differ_by_ten_seconds_and_no_more(
+def test_clocks_may_differ_by_ten_seconds(
     pair: Any, ask: Callable[[str], Any], claim: str, just_inside: int, just_outside: int
 ) -> None:
     claims = claims_of(pair.access if ask is get_me else pair.refresh)

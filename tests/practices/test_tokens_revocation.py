@@ -1,4 +1,4 @@
-"""tokens: a sign-in that has ended opens nothing, wherever somebody looked at it before, and ends whole."""
+"""tokens: an ended session is refused wherever it was checked before."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from tests.problems import assert_problem
 from tests.processes import wait_until
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("token_keys")]
-committed = pytest.mark.django_db(transaction=True)  # what happens after a commit happens, and threads see it
+committed = pytest.mark.django_db(transaction=True)  # on_commit runs, and threads see the rows
 
 
-def test_authorising_is_one_query_and_none_while_it_is_remembered(pair: Any, django_assert_num_queries: Any) -> None:
+def test_authorising_is_one_query_and_none_when_cached(pair: Any, django_assert_num_queries: Any) -> None:
     now = timezone.now()
     with override_settings(TOKENS_CHECK_SECONDS=60):
         with django_assert_num_queries(1):
@@ -46,14 +46,12 @@ def test_authorising_is_one_query_and_none_while_it_is_remembered(pair: Any, dja
         session_user(session_id=pair.session_id, transport=pair.transport, now=now)
 
 
-def test_a_request_pays_one_query_for_its_authorisation_and_one_for_its_answer(
-    pair: Any, django_assert_num_queries: Any
-) -> None:
+def test_request_is_two_queries(pair: Any, django_assert_num_queries: Any) -> None:
     with django_assert_num_queries(2):
         assert get_me(pair.access).status_code == 200
 
 
-def test_what_is_remembered_is_bounded(pair: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cached_checks_are_bounded(pair: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     checks = sessions._Checks(5)
     monkeypatch.setattr(sessions, "_checks", checks)
     for _ in range(20):
@@ -62,10 +60,8 @@ def test_what_is_remembered_is_bounded(pair: Any, monkeypatch: pytest.MonkeyPatc
 
 
 @committed
-def test_a_look_that_began_before_the_end_is_not_remembered_after_it(
-    pair: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A request reads the row, the sign-in ends, and only then the request remembers what it read."""
+def test_check_that_began_before_the_end_is_not_cached(pair: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request reads the row, the session ends, and only then the request caches what it read."""
     read = sessions._read
 
     def slowly(session_id: Any) -> Any:
@@ -80,7 +76,7 @@ def test_a_look_that_began_before_the_end_is_not_remembered_after_it(
 
 
 @committed
-def test_a_sign_in_that_ends_in_a_transaction_that_is_rolled_back_stands(pair: Any) -> None:
+def test_rolled_back_end_keeps_the_session_active(pair: Any) -> None:
     with transaction.atomic():
         session_end(session_id=pair.session_id, reason=EndReason.LOGOUT, now=timezone.now())
         transaction.set_rollback(True)
@@ -88,7 +84,7 @@ def test_a_sign_in_that_ends_in_a_transaction_that_is_rolled_back_stands(pair: A
 
 
 @committed
-def test_rights_come_from_the_row_at_once(client: Client) -> None:
+def test_changed_rights_apply_at_once(client: Client) -> None:
     user = user_create(is_staff=True, permissions=("accounts.view_user",))
     header = bearer(user)
     assert client.get("/api/v1/users", **header).status_code == 200
@@ -105,8 +101,8 @@ LEAVING: dict[str, Callable[[Any], Any]] = {
 
 @committed
 @pytest.mark.parametrize("end", LEAVING)
-def test_two_ends_at_once_do_not_wait_for_each_other(pair: Any, end: str) -> None:
-    """An e-mail change or a deletion has locked the user, and comes for the sign-ins while one of those ends by itself."""
+def test_parallel_ends_do_not_deadlock(pair: Any, end: str) -> None:
+    """A deletion has locked the user and next locks the sessions, while one of those ends by itself."""
     assert refresh(pair.refresh).status_code == 200
     statuses = []
 
@@ -130,7 +126,7 @@ def test_two_ends_at_once_do_not_wait_for_each_other(pair: Any, end: str) -> Non
 
 
 def is_waited_for(backend: int) -> bool:
-    """Whether another session waits for a lock that this one holds."""
+    """Return whether another connection waits for a lock that this one holds."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE %s = ANY(pg_blocking_pids(pid))", [backend])
         return bool(cursor.fetchone()[0])

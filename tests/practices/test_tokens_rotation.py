@@ -1,4 +1,4 @@
-"""tokens: of all uses of one refresh token one mints a successor, whoever asks how often; what is older ends all."""
+"""tokens: a refresh token gets one successor however often it is used; reuse of an older one ends the session."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.problems import assert_problem
 from tests.races import at_once
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("token_keys")]
-committed = pytest.mark.django_db(transaction=True)  # what happens after a commit happens, and threads see it
+committed = pytest.mark.django_db(transaction=True)  # on_commit runs, and threads see the rows
 
 DAY = timedelta(days=1)
 
@@ -31,13 +31,13 @@ def session_of(pair: Any) -> Any:
 
 
 def later(seconds: float) -> None:
-    """Let time pass: the sign-in was rotated so much earlier."""
+    """Move the rotation into the past by this many seconds."""
     rotated = Session.objects.get().rotated_at
     Session.objects.update(rotated_at=rotated - timedelta(seconds=seconds))
 
 
 @committed
-def test_of_parallel_uses_exactly_one_mints_a_successor(pair: Any) -> None:
+def test_parallel_uses_get_one_successor(pair: Any) -> None:
     answers = at_once(12, lambda _: refresh(pair.refresh))
     assert [answer.status_code for answer in answers] == [200] * 12
     successors = {answer.json()["refresh"] for answer in answers}
@@ -49,7 +49,7 @@ def test_of_parallel_uses_exactly_one_mints_a_successor(pair: Any) -> None:
 
 @committed
 @pytest.mark.parametrize("case", ["no grace", "other devices"])
-def test_parallel_uses_outside_the_grace_have_one_winner_and_end_the_sign_in_once(pair: Any, case: str) -> None:
+def test_parallel_uses_without_grace_end_the_session_once(pair: Any, case: str) -> None:
 
     grace = 0 if case == "no grace" else 10
     with override_settings(TOKENS_GRACE_SECONDS=grace):
@@ -65,7 +65,7 @@ def test_parallel_uses_outside_the_grace_have_one_winner_and_end_the_sign_in_onc
     assert_problem(get_me(winner.json()["access"]), 401, "token-refused")
 
 
-def test_the_predecessor_within_the_grace_gets_the_same_successor_and_no_longer_grace(pair: Any) -> None:
+def test_predecessor_gets_the_same_successor_within_grace(pair: Any) -> None:
     first = refresh(pair.refresh).json()
     before = Session.objects.values().get()
     later(settings.TOKENS_GRACE_SECONDS - 6)
@@ -81,8 +81,8 @@ def test_the_predecessor_within_the_grace_gets_the_same_successor_and_no_longer_
 
 
 @pytest.mark.parametrize(("ahead", "status"), [(8, 200), (60, 401)])
-def test_a_clock_that_was_set_back_prolongs_no_grace(pair: Any, ahead: int, status: int) -> None:
-    """Another instance's clock may lag as far as for a token; from an hour's difference nobody gets an hour of grace."""
+def test_slow_clock_does_not_extend_the_grace(pair: Any, ahead: int, status: int) -> None:
+    """Another instance's clock may lag by the leeway of a token, but a lag of an hour gives no hour of grace."""
     refresh(pair.refresh)
     later(-ahead)
     assert refresh(pair.refresh).status_code == status
@@ -90,7 +90,7 @@ def test_a_clock_that_was_set_back_prolongs_no_grace(pair: Any, ahead: int, stat
 
 @committed
 @pytest.mark.parametrize("case", ["after the grace", "from another device", "the one before"])
-def test_reuse_ends_the_sign_in_for_everybody(pair: Any, case: str) -> None:
+def test_reuse_ends_the_session(pair: Any, case: str) -> None:
 
     latest, agent = refresh(pair.refresh).json(), AGENT
     if case == "after the grace":
@@ -112,7 +112,7 @@ def test_reuse_ends_the_sign_in_for_everybody(pair: Any, case: str) -> None:
 
 
 @committed
-def test_a_token_of_a_sign_in_that_was_left_is_refused_and_no_theft(pair: Any) -> None:
+def test_token_of_an_ended_session_is_no_reuse(pair: Any) -> None:
 
     latest = refresh(pair.refresh).json()
     session_end(session_id=pair.session_id, reason=EndReason.LOGOUT, now=timezone.now())
@@ -120,10 +120,10 @@ def test_a_token_of_a_sign_in_that_was_left_is_refused_and_no_theft(pair: Any) -
         assert_problem(refresh(token), 401, "token-refused")
     assert session_of(pair).ended_reason == "logout"
     assert not SecurityEvent.objects.filter(kind="token-reused").exists()
-    assert not Job.objects.exists(), "somebody was mailed"
+    assert not Job.objects.exists(), "a mail was sent"
 
 
-def test_the_device_is_the_whole_user_agent_cut_at_200(pair: Any) -> None:
+def test_device_is_the_user_agent_cut_at_200(pair: Any) -> None:
     long = "x" * 300
     refresh(pair.refresh, agent=long)
     assert session_of(pair).device == "x" * 200
@@ -131,19 +131,17 @@ def test_the_device_is_the_whole_user_agent_cut_at_200(pair: Any) -> None:
     assert_problem(refresh(pair.refresh, agent="x" * 199), 401, "token-reused")
 
 
-# What signs a token signs it again.
+# The same key signs a token again.
 
 
 @pytest.fixture
 def rotated(pair: Any) -> Any:
-    """The answer to a refresh, signed by `a`."""
+    """Return the response to a refresh, signed by `a`."""
     return refresh(pair.refresh).json()
 
 
-def test_in_the_grace_the_successor_is_the_same_though_another_key_signs_by_now(
-    pair: Any, rotated: dict[str, Any]
-) -> None:
-    taken_over = session_of(pair).current_issued_at - timedelta(seconds=1)  # as if the two instances' clocks differed
+def test_grace_successor_keeps_its_signing_key(pair: Any, rotated: dict[str, Any]) -> None:
+    taken_over = session_of(pair).current_issued_at - timedelta(seconds=1)  # as if the clocks of two instances differed
     with override_settings(TOKENS_KEYS=ring(("a", KEY, EPOCH), ("b", NEXT, taken_over))):
         again = refresh(pair.refresh).json()
         assert again["refresh"] == rotated["refresh"]
@@ -152,12 +150,12 @@ def test_in_the_grace_the_successor_is_the_same_though_another_key_signs_by_now(
         assert session_of(pair).signed_by == "b"
 
 
-def test_when_the_key_of_the_successor_is_gone_another_signs_the_same_token(pair: Any, rotated: dict[str, Any]) -> None:
-    """Its signature was worth nothing any more; id and times stay, so there are no two tokens to use."""
+def test_dropped_key_is_replaced_for_the_same_token(pair: Any, rotated: dict[str, Any]) -> None:
+    """The old signature is no longer valid; id and times stay, so there is only one token to use."""
     predecessor = forge({**HEADER, "kid": "b"}, claims_of(pair.refresh), key=NEXT)
     with override_settings(
         TOKENS_KEYS=ring(("b", NEXT, timezone.now()))
-    ):  # it may sign from a moment after the rotation on
+    ):  # it can sign from one second after the rotation
         again = refresh(predecessor).json()
         assert claims_of(again["refresh"]) == claims_of(rotated["refresh"])
         assert jwt.get_unverified_header(again["refresh"])["kid"] == "b"
@@ -165,15 +163,15 @@ def test_when_the_key_of_the_successor_is_gone_another_signs_the_same_token(pair
         assert_problem(refresh(rotated["refresh"]), 401, "token-refused")
 
 
-# The two ends of a sign-in.
+# The two ends of a session.
 
 
-def test_a_sign_in_ends_when_its_days_are_over_however_often_it_was_refreshed(pair: Any) -> None:
+def test_session_ends_after_session_days(pair: Any) -> None:
 
     Session.objects.update(expires_at=timezone.now() + timedelta(seconds=60))
     answer = refresh(pair.refresh).json()
     assert abs(claims_of(answer["refresh"])["exp"] - session_of(pair).expires_at.timestamp()) <= 1
-    assert answer["expires_in"] <= 60, "the access token outlives its sign-in"
+    assert answer["expires_in"] <= 60, "the access token outlives its session"
     assert get_me(answer["access"]).status_code == 200
     Session.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
     sessions_forget_all()
@@ -181,13 +179,13 @@ def test_a_sign_in_ends_when_its_days_are_over_however_often_it_was_refreshed(pa
     assert_problem(get_me(answer["access"]), 401, "token-refused")
 
 
-def test_a_sign_in_lives_for_the_days_of_a_session_and_its_token_for_those_of_a_token(pair: Any) -> None:
+def test_session_and_token_have_their_own_days(pair: Any) -> None:
     session = session_of(pair)
     assert (session.expires_at - session.created_at).total_seconds() == settings.TOKENS_SESSION_SECONDS
     assert claims_of(pair.refresh)["exp"] - claims_of(pair.refresh)["iat"] == settings.TOKENS_REFRESH_SECONDS
 
 
-def test_a_sign_in_that_nobody_refreshes_ends_and_every_refresh_begins_its_days_anew(token_keys: None) -> None:
+def test_unused_session_ends_and_refresh_extends_it(token_keys: None) -> None:
 
     days = timedelta(seconds=settings.TOKENS_REFRESH_SECONDS)
     pair = sign_in(user_create(), now=timezone.now() - days + timedelta(minutes=1), device=AGENT)
@@ -197,7 +195,7 @@ def test_a_sign_in_that_nobody_refreshes_ends_and_every_refresh_begins_its_days_
     assert_problem(refresh(left.refresh), 401, "token-refused")
 
 
-def test_days_that_were_lowered_hold_for_tokens_that_are_out(pair: Any) -> None:
+def test_lowered_days_apply_to_issued_tokens(pair: Any) -> None:
     Session.objects.update(current_issued_at=timezone.now() - 2 * DAY)
     with override_settings(TOKENS_REFRESH_SECONDS=DAY.total_seconds()):
         assert_problem(refresh(pair.refresh), 401, "token-refused")

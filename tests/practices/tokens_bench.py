@@ -1,4 +1,4 @@
-"""What the tests of tokens share: a ring of keys, tokens of any header and claims, and requests with them."""
+"""Shared by the tests of tokens: a ring of keys, tokens with any header and claims, and requests with them."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ AGENT = "tests/1"
 
 
 def ring(*entries: tuple[str, str, datetime]) -> list[dict[str, Any]]:
-    """A value of TOKENS_KEYS."""
+    """Return a value for TOKENS_KEYS."""
     return [{"kid": kid, "key": key, "sign_from": sign_from} for kid, key, sign_from in entries]
 
 
 def part(value: Any) -> str:
-    """One part of a token, encoded."""
+    """Encode one part of a token."""
     return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
 
 
 def forge(header: dict[str, Any], claims: Any, key: str = KEY, digest: Any = hashlib.sha256) -> str:
-    """A token of any header and claims, signed as HMAC with `key`, past every check that a library would make."""
+    """Return a token with any header and claims, signed as HMAC with `key`, without the checks of a library."""
     text = f"{part(header)}.{part(claims)}"
     signature = hmac.new(key.encode(), text.encode(), digest).digest()
     return f"{text}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
 
 
 def claims_of(token: str) -> dict[str, Any]:
-    """What a token claims, whoever signed it."""
+    """Return a token's claims, without verifying it."""
     return jwt.decode(token, options={"verify_signature": False})
 
 
 def get_me(token: str) -> Any:
-    """Ask for one's account with an access token."""
+    """Request the account with an access token."""
     return Client(headers={"user-agent": AGENT, "authorization": f"Bearer {token}"}).get("/api/v1/me")
 
 
 def refresh(token: str, *, agent: str = AGENT) -> Any:
-    """Use a refresh token from a device."""
+    """Refresh a token from a device."""
     client = Client(headers={"user-agent": agent})
     return client.post("/api/v1/auth/refresh", {"refresh": token}, content_type="application/json")

@@ -1,4 +1,4 @@
-"""Fixtures of the account tests. What needs models is imported late: pytest reads this file before Django is set up."""
+"""Fixtures of the account tests. Models are imported late, because pytest reads this file before Django is set up."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def user(db: None) -> User:
 
 @pytest.fixture
 def signed_in(user: User) -> Browser:
-    """A browser that has signed in as the user in cookie mode."""
+    """Return a browser that has signed in as the user in cookie mode."""
     from tests.apps.accounts.cookies import Browser, login
 
     browser = Browser(headers={"user-agent": "tests/1"})
@@ -40,7 +40,7 @@ def signed_in(user: User) -> Browser:
 
 @pytest.fixture
 def clock(db: None) -> Iterator[None]:
-    """PostgreSQL's clock stands still: tries come at one moment, however long the test takes."""
+    """Stop PostgreSQL's clock, so that attempts have the same time however long the test takes."""
     from tests.clocks import clock_held
 
     with clock_held():
@@ -49,7 +49,7 @@ def clock(db: None) -> Iterator[None]:
 
 @pytest.fixture
 def ring() -> list[dict[str, Any]]:
-    """A ring of one key, which signs."""
+    """Return a ring of one key, which signs."""
     from django.utils import timezone
 
     from tests.apps.accounts.rings import DAY, OLD, entry
@@ -59,7 +59,7 @@ def ring() -> list[dict[str, Any]]:
 
 @pytest.fixture
 def file(tmp_path: Path, ring: list[dict[str, Any]]) -> Iterator[Path]:
-    """The ring in a file, as the process found it when it started."""
+    """Write the ring to a file that the settings were read from."""
     from django.test import override_settings
 
     from tests.apps.accounts.rings import text_of

@@ -1,4 +1,4 @@
-"""A browser in cookie mode, as far as Django's test client is one: it sends every cookie to every path."""
+"""A browser in cookie mode. Unlike a real one, Django's test client sends every cookie to every path."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ME, NOTES = "/api/v1/me", "/api/v1/sample/notes"
 
 
 class Browser(Client):
-    """Keeps the CSRF token that its last sign-in was told."""
+    """Keeps the CSRF token of its last sign-in."""
 
     csrf = ""
 
@@ -33,12 +33,12 @@ def login(client: Client, user: User, **more: Any) -> Any:
 
 
 def held(client: Client) -> dict[str, str]:
-    """The cookies of a sign-in that the client would send."""
+    """Return the session cookies that the client would send."""
     return {name: morsel.value for name, morsel in client.cookies.items() if morsel.value and name != "device"}
 
 
 def taken_back(response: Any) -> set[str]:
-    """The names of the cookies that an answer deletes."""
+    """Return the names of the cookies that a response deletes."""
     return {name for name, morsel in response.cookies.items() if morsel["max-age"] == 0 and not morsel.value}
 
 
@@ -47,5 +47,5 @@ def session_of(client: Client) -> Session:
 
 
 def csrf(browser: Browser) -> dict[str, str]:
-    """The header that proves that a page of ours asks."""
+    """Return the CSRF header."""
     return {"x-csrftoken": browser.csrf}

@@ -1,4 +1,4 @@
-"""Users and sign-ins for tests of any app."""
+"""Users and sessions for the tests of all apps."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _hashes: dict[str, str] = {}
 def user_create(
     *, email: str | None = None, password: str = PASSWORD, permissions: tuple[str, ...] = (), **fields: Any
 ) -> User:
-    """A stored user; `permissions` are names such as `"accounts.view_user"`. The hash of a password is made once a run."""
+    """Store a user with permissions such as `"accounts.view_user"`. Each password is hashed once per run."""
     user = User(email=email or f"user{next(_numbers)}@example.com", **fields)
     if password not in _hashes:
         user.set_password(password)
@@ -39,15 +39,15 @@ def user_create(
 
 
 def sign_in(user: User, *, device: str = "test", **options: Any) -> TokenPair:
-    """A new sign-in of the user."""
+    """Start a session of the user and return its tokens."""
     origin = Origin(device=device, address="192.0.2.1")
     return session_start(user=user, origin=origin, now=options.pop("now", timezone.now()), **options)
 
 
 def admin_sign_in(client: Client, user: User) -> Session:
-    """Sign the browser in to the admin, as its login page does after the password."""
+    """Sign the browser in to the admin, as its login page does after checking the password."""
     client.force_login(user)
-    origin, now = Origin(device="desk", address="192.0.2.1"), timezone.now()
+    origin, now = Origin(device="admin browser", address="192.0.2.1"), timezone.now()
     session = session_create(user=user, origin=origin, now=now, transport=Transport.ADMIN)
     stored = client.session
     stored[SESSION_ID] = str(session.pk)
@@ -56,11 +56,11 @@ def admin_sign_in(client: Client, user: User) -> Session:
 
 
 def bearer(user: User) -> dict[str, str]:
-    """The header of a new sign-in, for Django's test client: `client.get(url, **bearer(user))`."""
+    """Return the header of a new session for Django's test client: `client.get(url, **bearer(user))`."""
     return {"HTTP_AUTHORIZATION": f"Bearer {sign_in(user).access}"}
 
 
 def link(user: User, purpose: LinkPurpose, *, email: str | None = None, now: datetime | None = None) -> str:
-    """The token of a link that has just been mailed to the user, or to the address they want."""
+    """Return the token of a new link for the user's address, or for ``email``."""
     now = now or timezone.now()
     return link_create(user_id=user.pk, purpose=purpose, email=email or user.email, asked_at=now, now=now)

@@ -1,9 +1,9 @@
-"""What the plans over many sign-ins cannot know from the model."""
+"""Column values of many sessions, for the tests of query plans."""
 
 _ENDED = "n / 2 % 10 < 7"
 
 COLUMNS = {
-    # Three tenths stand, in any place of the order.
+    # Three in ten are active, spread over the order.
     "ended_at": f"CASE WHEN {_ENDED} THEN now() - n * interval '1 second' END",
     "ended_reason": f"CASE WHEN {_ENDED} THEN 'logout' ELSE '' END",
     "expires_at": "now() + n * interval '1 minute'",

@@ -1,4 +1,4 @@
-"""A ring of keys in a file, and the command that rotates it."""
+"""Rings of keys, and the command that rotates them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def text_of(*entries: dict[str, Any]) -> str:
 
 
 def rotate(*arguments: str) -> tuple[str, str]:
-    """What the command says on standard output and on standard error."""
+    """Return what the command writes to standard output and to standard error."""
     out, error = StringIO(), StringIO()
     call_command("rotate_keys", *arguments, stdout=out, stderr=error)
     return out.getvalue(), error.getvalue()

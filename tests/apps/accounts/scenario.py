@@ -18,7 +18,7 @@ def _event(owner: User) -> SecurityEvent:
 
 
 def _delete(owner: User) -> dict[str, str]:
-    """A body for whoever deletes their account; a superuser may, as another one is there."""
+    """Return a body that deletes the account. Another superuser exists, so that a superuser can be deleted."""
     user_create(email=f"{uuid4()}@example.com", is_superuser=True)  # of a service that runs, too
     return {"password": PASSWORD}
 

@@ -1,4 +1,4 @@
-"""Guessing at one account: ten tries, then refusals that grow, before any hash is computed."""
+"""Guessing at one account: ten attempts, then refusals that double, before any hash is computed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from tests.problems import assert_problem
 from tests.races import at_once
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("clock")]
-committed = pytest.mark.django_db(transaction=True)  # threads of their own connections see it
+committed = pytest.mark.django_db(transaction=True)  # other connections see it
 
 ADA = "ada@example.com"
 WRONG = "not what it should be"
@@ -61,7 +61,7 @@ def refused_for(purpose: AttemptPurpose = AttemptPurpose.SIGN_IN) -> int:
 
 
 def elapse(seconds: float) -> None:
-    """Let the database's clock, which stands still, be so much later, as far as the counts can tell."""
+    """Move the counts into the past, as if this much time had passed on the database's stopped clock."""
     passed = timedelta(seconds=seconds)
     AttemptCount.objects.update(
         counted_since=F("counted_since") - passed,
@@ -75,7 +75,7 @@ def login(client: Client, email: str = ADA, password: str = WRONG) -> Any:
     return client.post("/api/v1/auth/login", body, content_type="application/json")
 
 
-def test_ten_tries_are_free_and_each_further_one_costs_twice_the_time() -> None:
+def test_refusals_double_after_ten_attempts() -> None:
     for number in range(1, 11):
         assert begin().number == number
     seconds = []
@@ -86,7 +86,7 @@ def test_ten_tries_are_free_and_each_further_one_costs_twice_the_time() -> None:
     assert seconds == [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900, 900, 900]
 
 
-def test_a_refused_try_neither_counts_nor_prolongs() -> None:
+def test_refused_attempt_is_not_counted() -> None:
     for _ in range(10):
         begin()
     before = AttemptCount.objects.values().get()
@@ -95,7 +95,7 @@ def test_a_refused_try_neither_counts_nor_prolongs() -> None:
     assert AttemptCount.objects.values().get() == before
 
 
-def test_a_refused_try_is_a_log_line_that_names_nobody() -> None:
+def test_refused_attempt_logs_no_address() -> None:
     for _ in range(10):
         begin()
     with capture_logs() as lines:
@@ -103,25 +103,25 @@ def test_a_refused_try_is_a_log_line_that_names_nobody() -> None:
     assert lines == [{"event": "attempt_refused", "purpose": "sign-in", "retry_after": 1, "log_level": "warning"}]
 
 
-def test_years_of_guessing_overflow_nothing() -> None:
+def test_years_of_attempts_do_not_overflow() -> None:
     begin()
     AttemptCount.objects.update(failures=2_000_000)
     begin()
     assert refused_for() == 900
 
 
-def test_a_quarter_of_an_hour_without_a_try_forgets() -> None:
+def test_count_is_cleared_after_15_minutes() -> None:
     for _ in range(9):
         begin()
     elapse(15 * 60 - 5)
-    assert begin().number == 10  # ten in a row, none a window after the one before it
+    assert begin().number == 10  # ten, none of them later than a window after the one before
     elapse(1 + 15 * 60 - 5)
     assert begin().number == 11
     elapse(2 + 15 * 60 + 5)
     assert begin().number == 1
 
 
-def test_success_forgets_and_so_does_an_administrator() -> None:
+def test_success_and_unlock_clear_the_count() -> None:
     for _ in range(9):
         begin()
     attempt_succeeded(begin())
@@ -133,7 +133,7 @@ def test_success_forgets_and_so_does_an_administrator() -> None:
     assert AttemptCount.objects.count() == 1
 
 
-def test_doors_and_addresses_are_counted_apart_and_any_case_together() -> None:
+def test_purposes_and_addresses_are_counted_separately() -> None:
     for name in ("ada@example.com", "ADA@example.com", " ada@EXAMPLE.com ") * 3:
         begin(email=name)
     begin()
@@ -143,7 +143,7 @@ def test_doors_and_addresses_are_counted_apart_and_any_case_together() -> None:
     assert begin(AttemptPurpose.CONFIRM).number == 1
 
 
-def test_what_is_stored_tells_no_address_and_another_secret_begins_anew() -> None:
+def test_keys_hide_addresses_and_depend_on_the_secret() -> None:
     begin()
     with connection.cursor() as cursor:
         cursor.execute("SELECT encode(key, 'escape') || encode(key, 'hex') FROM accounts_attemptcount")
@@ -154,7 +154,7 @@ def test_what_is_stored_tells_no_address_and_another_secret_begins_anew() -> Non
         assert begin().number == 1
 
 
-def test_a_try_that_was_not_carried_out_is_given_back() -> None:
+def test_cancelled_attempt_is_not_counted() -> None:
     for _ in range(9):
         begin()
     attempt_cancel(begin())
@@ -163,7 +163,7 @@ def test_a_try_that_was_not_carried_out_is_given_back() -> None:
     refused_for()
 
 
-def test_an_older_try_given_back_leaves_the_refusal_of_a_later_one() -> None:
+def test_cancelling_keeps_a_later_refusal() -> None:
     first = begin()
     for _ in range(9):
         begin()
@@ -172,13 +172,13 @@ def test_an_older_try_given_back_leaves_the_refusal_of_a_later_one() -> None:
 
 
 @committed
-def test_a_count_cannot_be_rolled_back() -> None:
+def test_count_survives_a_rollback() -> None:
     with pytest.raises(RuntimeError, match="durable"), transaction.atomic():
         begin()
 
 
 @committed
-def test_of_many_guesses_at_once_ten_compute_a_hash() -> None:
+def test_only_ten_of_many_parallel_attempts_are_hashed() -> None:
     user_create(email=ADA)
     began = time.monotonic()
 
@@ -191,14 +191,14 @@ def test_of_many_guesses_at_once_ten_compute_a_hash() -> None:
 
     with override_settings(TOKENS_HASHES_AT_ONCE=40):
         answers = at_once(40, guess)
-    # Each of the threads sees the clock as it goes: the refusals last 1, 2, 4 … seconds, and after each one is looked at.
+    # The clock runs for these threads: refusals last 1, 2, 4 … seconds, and after each of them one attempt is checked.
     looked_at = answers.count("credentials-refused")
     assert 10 <= looked_at <= 10 + int(math.log2(time.monotonic() - began + 1))
     assert answers.count("too-many-attempts") == 40 - looked_at
     assert SecurityEvent.objects.filter(kind="sign-in-failed").count() == looked_at
 
 
-def test_being_busy_costs_nobody_a_try(client: Client) -> None:
+def test_busy_hasher_cancels_the_attempt(client: Client) -> None:
     user_create(email=ADA)
     with override_settings(TOKENS_HASHES_AT_ONCE=1), ExitStack() as stack:
         stack.enter_context(hashing_slot())
@@ -208,7 +208,7 @@ def test_being_busy_costs_nobody_a_try(client: Client) -> None:
 
 
 @pytest.mark.parametrize("kind", ["known", "unknown", "deactivated"])
-def test_the_refusal_over_http_is_the_same_for_every_address(client: Client, kind: str) -> None:
+def test_refusals_do_not_reveal_accounts(client: Client, kind: str) -> None:
     if kind != "unknown":
         user_create(email=ADA, is_active=kind == "known")
     for _ in range(10):
@@ -223,7 +223,7 @@ def test_the_refusal_over_http_is_the_same_for_every_address(client: Client, kin
     assert set(events.values_list("user__email", flat=True)) == {None if kind == "unknown" else ADA}
 
 
-def test_who_is_signed_in_notices_nothing_and_comes_in_again_after_the_wait(client: Client) -> None:
+def test_refusals_do_not_affect_existing_sessions(client: Client) -> None:
     user = user_create(email=ADA)
     pair = sign_in(user)
     for _ in range(11):
@@ -237,7 +237,7 @@ def test_who_is_signed_in_notices_nothing_and_comes_in_again_after_the_wait(clie
     assert not AttemptCount.objects.exists()
 
 
-def test_strangers_cannot_use_up_the_tries_of_who_is_signed_in() -> None:
+def test_confirmations_are_counted_separately() -> None:
     user = user_create(email=ADA)
     for _ in range(10):
         begin()
@@ -254,7 +254,7 @@ def test_strangers_cannot_use_up_the_tries_of_who_is_signed_in() -> None:
     assert SecurityEvent.objects.filter(user=user, detail={"again": True}).count() == 10
 
 
-def test_mails_to_one_address_are_bounded(client: Client) -> None:
+def test_mails_to_an_address_are_limited(client: Client) -> None:
     body = {"email": ADA, "password": PASSWORD}
     answers = [client.post("/api/v1/auth/register", body, content_type="application/json") for _ in range(11)]
     assert {answer.status_code for answer in answers[1:10]} <= {202, 409}
@@ -262,7 +262,7 @@ def test_mails_to_one_address_are_bounded(client: Client) -> None:
     assert login(client, password=PASSWORD).status_code in (200, 403)
 
 
-def test_registering_an_address_over_and_over_does_not_keep_its_owner_from_a_reset(client: Client) -> None:
+def test_registrations_do_not_block_password_resets(client: Client) -> None:
     user_create(email=ADA)
     body = {"email": ADA, "password": PASSWORD}
     answers = [client.post("/api/v1/auth/register", body, content_type="application/json") for _ in range(11)]
@@ -272,8 +272,8 @@ def test_registering_an_address_over_and_over_does_not_keep_its_owner_from_a_res
     assert [message["To"] for message in mails_sent()] == [ADA]
 
 
-class Meanwhile(NormalisedArgon2Hasher):
-    """Sees something else happen while the password is checked."""
+class Interrupted(NormalisedArgon2Hasher):
+    """Return a function that makes something happen while the password is checked."""
 
     happens: ClassVar[Callable[[], object]]
 
@@ -286,30 +286,30 @@ class Meanwhile(NormalisedArgon2Hasher):
 
 
 @pytest.fixture
-def meanwhile(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Callable[[Callable[[], object]], None]:
-    settings.PASSWORD_HASHERS = [f"{__name__}.Meanwhile"]
-    return lambda happens: monkeypatch.setattr(Meanwhile, "happens", staticmethod(happens), raising=False)
+def during_check(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Callable[[Callable[[], object]], None]:
+    settings.PASSWORD_HASHERS = [f"{__name__}.Interrupted"]
+    return lambda happens: monkeypatch.setattr(Interrupted, "happens", staticmethod(happens), raising=False)
 
 
-def test_a_hash_is_renewed_but_never_over_a_password_that_was_set_meanwhile(meanwhile: Any) -> None:
+def test_rehashing_keeps_a_new_password(during_check: Any) -> None:
     user = user_create(email=ADA)
-    meanwhile(lambda: None)
+    during_check(lambda: None)
     assert tried(password=PASSWORD).password == User.objects.get().password != user.password
-    meanwhile(lambda: User.objects.update(password="newer"))
+    during_check(lambda: User.objects.update(password="newer"))
     assert tried(password=PASSWORD).password != "newer"
     assert User.objects.get().password == "newer"
 
 
 @committed
-def test_an_account_that_goes_while_its_password_is_checked_is_refused_like_any_other(meanwhile: Any) -> None:
+def test_account_deleted_during_the_check_is_refused(during_check: Any) -> None:
     user_create(email=ADA)
-    meanwhile(lambda: User.objects.all().delete())
+    during_check(lambda: User.objects.all().delete())
     with pytest.raises(CredentialsRefused):
         tried()
     assert SecurityEvent.objects.get().user_id is None
 
 
-def test_a_bearer_is_no_way_around(client: Client) -> None:
+def test_bearer_token_does_not_bypass_the_count(client: Client) -> None:
     user = user_create(email=ADA)
     for _ in range(10):
         begin()

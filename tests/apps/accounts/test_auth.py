@@ -1,4 +1,4 @@
-"""Register, sign in, refresh, sign out: the shapes of the API, seen from outside."""
+"""Register, sign in, refresh and sign out, over HTTP."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.apps.accounts.factories import PASSWORD, bearer, sign_in, user_create
 from tests.problems import assert_problem
 
 pytestmark = pytest.mark.django_db
-committed = pytest.mark.django_db(transaction=True)  # what happens after a commit happens
+committed = pytest.mark.django_db(transaction=True)  # on_commit callbacks run
 
 PAIR = {"access", "refresh", "token_type", "expires_in", "session"}
 USER = {"id", "email", "name", "is_active", "is_staff", "email_verified", "created_at", "updated_at"}
@@ -30,7 +30,7 @@ def login(client: Client, email: str, password: str = PASSWORD) -> Any:
     return post(client, "login", {"email": email, "password": password})
 
 
-def test_register_answers_the_user_and_lets_in(client: Client) -> None:
+def test_register_returns_the_user_who_can_sign_in(client: Client) -> None:
     response = post(client, "register", {"email": "Ada@Example.COM", "password": PASSWORD, "name": "Ada"})
     assert response.status_code == 201, response.content
     user = response.json()
@@ -45,7 +45,7 @@ def test_register_answers_the_user_and_lets_in(client: Client) -> None:
     assert login(client, "ada@example.com").status_code == 200
 
 
-def test_the_stored_hash_is_argon2id_as_owasp_has_it(client: Client) -> None:
+def test_stored_hash_has_owasps_argon2id_parameters(client: Client) -> None:
     post(client, "register", {"email": "ada@example.com", "password": PASSWORD})
     stored = User.objects.get(email="ada@example.com").password
     assert stored.startswith("argon2nfkc$argon2id$v=19$m=19456,t=2,p=1$")
@@ -53,15 +53,15 @@ def test_the_stored_hash_is_argon2id_as_owasp_has_it(client: Client) -> None:
 
 
 @pytest.mark.parametrize("email", ["ada@example.com", "ADA@EXAMPLE.com", "Ada@example.Com"])
-def test_a_taken_address_is_a_conflict_in_any_case(client: Client, email: str) -> None:
+def test_taken_address_is_409_in_any_case(client: Client, email: str) -> None:
     user_create(email="ada@example.com")
     response = post(client, "register", {"email": email, "password": PASSWORD})
     assert_problem(response, 409, "email-taken", pointer="/email")
     assert User.objects.count() == 1
 
 
-def test_a_sharp_s_is_not_two(client: Client) -> None:
-    """faß.example and fass.example are two domains (UTS 46, non-transitional); the mail goes to the one that was meant."""
+def test_sharp_s_is_not_ss(client: Client) -> None:
+    """faß.example and fass.example are two domains (UTS 46, non-transitional)."""
     for written, stored in (("ada@faß.example", "ada@xn--fa-hia.example"), ("ada@fass.example", "ada@fass.example")):
         response = post(client, "register", {"email": written, "password": PASSWORD})
         assert response.status_code == 201, response.json()
@@ -95,7 +95,7 @@ def test_a_sharp_s_is_not_two(client: Client) -> None:
         ({"email_verified": True}, "/email_verified", "unknown"),
     ],
 )
-def test_register_refuses(client: Client, change: dict[str, Any], pointer: str, code: str | None) -> None:
+def test_register_refuses_invalid_input(client: Client, change: dict[str, Any], pointer: str, code: str | None) -> None:
     body = {"email": "ada.lovelace@example.com", "password": PASSWORD, "name": "Ada", **change}
     problem = assert_problem(post(client, "register", body), 400, "validation", pointer=pointer)
     if code:
@@ -103,7 +103,7 @@ def test_register_refuses(client: Client, change: dict[str, Any], pointer: str, 
     assert not User.objects.exists()
 
 
-def test_login_answers_a_pair_in_the_documented_shape(client: Client) -> None:
+def test_login_returns_tokens_in_the_documented_shape(client: Client) -> None:
     user = user_create()
     response = login(client, user.email.upper())
     assert response.status_code == 200
@@ -122,24 +122,24 @@ def test_login_answers_a_pair_in_the_documented_shape(client: Client) -> None:
     assert claims["typ"] == "access"
 
 
-def test_the_tables_hold_nothing_that_signs_anybody_in(client: Client) -> None:
+def test_tables_hold_no_credentials(client: Client) -> None:
     body = login(client, user_create().email).json()
     row = str(Session.objects.filter(pk=body["session"]).values().get())
     for token in (body["access"], body["refresh"]):
         assert token.rpartition(".")[2] not in row
 
 
-def test_login_is_the_same_answer_for_every_reason(client: Client) -> None:
+def test_login_refusals_are_the_same(client: Client) -> None:
     known, sleeping = user_create(), user_create(is_active=False)
-    nobody = user_create()
-    nobody.set_unusable_password()
-    nobody.save()
+    unusable = user_create()
+    unusable.set_unusable_password()
+    unusable.save()
     answers = []
     for email, password in [
         (known.email, "not the password"),
         ("nobody@example.com", PASSWORD),
         (sleeping.email, PASSWORD),
-        (nobody.email, PASSWORD),
+        (unusable.email, PASSWORD),
     ]:
         response = login(client, email, password)
         document = assert_problem(response, 401, "credentials-refused")
@@ -150,9 +150,7 @@ def test_login_is_the_same_answer_for_every_reason(client: Client) -> None:
 
 
 @pytest.mark.parametrize("exists", [True, False])
-def test_login_computes_one_hash_whether_the_address_exists_or_not(
-    client: Client, monkeypatch: pytest.MonkeyPatch, exists: bool
-) -> None:
+def test_login_always_computes_one_hash(client: Client, monkeypatch: pytest.MonkeyPatch, exists: bool) -> None:
     import argon2.low_level
 
     from apps.accounts import hashers
@@ -167,7 +165,7 @@ def test_login_computes_one_hash_whether_the_address_exists_or_not(
     assert argon2.low_level.Type.ID
 
 
-def test_login_renews_a_hash_made_with_older_parameters(client: Client) -> None:
+def test_login_replaces_an_outdated_hash(client: Client) -> None:
     from django.contrib.auth.hashers import Argon2PasswordHasher
 
     class Older(Argon2PasswordHasher):
@@ -194,7 +192,7 @@ def test_login_ignores_a_stale_header(client: Client) -> None:
     assert response.status_code == 200
 
 
-def test_refresh_gives_a_new_pair_that_works(client: Client) -> None:
+def test_refresh_returns_a_valid_pair(client: Client) -> None:
     first = login(client, user_create().email).json()
     response = post(client, "refresh", {"refresh": first["refresh"]})
     assert response.status_code == 200
@@ -207,7 +205,7 @@ def test_refresh_gives_a_new_pair_that_works(client: Client) -> None:
 
 
 @committed
-def test_a_rotated_token_is_refused_and_ends_the_sign_in(client: Client) -> None:
+def test_reused_token_is_refused_and_ends_the_session(client: Client) -> None:
     first = login(client, user_create().email).json()
     second = post(client, "refresh", {"refresh": first["refresh"]}).json()
     third = post(client, "refresh", {"refresh": second["refresh"]}).json()
@@ -218,7 +216,7 @@ def test_a_rotated_token_is_refused_and_ends_the_sign_in(client: Client) -> None
 
 
 @committed
-def test_logout_ends_this_sign_in_and_no_other(client: Client) -> None:
+def test_logout_ends_only_this_session(client: Client) -> None:
     user = user_create()
     here, there = login(client, user.email).json(), login(client, user.email).json()
     header = {"HTTP_AUTHORIZATION": f"Bearer {here['access']}"}
@@ -233,7 +231,7 @@ def test_logout_ends_this_sign_in_and_no_other(client: Client) -> None:
     assert Session.objects.get(pk=here["session"]).ended_reason == "logout"
 
 
-def test_without_a_token_the_scheme_is_named(client: Client) -> None:
+def test_missing_token_names_the_scheme(client: Client) -> None:
     for method, path in [("get", "me"), ("patch", "me"), ("post", "auth/logout"), ("get", "users")]:
         response = getattr(client, method)(f"/api/v1/{path}")
         assert_problem(response, 401, "not-authenticated")
@@ -241,7 +239,7 @@ def test_without_a_token_the_scheme_is_named(client: Client) -> None:
 
 
 @committed
-def test_a_deactivated_user_is_out_at_once(client: Client) -> None:
+def test_deactivated_user_is_refused_at_once(client: Client) -> None:
     from django.utils import timezone
 
     from apps.accounts.services.users import user_deactivate
@@ -255,8 +253,8 @@ def test_a_deactivated_user_is_out_at_once(client: Client) -> None:
     assert not Session.objects.filter(user=user, ended_at=None).exists()
 
 
-def test_an_inactive_row_is_enough_to_be_out(client: Client) -> None:
-    """Also when it was changed by hand in SQL, past the service that ends sign-ins."""
+def test_inactive_row_is_refused(client: Client) -> None:
+    """Also when it was changed in SQL, without the service that ends sessions."""
     user = user_create()
     header = bearer(user)
     User.objects.filter(pk=user.pk).update(is_active=False)

@@ -1,4 +1,4 @@
-"""Cookies that are none of ours, that are replaced, and that are taken back."""
+"""Foreign cookies, replaced cookies, and cookies that are deleted."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tests.apps.accounts.factories import PASSWORD, bearer, sign_in, user_create
 from tests.problems import assert_problem
 
 pytestmark = pytest.mark.django_db
-committed = pytest.mark.django_db(transaction=True)  # what happens after a commit happens
+committed = pytest.mark.django_db(transaction=True)  # on_commit callbacks run
 
 
-# --- Cookies that somebody else has planted, or that are none of ours.
+# --- Cookies of other hosts and applications.
 
 
-def test_a_cookie_that_comes_twice_is_refused(signed_in: Browser) -> None:
+def test_repeated_cookie_is_refused(signed_in: Browser) -> None:
     theirs = sign_in(user_create(), transport=Transport.COOKIE)
     own = held(signed_in)
     bare = Client()
@@ -37,7 +37,7 @@ def test_a_cookie_that_comes_twice_is_refused(signed_in: Browser) -> None:
         answer = post(bare, "logout", cookie=f"refresh={first}; refresh={second}", **csrf(signed_in))
         assert_problem(answer, 400, "cookie-repeated")
     assert Session.objects.filter(ended_at=None, previous_id=None).count() == 2
-    # Another's cookie whose name only looks alike is nobody's business.
+    # A cookie whose name only looks similar is ignored.
     fine = bare.get(ME, headers={"cookie": f"xaccess=1; access={own['access']}; access2=; my=access"})
     assert fine.status_code == 200
 
@@ -58,8 +58,8 @@ FOREIGN = [
 
 
 @pytest.mark.parametrize("value", FOREIGN)
-def test_a_cookie_that_holds_no_token_of_ours_is_left_alone(client: Client, user: User, value: str) -> None:
-    """On localhost every port shares its cookies, and `access` is a name that others choose too."""
+def test_foreign_cookie_is_ignored(client: Client, user: User, value: str) -> None:
+    """All ports of localhost share their cookies, and other applications use the name `access` too."""
     theirs = {"cookie": f"access={value}; refresh={value}; binding={value}"}
     assert client.get(NOTES, headers=theirs).status_code == 200
     answer = client.get(ME, headers=theirs)
@@ -72,19 +72,19 @@ def test_a_cookie_that_holds_no_token_of_ours_is_left_alone(client: Client, user
     assert post(client, "refresh", {"refresh": sign_in(user).refresh}, cookie=theirs["cookie"]).status_code == 200
 
 
-def test_a_cookie_of_ours_works_beside_a_foreign_one_of_its_name(signed_in: Browser) -> None:
+def test_our_cookie_works_beside_a_foreign_one(signed_in: Browser) -> None:
     own = held(signed_in)
     for cookies in (f"access=x; access={own['access']}", f"access={own['access']}; access=x"):
         assert Client().get(ME, headers={"cookie": cookies}).status_code == 200
 
 
-def test_a_token_of_ours_that_is_no_good_is_refused_and_taken_back(signed_in: Browser) -> None:
-    """A page that believes to be signed in is told that it is not, on public lists as well."""
+def test_invalid_cookie_is_refused_and_deleted(signed_in: Browser) -> None:
+    """A page that believes it is signed in finds out that it is not, on public lists as well."""
     forged = {name: held(signed_in)[name][:-4] + "AAAA" for name in ("access", "refresh")}
     for path in (ME, NOTES):
         answer = Client().get(path, headers={"cookie": f"access={forged['access']}"})
         assert_problem(answer, 401, "token-refused")
-        assert taken_back(answer) == {"access"}  # what is in the refresh cookie may be good
+        assert taken_back(answer) == {"access"}  # the refresh cookie may still be valid
     every = {"access", "refresh", "binding"}
     answer = post(Client(), "refresh", cookie=f"refresh={forged['refresh']}; binding={held(signed_in)['binding']}")
     assert_problem(answer, 401, "token-refused")
@@ -94,8 +94,8 @@ def test_a_token_of_ours_that_is_no_good_is_refused_and_taken_back(signed_in: Br
     assert taken_back(answer) == every
 
 
-def test_a_refresh_cookie_that_a_neighbour_has_set_signs_nobody_in(signed_in: Browser) -> None:
-    """Whoever runs another host of the domain can set a cookie of that name, but none named __Host-."""
+def test_refresh_cookie_of_another_host_is_refused(signed_in: Browser) -> None:
+    """Another host of the domain can set a cookie with that name, but none named __Host-."""
     theirs = sign_in(user_create(), transport=Transport.COOKIE)
     own = held(signed_in)
     for cookies in (
@@ -111,12 +111,12 @@ def test_a_refresh_cookie_that_a_neighbour_has_set_signs_nobody_in(signed_in: Br
     assert post(signed_in, "refresh").status_code == 200
 
 
-# --- Signing in anew.
+# --- Signing in again.
 
 
 @committed
-def test_signing_in_replaces_whatever_sign_in_was_there(signed_in: Browser, user: User) -> None:
-    """Nothing that was planted before is kept, and what is replaced does not live on unseen."""
+def test_login_ends_the_replaced_session(signed_in: Browser, user: User) -> None:
+    """No planted cookie is kept, and the replaced session ends."""
     before, planted = session_of(signed_in), held(signed_in)
     other = user_create()
     answer = login(signed_in, other)
@@ -131,7 +131,7 @@ def test_signing_in_replaces_whatever_sign_in_was_there(signed_in: Browser, user
 
 
 @committed
-def test_signing_in_by_cookie_or_bearer_is_not_hindered_by_stale_cookies(client: Client, user: User) -> None:
+def test_login_ignores_stale_cookies(client: Client, user: User) -> None:
     client.cookies["access"], client.cookies["refresh"] = "stale", "stale"
     assert post(client, "login", {"email": user.email, "password": PASSWORD}).status_code == 200
     assert login(client, user).status_code == 200
@@ -146,12 +146,12 @@ def test_signing_in_by_cookie_or_bearer_is_not_hindered_by_stale_cookies(client:
 
 
 @committed
-def test_a_bearer_sign_in_leaves_the_one_in_cookies_alone(signed_in: Browser, user: User) -> None:
+def test_bearer_login_keeps_the_cookie_session(signed_in: Browser, user: User) -> None:
     assert post(signed_in, "login", {"email": user.email, "password": PASSWORD}).status_code == 200
     assert session_of(signed_in).ended_at is None
 
 
-def test_a_failed_sign_in_leaves_what_was_there(signed_in: Browser, user: User) -> None:
+def test_failed_login_keeps_the_session(signed_in: Browser, user: User) -> None:
     before = held(signed_in)
     body = {"email": user.email, "password": "not the password", "transport": "cookie"}
     assert_problem(post(signed_in, "login", body), 401, "credentials-refused")
@@ -159,11 +159,11 @@ def test_a_failed_sign_in_leaves_what_was_there(signed_in: Browser, user: User) 
     assert signed_in.get(ME).status_code == 200
 
 
-# --- The end.
+# --- The end of a session.
 
 
 @committed
-def test_signing_out_works_when_the_access_cookie_is_gone(signed_in: Browser) -> None:
+def test_logout_works_without_the_access_cookie(signed_in: Browser) -> None:
     session, access = session_of(signed_in), held(signed_in)["access"]
     signed_in.cookies.pop("access")
     assert_problem(post(signed_in, "logout"), 403, "csrf-token")
@@ -177,7 +177,7 @@ def test_signing_out_works_when_the_access_cookie_is_gone(signed_in: Browser) ->
 
 
 @committed
-def test_signing_out_works_when_the_access_cookie_has_expired(client: Client, user: User) -> None:
+def test_logout_works_with_an_expired_access_cookie(client: Client, user: User) -> None:
     old = sign_in(user, transport=Transport.COOKIE, now=timezone.now() - timedelta(hours=1))
     client.cookies["access"], client.cookies["refresh"] = old.access, old.refresh
     answer = client.get(ME)
@@ -190,7 +190,7 @@ def test_signing_out_works_when_the_access_cookie_has_expired(client: Client, us
 
 
 @committed
-def test_a_sign_in_that_is_over_takes_its_cookies_along(signed_in: Browser, user: User) -> None:
+def test_ended_session_deletes_its_cookies(signed_in: Browser, user: User) -> None:
     session = session_of(signed_in)
     Session.objects.filter(pk=session.pk).update(ended_at=timezone.now(), ended_reason="admin")
     kept = held(signed_in)
@@ -210,7 +210,7 @@ def test_a_sign_in_that_is_over_takes_its_cookies_along(signed_in: Browser, user
 
 
 @committed
-def test_a_stolen_refresh_cookie_ends_the_sign_in_for_both(signed_in: Browser) -> None:
+def test_reused_refresh_cookie_ends_the_session(signed_in: Browser) -> None:
     stolen = held(signed_in)
     with override_settings(TOKENS_GRACE_SECONDS=0):
         assert post(signed_in, "refresh").status_code == 200
@@ -222,7 +222,7 @@ def test_a_stolen_refresh_cookie_ends_the_sign_in_for_both(signed_in: Browser) -
     assert_problem(signed_in.get(ME), 401, "token-refused")
 
 
-def test_two_tabs_that_refresh_at_once_get_the_same_successor(client: Client, user: User) -> None:
+def test_two_tabs_get_the_same_successor(client: Client, user: User) -> None:
     device = {"user-agent": "tests/1"}
     login(client, user, **device)
     tabs = [Client(), Client()]
@@ -232,7 +232,7 @@ def test_two_tabs_that_refresh_at_once_get_the_same_successor(client: Client, us
     assert held(tabs[0])["refresh"] == held(tabs[1])["refresh"]
 
 
-def test_a_cookie_sign_in_refreshes_by_cookie_in_the_service_too(user: User) -> None:
+def test_service_refreshes_a_cookie_session(user: User) -> None:
     from apps.accounts.services.events import Origin
 
     pair: TokenPair = sign_in(user, transport=Transport.COOKIE)

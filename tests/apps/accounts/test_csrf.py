@@ -1,4 +1,4 @@
-"""What proves in cookie mode that a page of ours asks, and what does not."""
+"""CSRF protection in cookie mode."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def wrong_tokens(client: Browser) -> Iterator[dict[str, str]]:
     yield {"x-csrftoken": hmac.new(b"guess", session.pk.bytes, hashlib.sha256).hexdigest()}
 
 
-def test_a_write_without_the_token_of_this_sign_in_is_refused(signed_in: Browser, user: User) -> None:
+def test_write_without_the_sessions_token_is_refused(signed_in: Browser, user: User) -> None:
     for headers in wrong_tokens(signed_in):
         for method in ("POST", "PUT", "PATCH", "DELETE"):
             answer = signed_in.generic(
@@ -55,8 +55,8 @@ def test_a_write_without_the_token_of_this_sign_in_is_refused(signed_in: Browser
     assert session_of(signed_in).ended_at is None
 
 
-def test_every_operation_that_changes_something_asks_for_it(signed_in: Browser) -> None:
-    """Whatever routes there are: a cookie alone is let through nowhere but where a password or a refresh token is sent."""
+def test_every_unsafe_operation_needs_the_token(signed_in: Browser) -> None:
+    """On every route, a cookie alone is only enough where a password or a refresh token is sent."""
     asked = 0
     for (method, path), operation in operations().items():
         if method == "GET" or not operation.get("security"):
@@ -70,8 +70,8 @@ def test_every_operation_that_changes_something_asks_for_it(signed_in: Browser) 
 @pytest.mark.parametrize(
     "content_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"]
 )
-def test_what_a_form_can_send_changes_nothing(signed_in: Browser, user: User, content_type: str) -> None:
-    """A form of another page sends these three without a preflight, and can set no header."""
+def test_form_posts_change_nothing(signed_in: Browser, user: User, content_type: str) -> None:
+    """A form on another site can send these three types without a preflight, but cannot set headers."""
     body = '{"name": "Mallory", "x": "="}'
     for method, path in [("PATCH", ME), ("POST", "/api/v1/auth/logout"), ("POST", NOTES)]:
         answer = signed_in.generic(method, path, data=body, content_type=content_type)
@@ -85,14 +85,14 @@ def test_what_a_form_can_send_changes_nothing(signed_in: Browser, user: User, co
     assert user.name == "Ada"
 
 
-def test_no_header_or_parameter_makes_a_read_a_write(signed_in: Browser) -> None:
+def test_method_overrides_change_nothing(signed_in: Browser) -> None:
     for headers in ({"x-http-method-override": "DELETE"}, {"x-method-override": "DELETE"}, {"x-http-method": "DELETE"}):
         assert signed_in.get("/api/v1/auth/sessions", headers=headers).status_code == 200
     assert_problem(signed_in.get("/api/v1/auth/sessions?_method=DELETE"), 400, "validation", pointer="?_method")
     assert session_of(signed_in).ended_at is None
 
 
-def test_the_token_outlives_a_change_of_the_secret_key(signed_in: Browser) -> None:
+def test_token_survives_a_new_secret_key(signed_in: Browser) -> None:
     old = settings.SECRET_KEY
     with override_settings(SECRET_KEY="n" * 60, SECRET_KEY_FALLBACKS=[old]):
         answer = signed_in.patch(ME, {"name": "B"}, content_type="application/json", headers=csrf(signed_in))
@@ -103,7 +103,7 @@ def test_the_token_outlives_a_change_of_the_secret_key(signed_in: Browser) -> No
         assert_problem(answer, 403, "csrf-token")
 
 
-# --- The origin, where no sign-in is known yet.
+# --- The origin, where there is no session yet.
 
 
 ORIGINS = [
@@ -132,7 +132,7 @@ ORIGINS = [
 
 
 @pytest.mark.parametrize("origin", ORIGINS)
-def test_signing_in_and_refreshing_by_cookie_need_a_listed_origin(
+def test_cookie_login_and_refresh_need_a_listed_origin(
     client: Client, user: User, origin: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from apps.accounts import hashers
@@ -152,7 +152,7 @@ def test_signing_in_and_refreshing_by_cookie_need_a_listed_origin(
 
 
 @pytest.mark.parametrize("origin", [HERE, APP])
-def test_a_listed_origin_may_and_its_page_may_read_the_answer(client: Client, user: User, origin: str) -> None:
+def test_listed_origin_can_read_the_response(client: Client, user: User, origin: str) -> None:
     with override_settings(CORS_ALLOWED_ORIGINS=[APP], CORS_ALLOW_CREDENTIALS=True):
         answers = [login(client, user, origin=origin), post(client, "refresh", origin=origin)]
     for answer in answers:
@@ -173,5 +173,5 @@ def test_a_listed_origin_may_and_its_page_may_read_the_answer(client: Client, us
         ("http://[::1]", "http://[::1]"),
     ],
 )
-def test_the_services_own_origin_is_written_as_browsers_write_it(url: str, origin: str) -> None:
+def test_own_origin_is_written_as_browsers_do(url: str, origin: str) -> None:
     assert origin_of_url(url) == origin

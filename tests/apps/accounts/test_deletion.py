@@ -1,4 +1,4 @@
-"""An account goes: no table holds whose it was, and nothing that is under way keeps it or is left behind."""
+"""Deletion: no table keeps data of the user, and nothing that runs in parallel leaves any behind."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.sample.models import Note
 from tests.sample.services import note_create
 
 pytestmark = pytest.mark.django_db
-committed = pytest.mark.django_db(transaction=True)  # what happens after a commit happens
+committed = pytest.mark.django_db(transaction=True)  # on_commit callbacks run
 LATE = """
 INSERT INTO sample_note (id, title, body, owner_id, published, version, created_at, updated_at)
 VALUES (gen_random_uuid(), 'late', '', %s, true, 1, now(), now())
@@ -44,12 +44,12 @@ BLOCK = "INSERT INTO jobs_jobchunk (job_id, purpose, number, data) VALUES (%s, '
 
 @pytest.fixture(autouse=True)
 def _two_users_a_request(settings: Any) -> None:
-    """The admin reads the user who is signed in and the one who is deleted, a session and its successor: not N + 1."""
+    """Allow the admin to read two users and two sessions, which is no N + 1."""
     settings.ZEAL_ALLOWLIST = [{"model": model, "field": "get()"} for model in ("accounts.User", "sessions.Session")]
 
 
 def everything_of(user: User) -> None:
-    """Leave a trace of the user in every table that may hold one."""
+    """Store data of the user in every table that can hold some."""
     now = timezone.now()
     admin = user_create(is_staff=True, is_superuser=True)
     kind = ContentType.objects.get_for_model(User)
@@ -79,7 +79,7 @@ def everything_of(user: User) -> None:
 
 
 def traces(*words: str) -> list[str]:
-    """Every row of every table of the database that holds one of the words, as text or as bytes; sessions are opened."""
+    """Return the rows of all tables with one of the words, as text or bytes; Django sessions are decoded."""
     wanted = [form for word in words for form in (word.lower(), word.encode().hex(), word.lower().encode().hex())]
     found = []
     with connection.cursor() as cursor:
@@ -94,7 +94,7 @@ def traces(*words: str) -> list[str]:
 
 @pytest.fixture
 def gone() -> User:
-    """Somebody with traces everywhere."""
+    """Return a user with data in every table."""
     user = user_create(email="ada.lovelace@example.com", name="Ada King Lovelace", is_staff=True)
     everything_of(user)
     user.refresh_from_db()
@@ -110,20 +110,20 @@ def delete_oneself(user: User) -> None:
 
 
 def delete_by_admin(user: User) -> None:
-    desk = Client()
-    admin_sign_in(desk, User.objects.get(is_superuser=True))
-    assert desk.post(f"/admin/accounts/user/{user.pk}/delete/", {"post": "yes"}).status_code == 302
+    admin_browser = Client()
+    admin_sign_in(admin_browser, User.objects.get(is_superuser=True))
+    assert admin_browser.post(f"/admin/accounts/user/{user.pk}/delete/", {"post": "yes"}).status_code == 302
 
 
 def delete_as_one_of_some(user: User) -> None:
-    desk = Client()
-    admin_sign_in(desk, User.objects.get(is_superuser=True))
+    admin_browser = Client()
+    admin_sign_in(admin_browser, User.objects.get(is_superuser=True))
     chosen = {"action": "delete_selected", "_selected_action": [str(user.pk)], "post": "yes"}
-    assert desk.post("/admin/accounts/user/", chosen).status_code == 302
+    assert admin_browser.post("/admin/accounts/user/", chosen).status_code == 302
 
 
 @pytest.mark.parametrize("way", [delete_oneself, delete_by_admin, delete_as_one_of_some])
-def test_no_table_holds_who_is_gone(way: Callable[[User], None], gone: User, mailoutbox: list[Any]) -> None:
+def test_no_table_holds_a_deleted_user(way: Callable[[User], None], gone: User, mailoutbox: list[Any]) -> None:
     words = words_of(gone)
     held = {line.partition(":")[0] for line in traces(*words)}
     assert held >= {
@@ -135,14 +135,14 @@ def test_no_table_holds_who_is_gone(way: Callable[[User], None], gone: User, mai
     others = BrowserSession.objects.count() - 1
 
     way(gone)
-    told = Job.objects.get()  # no other is left
-    assert told.parameters == {"template": "account-deleted", "address": gone.email}
-    job_run(str(told.pk))
+    notice = Job.objects.get()  # the only one left
+    assert notice.parameters == {"template": "account-deleted", "address": gone.email}
+    job_run(str(notice.pk))
 
     assert traces(*words) == []
     assert not AttemptCount.objects.exists()
     assert not JobChunk.objects.exists()
-    assert BrowserSession.objects.count() >= others, "somebody else's session went, too"
+    assert BrowserSession.objects.count() >= others, "a session of another user was deleted"
     event = SecurityEvent.objects.get(kind="deleted")
     assert (event.user_id, event.session_id, event.address, event.device) == (None, None, "", "")
     assert event.detail == {"by": "owner" if way is delete_oneself else "administrator"}
@@ -152,7 +152,7 @@ def test_no_table_holds_who_is_gone(way: Callable[[User], None], gone: User, mai
     assert gone.name not in mail.body
 
 
-def test_others_keep_what_is_theirs(client: Client) -> None:
+def test_other_users_keep_their_data(client: Client) -> None:
     user, other = user_create(), user_create()
     note_create(owner=other, title="Kept")
     sign_in(other)
@@ -166,22 +166,24 @@ def test_others_keep_what_is_theirs(client: Client) -> None:
     assert SecurityEvent.objects.filter(user=other).exists()
 
 
-# --- Somebody has to look after it all.
+# --- The last superuser.
 
 
-def test_the_last_administrator_stays(client: Client) -> None:
+def test_last_superuser_cannot_be_deleted(client: Client) -> None:
     user_create(is_superuser=True, is_active=False)
     admin = user_create(is_staff=True, is_superuser=True)
     header = bearer(admin)
     assert_problem(delete(client, {"password": PASSWORD}, header), 409, "last-administrator")
-    desk = Client()
-    admin_sign_in(desk, admin)
+    admin_browser = Client()
+    admin_sign_in(admin_browser, admin)
     everybody = [str(pk) for pk in User.objects.values_list("pk", flat=True)]
     for path, chosen in (
         (f"/admin/accounts/user/{admin.pk}/delete/", {}),
         ("/admin/accounts/user/", {"action": "delete_selected", "_selected_action": everybody}),
     ):
-        assert "This is the only active superuser" in desk.post(path, {"post": "yes", **chosen}).content.decode()
+        assert (
+            "This is the only active superuser" in admin_browser.post(path, {"post": "yes", **chosen}).content.decode()
+        )
     assert User.objects.count() == 2
     assert not LogEntry.objects.exists(), "the admin's log tells of a deletion that was refused"
     user_create(is_superuser=True)
@@ -189,19 +191,19 @@ def test_the_last_administrator_stays(client: Client) -> None:
 
 
 @committed
-def test_of_two_last_administrators_who_leave_at_once_one_stays() -> None:
+def test_one_of_two_parallel_superusers_stays() -> None:
     headers = [bearer(user_create(is_superuser=True)) for _ in range(2)]
     answers = at_once(2, lambda number: delete(Client(), {"password": PASSWORD}, headers[number]))
     assert sorted(answer.status_code for answer in answers) == [204, 409]
     assert User.objects.filter(is_superuser=True).count() == 1
 
 
-# --- Deletion meets what is under way.
+# --- Deletion in parallel with other work.
 
 
 @committed
-def test_a_row_that_comes_meanwhile_goes_too_or_does_not_come() -> None:
-    """A job of the user has written and not yet committed: deletion waits for it, then removes what it wrote."""
+def test_row_inserted_during_deletion_is_deleted() -> None:
+    """Deletion waits for a job that has written but not committed, then deletes what it wrote."""
     user = user_create()
     job = job_submit(kind="sample.count", owner=user, parameters={"seconds": 0})
     header = bearer(user)
@@ -218,7 +220,7 @@ def test_a_row_that_comes_meanwhile_goes_too_or_does_not_come() -> None:
 
 
 @committed
-def test_a_block_that_a_job_adds_to_its_file_meanwhile_goes_too() -> None:
+def test_job_chunk_added_during_deletion_is_deleted() -> None:
     user = user_create()
     job = job_submit(kind="sample.count", owner=user, parameters={"seconds": 0})
     header = bearer(user)
@@ -234,8 +236,8 @@ def test_a_block_that_a_job_adds_to_its_file_meanwhile_goes_too() -> None:
 
 
 @committed
-def test_a_job_that_is_being_submitted_comes_first_and_goes_too() -> None:
-    """Or its worker could be at it between what was removed and the end."""
+def test_job_submitted_during_deletion_is_deleted() -> None:
+    """Otherwise its worker could run between the removal of jobs and the commit."""
     user = user_create()
     job = job_submit(kind="sample.count", owner=user_create(), parameters={"seconds": 0})
     header = bearer(user)
@@ -251,7 +253,7 @@ def test_a_job_that_is_being_submitted_comes_first_and_goes_too() -> None:
 
 
 @committed
-def test_of_two_deletions_at_once_the_second_is_told_that_the_account_is_gone() -> None:
+def test_second_parallel_deletion_is_401() -> None:
     user = user_create()
     header = bearer(user)
     with second_connection() as holder, ThreadPoolExecutor(2) as threads:
@@ -265,8 +267,8 @@ def test_of_two_deletions_at_once_the_second_is_told_that_the_account_is_gone() 
 
 
 @committed
-def test_nothing_comes_between_what_was_found_and_the_end() -> None:
-    """Deletion waits for somebody's lock on a row that it has found; a row that would come meanwhile is refused."""
+def test_deletion_blocks_new_references() -> None:
+    """While deletion waits for a lock on a row that it has found, inserts that refer to the user are refused."""
     user = user_create()
     note = note_create(owner=user, title="Found")
     header = bearer(user)
@@ -285,8 +287,8 @@ def test_nothing_comes_between_what_was_found_and_the_end() -> None:
 
 
 @committed
-def test_what_would_come_after_is_refused() -> None:
-    """A request of the user has written and commits after deletion: it is told so, and nothing is left behind."""
+def test_insert_after_deletion_is_refused() -> None:
+    """A request that has written and commits after deletion fails, and leaves nothing behind."""
     user = user_create()
     header = bearer(user)
     with second_connection() as rival:
@@ -299,7 +301,7 @@ def test_what_would_come_after_is_refused() -> None:
 
 
 @committed
-def test_sign_ins_refreshes_and_deletion_do_not_wait_for_each_other_in_a_circle() -> None:
+def test_login_refresh_and_deletion_do_not_deadlock() -> None:
     for _ in range(5):
         user = user_create()
         header, pairs = bearer(user), [sign_in(user) for _ in range(4)]
@@ -328,7 +330,7 @@ def test_sign_ins_refreshes_and_deletion_do_not_wait_for_each_other_in_a_circle(
 
 
 def waiting_for_locks(count: int) -> None:
-    """Return once so many wait for a lock."""
+    """Return once this many connections wait for a lock."""
 
     def waiting() -> bool:
         with connection.cursor() as cursor:

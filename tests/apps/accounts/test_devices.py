@@ -1,4 +1,4 @@
-"""A browser that has signed in before is not kept waiting by those who guess from elsewhere."""
+"""A browser that has signed in before is not blocked by guesses from elsewhere."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ def admin_login(client: Client, email: str) -> Any:
     return client.post("/admin/login/", {"username": email, "password": PASSWORD}, headers={"accept": "text/html"})
 
 
-def test_guesses_from_elsewhere_keep_strangers_waiting_and_not_the_owners_browser(client: Client, user: User) -> None:
+def test_guesses_do_not_block_a_known_browser(client: Client, user: User) -> None:
     assert login(client, user).status_code == 200
     post(client, "logout")
     assert guessed(Client(), user, 12) == [401] * 10 + [429] * 2
     assert_problem(login(Client(), user), 429, "too-many-attempts")
     assert login(client, user).status_code == 200
-    # The owner's success is no pardon for the others.
+    # The owner's success does not clear the common count.
     assert_problem(login(Client(), user), 429, "too-many-attempts")
 
 
-def test_the_admins_door_knows_its_browsers_too(client: Client) -> None:
+def test_admin_login_knows_browsers_too(client: Client) -> None:
     user = user_create(is_staff=True)
     assert admin_login(client, user.email).status_code == 302
     guessed(Client(), user, 12)
@@ -47,15 +47,15 @@ def test_the_admins_door_knows_its_browsers_too(client: Client) -> None:
     assert admin_login(client, user.email).status_code == 302
 
 
-def test_a_known_browser_has_no_more_tries_than_a_stranger(client: Client, user: User) -> None:
+def test_known_browser_has_ten_attempts_too(client: Client, user: User) -> None:
     login(client, user)
     assert guessed(client, user, 12) == [401] * 10 + [429] * 2
     assert_problem(login(client, user), 429, "too-many-attempts")
-    assert login(Client(), user).status_code == 200  # whose count is another
+    assert login(Client(), user).status_code == 200  # which has another count
 
 
-def test_a_cookie_of_another_account_is_a_strangers(client: Client, user: User) -> None:
-    """Whoever has an account here cannot make themselves as many counts as they like for another."""
+def test_cookie_of_another_account_is_unknown(client: Client, user: User) -> None:
+    """Otherwise an attacker with an account could get any number of counts for another account."""
     mine = user_create()
     browsers = [Client() for _ in range(3)]
     for browser in browsers:
@@ -64,13 +64,13 @@ def test_a_cookie_of_another_account_is_a_strangers(client: Client, user: User) 
 
 
 @pytest.mark.parametrize("value", ["", "x", "x.y", ".", "1-a." + "0" * 64, "a" * 60_000, "é.é", "9" * 30 + "-a.b"])
-def test_a_forged_cookie_is_a_strangers(client: Client, user: User, value: str) -> None:
+def test_forged_cookie_is_unknown(client: Client, user: User, value: str) -> None:
     client.cookies["device"] = value
     assert guessed(client, user, 11, bearer=True) == [401] * 10 + [429]
     assert AttemptCount.objects.count() == 1
 
 
-def test_a_device_is_known_for_its_account_and_a_time(user: User) -> None:
+def test_device_is_known_for_one_account_and_180_days(user: User) -> None:
     now = timezone.now()
     proof = device_proof(email=user.email, now=now)
     name = device_known(proof, email=user.email.upper(), now=now)
@@ -84,7 +84,7 @@ def test_a_device_is_known_for_its_account_and_a_time(user: User) -> None:
         assert device_known(proof, email=user.email, now=now) == ""
 
 
-def test_unlocking_forgets_the_tries_of_every_device(client: Client, user: User) -> None:
+def test_unlock_clears_the_count_of_every_device(client: Client, user: User) -> None:
     login(client, user)
     guessed(client, user, 10)
     guessed(Client(), user, 10)

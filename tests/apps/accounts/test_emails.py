@@ -1,4 +1,4 @@
-"""Addresses: proved by a mailed link, changed by one, and what is asked of whom before the first sign-in."""
+"""Verify and change addresses by mailed links, and require verified addresses."""
 
 from __future__ import annotations
 
@@ -47,24 +47,24 @@ def stored(user: User) -> User:
     return user
 
 
-# --- Proving an address.
+# --- Verifying an address.
 
 
-def test_registering_mails_a_link_that_proves_the_address(client: Client) -> None:
+def test_registration_mails_a_verification_link(client: Client) -> None:
     assert register(client).status_code == 201
     user = User.objects.get()
     [message] = mails_sent()
     assert message["To"] == user.email
     said = " ".join([*map(str, message.values()), text_of(message), text_of(message, "html")])
-    said = said.replace(token_in(message), "")  # which may hold any three letters
-    assert "Ada" not in said  # a name is a stranger's words
+    said = said.replace(token_in(message), "")  # which may contain these letters
+    assert "Ada" not in said  # names are typed by strangers
     assert verify(client, token_in(message)).status_code == 204
     assert stored(user).email_verified
     assert_problem(verify(client, token_in(message)), 401, "link-refused")
     assert [event.kind for event in SecurityEvent.objects.order_by("created_at")] == ["registered", "email-verified"]
 
 
-def test_a_new_link_on_request_ends_the_former(client: Client) -> None:
+def test_new_link_replaces_the_former(client: Client) -> None:
     register(client)
     response = post(client, "email/verify/request", {"email": "ADA@example.com"})
     assert (response.status_code, response.content) == (202, b"")
@@ -72,11 +72,11 @@ def test_a_new_link_on_request_ends_the_former(client: Client) -> None:
     assert_problem(verify(client, token_in(first)), 401, "link-refused")
     assert verify(client, token_in(second)).status_code == 204
     post(client, "email/verify/request", {"email": "ada@example.com"})
-    assert len(mails_sent()) == 2  # there is nothing left to prove
+    assert len(mails_sent()) == 2  # the address is already verified
 
 
 @pytest.mark.parametrize("case", ["late", "reset", "other address", "deactivated"])
-def test_a_link_that_does_not_verify(client: Client, case: str) -> None:
+def test_invalid_links_are_refused(client: Client, case: str) -> None:
     user = user_create()
     tokens = {
         "late": lambda: link(user, LinkPurpose.VERIFY_EMAIL, now=timezone.now() - timedelta(minutes=61)),
@@ -91,7 +91,7 @@ def test_a_link_that_does_not_verify(client: Client, case: str) -> None:
     assert not stored(user).email_verified
 
 
-def test_to_verify_ends_no_other_kind_of_link(client: Client) -> None:
+def test_verifying_keeps_other_kinds_of_links(client: Client) -> None:
     user = user_create()
     link(user, LinkPurpose.RESET_PASSWORD)
     assert verify(client, link(user, LinkPurpose.VERIFY_EMAIL)).status_code == 204
@@ -105,7 +105,7 @@ def request_change(user: User, email: str = NEW, password: str = PASSWORD) -> No
     email_change_request(user_id=user.pk, email=email, current_password=password, origin=NOWHERE, now=timezone.now())
 
 
-def test_an_address_changes_when_the_link_mailed_to_it_is_followed(client: Client) -> None:
+def test_address_changes_when_its_link_is_followed(client: Client) -> None:
     user = user_create()
     former = user.email
     link(user, LinkPurpose.RESET_PASSWORD)
@@ -115,23 +115,23 @@ def test_an_address_changes_when_the_link_mailed_to_it_is_followed(client: Clien
     assert stored(user).email == former
     assert verify(client, token_in(message)).status_code == 204
     assert (stored(user).email, user.email_verified) == (NEW, True)
-    assert not AccountLink.objects.exists()  # what was mailed to the old address
-    told = mails_sent()[1]
-    assert told["To"] == former
-    assert NEW not in str(told)
+    assert not AccountLink.objects.exists()  # the link to the old address is deleted
+    notice = mails_sent()[1]
+    assert notice["To"] == former
+    assert NEW not in str(notice)
     assert login(client, NEW).status_code == 200
     assert login(client, former).status_code == 401
     assert SecurityEvent.objects.filter(user=user, kind="email-changed").count() == 1
 
 
-def test_a_change_needs_the_password(client: Client) -> None:
+def test_address_change_needs_the_password(client: Client) -> None:
     with pytest.raises(PasswordWrong):
         request_change(user_create(), password="not the one at all")
     assert not Job.objects.filter(kind=KIND).exists()
 
 
 @pytest.mark.usefixtures("clock")
-def test_nobody_is_flooded_with_questions_whether_an_address_is_theirs(settings: Any) -> None:
+def test_change_mails_to_an_address_are_limited(settings: Any) -> None:
     settings.TOKENS_ATTEMPTS = 2
     asking = [user_create() for _ in range(3)]
     for user in asking[:2]:
@@ -142,8 +142,8 @@ def test_nobody_is_flooded_with_questions_whether_an_address_is_theirs(settings:
 
 
 @pytest.mark.parametrize("what", ["password", "address"])
-def test_a_mail_that_is_late_brings_back_no_change_that_was_asked_for_before(client: Client, what: str) -> None:
-    """Whoever asks may hold up their own mail: their server says "later" until the owner has set another password."""
+def test_late_mail_does_not_revive_an_old_change(client: Client, what: str) -> None:
+    """An attacker can delay the mail: their server replies "later" until the owner has changed the password."""
     user = user_create()
     request_change(user, "thief@example.com")
     if what == "password":
@@ -157,7 +157,7 @@ def test_a_mail_that_is_late_brings_back_no_change_that_was_asked_for_before(cli
     assert mails_sent()[-1]["To"] == "thief@example.com"
 
 
-def test_an_address_that_is_taken_meanwhile_is_a_conflict(client: Client) -> None:
+def test_address_taken_before_the_link_is_used_is_409(client: Client) -> None:
     user = user_create()
     request_change(user)
     [message] = mails_sent()
@@ -168,7 +168,7 @@ def test_an_address_that_is_taken_meanwhile_is_a_conflict(client: Client) -> Non
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_two_who_want_one_address_one_gets_it() -> None:
+def test_one_of_two_parallel_changes_gets_the_address() -> None:
     users = [user_create(), user_create()]
     tokens = [link(user, LinkPurpose.CHANGE_EMAIL, email=NEW) for user in users]
     answers = at_once(2, lambda number: verify(Client(), tokens[number]))
@@ -176,21 +176,21 @@ def test_of_two_who_want_one_address_one_gets_it() -> None:
     assert User.objects.filter(email=NEW).count() == 1
 
 
-def test_an_administrators_change_tells_the_old_address_and_ends_links(settings: Any) -> None:
+def test_admin_change_mails_the_old_address(settings: Any) -> None:
     settings.ZEAL_ALLOWLIST = [{"model": model, "field": "get()"} for model in ("accounts.User", "sessions.Session")]
-    user, desk = user_create(), Client()
-    admin_sign_in(desk, user_create(is_staff=True, is_superuser=True))
+    user, admin_browser = user_create(), Client()
+    admin_sign_in(admin_browser, user_create(is_staff=True, is_superuser=True))
     page = f"/admin/accounts/user/{user.pk}/change/"
     link(user, LinkPurpose.CHANGE_EMAIL, email="thief@example.com")
-    assert desk.post(page, {"email": user.email, "name": "Ada", "is_active": "on"}).status_code == 302
+    assert admin_browser.post(page, {"email": user.email, "name": "Ada", "is_active": "on"}).status_code == 302
     assert AccountLink.objects.exists()
-    assert desk.post(page, {"email": NEW, "name": "Ada", "is_active": "on"}).status_code == 302
+    assert admin_browser.post(page, {"email": NEW, "name": "Ada", "is_active": "on"}).status_code == 302
     assert not AccountLink.objects.exists()
     assert [message["To"] for message in mails_sent()] == [user.email]
     assert SecurityEvent.objects.get(user=user, kind="email-changed").detail == {"by": "administrator"}
 
 
-# --- Where an address has to be proved first.
+# --- REQUIRE_VERIFIED_EMAIL.
 
 
 @pytest.fixture
@@ -199,7 +199,7 @@ def required(settings: Any) -> None:
 
 
 @pytest.mark.usefixtures("required")
-def test_registering_tells_nobody_whether_an_address_is_taken(client: Client) -> None:
+def test_registration_does_not_reveal_taken_addresses(client: Client) -> None:
     owner = user_create(email_verified=True)
     answers = {
         (one.status_code, one.content, frozenset(one.headers))
@@ -215,11 +215,11 @@ def test_registering_tells_nobody_whether_an_address_is_taken(client: Client) ->
 
 
 @pytest.mark.usefixtures("required")
-def test_who_has_not_proved_their_address_is_not_let_in(client: Client) -> None:
+def test_unverified_address_cannot_sign_in(client: Client) -> None:
     register(client)
     assert_problem(login(client, "ada@example.com"), 403, "email-unverified")
     wrong = post(client, "login", {"email": "ada@example.com", "password": "a wrong one of course"})
-    assert_problem(wrong, 401, "credentials-refused")  # only who knows the password learns of it
+    assert_problem(wrong, 401, "credentials-refused")  # only someone who knows the password learns this
     at_first, again = mails_sent()
     assert_problem(verify(client, token_in(at_first)), 401, "link-refused")
     assert verify(client, token_in(again)).status_code == 204
@@ -227,7 +227,7 @@ def test_who_has_not_proved_their_address_is_not_let_in(client: Client) -> None:
 
 
 @pytest.mark.usefixtures("required", "clock")
-def test_signing_in_does_not_flood_the_address_with_links(client: Client, settings: Any) -> None:
+def test_login_mails_a_limited_number_of_links(client: Client, settings: Any) -> None:
     settings.TOKENS_ATTEMPTS = 3
     user = user_create()
     for _ in range(6):
@@ -235,7 +235,7 @@ def test_signing_in_does_not_flood_the_address_with_links(client: Client, settin
     assert len(mails_sent()) == 3
 
 
-def test_where_it_is_not_asked_for_an_unproved_address_signs_in(client: Client) -> None:
+def test_unverified_address_can_sign_in_by_default(client: Client) -> None:
     register(client)
     assert login(client, "ada@example.com").status_code == 200
     assert_problem(register(client), 409, "email-taken", pointer="/email")

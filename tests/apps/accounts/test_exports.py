@@ -1,4 +1,4 @@
-"""What is held of a user, as a file: all of it, nobody else's, and nothing that signs anybody in."""
+"""The export has all data of the user, no data of others, and no credentials."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def submit(client: Client, header: dict[str, str]) -> Any:
 
 
 def exported(client: Client, header: dict[str, str]) -> tuple[dict[str, Any], bytes]:
-    """Have an export made, and give the job and the file as the user reads them."""
+    """Run an export, and return the job and the file as the user reads them."""
     accepted = submit(client, header)
     assert accepted.status_code == 202
     job_run(accepted.json()["id"])
@@ -65,7 +65,7 @@ def ada() -> User:
     return user
 
 
-def test_all_that_is_held_and_nobody_elses(client: Client, ada: User) -> None:
+def test_export_has_all_of_the_users_data_only(client: Client, ada: User) -> None:
     other = user_create(name="Other")
     note_create(owner=other, title="Theirs")
     sign_in(other)
@@ -86,7 +86,7 @@ def test_all_that_is_held_and_nobody_elses(client: Client, ada: User) -> None:
         assert foreign not in file.decode()
 
 
-def test_nothing_that_signs_anybody_in(client: Client, ada: User) -> None:
+def test_export_has_no_credentials(client: Client, ada: User) -> None:
     _, file = exported(client, bearer(ada))
     session = Session.objects.get(user=ada)
     link = AccountLink.objects.get(user=ada)
@@ -94,13 +94,13 @@ def test_nothing_that_signs_anybody_in(client: Client, ada: User) -> None:
     assert [secret for secret in secrets if secret in file.decode()] == []
 
 
-def test_no_declaration_names_a_secret() -> None:
+def test_declarations_name_no_secrets() -> None:
     secret = {"password", "current_id", "previous_id", "signed_by", "digest", "error", "session_data"}
     named = {(data.name, field) for data in personal_data() for field in data.fields}
     assert {(name, field) for name, field in named if secret & set(field.split("__"))} == set()
 
 
-def test_one_at_a_time_and_one_file_a_user(client: Client, ada: User) -> None:
+def test_one_export_and_one_file_per_user(client: Client, ada: User) -> None:
     header = bearer(ada)
     first = submit(client, header).json()["id"]
     problem = assert_problem(submit(client, header), 409, "export-under-way")
@@ -115,20 +115,18 @@ def test_one_at_a_time_and_one_file_a_user(client: Client, ada: User) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_many_requests_at_once_one_gets_its_export() -> None:
+def test_one_of_many_parallel_requests_gets_an_export() -> None:
     header = bearer(user_create())
     answers = at_once(6, lambda _: submit(Client(), header))
     assert Counter(answer.status_code for answer in answers) == {202: 1, 409: 5}
 
 
-def test_it_takes_no_parameters(client: Client, ada: User) -> None:
+def test_export_takes_no_parameters(client: Client, ada: User) -> None:
     answer = client.post(EXPORT, {"of": "everybody"}, content_type="application/json", **bearer(ada))
     assert_problem(answer, 400, "validation", pointer="/of")
 
 
-def test_an_attempt_that_is_repeated_writes_the_file_anew(
-    client: Client, ada: User, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_repeated_attempt_rewrites_the_file(client: Client, ada: User, monkeypatch: pytest.MonkeyPatch) -> None:
     header = bearer(ada)
     job = export_submit(user=ada)
     monkeypatch.setattr("apps.accounts.services.exports.CHUNK_BYTES", 1)  # each row is stored at once
@@ -149,7 +147,7 @@ def test_an_attempt_that_is_repeated_writes_the_file_anew(
     assert [len(rows[name]) for name in ("account", "groups", "sessions")] == [1, 1, 1]
 
 
-def test_an_export_of_somebody_who_leaves_stores_nothing(ada: User, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_export_of_a_deleted_account_stores_nothing(ada: User, monkeypatch: pytest.MonkeyPatch) -> None:
     job = export_submit(user=ada)
     whole = PersonalData.rows
 
@@ -162,7 +160,7 @@ def test_an_export_of_somebody_who_leaves_stores_nothing(ada: User, monkeypatch:
     assert not JobChunk.objects.exists()
 
 
-def test_memory_holds_a_part_of_it(client: Client) -> None:
+def test_export_is_streamed(client: Client) -> None:
     user = user_create()
     notes = 1_500
     Note.objects.bulk_create(

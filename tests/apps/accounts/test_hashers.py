@@ -1,4 +1,4 @@
-"""Hashing never takes more of the process than its slots."""
+"""A process never computes more hashes at once than it has slots."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def no_slot_left() -> Iterator[None]:
-    """Two slots, both taken."""
+    """Take both of two slots."""
     with override_settings(TOKENS_HASHES_AT_ONCE=2), ExitStack() as stack:
         for _ in range(2):
             stack.enter_context(hashing_slot())
@@ -34,7 +34,7 @@ def no_slot_left() -> Iterator[None]:
         ("register", {"email": "new@example.com", "password": PASSWORD}),
     ],
 )
-def test_the_excess_is_told_at_once(
+def test_excess_hashes_are_refused_at_once(
     client: Client, path: str, body: dict[str, str], request: pytest.FixtureRequest
 ) -> None:
     user_create(email="ada@example.com")
@@ -45,14 +45,14 @@ def test_the_excess_is_told_at_once(
     assert User.objects.count() == 1
 
 
-def test_the_admins_login_is_held_to_the_same(client: Client, request: pytest.FixtureRequest) -> None:
+def test_admin_login_has_the_same_limit(client: Client, request: pytest.FixtureRequest) -> None:
     user_create(email="ada@example.com", is_staff=True)
     request.getfixturevalue("no_slot_left")
     response = client.post("/admin/login/", {"username": "ada@example.com", "password": PASSWORD})
     assert response.status_code == 503
 
 
-def test_slots_come_back_also_after_an_error() -> None:
+def test_slots_are_released_after_errors() -> None:
     with override_settings(TOKENS_HASHES_AT_ONCE=1):
         for _ in range(3):
             with pytest.raises(KeyError), hashing_slot():

@@ -1,4 +1,4 @@
-"""`manage.py rotate_keys`: what becomes of the ring, and of the sign-ins of a key that others know."""
+"""`manage.py rotate_keys`: the new ring, and the sessions of a compromised key."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ committed = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def variable(ring: list[dict[str, Any]]) -> Iterator[None]:
-    """The ring in a variable."""
+    """Put the ring in the settings, without a file."""
     with override_settings(TOKENS_KEYS=ring, TOKENS_KEYS_FILE=None):
         yield
 
 
-def test_a_new_key_comes_beside_the_old_one_and_signs_ten_minutes_later(file: Path) -> None:
+def test_new_key_signs_ten_minutes_later(file: Path) -> None:
     before = timezone.now()
     out, error = rotate()
     old, new = key_ring(file.read_text())
@@ -46,7 +46,7 @@ def test_a_new_key_comes_beside_the_old_one_and_signs_ten_minutes_later(file: Pa
         assert secret not in out
 
 
-def test_two_new_keys_are_never_alike(file: Path, ring: list[dict[str, Any]]) -> None:
+def test_new_keys_differ(file: Path, ring: list[dict[str, Any]]) -> None:
     made = []
     for _ in range(2):
         file.write_text(text_of(*ring))
@@ -56,7 +56,7 @@ def test_two_new_keys_are_never_alike(file: Path, ring: list[dict[str, Any]]) ->
     assert made[0]["key"] != made[1]["key"]
 
 
-def test_without_a_file_the_value_is_printed_and_said_not_to_be_written(variable: None) -> None:
+def test_without_a_file_the_ring_is_printed(variable: None) -> None:
     out, error = rotate()
     old, new = key_ring(out)
     assert (old["kid"], new["key"] in error, out.count("\n")) == ("old", False, 1)
@@ -64,7 +64,7 @@ def test_without_a_file_the_value_is_printed_and_said_not_to_be_written(variable
     assert not SecurityEvent.objects.exists(), "nothing was rotated yet"
 
 
-def test_a_file_is_left_alone_when_the_value_is_to_be_printed(file: Path) -> None:
+def test_print_does_not_write_the_file(file: Path) -> None:
     before = file.read_bytes()
     out, error = rotate("--print")
     assert key_ring(out)[0]["kid"] == "old"
@@ -72,7 +72,7 @@ def test_a_file_is_left_alone_when_the_value_is_to_be_printed(file: Path) -> Non
     assert file.read_bytes() == before
 
 
-def test_a_rehearsal_changes_nothing_and_prints_no_key(file: Path) -> None:
+def test_dry_run_changes_nothing_and_prints_no_key(file: Path) -> None:
     before = file.read_bytes()
     sign_in(user_create())
     out, _ = rotate("--dry-run", "--compromised", "old")
@@ -88,7 +88,7 @@ def test_a_rehearsal_changes_nothing_and_prints_no_key(file: Path) -> None:
 @pytest.mark.parametrize(
     ("took_over", "kids"), [(timedelta(days=14, hours=23), {"old", "spare"}), (timedelta(days=15, hours=1), {"spare"})]
 )
-def test_a_key_goes_once_nothing_that_it_signed_can_be_valid(file: Path, took_over: timedelta, kids: set[str]) -> None:
+def test_key_is_dropped_when_its_tokens_have_expired(file: Path, took_over: timedelta, kids: set[str]) -> None:
     now = timezone.now()
     entries = [entry("spare", SPARE, now - took_over), entry("old", OLD, now - 400 * DAY)]
     file.write_text(text_of(*entries))
@@ -97,7 +97,7 @@ def test_a_key_goes_once_nothing_that_it_signed_can_be_valid(file: Path, took_ov
     assert {each["kid"] for each in key_ring(file.read_text())[:-1]} == kids
 
 
-def test_the_key_that_signs_stays_however_old_and_whatever_waits(file: Path) -> None:
+def test_signing_key_is_never_dropped(file: Path) -> None:
     now = timezone.now()
     entries = [entry("old", OLD, now - 400 * DAY), entry("spare", SPARE, now + timedelta(minutes=5))]
     file.write_text(text_of(*entries))
@@ -106,7 +106,7 @@ def test_the_key_that_signs_stays_however_old_and_whatever_waits(file: Path) -> 
     assert [each["kid"] for each in key_ring(file.read_text())[:2]] == ["old", "spare"]
 
 
-def test_of_two_keys_of_one_time_the_one_that_signs_stays(file: Path) -> None:
+def test_signing_key_of_two_with_the_same_time_stays(file: Path) -> None:
     from apps.accounts.services.keys import KeyRing
 
     since = timezone.now() - 400 * DAY
@@ -119,7 +119,7 @@ def test_of_two_keys_of_one_time_the_one_that_signs_stays(file: Path) -> None:
 
 
 @committed
-def test_a_compromised_key_goes_with_its_sign_ins_and_no_others(file: Path, ring: list[dict[str, Any]]) -> None:
+def test_compromised_key_ends_only_its_sessions(file: Path, ring: list[dict[str, Any]]) -> None:
     now = timezone.now()
     mine = sign_in(user_create())
     entries = [*ring, entry("spare", SPARE, now - timedelta(seconds=1))]
@@ -139,19 +139,19 @@ def test_a_compromised_key_goes_with_its_sign_ins_and_no_others(file: Path, ring
 
 
 @committed
-def test_the_last_key_is_followed_by_one_that_signs_at_once(file: Path, client: Client) -> None:
+def test_replacement_of_the_last_key_signs_at_once(file: Path, client: Client) -> None:
     pair = sign_in(user_create())
     rotate("--compromised", "old")
-    (new,) = key_ring(file.read_text())  # which refuses a ring of which none signs yet
+    (new,) = key_ring(file.read_text())  # which refuses a ring without a key that can sign
     with override_settings(TOKENS_KEYS=[new]):
         assert_problem(client.get("/api/v1/me", HTTP_AUTHORIZATION=f"Bearer {pair.access}"), 401, "token-refused")
         assert jwt.get_unverified_header(sign_in(user_create()).access)["kid"] == new["kid"]
 
 
 @committed
-def test_sign_ins_that_began_after_the_key_was_dropped_end_when_the_command_runs_again(file: Path) -> None:
+def test_second_run_ends_late_sessions(file: Path) -> None:
     rotate("--compromised", "old")
-    late = sign_in(user_create())  # by an instance that has not been restarted yet
+    late = sign_in(user_create())  # on an instance that has not been restarted yet
     written = file.read_bytes()
     with override_settings(TOKENS_KEYS=key_ring(file.read_text())):
         out, _ = rotate("--compromised", "old")
@@ -163,7 +163,7 @@ def test_sign_ins_that_began_after_the_key_was_dropped_end_when_the_command_runs
 
 
 @committed
-def test_many_sign_ins_end_in_batches(variable: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sessions_of_a_key_end_in_batches(variable: None, monkeypatch: pytest.MonkeyPatch) -> None:
     from apps.accounts.services import sessions
 
     monkeypatch.setattr(sessions, "END_BATCH", 2)
@@ -175,14 +175,14 @@ def test_many_sign_ins_end_in_batches(variable: None, monkeypatch: pytest.Monkey
     assert not Session.objects.filter(ended_at=None).exists()
 
 
-def test_an_unknown_kid_is_refused_with_those_there_are(file: Path) -> None:
+def test_unknown_kid_is_refused(file: Path) -> None:
     before = file.read_bytes()
     with pytest.raises(CommandError, match=r"No key of the ring has the kid 'nothing'.*The ring has old"):
         rotate("--compromised", "nothing")
     assert file.read_bytes() == before
 
 
-def test_times_are_written_in_utc_and_read_back_as_they_were(file: Path) -> None:
+def test_times_are_written_in_utc(file: Path) -> None:
     since = datetime(2026, 1, 1, 12, 30, tzinfo=UTC)
     entries = [entry("old", OLD, since)]
     file.write_text(text_of(*entries))

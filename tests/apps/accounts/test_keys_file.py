@@ -1,4 +1,4 @@
-"""`manage.py rotate_keys`: the file of the ring is replaced whole or not at all, and stays as closed as it was."""
+"""`manage.py rotate_keys` replaces the ring's file atomically and keeps it as private as it was."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.mark.parametrize(("was", "becomes"), [(0o600, 0o600), (0o640, 0o640), (0o644, 0o600), (0o666, 0o600)])
-def test_a_file_stays_closed_or_is_closed(file: Path, was: int, becomes: int) -> None:
+def test_file_mode_is_kept_or_tightened(file: Path, was: int, becomes: int) -> None:
     file.chmod(was)
     rotate()
     assert stat.S_IMODE(file.stat().st_mode) == becomes
     assert list(file.parent.iterdir()) == [file], "something was left beside it"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a file to somebody else")
-def test_a_file_stays_its_owners(file: Path) -> None:
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the owner of a file")
+def test_file_owner_is_kept(file: Path) -> None:
     os.chown(file, 1234, 4321)
     rotate()
     assert (file.stat().st_uid, file.stat().st_gid) == (1234, 4321)
 
 
-def test_a_link_is_followed_and_stays_one(file: Path, tmp_path: Path) -> None:
+def test_symbolic_link_is_followed(file: Path, tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(file)
     with override_settings(TOKENS_KEYS_FILE=link):
@@ -46,9 +46,7 @@ def test_a_link_is_followed_and_stays_one(file: Path, tmp_path: Path) -> None:
     assert len(key_ring(file.read_text())) == 2
 
 
-def test_a_file_that_cannot_be_written_is_as_it_was_and_nothing_is_recorded(
-    file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unwritable_file_is_unchanged(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = file.read_bytes()
 
     def full(_: int) -> None:
@@ -64,9 +62,7 @@ def test_a_file_that_cannot_be_written_is_as_it_was_and_nothing_is_recorded(
 @pytest.mark.parametrize(
     ("arguments", "said"), [([], "Nothing was changed"), (["--compromised", "old"], "Run this command again")]
 )
-def test_without_postgresql_the_ring_stays_and_what_is_to_be_done_is_said(
-    file: Path, arguments: list[str], said: str
-) -> None:
+def test_without_postgresql_the_ring_is_unchanged(file: Path, arguments: list[str], said: str) -> None:
     before = file.read_bytes()
     nobody = {"database_url": "postgresql://nobody@127.0.0.1:9/none", "redis_url": "redis://127.0.0.1:9/0"}
     ran = subprocess.run(
@@ -86,7 +82,7 @@ def test_without_postgresql_the_ring_stays_and_what_is_to_be_done_is_said(
     assert (file.read_bytes(), list(file.parent.iterdir())) == (before, [file])
 
 
-def test_a_file_that_changed_meanwhile_is_not_overwritten(file: Path) -> None:
+def test_changed_file_is_not_overwritten(file: Path) -> None:
     file.write_text(text_of(entry("another", SPARE, timezone.now() - DAY)))
     before = file.read_bytes()
     with pytest.raises(CommandError, match="has changed since this command started"):
@@ -94,7 +90,7 @@ def test_a_file_that_changed_meanwhile_is_not_overwritten(file: Path) -> None:
     assert file.read_bytes() == before
 
 
-def test_two_rotations_at_once_are_refused(file: Path) -> None:
+def test_parallel_rotation_is_refused(file: Path) -> None:
     import fcntl
 
     with file.open() as rival:
@@ -104,8 +100,8 @@ def test_two_rotations_at_once_are_refused(file: Path) -> None:
     rotate()
 
 
-def test_a_reader_never_finds_half_a_ring(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At the moment of the replacement the file is whole, and so is what replaces it."""
+def test_file_is_replaced_atomically(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the moment of the replacement both files are complete."""
     seen = []
     replace = os.replace
 

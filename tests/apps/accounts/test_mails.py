@@ -1,4 +1,4 @@
-"""Mails: what a stranger, a mail program and a mail server see of them."""
+"""Mails, as recipients, mail programs and mail servers see them."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ def due(job: Job) -> None:
     )
 
 
-# --- What a mail says.
+# --- Contents.
 
 
 @pytest.mark.parametrize("template", Mail)
-def test_a_mail_says_the_same_in_text_and_html_and_loads_nothing(template: Mail, settings: Any) -> None:
+def test_mail_text_and_html_agree(template: Mail, settings: Any) -> None:
     settings.SITE_NAME = "Bits & <Bobs>"
     message = parsed(written(template).message().as_bytes())
     text, page = text_of(message), text_of(message, "html")
@@ -73,13 +73,13 @@ def test_a_mail_says_the_same_in_text_and_html_and_loads_nothing(template: Mail,
     assert max(len(line) for line in text.splitlines()) < 998
 
 
-def test_every_mail_is_there_in_three_parts_and_there_are_no_others() -> None:
+def test_every_mail_has_three_templates() -> None:
     parts = {f"{template}.{part}" for template in Mail for part in ("subject.txt", "txt", "html")}
     assert {path.name for path in (ROOT / "templates/mails").iterdir()} == parts | {"base.txt", "base.html"}
 
 
 @pytest.mark.parametrize("name", ["Bits\r\nBcc: everybody@example.com", "Bits\nX-Mine: 1"])
-def test_no_value_becomes_a_header(name: str, settings: Any) -> None:
+def test_values_cannot_add_headers(name: str, settings: Any) -> None:
     settings.SITE_NAME = name
     message = parsed(written(Mail.VERIFY_EMAIL).message().as_bytes())
     assert message["Bcc"] is None
@@ -87,10 +87,10 @@ def test_no_value_becomes_a_header(name: str, settings: Any) -> None:
     assert " ".join(name.split()) in message["Subject"]
 
 
-# --- How it is sent.
+# --- Sending.
 
 
-def test_a_mail_is_sent_from_a_job_that_leaves_nothing_behind(client: Client) -> None:
+def test_mail_job_is_deleted_after_sending(client: Client) -> None:
     user = user_create()
     job = submitted(template=Mail.VERIFY_EMAIL, user_id=user.pk)
     assert job.owner_id is None
@@ -105,7 +105,7 @@ def test_a_mail_is_sent_from_a_job_that_leaves_nothing_behind(client: Client) ->
     assert timedelta(minutes=59) < link.expires_at - timezone.now() <= timedelta(hours=1)
 
 
-def test_the_token_is_in_no_row_and_no_line_of_the_log(capfd: pytest.CaptureFixture[str]) -> None:
+def test_token_is_in_no_row_and_no_log_line(capfd: pytest.CaptureFixture[str]) -> None:
     submitted(template=Mail.RESET_PASSWORD, address=user_create().email)
     [message] = mails_sent()
     token = token_in(message)
@@ -125,7 +125,7 @@ def test_the_token_is_in_no_row_and_no_line_of_the_log(capfd: pytest.CaptureFixt
         (Mail.REGISTERED_AGAIN, {"is_active": False}),
     ],
 )
-def test_who_is_not_to_be_told_gets_nothing(template: Mail, fields: dict[str, Any] | None) -> None:
+def test_unneeded_mails_are_not_sent(template: Mail, fields: dict[str, Any] | None) -> None:
     email = user_create(**fields).email if fields is not None else "nobody@example.com"
     submitted(template=template, address=email)
     assert mails_sent() == []
@@ -133,14 +133,14 @@ def test_who_is_not_to_be_told_gets_nothing(template: Mail, fields: dict[str, An
     assert not Job.objects.exists()
 
 
-def test_a_taken_address_is_not_asked_whether_it_is_somebody_elses() -> None:
+def test_no_change_mail_to_a_taken_address() -> None:
     owner, other = user_create(), user_create()
     submitted(template=Mail.CHANGE_EMAIL, user_id=other.pk, address=owner.email, requester=other)
     submitted(template=Mail.CHANGE_EMAIL, user_id=other.pk, address="free@example.com", requester=other)
     assert [message["To"] for message in mails_sent()] == ["free@example.com"]
 
 
-def test_a_later_request_ends_the_link_of_an_earlier_one_for_the_same() -> None:
+def test_later_request_ends_earlier_links() -> None:
     user = user_create()
     for template in (Mail.RESET_PASSWORD, Mail.VERIFY_EMAIL, Mail.RESET_PASSWORD):
         submitted(template=template, address=user.email)
@@ -149,7 +149,7 @@ def test_a_later_request_ends_the_link_of_an_earlier_one_for_the_same() -> None:
     assert {bytes(link.digest) for link in AccountLink.objects.all()} == {verify, second} != {first}
 
 
-def test_a_used_token_that_comes_again_is_told_once() -> None:
+def test_token_reuse_is_mailed_once() -> None:
     from apps.accounts.services.events import Origin
     from apps.accounts.services.sessions import TokenReused, session_refresh
     from apps.accounts.services.tokens import TokenRefused
@@ -166,12 +166,12 @@ def test_a_used_token_that_comes_again_is_told_once() -> None:
     assert "sessions was ended" in message["Subject"]
 
 
-# --- What a mail server may do.
+# --- Mail servers that fail.
 
 
 @pytest.fixture
 def smtp(settings: Any) -> Any:
-    """Send to a server of the test: `smtp(server)`."""
+    """Return a function that makes Django send to the test's server: `smtp(server)`."""
 
     def use(server: Any) -> None:
         settings.EMAIL_BACKEND, settings.EMAIL_HOST, settings.EMAIL_PORT = SMTP, "127.0.0.1", server.port
@@ -179,7 +179,7 @@ def smtp(settings: Any) -> Any:
     return use
 
 
-def test_a_server_gets_one_mail_on_one_connection(smtp: Any) -> None:
+def test_mail_uses_one_connection(smtp: Any) -> None:
     user = user_create()
     with mail_server() as server:
         smtp(server)
@@ -193,7 +193,7 @@ def test_a_server_gets_one_mail_on_one_connection(smtp: Any) -> None:
 
 
 @pytest.mark.parametrize("replies", [{"RCPT": "550 5.1.1 no such user"}, {"MESSAGE": "554 5.7.1 not wanted"}])
-def test_what_is_refused_for_good_is_not_tried_again(smtp: Any, replies: dict[str, str]) -> None:
+def test_permanent_rejection_is_not_retried(smtp: Any, replies: dict[str, str]) -> None:
     with mail_server(**replies) as server:
         smtp(server)
         job = submitted(template=Mail.VERIFY_EMAIL, user_id=user_create().pk)
@@ -211,7 +211,7 @@ def test_what_is_refused_for_good_is_not_tried_again(smtp: Any, replies: dict[st
 @pytest.mark.parametrize(
     "replies", [{"RCPT": "450 4.2.1 later"}, {"MESSAGE": "451 4.3.0 later"}, {"MAIL": "421 4.3.2 busy"}]
 )
-def test_what_is_refused_for_now_is_tried_again_as_the_same_mail(smtp: Any, replies: dict[str, str]) -> None:
+def test_temporary_rejection_is_retried(smtp: Any, replies: dict[str, str]) -> None:
     with mail_server(**replies) as server:
         smtp(server)
         job = submitted(template=Mail.RESET_PASSWORD, address=user_create().email)
@@ -228,9 +228,9 @@ def test_what_is_refused_for_now_is_tried_again_as_the_same_mail(smtp: Any, repl
     assert not Job.objects.exists()
 
 
-def test_a_mail_that_may_have_arrived_leaves_its_link_alive(smtp: Any, settings: Any) -> None:
-    """The server took the mail and fell silent: it is sent again with a link of its own, and either may be what is read."""
-    settings.EMAIL_TIMEOUT = 3  # the conversation before the silence is held to it, too
+def test_links_of_a_repeated_mail_all_work(smtp: Any, settings: Any) -> None:
+    """The server took the mail and then went silent. The mail is sent again with a new link, and both links work."""
+    settings.EMAIL_TIMEOUT = 3  # also bounds the dialogue before the silence
     with mail_server(MESSAGE=None) as server:
         smtp(server)
         job = submitted(template=Mail.RESET_PASSWORD, address=user_create().email)
@@ -249,7 +249,7 @@ def test_a_mail_that_may_have_arrived_leaves_its_link_alive(smtp: Any, settings:
 
 
 @pytest.mark.parametrize("replies", [{"EHLO": None}, {"RCPT": None}])
-def test_a_silent_server_is_another_attempt_in_bounded_time(smtp: Any, settings: Any, replies: dict[str, None]) -> None:
+def test_silent_server_times_out_and_is_retried(smtp: Any, settings: Any, replies: dict[str, None]) -> None:
     settings.EMAIL_TIMEOUT = 0.5
     with mail_server(**replies) as server:
         smtp(server)
@@ -261,7 +261,7 @@ def test_a_silent_server_is_another_attempt_in_bounded_time(smtp: Any, settings:
     assert (job.state, job.attempts) == (JobState.RETRYABLE, 1)
 
 
-def test_a_server_that_is_away_is_another_attempt(smtp: Any) -> None:
+def test_unreachable_server_is_retried(smtp: Any) -> None:
     with mail_server() as server:
         smtp(server)
     job = submitted(template=Mail.VERIFY_EMAIL, user_id=user_create().pk)
@@ -281,7 +281,7 @@ def redirected(settings: Any) -> None:
 
 
 @pytest.mark.usefixtures("redirected")
-def test_any_mail_of_any_app_goes_to_the_one_mailbox() -> None:
+def test_staging_redirects_all_mails() -> None:
     headers = {"Cc": "eve@example.com", "X-Kept": "1"}
     several = EmailMessage(
         "Hello", "…", to=["a@example.com"], cc=["b@example.com"], bcc=["c@example.com"], headers=headers
@@ -298,11 +298,11 @@ def test_any_mail_of_any_app_goes_to_the_one_mailbox() -> None:
     assert second["Subject"] == "[for a@example.com] One"
     assert "<p>" in text_of(second, "html")
     assert third["X-Redirected-From"] == "ada@example.com"
-    assert several.to == ["a@example.com"]  # the sender's own message stays as it is
+    assert several.to == ["a@example.com"]  # the caller's message is not changed
 
 
 @pytest.mark.usefixtures("redirected")
-def test_a_mail_to_nobody_stays_one(settings: Any) -> None:
+def test_mail_without_recipients_is_not_redirected(settings: Any) -> None:
     EmailMessage("Hello", "…").send()
     assert mail.outbox == []
 
@@ -316,12 +316,12 @@ def test_a_mail_to_nobody_stays_one(settings: Any) -> None:
         ("smtp://localhost:2525", ("localhost", 2525, "", "", False, False)),
     ],
 )
-def test_the_mail_server_is_what_its_url_says(url: str, expected: tuple[Any, ...]) -> None:
+def test_mail_settings_follow_the_url(url: str, expected: tuple[Any, ...]) -> None:
     names = ["EMAIL_HOST", "EMAIL_PORT", "EMAIL_HOST_USER", "EMAIL_HOST_PASSWORD", "EMAIL_USE_TLS", "EMAIL_USE_SSL"]
     assert component(EMAIL_URL=url, names=[*names, "EMAIL_BACKEND", "EMAIL_TIMEOUT"]) == [*expected, SMTP, 10]
 
 
-def test_the_redirection_and_a_folder_are_what_the_environment_says(tmp_path: Path) -> None:
+def test_redirect_and_folder_follow_the_environment(tmp_path: Path) -> None:
     names = ["EMAIL_BACKEND", "EMAIL_REDIRECTED_BACKEND", "EMAIL_FILE_PATH"]
     url = f"filemail://{tmp_path}"
     files = "django.core.mail.backends.filebased.EmailBackend"
@@ -331,7 +331,7 @@ def test_the_redirection_and_a_folder_are_what_the_environment_says(tmp_path: Pa
 
 
 def component(*, names: list[str], **environment: str) -> list[Any]:
-    """The values of settings/components/mail.py in a process of their own."""
+    """Return values of settings/components/mail.py from a new process."""
     import json
     import os
     import subprocess
@@ -351,6 +351,6 @@ def component(*, names: list[str], **environment: str) -> list[Any]:
     return values
 
 
-def test_the_mailbox_of_staging_is_the_domain_that_was_written() -> None:
+def test_staging_mailbox_keeps_its_domain() -> None:
     names = ["EMAIL_REDIRECT"]
     assert component(EMAIL_REDIRECT="Büro <a@faß.example>", names=names) == ["Büro <a@xn--fa-hia.example>"]

@@ -1,4 +1,4 @@
-"""One's own account: changed with care, and gone when its owner says so."""
+"""Change and delete one's own account."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.apps.accounts.factories import PASSWORD, bearer, sign_in, user_create
 from tests.problems import assert_problem
 
 pytestmark = pytest.mark.django_db
-committed = pytest.mark.django_db(transaction=True)  # what happens after a commit happens
+committed = pytest.mark.django_db(transaction=True)  # on_commit callbacks run
 ME = "/api/v1/me"
 NEW = "new@example.com"
 
@@ -29,23 +29,23 @@ def delete(client: Client, body: Any, header: dict[str, str]) -> Any:
     return client.delete(ME, data=body, content_type="application/json", **header)
 
 
-# --- Change.
+# --- Changes.
 
 
-def test_another_address_needs_the_password_and_waits_for_its_link(client: Client) -> None:
+def test_new_address_needs_password_and_link(client: Client) -> None:
     user = user_create(name="Ada")
     header = bearer(user)
     answer = patch(client, {"email": NEW, "current_password": PASSWORD, "name": "Adele"}, header)
     assert answer.status_code == 200
     assert (answer.json()["email"], answer.json()["name"]) == (user.email, "Adele")
     parameters = Job.objects.get().parameters
-    assert re.fullmatch("[0-9a-f]{64}", parameters.pop("requester"))  # an HMAC of what the user was
+    assert re.fullmatch("[0-9a-f]{64}", parameters.pop("requester"))  # an HMAC of the password hash and address
     assert parameters == {"template": "change-email", "user": str(user.pk), "address": NEW}
     assert PASSWORD not in str(Job.objects.values())
     assert user.password not in str(Job.objects.values())
 
 
-def test_an_address_that_somebody_has_is_answered_alike(client: Client) -> None:
+def test_taken_address_gets_the_same_response(client: Client) -> None:
     header = bearer(user_create())
     body = {"email": NEW, "current_password": PASSWORD}
     free = patch(client, body, header).json()
@@ -54,7 +54,7 @@ def test_an_address_that_somebody_has_is_answered_alike(client: Client) -> None:
     assert {**free, "updated_at": None} == {**taken, "updated_at": None}
 
 
-def test_without_the_password_no_address_changes(client: Client) -> None:
+def test_address_does_not_change_without_the_password(client: Client) -> None:
     user = user_create(name="Ada")
     header = bearer(user)
     problem = assert_problem(patch(client, {"email": NEW}, header), 400, "validation", pointer="/current_password")
@@ -67,14 +67,14 @@ def test_without_the_password_no_address_changes(client: Client) -> None:
     user.refresh_from_db()
     assert user.name == "Ada"
     assert not Job.objects.exists()
-    assert client.get(ME, **header).status_code == 200, "a wrong password ended the sign-in"
+    assert client.get(ME, **header).status_code == 200, "a wrong password ended the session"
 
 
 # --- Deletion.
 
 
 @committed
-def test_deletion_ends_every_sign_in_at_once(client: Client) -> None:
+def test_deletion_ends_all_sessions(client: Client) -> None:
     user = user_create()
     here, there = bearer(user), bearer(user)
     pair = sign_in(user)
@@ -82,7 +82,7 @@ def test_deletion_ends_every_sign_in_at_once(client: Client) -> None:
     answer = delete(client, {"password": PASSWORD}, here)
     assert (answer.status_code, answer.content) == (204, b"")
     for header in (here, there):
-        assert_problem(client.get("/api/v1/jobs", **header), 401, "token-refused")  # which reads no account
+        assert_problem(client.get("/api/v1/jobs", **header), 401, "token-refused")  # which does not read the account
         assert_problem(client.get(ME, **header), 401, "token-refused")
         assert_problem(delete(client, {"password": PASSWORD}, header), 401, "token-refused")
     again = client.post("/api/v1/auth/refresh", {"refresh": pair.refresh}, content_type="application/json")
@@ -103,11 +103,11 @@ def test_deletion_ends_every_sign_in_at_once(client: Client) -> None:
         ("POST", f"{ME}/export", None),
     ],
 )
-def test_a_process_that_has_not_heard_of_it_says_the_same(client: Client, method: str, path: str, body: Any) -> None:
+def test_process_with_a_cached_check_returns_401(client: Client, method: str, path: str, body: Any) -> None:
     user = user_create()
     header = bearer(user)
     assert client.get(ME, **header).status_code == 200
-    User.objects.filter(pk=user.pk).delete()  # by another process, while this one remembers the sign-in
+    User.objects.filter(pk=user.pk).delete()  # in another process, while this one has a cached check
     sent = {} if body is None else {"data": json.dumps(body), "content_type": "application/json"}
     assert_problem(client.generic(method, path, **sent, **header), 401, "token-refused")
 
@@ -130,9 +130,7 @@ def test_deletion_needs_the_password(client: Client, body: dict[str, str], statu
     assert not Job.objects.exists()
 
 
-def test_a_password_set_meanwhile_is_not_the_one_that_was_checked(
-    client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_deletion_is_refused_after_a_new_password(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     user = user_create()
     check = deletion.password_confirm
 

@@ -1,4 +1,4 @@
-"""What the database itself holds to, and Django's own commands on this user model."""
+"""Database constraints, and Django's own commands with this user model."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ pytestmark = pytest.mark.django_db
         ("ada@..", "ada@.."),
     ],
 )
-def test_an_address_has_one_form(written: str, stored: str) -> None:
+def test_address_has_one_form(written: str, stored: str) -> None:
     assert email_normalised(written) == stored
     assert email_normalised(stored) == stored
 
 
-def test_the_database_refuses_an_address_in_another_form() -> None:
+def test_database_refuses_other_forms_of_addresses() -> None:
     user = user_create(email="ada@example.com")
     for email in ("Ada@example.com", "ADA@EXAMPLE.COM"):
         with pytest.raises(IntegrityError, match="accounts_user_email_lower"), transaction.atomic():
@@ -46,7 +46,7 @@ def test_the_database_refuses_an_address_in_another_form() -> None:
         User.objects.create(email="ada@example.com")
 
 
-def test_ids_are_time_ordered_uuids_of_postgresql() -> None:
+def test_ids_are_time_ordered_uuids() -> None:
     first, second = user_create(), user_create()
     assert isinstance(first.pk, UUID)
     assert first.pk.version == 7
@@ -56,14 +56,14 @@ def test_ids_are_time_ordered_uuids_of_postgresql() -> None:
         assert cursor.fetchone() == ("uuid",)
 
 
-def test_a_sign_in_that_ended_says_why() -> None:
+def test_ended_session_has_a_reason() -> None:
     session_id = sign_in(user_create()).session_id
     with pytest.raises(IntegrityError, match="accounts_session_end_has_reason"), transaction.atomic():
         Session.objects.filter(pk=session_id).update(ended_at=timezone.now())
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_rivals_for_an_address_one_gets_it() -> None:
+def test_one_of_parallel_registrations_gets_the_address() -> None:
     def register(number: int) -> bool:
         try:
             user_register(
@@ -78,7 +78,7 @@ def test_of_rivals_for_an_address_one_gets_it() -> None:
 
 
 @pytest.mark.parametrize("email", ["root@localhost", '"root"@example.com', "root@[127.0.0.1]", "root@☕.example"])
-def test_createsuperuser_takes_no_address_that_the_api_refuses(email: str) -> None:
+def test_createsuperuser_refuses_invalid_addresses(email: str) -> None:
     with pytest.raises(CommandError, match="valid email address"):
         call_command("createsuperuser", "--noinput", "--email", email, verbosity=0, stderr=StringIO())
     assert not User.objects.exists()
@@ -98,7 +98,7 @@ def test_createsuperuser_from_the_environment(monkeypatch: pytest.MonkeyPatch) -
         call_command("createsuperuser", interactive=False, stdout=StringIO(), stderr=StringIO())
 
 
-def test_the_demo_account_is_made_once_and_only_where_nobody_else_is(settings: pytest.FixtureRequest) -> None:
+def test_demo_account_exists_only_in_dev_and_test(settings: pytest.FixtureRequest) -> None:
     user = demo_user_create()
     assert user.email == DEMO_EMAIL
     assert user.check_password(DEMO_PASSWORD)

@@ -1,4 +1,4 @@
-"""One password however it is typed, and none that costs more than one hash."""
+"""A password is the same in every spelling, and costs at most one hash."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DECOMPOSED = unicodedata.normalize("NFD", COMPOSED)
 COMPATIBLE = unicodedata.normalize("NFKC", COMPOSED)
 SPELLINGS = [COMPOSED, DECOMPOSED, COMPATIBLE]
 FRESH = "lighthouses \N{LATIN SMALL LETTER O WITH DIAERESIS}ver the bay"
-LONG = "ab" * 4_000 + "c"  # what costs most: nearly a repetition of a piece of any length
+LONG = "ab" * 4_000 + "c"  # the slowest input: almost a repetition of a piece of any length
 
 
 def send(client: Client, path: str, body: dict[str, Any], *, method: str = "post", **headers: str) -> Any:
@@ -77,30 +77,30 @@ def command(client: Client, password: str, monkeypatch: pytest.MonkeyPatch) -> N
     call_command("changepassword", ADA, stdout=StringIO())
 
 
-@pytest.mark.parametrize("door", [register, reset, change, admin_set, admin_own, superuser, command])
-def test_a_password_is_one_however_it_is_spelt(
-    client: Client, door: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("set_password", [register, reset, change, admin_set, admin_own, superuser, command])
+def test_login_takes_any_spelling(
+    client: Client, set_password: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    door(client, DECOMPOSED, *([monkeypatch] if door in (superuser, command) else []))
+    set_password(client, DECOMPOSED, *([monkeypatch] if set_password in (superuser, command) else []))
     for spelling in SPELLINGS:
         assert send(Client(), "auth/login", {"email": ADA, "password": spelling}).status_code == 200
         assert check_password(spelling, User.objects.get(email=ADA).password)
     assert send(Client(), "auth/login", {"email": ADA, "password": COMPOSED.replace("\xe9", "e")}).status_code == 401
 
 
-def test_what_asks_for_the_password_again_takes_any_spelling(client: Client) -> None:
+def test_confirmation_takes_any_spelling(client: Client) -> None:
     user = user_create(email=ADA, password=COMPOSED)
     body = {"email": "new@example.com", "current_password": DECOMPOSED}
     assert send(client, "me", body, method="patch", **bearer(user)).status_code == 200
     assert send(client, "me", {"password": COMPATIBLE}, method="delete", **bearer(user)).status_code == 204
 
 
-def test_the_admins_login_takes_any_spelling(client: Client) -> None:
+def test_admin_login_takes_any_spelling(client: Client) -> None:
     user_create(email=ADA, password=COMPOSED, is_staff=True)
     assert client.post("/admin/login/", {"username": ADA, "password": DECOMPOSED}).status_code == 302
 
 
-def test_a_hash_of_the_password_as_it_was_typed_still_opens_and_is_renewed(client: Client) -> None:
+def test_older_hash_works_and_is_replaced(client: Client) -> None:
     user = user_create(email=ADA)
     stored = BoundedArgon2Hasher().encode(DECOMPOSED, "saltsaltsalt")
     User.objects.filter(pk=user.pk).update(password=stored)
@@ -111,7 +111,7 @@ def test_a_hash_of_the_password_as_it_was_typed_still_opens_and_is_renewed(clien
 
 @pytest.fixture
 def hashes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The passwords that Argon2 was given."""
+    """Record the passwords that Argon2 gets."""
     given: list[str] = []
 
     def spied(name: str) -> None:
@@ -130,9 +130,7 @@ def hashes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.mark.parametrize("wrong", ["not what it should be", "not what it \N{ROMAN NUMERAL FOUR} be"])
 @pytest.mark.parametrize("account", ["normalised", "as typed", "unknown"])
-def test_a_wrong_password_costs_one_hash_whatever_its_spelling_and_account(
-    client: Client, hashes: list[str], account: str, wrong: str
-) -> None:
+def test_wrong_password_costs_one_hash(client: Client, hashes: list[str], account: str, wrong: str) -> None:
     if account != "unknown":
         user = user_create(email=ADA)
         if account == "as typed":
@@ -142,7 +140,7 @@ def test_a_wrong_password_costs_one_hash_whatever_its_spelling_and_account(
     assert len(hashes) == 1
 
 
-def test_a_password_is_measured_as_it_is_hashed() -> None:
+def test_length_is_that_of_the_hashed_form() -> None:
     PasswordLengthValidator()(unicodedata.normalize("NFD", "\xe9" * PASSWORD_LENGTH))
     for long in ("\xe9" * (PASSWORD_LENGTH + 1), "\N{ARABIC LIGATURE SALLALLAHOU ALAYHE WASALLAM}" * 30, "e" * 10**6):
         with pytest.raises(ValidationError):
@@ -150,12 +148,12 @@ def test_a_password_is_measured_as_it_is_hashed() -> None:
 
 
 @pytest.mark.parametrize("dressed", ["\uff50\uff41\uff53\uff53\uff57\uff4f\uff52\uff442024!", "monke\u24e8monkey"])
-def test_a_common_password_is_common_in_any_spelling(dressed: str) -> None:
+def test_common_password_is_refused_in_any_spelling(dressed: str) -> None:
     with pytest.raises(ValidationError):
         CommonPasswordValidator().validate(dressed)
 
 
-def test_a_password_that_is_too_long_costs_nothing_at_any_door(client: Client, hashes: list[str]) -> None:
+def test_overlong_password_costs_nothing_anywhere(client: Client, hashes: list[str]) -> None:
     """Staff with four passwords of 8 KB in the admin's form kept an instance busy for 18 s."""
     user = user_create(email=ADA)
     root = user_create(email="root@example.com", is_staff=True, is_superuser=True)
@@ -188,5 +186,5 @@ def test_a_password_that_is_too_long_costs_nothing_at_any_door(client: Client, h
         assert "Use at most 128 characters." in answer.content.decode()
     answer = Client().post("/admin/login/", {"username": ADA, "password": LONG})
     assert "Use at most 128 characters." in answer.content.decode()
-    assert [len(one) for one in hashes] == [1]  # the old password "x" in the admin, which is a right one's length
+    assert [len(one) for one in hashes] == [1]  # the old password "x" in the admin, which has a valid length
     assert time.process_time() - began < 10

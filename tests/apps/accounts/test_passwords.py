@@ -1,4 +1,4 @@
-"""A new password: by the present one or by a mailed link; which passwords are taken; what ends with the old one."""
+"""Change and reset passwords, and validate them."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def kinds(user: Any) -> list[str]:
     return [event.kind for event in SecurityEvent.objects.filter(user=user).order_by("created_at", "id")]
 
 
-# --- Changing it.
+# --- Changing a password.
 
 
 @committed
-def test_a_change_ends_every_sign_in_and_begins_one(client: Client) -> None:
+def test_change_ends_all_sessions_and_starts_one(client: Client) -> None:
     user = user_create()
     elsewhere, here = sign_in(user, device="elsewhere"), bearer(user)
     link(user, LinkPurpose.CHANGE_EMAIL, email="thief@example.com")
@@ -77,7 +77,7 @@ def test_a_change_ends_every_sign_in_and_begins_one(client: Client) -> None:
     assert (event.user_id, event.device, event.detail) == (user.pk, "tests/1", {"by": "password"})
 
 
-def test_a_change_in_cookie_mode_gives_cookies(client: Client, settings: Any) -> None:
+def test_change_in_cookie_mode_sets_cookies(client: Client, settings: Any) -> None:
     user = user_create()
     headers = {"HTTP_ORIGIN": settings.PUBLIC_URL}
     body = {"email": user.email, "password": PASSWORD, "transport": "cookie"}
@@ -93,7 +93,7 @@ def test_a_change_in_cookie_mode_gives_cookies(client: Client, settings: Any) ->
     assert client.get("/api/v1/me").status_code == 200
 
 
-def test_a_change_needs_the_present_password(client: Client) -> None:
+def test_change_needs_the_current_password(client: Client) -> None:
     user = user_create()
     here = bearer(user)
     assert_problem(
@@ -116,7 +116,7 @@ def test_a_change_needs_the_present_password(client: Client) -> None:
         ("Grace Brewster Murray", "password_too_similar"),
     ],
 )
-def test_what_does_not_do_as_a_password(client: Client, password: str, code: str) -> None:
+def test_unacceptable_passwords_are_refused(client: Client, password: str, code: str) -> None:
     user = user_create(email="grace.hopper@example.com", name="Grace Brewster Murray")
     token = link(user, LinkPurpose.RESET_PASSWORD)
     for response in (change(client, new=password, **bearer(user)), confirm(client, token, password)):
@@ -125,8 +125,8 @@ def test_what_does_not_do_as_a_password(client: Client, password: str, code: str
     assert confirm(client, token).status_code == 204  # the link was not used up
 
 
-def test_a_sign_in_ends_while_its_password_is_being_changed(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The password changes between the check and the write: the one who checked the old one is told, and changes nothing."""
+def test_password_changed_during_the_check_is_401(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the password changes between the check and the write, the request fails and changes nothing."""
     from apps.accounts.services import passwords
     from apps.accounts.services.users import user_password_set
 
@@ -134,21 +134,21 @@ def test_a_sign_in_ends_while_its_password_is_being_changed(client: Client, monk
     here = bearer(user)
     plain = passwords.make_password
 
-    def meanwhile(password: str) -> str:
+    def change_during_hash(password: str) -> str:
         user_password_set(user=user, password="set by an administrator", now=timezone.now())
         return plain(password)
 
-    monkeypatch.setattr(passwords, "make_password", meanwhile)
+    monkeypatch.setattr(passwords, "make_password", change_during_hash)
     assert_problem(change(client, **here), 401, "sign-in-overtaken")
     user.refresh_from_db()
     assert user.check_password("set by an administrator")
 
 
-# --- Resetting it.
+# --- Resetting a password.
 
 
 @committed
-def test_a_reset_by_the_mailed_link(client: Client) -> None:
+def test_reset_with_a_mailed_link(client: Client) -> None:
     user = user_create()
     elsewhere = sign_in(user)
     response = post(client, "password/reset", {"email": user.email.upper()})
@@ -168,7 +168,7 @@ def test_a_reset_by_the_mailed_link(client: Client) -> None:
 
 
 @pytest.mark.usefixtures("clock")
-def test_a_reset_lifts_the_refusals_after_failed_tries(client: Client, settings: Any) -> None:
+def test_reset_clears_failed_attempts(client: Client, settings: Any) -> None:
     settings.TOKENS_ATTEMPTS = 2
     user = user_create()
     for _ in range(2):
@@ -179,7 +179,7 @@ def test_a_reset_lifts_the_refusals_after_failed_tries(client: Client, settings:
     assert login(client, user.email, NEW_PASSWORD).status_code == 200
 
 
-def test_an_account_without_a_password_gets_one_by_mail(client: Client) -> None:
+def test_account_without_password_gets_one_by_mail(client: Client) -> None:
     user = user_create()
     user.set_unusable_password()
     user.save()
@@ -228,7 +228,7 @@ def refused_links() -> dict[str, Callable[[Any], str]]:
 
 
 @pytest.mark.parametrize("name", refused_links())
-def test_a_link_that_does_not_do(client: Client, name: str) -> None:
+def test_invalid_reset_links_are_refused(client: Client, name: str) -> None:
     user = user_create()
     token = refused_links()[name](user)
     assert_problem(confirm(client, token), 401, "link-refused")
@@ -237,7 +237,7 @@ def test_a_link_that_does_not_do(client: Client, name: str) -> None:
 
 
 @committed
-def test_of_many_who_follow_a_link_one_sets_the_password(settings: Any) -> None:
+def test_one_of_many_parallel_resets_succeeds(settings: Any) -> None:
     settings.TOKENS_HASHES_AT_ONCE = 8
     user = user_create()
     token = link(user, LinkPurpose.RESET_PASSWORD)
@@ -263,7 +263,7 @@ def test_of_many_who_follow_a_link_one_sets_the_password(settings: Any) -> None:
         "startfinding  ",
     ],
 )
-def test_a_common_password_is_refused_however_it_is_dressed_up(password: str, settings: Any) -> None:
+def test_variants_of_common_passwords_are_refused(password: str, settings: Any) -> None:
     settings.SITE_NAME = "Bits & Bobs"
     with pytest.raises(ValidationError, match="too common, or too similar to a common one") as refused:
         CommonPasswordValidator().validate(password)
@@ -273,15 +273,15 @@ def test_a_common_password_is_refused_however_it_is_dressed_up(password: str, se
 @pytest.mark.parametrize(
     "password", ["correct horse battery staple", "monkey football dragon", "k7#9vQ!2mZ@41", "a3!7$9(2)5&8"]
 )
-def test_words_in_a_row_and_chance_are_not_common(password: str) -> None:
+def test_passphrases_and_random_passwords_are_accepted(password: str) -> None:
     CommonPasswordValidator().validate(password)
     validate_password(password)
 
 
-# --- What strangers learn.
+# --- No information for strangers.
 
 
-def test_a_reset_answers_alike_whether_the_account_exists(client: Client, settings: Any) -> None:
+def test_reset_does_not_reveal_accounts(client: Client, settings: Any) -> None:
     """The same bytes, the same work (one job row each), and medians of 200 interleaved pairs within 10 % or 5 ms.
 
     A difference of ours is there each time; what a machine busy with other things adds is not.
@@ -310,7 +310,7 @@ def test_a_reset_answers_alike_whether_the_account_exists(client: Client, settin
 
 @pytest.mark.usefixtures("clock")
 @pytest.mark.parametrize("path", ["password/reset", "email/verify/request"])
-def test_mails_to_one_address_are_limited_alike(client: Client, settings: Any, path: str) -> None:
+def test_reset_mails_are_limited_for_every_address(client: Client, settings: Any, path: str) -> None:
     settings.TOKENS_ATTEMPTS = 3
     for email in (user_create().email, "nobody@example.com"):
         assert [post(client, path, {"email": email}).status_code for _ in range(4)] == [202, 202, 202, 429]
@@ -329,5 +329,5 @@ def test_mails_to_one_address_are_limited_alike(client: Client, settings: Any, p
         ("email/verify", []),
     ],
 )
-def test_what_cannot_be_meant_is_a_400(client: Client, path: str, body: Any) -> None:
+def test_malformed_bodies_are_400(client: Client, path: str, body: Any) -> None:
     assert_problem(post(client, path, body), 400)

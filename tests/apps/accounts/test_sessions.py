@@ -1,4 +1,4 @@
-"""Where somebody is signed in: what the list shows, and what ending one, or all others, does."""
+"""List sessions, and end one or all others."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from tests.apps.accounts.factories import sign_in, user_create
 from tests.problems import assert_problem
 
 pytestmark = pytest.mark.django_db
-committed = pytest.mark.django_db(transaction=True)  # what happens after a commit happens
+committed = pytest.mark.django_db(transaction=True)  # on_commit callbacks run
 
 SESSIONS, ME = "/api/v1/auth/sessions", "/api/v1/me"
 
 
 def by(pair: TokenPair) -> dict[str, Any]:
-    """The headers of a sign-in, for `headers=`, whichever way its tokens travel."""
+    """Return the headers of a session for `headers=`, with either transport."""
     if pair.transport == Transport.BEARER:
         return {"authorization": f"Bearer {pair.access}"}
     return {"cookie": f"access={pair.access}", "x-csrftoken": csrf_token(pair.session_id)}
@@ -35,7 +35,7 @@ def ids(client: Client, pair: TokenPair, query: str = "") -> list[str]:
     return [row["id"] for row in client.get(f"{SESSIONS}{query}", headers=by(pair)).json()["results"]]
 
 
-def test_the_list_shows_each_sign_in_that_stands_in_the_documented_shape(client: Client) -> None:
+def test_list_shows_active_sessions_in_documented_shape(client: Client) -> None:
     user = user_create()
     now = timezone.now()
     here = sign_in(user, device="Firefox", now=now - timedelta(minutes=2))
@@ -55,7 +55,7 @@ def test_the_list_shows_each_sign_in_that_stands_in_the_documented_shape(client:
     assert page["results"][0]["address"] is None
 
 
-def test_the_list_turns_pages_and_shows_chosen_fields(client: Client) -> None:
+def test_list_pages_and_selects_fields(client: Client) -> None:
     user = user_create()
     pairs = [sign_in(user, now=timezone.now() - timedelta(seconds=10 - n)) for n in range(5)]
     first = client.get(f"{SESSIONS}?limit=2&fields=id,current", headers=by(pairs[0])).json()
@@ -67,7 +67,7 @@ def test_the_list_turns_pages_and_shows_chosen_fields(client: Client) -> None:
     assert_problem(client.get(f"{SESSIONS}?user=1", headers=by(pairs[0])), 400, "validation", pointer="?user")
 
 
-def test_what_does_not_stand_is_not_shown_and_cannot_be_ended(client: Client) -> None:
+def test_ended_sessions_are_hidden_and_404(client: Client) -> None:
     user = user_create()
     here = sign_in(user)
     now = timezone.now()
@@ -91,7 +91,7 @@ def test_what_does_not_stand_is_not_shown_and_cannot_be_ended(client: Client) ->
 
 
 @committed
-def test_ending_one_ends_it_and_no_other(client: Client) -> None:
+def test_ending_one_session_keeps_the_others(client: Client) -> None:
     user = user_create()
     here, there, elsewhere = (sign_in(user, transport=Transport(kind)) for kind in ("bearer", "bearer", "cookie"))
     assert client.get(ME, headers=by(there)).status_code == 200
@@ -108,7 +108,7 @@ def test_ending_one_ends_it_and_no_other(client: Client) -> None:
 
 
 @committed
-def test_nobody_ends_anothers(client: Client) -> None:
+def test_sessions_of_others_are_404(client: Client) -> None:
     theirs, ours = sign_in(user_create()), sign_in(user_create(is_staff=True, is_superuser=True))
     assert_problem(client.delete(f"{SESSIONS}/{theirs.session_id}", headers=by(ours)), 404, "not-found")
     assert client.get(ME, headers=by(theirs)).status_code == 200
@@ -117,7 +117,7 @@ def test_nobody_ends_anothers(client: Client) -> None:
 
 @committed
 @pytest.mark.parametrize("transport", ["bearer", "cookie"])
-def test_ending_all_others_ends_those_to_the_admin_too(client: Client, transport: str) -> None:
+def test_ending_all_others_includes_admin_sessions(client: Client, transport: str) -> None:
     user = user_create()
     stranger = sign_in(user_create())
     here, *others = (sign_in(user, transport=Transport(kind)) for kind in (transport, "bearer", "cookie"))
@@ -131,11 +131,11 @@ def test_ending_all_others_ends_those_to_the_admin_too(client: Client, transport
     assert client.get(ME, headers=by(stranger)).status_code == 200
     admin.refresh_from_db()
     assert admin.ended_reason == "owner"
-    assert client.delete(SESSIONS, headers=by(here)).status_code == 204  # nothing left to end
+    assert client.delete(SESSIONS, headers=by(here)).status_code == 204  # none is left to end
 
 
 @committed
-def test_ending_the_one_that_asks_is_signing_out(client: Client) -> None:
+def test_ending_the_current_session_signs_out(client: Client) -> None:
     here = sign_in(user_create(), transport=Transport.COOKIE)
     answer = client.delete(f"{SESSIONS}/{here.session_id}", headers=by(here))
     assert answer.status_code == 204
@@ -147,16 +147,16 @@ def test_ending_the_one_that_asks_is_signing_out(client: Client) -> None:
     assert_problem(Client().get(ME, headers=by(here)), 401, "token-refused")
 
 
-def test_an_id_that_is_none_is_no_address(client: Client) -> None:
+def test_malformed_id_is_404(client: Client) -> None:
     here = sign_in(user_create())
     assert_problem(client.delete(f"{SESSIONS}/1", headers=by(here)), 404)
     assert_problem(client.delete(f"{SESSIONS}?all=1", headers=by(here)), 400, "validation", pointer="?all")
 
 
-def test_the_list_is_two_queries(client: Client, django_assert_num_queries: Any) -> None:
+def test_list_is_two_queries(client: Client, django_assert_num_queries: Any) -> None:
     user = user_create()
     here = sign_in(user)
     for _ in range(5):
         sign_in(user)
-    with django_assert_num_queries(2):  # who asks, and the page
+    with django_assert_num_queries(2):  # the session check and the page
         assert len(ids(client, here)) == 6

@@ -1,4 +1,4 @@
-"""A sign-in that is refused tells nobody whether the account exists: not by its words, nor its work, nor its time."""
+"""A refused sign-in does not reveal whether the account exists: not by its response, statements or time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from tests.apps.accounts.factories import user_create
 
 pytestmark = pytest.mark.django_db
-PAIRS, TRIES = 200, 3
+PAIRS, ATTEMPTS = 200, 3
 WRONG = "not what it should be"
 WIDE = (1_000_000, 1)
 
@@ -27,7 +27,7 @@ def _no_other_limit(settings: Any) -> None:
 
 
 def emails(kind: str, amount: int, *, first: int = 0) -> list[str]:
-    """Addresses of one length, with an account or without."""
+    """Return addresses of one length, with or without an account."""
     found = [f"{kind:.4}{number:04}@example.com" for number in range(first, first + amount)]
     if kind != "unknown":
         for email in found:
@@ -48,7 +48,7 @@ Try = Callable[[Client, str], Any]
 
 
 def shape(answer: Any, email: str) -> tuple[int, bytes, tuple[tuple[str, str], ...]]:
-    """What a stranger can compare: all but ids, counts, tokens of forms and the address that they typed themselves."""
+    """Return what a stranger can compare: everything except ids, counts, form tokens and the typed address."""
     request_id = answer.headers["X-Request-ID"]
     passing = {"x-request-id", "ratelimit", "set-cookie", "content-security-policy", "expires"}
     headers = sorted((name, value) for name, value in answer.headers.items() if name.lower() not in passing)
@@ -58,24 +58,24 @@ def shape(answer: Any, email: str) -> tuple[int, bytes, tuple[tuple[str, str], .
 
 
 @pytest.mark.usefixtures("clock")
-@pytest.mark.parametrize("door", [api, admin])
-def test_words_and_work_are_the_same_for_every_address(client: Client, door: Try) -> None:
+@pytest.mark.parametrize("login", [api, admin])
+def test_refusals_have_the_same_response_and_work(client: Client, login: Try) -> None:
     shapes, work = set(), set()
     for kind in ("known", "deactivated", "unknown"):
         (email,) = emails(kind, 1)
         for number in range(11):
             with CaptureQueriesContext(connection) as queries:
-                answer = door(client, email)
+                answer = login(client, email)
             shapes.add((number == 10, shape(answer, email)))
             statements = (query["sql"].split()[0] for query in queries)
             work.add((min(number, 1), number == 10, tuple(statements)))
-    assert {status for _, (status, _, _) in shapes} == {401 if door is api else 200, 429}
+    assert {status for _, (status, _, _) in shapes} == {401 if login is api else 200, 429}
     assert len(shapes) == 2  # one of a wrong password, one of too many
     assert len(work) == 3, work  # the first, a later one, a refused one
 
 
 def medians(client: Client, *, first: int) -> tuple[float, float]:
-    """The median seconds of refused sign-ins with an account and without, interleaved."""
+    """Return the median seconds of interleaved refused sign-ins, with an account and without."""
     kinds = ("known", "unknown")
     addresses = {kind: emails(kind, PAIRS, first=first) for kind in kinds}
     seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
@@ -89,9 +89,9 @@ def medians(client: Client, *, first: int) -> tuple[float, float]:
     return known, unknown
 
 
-def test_the_time_is_the_same(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
-    """200 interleaved pairs: medians within 10 % or 5 ms. A difference of ours is there each time, another's load is not."""
-    for attempt in range(TRIES):
+def test_refusals_take_the_same_time(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
+    """200 interleaved pairs: medians within 10 % or 5 ms. A real difference shows in every run, other load does not."""
+    for attempt in range(ATTEMPTS):
         known, unknown = medians(client, first=attempt * PAIRS)
         with capsys.disabled():
             print(f"\nsign-in refused: median {known * 1000:.1f} ms with an account, {unknown * 1000:.1f} ms without")

@@ -1,4 +1,4 @@
-"""Cookie mode: what the browser is given, and one transport at a time."""
+"""Cookie mode: the cookies, and one transport per request."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from tests.sample.services import note_create
 pytestmark = pytest.mark.django_db
 
 
-# --- What the browser is given.
+# --- The cookies.
 
 
-def test_signing_in_sets_cookies_and_shows_no_token(client: Client, user: User) -> None:
+def test_cookie_login_returns_no_tokens(client: Client, user: User) -> None:
     response = login(client, user)
     assert response.status_code == 200
     body = response.json()
@@ -53,14 +53,14 @@ def attributes(morsel: Morsel[str]) -> dict[str, Any]:
     return {name: morsel[name] for name in ("path", "max-age", "httponly", "samesite", "secure")}
 
 
-def test_no_cookie_outlives_the_sign_in(client: Client, user: User) -> None:
+def test_cookies_expire_with_the_session(client: Client, user: User) -> None:
     with override_settings(TOKENS_SESSION_SECONDS=300):
         response = login(client, user)
     assert response.cookies["access"]["max-age"] <= 300
     assert response.cookies["refresh"]["max-age"] <= 300
 
 
-def test_bearer_is_the_default_and_sets_no_cookie(client: Client, user: User) -> None:
+def test_bearer_is_the_default_and_sets_no_cookies(client: Client, user: User) -> None:
     for chosen in ({}, {"transport": "bearer"}):
         response = post(client, "login", {"email": user.email, "password": PASSWORD, **chosen}, origin=None)
         assert {"access", "refresh"} < set(response.json())
@@ -68,19 +68,19 @@ def test_bearer_is_the_default_and_sets_no_cookie(client: Client, user: User) ->
 
 
 @pytest.mark.parametrize("transport", ["admin", "Cookie", "", None, ["cookie"], {"a": 1}, 1])
-def test_there_is_no_third_transport(client: Client, user: User, transport: Any) -> None:
+def test_unknown_transport_is_refused(client: Client, user: User, transport: Any) -> None:
     body = {"email": user.email, "password": PASSWORD, "transport": transport}
     assert_problem(post(client, "login", body), 400, "validation", pointer="/transport")
     assert not Session.objects.exists()
 
 
-def test_the_refresh_cookie_goes_to_where_it_is_used(client: Client) -> None:
+def test_refresh_cookie_path_covers_its_routes(client: Client) -> None:
     for name in ("auth-refresh", "auth-logout", "auth-login"):
         assert reverse(name).startswith(settings.TOKENS_REFRESH_PATH)
     assert resolve(f"{settings.TOKENS_REFRESH_PATH}refresh").url_name == "auth-refresh"
 
 
-def test_a_browser_reads_writes_refreshes_reloads_and_leaves(signed_in: Browser, user: User) -> None:
+def test_browser_reads_writes_refreshes_and_signs_out(signed_in: Browser, user: User) -> None:
     assert signed_in.get(ME).json()["name"] == "Ada"
     changed = signed_in.patch(ME, {"name": "Lovelace"}, content_type="application/json", headers=csrf(signed_in))
     assert changed.status_code == 200, changed.content
@@ -103,11 +103,11 @@ def test_a_browser_reads_writes_refreshes_reloads_and_leaves(signed_in: Browser,
     assert_problem(Client().get(ME), 401, "not-authenticated")
 
 
-def test_an_empty_object_refreshes_as_an_empty_body_does(signed_in: Browser) -> None:
+def test_empty_object_refreshes_like_an_empty_body(signed_in: Browser) -> None:
     assert post(signed_in, "refresh", {}).status_code == 200
 
 
-def test_every_answer_that_depends_on_a_cookie_says_so(signed_in: Browser) -> None:
+def test_responses_vary_by_cookie(signed_in: Browser) -> None:
     for path in (ME, "/api/v1/auth/sessions", "/api/v1/jobs"):
         response = signed_in.get(path)
         assert response.status_code == 200
@@ -115,10 +115,10 @@ def test_every_answer_that_depends_on_a_cookie_says_so(signed_in: Browser) -> No
         assert "private" in response.headers["Cache-Control"]
 
 
-# --- One transport at a time, and each token its own way.
+# --- One transport per request and token.
 
 
-def test_two_transports_in_one_request_are_refused(signed_in: Browser, user: User) -> None:
+def test_two_transports_are_refused(signed_in: Browser, user: User) -> None:
     other = sign_in(user)
     header = {"authorization": f"Bearer {other.access}"}
     for method, path in [("GET", ME), ("PATCH", ME), ("GET", "/api/v1/auth/csrf"), ("GET", NOTES)]:
@@ -135,7 +135,7 @@ def test_two_transports_in_one_request_are_refused(signed_in: Browser, user: Use
     assert Session.objects.filter(ended_at=None, previous_id=None).count() == 2
 
 
-def test_a_view_that_takes_cookies_alone_refuses_two_transports_as_well(user: User) -> None:
+def test_cookie_only_view_refuses_two_transports(user: User) -> None:
     class Bare(APIView):
         authentication_classes = (CookieAuthentication,)
 
@@ -149,7 +149,7 @@ def test_a_view_that_takes_cookies_alone_refuses_two_transports_as_well(user: Us
     assert json.loads(view(RequestFactory().get("/", headers=both)).content)["type"].endswith("/two-transports")
 
 
-def test_a_token_of_a_cookie_is_no_bearer_token(client: Client, signed_in: Browser) -> None:
+def test_cookie_token_is_refused_as_bearer(client: Client, signed_in: Browser) -> None:
     stolen = held(signed_in)
     stranger = Client()
     answer = stranger.get(ME, headers={"authorization": f"Bearer {stolen['access']}"})
@@ -159,7 +159,7 @@ def test_a_token_of_a_cookie_is_no_bearer_token(client: Client, signed_in: Brows
     assert signed_in.get(ME).status_code == 200
 
 
-def test_a_bearer_token_is_no_cookie(client: Client, user: User) -> None:
+def test_bearer_token_is_refused_as_cookie(client: Client, user: User) -> None:
     pair = sign_in(user)
     for name, value in (("access", pair.access), ("refresh", pair.refresh)):
         client.cookies[name] = value
@@ -172,8 +172,8 @@ def test_a_bearer_token_is_no_cookie(client: Client, user: User) -> None:
     assert Session.objects.get().ended_at is None
 
 
-def test_a_refresh_token_opens_nothing(signed_in: Browser) -> None:
-    """Sent where it does not belong, alone or in the other's place."""
+def test_refresh_token_gives_no_access(signed_in: Browser) -> None:
+    """Sent alone, or in place of the access token."""
     refresh = held(signed_in)["refresh"]
     alone = Client()
     alone.cookies["refresh"] = refresh
@@ -187,7 +187,7 @@ def test_a_refresh_token_opens_nothing(signed_in: Browser) -> None:
     assert_problem(post(disguised, "refresh"), 401, "token-refused")
 
 
-def test_without_any_token_a_refresh_is_told_where_to_put_one(client: Client) -> None:
+def test_refresh_without_token_says_where_to_send_it(client: Client) -> None:
     for body in (None, {}):
         answer = post(client, "refresh", body)
         assert "refresh" in assert_problem(answer, 401, "not-authenticated")["detail"]
@@ -197,13 +197,13 @@ def test_without_any_token_a_refresh_is_told_where_to_put_one(client: Client) ->
 
 
 @pytest.mark.parametrize("spaces", [1, 2, 9])
-def test_a_bearer_token_may_come_after_several_spaces(client: Client, user: User, spaces: int) -> None:
+def test_bearer_token_after_several_spaces(client: Client, user: User, spaces: int) -> None:
     """1*SP: RFC 6750, 2.1, and RFC 9110, 11.4."""
     header = {"authorization": f"Bearer{' ' * spaces}{sign_in(user).access}"}
     assert client.get(ME, headers=header).status_code == 200
 
 
-def test_a_bearer_sign_in_has_no_csrf_token(client: Client, user: User) -> None:
+def test_bearer_session_has_no_csrf_token(client: Client, user: User) -> None:
     assert_problem(client.get("/api/v1/auth/csrf", **bearer(user)), 403, "permission-denied")
 
 
@@ -211,8 +211,8 @@ def test_a_bearer_sign_in_has_no_csrf_token(client: Client, user: User) -> None:
 
 
 @pytest.mark.parametrize("name", ["access", "__Host-access", "refresh", "__Secure-refresh"])
-def test_who_has_a_cookie_of_ours_neither_gets_nor_fills_a_public_entry(name: str, user: User) -> None:
-    """Who wrote a draft sees it, and leaves nothing for others to see; what others share is not given to them either."""
+def test_cookie_requests_bypass_the_public_cache(name: str, user: User) -> None:
+    """The author of a draft sees it, it is not cached for others, and the author does not get the public entry."""
     draft, note = note_create(owner=user, title="Draft", published=False), note_create(owner=user, title="Public")
     with override_settings(TOKENS_ACCESS_COOKIE="__Host-access" if name.startswith("__") else "access"):
         pair = sign_in(user, transport=Transport.COOKIE)
@@ -228,7 +228,7 @@ def test_who_has_a_cookie_of_ours_neither_gets_nor_fills_a_public_entry(name: st
         assert Client().get(f"{NOTES}/{note.pk}", headers=own).headers["Cache-Status"] == "app; fwd=bypass"
 
 
-def test_a_cookie_counts_by_user_and_a_bad_one_by_address(signed_in: Browser) -> None:
+def test_cookies_are_limited_by_user_or_address(signed_in: Browser) -> None:
     counted = signed_in.get(ME).headers["RateLimit"]
     assert '"user"' in counted
     assert '"anon"' not in counted

@@ -1,4 +1,4 @@
-"""`manage.py user`: an operator's help for one account."""
+"""`manage.py user`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def login(client: Client, password: str = PASSWORD) -> Any:
 
 
 @pytest.mark.usefixtures("clock")
-def test_unlock_lets_in_at_once_and_is_written_down(client: Client) -> None:
+def test_unlock_clears_the_count_and_is_recorded(client: Client) -> None:
     account = user_create(email=ADA)
     for _ in range(10):
         attempt_begin(purpose=AttemptPurpose.SIGN_IN, email=ADA)
@@ -45,15 +45,15 @@ def test_unlock_lets_in_at_once_and_is_written_down(client: Client) -> None:
     assert login(client).status_code == 200
     event = SecurityEvent.objects.get(kind="unlocked")
     assert (event.user, event.detail) == (account, {"failures": 10})
-    assert AttemptCount.objects.count() == 1  # the other's
+    assert AttemptCount.objects.count() == 1  # of the other address
 
 
-def test_unlock_says_when_there_was_nothing() -> None:
+def test_unlock_reports_no_attempts() -> None:
     user_create(email=ADA)
     assert user("unlock", ADA) == f"{ADA}: there were no failed attempts.\n"
 
 
-def test_end_sessions_ends_those_of_the_api_and_of_the_admin(client: Client) -> None:
+def test_end_sessions_ends_api_and_admin_sessions(client: Client) -> None:
     account, other = user_create(email=ADA, is_staff=True), user_create()
     header, kept, browser = bearer(account), bearer(other), Client()
     admin_sign_in(browser, account)
@@ -67,9 +67,7 @@ def test_end_sessions_ends_those_of_the_api_and_of_the_admin(client: Client) -> 
     assert login(client).status_code == 200
 
 
-def test_djangos_changepassword_means_all_that_a_new_password_means(
-    client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_changepassword_ends_sessions_and_links(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     account = user_create(email=ADA)
     header = bearer(account)
     for _ in range(10):
@@ -84,7 +82,7 @@ def test_djangos_changepassword_means_all_that_a_new_password_means(
 
 
 @pytest.mark.parametrize("action", ["unlock", "end-sessions"])
-def test_an_unknown_address_is_an_error(action: str) -> None:
+def test_unknown_address_is_an_error(action: str) -> None:
     with pytest.raises(CommandError, match=r"No account has the address nobody@example\.com\."):
         user(action, "nobody@example.com")
     assert not SecurityEvent.objects.exists()
@@ -100,14 +98,14 @@ def test_help_needs_no_servers(arguments: list[str], taught: str) -> None:
     assert taught in ran.stdout
 
 
-def test_without_a_database_it_says_so() -> None:
+def test_missing_database_is_reported() -> None:
     ran = manage_away("user", "unlock", ADA)
     assert ran.returncode == 1
     assert ran.stderr.startswith("CommandError: PostgreSQL is unavailable, so nothing was done"), ran.stderr
 
 
 @pytest.mark.parametrize("arguments", [[], ["unlock"], ["forget", ADA]])
-def test_what_is_not_understood_is_refused(arguments: list[str]) -> None:
+def test_invalid_arguments_are_refused(arguments: list[str]) -> None:
     ran = manage_away("user", *arguments)
     assert ran.returncode == 2
     assert "usage:" in ran.stderr

@@ -1,4 +1,4 @@
-"""The account and the list of accounts: shapes, rights, queries, and what the cache may not hide."""
+"""The account and the list of accounts: shapes, permissions, queries and caching."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.apps.accounts.factories import PASSWORD, bearer, user_create
 from tests.problems import assert_problem
 
 pytestmark = pytest.mark.django_db
-committed = pytest.mark.django_db(transaction=True)  # what happens after a commit happens
+committed = pytest.mark.django_db(transaction=True)  # on_commit callbacks run
 USER = {"id", "email", "name", "is_active", "is_staff", "email_verified", "created_at", "updated_at"}
 
 
@@ -56,7 +56,7 @@ def test_me_changes_the_name_and_cleans_it(client: Client) -> None:
     "field",
     ["id", "email", "is_staff", "is_superuser", "is_active", "email_verified", "password", "groups", "created_at"],
 )
-def test_me_changes_nothing_else(client: Client, field: str) -> None:
+def test_me_refuses_other_fields(client: Client, field: str) -> None:
     user = user_create()
     before = User.objects.filter(pk=user.pk).values().get()
     response = patch(client, {"name": "New", field: "true"}, **bearer(user))
@@ -64,7 +64,7 @@ def test_me_changes_nothing_else(client: Client, field: str) -> None:
     assert User.objects.filter(pk=user.pk).values().get() == before
 
 
-def test_users_are_for_staff_with_the_permission(client: Client) -> None:
+def test_users_needs_staff_with_the_permission(client: Client) -> None:
     target = user_create()
     permission = ("accounts.view_user",)
     by_group = user_create(is_staff=True)
@@ -85,7 +85,7 @@ def test_users_are_for_staff_with_the_permission(client: Client) -> None:
         assert_problem(client.get(path), 401, "not-authenticated")
 
 
-def test_a_user_is_read_in_the_documented_shape(client: Client) -> None:
+def test_user_is_read_in_the_documented_shape(client: Client) -> None:
     user = user_create(name="Ada")
     body = client.get(f"/api/v1/users/{user.pk}", **admin()).json()
     assert set(body) == USER
@@ -95,7 +95,7 @@ def test_a_user_is_read_in_the_documented_shape(client: Client) -> None:
 
 
 @pytest.mark.parametrize("ordering", ["-created_at", "created_at", "email", "-email"])
-def test_the_list_pages_through_all_users_once(client: Client, ordering: str) -> None:
+def test_list_pages_through_all_users_once(client: Client, ordering: str) -> None:
     header = admin()
     for _ in range(7):
         user_create()
@@ -113,15 +113,15 @@ def test_the_list_pages_through_all_users_once(client: Client, ordering: str) ->
 @pytest.mark.parametrize(
     "query", ["colour=blue", "limit=0", "limit=101", "ordering=password", "fields=password", "cursor=x"]
 )
-def test_the_list_names_a_parameter_it_does_not_take(client: Client, query: str) -> None:
+def test_list_names_unknown_parameters(client: Client, query: str) -> None:
     response = client.get(f"/api/v1/users?{query}", **admin())
     assert_problem(response, 400, "validation", pointer=f"?{query.partition('=')[0]}")
 
 
-def test_the_list_costs_one_query_and_none_when_it_is_remembered(
+def test_list_costs_one_query_and_none_when_cached(
     client: Client, django_assert_num_queries: Any, settings: Any
 ) -> None:
-    settings.TOKENS_CHECK_SECONDS = 60  # who asks is looked up once
+    settings.TOKENS_CHECK_SECONDS = 60  # the session is checked once
     header = admin()
     for _ in range(5):
         user_create()
@@ -135,7 +135,7 @@ def test_the_list_costs_one_query_and_none_when_it_is_remembered(
 
 
 @committed
-def test_a_change_shows_in_the_remembered_list_at_once(client: Client) -> None:
+def test_changes_show_in_the_cached_list_at_once(client: Client) -> None:
     header = admin()
     user = user_create(name="Before")
 
