@@ -27,7 +27,7 @@ SOURCES = sorted(
 
 
 @ours
-def test_the_table_has_the_thirteen_in_order():
+def test_readme_table_has_thirteen_rows_in_order():
     assert tuple(ROWS) == WORDS
     assert [int(row[0]) for row in ROWS.values()] == [practice.number for practice in PRACTICES]
     assert [row[3] for row in ROWS.values()] == [practice.replaces for practice in PRACTICES]
@@ -35,7 +35,7 @@ def test_the_table_has_the_thirteen_in_order():
 
 @ours
 @pytest.mark.parametrize("word", WORDS)
-def test_a_row_points_at_files_that_exist_and_speak_of_the_practice(word):
+def test_readme_row_names_existing_files(word):
     page, settings, code, test, command = ROWS[word][2], *ROWS[word][4:]
     for path in (page, settings, code, test):
         assert (ROOT / path).exists(), path
@@ -48,7 +48,7 @@ def test_a_row_points_at_files_that_exist_and_speak_of_the_practice(word):
 
 
 @pytest.mark.parametrize("word", WORDS)
-def test_a_page_tells_what_every_page_tells(word):
+def test_practice_page_has_all_sections(word):
     page = (ROOT / f"docs/{word}.md").read_text()
     parts = ("**Promise.**", "## How it works here", "## Set it", "## See it", "## When a dependency is away")
     assert sorted(parts, key=page.find) == list(parts)
@@ -56,7 +56,7 @@ def test_a_page_tells_what_every_page_tells(word):
     assert f"./manage.py prove --practice {word}" in page
 
 
-def test_the_index_names_every_page_and_decision():
+def test_index_lists_every_page_and_decision():
     docs = ROOT / "docs"
     index = (docs / "README.md").read_text()
     pages = {path.relative_to(docs).as_posix() for path in docs.rglob("*.md")} - {"README.md"}
@@ -94,12 +94,12 @@ def test_files_and_names_in_the_readme_exist():
     assert [name for name, file in names if not re.search(rf"\b{name}\b", (ROOT / file).read_text())] == []
 
 
-def test_the_commands_that_documents_name_exist():
+def test_documented_commands_exist():
     named = {name for path in MARKDOWN for name in re.findall(r"manage\.py ([a-z_]+)", path.read_text())}
     assert named - set(get_commands()) == set()
 
 
-def test_decisions_are_short_and_say_what_was_given_up():
+def test_decisions_are_short_and_complete():
     for path in (ROOT / "docs/decisions").glob("*.md"):
         text = path.read_text()
         assert re.fullmatch(r"\d{4}-[a-z0-9-]+\.md", path.name), path.name
@@ -108,7 +108,7 @@ def test_decisions_are_short_and_say_what_was_given_up():
             assert heading in text, (path.name, heading)
 
 
-def test_the_page_on_deploying_starts_the_procfiles_worker():
+def test_deploy_page_has_the_procfiles_worker():
     assert f"\n{procfile_line('worker')}\n" in (ROOT / "docs/deploy.md").read_text()
 
 
@@ -116,7 +116,7 @@ def test_files_are_short():
     assert [str(path.relative_to(ROOT)) for path in SOURCES if len(path.read_text().splitlines()) > 320] == []
 
 
-def test_scripts_hand_over_to_what_they_start():
+def test_scripts_end_with_exec():
     for script in ("web", "dev", "test"):
         last = (ROOT / "bin" / script).read_text().rstrip().splitlines()[-1]
         assert last.startswith("exec "), script

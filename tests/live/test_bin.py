@@ -61,7 +61,7 @@ def status_of(url: str) -> int:
             return error.code
 
 
-def test_dev_serves_restarts_on_a_change_stops_on_ctrl_c_and_leaves_nothing_when_killed(
+def test_dev_serves_restarts_and_stops(
     tree: Path, environment: dict[str, str], tmp_path: Path, started: list[subprocess.Popen[str]]
 ) -> None:
     base = f"http://localhost:{environment['PORT']}"
@@ -129,7 +129,7 @@ def status_of_or_none(url: str) -> int | None:
         return None
 
 
-def test_a_taken_port_is_one_line(tree: Path, environment: dict[str, str]) -> None:
+def test_port_in_use_is_one_line(tree: Path, environment: dict[str, str]) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -154,9 +154,7 @@ def test_dev_refuses_another_environment(tree: Path, environment: dict[str, str]
     assert "DJANGO_ENV is test" in answer.stderr
 
 
-def test_an_extension_that_the_server_lacks_is_answered_with_what_to_do(
-    tree: Path, environment: dict[str, str]
-) -> None:
+def test_missing_extension_names_the_remedy(tree: Path, environment: dict[str, str]) -> None:
     folder = tree / "apps" / "jobs" / "migrations"
     last = sorted(path.stem for path in folder.glob("[0-9]*.py"))[-1]
     new = folder / "9999_pgcrypto.py"
@@ -198,7 +196,7 @@ def setup_run(bare: Path, shelf: Path, *options: str) -> subprocess.CompletedPro
     return subprocess.run(command, cwd=bare, env={"PATH": str(shelf)}, capture_output=True, text=True, timeout=60)
 
 
-def test_too_old_a_python_is_one_line_that_says_how_to_mend_it(bare: Path, tmp_path: Path) -> None:
+def test_old_python_names_the_remedy_in_one_line(bare: Path, tmp_path: Path) -> None:
     shim(tmp_path / "shelf", "python3", 'case "$1" in --version) echo "Python 3.9.2" ;; *) exit 1 ;; esac')
     answer = setup_run(bare, tmp_path / "shelf")
     assert answer.returncode == 1
@@ -207,7 +205,7 @@ def test_too_old_a_python_is_one_line_that_says_how_to_mend_it(bare: Path, tmp_p
     assert "apt install" in answer.stderr
 
 
-def test_a_missing_venv_module_is_one_line_that_says_how_to_mend_it(bare: Path, tmp_path: Path) -> None:
+def test_missing_venv_module_names_the_remedy_in_one_line(bare: Path, tmp_path: Path) -> None:
     shim(tmp_path / "shelf", "python3", f'case "$2" in *ensurepip*) exit 1 ;; *) exec {sys.executable} "$@" ;; esac')
     answer = setup_run(bare, tmp_path / "shelf")
     assert answer.returncode == 1
@@ -234,7 +232,7 @@ NEEDED = {"chromium", "pgbouncer", "faketime"}
 
 
 @pytest.mark.parametrize("here", [set(), {"faketime"}, NEEDED], ids=["none", "faketime", "all"])
-def test_setup_installs_what_is_missing_from_debian(installed: Path, tmp_path: Path, here: set[str]) -> None:
+def test_setup_installs_missing_debian_packages(installed: Path, tmp_path: Path, here: set[str]) -> None:
     shelf = tmp_path / "shelf"
     shim(shelf, "id", "echo 0")
     for name in here:
@@ -247,7 +245,7 @@ def test_setup_installs_what_is_missing_from_debian(installed: Path, tmp_path: P
     assert {word for word in asked.split() if word in NEEDED} == missing
 
 
-def test_setup_without_root_names_what_to_install(installed: Path, tmp_path: Path) -> None:
+def test_setup_without_root_names_the_packages(installed: Path, tmp_path: Path) -> None:
     shim(tmp_path / "shelf", "id", "echo 1000")
     answer = setup_run(installed, tmp_path / "shelf", "--browser")
     assert answer.returncode == 1
@@ -257,7 +255,7 @@ def test_setup_without_root_names_what_to_install(installed: Path, tmp_path: Pat
     assert not (installed / "asked").exists()
 
 
-def test_setup_is_quiet_and_installs_nothing_when_all_is_there(tree: Path, environment: dict[str, str]) -> None:
+def test_setup_does_nothing_when_complete(tree: Path, environment: dict[str, str]) -> None:
     for _ in range(2):
         answer = subprocess.run(["bin/setup"], cwd=tree, env=environment, capture_output=True, text=True, timeout=120)
         assert answer.returncode == 0, answer.stderr
@@ -266,7 +264,7 @@ def test_setup_is_quiet_and_installs_nothing_when_all_is_there(tree: Path, envir
 
 
 @pytest.mark.parametrize("command", ["setup", "dev", "test"])
-def test_every_command_explains_itself(command: str, tree: Path, environment: dict[str, str]) -> None:
+def test_every_command_has_help(command: str, tree: Path, environment: dict[str, str]) -> None:
     answer = subprocess.run(
         [f"bin/{command}", "--help"], cwd=tree, env=environment, capture_output=True, text=True, timeout=60
     )
@@ -274,7 +272,7 @@ def test_every_command_explains_itself(command: str, tree: Path, environment: di
     assert f"bin/{command}" in answer.stdout
 
 
-def test_bin_test_closes_with_one_line_of_counts_and_a_right_status(tree: Path, environment: dict[str, str]) -> None:
+def test_bin_test_ends_with_counts_and_status(tree: Path, environment: dict[str, str]) -> None:
     probe = tree / "tests" / "test_probe.py"
     probe.write_text(
         "import pytest\ndef test_good(): pass\ndef test_bad(): assert 0\n"

@@ -92,7 +92,7 @@ def documented() -> list[str]:
     return sorted({name for page in pages for name in COMMAND.findall(page.read_text())})
 
 
-def test_every_documented_command_is_there(newcomer: Newcomer, servers: None) -> None:
+def test_documented_commands_have_help(newcomer: Newcomer, servers: None) -> None:
     names = documented()
     assert {"prove", "startresource", "env", "migrate", "prune", "jobs"} <= set(names)
     failed = {name: ran.stdout for name in names if (ran := newcomer.run("./manage.py", name, "--help")).returncode}
@@ -112,6 +112,6 @@ def test_every_documented_command_is_there(newcomer: Newcomer, servers: None) ->
     ],
     ids=lambda words: words[0],
 )
-def test_commands_do_their_work(newcomer: Newcomer, servers: None, words: tuple[str, ...]) -> None:
+def test_commands_succeed(newcomer: Newcomer, servers: None, words: tuple[str, ...]) -> None:
     ran = newcomer.run("./manage.py", *words)
     assert ran.returncode == 0, ran.stdout

@@ -54,7 +54,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run
 
 
-def test_production_loads_neither_workshop_nor_tests(installed: Run) -> None:
+def test_production_loads_neither_tools_nor_tests(installed: Run) -> None:
     ran = installed("-c", LOADED)
     assert ran.stdout.splitlines()[-2:] == ["[]", "set()"], ran.stdout
     assert ran.returncode == 0
@@ -65,7 +65,7 @@ def test_production_passes_its_deployment_check(installed: Run) -> None:
     assert ran.returncode == 0, ran.stdout
 
 
-def test_production_knows_no_command_of_the_workshop(installed: Run) -> None:
+def test_production_has_no_developers_commands(installed: Run) -> None:
     ran = installed("manage.py", "prove")
     assert ran.returncode == 1
     assert ran.stdout.startswith("Unknown command: 'prove'")

@@ -57,18 +57,18 @@ SEEN = {
 }
 
 
-def test_each_practice_is_broken():
+def test_every_practice_is_broken():
     assert {part.partition(",")[0] for part in SEEN} == set(WORDS)
 
 
 @pytest.mark.parametrize("part", SEEN)
-def test_a_broken_practice_is_not_proved(broken, part):
+def test_broken_practice_is_not_proved(broken, part):
     outcome = broken[part.partition(",")[0]]
     assert outcome.status == "failed"
     assert SEEN[part] in outcome.saw
 
 
-def test_one_practice_and_an_unknown_one():
+def test_unknown_practice_is_refused():
     ran = subprocess.run(
         [sys.executable, "manage.py", "prove", "--practice", "nothing"],
         cwd=ROOT,

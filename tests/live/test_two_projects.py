@@ -83,7 +83,7 @@ def _metrics(project: Fleet) -> str:
     return ask(project.url, "/metrics", headers=token).content.decode()
 
 
-def test_neither_sees_the_others_data_limits_jobs_or_numbers(projects: list[Fleet], store: redis.Redis) -> None:
+def test_projects_share_no_data_limits_jobs_or_metrics(projects: list[Fleet], store: redis.Redis) -> None:
     first, second = projects
     owner, other = Owner(first), Owner(second)
     note = owner.ask("/api/v1/sample/notes", method="POST", body={"title": "Secret of the first"})
@@ -124,7 +124,7 @@ def test_neither_sees_the_others_data_limits_jobs_or_numbers(projects: list[Flee
     assert wanted not in _metrics(second)
 
 
-def test_every_key_begins_with_its_projects_prefix(projects: list[Fleet], store: redis.Redis) -> None:
+def test_every_key_has_its_projects_prefix(projects: list[Fleet], store: redis.Redis) -> None:
     for project in projects:
         owner = Owner(project)
         owner.wait(owner.submit(0.1), "succeeded")
@@ -138,7 +138,7 @@ def test_every_key_begins_with_its_projects_prefix(projects: list[Fleet], store:
     assert store.acl_log() == [], "what Redis refused, being outside a project's prefix"
 
 
-def test_the_users_are_held_to_their_prefix(projects: list[Fleet], store: redis.Redis) -> None:
+def test_redis_users_are_confined_to_their_prefix(projects: list[Fleet], store: redis.Redis) -> None:
     """The log above would stay empty, too, if Redis refused nothing."""
     url = projects[0].webs[0].environment["REDIS_URL"]
     assert urlsplit(url).username == "project-0"

@@ -22,13 +22,13 @@ CALLS = [
 ]
 
 
-def test_the_edge_speaks_tls_with_its_own_authority_only(fleet: Fleet) -> None:
+def test_edge_certificate_is_from_its_own_authority(fleet: Fleet) -> None:
     assert ask(fleet.url, "/healthz", context=fleet.ssl_context()).status == 200
     with pytest.raises(ssl.SSLCertVerificationError):
         ask(fleet.url, "/healthz", context=ssl.create_default_context())
 
 
-def test_plain_http_redirects_pages_to_the_same_port_and_refuses_the_api(fleet: Fleet) -> None:
+def test_plain_http_redirects_pages_and_refuses_the_api(fleet: Fleet) -> None:
     page = ask(fleet.plain_url, "/admin/?next=%2Fx", headers={"Host": "localhost"})
     assert (page.status, page.headers["location"]) == (308, f"{fleet.url}/admin/?next=%2Fx")
     for method, path in (("GET", "/api/v1/sample/notes"), ("POST", "/admin/login/")):
@@ -46,7 +46,7 @@ def test_both_instances_answer(fleet: Fleet) -> None:
         assert any(line.get("path") == f"/api/v1/{marker}" for line in web.lines())
 
 
-def test_what_one_instance_learned_another_knows(fleet: Fleet) -> None:
+def test_instances_share_state(fleet: Fleet) -> None:
     """Registered with the first, signed in with the second, read by the first, signed out by the second."""
     first, second = (web.url for web in fleet.webs)
     account = {"email": f"{secrets.token_hex(6)}@example.com", "password": secrets.token_urlsafe(24)}
@@ -62,7 +62,7 @@ def test_what_one_instance_learned_another_knows(fleet: Fleet) -> None:
     )
 
 
-def test_metrics_from_either_instance_are_the_fleets(fleet: Fleet) -> None:
+def test_each_instance_serves_the_fleets_metrics(fleet: Fleet) -> None:
     token = {"Authorization": f"Bearer {fleet.webs[0].environment['METRICS_TOKEN']}"}
     wanted = 'shipshape_http_requests_total{method="GET",route="/api/v1/sample/notes/busy",status="2xx"} '
     for web in fleet.webs:
@@ -76,7 +76,7 @@ def test_metrics_from_either_instance_are_the_fleets(fleet: Fleet) -> None:
     wait_until(lambda: told(first) == told(second) >= 2, seconds=15, what="both to tell of both requests")
 
 
-def test_what_a_client_says_about_proxies_is_thrown_away(fleet: Fleet) -> None:
+def test_client_headers_about_proxies_are_removed(fleet: Fleet) -> None:
     marker = secrets.token_hex(8)
     forged = {
         "X-Forwarded-For": "198.51.100.1",
@@ -94,7 +94,7 @@ def test_what_a_client_says_about_proxies_is_thrown_away(fleet: Fleet) -> None:
 
 
 @pytest.mark.parametrize("path", ["/api/v1/nowhere", "/api/v1/sample/notes/busy?seconds=0"])
-def test_an_answer_leaves_in_one_piece(fleet: Fleet, path: str) -> None:
+def test_response_is_sent_in_one_piece(fleet: Fleet, path: str) -> None:
     """A process killed between headers and body would leave half an answer, which no edge can ask for again."""
     head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-Proto: https\r\nX-Forwarded-For: 127.0.0.9\r\n\r\n"
     with socket.create_connection(("127.0.0.1", fleet.webs[0].port), timeout=10) as connection:
@@ -137,7 +137,7 @@ def test_half_sent_bodies_hold_no_thread(fleet: Fleet) -> None:
         ),
     ],
 )
-def test_what_the_server_answers_itself_leaks_nothing(fleet: Fleet, request_bytes: bytes, status: bytes) -> None:
+def test_server_errors_leak_nothing(fleet: Fleet, request_bytes: bytes, status: bytes) -> None:
     with socket.create_connection(("127.0.0.1", fleet.webs[0].port or 0), timeout=10) as connection:
         connection.sendall(request_bytes)
         answer = b""
@@ -150,7 +150,7 @@ def test_what_the_server_answers_itself_leaks_nothing(fleet: Fleet, request_byte
         assert word not in answer
 
 
-def test_a_body_too_large_is_refused_before_it_is_sent_in_full(fleet: Fleet) -> None:
+def test_large_body_is_refused_early(fleet: Fleet) -> None:
     port = int(fleet.url.rpartition(":")[2])
     with (
         socket.create_connection(("127.0.0.1", port), timeout=20) as raw,
@@ -175,7 +175,7 @@ def test_nothing_connects_before_the_fork(fleet: Fleet) -> None:
     )
 
 
-def test_a_killed_instance_costs_no_read(fleet: Fleet) -> None:
+def test_killed_instance_fails_no_read(fleet: Fleet) -> None:
     with Load(fleet, [CALLS[0], CALLS[2]]) as load:
         time.sleep(1)
         fleet.webs[0].kill()
@@ -187,7 +187,7 @@ def test_a_killed_instance_costs_no_read(fleet: Fleet) -> None:
     assert load.answered > before_return > 10
 
 
-def test_a_rolling_restart_fails_no_request(fleet: Fleet) -> None:
+def test_rolling_restart_fails_no_request(fleet: Fleet) -> None:
     with Load(fleet, CALLS) as load:
         for web in fleet.webs:
             time.sleep(0.5)
@@ -199,7 +199,7 @@ def test_a_rolling_restart_fails_no_request(fleet: Fleet) -> None:
     assert load.answered > 20
 
 
-def test_with_every_instance_away_the_edge_says_so_and_when_to_return(fleet: Fleet) -> None:
+def test_edge_without_instances_answers_503(fleet: Fleet) -> None:
     try:
         for web in fleet.webs:
             web.kill()

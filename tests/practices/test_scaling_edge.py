@@ -139,19 +139,19 @@ def _asked(instances: list[Instance]) -> int:
     return sum(len(one.asked) for one in instances)
 
 
-def test_a_read_that_ends_every_instance_is_tried_three_times(edge: Edge, instances: list[Instance]) -> None:
+def test_read_that_crashes_instances_is_tried_three_times(edge: Edge, instances: list[Instance]) -> None:
     answer = edge.ask()
     assert (answer.status, answer.headers["content-type"]) == (502, "application/problem+json")
     assert 2 <= _asked(instances) <= TRIES
     assert all(one.asked for one in instances), "the second try went to the other"
 
 
-def test_a_write_that_broke_off_is_tried_once(edge: Edge, instances: list[Instance]) -> None:
+def test_write_that_broke_off_is_tried_once(edge: Edge, instances: list[Instance]) -> None:
     assert edge.ask(method="POST", body={}).status == 502
     assert _asked(instances) == 1
 
 
-def test_a_read_that_broke_off_is_answered_by_the_other(edge: Edge, instances: list[Instance]) -> None:
+def test_read_that_broke_off_is_answered_by_another_instance(edge: Edge, instances: list[Instance]) -> None:
     instances[1].says = FOUND
     for _ in range(4):
         assert edge.ask().status == 200
@@ -159,9 +159,7 @@ def test_a_read_that_broke_off_is_answered_by_the_other(edge: Edge, instances: l
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_refused_connection_is_tried_elsewhere_whatever_the_method(
-    edge: Edge, instances: list[Instance], method: str
-) -> None:
+def test_refused_connection_is_retried_with_any_method(edge: Edge, instances: list[Instance], method: str) -> None:
     instances[1].says = FOUND
     instances[0].refuse()
     with pytest.raises(ConnectionRefusedError):
@@ -171,7 +169,7 @@ def test_a_refused_connection_is_tried_elsewhere_whatever_the_method(
     instances[0].listen()
 
 
-def test_requests_wait_for_instances_that_failed_to_come_back(edge: Edge, instances: list[Instance]) -> None:
+def test_requests_wait_for_failed_instances(edge: Edge, instances: list[Instance]) -> None:
     """One request that ends both must not turn others away."""
     assert edge.ask().status == 502
     for one in instances:
@@ -179,7 +177,7 @@ def test_requests_wait_for_instances_that_failed_to_come_back(edge: Edge, instan
     assert edge.ask(method="POST", body={}).status == 200
 
 
-def test_the_edge_drops_idle_connections_before_an_instance_does() -> None:
+def test_edge_closes_idle_connections_first() -> None:
     adapted = subprocess.run(
         [Path(sys.executable).parent / "caddy", "adapt", "--config", "deploy/Caddyfile", "--adapter", "caddyfile"],
         cwd=ROOT,
@@ -260,7 +258,7 @@ LONG = b"a" * 8300
     ],
     ids=["line", "header", "headers", "host", "no host", "tunnel", "tunnel here", "body"],
 )
-def test_what_never_reaches_the_application_is_a_problem_too(fleet: Fleet, request_bytes: bytes, status: int) -> None:
+def test_errors_before_the_application_are_problems(fleet: Fleet, request_bytes: bytes, status: int) -> None:
     context = fleet.ssl_context()
     found, headers, body = _raw(fleet, request_bytes, context=context)
     assert found == status
@@ -269,7 +267,7 @@ def test_what_never_reaches_the_application_is_a_problem_too(fleet: Fleet, reque
     assert {name: headers.get(name) for name in SECURITY} == {name: applications.get(name) for name in SECURITY}
 
 
-def test_the_applications_own_refusals_pass_through(fleet: Fleet) -> None:
+def test_application_errors_pass_the_edge(fleet: Fleet) -> None:
     context = fleet.ssl_context()
     page = ask(fleet.url, "/nowhere", headers={"Accept": "text/html"}, context=context)
     assert (page.status, page.headers["content-type"]) == (404, "text/html; charset=utf-8")
@@ -277,7 +275,7 @@ def test_the_applications_own_refusals_pass_through(fleet: Fleet) -> None:
     assert ask(fleet.url, "/api/v1/sample/notes?search=" + "a" * 7000, context=context).status == 400
 
 
-def test_plain_http_for_another_host_is_misdirected(fleet: Fleet) -> None:
+def test_plain_http_for_another_host_is_421(fleet: Fleet) -> None:
     port = int(fleet.plain_url.rpartition(":")[2])
     for line in (b"GET / HTTP/1.1", b"CONNECT evil.example:80 HTTP/1.1"):
         with socket.create_connection(("127.0.0.1", port), timeout=20) as plain:
@@ -293,7 +291,7 @@ def test_plain_http_for_another_host_is_misdirected(fleet: Fleet) -> None:
     [(b"GET\r\n\r\n", 400), (b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Long: " + b"a" * 30_000 + b"\r\n\r\n", 431)],
     ids=["malformed", "headers"],
 )
-def test_what_remains_is_a_line_of_text(fleet: Fleet, request_bytes: bytes, status: int) -> None:
+def test_errors_of_caddys_parser_are_text(fleet: Fleet, request_bytes: bytes, status: int) -> None:
     """docs/scaling.md says so: none of Caddy's handlers runs."""
     found, headers, body = _raw(fleet, request_bytes, context=fleet.ssl_context())
     assert (found, headers) == (status, {"content-type": "text/plain; charset=utf-8", "connection": "close"})

@@ -51,7 +51,7 @@ def test_requests_in_flight_are_answered(fleet: Fleet) -> None:
         all_started(fleet)
 
 
-def test_no_connection_to_postgresql_is_left_and_an_idle_instance_stops_soon(fleet: Fleet) -> None:
+def test_idle_instance_stops_soon_and_closes_connections(fleet: Fleet) -> None:
     web = fleet.webs[0]
     with psycopg.connect(web.environment["DATABASE_URL"], autocommit=True) as connection:
         assert ask(web.url, "/api/v1/sample/notes/slow?seconds=0").status == 200
@@ -75,7 +75,7 @@ def fleet_unasked(stack: Stack) -> Iterator[Fleet]:
 
 
 @pytest.mark.live
-def test_an_instance_that_nobody_asks_stops_at_once(fleet_unasked: Fleet) -> None:
+def test_instance_without_requests_stops_at_once(fleet_unasked: Fleet) -> None:
     unasked, asked, silent = fleet_unasked.webs
     with socket.create_connection(("127.0.0.1", silent.port or 0), timeout=10):  # as browsers do; it never sends a byte
         time.sleep(16)
@@ -107,7 +107,7 @@ def _open(connection: "psycopg.Connection[tuple[int]]", ports: list[int]) -> int
     return row[0] if row else 0
 
 
-def test_what_the_last_second_counted_is_kept(fleet: Fleet) -> None:
+def test_metrics_of_the_last_second_are_kept(fleet: Fleet) -> None:
     """Killed at once instead, at most a second of metrics would be missing."""
     first, second = fleet.webs
     token = {"Authorization": f"Bearer {first.environment['METRICS_TOKEN']}"}

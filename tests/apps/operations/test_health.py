@@ -27,44 +27,44 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     lifecycle._draining.clear()
 
 
-def test_liveness_touches_nothing_and_takes_any_host(client: Client) -> None:
+def test_liveness_needs_no_database_and_no_host(client: Client) -> None:
     """Without the database mark: a query would raise."""
     response = client.get("/healthz", headers={"Host": "10.0.0.7:8000"})
     assert (response.status_code, response.json()) == (200, {"status": "alive"})
     assert response.headers["Cache-Control"] == "no-store"
 
 
-def test_another_path_does_not_take_any_host(client: Client) -> None:
+def test_other_paths_check_the_host(client: Client) -> None:
     assert_problem(client.get("/api/v1/nothing", headers={"Host": "10.0.0.7:8000"}), 400, "bad-host")
 
 
 @pytest.mark.django_db
-def test_ready_says_what_it_looked_at(client: Client) -> None:
+def test_readiness_lists_its_checks(client: Client) -> None:
     response = client.get("/readyz", headers={"Host": "10.0.0.7:8000"})
     assert response.status_code == 200
     assert response.json() == {"status": "ready", "checks": {"database": "ok", "migrations": "ok", "redis": "ok"}}
 
 
-def test_a_probe_is_for_reading(client: Client) -> None:
+def test_probes_allow_only_reads(client: Client) -> None:
     assert client.head("/healthz").status_code == 200
     assert_problem(client.post("/healthz"), 405, "method-not-allowed")
 
 
 @pytest.mark.django_db
-def test_a_missing_migration_is_a_reason_of_its_own(client: Client) -> None:
+def test_missing_migration_is_not_ready(client: Client) -> None:
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM django_migrations WHERE app = 'sample'")
     assert_problem(client.get("/readyz"), 503, "not-ready")
 
 
 @pytest.mark.django_db
-def test_a_migration_that_a_newer_release_added_is_no_reason(client: Client) -> None:
+def test_migration_of_a_newer_release_is_ready(client: Client) -> None:
     with connection.cursor() as cursor:
         cursor.execute("INSERT INTO django_migrations (app, name, applied) VALUES ('sample', '9999_newer', now())")
     assert client.get("/readyz").status_code == 200
 
 
-def test_a_stopping_instance_is_not_ready_but_alive(client: Client) -> None:
+def test_draining_instance_is_alive_but_not_ready(client: Client) -> None:
     lifecycle.drain()
     response = client.get("/readyz")
     assert_problem(response, 503, "not-ready")
@@ -73,7 +73,7 @@ def test_a_stopping_instance_is_not_ready_but_alive(client: Client) -> None:
 
 
 @pytest.mark.django_db
-def test_redis_away_takes_no_instance_out(client: Client, stack: Stack) -> None:
+def test_readiness_without_redis_is_degraded(client: Client, stack: Stack) -> None:
     stack.services["redis"].kill()
     try:
         response = client.get("/readyz")
@@ -93,7 +93,7 @@ print(response.status_code, response.content.decode())
 """
 
 
-def test_postgresql_away_takes_no_instance_out(stack: Stack) -> None:
+def test_readiness_without_postgresql_is_degraded(stack: Stack) -> None:
     """A process of its own, whose PostgreSQL refuses connections."""
     nobody = f"postgres://nobody@127.0.0.1:{port_free()}/none"
     environment = {**stack.state.urls, "DJANGO_SETTINGS_MODULE": "settings.test", "DATABASE_URL": nobody}
@@ -109,7 +109,7 @@ def test_postgresql_away_takes_no_instance_out(stack: Stack) -> None:
 
 
 @pytest.mark.django_db
-def test_probes_in_the_same_second_look_once(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_probes_in_one_second_check_once(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     looks = []
     monkeypatch.setattr(health, "redis_check", lambda: looks.append(1) or "ok")
     for _ in range(5):

@@ -10,7 +10,7 @@ from django.test import Client
 pytestmark = pytest.mark.django_db
 
 
-def test_the_root_says_what_this_is_and_its_links_lead_somewhere(client: Client, settings: object) -> None:
+def test_home_page_and_its_links(client: Client, settings: object) -> None:
     settings.SITE_NAME = "Ships & <Co>"  # type: ignore[attr-defined]  # pytest-django's
     response = client.get("/")
     page = response.content.decode()
@@ -22,7 +22,7 @@ def test_the_root_says_what_this_is_and_its_links_lead_somewhere(client: Client,
         assert client.get(link).status_code == 200, link
 
 
-def test_the_root_is_the_same_for_everybody_and_takes_nothing(client: Client) -> None:
+def test_home_page_is_public_and_read_only(client: Client) -> None:
     response = client.get("/")
     assert response.headers["Cache-Control"] == "public, max-age=300"
     assert not response.cookies
@@ -36,7 +36,7 @@ def test_the_root_is_the_same_for_everybody_and_takes_nothing(client: Client) ->
     assert client.post("/").status_code in (403, 405)
 
 
-def test_the_page_needs_nothing_that_the_policy_forbids(client: Client) -> None:
+def test_home_page_has_no_inline_code(client: Client) -> None:
     response = client.get("/")
     policy = response.headers["Content-Security-Policy"]
     assert "unsafe" not in policy
