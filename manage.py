@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Django's command line, in the project's own virtual environment whichever Python started it."""
+"""Django's command line. It uses the project's virtual environment, whichever Python starts it."""
 
 import sys
 from pathlib import Path
@@ -12,8 +12,8 @@ def main() -> None:
     try:
         "".join(sys.argv).encode()
     except UnicodeEncodeError:
-        sys.exit("The command line is not UTF-8 text.")
-    try:  # All that runs before Django, and Django: the system's Python may have some of it.
+        sys.exit("The command line is not valid UTF-8.")
+    try:  # The system's Python may have some of these packages, but not all.
         from django.core.management import execute_from_command_line
 
         from settings.env import select_settings
@@ -24,13 +24,13 @@ def main() -> None:
         try:
             execute_from_command_line(sys.argv)
         except Exception as error:
-            if "--traceback" in sys.argv or (told := _outage_message(error)) is None:
+            if "--traceback" in sys.argv or (message := _outage_message(error)) is None:
                 raise
-            sys.exit(told)
+            sys.exit(message)
 
 
 def _outage_message(error: Exception) -> str | None:
-    """Return what to say of an error instead of its traceback: a database that cannot be used is no mistake of the code."""
+    """Return a message to print instead of the traceback if the error is that the database cannot be used; else None."""
     from django.conf import settings
 
     if not settings.configured:
@@ -41,12 +41,12 @@ def _outage_message(error: Exception) -> str | None:
 
 
 def _enter_venv(error: ModuleNotFoundError) -> None:
-    """Start again with .venv's Python, or say how to make it."""
+    """Start again with .venv's Python, or exit with a message that says how to create it."""
     import os
 
     python = VENV / "bin" / "python"
     if Path(sys.prefix) == VENV or not python.exists():
-        sys.exit(f"{error.name} is not installed: run bin/setup, then try again.")
+        sys.exit(f"{error.name} is not installed. Run bin/setup, then try again.")
     os.execv(python, [str(python), *sys.argv])  # noqa: S606 - the project's own Python, no shell wanted
 
 

@@ -1,4 +1,4 @@
-"""The composition root."""
+"""The project: puts the apps together for gunicorn, Celery and Django."""
 
 from project.celery import app as celery_app
 

@@ -1,9 +1,9 @@
-"""Which admin the project has."""
+"""The admin site of the project."""
 
 from django.contrib.admin.apps import AdminConfig as DjangoAdminConfig
 
 
 class AdminConfig(DjangoAdminConfig):
-    """Django's admin, with the doors of `apps.accounts`."""
+    """Django's admin, with the sign-in of `apps.accounts`."""
 
     default_site = "apps.accounts.sites.Site"

@@ -1,4 +1,4 @@
-"""The Celery application: ``celery -A project worker``. Its values are the settings named ``CELERY_…``."""
+"""The Celery application of ``celery -A project worker``. Its configuration is the settings named ``CELERY_…``."""
 
 from settings.env import select_settings
 
@@ -10,7 +10,7 @@ from kombu.utils.objects import cached_property  # noqa: E402 - as above
 
 
 class Application(Celery):
-    """Celery with our worker, imported when one is started: it needs Django to be set up."""
+    """Celery with the worker of `apps.jobs`, which is imported when a worker starts because it needs Django."""
 
     @cached_property
     def Worker(self) -> type:

@@ -1,9 +1,8 @@
-"""gunicorn's worker of threads, in which no client holds a thread, or the loop that feeds them, for as long as it likes.
+"""gunicorn's threaded worker, with bounds on how long a client can hold a thread or the main loop.
 
-gunicorn 27 gives a new connection to a thread, which waits up to 5 seconds for its first byte; then it reads and writes
-without a bound, and the main loop waits up to 2 seconds for each client that is to close its side of a finished
-connection. Here a connection goes to a thread once it has sent something, is read and written through a ``ClientSocket``,
-and lingers in the loop's poller.
+gunicorn 27 gives a new connection to a thread, which waits up to 5 seconds for its first byte, then reads and writes without a
+bound. The main loop waits up to 2 seconds for each client to close its side of a finished connection. Here a connection goes
+to a thread once it has sent something, a ``ClientSocket`` reads and writes it, and a finished one waits in the poller.
 """
 
 import contextlib
@@ -22,15 +21,17 @@ from gunicorn.workers import gthread
 
 from apps.practices.validation.clients import ClientSocket, Places
 
-HEAD_SECONDS = 5.0  # for a new connection's first byte, and of waiting for the rest of a request's head
-BODY_SECONDS = 50.0  # of waiting for a body; the edge's own time-out is above it
-ANSWER_SECONDS = 600.0  # of waiting for a client to take its answer
-LINGER_SECONDS = 2.0  # for a client to close its side, so that it gets the end of its answer (RFC 9112, section 9.6)
-LINGERING = 200  # at a time
+HEAD_SECONDS = 5.0  # waiting for the first byte of a connection, and for the rest of a request's head
+BODY_SECONDS = 50.0  # waiting for a body; the edge's time-out is longer
+ANSWER_SECONDS = 600.0  # waiting for a client to take its response
+LINGER_SECONDS = (
+    2.0  # waiting for a client to close its side, so that it gets all of its response (RFC 9112, section 9.6)
+)
+LINGERING = 200  # connections that linger at the same time
 
 
 class Worker(gthread.ThreadWorker):
-    """gthread with bounds. A quarter of the threads waits for slow senders, half of them for slow readers."""
+    """gthread with bounds: at most a quarter of the threads waits for slow senders, and half of them for slow readers."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -40,7 +41,7 @@ class Worker(gthread.ThreadWorker):
         self.lingering: deque[tuple[float, Any]] = deque()
 
     def enqueue_req(self, conn: Any) -> None:
-        """Give the connection to a thread, but a new one that has sent nothing yet to the poller."""
+        """Give the connection to a thread, or to the poller if it is new and has sent nothing."""
         if not conn.initialized and not isinstance(conn.sock, ClientSocket):
             conn.sock = ClientSocket(
                 conn.sock,
@@ -86,7 +87,7 @@ class Worker(gthread.ThreadWorker):
         self.poller.register(conn.sock, selectors.EVENT_READ, self.on_lingering_readable)
 
     def on_lingering_readable(self, client: Any) -> None:
-        """Drop what a client still sends, and close when it has closed."""
+        """Discard what a client still sends, and close the connection when the client has closed it."""
         with contextlib.suppress(BlockingIOError):
             try:
                 if client.recv_now(65536):
@@ -97,9 +98,9 @@ class Worker(gthread.ThreadWorker):
             self._shut(client)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop accepting. Called in the main loop, once the drain is over.
+        """Stop accepting. Called in the main loop after the drain.
 
-        gunicorn limits how long it then waits for kept-alive connections, but not for those that have sent nothing.
+        gunicorn bounds its wait for kept-alive connections, but not for connections that have sent nothing.
         """
         deadline = time.monotonic() + gthread.STOP_KEEPALIVE_LINGER
         for connection in self.pending_conns:
@@ -107,7 +108,7 @@ class Worker(gthread.ThreadWorker):
         super().handle_exit(sig, frame)
 
     def murder_pending(self) -> None:
-        """Close what has waited for too long; called in each turn of the loop."""
+        """Close connections that have waited too long. Called in each turn of the main loop."""
         super().murder_pending()
         while self.lingering and self.lingering[0][0] <= time.monotonic():
             self._lingered()
@@ -123,7 +124,7 @@ class Worker(gthread.ThreadWorker):
 
 
 def _has_sent(client: Any) -> bool:
-    """Tell whether there is something to read, if only the end."""
+    """Return whether there is something to read, including the end of the stream."""
     try:
         client.recv_now(1, socket.MSG_PEEK)
     except BlockingIOError:
@@ -134,7 +135,7 @@ def _has_sent(client: Any) -> bool:
 
 
 class _Held:
-    """Stands in for a socket while an answer is put together."""
+    """Collects what is sent, in place of a socket."""
 
     def __init__(self) -> None:
         self.parts: list[bytes] = []
@@ -146,14 +147,13 @@ class _Held:
 class WholeResponse(wsgi.Response):
     """Sends the headers together with the first part of the body.
 
-    gunicorn sends them one after the other. A process that dies in between leaves half an answer, which no edge can ask for
-    again; and the second system call is paid by every request.
+    gunicorn sends them separately. A process that dies in between leaves half a response, which no edge can request again.
     """
 
     sock: Any
 
     def should_close(self) -> bool:
-        """Return whether the connection ends with the answer: also after a body of which the rest was not waited for."""
+        """Return whether the connection closes after the response. It does after a body that was not read to its end."""
         return self.req.body.failed or super().should_close()
 
     def write(self, arg: bytes) -> None:
@@ -170,7 +170,7 @@ class WholeResponse(wsgi.Response):
 
 
 def write_problem(client: Any, status: int, reason: str, detail: str) -> None:
-    """Refuse as the edge does what no application will see: in gunicorn's page ``detail`` quotes the request."""
+    """Answer a request that cannot be parsed, as the edge does. gunicorn's own page quotes the request in ``detail``."""
     problem = {
         "type": "about:blank",
         "title": reason,
@@ -182,5 +182,5 @@ def write_problem(client: Any, status: int, reason: str, detail: str) -> None:
     util.write_nonblock(client, f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode("latin-1"))
 
 
-wsgi.Response = WholeResponse  # gunicorn has no setting for it
-util.write_error = write_problem  # nor for this
+wsgi.Response = WholeResponse  # gunicorn has no setting for its response class,
+util.write_error = write_problem  # nor for its errors

@@ -1,4 +1,4 @@
-"""Every route of the service: the API below ``/api/v1/``, pages and machines' endpoints beside it."""
+"""All routes of the service: the API below ``/api/v1/``, pages, and operational endpoints."""
 
 from django.conf import settings
 from django.contrib import admin

@@ -1,11 +1,11 @@
-"""The thirteen practices: number in the guide, word, promise, and the Node tools that the word replaces."""
+"""The thirteen practices: number in the guide, word, promise, and the tools that the guide names for Node.js."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
 class Practice:
-    """One practice. ``try_it`` is a command that shows it on a running development server."""
+    """One practice. ``try_it`` is a command that demonstrates it on a running development server."""
 
     number: int
     word: str
@@ -19,7 +19,7 @@ PRACTICES = (
     Practice(
         number=128,
         word="caching",
-        promise="Hot reads come from memory or Redis, and are never stale after a write beyond a stated bound.",
+        promise="Hot reads come from memory or Redis. After a write they are stale for at most a stated time.",
         replaces="node-cache, ioredis",
         here="remember(), cached responses with ETags, django-redis behind a breaker",
         try_it="./manage.py prove --practice caching",
@@ -27,7 +27,7 @@ PRACTICES = (
     Practice(
         number=129,
         word="scaling",
-        promise="Processes and instances behind a load balancer; a rolling restart fails no request.",
+        promise="Processes and instances run behind a load balancer. A rolling restart fails no request.",
         replaces="cluster, PM2",
         here="gunicorn, health checks, deploy/Caddyfile",
         try_it="curl -s {url}/readyz",
@@ -35,7 +35,7 @@ PRACTICES = (
     Practice(
         number=130,
         word="database",
-        promise="Keyset pages, projection, bounded lists, a native pool, timeouts on every wait.",
+        promise="Lists have keyset pages, projection and bounds. Connections are pooled, and every wait has a timeout.",
         replaces="pg.Pool, Mongoose lean() and indexes",
         here="KeysetList, psycopg 3 and its pool",
         try_it="./manage.py prove --practice database",
@@ -43,7 +43,7 @@ PRACTICES = (
     Practice(
         number=131,
         word="throttling",
-        promise="Atomic limits per address, user and scope, which a forged header does not get past.",
+        promise="Limits per address, user and scope are atomic, and a forged header does not bypass them.",
         replaces="express-rate-limit",
         here="one GCRA script in Redis, DRF throttles on it, django-ratelimit on forms",
         try_it="curl -si {url}/api/v1/me | grep -i ^ratelimit",
@@ -51,7 +51,7 @@ PRACTICES = (
     Practice(
         number=132,
         word="headers",
-        promise="Every response carries what Helmet sets and a content security policy without unsafe-*.",
+        promise="Every response has the headers that Helmet sets, and a content security policy without unsafe-*.",
         replaces="helmet, cors",
         here="SecurityMiddleware, django-csp, django-cors-headers",
         try_it="curl -si {url}/healthz",
@@ -75,7 +75,7 @@ PRACTICES = (
     Practice(
         number=135,
         word="observability",
-        promise="JSON logs whose request id follows the work into Celery; metrics that speak for the whole fleet.",
+        promise="JSON logs have a request id that follows the work into Celery. Metrics cover the whole fleet.",
         replaces="winston, morgan, prom-client",
         here="structlog, prometheus-client, Sentry",
         try_it="curl -si {url}/healthz | grep -i ^x-request-id",
@@ -91,15 +91,15 @@ PRACTICES = (
     Practice(
         number=137,
         word="jobs",
-        promise="Heavy work leaves the request; accepted work is never lost.",
+        promise="Heavy work runs outside the request. Accepted work is never lost.",
         replaces="worker_threads, Bull",
-        here="a ledger in PostgreSQL, Celery to run it",
+        here="jobs in PostgreSQL, run by Celery",
         try_it="./manage.py prove --practice jobs",
     ),
     Practice(
         number=138,
         word="environment",
-        promise="Layered env files, and every mistake named at once, at boot.",
+        promise="Env files have layers, and all mistakes are reported at once, at start-up.",
         replaces="dotenv, envalid",
         here="settings/env.py on django-environ",
         try_it="./manage.py env",
@@ -115,9 +115,9 @@ PRACTICES = (
     Practice(
         number=140,
         word="tokens",
-        promise="15-minute access tokens, rotating refresh tokens, sign-ins that are really revoked.",
+        promise="Access tokens live 15 minutes, refresh tokens rotate, and sessions can be revoked.",
         replaces="jsonwebtoken, passport-jwt",
-        here="SimpleJWT over a row per sign-in",
+        here="SimpleJWT with a row per session",
         try_it="./manage.py prove --practice tokens",
     ),
 )

@@ -17,7 +17,7 @@ from tests.copies import project_copy
 from tests.processes import ROOT, wait_until
 
 NOBODY = 65534
-# Root's Python may lie where nobody else may look.
+# Other users may not be able to read root's Python.
 PYTHON, PATH = ("/usr/bin/python3", os.defpath) if os.getuid() == 0 else (sys.executable, os.environ["PATH"])
 COMMAND = re.compile(r"manage\.py ([a-z_]+)")
 
@@ -47,7 +47,7 @@ class Newcomer:
 
 @pytest.fixture(scope="module")
 def newcomer() -> Iterator[Newcomer]:
-    home = Path(tempfile.mkdtemp(prefix="newcomer-"))  # not below pytest's folder, which root keeps to itself
+    home = Path(tempfile.mkdtemp(prefix="newcomer-"))  # not below pytest's folder, which only root can read
     home.chmod(0o755)
     tree = project_copy(home / "project")
     venv = tree / ".venv"

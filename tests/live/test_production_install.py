@@ -1,4 +1,4 @@
-"""A production install: requirements/prod.txt alone, without the workshop (`tools`) and the tests."""
+"""A production install: requirements/prod.txt only, without `tools` and `tests`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from tests.copies import project_copy
 from tests.run import PROD
 
-# What every process of a deployment imports, from Procfile; then what none of them may have.
+# Import what the processes of the Procfile import, then print what none of them may import.
 LOADED = """
 import sys
 import project.wsgi, project.celery, project.gunicorn

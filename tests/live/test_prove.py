@@ -1,4 +1,4 @@
-"""``manage.py prove``: each practice's proof is red once the practice is broken (all green: test_first_hour)."""
+"""``manage.py prove``: each practice's experiment fails when the practice is broken. (It passes in test_first_hour.)"""
 
 import subprocess
 import sys
@@ -31,7 +31,7 @@ def broken():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Fleet, "_edge", one_upstream)  # scaling: the edge knows one instance only
         extra = {
-            "PYTHONPATH": f"{SABOTAGE}:{ROOT}",  # environment: nobody looks at the mistakes (sitecustomize.py)
+            "PYTHONPATH": f"{SABOTAGE}:{ROOT}",  # environment: mistakes are ignored (sitecustomize.py)
             "GUNICORN_CMD_ARGS": "--graceful-timeout 1",  # shutdown: requests in flight get no time
             "SESSION_CHECK_SECONDS": "60",  # tokens: a revocation is noticed too late
         }

@@ -1,4 +1,4 @@
-"""The stack on a bare machine: real servers, looked at from outside."""
+"""The stack on a bare machine: real servers, observed from outside."""
 
 import json
 import os
@@ -37,7 +37,7 @@ def started() -> Iterator[list[subprocess.Popen[bytes]]]:
 def run_stack(
     directory: Path, *, python: str = sys.executable, before: tuple[str, ...] = ()
 ) -> subprocess.Popen[bytes]:
-    """Start `stack up` on a folder in a process of its own."""
+    """Start `stack up` for a folder in a separate process."""
     # -S and an own path: the interpreter need not be the environment's own to use its packages.
     code = f"import sys; sys.path[:0] = {[str(ROOT), SITE]!r}; from tools.stack.__main__ import main; sys.exit(main())"
     return subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Two projects made from this one share a Redis: each under its own prefix, and neither learns anything of the other.
+"""Two projects share a Redis, each with its own prefix, and neither sees anything of the other.
 
 Each has a Redis user that may touch the keys and channels of its own prefix alone, so that a key outside of it is refused
 and stands in Redis's own log of refusals, however short its life.
@@ -48,7 +48,7 @@ def store() -> Iterator[redis.Redis]:
 
 @pytest.fixture(scope="module")
 def projects(stack: Stack, store: redis.Redis) -> Iterator[list[Fleet]]:
-    """Two services that differ in name, database and secrets; ten requests in a quarter of an hour from who is anonymous."""
+    """Start two services with different names, databases and secrets, and low limits."""
     server = store.connection_pool.connection_kwargs
     with ExitStack() as opened:
         found = []
@@ -103,7 +103,7 @@ def test_projects_share_no_data_limits_jobs_or_metrics(projects: list[Fleet], st
     assert [_tries_the_form(first) for _ in range(6)][-1] == 429
     assert _tries_the_form(second) == 200
 
-    # Jobs: what waits for the first's worker is left alone by the second's, which goes on with its own.
+    # Jobs: the second's worker runs its own, and not those that wait for the first's.
     assert first.worker is not None
     assert second.worker is not None
     owner.wait(owner.submit(0.1), "succeeded")
@@ -117,7 +117,7 @@ def test_projects_share_no_data_limits_jobs_or_metrics(projects: list[Fleet], st
     owner.wait(waiting, "succeeded")
     assert waiting not in second.worker.log()
 
-    # Numbers.
+    # Metrics.
     wanted = 'route="/api/v1/sample/notes/busy"'
     assert ask(first.url, "/api/v1/sample/notes/busy?seconds=0").status == 200
     wait_until(lambda: wanted in _metrics(first), seconds=10, what="the first to count it")
@@ -139,7 +139,7 @@ def test_every_key_has_its_projects_prefix(projects: list[Fleet], store: redis.R
 
 
 def test_redis_users_are_confined_to_their_prefix(projects: list[Fleet], store: redis.Redis) -> None:
-    """The log above would stay empty, too, if Redis refused nothing."""
+    """Redis refuses other keys: otherwise the empty log above would prove nothing."""
     url = projects[0].webs[0].environment["REDIS_URL"]
     assert urlsplit(url).username == "project-0"
     with redis.Redis.from_url(url) as client:

@@ -1,4 +1,4 @@
-"""scaling: two instances behind the edge, no state in a process, nothing lost when one goes away."""
+"""scaling: two instances behind the edge share all state, and nothing is lost when one dies."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from tests.fleet import Load, all_started, ask
 from tests.processes import ROOT, wait_until
 from tools.fleet import Fleet
 
-# A POST is never repeated by the edge: one that is answered by anything else than the application is a failure.
+# The edge never repeats a POST, so a response that is not the application's is a failure.
 CALLS = [
     ("GET", "/api/v1/sample/notes", 200),
     ("POST", "/api/v1/sample/notes", 401),
@@ -47,7 +47,7 @@ def test_both_instances_answer(fleet: Fleet) -> None:
 
 
 def test_instances_share_state(fleet: Fleet) -> None:
-    """Registered with the first, signed in with the second, read by the first, signed out by the second."""
+    """Register with the first, sign in with the second, read from the first, sign out with the second."""
     first, second = (web.url for web in fleet.webs)
     account = {"email": f"{secrets.token_hex(6)}@example.com", "password": secrets.token_urlsafe(24)}
     assert ask(first, "/api/v1/auth/register", method="POST", body=account).status == 201
@@ -68,12 +68,12 @@ def test_each_instance_serves_the_fleets_metrics(fleet: Fleet) -> None:
     for web in fleet.webs:
         assert ask(web.url, "/api/v1/sample/notes/busy?seconds=0").status == 200
 
-    def told(url: str) -> float:
+    def reported(url: str) -> float:
         lines = ask(url, "/metrics", headers=token).content.decode().splitlines()
         return next((float(line.removeprefix(wanted)) for line in lines if line.startswith(wanted)), 0.0)
 
     first, second = (web.url for web in fleet.webs)
-    wait_until(lambda: told(first) == told(second) >= 2, seconds=15, what="both to tell of both requests")
+    wait_until(lambda: reported(first) == reported(second) >= 2, seconds=15, what="both to report both requests")
 
 
 def test_client_headers_about_proxies_are_removed(fleet: Fleet) -> None:
@@ -95,7 +95,7 @@ def test_client_headers_about_proxies_are_removed(fleet: Fleet) -> None:
 
 @pytest.mark.parametrize("path", ["/api/v1/nowhere", "/api/v1/sample/notes/busy?seconds=0"])
 def test_response_is_sent_in_one_piece(fleet: Fleet, path: str) -> None:
-    """A process killed between headers and body would leave half an answer, which no edge can ask for again."""
+    """Send headers and body together: a process killed in between would leave half a response."""
     head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-Proto: https\r\nX-Forwarded-For: 127.0.0.9\r\n\r\n"
     with socket.create_connection(("127.0.0.1", fleet.webs[0].port), timeout=10) as connection:
         for _ in range(60):

@@ -1,4 +1,4 @@
-"""scaling: the edge by itself, the real Caddy with the real deploy/Caddyfile before instances that misbehave."""
+"""scaling: the edge, a real Caddy with deploy/Caddyfile, in front of instances that misbehave."""
 
 import json
 import socket
@@ -170,7 +170,7 @@ def test_refused_connection_is_retried_with_any_method(edge: Edge, instances: li
 
 
 def test_requests_wait_for_failed_instances(edge: Edge, instances: list[Instance]) -> None:
-    """One request that ends both must not turn others away."""
+    """Requests still wait for an instance after one request has crashed both."""
     assert edge.ask().status == 502
     for one in instances:
         one.says = FOUND
@@ -191,7 +191,7 @@ def test_edge_closes_idle_connections_first() -> None:
     assert idle < 60 < 90 < keepalive <= 100, "Heroku's router keeps a connection for 90 seconds"
 
 
-# What the edge answers itself
+# Errors of the edge itself
 
 
 SECURITY = [
@@ -212,7 +212,7 @@ SECURITY = [
 
 
 def _raw(edge: Edge | Fleet, request: bytes, *, context: ssl.SSLContext) -> tuple[int, dict[str, str], bytes]:
-    """Send bytes over TLS as they are; the status, the headers by lower-case name and the body."""
+    """Send bytes over TLS unchanged; return the status, the headers by lower-case name and the body."""
     port = int(edge.url.rpartition(":")[2])
     with (
         socket.create_connection(("127.0.0.1", port), timeout=20) as raw,
@@ -233,7 +233,7 @@ def _parsed(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
 
 
 def _is_the_edges(status: int, headers: dict[str, str], body: bytes) -> None:
-    """A problem document that names nobody's software."""
+    """Assert a problem document that names no software."""
     assert headers["content-type"] == "application/problem+json"
     assert json.loads(body)["status"] == status
     assert "server" not in headers
@@ -292,7 +292,7 @@ def test_plain_http_for_another_host_is_421(fleet: Fleet) -> None:
     ids=["malformed", "headers"],
 )
 def test_errors_of_caddys_parser_are_text(fleet: Fleet, request_bytes: bytes, status: int) -> None:
-    """docs/scaling.md says so: none of Caddy's handlers runs."""
+    """Caddy answers in plain text, as docs/scaling.md says: none of its handlers runs."""
     found, headers, body = _raw(fleet, request_bytes, context=fleet.ssl_context())
     assert (found, headers) == (status, {"content-type": "text/plain; charset=utf-8", "connection": "close"})
     assert len(body) < 50

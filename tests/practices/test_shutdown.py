@@ -21,7 +21,7 @@ OTHERS = """
 
 
 def test_requests_in_flight_are_answered(fleet: Fleet) -> None:
-    """Two threads at work in each; TERM to the process (process managers) and to the group (Heroku-style hosts)."""
+    """Send SIGTERM to a process, as process managers do, and to a group, as Heroku-style hosts do."""
     answers: list[Answer] = []
     clients = [
         threading.Thread(target=lambda url=web.url, path=path: answers.append(ask(url, path)))
@@ -37,7 +37,7 @@ def test_requests_in_flight_are_answered(fleet: Fleet) -> None:
         asked = time.monotonic()
         time.sleep(0.5)
         for web in fleet.webs:
-            # It drains: not ready, and still serving whoever has not noticed.
+            # It drains: not ready, but still serving.
             ready = ask(web.url, "/readyz")
             assert (ready.status, ready.headers["content-type"]) == (503, "application/problem+json")
             assert ready.json()["type"].endswith("/problems/not-ready")
@@ -69,7 +69,7 @@ def test_idle_instance_stops_soon_and_closes_connections(fleet: Fleet) -> None:
 
 @pytest.fixture
 def fleet_unasked(stack: Stack) -> Iterator[Fleet]:
-    """Three instances of two processes each, and no edge that asks for their health."""
+    """Start three instances of two processes each, without an edge that checks their health."""
     with fleet_running(stack, instances=3, edge=False, WEB_CONCURRENCY="2") as fleet:
         yield fleet
 
@@ -92,7 +92,7 @@ def test_instance_without_requests_stops_at_once(fleet_unasked: Fleet) -> None:
 
 
 def _database_ports(web: Service, connection: "psycopg.Connection[tuple[int]]") -> list[int]:
-    """The local ports of the instance's connections to PostgreSQL."""
+    """Return the local ports of the instance's connections to PostgreSQL."""
     processes = psutil.Process(web.pid).children(recursive=True)
     return [
         found.laddr.port
@@ -108,17 +108,17 @@ def _open(connection: "psycopg.Connection[tuple[int]]", ports: list[int]) -> int
 
 
 def test_metrics_of_the_last_second_are_kept(fleet: Fleet) -> None:
-    """Killed at once instead, at most a second of metrics would be missing."""
+    """Lose no metrics at a clean stop. (A kill would lose at most a second.)"""
     first, second = fleet.webs
     token = {"Authorization": f"Bearer {first.environment['METRICS_TOKEN']}"}
     wanted = 'shipshape_http_requests_total{method="GET",route="/api/v1/sample/notes/busy",status="2xx"} '
 
-    def told() -> float:
+    def reported() -> float:
         lines = ask(second.url, "/metrics", headers=token).content.decode().splitlines()
         return next((float(line.removeprefix(wanted)) for line in lines if line.startswith(wanted)), 0.0)
 
     before = -1.0
-    while before != (before := told()):  # what was counted before is told, too
+    while before != (before := reported()):  # until earlier requests are counted
         time.sleep(1.5)
     try:
         # The last thing the process does is to answer this; its flush of every second comes too late for it.
@@ -128,6 +128,6 @@ def test_metrics_of_the_last_second_are_kept(fleet: Fleet) -> None:
         first.terminate()
         assert first.wait(27) == 0
         last.join(10)
-        assert told() == before + 1
+        assert reported() == before + 1
     finally:
         all_started(fleet)

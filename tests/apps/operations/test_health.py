@@ -1,4 +1,4 @@
-"""Liveness and readiness, also with PostgreSQL or Redis away."""
+"""Liveness and readiness, also with PostgreSQL or Redis down."""
 
 import json
 import subprocess
@@ -20,7 +20,7 @@ from tools.stack import Stack, port_free
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Every test looks for itself, as a process that has just started."""
+    """Start each test without cached checks, as in a new process."""
     health.dependency_checks.cache_clear()
     monkeypatch.setattr(health, "_is_migrated", False)
     yield
@@ -28,7 +28,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_liveness_needs_no_database_and_no_host(client: Client) -> None:
-    """Without the database mark: a query would raise."""
+    """Answer without a query: pytest-django raises on one without the database mark."""
     response = client.get("/healthz", headers={"Host": "10.0.0.7:8000"})
     assert (response.status_code, response.json()) == (200, {"status": "alive"})
     assert response.headers["Cache-Control"] == "no-store"
@@ -94,7 +94,7 @@ print(response.status_code, response.content.decode())
 
 
 def test_readiness_without_postgresql_is_degraded(stack: Stack) -> None:
-    """A process of its own, whose PostgreSQL refuses connections."""
+    """Ask a separate process whose PostgreSQL refuses connections."""
     nobody = f"postgres://nobody@127.0.0.1:{port_free()}/none"
     environment = {**stack.state.urls, "DJANGO_SETTINGS_MODULE": "settings.test", "DATABASE_URL": nobody}
     done = subprocess.run(

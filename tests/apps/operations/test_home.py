@@ -1,4 +1,4 @@
-"""What an operator's address answers by itself: a small page that says what this is, and where its documents are."""
+"""The home page of a deployment: a small page with links to the API's documents."""
 
 from __future__ import annotations
 
