@@ -1,1 +1,1 @@
-"""Articles: the example resource. Copy this app to start one of your own, or delete it."""
+"""Articles: the example resource. Copy this app to start your own, or delete it with ``manage.py removeexample``."""

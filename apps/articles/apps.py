@@ -1,6 +1,10 @@
+"""The Django application of articles."""
+
 from django.apps import AppConfig
 
 
 class ArticlesConfig(AppConfig):
+    """The app of articles."""
+
     name = "apps.articles"
     label = "articles"

@@ -1,10 +1,10 @@
-"""The lists of articles: by what they can be ordered and filtered, and which fields a page can be reduced to.
+"""The lists of articles: their orderings, filters and fields.
 
-Each ordering, and each filter in it, has its index in the model. Drafts have no date of publication, hence an order of
-their own; articles to come are few among the dated ones, so that only the order by that date finds them without a search.
+Each ordering, and each filter in it, has its index in the model. Drafts have no publication date, so they have their own
+orderings. Scheduled articles are few among those with a date, so only the orderings by date find them without a scan.
 """
 
-from typing import Any
+from __future__ import annotations
 
 from django.db.models import QuerySet
 from rest_framework import serializers
@@ -14,12 +14,13 @@ from apps.articles.models import Article
 from apps.articles.selectors import (
     ARTICLE_FIELDS,
     State,
-    article_found_by,
-    article_ranked,
-    article_tagged,
-    article_worded,
+    article_list_ranked,
+    article_search_filter,
+    article_search_prefilter,
+    article_tag_filter,
 )
 from apps.articles.serializers import TagField
+from apps.practices.database.filters import FilterField
 from apps.practices.database.lists import Filter, KeysetList, ListQuery, Matching, Page
 from apps.practices.database.schema import list_parameters
 from apps.practices.errors import ValidationProblem
@@ -29,27 +30,27 @@ from apps.practices.validation.query import parameter_error
 SEARCH_LENGTH = 200
 _HEAVY = ("body",)
 
-_FILTERS: dict[str, Filter | Matching | serializers.Field[Any, Any, Any, Any]] = {
-    # Chooses the list, each of which has its own indexes.
-    "state": Filter(
+_FILTERS: dict[str, FilterField | Filter | Matching] = {
+    "state": Filter(  # selects one of the lists below
         serializers.ChoiceField(
             choices=State.choices,
-            help_text="published (default), scheduled or draft; of the last two, one's own unless one may read all. "
-            "Drafts are ordered by created_at, the others are not; scheduled ones by published_at alone.",
+            help_text="published (default), scheduled or draft. Of scheduled articles and drafts you see your own, or all with "
+            "the permission. Order drafts by created_at and scheduled articles by published_at.",
         )
     ),
     "author": CanonicalUUIDField(help_text="Id of the author."),
-    "tag": Matching(TagField(help_text="Articles with this tag."), condition=article_tagged),
+    "tag": Matching(TagField(help_text="Articles with this tag."), condition=article_tag_filter),
     "search": Matching(
         PlainTextField(
-            max_length=SEARCH_LENGTH, help_text='Words in title or body; "a phrase", or, and -not are understood.'
+            max_length=SEARCH_LENGTH,
+            help_text='Words in the title or body. "Quote a phrase", use or between alternatives, and -exclude words.',
         ),
-        condition=article_worded,
-        found_by=article_found_by,
+        condition=article_search_filter,
+        found_by=article_search_prefilter,
     ),
     "ranked": Filter(
         serializers.BooleanField(
-            help_text="With search: the best answers among the newest 1,000, best first, as one page without a cursor."
+            help_text="With search: return the best matches among the newest 1,000, best first, on one page without a cursor."
         )
     ),
 }
@@ -91,27 +92,27 @@ PARAMETERS = list_parameters(
 _LISTS = {State.DRAFT: DRAFTS, State.SCHEDULED: SCHEDULED}
 
 
-def list_of(state: str | None) -> KeysetList:
-    """Give the list that holds the articles in a state, as a request names it."""
+def list_for_state(state: str | None) -> KeysetList:
+    """Return the list of the articles in a state, as ``?state=`` names it."""
     return _LISTS.get(State(state), ARTICLES) if state in State.values else ARTICLES
 
 
 def list_query(request: Request) -> ListQuery:
-    """Return what a request asks of the list that its `state` names."""
-    return list_of(request.query_params.get("state")).parse(request)
+    """Return the query of a request to the list of its ``?state=``."""
+    return list_for_state(request.query_params.get("state")).parse(request)
 
 
 def ranked_page(declared: KeysetList, query: ListQuery, articles: QuerySet[Article]) -> Page:
-    """Give the one page of a ranked search. Raises `ValidationProblem` (400) for what makes no sense with a rank."""
+    """Return the one page of a ranked search. Raise ``ValidationProblem`` (400) for parameters that ranking excludes."""
     text = query.matching.get("search")
     if text is None or query.cursor is not None or query.ordering != declared.default:
-        detail = "Only a search can be ranked, and it takes neither cursor nor ordering."
+        detail = "ranked needs search, and cannot be combined with cursor or ordering."
         raise ValidationProblem(errors=[parameter_error("ranked", "invalid", detail)])
     if set(query.fields) & set(declared.heavy):
-        detail = "A ranked page has no body. Leave it out, and read an article at its own address."
+        detail = "A ranked page cannot include body. Remove it from fields, and read each article at its own address."
         raise ValidationProblem(errors=[parameter_error("fields", "unsupported", detail)])
     ids = declared.first_matches(query, articles)
     columns = dict.fromkeys(column for name in query.fields for column in ARTICLE_FIELDS[name].columns)
-    rows = article_ranked(ids=ids, text=text, columns=tuple(columns), limit=query.limit)
+    rows = article_list_ranked(ids=ids, text=text, columns=tuple(columns), limit=query.limit)
     results = [{name: ARTICLE_FIELDS[name].value(row) for name in query.fields} for row in rows]
     return Page(results=results, next=None, previous=None)

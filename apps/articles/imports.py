@@ -1,4 +1,4 @@
-"""Articles from a file: what a row may hold, and how a batch of them is stored. The rest is ``apps.jobs.imports``."""
+"""The import of articles, built on ``apps.jobs.imports``: what a row may contain, and how a batch is stored."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from psycopg import sql
 from apps.articles.models import Article
 from apps.articles.permissions import may_write
 from apps.articles.serializers import ArticleWriteSerializer
-from apps.articles.services import articles_changed, slug_from_title, summary_from_body
+from apps.articles.services import article_caches_invalidate, slug_from_title, summary_from_body
 from apps.jobs.imports import Columns, ImportRow, ImportSpec, OnConflict, Outcome, Rejection, staging_table
 from apps.practices.database.keys import uuid7
 
@@ -37,7 +37,7 @@ _INSERT = sql.SQL(
     " ON CONFLICT (slug) DO NOTHING RETURNING slug"
 ).format(**_TABLES)
 
-# A NULL author owns nothing: `=` is not true for it, so that only holders of the permission get there.
+# `author_id = …` is never true for NULL: articles without an author need the permission.
 _UPDATE = sql.SQL(
     "UPDATE {articles} AS article SET title = row.title, body = row.body, summary = row.summary, tags = row.tags,"
     " published_at = row.published_at, updated_at = statement_timestamp(), version = article.version + 1"
@@ -47,7 +47,7 @@ _UPDATE = sql.SQL(
 
 
 class ArticleRowSerializer(ArticleWriteSerializer):
-    """One row of the file: what the API takes, in the spelling of a file. Tags are one text, separated by semicolons."""
+    """One row of the file: the fields that the API takes, with tags as one text separated by semicolons."""
 
     def to_internal_value(self, data: Any) -> Any:
         tags = data.get("tags")
@@ -57,7 +57,7 @@ class ArticleRowSerializer(ArticleWriteSerializer):
 
 
 def article_import(*, owner: AbstractBaseUser) -> ImportSpec:
-    """Describe the import of articles into the owner's name. A slug tells which article a row is."""
+    """Return the import of articles, whose author is the owner. The slug identifies an article."""
     return ImportSpec(columns=COLUMNS, serializer=ArticleRowSerializer(), key=_slug, upsert=_Upsert(owner))
 
 
@@ -66,7 +66,7 @@ def _slug(values: Mapping[str, Any]) -> str:
 
 
 class _Upsert:
-    """Stores a batch with the owner's rights: new articles are theirs, and only what they may change is updated."""
+    """Store a batch with the permissions of the owner: they author new articles, and update only those that they may change."""
 
     def __init__(self, owner: AbstractBaseUser) -> None:
         self.owner = owner
@@ -81,7 +81,7 @@ class _Upsert:
                 cursor.execute(_UPDATE, [list(created), self.owner.pk, self.may_change_all])
                 updated = dict(cursor.fetchall())
         if created or updated:
-            articles_changed(*updated.values())  # of a new article nothing is cached yet but the lists it belongs to
+            article_caches_invalidate(*updated.values())  # of new articles only lists are cached
         return dict(self._outcomes(rows, created, updated.keys(), on_conflict))
 
     def _outcomes(

@@ -1,4 +1,4 @@
-"""The article as a row: columns, constraints, and one index for each order and filter that the API declares."""
+"""The articles table: columns, constraints, and an index for each ordering and filter of the API."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SUMMARY_LENGTH = 300
 TAG_LENGTH = 50
 TAGS_MAX = 20
 
-# Stems words as English does. Changing it means a migration that rewrites the `search` column.
+# Stems English words. Changing it takes a migration that rewrites the `search` column.
 SEARCH_CONFIG = "english"
 
 _DATED = Q(published_at__isnull=False)
@@ -28,10 +28,10 @@ _UNDATED = Q(published_at__isnull=True)
 
 
 class Article(models.Model):
-    """One article. Public once `published_at` is past, scheduled while it is to come, a draft without it.
+    """An article: public from ``published_at`` on, scheduled before that, and a draft without it.
 
-    Rows are written by `services` alone: that is where HTML is known to be clean, the version moves and caches learn
-    of the change. `search` is computed by PostgreSQL and is as large as the text: leave it out of reads.
+    Write rows with ``services`` only, which count the version and invalidate caches. PostgreSQL computes ``search``, which is
+    as large as the text: leave it out of reads.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -46,7 +46,7 @@ class Article(models.Model):
         null=True,
         blank=True,
         related_name="articles",
-        db_index=False,  # articles_author below begins with it
+        db_index=False,  # articles_author below starts with it
     )
     published_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -61,7 +61,7 @@ class Article(models.Model):
 
     class Meta:
         constraints = [
-            # Not `unique=True`, which would add a second, unused index for LIKE.
+            # `unique=True` would add a second index, for LIKE, that nothing uses.
             models.UniqueConstraint(fields=["slug"], name="articles_slug_unique"),
             models.CheckConstraint(condition=~Q(slug=""), name="articles_slug_present"),
             models.CheckConstraint(condition=~Q(title=""), name="articles_title_present"),

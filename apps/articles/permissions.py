@@ -1,4 +1,4 @@
-"""Who may do what with which article: authors with theirs, holders of Django's model permission with all."""
+"""Who may read and write which article: authors their own, holders of Django's model permission all of them."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ Action = Literal["change", "delete"]
 
 
 def may_read(viewer: Viewer, *, author_id: UUID | None, published_at: datetime | None, now: datetime) -> bool:
-    """Say whether the viewer may see an article of this author and this date of publication."""
-    public = published_at is not None and published_at <= now
-    return public or _is_author(viewer, author_id) or article_may_read_all(viewer)
+    """Return whether the viewer may read an article with this author and publication date."""
+    is_public = published_at is not None and published_at <= now
+    return is_public or _is_author(viewer, author_id) or article_may_read_all(viewer)
 
 
 def may_write(viewer: Viewer, *, author_id: UUID | None, action: Action) -> bool:
-    """Say whether the viewer may change, or delete, an article of this author."""
-    return _is_author(viewer, author_id) or _holds(viewer, action)
+    """Return whether the viewer may change or delete an article by this author."""
+    return _is_author(viewer, author_id) or _has_permission(viewer, action)
 
 
 def require_write(
     viewer: Viewer, *, author_id: UUID | None, published_at: datetime | None, action: Action, now: datetime
 ) -> None:
-    """Refuse with `NotFound` (404) what the viewer may not even see, with `PermissionDenied` (403) what they may only read."""
+    """Raise ``NotFound`` (404) if the viewer may not read the article, ``PermissionDenied`` (403) if they may only read it."""
     if may_write(viewer, author_id=author_id, action=action):
         return
     if may_read(viewer, author_id=author_id, published_at=published_at, now=now):
-        raise PermissionDenied(f"Only the author, or staff with the permission, may {action} this article.")
+        raise PermissionDenied(f"Only the author or staff with the permission may {action} this article.")
     raise NotFound()
 
 
-def unpublished_of(viewer: Viewer) -> UUID | None:
-    """Give the author to whom a viewer's lists of unpublished articles are confined; None when they may read all.
+def unpublished_author(viewer: Viewer) -> UUID | None:
+    """Return the only author whose unpublished articles the viewer may list, or None if they may list all.
 
-    Raises `NotAuthenticated` (401) for nobody.
+    Raise ``NotAuthenticated`` (401) if the viewer is not signed in.
     """
     if not viewer.is_authenticated:
-        raise NotAuthenticated("Sign in to see articles that are not published.")
+        raise NotAuthenticated("Sign in to list articles that are not published.")
     return None if article_may_read_all(viewer) else viewer.pk
 
 
@@ -51,5 +51,5 @@ def _is_author(viewer: Viewer, author_id: UUID | None) -> bool:
     return viewer.is_authenticated and viewer.pk == author_id
 
 
-def _holds(viewer: Viewer, action: str) -> bool:
+def _has_permission(viewer: Viewer, action: str) -> bool:
     return isinstance(viewer, PermissionsMixin) and viewer.has_perm(f"articles.{action}_article")

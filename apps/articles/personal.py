@@ -1,7 +1,7 @@
-"""What a user has written."""
+"""The articles of a user, for the export of personal data and the deletion of accounts."""
 
 from apps.articles.models import Article
-from apps.articles.services import articles_of_user_erase
+from apps.articles.services import user_articles_erase
 from apps.practices.privacy.personal import PersonalData
 
 PersonalData(
@@ -9,5 +9,5 @@ PersonalData(
     model=Article,
     user="author",
     fields=("id", "slug", "title", "body", "summary", "tags", "published_at", "created_at", "updated_at", "version"),
-    erase=articles_of_user_erase,
+    erase=user_articles_erase,
 )

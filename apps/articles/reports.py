@@ -1,4 +1,4 @@
-"""Word, tag and month statistics over every public article: heavy enough that no request should wait for it."""
+"""Word, tag and month statistics of all public articles: too slow for a request, so a job computes them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from apps.articles.models import Article
 from apps.jobs.context import JobContext
 
 TOP = 100
-CHUNK_ROWS = 100  # a body may have 100,000 characters, and a fetch is no checkpoint
+CHUNK_ROWS = 100  # per fetch, during which the job cannot be stopped; a body may have 100,000 characters
 SHORTEST_WORD = 3
 
 _MARKUP = re.compile(r"<[^>]*>")
@@ -21,9 +21,9 @@ _WORD = re.compile(rf"[^\W\d_]{{{SHORTEST_WORD},}}")
 
 
 def article_report(context: JobContext, *, now: datetime) -> dict[str, Any]:
-    """Count words, tags and months of the articles that are public now.
+    """Count the words, tags and months of the articles that are public at ``now``.
 
-    Rows come through a server-side cursor, so that memory holds the counts and CHUNK_ROWS articles.
+    A server-side cursor reads the rows, so memory holds the counts and CHUNK_ROWS articles only.
     """
     public = Article.objects.filter(published_at__lte=now)
     total = public.count()
@@ -34,7 +34,7 @@ def article_report(context: JobContext, *, now: datetime) -> dict[str, Any]:
     rows = public.values_list("title", "body", "tags", "published_at").iterator(chunk_size=CHUNK_ROWS)
     done = 0
     for done, (title, body, row_tags, published_at) in enumerate(rows, 1):
-        found = list(words_of(title, body))
+        found = list(article_words(title, body))
         month = f"{published_at:%Y-%m}"
         words.update(found)
         tags.update(row_tags)
@@ -52,13 +52,13 @@ def article_report(context: JobContext, *, now: datetime) -> dict[str, Any]:
     }
 
 
-def words_of(title: str, body: str) -> Iterator[str]:
-    """Give the words of an article, lower-case, without markup; at least SHORTEST_WORD letters each."""
+def article_words(title: str, body: str) -> Iterator[str]:
+    """Return the words of an article in lower case, without markup, of at least SHORTEST_WORD letters."""
     text = f"{title} {html.unescape(_MARKUP.sub(' ', body))}"
     return (match.group() for match in _WORD.finditer(text.lower()))
 
 
 def _top(counts: Counter[str], name: str) -> list[dict[str, Any]]:
-    """Give the most frequent ones; equal counts in alphabetical order, so that two reports of one state are equal."""
+    """Return the TOP most frequent keys. Equal counts are in alphabetical order, so that reports are reproducible."""
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:TOP]
     return [{name: key, "count": count} for key, count in ranked]

@@ -1,4 +1,4 @@
-"""Every read of articles. Lists stay querysets: their declaration in `filters` adds order, page and columns."""
+"""Every read of articles. Lists stay querysets: their declaration in ``filters`` adds the order, the page and the columns."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Viewer = AbstractBaseUser | AnonymousUser
 
 
 class State(models.TextChoices):
-    """Where an article stands; it follows from `published_at` and the clock."""
+    """The state of an article, which follows from ``published_at`` and the clock."""
 
     PUBLISHED = "published"
     SCHEDULED = "scheduled"
@@ -33,7 +33,7 @@ def _author(row: Mapping[str, Any]) -> dict[str, Any] | None:
     return row["author_id"] and {"id": row["author_id"], "name": row["author__name"]}
 
 
-# What the API shows: name in the answer, and the columns it is made of. Reads ask for these columns and no others.
+# The fields that the API shows, and the columns that each is made of. Reads select these columns and no others.
 ARTICLE_FIELDS: dict[str, Projected] = {
     "id": Projected("id"),
     "slug": Projected("slug"),
@@ -47,19 +47,19 @@ ARTICLE_FIELDS: dict[str, Projected] = {
     "updated_at": Projected("updated_at"),
     "version": Projected("version"),
 }
-_WORDS = re.compile(r"(?:[^\W_]|\s)+")  # a text that asks for words alone
-_ADJACENT = re.compile(r"<(?:-|\d+)>(?=(?:[^']|'[^']*')*$)")  # the operator of phrases, outside of quotes
 _COLUMNS = tuple(dict.fromkeys(column for field in ARTICLE_FIELDS.values() for column in field.columns))
+_PLAIN_WORDS = re.compile(r"(?:[^\W_]|\s)+")
+_PHRASE_OPERATOR = re.compile(r"<(?:-|\d+)>(?=(?:[^']|'[^']*')*$)")  # outside quotes
 
 
 def article_may_read_all(viewer: Viewer) -> bool:
-    """Say whether others' drafts are open to the viewer: to see is less than to change, so either permission does."""
+    """Return whether the viewer may read everybody's drafts: the permission to change articles includes reading them."""
     permissions = (f"articles.{action}_article" for action in ("view", "change"))
     return isinstance(viewer, PermissionsMixin) and any(map(viewer.has_perm, permissions))
 
 
 def article_readable(viewer: Viewer, *, now: datetime | None = None) -> QuerySet[Article]:
-    """Return the articles that the viewer may read: what another resource may refer to in their name."""
+    """Return the articles that the viewer may read, and so may refer to from another resource."""
     if article_may_read_all(viewer):
         return Article.objects.all()
     public = Q(published_at__lte=now or timezone.now())
@@ -71,9 +71,12 @@ def article_list(
     now: datetime,
     state: str = State.PUBLISHED,
     author: UUID | None = None,
-    within: UUID | None = None,
+    restricted_to: UUID | None = None,
 ) -> QuerySet[Article]:
-    """Give the articles in a state at `now`; `author` narrows, and so does `within`, the author one is confined to."""
+    """Return the articles in a state at ``now``, by ``author`` and by ``restricted_to`` if given.
+
+    ``author`` is what the caller asks for, ``restricted_to`` the only author whose articles the caller may see.
+    """
     articles = Article.objects.all()
     match state:
         case State.PUBLISHED:
@@ -82,56 +85,23 @@ def article_list(
             articles = articles.filter(published_at__gt=now)
         case State.DRAFT:
             articles = articles.filter(published_at__isnull=True)
-    for author_id in (author, within):
+    for author_id in (author, restricted_to):
         if author_id is not None:
             articles = articles.filter(author_id=author_id)
     return articles
 
 
-def article_tagged(tag: str) -> Q:
-    """Give the condition of having a tag."""
-    return Q(tags__contains=[tag])
+def article_list_ranked(*, ids: Sequence[UUID], text: str, columns: Sequence[str], limit: int) -> list[dict[str, Any]]:
+    """Return the columns of the ``limit`` best matches for ``text`` among the articles with these ids.
 
-
-def article_worded(text: str) -> Q:
-    """Give the condition that title or body answer what somebody typed into a search box.
-
-    Words, "phrases", or, and -not are understood (PostgreSQL's websearch_to_tsquery).
+    Ranking reads the whole text of each article, so bound the number of ids.
     """
-    return Q(search=_typed(text))
-
-
-def article_found_by(text: str) -> Q:
-    """Give a condition that the index of words answers alone and that every answer to `text` meets; empty where there is none.
-
-    The index has no order of words, and cannot tell who lacks one: of a phrase, its words are asked for (a word with punctuation
-    is one, too), and what must not be there is not.
-    """
-    if _WORDS.fullmatch(text):
-        return Q(search=_typed(text))
-    with connections[Article.objects.all().db].cursor() as cursor:
-        cursor.execute("SELECT querytree(websearch_to_tsquery(%s::text::regconfig, %s::text))", [SEARCH_CONFIG, text])
-        (words,) = cursor.fetchone()
-    return Q() if words in ("", "T") else Q(search=_Words(_ADJACENT.sub("&", words)))
-
-
-class _Words(SearchQuery):
-    """A query in PostgreSQL's own spelling, whose words are neither parsed nor stemmed again."""
-
-    template = "(%(expressions)s)::tsquery"
-
-
-def article_ranked(*, ids: Sequence[UUID], text: str, columns: Sequence[str], limit: int) -> list[dict[str, Any]]:
-    """Give the columns of the `limit` best answers to `text` among the articles of these ids.
-
-    Ranking reads the whole text of each: give a bounded number of ids.
-    """
-    ranked = Article.objects.filter(pk__in=ids).alias(rank=SearchRank(F("search"), _typed(text)))
+    ranked = Article.objects.filter(pk__in=ids).alias(rank=SearchRank(F("search"), _search_query(text)))
     return list(ranked.order_by("-rank", "-id").values(*columns)[:limit])
 
 
 def article_read(*, article_id: UUID) -> dict[str, Any]:
-    """Give one article in the shape of the API, by one query. Raises `NotFound` (404)."""
+    """Return one article as the API shows it, with one query. Raise ``NotFound`` (404) if there is none."""
     row = Article.objects.filter(pk=article_id).values(*_COLUMNS).first()
     if row is None:
         raise NotFound()
@@ -139,12 +109,45 @@ def article_read(*, article_id: UUID) -> dict[str, Any]:
 
 
 def article_get(*, article_id: UUID) -> Article:
-    """Give one article to write to. Raises `NotFound` (404)."""
+    """Return one article for writing. Raise ``NotFound`` (404) if there is none."""
     article = Article.objects.defer("search").filter(pk=article_id).first()
     if article is None:
         raise NotFound()
     return article
 
 
-def _typed(text: str) -> SearchQuery:
+def article_tag_filter(tag: str) -> Q:
+    """Return the condition that an article has the tag."""
+    return Q(tags__contains=[tag])
+
+
+def article_search_filter(text: str) -> Q:
+    """Return the condition that title or body match what a user typed into a search box.
+
+    PostgreSQL's websearch_to_tsquery understands words, "phrases", or, and -not.
+    """
+    return Q(search=_search_query(text))
+
+
+def article_search_prefilter(text: str) -> Q:
+    """Return a condition that the GIN index answers alone and that every match for ``text`` meets, or an empty one.
+
+    The index knows neither the order of words nor which rows lack a word. So a phrase is reduced to its words (a word with
+    punctuation is a phrase, too), and excluded words are left out.
+    """
+    if _PLAIN_WORDS.fullmatch(text):
+        return Q(search=_search_query(text))
+    with connections[Article.objects.all().db].cursor() as cursor:
+        cursor.execute("SELECT querytree(websearch_to_tsquery(%s::text::regconfig, %s::text))", [SEARCH_CONFIG, text])
+        (words,) = cursor.fetchone()
+    return Q() if words in ("", "T") else Q(search=_RawQuery(_PHRASE_OPERATOR.sub("&", words)))
+
+
+class _RawQuery(SearchQuery):
+    """A query in tsquery syntax, whose words are stemmed already."""
+
+    template = "(%(expressions)s)::tsquery"
+
+
+def _search_query(text: str) -> SearchQuery:
     return SearchQuery(text, config=SEARCH_CONFIG, search_type="websearch")

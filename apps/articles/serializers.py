@@ -1,4 +1,4 @@
-"""Articles on the wire: what a client may write, checked and cleaned, and the shape it reads."""
+"""Articles in requests and responses: what a client may write, validated and cleaned, and what it reads."""
 
 from __future__ import annotations
 
@@ -14,48 +14,52 @@ from apps.practices.validation.text import clean_plain
 
 
 class TagField(PlainTextField):
-    """One tag: lower case, without the characters that separate tags in files (;) and forms (,)."""
+    """One tag: lower case, without the separators of tags in files (;) and forms (,)."""
 
     refused = ",;"
-    default_error_messages = {"separator": "A tag holds neither a comma nor a semicolon."}
+    default_error_messages = {"separator": "A tag cannot contain a comma or a semicolon."}
 
     def __init__(self, **options: Any) -> None:
         super().__init__(max_length=TAG_LENGTH, **options)
 
     def to_internal_value(self, data: Any) -> str:
-        tag = clean_plain(super().to_internal_value(data).lower())  # lower case may have another normal form
+        tag = clean_plain(super().to_internal_value(data).lower())  # lower-casing may undo the Unicode normalisation
         if "," in tag or ";" in tag:
             self.fail("separator")
         return tag
 
 
 class ArticleWriteSerializer(StrictSerializer):
-    """What a client may write. Everything else of an article is the service's to decide, and refused here.
+    """The fields that a client may write. Any other field is refused.
 
-    A PUT that leaves a field out sets it to its default; the slug is kept, so that addresses last.
+    PUT sets a field that is left out to its default, except the slug, which keeps its value so that links do not break.
     """
 
     title = PlainTextField(max_length=TITLE_LENGTH)
-    body = RichTextField(max_length=BODY_LENGTH, help_text="HTML; what is not allowed in it is taken out.")
+    body = RichTextField(
+        max_length=BODY_LENGTH, help_text="HTML. Tags and attributes that are not allowed are removed."
+    )
     summary = PlainTextField(
         max_length=SUMMARY_LENGTH,
         allow_null=True,
         allow_blank=True,
         default=None,
-        help_text="Plain text. Null: derived from the body, and again whenever the body changes.",
+        help_text="Plain text. Null: taken from the body, and updated whenever the body changes.",
     )
     tags = BoundedListField(
         child=TagField(),
         max_length=TAGS_MAX,
         default=list,
-        help_text="Kept in lower case; a tag that is given twice is kept once.",
+        help_text="Stored in lower case, without duplicates.",
     )
-    published_at = StrictDateTimeField(allow_null=True, default=None, help_text="Null: a draft. To come: scheduled.")
+    published_at = StrictDateTimeField(
+        allow_null=True, default=None, help_text="Null: a draft. In the future: scheduled."
+    )
     slug = CleanSlugField(
         max_length=SLUG_LENGTH,
         lowercase=True,
         required=False,
-        help_text="Unique, in lower case. Left out: made from the title.",
+        help_text="Unique, stored in lower case. If left out, it is made from the title.",
     )
 
     def validate_tags(self, tags: list[str]) -> list[str]:
@@ -70,7 +74,7 @@ class ArticleAuthorSerializer(serializers.Serializer[Any]):
 
 
 class ArticleSerializer(serializers.Serializer[Any]):
-    """An article as it is read. It describes the answer in the schema; `selectors.ARTICLE_FIELDS` makes it."""
+    """An article as it is read. Documents the response in OpenAPI; ``selectors.ARTICLE_FIELDS`` produces it."""
 
     id = serializers.UUIDField()
     slug = serializers.CharField()
@@ -78,7 +82,7 @@ class ArticleSerializer(serializers.Serializer[Any]):
     body = serializers.CharField(help_text="Clean HTML.")
     summary = serializers.CharField(allow_blank=True)
     tags = serializers.ListField(child=serializers.CharField())
-    author = ArticleAuthorSerializer(allow_null=True, help_text="Null once the account is gone.")
+    author = ArticleAuthorSerializer(allow_null=True, help_text="Null if the account was deleted.")
     published_at = serializers.DateTimeField(allow_null=True)
     created_at = serializers.DateTimeField()
     updated_at = serializers.DateTimeField()

@@ -1,11 +1,12 @@
-"""Every write to articles: where text has become clean, versions move, and caches learn of the change.
+"""Every write to articles: stores rows, counts versions and invalidates caches.
 
-A caller hands in values that `serializers.ArticleWriteSerializer` has validated and cleaned.
+Values must have been validated and cleaned by ``serializers.ArticleWriteSerializer``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
@@ -24,32 +25,34 @@ from apps.practices.validation.text import plain_from_html
 
 CACHE_TAG = "articles"
 SLUG_ATTEMPTS = 3
-BATCH = 10_000  # a statement takes 65,535 values
+BATCH = 10_000  # ids; a statement takes 65,535 values
 
 
 class SlugTaken(Conflict):
-    """The slug that the client chose belongs to another article."""
+    """Another article has the slug that the client chose."""
 
     type = "slug-taken"
     title = "Slug taken"
-    explanation = "Another article has this slug. Choose another one, or leave it out and one is made from the title."
+    explanation = (
+        "Another article has this slug. Choose a different one, or leave it out to have one made from the title."
+    )
 
     def __init__(self, slug: str) -> None:
-        detail = f"Another article has the slug {slug!r}."
+        detail = f"Another article has the slug {slug!r}. Choose a different one."
         super().__init__(detail, errors=[FieldError("/slug", "unique", detail)])
 
 
 def slug_from_title(title: str) -> str:
-    """Make the slug of a title: the same one each time, never empty, at most TITLE_LENGTH characters.
+    """Return the slug of a title: always the same one, never empty, at most TITLE_LENGTH characters.
 
-    Letters of every script stay, with their marks. A title without a letter or a digit is named by its digest.
+    Keeps letters of every script, with their marks. A title without letters or digits gets a slug made from its hash.
     """
     slug = slug_from(title, length=TITLE_LENGTH)
     return slug or f"article-{sha256(title.encode()).hexdigest()[:8]}"
 
 
 def summary_from_body(body: str) -> str:
-    """Give the first SUMMARY_LENGTH characters of clean HTML as one line of plain text, cut between words."""
+    """Return the first SUMMARY_LENGTH characters of clean HTML as one line of plain text, cut between words."""
     text = plain_from_html(body)
     if len(text) <= SUMMARY_LENGTH:
         return text
@@ -58,12 +61,12 @@ def summary_from_body(body: str) -> str:
 
 
 def cache_tag(article_id: UUID) -> str:
-    """Name the cache tag of one article; CACHE_TAG is that of all lists."""
+    """Return the cache tag of one article. The tag of all lists is CACHE_TAG."""
     return f"article:{article_id}"
 
 
-def articles_changed(*article_ids: UUID) -> None:
-    """Outdate, once the transaction commits, every cached list and the cached answers about these articles."""
+def article_caches_invalidate(*article_ids: UUID) -> None:
+    """Invalidate every cached list, and the cached responses for these articles, when the transaction commits."""
     tags_change(CACHE_TAG, *map(cache_tag, article_ids))
 
 
@@ -77,9 +80,9 @@ def article_create(
     published_at: datetime | None = None,
     slug: str | None = None,
 ) -> Article:
-    """Store a new article. Without a slug one is made from the title, and kept apart from those that exist.
+    """Store a new article. Without ``slug``, make a unique one from the title.
 
-    Raises `SlugTaken` (409) when a slug that was asked for exists.
+    Raise ``SlugTaken`` (409) if ``slug`` is given and another article has it.
     """
     article = Article(
         author_id=None if author is None else author.pk,
@@ -94,15 +97,15 @@ def article_create(
         _insert_with_free_slug(article)
     elif not row_insert(article):
         raise SlugTaken(slug)
-    articles_changed(article.pk)
+    article_caches_invalidate(article.pk)
     return article
 
 
 def article_update(*, article: Article, expected: int | None, changes: Mapping[str, Any]) -> Article:
-    """Write the named columns and count the version up, if `expected` (None: whatever it is) is the stored version.
+    """Write the named columns and increment the version, if the stored version is ``expected`` (None: any).
 
-    A summary that was derived from the old body follows the new one; a given one stays until another is given, and None
-    asks for a derived one. Raises `PreconditionFailed` (412), `NotFound` (404) or `SlugTaken` (409).
+    A summary taken from the old body is taken from the new one; a written summary stays. A summary of None is taken from the
+    body. Raise ``PreconditionFailed`` (412), ``NotFound`` (404) or ``SlugTaken`` (409).
     """
     values = dict(changes)
     if "summary" not in values and "body" in values and article.summary == summary_from_body(article.body):
@@ -110,43 +113,41 @@ def article_update(*, article: Article, expected: int | None, changes: Mapping[s
     if "summary" in values and values["summary"] is None:
         values["summary"] = summary_from_body(values.get("body", article.body))
     slug = values.get("slug", article.slug)
-    is_current = expected in (None, article.version)  # else 412 comes first (RFC 9110, 13.2.1)
+    is_current = expected in (None, article.version)  # otherwise 412 comes first (RFC 9110, 13.2.1)
     if is_current and slug != article.slug and Article.objects.filter(slug=slug).exists():
-        raise SlugTaken(slug)  # between rivals the constraint decides
-    _unless_taken(
-        slug,
-        lambda: version_update(instance=article, expected=expected, **values),
-    )
-    articles_changed(article.pk)
+        raise SlugTaken(slug)  # the constraint catches concurrent writers
+    with _slug_conflicts(slug):
+        version_update(instance=article, expected=expected, **values)
+    article_caches_invalidate(article.pk)
     return article
 
 
 def article_delete(*, article: Article, expected: int | None = None) -> None:
-    """Delete the article, if `expected` (None: whatever it is) is the stored version, else `PreconditionFailed` (412)."""
+    """Delete the article. Raise ``PreconditionFailed`` (412) if the stored version is not ``expected`` (None: any)."""
     version_delete(instance=article, expected=expected)
-    articles_changed(article.pk)
+    article_caches_invalidate(article.pk)
 
 
-def articles_of_user_erase(*, user_id: UUID, now: datetime) -> None:
-    """Delete what a user who goes has not published: drafts and what is scheduled. The rest stays, without its author.
+def user_articles_erase(*, user_id: UUID, now: datetime) -> None:
+    """Delete the drafts and scheduled articles of a user whose account is being deleted, in the caller's transaction.
 
-    In the caller's transaction.
+    Published articles stay, without an author.
     """
     articles_delete(articles=Article.objects.filter(author_id=user_id).exclude(published_at__lte=now))
 
 
 def articles_delete(*, articles: QuerySet[Article]) -> int:
-    """Delete all of these articles and return their number."""
+    """Delete these articles and return their number."""
     with transaction.atomic():
         ids = list(articles.order_by("pk").select_for_update(of=("self",)).values_list("pk", flat=True))
         for start in range(0, len(ids), BATCH):
             Article.objects.filter(pk__in=ids[start : start + BATCH]).delete()
-        articles_changed(*ids)
+        article_caches_invalidate(*ids)
     return len(ids)
 
 
 def _insert_with_free_slug(article: Article) -> None:
-    """Insert under the slug, or under the slug with the end of the article's own id, which is random."""
+    """Insert the article under its slug or, if that is taken, with the random end of its id appended."""
     base = article.slug
     for attempt in range(SLUG_ATTEMPTS):
         if row_insert(article):
@@ -155,11 +156,12 @@ def _insert_with_free_slug(article: Article) -> None:
     raise SlugTaken(base)
 
 
-def _unless_taken(slug: str, write: Callable[[], None]) -> None:
-    """Write, telling a clash of slugs from every other broken constraint. The database is asked, so no race is lost."""
+@contextmanager
+def _slug_conflicts(slug: str) -> Iterator[None]:
+    """Raise ``SlugTaken`` if the unique constraint on slugs is violated, even by a concurrent writer."""
     try:
         with transaction.atomic():
-            write()
+            yield
     except IntegrityError as error:
         diagnosis = getattr(error.__cause__, "diag", None)
         if diagnosis is not None and diagnosis.constraint_name == "articles_slug_unique":

@@ -1,4 +1,4 @@
-"""The heavy work of articles: import, export and report."""
+"""The jobs of articles: import, export and report."""
 
 from __future__ import annotations
 
@@ -17,15 +17,11 @@ from apps.jobs.kinds import job_kind
 from apps.practices.validation.serializers import StrictSerializer
 
 
-class ReportParametersSerializer(StrictSerializer):
-    """A report takes no parameters."""
-
-
 @job_kind("articles.import", serializer=ImportParametersSerializer)
 def articles_import(context: JobContext, *, format: str, on_conflict: str) -> dict[str, Any]:
     """Import the uploaded rows as the owner's articles."""
     if context.owner is None:
-        raise ValueError("An import needs an owner: the articles are theirs.")
+        raise ValueError("An import of articles needs an owner, who becomes their author.")
     spec = article_import(owner=context.owner)
     return import_run(context, spec=spec, format=format, on_conflict=OnConflict(on_conflict))
 
@@ -34,14 +30,14 @@ def articles_import(context: JobContext, *, format: str, on_conflict: str) -> di
 def articles_export(
     context: JobContext, *, format: str, state: str, author: UUID | None, tag: str | None
 ) -> dict[str, Any]:
-    """Write the articles that the list shows the owner into a file."""
+    """Write to a file the articles that the list shows to the owner."""
     if context.owner is None:
-        raise ValueError("An export needs an owner: it holds what they may see.")
+        raise ValueError("An export of articles needs an owner, whose permissions decide what it contains.")
     spec = article_export(owner=context.owner, now=timezone.now(), state=state, author=author, tag=tag)
     return export_run(context, spec=spec, format=format)
 
 
-@job_kind("articles.report", serializer=ReportParametersSerializer, unique=True)
+@job_kind("articles.report", serializer=StrictSerializer, unique=True)
 def articles_report(context: JobContext) -> dict[str, Any]:
-    """Report on every public article."""
+    """Compute statistics of all public articles."""
     return article_report(context, now=timezone.now())

@@ -1,4 +1,4 @@
-"""Routes below /api/v1/. Fixed words come before the id."""
+"""Routes below /api/v1/. Fixed names come before the id."""
 
 from django.urls import path
 

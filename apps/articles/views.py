@@ -1,4 +1,4 @@
-"""Articles over HTTP. A view reads the request, makes one domain call and translates the answer."""
+"""The endpoints of articles. A view reads the request, makes one domain call and turns the result into a response."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from rest_framework.response import Response
 
 from apps.accounts.selectors.users import PEOPLE_TAG
 from apps.articles.exports import ArticleExportSerializer
-from apps.articles.filters import PARAMETERS, list_of, list_query, ranked_page
+from apps.articles.filters import PARAMETERS, list_for_state, list_query, ranked_page
 from apps.articles.imports import COLUMNS
 from apps.articles.models import Article
-from apps.articles.permissions import Action, may_read, require_write, unpublished_of
+from apps.articles.permissions import Action, may_read, require_write, unpublished_author
 from apps.articles.selectors import State, article_get, article_list, article_read
 from apps.articles.serializers import ArticleSerializer, ArticleWriteSerializer
 from apps.articles.services import CACHE_TAG, SlugTaken, article_create, article_delete, article_update
@@ -36,16 +36,16 @@ from apps.practices.validation.parsers import BoundedMultiPartParser
 from apps.practices.validation.serializers import StrictSerializer
 from apps.practices.validation.views import StrictView
 
-TTL = 30  # seconds; with as many of `stale`, a scheduled article appears within a minute
+TTL = 30  # seconds; `stale` adds as many, so a scheduled article appears within a minute of its time
 
 IF_MATCH = OpenApiParameter(
     "If-Match",
     str,
     OpenApiParameter.HEADER,
-    description="The ETag that was read: the write is refused (412) if the article has changed since.",
+    description="The ETag of the version you read. If the article has changed since, the write is refused (412).",
 )
 
-UNCHANGED = OpenApiResponse(description="If-None-Match names what would be answered.")
+UNCHANGED = OpenApiResponse(description="The resource still has the ETag given in If-None-Match.")
 
 
 class ArticleList(StrictView):
@@ -65,11 +65,11 @@ class ArticleList(StrictView):
         responses={200: page_of(ArticleSerializer), 304: UNCHANGED, **problems(400, 401)},
     )
     def get(self, request: Request) -> Response:
-        """Published articles; with `state`, those of one's own (or, with the permission, anybody's) that are not."""
-        declared = list_of(self.query.filters.get("state"))
+        """Return published articles. With `state`, return your scheduled articles or drafts, or all with the permission."""
+        declared = list_for_state(self.query.filters.get("state"))
         filters: dict[str, Any] = dict(self.query.filters)
         if filters.get("state", State.PUBLISHED) != State.PUBLISHED:
-            filters["within"] = unpublished_of(request.user)
+            filters["restricted_to"] = unpublished_author(request.user)
         ranked = filters.pop("ranked", False)
         articles = article_list(now=self.now, **filters)
         page = ranked_page(declared, self.query, articles) if ranked else declared.read(self.query, articles)
@@ -77,18 +77,20 @@ class ArticleList(StrictView):
 
     @extend_schema(
         operation_id="articles_create",
-        summary="Write an article",
+        summary="Create an article",
         request=ArticleWriteSerializer,
         responses={
-            201: OpenApiResponse(ArticleSerializer, description="Created; Location and ETag name it."),
+            201: OpenApiResponse(ArticleSerializer, description="Created. Location is its address, ETag its version."),
             **problems(400, 401, SlugTaken, 413, 415),
         },
     )
     @idempotent()
     def post(self, request: Request) -> Response:
-        """Store an article by the signed-in user: a draft, unless `published_at` is given."""
-        article = article_create(author=_signed_in(request), **self.body(ArticleWriteSerializer))
-        return _answer(article, status=status.HTTP_201_CREATED, headers={"Location": _address(article)})
+        """Create an article by the signed-in user: a draft, unless `published_at` is given."""
+        author = cast(AbstractBaseUser, request.user)  # the permission class requires a signed-in user
+        article = article_create(author=author, **self.body(ArticleWriteSerializer))
+        location = reverse("articles:detail", kwargs={"id": article.pk})
+        return _response(article, status=status.HTTP_201_CREATED, headers={"Location": location})
 
 
 class ArticleDetail(StrictView):
@@ -101,7 +103,7 @@ class ArticleDetail(StrictView):
         responses={200: ArticleSerializer, 304: UNCHANGED, **problems(401, 404)},
     )
     def get(self, request: Request, id: UUID) -> Response:
-        """One article: anybody's once published, before that the author's and that of readers of all."""
+        """Return an article. Until it is published, only its author and readers with the permission can read it."""
         article = article_read(article_id=id)
         author_id = article["author"] and article["author"]["id"]
         if not may_read(request.user, author_id=author_id, published_at=article["published_at"], now=self.now):
@@ -116,7 +118,7 @@ class ArticleDetail(StrictView):
         responses={200: ArticleSerializer, **problems(400, 401, 403, 404, SlugTaken, 412, 413, 415)},
     )
     def put(self, request: Request, id: UUID) -> Response:
-        """Set every field: one that is left out gets its default, except the slug, which is kept."""
+        """Set every field. A field that is left out gets its default, except the slug, which keeps its value."""
         return self._write(request, id, partial=False)
 
     @extend_schema(
@@ -127,7 +129,7 @@ class ArticleDetail(StrictView):
         responses={200: ArticleSerializer, **problems(400, 401, 403, 404, SlugTaken, 412, 413, 415)},
     )
     def patch(self, request: Request, id: UUID) -> Response:
-        """Set the fields that are given; leave the others."""
+        """Set the fields that are given."""
         return self._write(request, id, partial=True)
 
     @extend_schema(
@@ -137,20 +139,20 @@ class ArticleDetail(StrictView):
         responses={204: OpenApiResponse(description="Deleted."), **problems(401, 403, 404, 412)},
     )
     def delete(self, request: Request, id: UUID) -> Response:
-        """Delete the article for good."""
+        """Delete the article permanently."""
         article = self._writable(id, action="delete")
         article_delete(article=article, expected=if_match_version(request, current=article.version))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     def _write(self, request: Request, id: UUID, *, partial: bool) -> Response:
         article = self._writable(id, action="change")
-        _ = request.data  # a body that cannot be read is refused (400, 413, 415) before If-Match is looked at
+        _ = request.data  # refuses an unreadable body (400, 413, 415) before If-Match is compared
         expected = if_match_version(request, current=article.version)
         changes = self.body(ArticleWriteSerializer, partial=partial)
-        return _answer(article_update(article=article, expected=expected, changes=changes))
+        return _response(article_update(article=article, expected=expected, changes=changes))
 
     def _writable(self, id: UUID, *, action: Action) -> Article:
-        """Return the article, provided that the caller may do this to it."""
+        """Return the article if the caller may do this to it. Raise ``NotFound`` or ``PermissionDenied`` otherwise."""
         article = article_get(article_id=id)
         require_write(
             self.request.user,
@@ -175,11 +177,11 @@ class ArticleImports(StrictView):
     )
     @idempotent()
     def post(self, request: Request) -> Response:
-        """Columns: title, body, tags (separated by semicolons), published_at, slug (else made from the title) and summary
-        (else derived from the body).
+        """Columns: title, body, tags (separated by semicolons), published_at, slug (by default made from the title) and summary
+        (by default taken from the body).
 
-        The job's result says how many rows were created, updated, skipped and rejected, and shows the first rejected ones;
-        `errors_url` has them, one JSON object a line, up to 2 MiB: `errors_listed` of the `rejected` ones.
+        The job's result counts the rows that were created, updated, skipped and rejected, and shows the first 100 rejected
+        ones. The file at `errors_url` lists them, one JSON object per line, up to 2 MiB; `errors_listed` is their number.
         """
         parameters = self.body(ImportForm)
         upload = upload_validate(file=parameters.pop("file"), format=parameters["format"], columns=COLUMNS)
@@ -197,7 +199,7 @@ class ArticleExports(StrictView):
     )
     @idempotent()
     def post(self, request: Request) -> Response:
-        """What the list shows, all of it, with the columns that an import takes. `result_url` is the file."""
+        """Export all articles that the list shows to you, with the columns that an import takes. Download `result_url`."""
         parameters = self.body(ArticleExportSerializer)
         return submitted(job_submit(kind="articles.export", owner=request.user, parameters=parameters))
 
@@ -207,27 +209,18 @@ class ArticleReports(StrictView):
 
     @extend_schema(
         operation_id="articles_report",
-        summary="Compute statistics over all public articles",
+        summary="Compute statistics of all public articles",
         request=None,
         responses={202: ACCEPTED, **problems(400, 401, 415, TooManyJobs, FilesQuotaExceeded, StorageFull)},
     )
     @idempotent()
     def post(self, request: Request) -> Response:
-        """Words, tags and months of every public article."""
+        """Count the words, tags and months of all public articles."""
         self.body(StrictSerializer)
         return submitted(job_submit(kind="articles.report", owner=request.user, parameters={}))
 
 
-def _answer(article: Article, **options: Any) -> Response:
-    """Answer a write with the article as a later GET gives it, ETag included."""
+def _response(article: Article, **options: Any) -> Response:
+    """Return the response to a write: the article as a GET returns it, with its ETag."""
     body = article_read(article_id=article.pk)
     return with_version(Response(body, **options), body["version"])
-
-
-def _address(article: Article) -> str:
-    return reverse("articles:detail", kwargs={"id": article.pk})
-
-
-def _signed_in(request: Request) -> AbstractBaseUser:
-    """Give the user of a request that the permission class let through to a write."""
-    return cast(AbstractBaseUser, request.user)

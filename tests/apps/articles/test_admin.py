@@ -126,7 +126,7 @@ def test_of_two_editors_the_second_learns_of_the_first(desk: Client, article_mak
     assert desk.post(path, first).status_code == 302
     response = desk.post(path, second)
     assert response.status_code == 200
-    assert "meanwhile" in response.content.decode()
+    assert "Someone else has changed this article" in response.content.decode()
     assert Article.objects.get(pk=article.pk).title == "First"
 
 
@@ -168,7 +168,7 @@ def test_staff_who_may_only_look_see_the_article_and_no_form(article_make: Make)
     page = desk.get(path)
     assert page.status_code == 200
     assert "A title" in page.content.decode()
-    assert "field-seen" not in page.content.decode()
+    assert "field-expected_version" not in page.content.decode()
     assert desk.post(path, {"title": "Forged"}).status_code == 403
     assert Article.objects.get().title == "A title"
 

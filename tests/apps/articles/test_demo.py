@@ -45,7 +45,7 @@ def test_more_than_there_are_are_refused(db: None, articles: int) -> None:
 def test_without_a_database_it_says_so() -> None:
     ran = manage_away("demo")
     assert ran.returncode == 1
-    assert ran.stderr.startswith("CommandError: PostgreSQL is away"), ran.stderr
+    assert ran.stderr.startswith("CommandError: PostgreSQL is unavailable"), ran.stderr
 
 
 def test_nowhere_else(db: None, settings: object) -> None:

@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 
 from apps.articles.models import Article
-from apps.articles.reports import words_of
+from apps.articles.reports import article_words
 from apps.jobs.tasks import job_run
 from tests.apps.articles.conftest import Somebody
 from tests.problems import assert_problem
@@ -47,4 +47,4 @@ def test_a_report_takes_no_parameters(client: Client, author: Somebody) -> None:
 
 
 def test_words() -> None:
-    assert list(words_of("A Title", "<b>don't</b> 42 x2 naïve")) == ["title", "don", "naïve"]
+    assert list(article_words("A Title", "<b>don't</b> 42 x2 naïve")) == ["title", "don", "naïve"]

@@ -56,7 +56,8 @@ def test_what_is_answered_is_accepted(given: dict[str, Any], author: Somebody, c
         assert {name: again.json()[name] for name in WRITTEN} == body
     article = Article.objects.get(pk=shown["id"])
     form = ArticleForm(
-        {**body, "tags": ",".join(body["tags"]), "published_at": "", "seen": article.version}, instance=article
+        {**body, "tags": ",".join(body["tags"]), "published_at": "", "expected_version": article.version},
+        instance=article,
     )
     assert form.is_valid(), (body, form.errors)
     assert form.values["slug"] == body["slug"]

@@ -16,7 +16,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from apps.articles.models import Article
-from apps.articles.selectors import article_found_by, article_list, article_worded
+from apps.articles.selectors import article_list, article_search_filter, article_search_prefilter
 from apps.practices.database import matching
 from tests.problems import assert_problem
 
@@ -58,8 +58,8 @@ def test_every_answer_is_among_what_the_index_finds(article_make: Callable[..., 
     if not Article.objects.exists():
         for number, body in enumerate(BODIES):
             article_make(title=f"t{number}", body=body)
-    candidates = article_found_by(text)
-    assert not candidates or found(article_worded(text)) <= found(candidates)
+    candidates = article_search_prefilter(text)
+    assert not candidates or found(article_search_filter(text)) <= found(candidates)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_phrase_is_found_by_its_words(text: str, is_indexed: bool, article_mak
         assert "websearch" not in fenced[0]
         assert "<->" not in fenced[0]
         assert hit.pk in few
-        assert set(few) == found(article_worded(text))
+        assert set(few) == found(article_search_filter(text))
 
 
 def _search() -> matching.Matching:

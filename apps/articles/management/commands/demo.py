@@ -1,4 +1,4 @@
-"""`manage.py demo`: something to look at after the first start."""
+"""``manage.py demo``: sample articles for a new installation."""
 
 from __future__ import annotations
 
@@ -57,55 +57,58 @@ SENTENCES = (
     "We had written about {0} before, but never with numbers.",
     "The first version of our {0} lasted two years, which is longer than it deserved.",
     "Most of what one reads about {0} leaves out the day on which something fails.",
-    "Start with the case that hurts: a busy hour, a slow disk, and nobody at the desk.",
+    "Start with the case that hurts: a busy hour, a slow disk, and nobody on call.",
     "It took one afternoon to change, and a week to be sure.",
     "Our rule since then is plain: measure first, then write it down, then change one thing.",
     "The graph that convinced us shows the slowest one in a hundred, not the average.",
     "None of this is new, and that is what we like about it.",
-    "Whatever goes wrong with {0} goes wrong for everybody at once.",
-    "A colleague asked why we do not buy this. We tried, and came back to {0} of our own.",
+    "When {0} fail, they fail for everybody at once.",
+    "A colleague asked why we do not buy this. We tried, and came back to building {0} ourselves.",
     "The code became shorter, the tests became longer, and the alarms became rare.",
-    "If you remember one thing about {0}: somebody will have to look after all this.",
+    "If you remember one thing about {0}: somebody will have to maintain all this.",
 )
 
-
-MOST = len(SUBJECTS) * len(TITLES)
+ARTICLES_MAX = len(SUBJECTS) * len(TITLES)
 
 
 class Command(BaseCommand):
-    help = "Make a demo account and some 200 articles of the last twelve months (dev and test). Run it as often as you like."
+    help = "Create a demo account and 200 articles of the last twelve months (dev and test only). Existing articles are kept."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--articles", type=int, default=MOST, help=f"how many (default: all {MOST})")
+        parser.add_argument(
+            "--articles", type=int, default=ARTICLES_MAX, help=f"number of articles (default: {ARTICLES_MAX})"
+        )
 
     def handle(self, *, articles: int, **options: Any) -> None:
         if settings.ENVIRONMENT_NAME not in ("dev", "test"):
-            raise CommandError(f"Demo data is for dev and test; this is {settings.ENVIRONMENT_NAME}.")
-        if not 1 <= articles <= MOST:
-            raise CommandError(f"--articles is a number from 1 to {MOST}.")
+            raise CommandError(f"demo runs in dev and test only; DJANGO_ENV is {settings.ENVIRONMENT_NAME}.")
+        if not 1 <= articles <= ARTICLES_MAX:
+            raise CommandError(f"--articles must be a number from 1 to {ARTICLES_MAX}.")
         try:
             self.stdout.write(self._write(articles))
         except DatabaseError as error:
-            raise CommandError(f"PostgreSQL is away, or not migrated: {str(error).strip()}") from error
+            raise CommandError(
+                f"PostgreSQL is unavailable, or its migrations have not run: {str(error).strip()}"
+            ) from error
 
     def _write(self, articles: int) -> str:
         author = demo_user_create()
         wanted = list(_articles(articles, now=timezone.now()))
         slugs = {slug_from_title(article["title"]) for article in wanted}
-        there = set(Article.objects.filter(slug__in=slugs).values_list("slug", flat=True))
-        missing = [article for article in wanted if slug_from_title(article["title"]) not in there]
-        with transaction.atomic():  # one commit, and one change of the caches
+        existing = set(Article.objects.filter(slug__in=slugs).values_list("slug", flat=True))
+        missing = [article for article in wanted if slug_from_title(article["title"]) not in existing]
+        with transaction.atomic():  # one commit invalidates the caches once
             for article in missing:
                 article_create(author=author, **article)
         return (
-            f"{len(missing)} articles written, {len(there)} were there.\n"
+            f"{len(missing)} articles created, {len(existing)} already existed.\n"
             f"Sign in as {author.email} with the password {DEMO_PASSWORD}"
         )
 
 
 def _articles(count: int, *, now: datetime) -> Iterator[dict[str, Any]]:
-    """Give the same articles each time, spread over the months before `now`."""
-    chance = random.Random(7)  # noqa: S311 - sample texts, nothing secret
+    """Return the same articles each time, dated over the MONTHS before ``now``."""
+    chance = random.Random(7)  # noqa: S311 - sample texts, not secrets
     titles = list(product(TITLES, SUBJECTS))[:count]
     for number, (title, subject) in enumerate(titles):
         age = timedelta(days=365 * MONTHS / 12 * number / len(titles), minutes=chance.randrange(600))
