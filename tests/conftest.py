@@ -4,12 +4,15 @@
 `pytest_configure`, which comes last; so nothing else may name the settings module earlier.
 """
 
+from __future__ import annotations
+
 import os
 import shutil
 import subprocess
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import django
 import hypothesis
@@ -18,6 +21,9 @@ import pytest
 from tests.rounds import Rounds
 from tests.secrets import ServerLogs
 from tools.stack import Stack, StackError
+
+if TYPE_CHECKING:
+    from tests.pgbouncer import PgBouncer
 
 ROOT = Path(__file__).resolve().parent.parent
 _STACK = pytest.StashKey[Stack]()
@@ -162,6 +168,37 @@ def chromium() -> str:
 def pgbouncer_binary() -> str:
     """Return the path of a PgBouncer."""
     return _from_debian("PgBouncer", "pgbouncer")
+
+
+@pytest.fixture(scope="module")
+def own_stack() -> Iterator[Stack]:
+    """Return servers that only one module uses and may stop."""
+    from tests.fleet import servers_alone
+
+    with servers_alone() as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def pgbouncer(pgbouncer_binary: str, own_stack: Stack) -> Iterator[PgBouncer]:
+    """Return a PgBouncer in front of these servers."""
+    from tests.pgbouncer import pgbouncer_running
+
+    with pgbouncer_running(binary=pgbouncer_binary, stack=own_stack) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def own_pgbouncer(pgbouncer_binary: str, stack: Stack, django_db_setup: None) -> Iterator[PgBouncer]:
+    """Return a PgBouncer in front of the database of the tests in this process."""
+    from django.db import connections
+
+    from tests.fleet import path_replaced
+    from tests.pgbouncer import pgbouncer_running
+
+    url = path_replaced(stack.state.urls["DATABASE_URL"], connections["default"].settings_dict["NAME"])
+    with pgbouncer_running(binary=pgbouncer_binary, stack=stack, database_url=url) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

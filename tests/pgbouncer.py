@@ -1,4 +1,4 @@
-"""Debian's PgBouncer in transaction mode before a stack's PostgreSQL."""
+"""Debian's PgBouncer in transaction mode, in front of a stack's PostgreSQL."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -19,7 +19,10 @@ from tests.processes import ROOT, wait_until
 from tools.stack import Stack, port_free
 from tools.stack.processes import process_start, process_stop, user_for
 
-SERVERS = 2  # connections to PostgreSQL, for whoever comes
+if TYPE_CHECKING:
+    from apps.practices.database.backend.base import DatabaseWrapper
+
+SERVERS = 2  # connections to PostgreSQL
 LEFT_BEHIND = """
     SELECT name FROM pg_settings WHERE source = 'session' AND name NOT IN ('application_name', 'client_encoding', 'TimeZone')
     UNION ALL SELECT name FROM pg_prepared_statements UNION ALL SELECT name FROM pg_cursors
@@ -30,9 +33,9 @@ LEFT_BEHIND = """
 
 
 class PgBouncer:
-    """One process; ``start`` is also the way to start it again, on the same port.
+    """One process, which ``start`` also restarts, on the same port.
 
-    It is given what the documents advise, and few connections, so that there is a queue for them.
+    It has the settings that the documentation recommends, and few connections, so that clients queue for them.
     """
 
     def __init__(self, *, binary: str, database_url: str, folder: Path) -> None:
@@ -40,17 +43,18 @@ class PgBouncer:
         self.folder = folder
         self.port = port_free()
         self.process: subprocess.Popen[bytes] | None = None
+        self.database_url = database_url
         self._direct = urlsplit(database_url)
 
     @property
     def url(self) -> str:
-        """Its address, with the database and the role of PostgreSQL's own."""
+        """Return its URL, with the database and the role of PostgreSQL's URL."""
         direct = self._direct
         return urlunsplit(direct._replace(netloc=f"{direct.username}:{direct.password}@127.0.0.1:{self.port}"))
 
     def start(self) -> None:
-        """Start it and wait until it lets a client in."""
-        # Paths are those of its own folder: whoever runs it may see nothing above.
+        """Start it and wait until it accepts a client."""
+        # Relative paths, since its user may not read the folders above.
         (self.folder / "users.txt").write_text(f'"{self._direct.username}" "{self._direct.password}"\n')
         settings = {
             "listen_addr": "127.0.0.1",
@@ -72,7 +76,7 @@ class PgBouncer:
         wait_until(self._answers, seconds=20, what=lambda: f"PgBouncer: {(self.folder / 'log').read_text()[-2000:]}")
 
     def stop(self) -> None:
-        """Take it away at once; by which signal it leaves in good order depends on its version."""
+        """Kill it. Which signal stops it cleanly depends on its version."""
         if self.process is not None:
             process_stop(self.process, signals=())
 
@@ -87,7 +91,7 @@ class PgBouncer:
         return sum(int(pool[count]) for pool in own for count in counts or ("cl_active", "cl_waiting"))
 
     def connect(self, **options: Any) -> psycopg.Connection[Any]:
-        """Connect to PostgreSQL through it, as any client does."""
+        """Connect to PostgreSQL through it."""
         return psycopg.connect(self.url, autocommit=True, prepare_threshold=None, **options)
 
     def left_behind(self) -> list[str]:
@@ -121,8 +125,26 @@ def advised() -> dict[str, str]:
 
 
 @contextlib.contextmanager
+def connection_through(pgbouncer: PgBouncer) -> Iterator[DatabaseWrapper]:
+    """Add a connection as web processes have it through PgBouncer to Django's connections, as ``pgbouncer``."""
+    from django.db import connections
+
+    from apps.practices.database.backend.base import DatabaseWrapper
+    from settings.components.database import _database
+
+    settings = {**connections["default"].settings_dict, **_database(pgbouncer.url, is_pgbouncer=True)}
+    wrapper = connections["pgbouncer"] = DatabaseWrapper(settings, alias="pgbouncer")
+    try:
+        yield wrapper
+    finally:
+        wrapper.close()
+        wrapper.close_pool()
+        del connections["pgbouncer"]
+
+
+@contextlib.contextmanager
 def pgbouncer_running(*, binary: str, stack: Stack, database_url: str | None = None) -> Iterator[PgBouncer]:
-    """Start a PgBouncer before a database of the stack, by default its own; it is gone afterwards."""
+    """Run a PgBouncer in front of a database of the stack, by default its own."""
     folder = stack.directory / "pgbouncer"
     folder.mkdir(mode=0o700)
     database_url = database_url or stack.state.urls["DATABASE_URL"]

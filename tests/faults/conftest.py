@@ -7,16 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.faults.submitters import WIDE, Ledger, Owner
-from tests.fleet import fleet_running, servers_alone
+from tests.fleet import fleet_running
 from tools.fleet import Fleet, Service
 from tools.stack import Stack
-
-
-@pytest.fixture(scope="module")
-def own() -> Iterator[Stack]:
-    """Servers that no other module uses."""
-    with servers_alone() as stack:
-        yield stack
 
 
 @pytest.fixture(scope="module")

@@ -41,9 +41,11 @@ def mails(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def fleet(own: Stack, mails: Path) -> Iterator[Fleet]:
+def fleet(own_stack: Stack, mails: Path) -> Iterator[Fleet]:
     """Start two instances, addressed directly as by their edge, and a worker that writes mails to files."""
-    with fleet_on(own.state.urls, worker=True, EMAIL_URL=f"filemail://{mails}", WEB_THREADS="16", **WIDE) as fleet:
+    with fleet_on(
+        own_stack.state.urls, worker=True, EMAIL_URL=f"filemail://{mails}", WEB_THREADS="16", **WIDE
+    ) as fleet:
         yield fleet
 
 
@@ -143,13 +145,13 @@ class Owner:
             self.seen.append(ask(web.url, "/api/v1/me", headers=headers))
 
 
-def failures(own: Stack, email: str) -> int:
+def failures(own_stack: Stack, email: str) -> int:
     """Return how many wrong passwords were hashed: each one is a row."""
     query = """
         SELECT count(*) FROM accounts_securityevent e JOIN accounts_user u ON u.id = e.user_id
         WHERE e.kind = 'sign-in-failed' AND u.email = %s
     """
-    with psycopg.connect(own.state.urls["DATABASE_URL"]) as connection:
+    with psycopg.connect(own_stack.state.urls["DATABASE_URL"]) as connection:
         row = connection.execute(query, [email]).fetchone()
     assert row is not None
     return int(row[0])
@@ -168,7 +170,7 @@ def registered(fleet: Fleet, email: str) -> str:
 
 
 def test_guesses_from_many_addresses_without_redis(
-    fleet: Fleet, own: Stack, mails: Path, soak: bool, capsys: pytest.CaptureFixture[str]
+    fleet: Fleet, own_stack: Stack, mails: Path, soak: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     email, seconds = "owner@example.com", 60 if soak else 8
     owner = Owner(fleet=fleet, email=email, access=registered(fleet, email), seen=[], stop=threading.Event())
@@ -176,7 +178,7 @@ def test_guesses_from_many_addresses_without_redis(
     wait_until(lambda: reset_tokens(mails), seconds=20, what="the mail")
     token = reset_tokens(mails)[0]
 
-    own.services["redis"].stop()
+    own_stack.services["redis"].stop()
     try:
         working = threading.Thread(target=owner.work, daemon=True)
         working.start()
@@ -184,7 +186,7 @@ def test_guesses_from_many_addresses_without_redis(
         with Guessing(fleet, email) as guessing:
             time.sleep(seconds)
         lasted = time.monotonic() - began
-        computed = failures(own, email)
+        computed = failures(own_stack, email)
         assert_refused(guessing, computed=computed, lasted=lasted)
 
         began = time.monotonic()
@@ -206,7 +208,7 @@ def test_guesses_from_many_addresses_without_redis(
         assert patient(fleet, LOGIN, {"email": email, "password": NEW}).status == 200
     finally:
         owner.stop.set()
-        own.services["redis"].start()
+        own_stack.services["redis"].start()
     with capsys.disabled():
         slowest = max(answer.seconds for answer in owner.seen)
         guesses = len(guessing.answers) + len(guessing.by_form)
@@ -268,14 +270,14 @@ def test_excess_password_checks_are_refused_at_once(fleet: Fleet) -> None:
         assert {retry for status, retry in answers if status == 503} == {"1"}
 
 
-def test_refusals_apply_to_the_admin_login(fleet: Fleet, own: Stack) -> None:
+def test_refusals_apply_to_the_admin_login(fleet: Fleet, own_stack: Stack) -> None:
     email = "keeper@example.com"
     registered(fleet, email)
     desk = Desk(fleet.webs[1].url)
     for number in range(FREE):
         assert post(fleet, LOGIN, {"email": email, "password": f"guess number {number}"}).status == 401
     longer = "UPDATE accounts_attemptcount SET refused_until = refused_until + interval '1 minute'"
-    with psycopg.connect(own.state.urls["DATABASE_URL"], autocommit=True) as connection:
+    with psycopg.connect(own_stack.state.urls["DATABASE_URL"], autocommit=True) as connection:
         connection.execute(longer)  # longer than the first refusal, of one second
     answer = desk.post(email, PASSWORD)
     assert (answer.status, answer.headers["content-type"].partition(";")[0]) == (429, "text/html")

@@ -28,8 +28,8 @@ TRIES = 3  # one that stands still for a moment adds more, and does not each tim
 
 
 @pytest.fixture(scope="module")
-def fleet(own: Stack) -> Iterator[Fleet]:
-    with fleet_on(own.state.urls, instances=INSTANCES, DATABASE_POOL_MAX=str(POOL), **WIDE) as fleet:
+def fleet(own_stack: Stack) -> Iterator[Fleet]:
+    with fleet_on(own_stack.state.urls, instances=INSTANCES, DATABASE_POOL_MAX=str(POOL), **WIDE) as fleet:
         yield fleet
 
 
@@ -102,9 +102,9 @@ class Traffic:
 
 
 @contextlib.contextmanager
-def exhausted(own: Stack) -> Iterator[None]:
+def exhausted(own_stack: Stack) -> Iterator[None]:
     """Take every connection that the server gives, and in the end those of the web processes too."""
-    url, web = own.state.urls["DATABASE_URL"], "pg_stat_activity WHERE application_name = 'shipshape-web'"
+    url, web = own_stack.state.urls["DATABASE_URL"], "pg_stat_activity WHERE application_name = 'shipshape-web'"
     with contextlib.ExitStack() as taken, psycopg.connect(url, autocommit=True) as first:
         for _ in range(20):
             with contextlib.suppress(psycopg.OperationalError):
@@ -123,14 +123,20 @@ def exhausted(own: Stack) -> Iterator[None]:
     [(postgresql_stopped, 5), (postgresql_paused, 12), (postgresql_restarted, 1), (exhausted, 4)],
 )
 def test_under_load(
-    fleet: Fleet, own: Stack, owner: Owner, fault: Fault, seconds: float, soak: bool, capsys: pytest.CaptureFixture[str]
+    fleet: Fleet,
+    own_stack: Stack,
+    owner: Owner,
+    fault: Fault,
+    seconds: float,
+    soak: bool,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     for _ in range(5 if soak else 1):
         for _ in range(1 if soak else TRIES):
             with Traffic(fleet, owner) as traffic:
                 time.sleep(2)
                 gone_at = time.monotonic()
-                with fault(own):
+                with fault(own_stack):
                     time.sleep(seconds)
                 back_at = time.monotonic()
                 time.sleep(4)
@@ -138,7 +144,7 @@ def test_under_load(
             report, late = judged(seen, gone_at=gone_at, back_at=back_at)
             with capsys.disabled():
                 print(f"\n{fault.__name__} {seconds} s: {report}")
-            assert_kept(own, seen)
+            assert_kept(own_stack, seen)
             if not late:
                 break
         assert not late, late
@@ -180,10 +186,10 @@ def is_good(one: Seen) -> bool:
     return one.answer.status in (200, 201)
 
 
-def assert_kept(own: Stack, seen: list[Seen]) -> None:
+def assert_kept(own_stack: Stack, seen: list[Seen]) -> None:
     """Every note that was answered 201 is stored."""
     accepted = [one.answer.json()["id"] for one in seen if one.answer.status == 201]
     assert accepted
-    with psycopg.connect(own.state.urls["DATABASE_URL"]) as connection:
+    with psycopg.connect(own_stack.state.urls["DATABASE_URL"]) as connection:
         row = connection.execute("SELECT count(*) FROM sample_note WHERE id = ANY(%s::uuid[])", [accepted]).fetchone()
     assert row == (len(accepted),)

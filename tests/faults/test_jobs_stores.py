@@ -33,8 +33,10 @@ BUSY_SECONDS = 2.0  # more, where the machine is busy with other things
 
 
 @pytest.fixture(scope="module")
-def fleet(own: Stack) -> Iterator[Fleet]:
-    with fleet_on(own.state.urls, instances=1, worker=True, settings_module="tests.faults.settings", **WIDE) as fleet:
+def fleet(own_stack: Stack) -> Iterator[Fleet]:
+    with fleet_on(
+        own_stack.state.urls, instances=1, worker=True, settings_module="tests.faults.settings", **WIDE
+    ) as fleet:
         yield fleet
 
 
@@ -42,11 +44,11 @@ def fleet(own: Stack) -> Iterator[Fleet]:
     ("fault", "lasts"), [(redis_stopped, 0), (redis_paused, 12), (redis_flushed, 0), (redis_full, 0)]
 )
 def test_jobs_without_redis_run_once(
-    own: Stack, owner: Owner, ledger: Ledger, rounds: Rounds, fault: Fault, lasts: float
+    own_stack: Stack, owner: Owner, ledger: Ledger, rounds: Rounds, fault: Fault, lasts: float
 ) -> None:
     for _ in rounds:
         before = owner.submit_many(5, 0.1)
-        with fault(own):
+        with fault(own_stack):
             began = time.monotonic()
             accepted = owner.submit_many(MANY, 0)
             slowest = owner.slowest
@@ -57,7 +59,7 @@ def test_jobs_without_redis_run_once(
 
 
 def test_worker_survives_repeated_loss_of_redis(
-    own: Stack, owner: Owner, ledger: Ledger, worker: Service, rounds: Rounds
+    own_stack: Stack, owner: Owner, ledger: Ledger, worker: Service, rounds: Rounds
 ) -> None:
     """Each time, one message for each of its processes cannot be acknowledged."""
     for _ in rounds:
@@ -67,7 +69,7 @@ def test_worker_survives_repeated_loss_of_redis(
             wait_until(
                 lambda ids=held: ledger.states(ids)["running"] == PROCESSES, seconds=PATIENCE, what="them to be at work"
             )
-            with redis_stopped(own):
+            with redis_stopped(own_stack):
                 ledger.done_once(held)
             accepted += [*held, owner.submit(0)]
             ledger.done_once(accepted)
@@ -110,13 +112,13 @@ class Submissions(threading.Thread):
 
 @pytest.mark.parametrize(("fault", "lasts"), [(postgresql_restarted, 0), (postgresql_paused, LEASE + 2)])
 def test_postgresql_down_under_load(
-    own: Stack, owner: Owner, ledger: Ledger, rounds: Rounds, fault: Fault, lasts: float
+    own_stack: Stack, owner: Owner, ledger: Ledger, rounds: Rounds, fault: Fault, lasts: float
 ) -> None:
     for _ in rounds:
         long = owner.submit(lasts + 3)
         with Submissions(owner) as submissions:
             submissions.wait(20)
-            with fault(own):
+            with fault(own_stack):
                 time.sleep(lasts)
             submissions.wait(20)
         accepted = [long, *submissions.accepted]

@@ -29,23 +29,23 @@ SLACK = 1.5  # seconds that a loaded machine may add
 
 
 @pytest.fixture(scope="module")
-def fleet(own: Stack) -> Iterator[Fleet]:
+def fleet(own_stack: Stack) -> Iterator[Fleet]:
     """Start two instances: sessions end at the first, and the second notices at its next check."""
-    with fleet_on(own.state.urls, WEB_THREADS="8", **WIDE) as fleet:
+    with fleet_on(own_stack.state.urls, WEB_THREADS="8", **WIDE) as fleet:
         yield fleet
 
 
 @pytest.fixture
-def database(own: Stack) -> Iterator[psycopg.Connection[Any]]:
-    with psycopg.connect(own.state.urls["DATABASE_URL"], autocommit=True) as connection:
+def database(own_stack: Stack) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(own_stack.state.urls["DATABASE_URL"], autocommit=True) as connection:
         yield connection
 
 
 @pytest.fixture(scope="module")
-def administrator(fleet: Fleet, own: Stack) -> Pages:
+def administrator(fleet: Fleet, own_stack: Stack) -> Pages:
     """Sign a superuser in to the admin of the first instance."""
     credentials = registered(fleet.webs[0].url)
-    with psycopg.connect(own.state.urls["DATABASE_URL"], autocommit=True) as connection:
+    with psycopg.connect(own_stack.state.urls["DATABASE_URL"], autocommit=True) as connection:
         connection.execute(
             "UPDATE accounts_user SET is_staff = true, is_superuser = true WHERE email = %s", [credentials["email"]]
         )
@@ -53,23 +53,23 @@ def administrator(fleet: Fleet, own: Stack) -> Pages:
 
 
 @contextlib.contextmanager
-def up(own: Stack) -> Iterator[None]:
+def up(own_stack: Stack) -> Iterator[None]:
     yield
 
 
 @contextlib.contextmanager
-def flushed(own: Stack) -> Iterator[None]:
+def flushed(own_stack: Stack) -> Iterator[None]:
     """Stop Redis, start it empty, and flush it repeatedly while sessions end."""
-    with redis_stopped(own):
+    with redis_stopped(own_stack):
         pass
-    with redis_flushed(own):
+    with redis_flushed(own_stack):
         yield
 
 
 @pytest.mark.parametrize("state", [up, redis_stopped, flushed])
 def test_ended_session_is_refused_everywhere_in_time(
     fleet: Fleet,
-    own: Stack,
+    own_stack: Stack,
     database: psycopg.Connection[Any],
     administrator: Pages,
     state: Fault,
@@ -80,7 +80,7 @@ def test_ended_session_is_refused_everywhere_in_time(
 
     def heard(names: Iterable[str]) -> dict[str, float]:
         victims.update({name: victim_of(fleet, database) for name in names})
-        with state(own):
+        with state(own_stack):
             took = at_a_time(lambda name: heard_after(name, victims[name], administrator, there=there), names)
         with capsys.disabled():
             print(f"\n{state.__name__}: " + ", ".join(f"{name} {seconds:.2f} s" for name, seconds in took.items()))
@@ -161,10 +161,10 @@ def at_a_time(seconds: Callable[[str], float], names: Iterable[str]) -> dict[str
         return dict(zip(names, pool.map(seconds, names), strict=True))
 
 
-def test_refresh_without_postgresql_is_503_and_keeps_tokens(fleet: Fleet, own: Stack) -> None:
+def test_refresh_without_postgresql_is_503_and_keeps_tokens(fleet: Fleet, own_stack: Stack) -> None:
     credentials = registered(fleet.webs[0].url)
     tokens = signed_in(fleet.webs[0].url, credentials)
-    with postgresql_stopped(own):
+    with postgresql_stopped(own_stack):
         for web in fleet.webs * 2:
             answer = refreshed(web.url, tokens["refresh"])
             assert (answer.status, problem(answer)) == (503, "unavailable")
@@ -174,7 +174,7 @@ def test_refresh_without_postgresql_is_503_and_keeps_tokens(fleet: Fleet, own: S
     )
 
 
-def test_refreshing_survives_a_postgresql_outage(fleet: Fleet, own: Stack) -> None:
+def test_refreshing_survives_a_postgresql_outage(fleet: Fleet, own_stack: Stack) -> None:
     """Also when a response was lost after its commit: the previous token gets the same response again."""
     here, there = (web.url for web in fleet.webs)
     people = [signed_in(here, registered(here)) for _ in range(4)]
@@ -197,7 +197,7 @@ def test_refreshing_survives_a_postgresql_outage(fleet: Fleet, own: Stack) -> No
     with ThreadPoolExecutor(len(people)) as pool:
         seen = [pool.submit(refresh_on, tokens) for tokens in people]
         time.sleep(0.5)
-        own.restart("postgresql")
+        own_stack.restart("postgresql")
         time.sleep(2)
         done.set()
         statuses = [future.result(timeout=60) for future in seen]

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from tests.fleet import Answer, ask, fleet_on, servers_alone
+from tests.fleet import Answer, ask, fleet_on
 from tests.problems import assert_problem
 from tests.processes import wait_until
 from tests.servers import postgresql_paused, postgresql_stopped
@@ -21,15 +21,9 @@ NOW = "/api/v1/sample/notes/slow?seconds=0"  # the shortest request that needs P
 
 
 @pytest.fixture(scope="module")
-def own() -> Iterator[Stack]:
-    with servers_alone() as stack:
-        yield stack
-
-
-@pytest.fixture(scope="module")
-def fleet(own: Stack) -> Iterator[Fleet]:
+def fleet(own_stack: Stack) -> Iterator[Fleet]:
     """One web process of 8 threads and 2 connections, asked directly as its edge would ask it."""
-    with fleet_on(own.state.urls, instances=1, WEB_THREADS="8", DATABASE_POOL_MAX="2") as fleet:
+    with fleet_on(own_stack.state.urls, instances=1, WEB_THREADS="8", DATABASE_POOL_MAX="2") as fleet:
         yield fleet
 
 
@@ -46,17 +40,17 @@ def serves_again(fleet: Fleet, seconds: float) -> float:
     return time.monotonic() - started
 
 
-def asleep(own: Stack) -> int:
+def asleep(own_stack: Stack) -> int:
     """Return how many sessions sleep in PostgreSQL."""
-    with psycopg.connect(own.state.urls["DATABASE_URL"]) as connection:
+    with psycopg.connect(own_stack.state.urls["DATABASE_URL"]) as connection:
         row = connection.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'").fetchone()
     return int(row[0]) if row else 0
 
 
-def test_an_exhausted_pool_answers_503_and_the_lucky_ones_200(fleet: Fleet, own: Stack) -> None:
+def test_an_exhausted_pool_answers_503_and_the_lucky_ones_200(fleet: Fleet, own_stack: Stack) -> None:
     with ThreadPoolExecutor(8) as pool:
         holders = [pool.submit(get, fleet, "/api/v1/sample/notes/slow?seconds=4") for _ in range(2)]
-        wait_until(lambda: asleep(own) == 2, seconds=3, what="both connections to be held")
+        wait_until(lambda: asleep(own_stack) == 2, seconds=3, what="both connections to be held")
         refused = list(pool.map(lambda _: get(fleet, NOW), range(3)))
         free = get(fleet, "/api/v1/sample/notes/busy?seconds=0")
     for answer in refused:
@@ -75,9 +69,9 @@ def test_a_statement_without_end_is_ended(fleet: Fleet) -> None:
     assert get(fleet, NOW).status == 200
 
 
-def test_a_stopped_server_is_503_and_its_return_is_noticed(fleet: Fleet, own: Stack) -> None:
+def test_a_stopped_server_is_503_and_its_return_is_noticed(fleet: Fleet, own_stack: Stack) -> None:
     assert get(fleet, NOW).status == 200
-    with postgresql_stopped(own):
+    with postgresql_stopped(own_stack):
         for answer in (get(fleet, NOW), get(fleet, "/api/v1/sample/notes?limit=3")):
             assert_problem(answer, 503, "unavailable")
             assert answer.headers["retry-after"]
@@ -86,30 +80,30 @@ def test_a_stopped_server_is_503_and_its_return_is_noticed(fleet: Fleet, own: St
     serves_again(fleet, 15)
 
 
-def test_a_restart_costs_no_request(fleet: Fleet, own: Stack) -> None:
+def test_a_restart_costs_no_request(fleet: Fleet, own_stack: Stack) -> None:
     """Every pooled connection is dead after a restart; the next request gets a live one."""
     assert get(fleet, NOW).status == 200
-    own.restart("postgresql")
+    own_stack.restart("postgresql")
     assert get(fleet, NOW).status == 200
 
 
-def test_a_frozen_server_is_503_within_the_bound_of_the_client(fleet: Fleet, own: Stack) -> None:
+def test_a_frozen_server_is_503_within_the_bound_of_the_client(fleet: Fleet, own_stack: Stack) -> None:
     """The kernel of a frozen server still acknowledges every packet: only the client's own clock ends the wait."""
     assert get(fleet, NOW).status == 200
-    with postgresql_paused(own):
+    with postgresql_paused(own_stack):
         answer = get(fleet, NOW)
     assert_problem(answer, 503, "unavailable")
     assert answer.seconds < 12
     serves_again(fleet, 20)
 
 
-def test_an_instance_stays_in_the_pool_of_its_edge_while_the_server_is_frozen(fleet: Fleet, own: Stack) -> None:
+def test_an_instance_stays_in_the_pool_of_its_edge_while_the_server_is_frozen(fleet: Fleet, own_stack: Stack) -> None:
     """The edge gives up a health check after two seconds: no answer from PostgreSQL may take the instance with it."""
     taken = []
     while not taken or (taken[-1] >= 2 and len(taken) < 3):  # a machine that stands still for a moment does so once
         serves_again(fleet, 20)
         time.sleep(1.1)  # readiness is looked at anew
-        with postgresql_paused(own):
+        with postgresql_paused(own_stack):
             answer = get(fleet, "/readyz")
         assert (answer.status, answer.json()["checks"]["database"]) == (200, "down")
         taken.append(answer.seconds)

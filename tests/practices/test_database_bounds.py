@@ -12,52 +12,30 @@ from typing import Any
 import psycopg
 import pytest
 from django.contrib.contenttypes.models import ContentType
-from django.db import DatabaseError, OperationalError, connections, transaction
+from django.db import DatabaseError, OperationalError, transaction
 from django.test import override_settings
 from psycopg import sql
 
 from apps.practices.database.backend.base import DatabaseWrapper
 from apps.practices.database.connections import ServerUnresponsive, breaker_of, connection_class
 from apps.practices.database.failures import problem_for
-from settings.components.database import _database
-from tests.fleet import path_replaced
-from tests.pgbouncer import SERVERS, PgBouncer, pgbouncer_running
+from tests.pgbouncer import SERVERS, PgBouncer, connection_through
 from tests.processes import wait_until
-from tools.stack import Stack
 
 NAMES = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
 WIDE = dict.fromkeys(NAMES, "30s")  # a machine that stands still for a moment meets none of them
 SHORT = dict(zip(NAMES, ("300ms", "200ms", "400ms"), strict=True))
 
 
-@pytest.fixture(scope="module")
-def url(stack: Stack, django_db_setup: None) -> str:
-    """PostgreSQL's own address of the tests' database."""
-    return path_replaced(stack.state.urls["DATABASE_URL"], connections["default"].settings_dict["NAME"])
-
-
-@pytest.fixture(scope="module")
-def pgbouncer(pgbouncer_binary: str, stack: Stack, url: str) -> Iterator[PgBouncer]:
-    with pgbouncer_running(binary=pgbouncer_binary, stack=stack, database_url=url) as running:
-        yield running
-
-
 @pytest.fixture
-def wrapper(db: None, pgbouncer: PgBouncer) -> Iterator[DatabaseWrapper]:
-    """What a thread of a web process has, as `connections["bounced"]`.
-
-    Under that name it is waited for as briefly as any server but the main one (`has_fallback`).
-    """
-    settings_dict = {**connections["default"].settings_dict, **_database(pgbouncer.url, is_pgbouncer=True)}
-    settings_dict["TRANSACTION_BOUNDS"] = WIDE
-    settings_dict["OPTIONS"]["pool"] = {"min_size": 1, "max_size": 8, "timeout": 20}
-    made = connections["bounced"] = DatabaseWrapper(settings_dict, alias="bounced")
-    breaker_of("bounced").reset()
-    yield made
-    made.close()
-    made.close_pool()
-    breaker_of("bounced").reset()
-    del connections["bounced"]
+def wrapper(db: None, own_pgbouncer: PgBouncer) -> Iterator[DatabaseWrapper]:
+    """Return the connection of a web process. Its limits are those of a server with a fallback (``has_fallback``)."""
+    with connection_through(own_pgbouncer) as wrapper:
+        wrapper.settings_dict["TRANSACTION_BOUNDS"] = WIDE
+        wrapper.settings_dict["OPTIONS"]["pool"] = {"min_size": 1, "max_size": 8, "timeout": 20}
+        breaker_of("pgbouncer").reset()
+        yield wrapper
+        breaker_of("pgbouncer").reset()
 
 
 @pytest.fixture
@@ -73,14 +51,14 @@ def executed(wrapper: DatabaseWrapper, statement: str) -> None:
 
 
 def in_a_transaction(wrapper: DatabaseWrapper, statement: str) -> None:
-    with transaction.atomic("bounced"), wrapper.cursor() as cursor:
+    with transaction.atomic("pgbouncer"), wrapper.cursor() as cursor:
         cursor.execute("SELECT 1")
         cursor.execute(statement)
 
 
 def behind_a_savepoint_undone(wrapper: DatabaseWrapper, statement: str) -> None:
-    with transaction.atomic("bounced"):
-        with contextlib.suppress(ZeroDivisionError), transaction.atomic("bounced"):
+    with transaction.atomic("pgbouncer"):
+        with contextlib.suppress(ZeroDivisionError), transaction.atomic("pgbouncer"):
             raise ZeroDivisionError
         executed(wrapper, statement)
 
@@ -101,7 +79,7 @@ def as_many(wrapper: DatabaseWrapper, statement: str) -> None:
 
 
 def as_many_in_a_transaction(wrapper: DatabaseWrapper, statement: str) -> None:
-    with transaction.atomic("bounced"):
+    with transaction.atomic("pgbouncer"):
         as_many(wrapper, statement)
 
 
@@ -125,7 +103,7 @@ WAYS = [
 @pytest.mark.parametrize("way", WAYS)
 @override_settings(DATABASE_SUSPICIOUS_WAIT_SECONDS=20)
 def test_no_statement_is_without_bound(
-    short: DatabaseWrapper, pgbouncer: PgBouncer, way: Callable[[DatabaseWrapper, str], None]
+    short: DatabaseWrapper, own_pgbouncer: PgBouncer, way: Callable[[DatabaseWrapper, str], None]
 ) -> None:
     started = time.monotonic()
     with pytest.raises((OperationalError, psycopg.OperationalError)) as raised:
@@ -135,14 +113,14 @@ def test_no_statement_is_without_bound(
     assert problem is not None
     assert problem.status == 504, "the server ended it, not the client"
     short.close()
-    assert pgbouncer.left_behind() == []
-    assert not breaker_of("bounced").is_suspicious
+    assert own_pgbouncer.left_behind() == []
+    assert not breaker_of("pgbouncer").is_suspicious
 
 
 @override_settings(DATABASE_SUSPICIOUS_WAIT_SECONDS=20)
-def test_no_lock_is_waited_for_without_bound(short: DatabaseWrapper, url: str) -> None:
+def test_no_lock_is_waited_for_without_bound(short: DatabaseWrapper, own_pgbouncer: PgBouncer) -> None:
     short.settings_dict["TRANSACTION_BOUNDS"] = {**WIDE, "lock_timeout": "200ms"}
-    with psycopg.connect(url) as rival:
+    with psycopg.connect(own_pgbouncer.database_url) as rival:
         rival.execute("SELECT pg_advisory_xact_lock(7)")
         with pytest.raises(OperationalError) as raised:
             executed(short, "SELECT pg_advisory_xact_lock(7)")
@@ -154,7 +132,7 @@ def test_no_lock_is_waited_for_without_bound(short: DatabaseWrapper, url: str) -
 
 def test_a_transaction_that_lies_idle_is_ended(short: DatabaseWrapper) -> None:
     def idle() -> None:
-        with transaction.atomic("bounced"):
+        with transaction.atomic("pgbouncer"):
             executed(short, "SELECT 1")
             time.sleep(1.5)
             executed(short, "SELECT 1")
@@ -168,7 +146,7 @@ def test_a_transaction_that_lies_idle_is_ended(short: DatabaseWrapper) -> None:
 
 @pytest.mark.parametrize("begins", [True, False], ids=["begins", "goes on"])
 def test_results_are_those_of_the_statement(wrapper: DatabaseWrapper, begins: bool) -> None:
-    with contextlib.nullcontext() if begins else transaction.atomic("bounced"), wrapper.cursor() as cursor:
+    with contextlib.nullcontext() if begins else transaction.atomic("pgbouncer"), wrapper.cursor() as cursor:
         if not begins:
             cursor.execute("SELECT 1")
         cursor.execute("SELECT n, '100%%' AS share FROM generate_series(1, %s) AS n", [3])
@@ -183,7 +161,9 @@ def test_results_are_those_of_the_statement(wrapper: DatabaseWrapper, begins: bo
         assert cursor.fetchone() == (2,)
 
 
-def test_rows_written_are_kept_and_those_rolled_back_are_not(wrapper: DatabaseWrapper, url: str) -> None:
+def test_rows_written_are_kept_and_those_rolled_back_are_not(
+    wrapper: DatabaseWrapper, own_pgbouncer: PgBouncer
+) -> None:
     with wrapper.cursor() as cursor:
         cursor.execute("CREATE TABLE kept (n int)")
         cursor.execute("INSERT INTO kept SELECT generate_series(1, 3)")
@@ -191,22 +171,22 @@ def test_rows_written_are_kept_and_those_rolled_back_are_not(wrapper: DatabaseWr
         cursor.executemany("INSERT INTO kept VALUES (%s)", [(4,), (5,)])
         with cursor.copy("COPY kept FROM STDIN") as copy:
             copy.write_row((6,))
-        with contextlib.suppress(ZeroDivisionError), transaction.atomic("bounced"):
+        with contextlib.suppress(ZeroDivisionError), transaction.atomic("pgbouncer"):
             cursor.execute("INSERT INTO kept VALUES (7)")
             cursor.executemany("INSERT INTO kept VALUES (%s)", [(8,)])
             raise ZeroDivisionError
-        with transaction.atomic("bounced"):
-            with contextlib.suppress(DatabaseError), transaction.atomic("bounced"):
+        with transaction.atomic("pgbouncer"):
+            with contextlib.suppress(DatabaseError), transaction.atomic("pgbouncer"):
                 cursor.execute("INSERT INTO kept SELECT 1 / 0")
             cursor.execute("INSERT INTO kept VALUES (9)")
-    with psycopg.connect(url) as direct:
-        assert [n for (n,) in direct.execute("SELECT n FROM kept ORDER BY n")] == [1, 2, 3, 4, 5, 6, 9]
+    with psycopg.connect(own_pgbouncer.database_url) as client:
+        assert [n for (n,) in client.execute("SELECT n FROM kept ORDER BY n")] == [1, 2, 3, 4, 5, 6, 9]
 
 
-def test_each_client_has_its_own_time_zone(wrapper: DatabaseWrapper, pgbouncer: PgBouncer) -> None:
+def test_each_client_has_its_own_time_zone(wrapper: DatabaseWrapper, own_pgbouncer: PgBouncer) -> None:
     """The one thing that Django sets for a session; PgBouncer knows it, and sets it again for whoever comes."""
     with contextlib.ExitStack() as held:
-        others = [held.enter_context(pgbouncer.connect()) for _ in range(SERVERS * 2)]
+        others = [held.enter_context(own_pgbouncer.connect()) for _ in range(SERVERS * 2)]
         for number, other in enumerate(others):
             other.execute(f"SET TimeZone = 'Etc/GMT{number:+d}'")
         for _ in range(3):
@@ -219,7 +199,9 @@ def test_each_client_has_its_own_time_zone(wrapper: DatabaseWrapper, pgbouncer: 
 
 
 @override_settings(DATABASE_SUSPICIOUS_WAIT_SECONDS=1.7)  # below PgBouncer's own patience
-def test_a_queue_for_connections_does_not_look_like_an_outage(wrapper: DatabaseWrapper, pgbouncer: PgBouncer) -> None:
+def test_a_queue_for_connections_does_not_look_like_an_outage(
+    wrapper: DatabaseWrapper, own_pgbouncer: PgBouncer
+) -> None:
     """All who wait reach their bound at the same moment; that another was answered meanwhile tells where they stood."""
     everybody = threading.Barrier(SERVERS + 1, timeout=20)
     wrapper.settings_dict["OPTIONS"]["pool"]["min_size"] = SERVERS + 3
@@ -236,7 +218,7 @@ def test_a_queue_for_connections_does_not_look_like_an_outage(wrapper: DatabaseW
             everybody.wait()
 
     def outside() -> BaseException | None:
-        mine = DatabaseWrapper(wrapper.settings_dict, alias="bounced")
+        mine = DatabaseWrapper(wrapper.settings_dict, alias="pgbouncer")
         with pytest.raises(OperationalError) as raised:
             executed(mine, "SELECT 1")
         mine.close()
@@ -247,27 +229,27 @@ def test_a_queue_for_connections_does_not_look_like_an_outage(wrapper: DatabaseW
             threads.submit(inside)
         everybody.wait()
         waiting = [threads.submit(outside) for _ in range(3)]
-        wait_until(lambda: pgbouncer.clients("cl_waiting") == 3, seconds=10, what="three in the queue")
+        wait_until(lambda: own_pgbouncer.clients("cl_waiting") == 3, seconds=10, what="three in the queue")
         everybody.wait()
         causes = [one.result() for one in waiting]
-        suspicious = breaker_of("bounced").is_suspicious
+        suspicious = breaker_of("pgbouncer").is_suspicious
         everybody.wait()
     assert [type(cause) for cause in causes] == [ServerUnresponsive] * 3
     assert not suspicious
 
 
 @pytest.fixture
-def bounced(wrapper: DatabaseWrapper, pgbouncer: PgBouncer) -> Iterator[psycopg.Connection[Any]]:
+def pool_connection(wrapper: DatabaseWrapper, own_pgbouncer: PgBouncer) -> Iterator[psycopg.Connection[Any]]:
     """A connection of the pool's class, made while PostgreSQL is under suspicion."""
-    breaker_of("bounced").failed(OSError())
-    with connection_class("bounced", is_pgbouncer=True).connect(pgbouncer.url, autocommit=True) as connection:
+    breaker_of("pgbouncer").failed(OSError())
+    with connection_class("pgbouncer", is_pgbouncer=True).connect(own_pgbouncer.url, autocommit=True) as connection:
         yield connection
 
 
-def test_that_pgbouncer_lets_somebody_in_says_nothing_of_postgresql(bounced: psycopg.Connection[Any]) -> None:
-    assert breaker_of("bounced").is_suspicious
-    bounced.execute("SELECT 1")
-    assert not breaker_of("bounced").is_suspicious
+def test_that_pgbouncer_lets_somebody_in_says_nothing_of_postgresql(pool_connection: psycopg.Connection[Any]) -> None:
+    assert breaker_of("pgbouncer").is_suspicious
+    pool_connection.execute("SELECT 1")
+    assert not breaker_of("pgbouncer").is_suspicious
 
 
 @pytest.mark.parametrize(
@@ -275,41 +257,43 @@ def test_that_pgbouncer_lets_somebody_in_says_nothing_of_postgresql(bounced: psy
     [("22012", True), ("57014", True), ("28P01", False), ("3D000", False), ("53300", False), ("57P01", False)],
 )
 def test_an_error_is_an_answer_unless_it_tells_of_a_login(
-    bounced: psycopg.Connection[Any], code: str, answers: bool
+    pool_connection: psycopg.Connection[Any], code: str, answers: bool
 ) -> None:
     """Newer versions of PgBouncer pass on, with PostgreSQL's own codes, why they cannot log in."""
     with pytest.raises(psycopg.Error):
-        bounced.execute(f"DO $$ BEGIN RAISE 'x' USING ERRCODE = '{code}'; END $$")
-    assert breaker_of("bounced").is_suspicious is not answers
+        pool_connection.execute(f"DO $$ BEGIN RAISE 'x' USING ERRCODE = '{code}'; END $$")
+    assert breaker_of("pgbouncer").is_suspicious is not answers
 
 
 @override_settings(DATABASE_SUSPICIOUS_WAIT_SECONDS=10)
-def test_an_error_of_pgbouncer_is_none(bounced: psycopg.Connection[Any], pgbouncer: PgBouncer) -> None:
-    bounced.execute("SELECT 1")
+def test_an_error_of_pgbouncer_is_none(pool_connection: psycopg.Connection[Any], own_pgbouncer: PgBouncer) -> None:
+    pool_connection.execute("SELECT 1")
     with contextlib.ExitStack() as held:
         for _ in range(SERVERS):
-            other = held.enter_context(pgbouncer.connect())
+            other = held.enter_context(own_pgbouncer.connect())
             held.enter_context(other.transaction())
             other.execute("SELECT 1")
         with pytest.raises(psycopg.OperationalError, match="query_wait_timeout"):
-            bounced.execute("SELECT 1")
-    assert breaker_of("bounced").is_suspicious
+            pool_connection.execute("SELECT 1")
+    assert breaker_of("pgbouncer").is_suspicious
 
 
 def test_mistakes_on_this_side_say_nothing_of_the_server(wrapper: DatabaseWrapper) -> None:
     for _ in range(3):
         with pytest.raises(DatabaseError), wrapper.cursor() as cursor:
             cursor.execute("SELECT %s, %s", ["one"])
-    assert not breaker_of("bounced").is_suspicious
+    assert not breaker_of("pgbouncer").is_suspicious
 
 
-def test_a_walk_over_many_rows_needs_no_cursor_of_the_server(wrapper: DatabaseWrapper, pgbouncer: PgBouncer) -> None:
+def test_a_walk_over_many_rows_needs_no_cursor_of_the_server(
+    wrapper: DatabaseWrapper, own_pgbouncer: PgBouncer
+) -> None:
     with contextlib.ExitStack() as held:
-        for number, _ in enumerate(ContentType.objects.using("bounced").order_by("pk").iterator(chunk_size=1)):
+        for number, _ in enumerate(ContentType.objects.using("pgbouncer").order_by("pk").iterator(chunk_size=1)):
             if number < SERVERS - 1:  # whoever comes next is given another connection than before
-                other = held.enter_context(pgbouncer.connect())
+                other = held.enter_context(own_pgbouncer.connect())
                 held.enter_context(other.transaction())
                 other.execute("SELECT 1")
     assert number > SERVERS
     wrapper.close()
-    assert pgbouncer.left_behind() == []
+    assert own_pgbouncer.left_behind() == []

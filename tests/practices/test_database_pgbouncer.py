@@ -19,8 +19,8 @@ import psutil
 import psycopg
 import pytest
 
-from tests.fleet import Answer, ask, fleet_on, servers_alone
-from tests.pgbouncer import SERVERS, PgBouncer, pgbouncer_running
+from tests.fleet import Answer, ask, fleet_on
+from tests.pgbouncer import SERVERS, PgBouncer
 from tests.problems import assert_problem
 from tests.processes import frozen, wait_until
 from tests.secrets import FLEET_PASSWORD
@@ -31,18 +31,6 @@ from tools.stack import Stack, port_free
 
 NOTES = "/api/v1/sample/notes"
 NOW = f"{NOTES}/slow?seconds=0"  # the shortest request that needs PostgreSQL
-
-
-@pytest.fixture(scope="module")
-def own() -> Iterator[Stack]:
-    with servers_alone() as stack:
-        yield stack
-
-
-@pytest.fixture(scope="module")
-def pgbouncer(pgbouncer_binary: str, own: Stack) -> Iterator[PgBouncer]:
-    with pgbouncer_running(binary=pgbouncer_binary, stack=own) as running:
-        yield running
 
 
 # --- the settings
@@ -69,14 +57,13 @@ if connection.pool:
     [
         ("web", ["5s", "2s", "10s"]),
         ("worker", ["5min", "10s", "2min"]),
-        ("beat", ["30s", "5s", "30s"]),
         ("command", ["0", "30s", "0"]),
     ],
 )
 def test_web_processes_go_through_it_and_all_are_bounded_as_without(
-    own: Stack, pgbouncer: PgBouncer, kind: str, bounds: list[str]
+    own_stack: Stack, pgbouncer: PgBouncer, kind: str, bounds: list[str]
 ) -> None:
-    direct = own.state.urls["DATABASE_URL"]
+    direct = own_stack.state.urls["DATABASE_URL"]
     addresses = {"DATABASE_URL": direct, "DATABASE_PGBOUNCER": pgbouncer.url, "DATABASE_REPLICA_URL": direct}
     ran = subprocess.run(
         [sys.executable, "-c", REPORT],
@@ -97,11 +84,11 @@ def test_web_processes_go_through_it_and_all_are_bounded_as_without(
 
 
 @pytest.fixture(scope="module")
-def fleet(own: Stack, pgbouncer: PgBouncer) -> Iterator[Fleet]:
+def fleet(own_stack: Stack, pgbouncer: PgBouncer) -> Iterator[Fleet]:
     """Two instances with five connections each to PgBouncer, and a worker, which has PostgreSQL's own address."""
     given = {f"THROTTLE_{name}": "1000000/15m" for name in ("ANON", "USER", "ADDRESS", "LOGIN")}
     given |= {"DATABASE_PGBOUNCER": pgbouncer.url, "DATABASE_POOL_MAX": "5"}
-    with fleet_on(own.state.urls, worker=True, **given) as fleet:
+    with fleet_on(own_stack.state.urls, worker=True, **given) as fleet:
         yield fleet
 
 
@@ -128,9 +115,9 @@ def serves_again(fleet: Fleet, seconds: float) -> None:
 class Watch:
     """How many connections to PostgreSQL the web processes have together, at most, and from how many clients."""
 
-    def __init__(self, own: Stack, pgbouncer: PgBouncer) -> None:
+    def __init__(self, own_stack: Stack, pgbouncer: PgBouncer) -> None:
         self.servers = self.clients = 0
-        self._own, self._pgbouncer = own, pgbouncer
+        self._own, self._pgbouncer = own_stack, pgbouncer
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
 
@@ -152,12 +139,13 @@ class Watch:
 
 
 def test_more_clients_than_connections_are_served_and_leave_nothing_behind(
-    fleet: Fleet, own: Stack, pgbouncer: PgBouncer, somebody: dict[str, str]
+    fleet: Fleet, own_stack: Stack, pgbouncer: PgBouncer, somebody: dict[str, str]
 ) -> None:
     def use(number: int) -> list[int]:
         """Write a note, change it, read it and a list, and look whether the instance is ready."""
         url, title = fleet.webs[number % 2].url, f"Note {number} {secrets.token_hex(4)}"
         written = ask(url, NOTES, method="POST", body={"title": title, "body": "<p>x</p>"}, headers=somebody)
+        assert written.status == 201, written
         path = written.headers["location"]
         changed = ask(url, path, method="PATCH", body={"title": f"{title}!"}, headers=somebody)
         shown = ask(url, path, headers=somebody)
@@ -166,19 +154,19 @@ def test_more_clients_than_connections_are_served_and_leave_nothing_behind(
         answers = (written, changed, shown, listed, get(fleet, "/readyz", number % 2))
         return [answer.status for answer in answers]
 
-    with Watch(own, pgbouncer) as watch, ThreadPoolExecutor(16) as threads:
+    with Watch(own_stack, pgbouncer) as watch, ThreadPoolExecutor(16) as threads:
         statuses = list(threads.map(use, range(120)))
     assert [status for status in statuses if status != [201, 200, 200, 200, 200]] == []
     assert watch.servers == SERVERS
     assert watch.clients > SERVERS
     assert pgbouncer.left_behind() == []
-    with psycopg.connect(own.state.urls["DATABASE_URL"]) as connection:
+    with psycopg.connect(own_stack.state.urls["DATABASE_URL"]) as connection:
         row = connection.execute("SELECT count(*) FROM sample_note WHERE title LIKE 'Note %!'").fetchone()
     assert row == (120,)
 
 
 def test_a_key_is_claimed_once_through_it(
-    fleet: Fleet, own: Stack, pgbouncer: PgBouncer, somebody: dict[str, str]
+    fleet: Fleet, own_stack: Stack, pgbouncer: PgBouncer, somebody: dict[str, str]
 ) -> None:
     headers = {**somebody, "Idempotency-Key": secrets.token_hex(8)}
 
@@ -190,11 +178,11 @@ def test_a_key_is_claimed_once_through_it(
     assert {answer.status for answer in answers} <= {201, 409}
     assert len({answer.content for answer in answers if answer.status == 201}) == 1
     assert pgbouncer.left_behind() == []
-    with psycopg.connect(own.state.urls["DATABASE_URL"]) as connection:
+    with psycopg.connect(own_stack.state.urls["DATABASE_URL"]) as connection:
         assert connection.execute("SELECT count(*) FROM sample_note WHERE title = 'Once'").fetchone() == (1,)
 
 
-def test_heavy_work_goes_past_it(fleet: Fleet, own: Stack, somebody: dict[str, str]) -> None:
+def test_heavy_work_goes_past_it(fleet: Fleet, own_stack: Stack, somebody: dict[str, str]) -> None:
     url = fleet.webs[0].url
     sent = ask(url, f"{NOTES}/counts", method="POST", body={"seconds": 1}, headers=somebody)
     assert sent.status == 202
@@ -202,7 +190,7 @@ def test_heavy_work_goes_past_it(fleet: Fleet, own: Stack, somebody: dict[str, s
     wait_until(
         lambda: ask(url, job, headers=somebody).json()["state"] == "succeeded", seconds=30, what="the job to be done"
     )
-    with psycopg.connect(own.state.urls["DATABASE_URL"]) as connection:
+    with psycopg.connect(own_stack.state.urls["DATABASE_URL"]) as connection:
         ports = {
             name: {port for (port,) in connection.execute(PORTS, [name])}
             for name in ("shipshape-web", "shipshape-worker")
@@ -220,9 +208,9 @@ def family_of(service: Any) -> list[psutil.Process]:
     return [process, *process.children(recursive=True)]
 
 
-def test_a_replica_is_read_beside_it(fleet: Fleet, own: Stack, somebody: dict[str, str]) -> None:
+def test_a_replica_is_read_beside_it(fleet: Fleet, own_stack: Stack, somebody: dict[str, str]) -> None:
     note = {"title": "Both ways", "body": "<p>x</p>"}
-    with standby_running(own) as standby:
+    with standby_running(own_stack) as standby:
         port = port_free()
         environment = {**fleet.webs[0].environment, "DATABASE_REPLICA_URL": standby.url, "PORT": str(port)}
         web = Service(name="web-3", folder=fleet.folder, environment=environment, port=port)
@@ -238,22 +226,22 @@ def test_a_replica_is_read_beside_it(fleet: Fleet, own: Stack, somebody: dict[st
             web.stop()
 
 
-def test_a_request_without_end_is_ended(fleet: Fleet, own: Stack) -> None:
+def test_a_request_without_end_is_ended(fleet: Fleet, own_stack: Stack) -> None:
     answer = get(fleet, f"{NOTES}/slow?seconds=25")
     assert_problem(answer, 504, "timed-out")
     assert answer.headers["retry-after"]
     assert 4.5 < answer.seconds < 12
-    with psycopg.connect(own.state.urls["DATABASE_URL"]) as connection:
+    with psycopg.connect(own_stack.state.urls["DATABASE_URL"]) as connection:
         asleep = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
         assert connection.execute(asleep).fetchone() == (0,)
     assert get(fleet, NOW).status == 200
 
 
-def test_whoever_queues_too_long_is_503_and_the_lucky_ones_are_200(fleet: Fleet, own: Stack) -> None:
+def test_whoever_queues_too_long_is_503_and_the_lucky_ones_are_200(fleet: Fleet, own_stack: Stack) -> None:
     asleep = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
     with (
         ThreadPoolExecutor(SERVERS) as threads,
-        psycopg.connect(own.state.urls["DATABASE_URL"], autocommit=True) as connection,
+        psycopg.connect(own_stack.state.urls["DATABASE_URL"], autocommit=True) as connection,
     ):
         holders = [threads.submit(get, fleet, f"{NOTES}/slow?seconds=4", 1) for _ in range(SERVERS)]
         wait_until(lambda: connection.execute(asleep).fetchone() == (SERVERS,), seconds=3, what="both to be held")
@@ -265,7 +253,7 @@ def test_whoever_queues_too_long_is_503_and_the_lucky_ones_are_200(fleet: Fleet,
 
 
 @contextlib.contextmanager
-def without_pgbouncer(own: Stack, pgbouncer: PgBouncer) -> Iterator[None]:
+def without_pgbouncer(own_stack: Stack, pgbouncer: PgBouncer) -> Iterator[None]:
     pgbouncer.stop()
     try:
         yield
@@ -273,16 +261,16 @@ def without_pgbouncer(own: Stack, pgbouncer: PgBouncer) -> Iterator[None]:
         pgbouncer.start()
 
 
-def without_postgresql(own: Stack, pgbouncer: PgBouncer) -> contextlib.AbstractContextManager[None]:
-    return postgresql_stopped(own)
+def without_postgresql(own_stack: Stack, pgbouncer: PgBouncer) -> contextlib.AbstractContextManager[None]:
+    return postgresql_stopped(own_stack)
 
 
-def with_postgresql_frozen(own: Stack, pgbouncer: PgBouncer) -> contextlib.AbstractContextManager[None]:
-    return postgresql_paused(own)
+def with_postgresql_frozen(own_stack: Stack, pgbouncer: PgBouncer) -> contextlib.AbstractContextManager[None]:
+    return postgresql_paused(own_stack)
 
 
 @contextlib.contextmanager
-def with_pgbouncer_frozen(own: Stack, pgbouncer: PgBouncer) -> Iterator[None]:
+def with_pgbouncer_frozen(own_stack: Stack, pgbouncer: PgBouncer) -> Iterator[None]:
     assert pgbouncer.process is not None
     with frozen(pgbouncer.process.pid):
         yield
@@ -292,12 +280,12 @@ def with_pgbouncer_frozen(own: Stack, pgbouncer: PgBouncer) -> Iterator[None]:
     "fault", [without_pgbouncer, without_postgresql, with_postgresql_frozen, with_pgbouncer_frozen]
 )
 def test_whatever_is_away_it_is_503_soon_at_once_and_its_return_is_noticed(
-    fleet: Fleet, own: Stack, pgbouncer: PgBouncer, somebody: dict[str, str], fault: Callable[..., Any]
+    fleet: Fleet, own_stack: Stack, pgbouncer: PgBouncer, somebody: dict[str, str], fault: Callable[..., Any]
 ) -> None:
     serves_again(fleet, 20)
     note = {"title": "Never", "body": "<p>x</p>"}
     url = fleet.webs[0].url
-    with fault(own, pgbouncer):
+    with fault(own_stack, pgbouncer):
         with ThreadPoolExecutor(8) as threads:
             first = list(threads.map(lambda _: get(fleet, NOW), range(8)))
         for answer in (*first, ask(url, NOTES, method="POST", body=note, headers=somebody)):
@@ -320,11 +308,11 @@ def test_whatever_is_away_it_is_503_soon_at_once_and_its_return_is_noticed(
 
 @pytest.mark.parametrize("name", ["postgresql", "pgbouncer"])
 def test_a_restart_is_forgotten_by_the_second_request(
-    fleet: Fleet, own: Stack, pgbouncer: PgBouncer, name: str
+    fleet: Fleet, own_stack: Stack, pgbouncer: PgBouncer, name: str
 ) -> None:
     serves_again(fleet, 20)
     if name == "postgresql":
-        own.restart(name)
+        own_stack.restart(name)
     else:
         pgbouncer.stop()
         pgbouncer.start()

@@ -20,7 +20,7 @@ from apps.jobs.models import Job
 from apps.practices.caching import remember
 from apps.practices.database.replicas import ReplicaPermit, current_permit, primary_reads
 from apps.practices.database.routing import ReplicaRouter
-from tests.fleet import Answer, ask, fleet_on, servers_alone
+from tests.fleet import Answer, ask, fleet_on
 from tests.processes import frozen, wait_until
 from tests.sample.models import Note
 from tests.secrets import FLEET_PASSWORD
@@ -32,22 +32,15 @@ NOTES = "/api/v1/sample/notes?limit=1"
 
 
 @pytest.fixture(scope="module")
-def own() -> Iterator[Stack]:
-    """A server that nobody else uses: its whole cluster is copied."""
-    with servers_alone() as stack:
-        yield stack
-
-
-@pytest.fixture(scope="module")
-def standby(own: Stack) -> Iterator[Standby]:
-    with standby_running(own) as running:
+def standby(own_stack: Stack) -> Iterator[Standby]:
+    with standby_running(own_stack) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def fleet(own: Stack, standby: Standby) -> Iterator[Fleet]:
+def fleet(own_stack: Stack, standby: Standby) -> Iterator[Fleet]:
     """Two instances that read from the replica."""
-    with fleet_on(own.state.urls, DATABASE_REPLICA_URL=standby.url) as fleet:
+    with fleet_on(own_stack.state.urls, DATABASE_REPLICA_URL=standby.url) as fleet:
         yield fleet
 
 

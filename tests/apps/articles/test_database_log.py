@@ -7,16 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, connection, connections, transaction
+from django.db import DatabaseError, connection, transaction
 from django.test import Client
 
 from apps.accounts.models import LinkPurpose, User
 from apps.accounts.services.users import user_save
 from apps.practices.database.backend.base import DatabaseWrapper
-from settings.components.database import _database
 from tests.apps.accounts.factories import PASSWORD, bearer, link, user_create
-from tests.fleet import path_replaced
-from tests.pgbouncer import pgbouncer_running
+from tests.pgbouncer import PgBouncer, connection_through
 from tests.processes import wait_until
 from tests.secrets import MARKER
 from tools.stack import Stack
@@ -44,16 +42,10 @@ def fail(cursor: Any, statement: str, values: list[Any]) -> None:
 
 
 @pytest.fixture
-def bounced(stack: Stack, pgbouncer_binary: str) -> Iterator[DatabaseWrapper]:
-    """A connection of a web process through PgBouncer in transaction mode."""
-    url = path_replaced(stack.state.urls["DATABASE_URL"], connections["default"].settings_dict["NAME"])
-    with pgbouncer_running(binary=pgbouncer_binary, stack=stack, database_url=url) as pgbouncer:
-        made = connections["bounced"] = DatabaseWrapper(
-            {**connections["default"].settings_dict, **_database(pgbouncer.url, is_pgbouncer=True)}, alias="bounced"
-        )
-        yield made
-        made.close()
-        del connections["bounced"]
+def pooled_connection(own_pgbouncer: PgBouncer) -> Iterator[DatabaseWrapper]:
+    """Return a connection of a web process through PgBouncer in transaction mode."""
+    with connection_through(own_pgbouncer) as wrapper:
+        yield wrapper
 
 
 @pytest.mark.parametrize("pooled", [False, True], ids=["direct", "pgbouncer"])
@@ -61,7 +53,7 @@ def test_a_statement_that_fails_is_logged_without_its_values(
     pooled: bool, logged: Logged, request: pytest.FixtureRequest
 ) -> None:
     user_create()
-    wrapper = request.getfixturevalue("bounced") if pooled else connection
+    wrapper = request.getfixturevalue("pooled_connection") if pooled else connection
     with wrapper.cursor() as cursor:
         fail(cursor, "INSERT INTO accounts_user (name, password) VALUES (%s, 1 / %s)", [SECRET, 0])
     with transaction.atomic(wrapper.alias), wrapper.cursor() as cursor:

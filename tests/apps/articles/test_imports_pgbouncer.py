@@ -11,8 +11,8 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 
 from tests.clients import bearer, registered, signed_in
-from tests.fleet import ask, fleet_on, servers_alone
-from tests.pgbouncer import PgBouncer, pgbouncer_running
+from tests.fleet import ask, fleet_on
+from tests.pgbouncer import PgBouncer
 from tests.processes import wait_until
 from tools.fleet import Fleet
 from tools.stack import Stack
@@ -21,27 +21,14 @@ ROWS = 3_000
 
 
 @pytest.fixture(scope="module")
-def own() -> Iterator[Stack]:
-    """Servers that nobody else uses."""
-    with servers_alone() as stack:
-        yield stack
-
-
-@pytest.fixture(scope="module")
-def pgbouncer(pgbouncer_binary: str, own: Stack) -> Iterator[PgBouncer]:
-    with pgbouncer_running(binary=pgbouncer_binary, stack=own) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def fleet(own: Stack, pgbouncer: PgBouncer) -> Iterator[Fleet]:
+def fleet(own_stack: Stack, pgbouncer: PgBouncer) -> Iterator[Fleet]:
     """One instance and a worker."""
     wide = {"DATABASE_PGBOUNCER": pgbouncer.url, "THROTTLE_USER": "1000000/15m"}
-    with fleet_on(own.state.urls, instances=1, worker=True, **wide) as fleet:
+    with fleet_on(own_stack.state.urls, instances=1, worker=True, **wide) as fleet:
         yield fleet
 
 
-def test_files_are_imported_beside_each_other(fleet: Fleet, own: Stack, pgbouncer: PgBouncer) -> None:
+def test_files_are_imported_beside_each_other(fleet: Fleet, own_stack: Stack, pgbouncer: PgBouncer) -> None:
     url = fleet.webs[0].url
     headers = bearer(signed_in(url, registered(url)))
 
@@ -63,6 +50,6 @@ def test_files_are_imported_beside_each_other(fleet: Fleet, own: Stack, pgbounce
         )
         result = ask(url, job, headers=headers).json()["result"]
         assert (result["rows"], result["created"]) == (ROWS, ROWS)
-    with psycopg.connect(own.state.urls["DATABASE_URL"]) as connection:
+    with psycopg.connect(own_stack.state.urls["DATABASE_URL"]) as connection:
         assert connection.execute("SELECT count(*) FROM articles_article").fetchone() == (4 * ROWS,)
     assert pgbouncer.left_behind() == []
