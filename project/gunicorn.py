@@ -91,15 +91,15 @@ def pre_request(worker: Any, request: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     """Drain before gunicorn's own handling of SIGTERM."""
-    from apps.operations import lifecycle
+    from apps.operations import shutdown
 
     stop = worker.handle_exit
     started = time.monotonic()
 
     def drain(number: int, frame: FrameType | None) -> None:
-        if lifecycle.is_draining():
+        if shutdown.is_draining():
             return  # The host signalled every process, and the master passed the signal on as well.
-        lifecycle.drain()
+        shutdown.drain()
         asked = max(started, *struct.unpack_from("d", _ASKED))
         seconds = DRAIN_SECONDS if time.monotonic() - asked < ASKED_SECONDS else 0.0
         timer = threading.Timer(seconds, worker.method_queue.defer, (stop, number, frame))  # in the main loop

@@ -17,7 +17,7 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from apps.jobs.monitoring import ALIVE, queues_without_worker
-from apps.operations import lifecycle
+from apps.operations.shutdown import is_draining
 from apps.practices.database.connections import wait_limit
 from apps.practices.database.replicas import replica_check
 from apps.practices.mechanisms import metrics_store
@@ -114,7 +114,7 @@ def dependency_checks() -> dict[str, str]:
 
 def readiness() -> Readiness:
     """Return whether this instance should receive requests, with the reasons."""
-    if lifecycle.is_draining():
+    if is_draining():
         return Readiness(state="draining")
     checks = dependency_checks()
     if checks["migrations"] == "missing":

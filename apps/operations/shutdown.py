@@ -1,10 +1,23 @@
-"""The last steps of a process that ends cleanly."""
+"""The end of a process: it drains, then sends and closes what is left."""
 
 import sys
+from threading import Event
 
 from django.db import connections
 
 from apps.practices.mechanisms import metrics_store
+
+_draining = Event()
+
+
+def drain() -> None:
+    """Mark this process as draining. It is not ready from now on."""
+    _draining.set()
+
+
+def is_draining() -> bool:
+    """Return whether this process will stop soon."""
+    return _draining.is_set()
 
 
 def process_shutdown() -> None:

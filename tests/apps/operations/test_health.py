@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import connection
 from django.test import Client, override_settings
 
-from apps.operations import health, lifecycle
+from apps.operations import health, shutdown
 from tests.problems import assert_problem
 from tests.races import at_once
 from tools.fleet import ROOT
@@ -24,7 +24,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     health.dependency_checks.cache_clear()
     monkeypatch.setattr(health, "_is_migrated", False)
     yield
-    lifecycle._draining.clear()
+    shutdown._draining.clear()
 
 
 def test_liveness_needs_no_database_and_no_host(client: Client) -> None:
@@ -65,7 +65,7 @@ def test_migration_of_a_newer_release_is_ready(client: Client) -> None:
 
 
 def test_draining_instance_is_alive_but_not_ready(client: Client) -> None:
-    lifecycle.drain()
+    shutdown.drain()
     response = client.get("/readyz")
     assert_problem(response, 503, "not-ready")
     assert response.headers["Retry-After"]
