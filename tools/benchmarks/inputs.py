@@ -1,11 +1,11 @@
-"""What the worst input costs that a search finds, for each parser: milliseconds of processor time per KB.
+"""Search each parser's worst input, and measure its cost in milliseconds of processor time per KB.
 
     python -m tools.benchmarks.inputs [--kilobytes 64] [--parser html] [--json]
 
-Patterns are made of the pieces that a parser tells apart: each alone, each pair, and each opening many times before as many of
-another. Each is repeated to the size given and parsed, whether it is taken or refused: all of them at an eighth of the size, the
-worst 40 at full size, and the worst five of these several times at both. `growth` is the power of the size that the cost grows
-with: 1 is linear, 2 the square.
+Patterns are made of the pieces that a parser distinguishes: each alone, each pair, and many of one before as many of another.
+Each is repeated to the given size and parsed, whether it is accepted or refused: all patterns at an eighth of the size, the
+worst 40 at full size, and the worst five of these several times at both. `growth` is the power of the size with which the cost
+grows: 1 is linear, 2 is quadratic.
 """
 
 import argparse
@@ -26,14 +26,14 @@ Parse = Callable[[str], object]
 Clock = Callable[[], float]
 Pattern = tuple[str, Callable[[int], str]]
 KILOBYTE = 1024
-_PARTS = 8  # the first round's size, and the smaller one that growth is measured from, is one of so many
+_PARTS = 8  # the first round, and the smaller size for growth, use this fraction of the size
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parser:
-    """``largest``: characters that reach it. ``pieces``: what it tells apart. ``around``: what a pattern is put into.
+    """A parser. ``largest`` is the most characters that reach it, ``pieces`` what it distinguishes, ``around`` the frame.
 
-    ``#`` in a piece becomes a number, which is another each time.
+    Each ``#`` in a piece becomes the next number.
     """
 
     parse: Parse
@@ -42,7 +42,7 @@ class Parser:
     around: str = "{}"
 
     def text(self, pattern: str) -> str:
-        """Return what is parsed."""
+        """Return the text to parse."""
         numbers = count()
         return self.around.format(re.sub("#", lambda _: str(next(numbers)), pattern))
 
@@ -58,7 +58,7 @@ class Worst:
 
 
 def parsers() -> dict[str, Parser]:
-    """Return the parsers by name. Django is set up by then."""
+    """Return the parsers by name. Django must be set up."""
     from django.core.exceptions import SuspiciousOperation
     from django.http import QueryDict, parse_cookie
     from django.test import RequestFactory
@@ -214,7 +214,7 @@ def parsers() -> dict[str, Parser]:
 
 
 def patterns(pieces: tuple[str, ...]) -> Iterator[Pattern]:
-    """Yield the name of each pattern, and what makes it of about so many characters."""
+    """Yield each pattern's name, and the function that makes it with about a given number of characters."""
     for piece in pieces:
         yield f"{piece} …", lambda size, piece=piece: piece * (size // len(piece))
     for one, two in product(pieces, repeat=2):
@@ -227,7 +227,7 @@ def patterns(pieces: tuple[str, ...]) -> Iterator[Pattern]:
 
 
 def cost(parser: Parser, text: str, *, tries: int = 3, clock: Clock = time.process_time) -> float:
-    """Return the seconds by ``clock``, which is processor time, of the best of some tries."""
+    """Return the seconds of the best of some tries, by ``clock`` (processor time)."""
     text = parser.text(text)
     best = math.inf
     for _ in range(tries):
@@ -238,7 +238,7 @@ def cost(parser: Parser, text: str, *, tries: int = 3, clock: Clock = time.proce
 
 
 def worst(parser: Parser, *, size: int, clock: Clock = time.process_time) -> Worst:
-    """Search for the pattern that costs most, and measure it."""
+    """Search for the most expensive pattern and measure it."""
     size = min(size, parser.largest)
     part = size // _PARTS
 

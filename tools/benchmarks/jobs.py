@@ -1,4 +1,4 @@
-"""Jobs beside plain Celery: what a submission costs, how many a worker does, and what `kill -9` loses.
+"""Compare jobs with plain Celery: the cost of a submission, a worker's throughput, and the loss by `kill -9`.
 
     python -m tools.benchmarks.jobs [--count 2000] 2>/dev/null    # where the lines of the log go
 
@@ -53,7 +53,7 @@ WORKER = (
 
 
 def main() -> int:
-    """Measure, and print a table."""
+    """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=2000, metavar="N", help="jobs to submit and to run (2000)")
     options = parser.parse_args()
@@ -83,7 +83,7 @@ def main() -> int:
 
 
 class Plain:
-    """Celery as it comes."""
+    """Celery with its defaults."""
 
     name = "plain `.delay()`"
 
@@ -112,7 +112,7 @@ class Plain:
 
 
 class Ours:
-    """The ledger."""
+    """The jobs of this project."""
 
     name = "`job_submit()`"
 
@@ -145,7 +145,7 @@ class Ours:
 
 
 def started(arguments: list[str], folder: Path, **more: str) -> subprocess.Popen[bytes]:
-    """Start a worker in a session of its own."""
+    """Start a worker in its own session."""
     environment = {**os.environ, "REMAP_SIGTERM": "SIGQUIT", "PROCESS_KIND": "worker", **more}
     command = [sys.executable, "-m", "celery", *arguments]
     return subprocess.Popen(  # noqa: S603 - argv is constant
@@ -160,7 +160,7 @@ def started(arguments: list[str], folder: Path, **more: str) -> subprocess.Popen
 
 @contextmanager
 def working(side: Plain | Ours) -> Iterator[subprocess.Popen[bytes]]:
-    """Have a worker, and end it."""
+    """Run a worker and end it."""
     worker = side.worker()
     try:
         yield worker
@@ -171,7 +171,7 @@ def working(side: Plain | Ours) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def measured(side: Plain | Ours, count: int) -> tuple[float, float, float, float]:
-    """Give the milliseconds of a submission (p50, p99) and the jobs a second of one worker, without and with all messages."""
+    """Return a submission's milliseconds (p50, p99), and jobs per second until all are done and until the queue is empty."""
     side.clear()
     with working(side):
         side.submit(0)
@@ -195,7 +195,7 @@ def measured(side: Plain | Ours, count: int) -> tuple[float, float, float, float
 
 
 def loss(side: Plain | Ours, stack: Stack, what: str) -> str:
-    """Kill Redis or the worker among the jobs, start it again, and say how many were never done."""
+    """Kill Redis or the worker among the jobs, start it again, and return how many jobs were lost."""
     side.clear()
     with working(side) as worker:
         for _ in range(KILLED):
@@ -213,7 +213,7 @@ def loss(side: Plain | Ours, stack: Stack, what: str) -> str:
 
 
 def until(condition: Callable[[], bool], seconds: float) -> None:
-    """Wait until something holds, or the time is up."""
+    """Wait until a condition is true or the time is up."""
     end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:
         time.sleep(0.02)

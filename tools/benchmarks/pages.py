@@ -1,4 +1,4 @@
-"""What a page costs at any depth of any list of the service, over tables of 10,000 to 1,000,000 rows.
+"""Measure the cost of a page at any depth of any list of the service, in tables of 10,000 to 1,000,000 rows.
 
     python -m tools.benchmarks.pages [--rows 10000 100000 1000000] [--path /api/v1/sample/notes] [--json]
 
@@ -49,7 +49,7 @@ class Page:
 
 
 def main() -> int:
-    """Measure, and print a table."""
+    """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--path", action="append", help="only this list; may be repeated")
@@ -70,7 +70,7 @@ def main() -> int:
 
 
 def filled(rows: int) -> Size:
-    """Make a database, and fill each list's table with so many rows."""
+    """Create a database and fill each list's table with this many rows."""
     from django.core.management import call_command
     from django.db import connections, transaction
     from rest_framework.test import APIClient
@@ -102,7 +102,7 @@ def filled(rows: int) -> Size:
 
 
 def measured(sizes: list[Size], only: list[str] | None) -> Iterator[dict]:
-    """Give the cost of each page of each list."""
+    """Return the cost of each page of each list."""
     from tests.test_plans import paths
 
     for path in paths():
@@ -123,7 +123,7 @@ def measured(sizes: list[Size], only: list[str] | None) -> Iterator[dict]:
 
 
 def read(size: Size, path: str, asked: dict[str, str]) -> tuple[Any, Any]:
-    """Ask for a page, uncached; give the list that answered and the query that it read."""
+    """Request an uncached page; return the list that answered and the query that it read."""
     from django.db import connections
 
     from apps.practices.database.lists import KeysetList
@@ -143,7 +143,7 @@ def read(size: Size, path: str, asked: dict[str, str]) -> tuple[Any, Any]:
 
 
 def asked_for(size: Size, path: str, ordering: str, share: float | None) -> dict[str, str]:
-    """Give the query of the page that begins after this share of the rows; None: of the first."""
+    """Return the query of the page that begins after this share of the rows, or of the first page for None."""
     from apps.practices.database.cursors import Cursor, cursor_encode
 
     declared, query = read(size, path, {"ordering": ordering})
@@ -157,7 +157,7 @@ def asked_for(size: Size, path: str, ordering: str, share: float | None) -> dict
 
 
 def compute(page: Page) -> None:
-    """Note the milliseconds of processor time that this process takes for the page, uncached, if they are the least."""
+    """Store this process's milliseconds of processor time for the uncached page if they are the fewest so far."""
     from django.db import connections
 
     from tests.caches import caches_clear
@@ -172,7 +172,7 @@ def compute(page: Page) -> None:
 
 
 def page_query(page: Page) -> str:
-    """Give the page's own query, the one with a limit."""
+    """Return the page's own query, the one with a limit."""
     from django.test.utils import CaptureQueriesContext
 
     with CaptureQueriesContext(page.size.connection) as queries:
@@ -181,7 +181,7 @@ def page_query(page: Page) -> str:
 
 
 def query(page: Page, sql: str) -> None:
-    """Note PostgreSQL's milliseconds for the page's query, if they are the least, and the blocks that it touched."""
+    """Store PostgreSQL's milliseconds for the page's query if they are the fewest so far, and the blocks that it touched."""
     with page.size.connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) {sql}")
         [(plan,)] = cursor.fetchall()
@@ -191,7 +191,7 @@ def query(page: Page, sql: str) -> None:
 
 
 def table(found: list[dict], sizes: list[int]) -> Iterator[str]:
-    """Give the lines of the table: a list and an order a line, a size and a depth a column."""
+    """Return the lines of the table: a row per list and order, a column per size and depth."""
     heads = [f"{rows:,} {depth}" for rows in sizes for depth in DEPTHS]
     yield f"| list | order | {' | '.join(heads)} | worst / first of fewest |"
     yield f"|---|---|{'---|' * len(heads)}---|"
