@@ -1,10 +1,12 @@
 """throttling: a limit is exact under concurrency, whatever address is claimed; login attempts count per account."""
 
+import re
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
-from tools.prove.sandbox import Result, Sandbox
+from tools.prove.client import Client
+from tools.prove.sandbox import ADDRESSES, Result, Sandbox, wait_until
 
 LIMIT, WINDOW = 100, 900  # THROTTLE_ANON's default
 REQUESTS = 140
@@ -13,6 +15,9 @@ FREE, GUESSES = 10, 16  # attempts at an account before the first refusal, and a
 
 def prove(sandbox: Sandbox) -> Result:
     """Exceed the anonymous limit of one address, and guess one account's password from many addresses."""
+    address = next(ADDRESSES)
+    instances = [Client(web.url, address=address) for web in sandbox.fleet.webs]
+    wait_until(lambda: _is_count_shared(instances) or None, seconds=10, every=1)
     client = sandbox.client()
     started = time.monotonic()
 
@@ -47,6 +52,13 @@ def prove(sandbox: Sandbox) -> Result:
         and guesses[401] + guesses[429] == GUESSES
         and signed_in == 200,
     )
+
+
+def _is_count_shared(instances: list[Client]) -> bool:
+    """Return whether the instances count in Redis, which takes seconds after an experiment has stopped it."""
+    fields = [each.get("/api/v1/sample/notes").headers.get("RateLimit", "") for each in instances * 2]
+    remaining = [int(match[1]) for field in fields if (match := re.search(r'"anon";r=(\d+)', field))]
+    return bool(remaining) and remaining == list(range(remaining[0], remaining[0] - len(fields), -1))
 
 
 def _guessed(sandbox: Sandbox) -> tuple[Counter[int], int, float]:
