@@ -18,7 +18,7 @@ from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 from django.utils.html import format_html
 
-from apps.jobs.kinds import kind_named, kind_names
+from apps.jobs.kinds import kind_named, kind_names, kinds
 from apps.jobs.models import ChunkPurpose, Job
 from apps.jobs.monitoring import owner_by_email
 from apps.jobs.serializers import job_problem, progress
@@ -37,28 +37,22 @@ AGES = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timed
 class KindFilter(admin.SimpleListFilter):
     """A filter by the registered kinds. To read the kinds from the table would scan all of it."""
 
-    title = "kind"
-    parameter_name = "kind"
+    title = parameter_name = "kind"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [(name, name) for name in kind_names()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Job]) -> QuerySet[Job]:
-        return queryset.filter(kind=self.value()) if self.value() else queryset
+        return queryset.filter(**{self.parameter_name: self.value()}) if self.value() else queryset
 
 
-class QueueFilter(admin.SimpleListFilter):
+class QueueFilter(KindFilter):
     """A filter by the queues of the registered kinds."""
 
-    title = "queue"
-    parameter_name = "queue"
+    title = parameter_name = "queue"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        queues = {kind.queue for name in kind_names() if (kind := kind_named(name))}
-        return [(queue, queue) for queue in sorted(queues)]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Job]) -> QuerySet[Job]:
-        return queryset.filter(queue=self.value()) if self.value() else queryset
+        return [(queue, queue) for queue in sorted({kind.queue for kind in kinds()})]
 
 
 class AgeFilter(admin.SimpleListFilter):

@@ -1,8 +1,11 @@
-"""Fields and filters of the list of jobs."""
+"""The fields of a job in the API, and the filters of the list."""
+
+from typing import Any
 
 from rest_framework import serializers
 
 from apps.jobs.models import Job, JobState
+from apps.jobs.selectors import job_row
 from apps.jobs.serializers import job_problem, progress, result_body, result_url
 from apps.practices.database.lists import KeysetList, Projected
 from apps.practices.validation.fields import PlainTextField
@@ -29,3 +32,9 @@ JOBS = KeysetList(
         "kind": PlainTextField(max_length=100, help_text="Return only jobs of this kind."),
     },
 )
+
+
+def job_body(job: Job) -> dict[str, Any]:
+    """Return a job as the API shows it, with the fields of the list."""
+    row = job_row(job)
+    return {name: field.value(row) for name, field in JOBS.fields.items()}

@@ -61,41 +61,27 @@ class Job(models.Model):
     )
     parameters = models.JSONField(default=dict)
     request_id = models.CharField(
-        max_length=64, blank=True, default="", db_comment="The request that submitted the job, as in the log."
+        max_length=64, blank=True, default="", db_comment="The submitting request, as in the log."
     )
     schedule = models.CharField(
-        max_length=100, blank=True, default="", db_default="", db_comment="The schedule that inserted the job, if any."
+        max_length=100, blank=True, default="", db_default="", db_comment="Its schedule, if any."
     )
     scheduled_for = models.DateTimeField(null=True, db_comment="The due time of the schedule that this job runs for.")
     state = models.CharField(max_length=10, choices=JobState, default=JobState.QUEUED)
 
     created_at = models.DateTimeField(db_default=Now())
     run_at = models.DateTimeField(db_default=Now(), db_comment="The earliest time of the next attempt.")
-    start_tag = models.BigIntegerField(
-        default=0, db_default=0, db_comment="Order within the queue: the lowest is claimed first (fair queueing)."
-    )
-    sent_at = models.DateTimeField(
-        null=True, db_comment="When the id was last published to the broker. Null: still to be published."
-    )
+    start_tag = models.BigIntegerField(default=0, db_default=0, db_comment="The lowest of its queue is claimed first.")
+    sent_at = models.DateTimeField(null=True, db_comment="When its message was last sent. Null: to be sent.")
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
 
     attempts = models.PositiveIntegerField(default=0, db_comment="Claims, without those that were released.")
-    fence = models.PositiveBigIntegerField(
-        default=0, db_comment="Fencing token: grows with each claim, and every write of a worker names it."
-    )
-    quarantined = models.BooleanField(
-        default=False,
-        db_default=False,
-        db_comment="Was running when a worker died with several jobs. Runs alone until it succeeds.",
-    )
-    isolated = models.BooleanField(
-        default=False, db_default=False, db_comment="The current claim is isolated: its worker runs nothing else."
-    )
-    worker = models.CharField(
-        max_length=200, blank=True, default="", db_comment="The worker's main process, which renews the lease."
-    )
-    runner = models.CharField(max_length=100, blank=True, default="", db_comment="The pool process that runs the job.")
+    fence = models.PositiveBigIntegerField(default=0, db_comment="Fencing token, incremented by each claim.")
+    quarantined = models.BooleanField(default=False, db_default=False, db_comment="May have killed a worker.")
+    isolated = models.BooleanField(default=False, db_default=False, db_comment="Its worker runs nothing else.")
+    worker = models.CharField(max_length=200, blank=True, default="", db_comment="The process that renews the lease.")
+    runner = models.CharField(max_length=100, blank=True, default="", db_comment="The process that runs the job.")
     leased_until = models.DateTimeField(null=True, db_comment="After this, any worker may reclaim the job.")
     heartbeat_at = models.DateTimeField(null=True)
     stop = models.CharField(max_length=10, choices=JobStop, blank=True, default=JobStop.NONE)

@@ -31,7 +31,7 @@ class JobProblemSerializer(ProblemSerializer):
 
 
 class JobSerializer(serializers.Serializer[Any]):
-    """A job as its owner reads it. For the schema; ``job_body`` builds the answer."""
+    """A job as its owner reads it. For the schema; ``filters.JOBS`` builds the answer."""
 
     id = serializers.UUIDField()
     kind = serializers.CharField()
@@ -46,23 +46,6 @@ class JobSerializer(serializers.Serializer[Any]):
         allow_null=True, help_text="The address of the whole result, while it is available."
     )
     problem = JobProblemSerializer(allow_null=True, help_text="Why the job was discarded.")
-
-
-def job_body(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the answer for a row with the public columns."""
-    return {
-        "id": row["id"],
-        "kind": row["kind"],
-        "state": row["state"],
-        "progress": progress(row),
-        "attempts": row["attempts"],
-        "created_at": row["created_at"],
-        "started_at": row["started_at"],
-        "finished_at": row["finished_at"],
-        "result": result_body(row),
-        "result_url": result_url(row),
-        "problem": job_problem(row),
-    }
 
 
 def job_problem(row: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -26,7 +26,6 @@ from apps.jobs.services import failures, leases
 from apps.jobs.services.claims import Claim
 from apps.jobs.services.relay import jobs_relay
 from apps.jobs.services.schedules import schedules_insert
-from apps.jobs.services.workers import worker_delete, worker_heartbeat
 
 OVERDUE_SECONDS = 0.5  # between two looks for jobs that have to end
 CHECKPOINT_SECONDS = 1.0  # that such a job has to reach a checkpoint; most do within half of it
@@ -72,7 +71,7 @@ class Supervisor(threading.Thread):
                 reclaimed = failures.leases_reap()
                 if reclaimed:
                     logger.warning("jobs_reclaimed", count=reclaimed)
-            worker_heartbeat(name=self.worker, queues=list(current_app.amqp.queues.consume_from))
+            leases.worker_heartbeat(name=self.worker, queues=list(current_app.amqp.queues.consume_from))
         except DatabaseError:
             logger.warning("jobs_tick_failed", exc_info=True)
             connection.close()
@@ -107,7 +106,7 @@ class Supervisor(threading.Thread):
             for active in leases.claims_active(worker=self.worker):
                 if runner_process(active.runner) is None:
                     leases.claim_release(claim=active.claim)
-            worker_delete(name=self.worker)
+            leases.worker_delete(name=self.worker)
         except DatabaseError:
             logger.warning("jobs_not_returned", exc_info=True)
         finally:

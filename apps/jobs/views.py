@@ -15,11 +15,11 @@ from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.jobs.filters import JOBS
+from apps.jobs.filters import JOBS, job_body
 from apps.jobs.idempotency import idempotent
 from apps.jobs.models import UNFINISHED, Job
-from apps.jobs.selectors import JobUnfinished, ResultExpired, job_finished, job_list, job_read, job_row
-from apps.jobs.serializers import JobSerializer, job_body
+from apps.jobs.selectors import JobUnfinished, ResultExpired, job_finished, job_list, job_read
+from apps.jobs.serializers import JobSerializer
 from apps.jobs.services import job_cancel, job_retry
 from apps.jobs.services.downloads import Download, DownloadsBusy
 from apps.jobs.services.submission import JobNotDiscarded, TooManyJobs
@@ -55,7 +55,7 @@ def submitted(job: Job) -> Response:
     """Return 202 with the job, its address (Location) and when to read it (Retry-After)."""
     location = reverse("jobs:detail", kwargs={"id": job.pk})
     headers = {"Location": location, "Retry-After": str(POLL_SECONDS)}
-    return Response(job_body(job_row(job)), status=status.HTTP_202_ACCEPTED, headers=headers)
+    return Response(job_body(job), status=status.HTTP_202_ACCEPTED, headers=headers)
 
 
 def owner_id(request: Request) -> UUID:
@@ -161,4 +161,4 @@ def _body(job: Job) -> Response:
     headers: dict[str, Any] = {}
     if job.state in UNFINISHED:
         headers["Retry-After"] = str(POLL_SECONDS)
-    return Response(job_body(job_row(job)), headers=headers)
+    return Response(job_body(job), headers=headers)

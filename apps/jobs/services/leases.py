@@ -1,15 +1,18 @@
-"""The active claims of a worker: renewed while their processes live, released when the worker stops."""
+"""A worker's heartbeat and its active claims, which are renewed while their processes live and released when it stops."""
 
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 
 from django.db.models import DurationField, ExpressionWrapper, F
 from django.db.models.functions import Now
 
-from apps.jobs.models import Job, JobState, JobStop
+from apps.jobs.models import Job, JobState, JobStop, JobWorker
 from apps.jobs.services.claims import Claim, ClaimLost, lease
 from apps.jobs.services.completion import job_release
+
+WORKER_KEPT = timedelta(days=1)  # how long the row of a killed worker stays
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,3 +74,15 @@ def claim_release(*, claim: Claim) -> None:
     """Release a claim whose process was stopped. Do nothing if the claim is lost."""
     with suppress(ClaimLost):
         job_release(claim=claim)
+
+
+def worker_heartbeat(*, name: str, queues: Sequence[str]) -> None:
+    """Record that a worker runs and consumes these queues. The first heartbeat also deletes rows of workers killed long ago."""
+    if not JobWorker.objects.filter(pk=name).update(seen_at=Now(), queues=list(queues)):
+        JobWorker.objects.create(name=name, queues=list(queues))
+        JobWorker.objects.filter(seen_at__lt=Now() - WORKER_KEPT).delete()
+
+
+def worker_delete(*, name: str) -> None:
+    """Delete the row of a worker that has stopped."""
+    JobWorker.objects.filter(pk=name).delete()
