@@ -2,4 +2,4 @@
 
 from project.celery import app as celery_app
 
-__all__ = ["celery_app"]  # so that whatever publishes a message does so with our settings
+__all__ = ["celery_app"]  # so that every message is published with our settings

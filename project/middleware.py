@@ -1,4 +1,4 @@
-"""Django's page middleware, kept off the API: tokens authorise there, and a request pays only for what it uses."""
+"""Django's middlewares for pages, which API requests skip: the API authenticates with tokens."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ PAGE_PREFIXES = ("/admin/",)  # with the slash: /administrators is another path
 
 
 def is_page(request: HttpRequest) -> bool:
-    """Whether the path belongs to pages that people sign in to with a session cookie."""
+    """Return whether the path belongs to the pages that use a session cookie."""
     return request.path_info.startswith(PAGE_PREFIXES)
 
 
@@ -45,15 +45,15 @@ class PageCsrfMiddleware(CsrfViewMiddleware):
 
 
 class PageAuthenticationMiddleware(AuthenticationMiddleware):
-    """The user is the one of a sign-in that stands at this moment, looked up when somebody asks."""
+    """Sets the user of the active session, which is loaded on first access."""
 
     def process_request(self, request: HttpRequest) -> None:
         if is_page(request):
-            request.user = SimpleLazyObject(lambda: _user(request))  # type: ignore[assignment]  # stands in for what it gives
+            request.user = SimpleLazyObject(lambda: _user(request))  # type: ignore[assignment]  # behaves like the user
 
 
 def _user(request: HttpRequest) -> User | AnonymousUser:
-    request._cached_user = page_user(request)  # type: ignore[attr-defined]  # where Django keeps it, and logs look
+    request._cached_user = page_user(request)  # type: ignore[attr-defined]  # Django's name, which the access line reads
     return request._cached_user  # type: ignore[attr-defined]  # set one line above
 
 

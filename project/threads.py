@@ -19,7 +19,7 @@ from gunicorn import util
 from gunicorn.http import wsgi
 from gunicorn.workers import gthread
 
-from apps.practices.validation.clients import ClientSocket, Places
+from apps.practices.validation.clients import ClientSocket, Slots
 
 HEAD_SECONDS = 5.0  # waiting for the first byte of a connection, and for the rest of a request's head
 BODY_SECONDS = 50.0  # waiting for a body; the edge's time-out is longer
@@ -36,8 +36,8 @@ class Worker(gthread.ThreadWorker):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         quarter, half = max(1, self.cfg.threads // 4), max(1, self.cfg.threads // 2)
-        self.senders = Places(quarter, each=1)
-        self.readers = Places(half, each=max(1, half // 2))
+        self.senders = Slots(quarter, each=1)
+        self.readers = Slots(half, each=max(1, half // 2))
         self.lingering: deque[tuple[float, Any]] = deque()
 
     def enqueue_req(self, conn: Any) -> None:

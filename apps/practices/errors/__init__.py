@@ -1,4 +1,4 @@
-"""Errors: one shape for all of them, RFC 9457 problem documents with the request id and nothing internal."""
+"""Errors: every one is an RFC 9457 problem document, with the request id and without internal details."""
 
 from apps.practices.errors.problems import (
     AuthenticationFailed,

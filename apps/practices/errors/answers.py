@@ -1,6 +1,6 @@
-"""One way from an exception to an answer, used before, in and after a view; what needs a reader is logged once, here.
+"""The one way from an exception to a response, used before, in and after a view. Failures are logged once, here.
 
-The standard library's logger is used for what Sentry must see: its logging integration takes the traceback from there.
+The standard library's logger is used because Sentry's logging integration takes the traceback from there.
 """
 
 import logging
@@ -18,14 +18,14 @@ logger = logging.getLogger("apps.practices.errors")
 
 
 def answer(request: HttpRequest, exception: BaseException) -> HttpResponse:
-    """Map ``exception`` to its problem, log it if somebody should know, and answer."""
+    """Map ``exception`` to its problem, log it where needed, and return the response."""
     problem = problem_for_viewer(exception, getattr(request, "user", None)) or InternalError()
     report(request, exception=exception, problem=problem)
     return problem_response(request, problem)
 
 
 def report(request: HttpRequest, *, exception: BaseException, problem: Problem) -> None:
-    """Write one line about what the access line cannot tell: a bug, a dependency away, an attack, a lost race."""
+    """Log a bug, an unavailable dependency, a suspicious request or a constraint violation; the access line covers the rest."""
     if problem is exception and problem.status != InternalError.status:
         return
     facts = {
@@ -45,7 +45,7 @@ def report(request: HttpRequest, *, exception: BaseException, problem: Problem) 
 
 
 def _chain(exception: BaseException) -> str:
-    """The names of the exception and of what caused it, outermost first."""
+    """Return the names of the exception and of its causes, outermost first."""
     names: list[str] = []
     link: BaseException | None = exception
     while link is not None and len(names) < 5:

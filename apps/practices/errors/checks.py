@@ -1,4 +1,4 @@
-"""System checks of the errors practice: every type is documented, and nothing goes around the one shape."""
+"""System checks of the errors practice: every type is documented, and every error passes through the one handler."""
 
 import re
 from collections import Counter
@@ -24,11 +24,13 @@ _SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 @register("errors")
 def check_types(**_: Any) -> list[CheckMessage]:
-    """Each problem type is named once and says everything its page shows."""
+    """Require each problem type to be unique and to have what its page shows (errors.E001, E002)."""
     counts = Counter(cls.type for cls in problems.DECLARED)
     messages: list[CheckMessage] = [
         Error(
-            f"The problem type {slug!r} is declared {count} times.", hint="Give each class its own.", id="errors.E001"
+            f"The problem type {slug!r} is declared {count} times.",
+            hint="Use a different type for each class.",
+            id="errors.E001",
         )
         for slug, count in counts.items()
         if count > 1
@@ -43,7 +45,7 @@ def check_types(**_: Any) -> list[CheckMessage]:
 
 @register("errors")
 def check_wiring(**_: Any) -> list[CheckMessage]:
-    """Django, DRF and the middleware all lead to the one place that answers errors."""
+    """Require Django, DRF and the middleware to use this package's handlers (errors.E003 to E006)."""
     messages: list[CheckMessage] = []
     if MIDDLEWARE not in settings.MIDDLEWARE:
         messages.append(Error(f"{MIDDLEWARE} is not in MIDDLEWARE.", id="errors.E003"))

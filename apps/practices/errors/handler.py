@@ -10,9 +10,9 @@ from apps.practices.mechanisms.requests import django_request
 
 
 def handle(exception: Exception, context: dict[str, Any]) -> HttpResponse:
-    """Answer any exception of an API view with a problem document.
+    """Return the problem response to any exception of an API view.
 
-    A 401 names the scheme to use (RFC 9110, 11.6.1), also where DRF would turn it into a 403.
+    A 401 names the authentication scheme (RFC 9110, section 11.6.1), also where DRF would turn it into a 403.
     """
     request, view = context["request"], context["view"]
     set_rollback()

@@ -1,6 +1,6 @@
-"""Map exceptions to problems. An exception that is not registered is unexpected: a 500 without details.
+"""The mapping of exceptions to problems. An exception that is not registered is unexpected: a 500 without details.
 
-The text of a foreign exception is shown only where its author wrote it for clients (DRF's). Others may name models,
+Clients see the text of a library's exception only where it was written for them (DRF's). Others may name models,
 constraints or hosts.
 """
 
@@ -25,20 +25,20 @@ from apps.practices.errors.problems import Problem, problem_for_status
 
 @singledispatch
 def problem_from(_exception: BaseException) -> Problem | None:
-    """Return the problem that this exception becomes, or None if it is unexpected.
+    """Return the problem that an exception becomes; None for an unexpected one.
 
-    A package that knows other exceptions registers them, as `database.failures` does.
+    Other packages register their exceptions, as `database.failures` does.
     """
     return None
 
 
 @singledispatch
 def problem_for_viewer(exception: BaseException, _viewer: Any) -> Problem | None:
-    """Return the problem with what this user may know about it: by default what everyone may."""
+    """Return the problem with the details that this user may see. By default, users see the same."""
     return problem_from(exception)
 
 
-# Exceptions whose class says it all. Django's texts are for the log.
+# Exceptions whose class determines the problem. Their texts are for the log.
 _BY_CLASS: dict[type[Exception], type[Problem]] = {
     Http404: problems.NotFound,
     django.PermissionDenied: problems.PermissionDenied,
@@ -85,7 +85,7 @@ def _(exception: django.ValidationError) -> Problem:
 
 @problem_from.register
 def _(exception: RecursionError) -> Problem | None:
-    """Input nested so deep that reading it exhausted the stack is the client's mistake; any other recursion is ours."""
+    """Return Malformed where parsing deeply nested input exhausted the stack; any other recursion is a bug."""
     if _was_reading_input(exception.__traceback__):
         return problems.Malformed("The body is nested too deeply.")
     return None
@@ -101,7 +101,7 @@ def _was_reading_input(traceback: TracebackType | None) -> bool:
     return False
 
 
-# Django REST framework's.
+# Exceptions of Django REST framework.
 
 
 @problem_from.register
@@ -140,7 +140,7 @@ def _(exception: drf.Throttled) -> Problem:
 
 
 def _text(exception: drf.APIException) -> str | None:
-    """The sentence of an exception whose author wrote it for the client; some wrap it (``{"detail": …}``)."""
+    """Return the text of an exception that was written for clients; some libraries wrap it (``{"detail": …}``)."""
     detail: Any = exception.detail
     if isinstance(detail, dict):
         detail = detail.get("detail", "")
@@ -149,5 +149,5 @@ def _text(exception: drf.APIException) -> str | None:
 
 @problem_from.register
 def _(exception: ConnectionInterrupted) -> Problem | None:
-    """django-redis wraps whatever redis-py raised."""
+    """Return the problem of the exception of redis-py that django-redis has wrapped."""
     return problem_from(exception.__cause__) if exception.__cause__ else problems.Unavailable()

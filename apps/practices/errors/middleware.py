@@ -1,4 +1,4 @@
-"""The last word on errors: whatever comes out of the layers inside, what leaves is a problem document."""
+"""The middleware that makes a problem document of every error."""
 
 from collections.abc import Callable
 
@@ -12,14 +12,14 @@ from apps.practices.errors.problems import problem_for_status
 from apps.practices.errors.responses import ProblemResponse, is_api, prefers_html, problem_response
 from apps.practices.errors.streams import guard_stream
 
-# They describe the body that is replaced.
+# Headers that describe the body, which is replaced.
 _OF_THE_BODY = frozenset(
     {"content-type", "content-length", "content-encoding", "etag", "last-modified", "cache-control", "expires"}
 )
 
 
 class ProblemMiddleware:
-    """Answers exceptions of plain views, converts foreign error bodies, and guards streams."""
+    """Turns exceptions of plain views and other error responses into problem documents, and guards streams."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -33,20 +33,20 @@ class ProblemMiddleware:
         if getattr(response, "problem_exempt", False):
             return response
         if _is_page(request, response):
-            if settings.DEBUG:  # Django's page with the traceback brings its own styles and scripts
+            if settings.DEBUG:  # Django's traceback page has inline styles and scripts
                 response._csp_exempt = True  # type: ignore[attr-defined]  # read by django-csp
             return response
         return _converted(request, response)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        """Answer what a view raised. In development a browser gets Django's page with the traceback."""
+        """Return the problem response to what a view raised. In development, a browser gets Django's traceback page."""
         if settings.DEBUG and not is_api(request) and prefers_html(request) and problem_from(exception) is None:
             return None
         return answer(request, exception)
 
 
 def _is_page(request: HttpRequest, response: HttpResponseBase) -> bool:
-    """Whether a view rendered its own page for a person: a form to correct, or Django's traceback in development."""
+    """Return whether a view rendered its own error page: a form to correct, or Django's traceback in development."""
     is_html = response.headers.get("Content-Type", "").startswith("text/html")
     return is_html and bool(getattr(response, "content", b"")) and not is_api(request) and prefers_html(request)
 

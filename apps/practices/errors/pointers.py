@@ -1,4 +1,4 @@
-"""From the nested errors of serializers and forms to a flat list, each with a JSON pointer (RFC 6901)."""
+"""A flat list of errors, each with a JSON pointer (RFC 6901), from the nested errors of serializers and forms."""
 
 from collections.abc import Iterator, Mapping
 from itertools import islice
@@ -10,15 +10,15 @@ from django.utils.encoding import force_str
 
 from apps.practices.errors.problems import ERRORS_SHOWN, FieldError
 
-# Keys under which DRF and Django put what concerns the object as a whole.
+# Keys of DRF and Django for errors that concern the whole object.
 _WHOLE = frozenset({"non_field_errors", NON_FIELD_ERRORS})
 
 
 def field_errors(detail: Any) -> list[FieldError]:
     """Flatten the ``detail`` of DRF's ValidationError; nested serializers, list fields and ``many=True`` included.
 
-    A key that begins with ``?`` names a query parameter and is kept as it is. Returns one more than ERRORS_SHOWN at most,
-    which tells that there are more.
+    A key that begins with ``?`` names a query parameter and is not changed. Return at most ERRORS_SHOWN + 1 errors: the
+    last shows that there are more.
     """
     return list(islice(_walk(detail, pointer=""), ERRORS_SHOWN + 1))
 
@@ -42,7 +42,7 @@ def _walk(detail: Any, *, pointer: str) -> Iterator[FieldError]:
             yield from _walk(value, pointer=_join(pointer, key))
     elif isinstance(detail, list | tuple):
         for index, value in enumerate(detail):
-            # A list of texts holds several messages on one thing; a list of anything else holds one entry an item.
+            # A list of texts has several messages about one value; any other list has one entry for each item.
             item = pointer if isinstance(value, str) else _join(pointer, index)
             yield from _walk(value, pointer=item)
     else:

@@ -1,20 +1,20 @@
-"""Problem types: the exceptions that know their HTTP status and their problem document (RFC 9457).
+"""Problem types: exceptions with an HTTP status and the parts of a problem document (RFC 9457).
 
-Every error the application answers is one of these. A feature declares its own beside the function that raises it::
+Every error response of the application is one of these. A feature defines its own next to the function that raises it::
 
     class RefreshReused(Problem):
         status = 401
         type = "refresh-reused"
         title = "Refresh token used twice"
-        explanation = "A refresh token works once. This one was used before: its sign-in has been ended."
+        explanation = "A refresh token works once, and this one has been used before. Its session has been ended."
 """
 
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import ClassVar, NamedTuple
 
-ERRORS_SHOWN = 50  # of one answer: it must not grow with the request
-POINTER_LENGTH = 200  # characters; a name of the client's may be as long as its body
+ERRORS_SHOWN = 50  # in one response, which must not grow with the request
+POINTER_LENGTH = 200  # characters; a name in the body may be as long as the body
 DETAIL_LENGTH = 500
 
 
@@ -22,7 +22,7 @@ class FieldError(NamedTuple):
     """One thing that is wrong with the input.
 
     ``pointer``: a JSON pointer into the body (RFC 6901: ``/tags/0``; the empty string is the whole document),
-    ``?name`` for a query parameter, or ``Name:`` for a header. ``code``: one stable word for programs. ``detail``: one
+    ``?name`` for a query parameter, or ``Name:`` for a header. ``code``: a stable word for programs. ``detail``: a
     sentence for people.
     """
 
@@ -31,24 +31,24 @@ class FieldError(NamedTuple):
     detail: str
 
 
-# Every class that names a type, in the order of their modules' import.
+# Every class that sets a type, in the order in which their modules were imported.
 DECLARED: list[type["Problem"]] = []
 
 
 class Problem(Exception):
     """An error with an HTTP status and a documented type.
 
-    ``type`` is a slug: its page is ``/problems/<type>``. ``title`` never varies, ``detail`` tells this occurrence
-    and is shown to the client, so it must hold nothing internal. ``explanation`` is the text of the type's page.
-    Of ``errors``, the first ERRORS_SHOWN are kept, and ``detail`` says so when there are more.
-    ``retry_after`` is in seconds; a subclass may set a default. ``headers`` are added to the answer, and the cookies of
-    ``cookies_forgotten`` (name to path) are deleted with it.
+    ``type`` is a slug, described on the page ``/problems/<type>``. ``title`` is the same for every problem of a type.
+    ``detail`` describes this occurrence; clients see it, so it must not contain anything internal. ``explanation`` is the
+    text of the type's page. The first ERRORS_SHOWN of ``errors`` are kept, and ``detail`` mentions that there are more.
+    ``retry_after`` is in seconds; a subclass may set a default. ``headers`` are added to the response, which also deletes
+    the cookies in ``cookies_forgotten`` (name to path).
     """
 
     status: ClassVar[int] = 500
     type: ClassVar[str] = "internal-error"
     title: ClassVar[str] = "Internal error"
-    explanation: ClassVar[str] = "Something went wrong on our side. The request id lets us find out what."
+    explanation: ClassVar[str] = "Something went wrong on our side. If it happens again, report the request_id."
     retry_after: int | None = None
 
     def __init_subclass__(cls, **kwargs: object) -> None:
@@ -76,13 +76,13 @@ class Problem(Exception):
 
 
 def _shown(errors: Iterable[FieldError]) -> tuple[tuple[FieldError, ...], bool]:
-    """Return the errors that an answer lists, long texts in them cut, and whether there are more."""
+    """Return the errors to list, with long texts cut, and whether there are more."""
     found = list(islice(errors, ERRORS_SHOWN + 1))
     return tuple(map(error_cut, found[:ERRORS_SHOWN])), len(found) > ERRORS_SHOWN
 
 
 def error_cut(error: FieldError) -> FieldError:
-    """Return the error with texts of a bounded length, whatever of the client's they repeat."""
+    """Return the error with its texts cut to a maximum length, since they may repeat parts of the request."""
     return FieldError(_cut(error.pointer, POINTER_LENGTH), error.code, _cut(error.detail, DETAIL_LENGTH))
 
 
@@ -91,7 +91,7 @@ def _cut(text: str, length: int) -> str:
 
 
 def problem_types() -> dict[str, "type[Problem]"]:
-    """All declared types by slug, sorted."""
+    """Return all declared types by slug, sorted."""
     return {cls.type: cls for cls in sorted(DECLARED, key=lambda cls: cls.type)}
 
 
@@ -99,14 +99,14 @@ class InternalError(Problem):
     status = 500
     type = "internal-error"
     title = "Internal error"
-    explanation = "Something went wrong on our side. The request id lets us find out what."
+    explanation = "Something went wrong on our side. If it happens again, report the request_id."
 
 
 class Malformed(Problem):
     status = 400
     type = "malformed"
     title = "Malformed request"
-    explanation = "The request could not be read: its syntax, encoding or structure is not what its headers promise."
+    explanation = "The request could not be parsed. Its syntax, encoding or structure does not match its headers."
 
 
 class ValidationProblem(Problem):
@@ -114,7 +114,7 @@ class ValidationProblem(Problem):
     type = "validation"
     title = "Invalid input"
     explanation = (
-        "The request was read, but some of its values are not acceptable. Each entry of errors points at one of them: "
+        "Some values in the request are invalid. Each entry in errors points to one of them: "
         "a JSON pointer into the body, ?name for a query parameter, or Name: for a header."
     )
 
@@ -123,43 +123,43 @@ class BadHost(Problem):
     status = 400
     type = "bad-host"
     title = "Unknown host"
-    explanation = "The Host header does not name this service."
+    explanation = "The Host header is not one of this service's host names."
 
 
 class TooManyFields(Problem):
     status = 400
     type = "too-many-fields"
     title = "Too many fields"
-    explanation = "The form, the query or the upload has more fields or files than are accepted."
+    explanation = "The form, query string or upload has more fields or files than allowed."
 
 
 class NotAuthenticated(Problem):
     status = 401
     type = "not-authenticated"
-    title = "Sign in first"
-    explanation = "The request carries no credentials, and this address needs them."
+    title = "Authentication required"
+    explanation = "This address requires authentication. Sign in, or send an access token."
 
 
 class AuthenticationFailed(Problem):
     status = 401
     type = "authentication-failed"
-    title = "Credentials refused"
+    title = "Authentication failed"
     explanation = "The credentials are wrong, expired or revoked. Refresh the access token or sign in again."
 
 
 class PermissionDenied(Problem):
     status = 403
     type = "permission-denied"
-    title = "Not allowed"
-    explanation = "The account that sent the request may not do this."
+    title = "Permission denied"
+    explanation = "Your account does not have permission to do this."
 
 
 class CsrfFailed(Problem):
     status = 403
     type = "csrf-failed"
-    title = "Cross-site request refused"
+    title = "CSRF check failed"
     explanation = (
-        "The request does not carry the token that proves it comes from our own pages. Reload the page and try again."
+        "The request has no valid CSRF token, so it may not come from one of our pages. Reload the page and try again."
     )
 
 
@@ -168,8 +168,8 @@ class HttpsRequired(Problem):
     type = "https-required"
     title = "HTTPS required"
     explanation = (
-        "The request came over plain HTTP, readable by anybody on the way. It was not carried out, and not redirected, "
-        "so that the mistake is noticed. Replace whatever token or password it carried."
+        "The request was sent over plain HTTP, where anyone on the network can read it. It was neither executed nor "
+        "redirected. Use https, and replace any token or password that the request contained."
     )
 
 
@@ -177,21 +177,21 @@ class NotFound(Problem):
     status = 404
     type = "not-found"
     title = "Not found"
-    explanation = "There is nothing at this address, or nothing that the account may see."
+    explanation = "Nothing exists at this address, or your account cannot see it."
 
 
 class MethodNotAllowed(Problem):
     status = 405
     type = "method-not-allowed"
     title = "Method not allowed"
-    explanation = "The address exists but does not take this method. The Allow header lists those it takes."
+    explanation = "This address does not support the method. The Allow header lists the methods that it supports."
 
 
 class NotAcceptable(Problem):
     status = 406
     type = "not-acceptable"
     title = "Not acceptable"
-    explanation = "The address cannot answer in any of the media types that the Accept header names."
+    explanation = "This address cannot respond in any of the media types in the Accept header."
 
 
 class Conflict(Problem):
@@ -199,7 +199,8 @@ class Conflict(Problem):
     type = "conflict"
     title = "Conflict"
     explanation = (
-        "The request contradicts what is stored: the thing exists already, is in use, or has changed meanwhile."
+        "The request conflicts with stored data: the object already exists, is in use, or has changed since you "
+        "read it."
     )
 
 
@@ -207,42 +208,42 @@ class Gone(Problem):
     status = 410
     type = "gone"
     title = "Gone"
-    explanation = "What was at this address has been removed for good."
+    explanation = "What was at this address has been removed permanently."
 
 
 class PreconditionFailed(Problem):
     status = 412
     type = "precondition-failed"
-    title = "Changed meanwhile"
-    explanation = "If-Match names a version that is no longer the current one. Read it again and decide anew."
+    title = "Precondition failed"
+    explanation = "If-Match names a version that is not the current one. Read the object again before you change it."
 
 
 class BodyTooLarge(Problem):
     status = 413
     type = "body-too-large"
     title = "Body too large"
-    explanation = "The body is larger than this address accepts."
+    explanation = "The request body is larger than this address accepts."
 
 
 class UnsupportedMediaType(Problem):
     status = 415
     type = "unsupported-media-type"
     title = "Unsupported media type"
-    explanation = "The address does not take a body of this Content-Type or Content-Encoding."
+    explanation = "This address does not accept a body with this Content-Type or Content-Encoding."
 
 
 class Unprocessable(Problem):
     status = 422
     type = "unprocessable"
     title = "Cannot be processed"
-    explanation = "The request is well formed, but what it asks for makes no sense in the present state."
+    explanation = "The request is well formed, but it cannot be carried out in the current state."
 
 
 class TooManyRequests(Problem):
     status = 429
     type = "too-many-requests"
     title = "Too many requests"
-    explanation = "The limit for this client is used up. Retry-After says in how many seconds to try again."
+    explanation = "You have reached a rate limit. Wait for the number of seconds in Retry-After, then try again."
     retry_after = 1
 
 
@@ -250,15 +251,20 @@ class Unavailable(Problem):
     status = 503
     type = "unavailable"
     title = "Temporarily unavailable"
-    explanation = "Something that the service needs is away or overloaded. Try again after the time in Retry-After."
+    explanation = (
+        "The service is overloaded, or a part of it is down. Wait for the number of seconds in Retry-After, then try "
+        "again."
+    )
     retry_after = 5
 
 
 class TimedOut(Problem):
     status = 504
     type = "timed-out"
-    title = "Took too long"
-    explanation = "Something that the service needs did not answer in time. Try again after the time in Retry-After."
+    title = "Timed out"
+    explanation = (
+        "A part of the service did not respond in time. Wait for the number of seconds in Retry-After, then try again."
+    )
     retry_after = 5
 
 
@@ -286,13 +292,13 @@ _BY_STATUS: dict[int, type[Problem]] = {
 
 
 def problem_for_status(status: int, *, headers: Mapping[str, str] | None = None) -> Problem:
-    """A problem for an answer of which only the status is known.
+    """Return the problem for a status code.
 
-    A status without a type of its own counts as 400 or 500 (RFC 9110, 15), its number kept.
+    A status without a type of its own gets the type of 400 or 500 (RFC 9110, section 15), and keeps its number.
     """
     cls = _BY_STATUS.get(status)
     if cls is None:
         problem = (Malformed if status < InternalError.status else InternalError)(headers=headers)
-        problem.status = status  # type: ignore[misc]  # the one occurrence whose number is not its type's
+        problem.status = status  # type: ignore[misc]  # the only problem whose status is not that of its type
         return problem
     return cls(headers=headers)

@@ -1,4 +1,4 @@
-"""A problem as bytes: ``application/problem+json``, or a page for a person with a browser."""
+"""Problem responses: ``application/problem+json``, or a page for browsers."""
 
 import json
 import re
@@ -20,12 +20,12 @@ _ENCODED_TWICE = re.compile("%25([89A-F][0-9A-F])")
 
 
 def is_api(request: HttpRequest) -> bool:
-    """Whether the address belongs to the API, where every error is JSON whatever the client accepts."""
+    """Return whether the address belongs to the API, where every error is JSON regardless of Accept."""
     return request.path_info.startswith(API_PREFIX)
 
 
 def prefers_html(request: HttpRequest) -> bool:
-    """Whether the client would rather have a page than JSON (RFC 9110, 12.5.1). Equal or no preference means JSON."""
+    """Return whether the client prefers HTML to JSON (RFC 9110, section 12.5.1). A tie or no preference means JSON."""
     return _quality(request, "text/html") > max(_quality(request, CONTENT_TYPE), _quality(request, "application/json"))
 
 
@@ -35,12 +35,12 @@ def _quality(request: HttpRequest, media_type: str) -> float:
 
 
 def type_url(slug: str) -> str:
-    """The absolute address of the page of a problem type."""
+    """Return the absolute URL of the page of a problem type."""
     return f"{settings.PUBLIC_URL}/problems/{slug}"
 
 
 def problem_members(problem: Problem, *, instance: str, **more: Any) -> dict[str, Any]:
-    """The members of a problem's document (RFC 9457); ``errors`` is there when not empty."""
+    """Return the members of a problem document (RFC 9457); ``errors`` only if there are any."""
     document: dict[str, Any] = {
         "type": type_url(problem.type),
         "title": problem.title,
@@ -50,7 +50,7 @@ def problem_members(problem: Problem, *, instance: str, **more: Any) -> dict[str
         **more,
     }
     if problem.errors:
-        # A pointer may name what the client named; no text of an answer holds NUL.
+        # A pointer may repeat a name in the body. Responses contain no NUL.
         document["errors"] = [
             {**error._asdict(), "pointer": error.pointer.replace("\0", "\N{REPLACEMENT CHARACTER}")}
             for error in problem.errors
@@ -59,21 +59,20 @@ def problem_members(problem: Problem, *, instance: str, **more: Any) -> dict[str
 
 
 def problem_document(request: HttpRequest, problem: Problem) -> dict[str, Any]:
-    """The document that answers a request; ``instance`` is the path without the query."""
+    """Return the problem document for a request; ``instance`` is the path without the query string."""
     return problem_members(problem, instance=_path_sent(request), request_id=facts_of(request).request_id)
 
 
 def _path_sent(request: HttpRequest) -> str:
     """Return the request's path as it was sent, percent-encoded.
 
-    Django writes the bytes of a path that are no UTF-8 as %FF (`repercent_broken_unicode`), and keeps nothing else of what
-    was sent; they are not encoded a second time.
+    Django has percent-encoded the bytes that are not UTF-8 (`repercent_broken_unicode`). They are not encoded twice.
     """
     return _ENCODED_TWICE.sub(r"%\1", escape_uri_path(request.path))
 
 
 class ProblemResponse(HttpResponse):
-    """A response whose body is a problem document, or the page of one."""
+    """A response whose body is a problem document, or its page."""
 
     def __init__(self, *args: Any, problem_type: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -81,21 +80,21 @@ class ProblemResponse(HttpResponse):
 
 
 def problem_type_of(response: HttpResponseBase) -> str | None:
-    """Return the problem type of a response; None for one that is no problem."""
+    """Return the problem type of a response; None if it is not a problem."""
     return response.problem_type if isinstance(response, ProblemResponse) else None
 
 
 def problem_response(request: HttpRequest, problem: Problem) -> HttpResponse:
-    """The answer to an error: JSON, or outside the API a page with the same facts for a client that prefers one.
+    """Return the response to an error: JSON, or outside the API a page for clients that prefer HTML.
 
-    Errors are never stored by caches: they belong to one request, whose id they carry.
+    Caches never store errors, because each contains the id of its request.
     """
     document = problem_document(request, problem)
     as_page = not is_api(request) and prefers_html(request)
     if as_page:
         content = render_to_string("errors/problem.html", {"problem": document, "site": settings.SITE_NAME}).encode()
     else:
-        # ASCII only, so that a lone surrogate in a path can be written too.
+        # ASCII only, so that a lone surrogate in a path can be encoded too.
         content = json.dumps(document, separators=(",", ":")).encode()
     response = ProblemResponse(
         b"" if request.method == "HEAD" else content,
@@ -110,6 +109,6 @@ def problem_response(request: HttpRequest, problem: Problem) -> HttpResponse:
         response.delete_cookie(name, path=path, samesite="Lax")
     if not is_api(request):
         patch_vary_headers(response, ["Accept"])
-    # Django would write a second line about the same request (django.utils.log.log_response).
+    # Django would log the same request a second time (django.utils.log.log_response).
     response._has_been_logged = True  # type: ignore[attr-defined]  # read by Django
     return response

@@ -1,4 +1,4 @@
-"""The problem document in OpenAPI: one component, and the pieces that say which errors an endpoint can answer."""
+"""Problem documents in OpenAPI: one component, and the responses that refer to it."""
 
 from http import HTTPStatus
 from typing import Any
@@ -9,42 +9,42 @@ from rest_framework import serializers
 from apps.practices.errors.problems import Problem, problem_for_status
 from apps.practices.errors.responses import CONTENT_TYPE
 
-# Any operation may meet these: they come from the layers around every view.
+# Errors of every operation, from the layers around the views.
 ALWAYS = (400, 403, 406, 429, 500, 503, 504)
-# And any whose method has a body, whether it wants one or not.
+# Errors of every operation whose method may have a body.
 WITH_BODY = (408, 413, 415)
 BODY_METHODS = ("post", "put", "patch")
 
 
 class FieldErrorSerializer(serializers.Serializer):
-    """One thing that is wrong with the input."""
+    """One error in the input."""
 
     pointer = serializers.CharField(
         help_text="JSON pointer into the body (RFC 6901), ?name for a query parameter, or Name: for a header."
     )
-    code = serializers.CharField(help_text="A stable word for programs.")
-    detail = serializers.CharField(help_text="A sentence for people.")
+    code = serializers.CharField(help_text="A stable, machine-readable code.")
+    detail = serializers.CharField(help_text="A human-readable message.")
 
 
 class ProblemSerializer(serializers.Serializer):
     """A problem document (RFC 9457)."""
 
-    type = serializers.URLField(help_text="Which kind of problem: the address of the page that explains it.")
-    title = serializers.CharField(help_text="The kind of problem, in words. Never varies for a type.")
+    type = serializers.URLField(help_text="The problem type: the URL of the page that describes it.")
+    title = serializers.CharField(help_text="The name of the problem type.")
     status = serializers.IntegerField(min_value=400, max_value=599)
-    detail = serializers.CharField(help_text="What happened this time.")
+    detail = serializers.CharField(help_text="What went wrong with this request.")
     instance = serializers.CharField(help_text="The path of the request.")
     request_id = serializers.CharField(
-        allow_null=True, help_text="Names the request in the service's logs. Also in X-Request-ID."
+        allow_null=True, help_text="Identifies the request in the service's logs. Also in the X-Request-ID header."
     )
-    # DRF takes declared fields out of the class body, so its own property of this name stays.
-    errors = FieldErrorSerializer(many=True, required=False)  # type: ignore[assignment]  # as said above
+    # DRF removes declared fields from the class, so its own property of this name remains.
+    errors = FieldErrorSerializer(many=True, required=False)  # type: ignore[assignment]  # see above
 
 
 def problems(*answers: int | type[Problem]) -> dict[tuple[int, str], OpenApiResponse]:
-    """The error part of ``@extend_schema(responses=…)``, by status or problem class; one status is one entry.
+    """Return the error part of ``@extend_schema(responses=…)`` for statuses and problem classes, one entry for each status.
 
-    What any operation can answer (bad request, limits, failures) is always included.
+    The errors of every operation (bad request, limits, failures) are always included.
     """
     titles: dict[int, list[str]] = {}
     for named in (*answers, *ALWAYS):
@@ -60,13 +60,13 @@ def _response(description: str) -> OpenApiResponse:
 
 
 def describe_everywhere(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """Postprocessing hook of drf-spectacular: every operation names what the layers around it can answer."""
+    """Add the errors of the layers around the views to every operation (postprocessing hook of drf-spectacular)."""
     schema = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     for path in result.get("paths", {}).values():
         for method, operation in path.items():
             if not isinstance(operation, dict) or "responses" not in operation:
                 continue
-            # A token that is refused is refused where none is needed, too.
+            # An invalid token is refused (401) even where no token is required.
             signed_in = (401,) if any(operation.get("security", ())) else ()
             for status in (
                 *ALWAYS,

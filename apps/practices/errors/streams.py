@@ -1,4 +1,4 @@
-"""Streams that fail: before their first byte a problem document, after it a broken connection, never a clean end."""
+"""Streams that fail: a problem document before the first byte, a broken connection after it, never a clean end."""
 
 import errno
 from collections.abc import Iterable, Iterator
@@ -13,25 +13,25 @@ from apps.practices.errors.problems import InternalError
 
 
 class StreamBroken(ConnectionResetError):
-    """Ends a response whose status is already sent.
+    """A failure after the status has been sent.
 
-    A connection reset: servers then close the connection without the closing chunk and without a second traceback.
+    Because it is a connection reset, servers close the connection without the last chunk and without a second traceback.
     """
 
 
 def guard_stream(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-    """Produce the first chunk now, while the status can still change, and watch over the rest.
+    """Return the response with its first chunk produced, while the status can still change, and the rest guarded.
 
-    Files go to the server as they are, so that it can use sendfile; asynchronous streams pass untouched.
+    Files are left to the server, which can use sendfile. Asynchronous streams are not changed.
     """
     if getattr(response, "file_to_stream", None) is not None or getattr(response, "is_async", False):
         return response
     chunks = iter(response)
     try:
         first = next(chunks, b"")
-    except Exception as exception:  # noqa: BLE001 - whatever a generator raises becomes an answer, as in a view
+    except Exception as exception:  # noqa: BLE001 - any exception becomes a response, as in a view
         failed = answer(request, exception)
-        failed._resource_closers += response._resource_closers  # type: ignore[attr-defined]  # the stream's own get closed too
+        failed._resource_closers += response._resource_closers  # type: ignore[attr-defined]  # the stream's own resources are closed too
         return failed
     response.streaming_content = _watched(request, chain((first,), chunks))  # type: ignore[attr-defined]  # streaming only
     return response

@@ -1,4 +1,4 @@
-"""Where problem types are explained."""
+"""Routes of the pages about problem types."""
 
 from django.urls import path
 

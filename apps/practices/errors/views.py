@@ -1,4 +1,4 @@
-"""What Django calls when something fails outside a view, and the pages that explain problem types."""
+"""Django's error handlers, and the pages about problem types."""
 
 import sys
 from functools import cache
@@ -26,27 +26,27 @@ _PAGE_SECONDS = 3600
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """``handler400``: suspicious, malformed and too large requests, unknown hosts."""
+    """Return the problem response for ``handler400``: suspicious, malformed or too large requests, and unknown hosts."""
     return answer(request, exception or Malformed())
 
 
 def permission_denied(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """``handler403``."""
+    """Return the problem response for ``handler403``."""
     return answer(request, exception or PermissionDenied())
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """``handler404``: also what the URL resolver raises."""
+    """Return the problem response for ``handler404``, also for a path without a route."""
     return answer(request, exception or NotFound())
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """``handler500``: what a middleware raised. Django calls it while the exception is being handled."""
+    """Return the problem response for ``handler500``: an exception in a middleware, which is being handled at this point."""
     return answer(request, sys.exc_info()[1] or InternalError())
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """``CSRF_FAILURE_VIEW``. The reason goes to the log: it would tell a forger what to mend."""
+    """Return the problem response for ``CSRF_FAILURE_VIEW``. Only the log gets the reason, which would help an attacker."""
     logger.warning(
         "request_refused", extra={"path": request.path, "method": request.method, "reason": f"CSRF: {reason}"}
     )
@@ -55,14 +55,14 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 @require_safe
 def problem_index(request: HttpRequest) -> HttpResponse:
-    """Every problem type of the service."""
+    """Return the list of all problem types."""
     types = [_facts(cls) for cls in problem_types().values()]
     return _page(request, {"problems": types}, template="errors/types.html")
 
 
 @require_safe
 def problem_type(request: HttpRequest, slug: str) -> HttpResponse:
-    """What one problem type means."""
+    """Return the description of one problem type."""
     cls = problem_types().get(slug)
     if cls is None:
         raise Http404
@@ -71,7 +71,7 @@ def problem_type(request: HttpRequest, slug: str) -> HttpResponse:
 
 @require_safe
 def page_style(_request: HttpRequest) -> HttpResponse:
-    """The style sheet of the pages above: served here, so that they need neither inline styles nor collected files."""
+    """Return the style sheet of the error pages, which therefore need neither inline styles nor collected static files."""
     return HttpResponse(
         _style(), content_type="text/css; charset=utf-8", headers={"Cache-Control": f"public, max-age={_PAGE_SECONDS}"}
     )

@@ -1,4 +1,4 @@
-"""The access line of a request, and its numbers."""
+"""The access line of a request, and its metrics."""
 
 import ipaddress
 from functools import lru_cache
@@ -13,16 +13,16 @@ from apps.practices.mechanisms.facts import facts_of
 from apps.practices.observability.routes import route_of, user_id_of
 
 PATH_MAX = 300
-# Asked every second by every edge: their good answers are counted, and written at DEBUG only.
+# Load balancers call these every second. Successful calls are counted, but only logged at DEBUG.
 _PROBES = frozenset({"/healthz", "/readyz"})
 
 logger = structlog.get_logger("access")
 
 
 def access_record(request: HttpRequest, *, status: int, sent: int, problem: str | None = None) -> None:
-    """Write the access line of a request and count it: once, when its response is known (streamed: when it is sent).
+    """Write the access line of a request and count it, once its response is complete.
 
-    ``sent`` is the body's length in bytes; ``problem`` the problem type of an error.
+    ``sent`` is the length of the body in bytes; ``problem`` is the problem type of an error.
     """
     facts = facts_of(request)
     seconds = perf_counter() - facts.started
@@ -52,7 +52,7 @@ def access_record(request: HttpRequest, *, status: int, sent: int, problem: str 
 
 @lru_cache(maxsize=4096)
 def address_shown(address: str, policy: str) -> str | None:
-    """Return a client address as the policy lets it appear: ``full``, ``truncated`` (/24, /48), or None for ``none``."""
+    """Return a client address in the form that LOG_ADDRESSES allows: ``full``, ``truncated`` (/24, /48), or None for ``none``."""
     if policy == "none":
         return None
     try:

@@ -1,4 +1,4 @@
-"""The Prometheus text of the whole fleet, or of this process alone while Redis is away."""
+"""Metrics in Prometheus text format: of the whole fleet, or of this process only while Redis is unavailable."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from apps.practices.observability import gauges
 
 
 def exposition() -> bytes:
-    """Return all metrics in Prometheus's text format, with ``shipshape_metrics_scope`` telling whose they are."""
+    """Return all metrics in Prometheus's text format; ``shipshape_metrics_scope`` tells fleet and process apart."""
     try:
         numbers, scope = metrics_store.fleet_totals(), "fleet"
     except metrics_store.FleetUnavailable:
@@ -67,7 +67,7 @@ def _counter(name: str, text: str, samples: list[tuple[dict[str, str], float]]) 
 
 def _histogram(name: str, text: str, every: Mapping[tuple[tuple[str, str], ...], Mapping[str, float]]) -> Metric:
     family = HistogramMetricFamily(name, text, labels=[label for label, _ in next(iter(every))])
-    # What another release counted may have other bounds.
+    # Another release may have counted with other bounds.
     found = {bound for stored in every.values() for bound in stored} - {"sum"}
     bounds = sorted({*bounds_of(name), "+Inf", *found}, key=float)
     for series, stored in every.items():

@@ -1,8 +1,7 @@
-"""Gauges: numbers that are read from a store at the scrape, not counted by anybody.
+"""Gauges: numbers that are read from a store when Prometheus scrapes, instead of being counted.
 
-Whichever process is asked reads them, so they are whole from any instance and need no Redis. They are at most SECONDS old,
-however often and by however many they are asked for. A store that is away takes its own gauges out of the answer and nothing
-else; ``shipshape_gauges_read`` says so.
+The process that is scraped reads them, so that every instance returns the same values without Redis. Values are cached for
+SECONDS. If a store is unavailable, only its own gauges are missing, and ``shipshape_gauges_read`` is 0 for it.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -17,14 +16,14 @@ SECONDS = 5.0
 
 
 class SourceAway(Exception):
-    """The store did not answer: its gauges are unknown."""
+    """The store did not respond, so its gauges are unknown."""
 
 
 _sources: dict[str, Callable[[], Sequence[Metric] | None]] = {}
 
 
 def gauges_from(name: str, read: Callable[[], Sequence[Metric]]) -> None:
-    """Add the families that ``read`` returns, made by ``gauge``, to each scrape. It raises SourceAway if it cannot read."""
+    """Register a function that returns metric families, made by ``gauge``, for each scrape; it may raise SourceAway."""
 
     @cached(TTLCache(maxsize=1, ttl=SECONDS), condition=Condition())
     def latest() -> Sequence[Metric] | None:

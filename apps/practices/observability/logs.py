@@ -21,7 +21,7 @@ from structlog.types import EventDict, Processor, WrappedLogger
 
 from apps.practices.observability import redaction
 
-# Written by us, in a shape that cannot hold a secret: not worth a scan on every line.
+# Our own values, which cannot contain a secret: not worth a scan on every line.
 _PLAIN_NAMES = frozenset({"time", "level", "logger", "method", "request_id", "user_id", "route", "address"})
 # Control characters could end a line, move a terminal's cursor or hide text; JSON escapes the first 32 only.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -41,7 +41,7 @@ class Stderr:
                 rest = rest[os.write(2, rest) :]
 
     def flush(self) -> None:
-        """Nothing to do: ``write`` holds nothing back."""
+        """Do nothing, since ``write`` does not buffer."""
 
 
 STDERR = Stderr()
@@ -53,14 +53,14 @@ class LineHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             line = self.format(record).encode("utf-8", "backslashreplace") + b"\n"
-        except Exception:  # noqa: BLE001 - a record that cannot be formatted is logging's own error, reported its way
+        except Exception:  # noqa: BLE001 - logging reports a record that it cannot format in its own way
             self.handleError(record)
             return
         STDERR.write(line)
 
 
 def thread_failed(failure: threading.ExceptHookArgs) -> None:
-    """Log what ended a thread (``threading.excepthook``)."""
+    """Log the exception that ended a thread (``threading.excepthook``)."""
     if failure.exc_type is not SystemExit:
         name = failure.thread.name if failure.thread else None
         error = (failure.exc_type, failure.exc_value, failure.exc_traceback)
@@ -68,7 +68,7 @@ def thread_failed(failure: threading.ExceptHookArgs) -> None:
 
 
 def line_write(event: str, *, logger: str) -> None:
-    """Write one line without taking a lock, for signal handlers: what they interrupt may hold a logger's."""
+    """Write one line without taking a lock, for signal handlers: the code that they interrupt may hold a logger's lock."""
     now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
     line = {"event": event, "logger": logger, "level": "info", "time": now}
     rendered = renderer_for(settings.OBSERVABILITY_LOG_STYLE)(None, "info", redact_event(None, "info", line))
@@ -156,7 +156,7 @@ def structlog_configure(*, style: str, level: str, extra: list[Processor]) -> No
 
 
 def line_formatter(style: str = "json") -> logging.Formatter:
-    """Make the formatter that gives lines of the standard library's loggers our shape (for ``LOGGING``)."""
+    """Return the formatter that gives lines of the standard library's loggers the same shape (for ``LOGGING``)."""
     render = renderer_for(style)
 
     def as_text(logger: WrappedLogger, method: str, event: EventDict) -> str:

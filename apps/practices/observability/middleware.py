@@ -1,4 +1,4 @@
-"""The middleware that records every request: request id, access line, metrics."""
+"""The middleware that records every request: log context, access line, metrics."""
 
 from collections.abc import Callable, Iterator
 
@@ -25,7 +25,7 @@ class ObservabilityMiddleware:
         try:
             response = self.get_response(request)
             response[ids.HEADER] = request_id
-            # A file of the disk is left to the server, which may have the system send it.
+            # A file is left to the server, which can use sendfile.
             if isinstance(response, StreamingHttpResponse) and not isinstance(response, FileResponse):
                 response.streaming_content = Measured(response, request)
             else:

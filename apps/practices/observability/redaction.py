@@ -1,7 +1,7 @@
-"""Take secrets and personal data out of whatever leaves the process as text: log lines and error reports.
+"""Redaction of secrets and personal data in log lines and error reports.
 
-Three nets, since each has holes: the name of a field, the look of a value, and the literal secrets of this service's
-own settings. It prefers to hide too much (ASVS 5.0, 16.2.5; OWASP Logging Cheat Sheet, "Data to exclude").
+Three nets, since each has holes: the name of a field, the shape of a value, and the literal secrets in the settings of this
+service. When in doubt, a value is hidden (ASVS 5.0, 16.2.5; OWASP Logging Cheat Sheet, "Data to exclude").
 """
 
 import re
@@ -23,10 +23,10 @@ _NAMES = (
     r"|access[_-]?key|signing[_-]?key|session[_-]?(?:id|key)|signature|dsn|one[_-]?time|otp"
 )
 _SENSITIVE_NAME = re.compile(_NAMES, re.IGNORECASE)
-# Without one of these no rule below can match: the usual short value is done after one scan.
+# No rule below can match without one of these, so most short values need only this scan.
 _SUSPICIOUS = re.compile(r"[@=:]|%3d|%3a|%40|eyJ|bearer|basic", re.IGNORECASE)
 
-# Bounded repetitions only: attackers choose this text, and matching must stay linear in its length.
+# Bounded repetitions only: attackers control this text, and matching must stay linear in its length.
 _RULES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
     # user:password@ in any URL. A raw "@" or "/" may be part of the password, so it reaches to the last "@" of the word.
     (re.compile(r"(://[^\s/:@]{0,256}:)\S{1,1024}@"), rf"\1{HIDDEN}@"),
@@ -51,7 +51,7 @@ _RULES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]
         ),
         rf"\1\2{HIDDEN}",
     ),
-    # What PostgreSQL says of the row that broke a constraint: its values.
+    # PostgreSQL's DETAIL contains the values of the row that violated a constraint.
     (re.compile(r"(\bDETAIL:  )[\s\S]{1,8192}?(?=\n\n|\n[A-Z]+:  |\Z)"), rf"\1{HIDDEN}"),
     # The part of an e-mail address that names a person.
     (re.compile(r"[A-Za-z0-9._%+-]{1,64}(@|%40)(?=[A-Za-z0-9-]{1,63}\.[A-Za-z])", re.IGNORECASE), r"[e-mail]\1"),
@@ -59,10 +59,10 @@ _RULES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]
 
 
 def redact(value: Any, *, depth: int = 0) -> Any:
-    """Return a copy of a value of JSON-like shape without secrets; other objects come back as they are.
+    """Return a copy of a JSON-like value without secrets; other objects are returned unchanged.
 
-    Mappings lose the values of sensitive names; text is cut at 16,384 characters and cleaned by look; containers are
-    cut at 200 items and 12 levels.
+    Values of sensitive names in mappings are hidden. Text is cut at 16,384 characters and searched for secrets. Containers
+    are cut at 200 items and 12 levels.
     """
     if isinstance(value, str):
         return redact_text(value)
@@ -79,7 +79,7 @@ def redact(value: Any, *, depth: int = 0) -> Any:
 
 
 def redact_named(name: Any, value: Any, *, depth: int = 0) -> Any:
-    """Redact a value that stands under a name: hidden altogether when the name is that of a secret."""
+    """Return the value redacted, or hidden completely if its name is that of a secret."""
     if isinstance(name, str) and value is not None and not isinstance(value, bool) and is_sensitive(name):
         return HIDDEN
     return redact(value, depth=depth)
@@ -91,12 +91,12 @@ def redact_name(name: Any) -> Any:
 
 @lru_cache(maxsize=1024)
 def is_sensitive(name: str) -> bool:
-    """Whether a field of this name holds a secret."""
+    """Return whether a field of this name contains a secret."""
     return _SENSITIVE_NAME.search(name) is not None
 
 
 def redact_text(text: str) -> str:
-    """Return the text with everything hidden that is, or looks like, a secret or an e-mail address."""
+    """Return the text with everything hidden that is or looks like a secret, and with the local parts of e-mail addresses."""
     if len(text) > TEXT_MAX:
         text = text[:TEXT_MAX] + "…"
     literals = _literals()
@@ -109,7 +109,7 @@ def redact_text(text: str) -> str:
 
 
 def _literals() -> re.Pattern[str] | None:
-    """The secrets of this service's settings as one pattern, None while there are no settings yet."""
+    """Return the pattern of all secrets in the settings; None before the settings are loaded."""
     return _literals_pattern() if settings.configured else None
 
 

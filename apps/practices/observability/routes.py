@@ -1,4 +1,4 @@
-"""The template of the route that answers a path: what logs and metrics are grouped by."""
+"""The route and the user of a request, as logs and metrics show them."""
 
 from django.http import HttpRequest
 from django.urls import Resolver404
@@ -18,10 +18,10 @@ def route_of(request: HttpRequest) -> str:
 
 
 def user_id_of(request: HttpRequest) -> str | None:
-    """Return the id of the user that the request was authorised as, without causing that to be looked up."""
+    """Return the id of the authenticated user, without loading the user."""
     user = request.__dict__.get("user")
     if user is None or isinstance(user, SimpleLazyObject):
-        # Django's lazy user: once somebody has asked, it is kept under this name.
+        # Django keeps its lazy user under this name once it has been loaded.
         user = request.__dict__.get("_cached_user")
     key = getattr(user, "pk", None)
     return None if key is None else str(key)

@@ -1,4 +1,4 @@
-"""Error reports to Sentry, through the same redaction as the logs."""
+"""Error reports to Sentry, redacted like the logs."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from apps.practices.observability.redaction import redact
 
 
 def start(*, dsn: str) -> None:
-    """Start the client: errors only, no local variables, no bodies, no addresses, nothing before ``before_send``."""
+    """Start the client: errors only, without local variables, bodies or addresses, each through ``before_send``."""
     sentry_sdk.init(
         dsn=dsn,
         environment=settings.ENVIRONMENT_NAME,
@@ -26,14 +26,14 @@ def start(*, dsn: str) -> None:
         auto_session_tracking=False,
         auto_enabling_integrations=False,
         integrations=[DjangoIntegration(), CeleryIntegration()],
-        ignore_errors=[Problem],  # an answer, not a mistake of ours
+        ignore_errors=[Problem],  # an expected response, not a bug
         before_send=before_send,
         shutdown_timeout=2,
     )
 
 
 def before_send(event: Event, _: Hint) -> Event:
-    """Redact a report and name the request it belongs to."""
+    """Return the report redacted and tagged with the request id."""
     request_id = current_request_id()
     cleaned: dict[str, Any] = redact(dict(event))
     if request_id is not None:
@@ -46,7 +46,7 @@ def before_send(event: Event, _: Hint) -> Event:
 def report_exception(_: WrappedLogger, method: str, event: EventDict) -> EventDict:
     """Report the exception that an error line carries (structlog processor).
 
-    Handled errors become a problem document and never reach Django's own hook; Sentry drops what it has seen already.
+    Handled errors become problem documents and never reach Django's own hook. Sentry drops duplicates.
     """
     exc_info = event.get("exc_info")
     if exc_info and method in ("error", "exception", "critical"):

@@ -1,4 +1,4 @@
-"""Switch observability on. Django calls ``configure`` first of all in ``django.setup()``, so failures to boot are logged too."""
+"""The setup of logging and reports. ``django.setup()`` calls ``configure`` first, so failures at boot are logged too."""
 
 import logging.config
 import threading
@@ -14,12 +14,12 @@ def configure(config: dict[str, Any]) -> None:
     """Apply ``LOGGING``, configure structlog, and start Sentry where ``SENTRY_DSN`` is set (``LOGGING_CONFIG``)."""
     logging.config.dictConfig(config)
     if settings.OBSERVABILITY_LOG_STYLE == "json":
-        # What Python would print in lines of its own.
+        # Python would print these as plain text.
         logging.captureWarnings(True)
         threading.excepthook = logs.thread_failed
     extra: list[Processor] = []
     if settings.OBSERVABILITY_SENTRY_DSN:
-        # Imported only where it is used: it costs a tenth of a second and much memory.
+        # Imported only where it is used: the import takes a tenth of a second and much memory.
         from apps.practices.observability import sentry
 
         sentry.start(dsn=settings.OBSERVABILITY_SENTRY_DSN)

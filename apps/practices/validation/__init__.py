@@ -1,1 +1,1 @@
-"""Validation: what comes in is bounded, named, typed and clean before any other code sees it."""
+"""Validation: all input is bounded, declared, typed and clean before other code sees it."""

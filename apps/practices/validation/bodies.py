@@ -1,4 +1,4 @@
-"""Bodies as they come in: bounded in size and time for whoever reads them, and read to their end when nobody does."""
+"""Request bodies: reading them has limits of size and time, and what no view has read is read before the response."""
 
 import contextlib
 from typing import IO, Any, cast
@@ -16,40 +16,38 @@ CHUNK = 64 * 1024
 
 
 class BodyTooSlow(Problem):
-    """A body did not arrive in time: it would hold a thread for as long as its sender likes."""
+    """A body that did not arrive in time, and would occupy a thread for as long as its sender wants."""
 
     status = 408
     type = "body-too-slow"
     title = "Body too slow"
-    explanation = (
-        "The body of the request arrived too slowly. Send it again, over a faster connection or in smaller parts."
-    )
+    explanation = "The request body arrived too slowly. Send it again over a faster connection, or in smaller parts."
 
 
 class TooManyUploads(Unavailable):
-    """As many bodies as may arrive slowly at a time, in all or from one client, do so already."""
+    """A slow body, while the maximum number of slow bodies, in total or from one client, has been reached."""
 
     status = 503
     type = "too-many-uploads"
-    title = "Too many slow uploads at once"
+    title = "Too many slow uploads"
     explanation = (
-        "The body of the request did not arrive at once, and the service is waiting for as many others as it can, or for "
-        "another one from the same address. Try again."
+        "The request body arrived slowly, and the service is already waiting for the maximum number of slow bodies, "
+        "in total or from your address. Try again."
     )
     retry_after = 2
 
 
 def is_chunked(request: HttpRequest) -> bool:
-    """Return whether a body follows whose length the request does not state (RFC 9112, section 7.1)."""
+    """Return whether the request has a body without a Content-Length (RFC 9112, section 7.1)."""
     return "chunked" in request.META.get("HTTP_TRANSFER_ENCODING", "").lower()
 
 
 class Body:
-    """The body of a request on its way in. Reading it raises the problem that its sender is to be told.
+    """The body of a request while it arrives. Reading it raises problems.
 
-    ``bound``: in bytes, of a chunked body, which is counted as it comes in. BodyTooLarge (413) when there is more of it,
-    BodyTooSlow (408) when it takes too long, TooManyUploads (503) when it is slow and others are, too, Malformed (400) when
-    it breaks off or its chunks are not what they say.
+    ``bound`` is the maximum size in bytes of a chunked body, which is counted while it arrives. BodyTooLarge (413) if it is
+    larger, BodyTooSlow (408) if it takes too long, TooManyUploads (503) if it is slow while too many others are, Malformed
+    (400) if it ends early or its chunks are invalid.
     """
 
     def __init__(self, request: HttpRequest, *, bound: int) -> None:
@@ -63,12 +61,12 @@ class Body:
         writable: Any = request  # Django has no public way to give a request its body
         writable._stream = LimitedStream(cast("Any", self), limit)
         if self._length is None:
-            # Django and Django REST framework take a request without a length for one without a body. This is the most
-            # that there may be; the end is where the chunks say.
+            # For Django and Django REST framework, a request without a length has no body. This is the maximum length;
+            # the chunks determine the end.
             request.META["CONTENT_LENGTH"] = str(bound)
 
     def read(self, size: int) -> bytes:
-        """Read ``size`` bytes, or what there is until the end, however short the server's own reads are."""
+        """Read ``size`` bytes, or up to the end, even if the server returns less in each read."""
         parts = [self._counted(self._source.read, size)]
         while parts[-1] and (left := size - sum(map(len, parts))):
             parts.append(self._counted(self._source.read, left))
@@ -80,7 +78,7 @@ class Body:
     def drain(self) -> None:
         """Read and drop what is left, within ``VALIDATION_DRAIN_BYTES`` and ``VALIDATION_DRAIN_SECONDS`` of waiting.
 
-        A sender that is gone has nothing left; one that claims more than the bound is not waited for.
+        A body that is longer than the limit, or whose sender is gone, is not read.
         """
         most: int = settings.VALIDATION_DRAIN_BYTES
         left = most if self._length is None else self._length - self._received
@@ -103,26 +101,26 @@ class Body:
             raise BodyTooSlow from error
         except (OSError, ParseException) as error:
             self._is_broken = True
-            raise Malformed("The body breaks off, or is not chunked as it says.") from error
+            raise Malformed("The body ended early, or its chunked encoding is invalid.") from error
         self._received += len(data)
         if self._length is None and self._received > self._bound:
-            raise BodyTooLarge(f"At most {self._bound} bytes are accepted here.")
+            raise BodyTooLarge(f"The maximum body size here is {self._bound} bytes.")
         self._is_over = self._received == self._length if data or not size else True
         if self._is_over and self._connection is not None:
             self._connection.body_received()
         if self._is_over and self._length is not None and self._received < self._length:
-            raise Malformed("The body breaks off: it is shorter than its Content-Length.")
+            raise Malformed("The body ended early: it is shorter than its Content-Length.")
         return data
 
 
 def client_socket(request: HttpRequest) -> ClientSocket | None:
-    """Return the connection of the request, where the server waits for clients within bounds (``project/threads.py``)."""
+    """Return the connection of the request, if the server limits how long it waits for clients (``project/threads.py``)."""
     connection = request.META.get("gunicorn.socket")
     return connection if isinstance(connection, ClientSocket) else None
 
 
-def client_named(request: HttpRequest) -> None:
-    """Tell the connection whose request it carries: slow clients are bounded by address, too."""
+def client_set(request: HttpRequest) -> None:
+    """Set the client of the request's connection, since slow clients are also limited by address."""
     connection = client_socket(request)
     if connection is not None:
         connection.client_is(facts_of(request).bucket)

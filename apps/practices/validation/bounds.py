@@ -1,6 +1,6 @@
-"""How much a request may hold, by route: the view says it, and it holds before the body is read.
+"""The bounds of requests by view, which are applied before the body is read.
 
-A view that needs other bounds than the settings' declares them::
+A view that needs other bounds than those in the settings declares them::
 
     class ArticleImports(StrictView):
         bounds = Bounds(body_bytes=lambda: settings.JOBS_IMPORT_MAX_BYTES, form_fields=5)
@@ -18,11 +18,12 @@ from apps.practices.mechanisms.facts import view_of
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bounds:
-    """The bounds of one view's requests; what is None follows the settings.
+    """The bounds of a view's requests; None means the bound in the settings.
 
-    ``body_bytes``: of the whole body, on the wire; a function when a setting decides. What is read into memory at once (JSON)
-    is bounded by Django's ``DATA_UPLOAD_MAX_MEMORY_SIZE`` besides. ``json_depth`` and ``json_members``:
-    levels, and values at all levels, of a JSON document. ``form_fields`` and ``files``: parts of a multipart form.
+    ``body_bytes``: the size of the body on the wire, or a function that returns it from a setting. Django's
+    ``DATA_UPLOAD_MAX_MEMORY_SIZE`` also applies to bodies that are read into memory at once (JSON). ``json_depth`` and
+    ``json_members``: levels, and values at all levels, of a JSON document. ``form_fields`` and ``files``: parts of a
+    multipart form.
     """
 
     body_bytes: int | Callable[[], int] | None = None
@@ -34,7 +35,7 @@ class Bounds:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Allowed:
-    """What a request may hold, settings and the view's own bounds taken together."""
+    """The bounds that apply to a request: those of its view and of the settings."""
 
     body_bytes: int
     json_depth: int
@@ -44,7 +45,7 @@ class Allowed:
 
 
 def allowed_by(view: Any) -> Allowed:
-    """Give what a view (class, instance, or None for none) allows."""
+    """Return the bounds that apply to a view (class or instance; None without a view)."""
     own: Bounds = getattr(view, "bounds", None) or Bounds()
     size = own.body_bytes() if callable(own.body_bytes) else own.body_bytes
     return Allowed(

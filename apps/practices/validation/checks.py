@@ -16,7 +16,7 @@ MIDDLEWARE = (
     "apps.practices.validation.middleware.RequestBoundsMiddleware",
 )
 
-# Elements and attributes that run or load code wherever they stand; nh3 itself knows nothing of what a team adds.
+# Elements that run or load code. nh3 does not check the tags that a team adds.
 ACTIVE_TAGS = frozenset(
     {"script", "style", "iframe", "object", "embed", "base", "form", "svg", "math", "meta", "link", "template"}
 )
@@ -35,12 +35,12 @@ def check_middleware(app_configs: Sequence[AppConfig] | None = None, **options: 
 
 @register("validation")
 def check_parsers(app_configs: Sequence[AppConfig] | None = None, **options: Any) -> list[CheckMessage]:
-    """validation.E002: every default parser is a bounded one."""
-    parsers: Any = api_settings.DEFAULT_PARSER_CLASSES  # classes by now; the stubs speak of their names
+    """Require every default parser to be bounded (validation.E002)."""
+    parsers: Any = api_settings.DEFAULT_PARSER_CLASSES  # classes at this point; the stubs have their names
     return [
         Error(
-            f"The default parser {parser.__name__} is not bounded: deep or doubtful documents reach the views.",
-            hint="Use those of apps.practices.validation.parsers.",
+            f"The default parser {parser.__name__} does not bound the documents that it reads.",
+            hint="Use the parsers in apps.practices.validation.parsers.",
             id="validation.E002",
         )
         for parser in parsers
@@ -50,7 +50,7 @@ def check_parsers(app_configs: Sequence[AppConfig] | None = None, **options: Any
 
 @register("validation")
 def check_html(app_configs: Sequence[AppConfig] | None = None, **options: Any) -> list[CheckMessage]:
-    """validation.E003: the allowed HTML holds nothing that runs."""
+    """Refuse active content among the allowed HTML (validation.E003)."""
     attributes = {name for names in settings.VALIDATION_HTML_ATTRIBUTES.values() for name in names}
     active = sorted(
         {tag for tag in settings.VALIDATION_HTML_TAGS if tag in ACTIVE_TAGS}
@@ -59,15 +59,18 @@ def check_html(app_configs: Sequence[AppConfig] | None = None, **options: Any) -
     )
     if not active:
         return []
-    return [Error(f"Rich text allows what can run: {', '.join(active)}.", id="validation.E003")]
+    return [
+        Error(
+            f"VALIDATION_HTML_* or VALIDATION_URL_SCHEMES allows active content: {', '.join(active)}.",
+            id="validation.E003",
+        )
+    ]
 
 
 @register("validation")
 def check_sizes(app_configs: Sequence[AppConfig] | None = None, **options: Any) -> list[CheckMessage]:
-    """validation.E004: Django reads into memory whatever a plain body may hold, and refuses none that is within bounds."""
+    """Require Django's own bound of bodies, not below VALIDATION_BODY_BYTES (validation.E004)."""
     bound = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
     if bound is not None and bound >= settings.VALIDATION_BODY_BYTES:
         return []
-    return [
-        Error("DATA_UPLOAD_MAX_MEMORY_SIZE must be set, and not below VALIDATION_BODY_BYTES.", id="validation.E004")
-    ]
+    return [Error("DATA_UPLOAD_MAX_MEMORY_SIZE must be set to at least VALIDATION_BODY_BYTES.", id="validation.E004")]

@@ -1,6 +1,6 @@
-"""Clients that send or read slowly. Each holds a thread of the server meanwhile, so time and number are bounded.
+"""Limits for clients that send or read slowly, since each occupies a thread of the server.
 
-Used below Django, by the server's worker (``project/threads.py``), and imports nothing of it.
+Used below Django, by the server's worker (``project/threads.py``). Imports no Django.
 """
 
 import select
@@ -9,24 +9,24 @@ import threading
 import time
 from collections import Counter
 
-FREE_SECONDS = 0.02  # of waiting for a client before it counts as slow: a packet or two on their way
-GRACE_SECONDS = 5.0  # of waiting before the least rate applies
-LEAST_RATE = 16 * 1024  # bytes a second of waiting
-STALL_SECONDS = 10.0  # of waiting in which nothing moves: however much moved before, the client is gone
+FREE_SECONDS = 0.02  # of waiting for a client before it counts as slow: the time of a packet or two
+GRACE_SECONDS = 5.0  # of waiting before the minimum rate applies
+LEAST_RATE = 16 * 1024  # bytes for each second of waiting
+STALL_SECONDS = 10.0  # of waiting without progress, after which the client counts as gone
 
 _READ, _WRITE = select.POLLIN, select.POLLOUT
 
 
 class TooSlow(TimeoutError):
-    """A client sent or took less than the least rate, or waiting for it took too long in all."""
+    """A client was slower than the minimum rate, or the server has waited for it too long in total."""
 
 
 class TooManySlow(TimeoutError):
-    """A client turned out to be slow while as many slow ones are being waited for as may."""
+    """A client is slow while the server is waiting for the maximum number of slow clients."""
 
 
-class Places:
-    """How many slow clients may be waited for at a time, and how many of them may be the same client's."""
+class Slots:
+    """The number of slow clients that the server waits for at a time, in total and from the same address."""
 
     def __init__(self, most: int, *, each: int) -> None:
         self.most = most
@@ -34,8 +34,8 @@ class Places:
         self._taken: Counter[str] = Counter()
         self._lock = threading.Lock()
 
-    def take(self, client: str) -> bool:
-        """Take a place and return True, or return False when there is none. An empty name is nobody's in particular."""
+    def acquire(self, client: str) -> bool:
+        """Take a slot and return True, or return False if there is none. Clients with an empty name are not counted by name."""
         with self._lock:
             if self._taken.total() >= self.most or (client and self._taken[client] >= self.each):
                 return False
@@ -50,26 +50,26 @@ class Places:
 
 
 class Transfer:
-    """One direction of one message: how long its client was waited for, for how many bytes.
+    """One direction of one message: how long the server has waited for the client, and for how many bytes.
 
-    Only waiting counts, so a client is not blamed for what the server does in between. After FREE_SECONDS of it the client
-    needs a place; after GRACE_SECONDS it must keep LEAST_RATE. It is given up when nothing moves for STALL_SECONDS, and after
-    ``seconds`` in any case.
+    Only waiting counts, not what the server does in between. After FREE_SECONDS of waiting the client needs a slot. After
+    GRACE_SECONDS it must keep to LEAST_RATE. The transfer fails if nothing moves for STALL_SECONDS, and after ``seconds`` in
+    any case.
     """
 
-    def __init__(self, places: Places, *, seconds: float) -> None:
+    def __init__(self, slots: Slots, *, seconds: float) -> None:
         self.seconds = seconds
         self.client = ""
         self.waited = 0.0
         self._bytes = 0
         self._moved_at = 0.0  # in seconds of waiting
-        self._places = places
+        self._slots = slots
         self._held: str | None = None
 
     def wait(self, connection: socket.socket, event: int, timeout: float | None = None) -> None:
-        """Wait until the connection is ready, or for a part of what is allowed.
+        """Wait until the connection is ready, for at most the time that is left.
 
-        Raises TooManySlow when there is no place, TooSlow when the client's time is up, TimeoutError after ``timeout``.
+        Raise TooManySlow if there is no slot, TooSlow if the client's time is up, TimeoutError after ``timeout`` seconds.
         """
         left = min(self.seconds, GRACE_SECONDS + self._bytes / LEAST_RATE, self._moved_at + STALL_SECONDS) - self.waited
         if left <= 0:
@@ -77,7 +77,7 @@ class Transfer:
         if self._held is None and self.waited < FREE_SECONDS:
             left = min(left, FREE_SECONDS - self.waited)
         elif self._held is None:
-            if not self._places.take(self.client):
+            if not self._slots.acquire(self.client):
                 raise TooManySlow
             self._held = self.client
         poll = select.poll()
@@ -89,27 +89,27 @@ class Transfer:
             raise TimeoutError
 
     def moved(self, size: int) -> None:
-        """Count bytes that the client sent or took."""
+        """Count bytes that the client has sent or read."""
         self._bytes += size
         self._moved_at = self.waited
 
     def end(self) -> None:
-        """Give the place back; what follows in this transfer is not waited for."""
+        """Release the slot. The rest of the transfer is not waited for."""
         if self._held is not None:
-            self._places.release(self._held)
+            self._slots.release(self._held)
             self._held = None
 
 
 class ClientSocket:
-    """A connected socket whose ``recv`` and ``sendall`` wait for the client within bounds; otherwise the socket itself.
+    """A connected socket whose ``recv`` and ``sendall`` limit how long they wait for the client.
 
-    A request's head and body are a transfer each, and so is its answer. What becomes of a client that is too slow depends
-    on what it may still be told: before it has sent its head, and once it is being answered, the connection is gone
-    (ConnectionResetError); while it sends its body, TooSlow or TooManySlow say why.
+    The head and the body of a request are one transfer each, and so is the response. While a slow client sends its body, it can
+    still get a response, so TooSlow or TooManySlow are raised. While it sends the head or reads the response, the connection
+    ends (ConnectionResetError).
     """
 
     def __init__(
-        self, connection: socket.socket, *, senders: Places, readers: Places, seconds: tuple[float, float, float]
+        self, connection: socket.socket, *, senders: Slots, readers: Slots, seconds: tuple[float, float, float]
     ) -> None:
         self._connection = connection
         self._senders, self._readers = senders, readers
@@ -122,32 +122,32 @@ class ClientSocket:
         return getattr(self._connection, name)
 
     def begin(self) -> None:
-        """Expect the next request's head."""
+        """Start the transfer of the next request's head."""
         self._is_body = False
         self._incoming = Transfer(self._senders, seconds=self._head_seconds)
         self._outgoing = Transfer(self._readers, seconds=self._answer_seconds)
 
     def begin_body(self) -> None:
-        """Expect the body, which has a time of its own."""
+        """Start the transfer of the body, which has its own time limit."""
         self._incoming.end()
         self._is_body = True
         self._incoming = Transfer(self._senders, seconds=self._body_seconds)
 
     def end(self) -> None:
-        """Give back whatever places the message took."""
+        """Release the slots of the request and the response."""
         self._incoming.end()
         self._outgoing.end()
 
     def body_received(self) -> None:
-        """Give back the place of the body: it is there."""
+        """Release the slot of the body, which has arrived."""
         self._incoming.end()
 
     def client_is(self, client: str) -> None:
-        """Say whose message it is, so that one client does not get all places."""
+        """Set the client of the message, so that one client cannot take all slots."""
         self._incoming.client = self._outgoing.client = client
 
     def hurry(self, seconds: float) -> None:
-        """Wait for no more than ``seconds`` for the rest of the body."""
+        """Limit the wait for the rest of the body to ``seconds``."""
         self._incoming.seconds = min(self._incoming.seconds, self._incoming.waited + seconds)
 
     def recv(self, size: int, flags: int = 0) -> bytes:
@@ -161,7 +161,7 @@ class ClientSocket:
                 return data
 
     def recv_now(self, size: int, flags: int = 0) -> bytes:
-        """Receive what is there; raise BlockingIOError when nothing is."""
+        """Receive the data that has arrived; raise BlockingIOError if there is none."""
         return self._connection.recv(size, flags)
 
     def sendall(self, data: bytes, flags: int = 0) -> None:
@@ -176,7 +176,7 @@ class ClientSocket:
                 view = view[sent:]
 
     def settimeout(self, seconds: float | None) -> None:
-        """Bound each receipt besides. The socket itself stays non-blocking."""
+        """Set a time limit for each ``recv`` as well. The socket itself stays non-blocking."""
         self._timeout = seconds
 
     def gettimeout(self) -> float | None:

@@ -1,4 +1,4 @@
-"""CSV that a spreadsheet opens without running any of it (OWASP: CSV injection)."""
+"""CSV without formulas that a spreadsheet would run (OWASP: CSV injection)."""
 
 import csv
 import io
@@ -10,9 +10,9 @@ _TRIGGERS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  
 
 
 def neutralise(cell: Any) -> str:
-    """Give a cell's text, with an apostrophe before it when a spreadsheet could take it for a formula.
+    """Return the text of a cell, prefixed with an apostrophe if a spreadsheet could take it for a formula.
 
-    Numbers stay numbers: a negative one starts with a trigger and is none. None is an empty cell.
+    Numbers are not changed, although a negative one starts with a trigger. None is an empty cell.
     """
     if cell is None:
         return ""
@@ -23,9 +23,9 @@ def neutralise(cell: Any) -> str:
 
 
 def csv_row(cells: Iterable[Any]) -> bytes:
-    """Give one CSV line (RFC 4180, UTF-8, CRLF), every cell neutralised and quoted.
+    """Return one CSV line (RFC 4180, UTF-8, CRLF) with every cell neutralised and quoted.
 
-    Every cell is quoted, since a spreadsheet set to another separator would else split one into two.
+    Without quotes, a spreadsheet that is set to another separator could split a cell in two.
     """
     line = io.StringIO(newline="")
     csv.writer(line, quoting=csv.QUOTE_ALL).writerow([neutralise(cell) for cell in cells])

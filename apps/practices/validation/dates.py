@@ -1,7 +1,7 @@
-"""Dates and times as RFC 3339 writes them, the same in JSON, CSV and query strings.
+"""Dates and times in the format of RFC 3339, in JSON, CSV and query strings.
 
-Django's own reader also takes week dates, digits of other scripts, times without a zone and a bare row of digits, of which
-it makes a year.
+Django's own parser also accepts week dates, digits of other scripts, times without an offset, and plain digits, which it reads
+as a year.
 """
 
 import re
@@ -21,13 +21,11 @@ class StrictDateTimeField(serializers.DateTimeField):
     """A moment, as `date-time` of RFC 3339, section 5.6: ``2026-01-31T12:00:00Z``, or with an offset. Code ``invalid``.
 
     ``T`` and ``Z`` may be lower case; an offset is required, and ``-00:00`` counts as UTC. A fraction is cut after
-    microseconds. A leap second (``23:59:60`` in UTC) is the second after it, as it is to PostgreSQL. The value is in UTC,
+    microseconds. A leap second (``23:59:60`` in UTC) becomes the next second, as in PostgreSQL. The value is in UTC,
     from the year 1 to 9999.
     """
 
-    default_error_messages = {
-        "invalid": "Give a date and time with its offset, as RFC 3339 writes it: 2026-01-31T12:00:00Z."
-    }
+    default_error_messages = {"invalid": "Use an RFC 3339 date and time with an offset, such as 2026-01-31T12:00:00Z."}
 
     def to_internal_value(self, value: Any) -> datetime:
         if isinstance(value, datetime) and value.tzinfo is not None:
@@ -42,7 +40,7 @@ class StrictDateTimeField(serializers.DateTimeField):
 class StrictDateField(serializers.DateField):
     """A day, as `full-date` of RFC 3339, section 5.6: ``2026-01-31``, from the year 1 to 9999. Code ``invalid``."""
 
-    default_error_messages = {"invalid": "Give a date as RFC 3339 writes it: 2026-01-31."}
+    default_error_messages = {"invalid": "Use an RFC 3339 date, such as 2026-01-31."}
 
     def to_internal_value(self, value: Any) -> date:
         if isinstance(value, date) and not isinstance(value, datetime):
@@ -50,7 +48,7 @@ class StrictDateField(serializers.DateField):
         found = _FULL_DATE.fullmatch(value) if isinstance(value, str) else None
         try:
             day = date(*map(int, found.groups())) if found else None
-        except ValueError:  # no such day
+        except ValueError:  # the day does not exist
             day = None
         if day is None:
             self.fail("invalid")
@@ -58,7 +56,7 @@ class StrictDateField(serializers.DateField):
 
 
 def _moment(found: re.Match[str]) -> datetime | None:
-    """Return the moment that was matched, in UTC; None when there is no such moment."""
+    """Return the matched time in UTC; None if it does not exist."""
     year, month, day, hour, minute, second = map(int, found.groups()[:6])
     fraction, sign, hours, minutes = found.groups()[6:]
     east = timedelta(hours=int(hours or 0), minutes=int(minutes or 0))

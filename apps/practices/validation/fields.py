@@ -1,7 +1,7 @@
 """Serializer fields that store clean, bounded values.
 
-Django REST framework's own are right for booleans, dates and choices: those are bounded by what they are. It leaves open
-what a text may hold, how large a number is, and in how many ways it or an id is written.
+Django REST framework's own fields suffice for booleans and choices. They do not limit the characters of a text, the size of a
+number, or the spellings of numbers and ids.
 """
 
 import json
@@ -19,12 +19,12 @@ from rest_framework import serializers
 
 from apps.practices.errors.problems import ERRORS_SHOWN
 from apps.practices.validation.addresses import EMAIL_LENGTH, email_clean
-from apps.practices.validation.cleaning import drop_slow_validators, present, refusing
+from apps.practices.validation.cleaning import cleaned, drop_slow_validators, require_visible
 from apps.practices.validation.slugs import slug_clean
 from apps.practices.validation.text import clean_html, clean_plain, require_clean
 
 INTEGER = (-(2**31), 2**31 - 1)  # PostgreSQL's integer
-EXACT_INTEGER = 2**53 - 1  # what every JSON reader keeps exactly (RFC 7493, section 2.2)
+EXACT_INTEGER = 2**53 - 1  # exact in every JSON parser (RFC 7493, section 2.2)
 _DIGITS = re.compile(r"[+-]?[0-9]{1,20}")
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]{1,100}(?:\.[0-9]{0,100})?|\.[0-9]{1,100})")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
@@ -37,7 +37,7 @@ class PlainTextField(serializers.CharField):
     and line feeds. Error codes: ``nul``, ``surrogate``, ``bidi``, ``control``, ``marks`` and those of ``CharField``.
     """
 
-    refused = ""  # characters that a field of another class refuses itself, to be named in the document of the API
+    refused = ""  # further characters that a subclass refuses, for the OpenAPI document
 
     def __init__(self, *, max_length: int, multiline: bool = False, **options: Any) -> None:
         super().__init__(max_length=max_length, **options)
@@ -45,12 +45,12 @@ class PlainTextField(serializers.CharField):
         drop_slow_validators(self)
 
     def to_internal_value(self, data: Any) -> str:
-        text = refusing(clean_plain, super().to_internal_value(data), multiline=self.multiline)
-        return present(self, text)
+        text = cleaned(clean_plain, super().to_internal_value(data), multiline=self.multiline)
+        return require_visible(self, text)
 
 
 class RichTextField(serializers.CharField):
-    """HTML of the allowed tags; everything else is taken out before it is stored.
+    """HTML with the allowed tags; everything else is removed before it is stored.
 
     ``max_length`` is required, and counts characters of the cleaned HTML. Error codes as ``PlainTextField``, and ``html``.
     """
@@ -60,13 +60,13 @@ class RichTextField(serializers.CharField):
         drop_slow_validators(self)
 
     def to_internal_value(self, data: Any) -> str:
-        return present(self, refusing(clean_html, super().to_internal_value(data)))
+        return require_visible(self, cleaned(clean_html, super().to_internal_value(data)))
 
 
 class CleanSlugField(serializers.CharField):
     """A word of letters, digits, hyphens and underscores in normal form C, of any script; ``max_length`` is required.
 
-    With ``lowercase`` it is kept in lower case. Code ``invalid`` for any other text.
+    ``lowercase=True`` converts it to lower case. Error code ``invalid`` for any other text.
     """
 
     def __init__(self, *, max_length: int, lowercase: bool = False, **options: Any) -> None:
@@ -76,17 +76,15 @@ class CleanSlugField(serializers.CharField):
 
     def to_internal_value(self, data: Any) -> str:
         text = super().to_internal_value(data)
-        if (
-            len(text) > self.longest * 4
-        ):  # before it is looked at: normal form C is seldom shorter, and never by so much
+        if len(text) > self.longest * 4:  # before cleaning: normal form C is never so much shorter
             raise serializers.ValidationError(
                 self.error_messages["max_length"].format(max_length=self.longest), code="max_length"
             )
-        return present(self, refusing(slug_clean, text, lowercase=self.lowercase))
+        return require_visible(self, cleaned(slug_clean, text, lowercase=self.lowercase))
 
 
 class WebAddressField(serializers.URLField):
-    """An http or https address, clean as plain text is; ``max_length`` is required. Code ``invalid`` for any other."""
+    """An http or https URL without credentials, cleaned as plain text; ``max_length`` is required. Error code ``invalid``."""
 
     def __init__(self, *, max_length: int, **options: Any) -> None:
         super().__init__(max_length=max_length, **options)
@@ -95,9 +93,9 @@ class WebAddressField(serializers.URLField):
         self.validators.append(URLValidator(schemes=["http", "https"], message=self.error_messages["invalid"]))
 
     def to_internal_value(self, data: Any) -> str:
-        address = refusing(clean_plain, super().to_internal_value(data))
+        address = cleaned(clean_plain, super().to_internal_value(data))
         if _has_credentials(address):
-            self.fail("invalid")  # https://bank.example@elsewhere.example leads elsewhere
+            self.fail("invalid")  # https://bank.example@elsewhere.example leads to elsewhere.example
         return address
 
 
@@ -110,13 +108,13 @@ class EmailAddressField(serializers.EmailField):
         self.validators = [one for one in self.validators if not isinstance(one, EmailValidator)]
 
     def to_internal_value(self, data: Any) -> str:
-        return refusing(email_clean, super().to_internal_value(data))
+        return cleaned(email_clean, super().to_internal_value(data))
 
 
 class BoundedIntegerField(serializers.IntegerField):
-    """A whole number that its column holds; the bounds default to those of PostgreSQL's ``integer``.
+    """A whole number within bounds, which default to those of PostgreSQL's ``integer``.
 
-    A text of ASCII digits is taken for a number, since forms and query strings have no other; nothing else is.
+    Text must be ASCII digits: forms and query strings have no numbers.
     """
 
     def __init__(self, *, min_value: int = INTEGER[0], max_value: int = INTEGER[1], **options: Any) -> None:
@@ -129,7 +127,7 @@ class BoundedIntegerField(serializers.IntegerField):
 
 
 class BoundedFloatField(serializers.FloatField):
-    """A number between two bounds, both required; neither NaN nor true is one (``invalid``)."""
+    """A number between two required bounds; NaN and booleans are ``invalid``."""
 
     def __init__(self, *, min_value: float, max_value: float, **options: Any) -> None:
         super().__init__(min_value=min_value, max_value=max_value, **options)
@@ -143,7 +141,7 @@ class BoundedFloatField(serializers.FloatField):
 class BoundedDecimalField(serializers.DecimalField):
     """An exact number of at most ``max_digits`` digits, ``decimal_places`` of them after the point.
 
-    A text is ASCII digits and perhaps a point: no exponent, no ``1_000``, no other digits (``invalid``).
+    Text must be ASCII digits with an optional point: no exponent, no ``1_000``, no other digits (``invalid``).
     """
 
     def to_internal_value(self, data: Any) -> Decimal:
@@ -153,10 +151,10 @@ class BoundedDecimalField(serializers.DecimalField):
 
 
 class BoundedListField(serializers.ListField):
-    """A list of at most ``max_length`` members, required: counted before any is looked at, and read until many are wrong.
+    """A list of at most ``max_length`` members (required), counted before any is validated.
 
-    Django REST framework's own validates all of them, and counts what it has made. Codes ``max_length``, ``not_a_list`` and
-    those of ``child``.
+    Validation stops after ERRORS_SHOWN errors. Django REST framework's own field validates all members before it counts them.
+    Error codes: ``max_length``, ``not_a_list`` and those of ``child``.
     """
 
     def __init__(self, *, child: Any, max_length: int, **options: Any) -> None:
@@ -186,7 +184,7 @@ class BoundedListField(serializers.ListField):
 
 
 class CanonicalUUIDField(serializers.UUIDField):
-    """A UUID in its one usual spelling, 8-4-4-4-12 hexadecimal digits (RFC 9562, section 4); no numbers, braces or URNs."""
+    """A UUID as 8-4-4-4-12 hexadecimal digits (RFC 9562, section 4); no numbers, braces or URNs."""
 
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, str) and not _UUID.fullmatch(data):
@@ -198,16 +196,16 @@ class CanonicalUUIDField(serializers.UUIDField):
 
 @extend_schema_field({})
 class BoundedJSONField(serializers.JSONField):
-    """A JSON value of any shape: at most ``max_length`` characters when written compactly, ``depth`` levels.
+    """A JSON value of any shape, with at most ``max_length`` characters in compact form and ``depth`` levels.
 
-    Its strings and names hold what ``PlainTextField(multiline=True)`` takes and are kept as they are; its whole numbers are
-    those that any reader keeps exactly. Error codes: those of plain text, ``max_length``, ``depth``, ``number``.
+    Strings and names may contain what ``PlainTextField(multiline=True)`` accepts, and are not changed. Whole numbers must be
+    exact in every JSON parser. Error codes: those of plain text, ``max_length``, ``depth``, ``number``.
     """
 
     default_error_messages = {
-        "max_length": "The value has more than {max_length} characters as JSON.",
+        "max_length": "As JSON, the value is longer than {max_length} characters.",
         "depth": "The value is nested deeper than {depth} levels.",
-        "number": "A number is too large to be kept exactly.",
+        "number": "A number is too large to be stored exactly.",
     }
 
     def __init__(self, *, max_length: int, depth: int = 8, **options: Any) -> None:
@@ -218,7 +216,7 @@ class BoundedJSONField(serializers.JSONField):
         value = super().to_internal_value(data)
         try:
             size = len(json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False))
-        except (ValueError, RecursionError):  # NaN, or a document built by hand
+        except (ValueError, RecursionError):  # NaN, or a recursive document
             self.fail("invalid")
         if size > self.max_length:
             self.fail("max_length", max_length=self.max_length)
@@ -228,17 +226,17 @@ class BoundedJSONField(serializers.JSONField):
             if isinstance(one, (int, float)) and abs(one) > EXACT_INTEGER:  # jsonb gives 1e300 back as an integer
                 self.fail("number")
             for text in (one,) if isinstance(one, str) else one if isinstance(one, dict) else ():
-                refusing(require_clean, text, multiline=True)
+                cleaned(require_clean, text, multiline=True)
         return value
 
 
 class ReferenceField(serializers.PrimaryKeyRelatedField):
-    """The primary key of a row that the caller may read; the validated value is the instance, found by one query.
+    """The primary key of a row that the caller may read. The validated value is the instance, found by one query.
 
-    ``readable`` takes the caller and returns the rows of ``model`` that they may read. The caller is the serializer's
-    ``context["viewer"]``, which is required: ``ImproperlyConfigured`` without it. A value that is no key of the model is
-    ``incorrect_type``; one that names no readable row is ``does_not_exist``, whether there is such a row or not (OWASP
-    API1:2023). On an update of ``instance``, the row that it refers to already may stay.
+    ``readable`` takes the caller and returns the rows of ``model`` that they may read. The caller is ``context["viewer"]`` of
+    the serializer; without it, raise ``ImproperlyConfigured``. A value that cannot be a key of the model is
+    ``incorrect_type``. A key of no readable row is ``does_not_exist``, whether such a row exists or not (OWASP API1:2023).
+    An update of ``instance`` may keep the row that it already refers to.
     """
 
     def __init__(self, model: type[Model], *, readable: Callable[[Any], "QuerySet[Any]"], **options: Any) -> None:
@@ -254,9 +252,9 @@ class ReferenceField(serializers.PrimaryKeyRelatedField):
         elif key.get_internal_type().endswith(("IntegerField", "AutoField")):
             wanted = _refused_as(self, BoundedIntegerField(min_value=-(2**63), max_value=2**63 - 1), data)
         else:
-            wanted = refusing(clean_plain, str(data)[:1000])
+            wanted = cleaned(clean_plain, str(data)[:1000])
         rows = self.model._default_manager.all() if wanted == self._current() else self.readable(self._viewer())
-        # A slice, not get(): what looks for N+1 takes two fields that refer to one model for a loop.
+        # A slice, not get(): the N+1 detection would take two fields that refer to one model for a loop.
         for row in rows.filter(pk=wanted)[:1]:
             return row
         return self.fail("does_not_exist", pk_value=wanted)
@@ -266,7 +264,7 @@ class ReferenceField(serializers.PrimaryKeyRelatedField):
             return self.context["viewer"]
         except KeyError:
             raise ImproperlyConfigured(
-                f'{self.field_name} refers to rows of others: give the serializer context={{"viewer": request.user}}.'
+                f'{self.field_name} needs the caller. Pass the serializer context={{"viewer": request.user}}.'
             ) from None
 
     def _current(self) -> Any:
@@ -282,7 +280,7 @@ def _refused_as(field: serializers.Field[Any, Any, Any, Any], reader: Any, data:
 
 
 def _walked(value: Any) -> Iterator[tuple[int, Any]]:
-    """Give each value of a document and the level it stands on, the document's own being 1, without recursion."""
+    """Yield each value of a document with its level, which is 1 for the document itself. Without recursion."""
     pending = [(1, value)]
     while pending:
         level, one = pending.pop()
@@ -295,4 +293,4 @@ def _has_credentials(address: str) -> bool:
     try:
         return "@" in urlsplit(address).netloc
     except ValueError:
-        return False  # no address at all: the validator says so
+        return False  # not a URL; the validator refuses it

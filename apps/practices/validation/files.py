@@ -1,4 +1,4 @@
-"""What a file is, told by its first bytes rather than by its name or by what its sender says of it (ASVS 5.0, 5.2.2)."""
+"""The type of a file by its first bytes, regardless of its name and Content-Type (ASVS 5.0, 5.2.2)."""
 
 import codecs
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from typing import BinaryIO
 HEAD_BYTES = 8192
 _BLOCK_BYTES = 256 * 1024
 
-# Files that people take for text by mistake: a spreadsheet saved as such, what a browser printed, a compressed export.
+# Files that people upload as text by mistake: spreadsheets, printed pages, compressed exports.
 _SIGNATURES = {
     b"PK\x03\x04": "a ZIP archive or an office document",
     b"PK\x05\x06": "a ZIP archive",
@@ -37,21 +37,21 @@ _SIGNATURES = {
 
 
 def text_file_fault(head: bytes) -> str | None:
-    """Return what a file is instead of UTF-8 text, by its first ``HEAD_BYTES`` (or all of it when shorter); None for text.
+    """Return what a file is instead of UTF-8 text, by its first ``HEAD_BYTES``; None for text.
 
-    Single bytes that are not UTF-8 are ``utf8_fault``'s to name.
+    ``utf8_fault`` finds single bytes that are not UTF-8.
     """
     for signature, kind in _SIGNATURES.items():
         if head.startswith(signature):
             return kind
-    if head.count(0) * 8 > len(head):  # a few, where text should be, are for the fields that hold them to refuse
+    if head.count(0) * 8 > len(head):  # the fields refuse single control characters
         return "binary, or text in UTF-16"
     return None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Utf8Fault:
-    """The first byte that is not UTF-8, by its line and its place in that line, both counted from 1."""
+    """The first byte that is not UTF-8: its line, and its position in that line, both from 1."""
 
     line: int
     column: int
@@ -59,11 +59,11 @@ class Utf8Fault:
 
 
 def utf8_fault(stream: BinaryIO) -> Utf8Fault | None:
-    """Return where a file stops being UTF-8; None when all of it is. Reads it from its beginning, block by block."""
+    """Return the first byte of a file that is not UTF-8; None if all of it is. Read the file from its start, in blocks."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     read = 0
     for block in chain(_blocks(stream), (b"",)):
-        held = len(decoder.getstate()[0])  # the beginning of a character that the block before ends with
+        held = len(decoder.getstate()[0])  # the start of a character at the end of the previous block
         try:
             decoder.decode(block, final=not block)
         except UnicodeDecodeError as error:
@@ -73,7 +73,7 @@ def utf8_fault(stream: BinaryIO) -> Utf8Fault | None:
 
 
 def _blocks(stream: BinaryIO, length: int | None = None) -> Iterator[bytes]:
-    """Read the first ``length`` bytes of a file, or all of them."""
+    """Yield the first ``length`` bytes of a file in blocks, or all of it."""
     stream.seek(0)
     while block := stream.read(_BLOCK_BYTES if length is None else min(_BLOCK_BYTES, length)):
         yield block

@@ -1,4 +1,4 @@
-"""Form fields, for the admin: what serializers promise of a field, in a form."""
+"""Form fields for the admin, with the rules of the serializer fields."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from django.db.models import Model, QuerySet
 
 
 class ReferenceFormField(forms.ModelChoiceField):
-    """A row that the caller may read, by its id, typed in: a choice of all rows would grow with them.
+    """A row that the caller may read, entered by its id, since a list of all rows would grow without limit.
 
-    It takes no row until the form has called `confine`. As ``ReferenceField``, it finds the row by one query that is not
-    ``get()``, so that two fields may refer to one model.
+    It accepts no row until the form has called `confine`. Like ``ReferenceField`` it does not use ``get()``, so that two fields
+    may refer to one model.
     """
 
     widget = forms.TextInput
@@ -23,7 +23,7 @@ class ReferenceFormField(forms.ModelChoiceField):
         self.current: Any = None
 
     def confine(self, readable: QuerySet[Any], *, current: Any = None) -> None:
-        """Take the rows of `readable`, and the one with the key `current`, which the edited row refers to already."""
+        """Accept the rows of `readable`, and the row with the key `current`, which the edited row already refers to."""
         self.queryset, self.current = readable, current
 
     def to_python(self, value: Any) -> Any:
@@ -34,7 +34,7 @@ class ReferenceFormField(forms.ModelChoiceField):
         rows = readable.model._default_manager.all() if is_current else readable
         try:
             found = list(rows.filter(pk=value)[:1])
-        except (TypeError, ValueError, ValidationError):  # no key of the model
+        except (TypeError, ValueError, ValidationError):  # not a key of the model
             found = []
         if not found:
             raise ValidationError(self.error_messages["invalid_choice"], code="invalid_choice", params={"value": value})

@@ -1,4 +1,4 @@
-"""The bounds of a request, checked before anything reads it."""
+"""The bounds of requests, checked before a view runs, and of the reading of their bodies."""
 
 import re
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from urllib.parse import unquote_to_bytes
 from django.http import HttpRequest, HttpResponseBase
 
 from apps.practices.errors import BodyTooLarge, Malformed, Problem, UnsupportedMediaType, problem_response
-from apps.practices.validation.bodies import Body, client_named, is_chunked
+from apps.practices.validation.bodies import Body, client_set, is_chunked
 from apps.practices.validation.bounds import body_bound
 
 BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
@@ -15,17 +15,17 @@ LENGTH = re.compile("[0-9]{1,18}")
 
 
 class BodyMiddleware:
-    """Bounds the reading of a body in size and time, and reads what is left of it before the response leaves.
+    """Limits the size and time of reading a body, and reads what is left of it before the response is sent.
 
-    A body without Content-Length (chunked) is counted as its view reads it, so limits and authentication come first. A server
-    that closes the connection while its client still sends loses its own response (RFC 9112, section 9.6).
+    A chunked body is counted while its view reads it, after limits and authentication. The rest is read because the client may
+    lose the response if the server closes a connection that still receives data (RFC 9112, section 9.6).
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        client_named(request)
+        client_set(request)
         body = _body(request)
         response = self.get_response(request)
         if body is not None:
@@ -34,9 +34,9 @@ class BodyMiddleware:
 
 
 class RequestBoundsMiddleware:
-    """Refuses what no view should see: 400 for a doubtful URL, 413 for a large body, 415 for one of no stated type.
+    """Refuses requests before any view: 400 for a malformed URL, 413 for a large body, 415 for a body without a type.
 
-    The bound of a body is its view's (``bounds.Bounds``).
+    The view of the route sets the maximum size of a body (``bounds.Bounds``).
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -48,7 +48,7 @@ class RequestBoundsMiddleware:
 
 
 def _body(request: HttpRequest) -> Body | None:
-    """Take the request's body in hand; None when it has none, or a length that is no number."""
+    """Return the request's body; None if it has none, or a Content-Length that is not a number."""
     length = request.META.get("CONTENT_LENGTH") or "0"
     if is_chunked(request) or (LENGTH.fullmatch(length) and int(length)):
         return Body(request, bound=body_bound(request))
@@ -56,27 +56,27 @@ def _body(request: HttpRequest) -> Body | None:
 
 
 def url_problem(request: HttpRequest) -> Problem | None:
-    """Give the problem of a path or query that holds a NUL, or of a query that is not UTF-8; None when there is none.
+    """Return the problem of a path or query string with a NUL, or of a query string that is not UTF-8; else None.
 
-    What is not UTF-8 in a path Django leaves percent-encoded: such a path has no route, and is a 404.
+    A path that is not UTF-8 has no route and gets a 404, since Django leaves its bytes percent-encoded.
     """
     if "\x00" in request.path_info:
-        return Malformed("The path holds a NUL character.")
+        return Malformed("The path contains a NUL character.")
     query = request.META.get("QUERY_STRING", "")
     if "%" not in query and query.isascii():
         return None
     decoded = unquote_to_bytes(query.encode("latin-1"))
     if b"\x00" in decoded:
-        return Malformed("The query holds a NUL character.")
+        return Malformed("The query string contains a NUL character.")
     try:
         decoded.decode("utf-8")
     except UnicodeDecodeError:
-        return Malformed("The query is not UTF-8.")
+        return Malformed("The query string is not valid UTF-8.")
     return None
 
 
 def body_problem(request: HttpRequest) -> Problem | None:
-    """Give the problem of a body that says it is too large, or encoded, or not what it is; None when there is none."""
+    """Return the problem of a body that is too large, compressed or without a type, by the headers; else None."""
     length = request.META.get("CONTENT_LENGTH") or "0"
     if not LENGTH.fullmatch(length):
         return Malformed("Content-Length is not a number.")
@@ -84,12 +84,14 @@ def body_problem(request: HttpRequest) -> Problem | None:
         return None
     bound = body_bound(request)
     if int(length) > bound:
-        return BodyTooLarge(f"At most {bound} bytes are accepted here.")
+        return BodyTooLarge(f"The maximum body size here is {bound} bytes.")
     if request.META.get("HTTP_CONTENT_ENCODING", "identity").strip().lower() != "identity":
-        return UnsupportedMediaType("A body must not be compressed.", headers={"Accept-Encoding": "identity"})
+        return UnsupportedMediaType(
+            "Send the body uncompressed. Content-Encoding is not supported.", headers={"Accept-Encoding": "identity"}
+        )
     kind = request.META.get("CONTENT_TYPE", "")
     if request.method in BODY_METHODS and not kind:
-        return UnsupportedMediaType("Say what the body is: Content-Type is missing.")
-    if "*" in kind.partition(";")[0]:  # Django REST framework would take it for whatever the view reads
-        return UnsupportedMediaType("Content-Type names a range of types. Say which one the body is.")
+        return UnsupportedMediaType("The Content-Type header is missing.")
+    if "*" in kind.partition(";")[0]:  # Django REST framework would accept it as any type that the view accepts
+        return UnsupportedMediaType("Content-Type is a range of media types. Send the media type of the body.")
     return None

@@ -1,4 +1,4 @@
-"""Columns of models, for the admin's forms: what serializers promise of a field, in a model."""
+"""Model fields with the rules of the serializer fields, for the admin's forms."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ from apps.practices.validation.slugs import validate_slug
 
 
 class UnicodeSlugField(models.SlugField):
-    """A slug of any script, with the marks that belong to its letters. To a migration it is Django's ``SlugField``.
+    """A slug of any script, including combining marks. In migrations it is Django's ``SlugField``.
 
-    Its form field leaves the judgement to the model's validator and the serializer.
+    The form field does not validate; the model's validator and the serializer do.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -20,7 +20,7 @@ class UnicodeSlugField(models.SlugField):
 
     @cached_property
     def validators(self) -> list[Any]:
-        return [validate_slug, *self._validators]  # type: ignore[attr-defined]  # left out of the stubs
+        return [validate_slug, *self._validators]  # type: ignore[attr-defined]  # missing in the stubs
 
     def deconstruct(self) -> tuple[str, str, Any, Any]:
         name, _, args, options = super().deconstruct()

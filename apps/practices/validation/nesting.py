@@ -1,21 +1,21 @@
-"""How deep HTML nests, found in one pass of linear cost before a parser sees it.
+"""The nesting depth of HTML, found in one linear pass before it is parsed.
 
-A parser's cost grows with the depth of the open elements times the tags that look through them, and with the formatting
-elements that each following block opens again (HTML, 13.2.4.3). Both are bounded here.
+The cost of a parser grows with the number of open elements times the tags that search them, and with the formatting elements
+that each following block opens again (HTML, 13.2.4.3). Both are limited here.
 """
 
 import re
 from collections.abc import Iterator
 
-DEPTH = 100  # open elements; ordinary pages have some 20
+DEPTH = 100  # open elements; ordinary pages have about 20
 _FEW_TAGS = 30  # cannot be deep
-_REOPENED = 1_000  # formatting elements opened again, beyond one a character of the text
-_ANY = "*"  # an element of no name, which nothing closes
+_REOPENED = 1_000  # formatting elements that are opened again, in addition to one for each character of the text
+_ANY = "*"  # an element without a name, which no tag closes
 
-_TOO_DEEP = f"The HTML nests deeper than {DEPTH} elements. Close those that are open, or nest fewer."
-_TOO_OPEN = "The HTML leaves formatting elements open, which each block after them opens again. Close them."
+_TOO_DEEP = f"The HTML is nested deeper than {DEPTH} elements. Close open elements, or nest fewer."
+_TOO_OPEN = "Too many formatting elements are left open. Close each before the next block."
 
-# The tokenizer of HTML, 13.2.5.6 to 13.2.5.39: quotes mean something after "=" alone. Possessive, hence linear.
+# The tokenizer of HTML, 13.2.5.6 to 13.2.5.39: quotes matter only after "=". Possessive, so it is linear.
 _TAG = re.compile(
     r"<(/?)([a-zA-Z][^\t\n\f\r />]*+)"
     r"(?:[\t\n\f\r /]++"
@@ -49,7 +49,7 @@ _CLOSES_P = frozenset({
 })
 # fmt: on
 _ROW = frozenset({"td", "th", "tr"})
-# What an opening tag ends, when it is the innermost element: as the parser does it.
+# The innermost elements that an opening tag ends, as in a parser.
 _ENDS: dict[str, frozenset[str]] = {
     "li": frozenset({"li"}),
     **dict.fromkeys(("dd", "dt"), frozenset({"dd", "dt"})),
@@ -57,17 +57,17 @@ _ENDS: dict[str, frozenset[str]] = {
     "tr": _ROW,
     **dict.fromkeys(("tbody", "thead", "tfoot"), _ROW | {"tbody", "thead", "tfoot", "caption", "colgroup"}),
 }
-# Their content is text, up to their own end.
+# Elements whose content is text, up to their end tag.
 _RAW = frozenset({"iframe", "noembed", "noframes", "script", "style", "textarea", "title", "xmp"})
-# From here on other rules may hold: every opening tag counts, and no closing one.
+# After one of these other rules may apply: all opening tags count, and no closing tag.
 _OTHER_RULES = frozenset({"frameset", "math", "noscript", "plaintext", "select", "svg", "template"})
 
 
 def nesting_fault(text: str) -> str | None:
-    """Return why a parser should not see this HTML, else None.
+    """Return why this HTML should not be parsed; None if it can be.
 
-    It counts no less than a parser would open, but for a few elements that tables imply: a closing tag ends at most the one
-    element that it names, and only where a parser would find it. What is left unclosed counts on.
+    The count is at least the number of elements that a parser would open, except for a few that tables imply: a closing tag
+    ends at most one element, and only where a parser would find it.
     """
     if text.count("<") <= _FEW_TAGS:
         return None
@@ -88,7 +88,7 @@ def nesting_fault(text: str) -> str | None:
 
 
 def _tags(text: str) -> Iterator[tuple[bool, str]]:
-    """Give whether each tag closes, and its name; void elements are left out, and so is what is no tag to a parser."""
+    """Yield for each tag whether it closes, and its name. Void elements and what a parser does not treat as a tag are skipped."""
     place = 0
     while start := _START.search(text, place):
         place = start.start()
@@ -97,7 +97,7 @@ def _tags(text: str) -> Iterator[tuple[bool, str]]:
             continue
         tag = _TAG.match(text, place)
         if tag is None:
-            return  # a tag without an end takes all the rest with it
+            return  # an unfinished tag contains all of the rest
         is_closing, name = bool(tag[1]), tag[2].lower()
         if name not in _VOID:
             yield is_closing, name
@@ -109,13 +109,13 @@ def _tags(text: str) -> Iterator[tuple[bool, str]]:
 
 
 def _end_of_raw(text: str, name: str, start: int) -> int | None:
-    """Return where the text that an element holds ends; None when that is not certain: a comment may hide a script's end."""
+    """Return where the text of a raw element ends; None if that is uncertain: a comment can hide the end of a script."""
     end = re.compile(rf"</{name}(?=[\s/>])", re.IGNORECASE).search(text, start)
     return None if end is None or text.find("<!--", start, end.start()) >= 0 else end.start()
 
 
 def _end_implied(opened: list[str], name: str) -> None:
-    """Take out the innermost elements that an opening tag ends."""
+    """Remove the innermost elements that an opening tag ends."""
     if name in _CLOSES_P and opened and opened[-1] == "p":
         opened.pop()
     ends = _ENDS.get(name, ())
@@ -124,7 +124,7 @@ def _end_implied(opened: list[str], name: str) -> None:
 
 
 def _close(opened: list[str], name: str) -> bool:
-    """Take out the innermost element of a name, where a parser would look for it; return whether there was one."""
+    """Remove the innermost element of a name where a parser would find it; return whether there was one."""
     through = INLINE if name in INLINE else INLINE | _IMPLIED
     for place in range(len(opened) - 1, -1, -1):
         if opened[place] == name:

@@ -1,8 +1,8 @@
-"""Parsers that bound what they build, and refuse documents of which two readers could think differently.
+"""Parsers with bounds, which refuse documents that two parsers could read differently.
 
-The standard library's JSON scanner is used rather than orjson: orjson keeps the last of two equal names without a
-word (RFC 8259, section 4, calls the outcome unpredictable), and that is how two systems come to read two things in
-one document. On bodies of at most a mebibyte the difference in speed does not show.
+The JSON parser of the standard library is used instead of orjson, because orjson silently keeps the last of two equal names
+(RFC 8259, section 4, calls the outcome unpredictable), so that two systems could read different values. For bodies of up to
+1 MiB the difference in speed does not matter.
 """
 
 import json
@@ -20,24 +20,24 @@ from apps.practices.validation.text import text_fault
 
 _CHARSET = re.compile(r";\s*charset\s*=\s*\"?([^\s;\"]*)", re.IGNORECASE)
 
-# The way to a value: the container's own trail and the name within it. Linked, since pointers written out for every value
-# would copy a long name as often as its container has members.
+# The path to a value: the trail of its container, and its name. A linked list, since full pointers would copy a long name for
+# each member of its container.
 _Trail = tuple[Any, Any] | None
 
 
-class _Doubtful(ValueError):
-    """What we refuse in a document, in words for its sender."""
+class _Refused(ValueError):
+    """A reason to refuse a document, as text for the client."""
 
 
 class Bounded:
-    """Marks a parser whose work is bounded by the size of a body that is bounded itself."""
+    """A marker of parsers whose work is limited by the limited size of the body."""
 
 
 class BoundedJSONParser(Bounded, parsers.JSONParser):
-    """JSON (RFC 8259) in UTF-8: no duplicate names, no NaN or infinity, nothing too deep or too many.
+    """JSON (RFC 8259) in UTF-8, with limits, and without duplicate names, NaN or infinity.
 
-    The view's ``Bounds`` say how much that is, else the settings. Raises ``Malformed`` (400), or ``ValidationProblem`` (400)
-    naming the member that holds a NUL or a lone surrogate.
+    The limits are in the view's ``Bounds`` or in the settings. Raises ``Malformed`` (400), or ``ValidationProblem`` (400) that
+    points to a string with a NUL or a lone surrogate.
     """
 
     def parse(
@@ -48,7 +48,7 @@ class BoundedJSONParser(Bounded, parsers.JSONParser):
         body = stream.read(allowed.body_bytes + 1)
         if len(body) > allowed.body_bytes:
             raise BodyTooLarge()
-        if not body:  # chunked, and no chunk came: the same as no body at all
+        if not body:  # chunked and empty: the same as no body
             return {}
         return json_bounded(body, depth=allowed.json_depth, members=allowed.json_members)
 
@@ -56,9 +56,9 @@ class BoundedJSONParser(Bounded, parsers.JSONParser):
 class BoundedMultiPartParser(Bounded, parsers.MultiPartParser):
     """A multipart form in UTF-8, each name once. Fields and files are counted; files beyond a size go to disk.
 
-    Raises ``Malformed`` (400) naming a field whose text is not UTF-8, or holds the replacement character that decoders
-    write in its place, and ``ValidationProblem`` (400) naming one that is there twice (``repeated``) or holds a NUL (``nul``):
-    of two values, two readers could take different ones.
+    Raises ``Malformed`` (400) that names a field whose text is not UTF-8, or contains the replacement character that decoders
+    insert for it, and ``ValidationProblem`` (400) that points to a field that is repeated (``repeated``), since parsers differ
+    in which value they use, or that contains a NUL (``nul``).
     """
 
     def parse(
@@ -68,19 +68,21 @@ class BoundedMultiPartParser(Bounded, parsers.MultiPartParser):
         form = super().parse(stream, media_type, parser_context)
         allowed = _allowed(parser_context)
         if len(form.data) > allowed.form_fields or len(form.files) > allowed.files:
-            raise Malformed(f"At most {allowed.form_fields} fields and {allowed.files} files are accepted here.")
+            raise Malformed(f"The maximum here is {allowed.form_fields} fields and {allowed.files} files.")
         _require_text_fields(form.data)
         for name in form.files:
             if len(form.files.getlist(name)) > 1 or name in form.data:
-                raise ValidationProblem(errors=[FieldError(f"/{name[:100]}", "repeated", "Give this field once.")])
+                raise ValidationProblem(
+                    errors=[FieldError(f"/{name[:100]}", "repeated", "This field is repeated. Send it once.")]
+                )
         return form
 
 
 def json_bounded(body: bytes, *, depth: int, members: int) -> Any:
-    """Read one JSON document of at most so many levels and members; raise ``Malformed`` or ``ValidationProblem``.
+    """Return a JSON document with at most so many levels and members; raise ``Malformed`` or ``ValidationProblem``.
 
-    Only an escape can smuggle in a NUL or a lone surrogate (raw ones are no JSON, no UTF-8), so without any the strings
-    are not looked at.
+    A NUL or a lone surrogate can only be an escape (raw ones are not JSON or not UTF-8), so strings are only checked if
+    there is one.
     """
     document = json_document(body)
     _require_bounds(document, depth=depth, members=members, escapes=b"\\u" in body)
@@ -88,7 +90,7 @@ def json_bounded(body: bytes, *, depth: int, members: int) -> Any:
 
 
 def json_document(body: bytes) -> Any:
-    """Read one JSON document; raise ``Malformed`` with the place where it stops being one."""
+    """Return a JSON document; raise ``Malformed`` with the position of the error."""
     try:
         return json.loads(
             body.decode("utf-8"),
@@ -97,26 +99,26 @@ def json_document(body: bytes) -> Any:
             parse_float=_finite,
         )
     except UnicodeDecodeError as error:
-        raise Malformed(f"The document is not UTF-8: byte {error.start}.") from error
+        raise Malformed(f"The document is not valid UTF-8 (byte {error.start}).") from error
     except json.JSONDecodeError as error:
-        raise Malformed(f"The document is not JSON: {error.msg}, line {error.lineno}, column {error.colno}.") from error
+        raise Malformed(f"Invalid JSON: {error.msg} (line {error.lineno}, column {error.colno}).") from error
     except RecursionError as error:
-        raise Malformed("The document is nested too deep.") from error
-    except _Doubtful as error:
-        raise Malformed(f"The document is not acceptable JSON: {error}.") from error
-    except ValueError as error:  # the interpreter's own bound; what it says of it is for programmers
-        raise Malformed("The document is not acceptable JSON: a number has too many digits.") from error
+        raise Malformed("The document is nested too deeply.") from error
+    except _Refused as error:
+        raise Malformed(f"Invalid JSON: {error}.") from error
+    except ValueError as error:  # the interpreter's own limit of digits, whose message is for programmers
+        raise Malformed("Invalid JSON: a number has too many digits.") from error
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise _Doubtful(f"the name {json.dumps(_twice(name for name, _ in pairs)[:100])} occurs twice in one object")
+        raise _Refused(f"the name {json.dumps(_twice(name for name, _ in pairs)[:100])} occurs twice in one object")
     return members
 
 
 def _twice(names: Iterable[str]) -> str:
-    """Give the first of ``names`` that has been there before."""
+    """Return the first repeated name."""
     seen: set[str] = set()
     for name in names:
         if name in seen:
@@ -126,18 +128,18 @@ def _twice(names: Iterable[str]) -> str:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise _Doubtful(f"{name} is not JSON")
+    raise _Refused(f"{name} is not JSON")
 
 
 def _finite(digits: str) -> float:
     number = float(digits)
     if not math.isfinite(number):
-        raise _Doubtful("a number is too large")
+        raise _Refused("a number is too large")
     return number
 
 
 def _require_bounds(document: Any, *, depth: int, members: int, escapes: bool) -> None:
-    """Walk the document without recursion: depth, number of members, and with ``escapes`` strings that cannot be stored."""
+    """Check depth and number of members without recursion, and with ``escapes`` the strings; raise as `json_bounded`."""
     found = at = 0
     level: list[tuple[_Trail, Any]] = [(None, document)]
     while level:
@@ -163,7 +165,7 @@ def _children(value: Any) -> list[tuple[Any, Any]]:
 
 
 def _pointer(trail: _Trail) -> str:
-    """Write a trail out, outermost name first."""
+    """Return the JSON pointer of a trail."""
     names: list[str] = []
     while trail is not None:
         trail, name = trail
@@ -172,7 +174,7 @@ def _pointer(trail: _Trail) -> str:
 
 
 def _require_text(trail: _Trail, value: Any) -> None:
-    """Raise ``ValidationProblem`` when the string, or a name of the object, holds what no string may."""
+    """Raise ``ValidationProblem`` if a string, or a name of an object, has a NUL or a lone surrogate."""
     for text in [value] if isinstance(value, str) else list(value) if isinstance(value, dict) else []:
         fault = text_fault(text)
         if fault:
@@ -180,24 +182,24 @@ def _require_text(trail: _Trail, value: Any) -> None:
 
 
 def _require_text_fields(form: QueryDict) -> None:
-    """Raise for fields of a form that are given twice, or are no text."""
+    """Raise for repeated fields of a form, and for fields that are not text."""
     for name, values in form.lists():
         if any("\ufffd" in text for text in (name, *values)):
-            raise Malformed(f"The field {json.dumps(name[:100])} is not UTF-8.")
+            raise Malformed(f"The field {json.dumps(name[:100])} is not valid UTF-8.")
         fault = next(filter(None, map(text_fault, (name, *values))), None)
         if len(values) > 1:
-            fault = ("repeated", "Give this field once.")
+            fault = ("repeated", "This field is repeated. Send it once.")
         if fault:
             raise ValidationProblem(errors=[FieldError(f"/{name[:100]}", *fault)])
 
 
 def _allowed(context: Mapping[str, Any] | None) -> Allowed:
-    """Give the bounds of the view that a parser works for."""
+    """Return the bounds of the parser's view."""
     return allowed_by((context or {}).get("view"))
 
 
 def _require_utf8(media_type: str | None) -> None:
-    """Raise ``UnsupportedMediaType`` when the Content-Type names another charset."""
+    """Raise ``UnsupportedMediaType`` if the Content-Type has another charset."""
     charset = _CHARSET.search(media_type or "")
     if charset and charset[1].lower() not in {"utf-8", "utf8"}:
-        raise UnsupportedMediaType("Only UTF-8 is accepted.")
+        raise UnsupportedMediaType("The charset must be UTF-8.")

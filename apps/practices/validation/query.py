@@ -1,4 +1,4 @@
-"""Query parameters, strictly: each is declared, given once, and valid, or the answer is a 400 that names it."""
+"""Strict query parameters: an undeclared, repeated or invalid parameter is a 400 that names it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,23 +14,20 @@ from apps.practices.errors.problems import ERRORS_SHOWN
 def query_parameters(
     request: HttpRequest | Request, allowed: Mapping[str, serializers.Field[Any, Any, Any, Any]]
 ) -> dict[str, Any]:
-    """Read the query string by the fields of ``allowed``; give the parameters present, as validated values.
+    """Return the query parameters as validated by the fields in ``allowed``.
 
-    A parameter's field decides what it may be; its ``default`` and ``required`` are not read, since an
-    absent parameter is simply absent. ``allowed={}`` accepts no parameter at all.
+    Absent parameters are not in the result: ``default`` and ``required`` of a field are ignored.
 
-    Reading stops once there are more errors than an answer lists.
-
-    Raises ``ValidationProblem`` (400) with one error for each parameter that is unknown (code
-    ``unknown``), given twice (``repeated``) or invalid (its field's code); pointers are ``?name``.
+    Raise ``ValidationProblem`` (400) with an error for each parameter that is unknown (code ``unknown``), repeated
+    (``repeated``) or invalid (the code of its field); pointers are ``?name``. Stop after ERRORS_SHOWN errors.
     """
     values: dict[str, Any] = {}
     errors: list[FieldError] = []
     for name, given in request.GET.lists():
         if name not in allowed:
-            errors.append(parameter_error(name, "unknown", "This parameter is not known here."))
+            errors.append(parameter_error(name, "unknown", "Unknown query parameter."))
         elif len(given) > 1:
-            errors.append(parameter_error(name, "repeated", "Give this parameter once."))
+            errors.append(parameter_error(name, "repeated", "This parameter is repeated. Send it once."))
         else:
             try:
                 values[name] = allowed[name].run_validation(given[0])
@@ -44,11 +41,11 @@ def query_parameters(
 
 
 def parameter_error(name: str, code: str, detail: str) -> FieldError:
-    """Name a query parameter in an error: pointer ``?name`` (a JSON pointer can only name parts of a body)."""
+    """Return an error that points to a query parameter as ``?name``, since JSON pointers only point into bodies."""
     return FieldError(pointer=f"?{name}", code=code, detail=detail)
 
 
 def _reasons(error: serializers.ValidationError) -> list[tuple[str, str]]:
-    """Flatten the error of one field to (code, detail) pairs."""
+    """Return the (code, detail) pairs of a field's error."""
     details = error.detail if isinstance(error.detail, list) else [error.detail]
     return [(getattr(detail, "code", "invalid"), str(detail)) for detail in details]

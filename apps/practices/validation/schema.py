@@ -1,7 +1,7 @@
-"""Bounds in OpenAPI: what every string, list and number is held to, also where a serializer says nothing of its own.
+"""Bounds of every string, list and number in OpenAPI, also where a serializer declares none.
 
-The bounds are those that the layers around every view enforce: no text is longer than the largest body that could have
-brought it, none holds NUL, no document has more members, and an integer fits PostgreSQL's bigint.
+They are the bounds that the layers around the views enforce: no text is longer than the largest body or contains NUL, no
+document has more members than allowed, and an integer fits PostgreSQL's bigint.
 """
 
 from collections.abc import Callable
@@ -18,9 +18,9 @@ from apps.practices.validation.patterns import EMAIL, NO_NUL, NOT_BLANK, SLUG, t
 
 _BIGINT = 2**63 - 1
 _INT = 2**31 - 1
-_PARAMETER = 1000  # characters of a query parameter or header; the whole request line has about four times as many
-# Characters of what has a format of its own; RFC 3339 allows fractions of any length, nobody sends forty digits.
-# How large a file may be is its route's to say (413).
+_PARAMETER = 1000  # characters of a query parameter or header; a request line has about four times as many
+# Maximum length by format. RFC 3339 allows fractions of any length, but 40 digits are enough. The route limits the size of a
+# file (413).
 _LENGTH_BY_FORMAT = {
     "uuid": 36,
     "date-time": 64,
@@ -35,20 +35,20 @@ _LENGTH_BY_FORMAT = {
 
 
 class TextExtension(OpenApiSerializerFieldExtension):
-    """Adds what a text's own class knows. It registers itself by being imported."""
+    """Adds the bounds of text fields. Importing this class registers it."""
 
     target_class = "rest_framework.serializers.CharField"
     match_subclasses = True
 
     def map_serializer_field(self, auto_schema: Any, direction: Any) -> dict[str, Any]:
         field = copy(self.target)
-        field.allow_null = False  # whoever asks says it of what is returned, and would say it twice
+        field.allow_null = False  # the caller adds null to the result
         schema: dict[str, Any] = auto_schema._map_serializer_field(field, direction, bypass_extensions=True)
         return {**schema, **text_schema(self.target)} if direction == "request" else schema
 
 
 def text_schema(field: Any) -> dict[str, Any]:
-    """Return what the JSON schema of a text that is sent says beyond its type and its length."""
+    """Return the JSON schema of a text in a request, except its type and length."""
     if not isinstance(field, serializers.CharField):
         return {}
     schema: dict[str, Any] = {} if field.allow_blank else {"minLength": 1}
@@ -71,7 +71,7 @@ def _pattern(field: serializers.CharField) -> str | None:
 
 
 class _BodySchema(AutoSchema):
-    """Describes a DELETE's body as a POST's: drf-spectacular leaves it out."""
+    """Describes the body of a DELETE as that of a POST, since drf-spectacular omits it."""
 
     def _get_request_body(self, direction: str = "request") -> Any:
         method, self.method = self.method, "POST"
@@ -82,19 +82,19 @@ class _BodySchema(AutoSchema):
 
 
 def delete_with_body(view: Callable[..., Any]) -> Callable[..., Any]:
-    """Have the body of a DELETE described: below ``@extend_schema(request=…)``.
+    """Describe the body of a DELETE in OpenAPI (below ``@extend_schema(request=…)``).
 
-    It means something to this very address because the document says so (RFC 9110, 9.3.5).
+    RFC 9110, section 9.3.5, gives it no meaning in general, so the document must.
     """
-    view.kwargs = {"schema": _BodySchema}  # type: ignore[attr-defined]  # where drf-spectacular looks for the class to extend
+    view.kwargs = {"schema": _BodySchema}  # type: ignore[attr-defined]  # drf-spectacular looks for the class here
     return view
 
 
 def describe_bounds(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """Postprocessing hook of drf-spectacular: every schema has bounds, and bodies take no members but those named.
+    """Add bounds to every schema, and forbid undeclared members in bodies (postprocessing hook of drf-spectacular).
 
-    It leaves what a serializer states alone. A file that is answered is no JSON value: its schema says nothing
-    (OpenAPI 3.1.1, 4.17.1).
+    Bounds of serializers are kept. The schema of a file in a response is empty, since it is not JSON (OpenAPI 3.1.1,
+    section 4.17.1).
     """
     for operation in _operations(result):
         for parameter in operation.get("parameters", ()):
@@ -119,7 +119,7 @@ def _operations(result: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _bound(node: Any) -> None:
-    """Walk the document; give every schema in it what it lacks."""
+    """Add missing bounds to every schema in the document."""
     if isinstance(node, list):
         for child in node:
             _bound(child)
@@ -132,7 +132,7 @@ def _bound(node: Any) -> None:
 
 
 def _bound_schema(schema: dict[str, Any], kinds: set[str]) -> None:
-    if {} in schema.get("oneOf", ()):  # "anything or null": null would be both, and so refused
+    if {} in schema.get("oneOf", ()):  # "anything or null" would refuse null, which matches both
         del schema["oneOf"]
     if "string" in kinds and "enum" not in schema and "const" not in schema:
         form = schema.get("format", "")

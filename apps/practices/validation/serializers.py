@@ -1,4 +1,4 @@
-"""Serializers that take the fields they declare and no others (OWASP ASVS 5.0, 15.3.3: mass assignment), of the types said."""
+"""Serializers that accept only declared fields of the declared types (OWASP ASVS 5.0, 15.3.3: mass assignment)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,10 +11,10 @@ from apps.practices.validation.types import AnyField, TextValues, type_errors
 
 
 class StrictSerializer(serializers.Serializer[Any]):
-    """A serializer that answers 400 for unknown fields (``unknown``), read-only ones (``read_only``) and other types (``type``).
+    """A serializer that refuses unknown fields (``unknown``), read-only fields (``read_only``) and wrong types (``type``).
 
-    It holds at every depth: nest another strict serializer, with ``many=True`` or without. Forms and `TextValues` hold text
-    alone, of which each field makes what it is.
+    To apply this at every depth, nest strict serializers, also with ``many=True``. Types are not checked in forms and
+    `TextValues`, which contain only text.
     """
 
     def to_internal_value(self, data: Any) -> Any:
@@ -33,17 +33,17 @@ class StrictSerializer(serializers.Serializer[Any]):
 
 
 def _refused(fields: Mapping[str, AnyField], data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the errors of the members of ``data`` that no writable field takes, or that have another type than theirs.
+    """Return the errors of the members of ``data`` that are not writable fields, or have the wrong type.
 
-    It stops one beyond what is shown of them, so that a body of many costs no more than one of few.
+    Stop after ERRORS_SHOWN + 1 errors, so that the cost does not grow with the body.
     """
     typed = not isinstance(data, (QueryDict, TextValues))
     errors: dict[str, Any] = {}
     for name, value in data.items():
         if name not in fields:
-            errors[name] = [serializers.ErrorDetail("This field is not known here.", code="unknown")]
+            errors[name] = [serializers.ErrorDetail("Unknown field.", code="unknown")]
         elif fields[name].read_only:
-            errors[name] = [serializers.ErrorDetail("This field cannot be written.", code="read_only")]
+            errors[name] = [serializers.ErrorDetail("This field is read-only.", code="read_only")]
         elif typed and (found := type_errors(fields[name], value)):
             errors[name] = found
         if len(errors) > ERRORS_SHOWN:

@@ -1,8 +1,8 @@
 """Slugs of any script: letters and digits with the marks that belong to them, hyphens and underscores.
 
-Django's own pattern knows letters alone, and so takes the vowel signs out of Devanagari or Thai. A mark belongs to the letter
-before it. A joiner (U+200C, U+200D) belongs into a word where its script writes one: after a virama, and U+200C between two
-letters of Arabic script (RFC 5892, appendix A.1 and A.2).
+Django's own pattern only allows letters, and so removes the vowel signs of Devanagari or Thai. A mark belongs to the letter
+before it. A joiner (U+200C, U+200D) is allowed after a virama, and U+200C between two letters of Arabic script (RFC 5892,
+appendix A.1 and A.2).
 """
 
 import re
@@ -18,11 +18,11 @@ _JOINERS = "\u200c\u200d"
 _VIRAMA = 9  # canonical combining class
 _PLAIN = re.compile(r"[a-z0-9_-]*")
 _DOTTED = "i\u0307"  # what İ becomes in lower case
-_REFUSED = "A slug is made of letters, digits, hyphens and underscores, of any script."
+_REFUSED = "A slug contains only letters, digits, hyphens and underscores, of any script."
 
 
 def slug_clean(text: str, *, lowercase: bool = False) -> str:
-    """Return a slug in its stored form, normal form C and with ``lowercase`` in lower case; raise ``UncleanText`` for others.
+    """Return a slug in normal form C, with ``lowercase`` in lower case; raise ``UncleanText`` for any other text.
 
     Cleaning a clean slug changes nothing.
     """
@@ -35,9 +35,9 @@ def slug_clean(text: str, *, lowercase: bool = False) -> str:
 
 
 def slug_from(text: str, *, length: int) -> str:
-    """Return the slug of a text, of at most ``length`` characters; it may be empty. ``slug_clean`` leaves it as it is.
+    """Return a slug made of a text, with at most ``length`` characters; it may be empty. ``slug_clean`` does not change it.
 
-    What is no letter, digit or mark is left out, and white space becomes a hyphen, as Django's ``slugify`` does it.
+    As in Django's ``slugify``, white space becomes a hyphen, and other characters are removed.
     """
     if text.isascii():
         slug = slugify(text)
@@ -49,7 +49,7 @@ def slug_from(text: str, *, length: int) -> str:
 
 
 def validate_slug(value: str) -> None:
-    """Raise Django's ``ValidationError`` (``invalid``) unless the value is a slug: the validator of a model's column."""
+    """Raise Django's ``ValidationError`` (``invalid``) unless the value is a slug. For model fields."""
     try:
         slug_clean(value)
     except UncleanText as error:
@@ -57,12 +57,12 @@ def validate_slug(value: str) -> None:
 
 
 def _lower(text: str) -> str:
-    """Return the text in lower case, a dotted capital I of Turkish as the i that it is."""
+    """Return the text in lower case, with the Turkish İ as i."""
     return text.lower().replace(_DOTTED, "i")
 
 
 def _kept(text: str) -> str:
-    """Return what of a text fits into a slug; a mark goes with the character that it belongs to."""
+    """Return the characters of a text that a slug may contain. A mark is removed together with its letter."""
     kept = ""
     is_kept = False
     for place, character in enumerate(text):
@@ -72,7 +72,7 @@ def _kept(text: str) -> str:
 
 
 def _fits(before: str, character: str, after: str, *, is_kept: bool) -> bool:
-    """Return whether a character may follow ``before``, of which ``is_kept`` says whether nothing was left out at its end."""
+    """Return whether a character may follow ``before``; ``is_kept``: whether the character before it was kept."""
     kind = _kind(character)
     if kind == _MARK:
         return is_kept and before[-1] not in "-_"

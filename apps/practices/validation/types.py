@@ -1,6 +1,6 @@
-"""The JSON type of each field: a number is no text, and a text is no number, whatever could be made of it.
+"""The JSON type of each field: values are not converted, not even a number to text.
 
-Values that are text by nature (`TextValues`, forms) are read by their fields alone.
+Forms and `TextValues` contain only text, so their fields do the conversion.
 """
 
 from collections.abc import Mapping
@@ -44,14 +44,14 @@ _BY_CLASS: list[tuple[type[Any] | tuple[type[Any], ...], frozenset[str]]] = [
 
 
 class TextValues(dict[str, Any]):
-    """Values by name that are text by nature, such as the cells of a CSV row: ``"5"`` may be a number."""
+    """Values that are always text, such as the cells of a CSV row, where ``"5"`` may be a number."""
 
 
 def type_errors(field: AnyField, value: Any) -> Any:
-    """Return the errors (code ``type``) of a value of another JSON type than the field's, nested as DRF's are; else None.
+    """Return the errors (code ``type``) of a value of the wrong JSON type, nested like DRF's; else None.
 
-    What JSON cannot hold (a datetime from Python) is left to the field, and so is null. A whole number may be written
-    ``5.0``: JSON has one kind of number, and JSON Schema 2020-12 (validation, 6.1.1) counts it as an integer.
+    The field handles null, and values that are not JSON (a datetime from Python). ``5.0`` counts as an integer, as in JSON
+    Schema 2020-12 (validation, section 6.1.1).
     """
     given, taken = _json_type(value), field_types(field)
     if given is None:
@@ -64,17 +64,17 @@ def type_errors(field: AnyField, value: Any) -> Any:
     if child is None or isinstance(field, serializers.ListSerializer) or not isinstance(value, (list, dict)):
         return None
     if isinstance(value, list) and len(value) > (getattr(field, "max_length", None) or len(value)):
-        return None  # too long, says the field
+        return None  # the field refuses its length
     members = value.items() if isinstance(value, dict) else enumerate(value)
     found = ((name, type_errors(child, one)) for name, one in members)
     return dict(islice(((name, errors) for name, errors in found if errors), ERRORS_SHOWN + 1)) or None
 
 
 def field_types(field: AnyField) -> frozenset[str] | None:
-    """Return the JSON types that a field takes; None when it takes any, or knows best itself."""
+    """Return the JSON types that a field accepts; None if it accepts any, or checks them itself."""
     if isinstance(field, serializers.ChoiceField) and not isinstance(field, serializers.MultipleChoiceField):
         return frozenset(filter(None, (_json_type(choice) for choice in field.choices)))
-    if isinstance(field, serializers.DecimalField):  # a float could not keep it
+    if isinstance(field, serializers.DecimalField):  # a float would lose digits
         as_text = getattr(field, "coerce_to_string", api_settings.COERCE_DECIMAL_TO_STRING)
         return frozenset({"string"} if as_text else {"string", "integer", "number"})
     if isinstance(field, serializers.PrimaryKeyRelatedField):
@@ -92,7 +92,7 @@ def _is_whole(value: Any) -> bool:
 
 
 def _json_type(value: Any) -> str | None:
-    """Return what JSON calls the type of a value; None for null and for what JSON does not know."""
+    """Return the JSON type of a value; None for null and for values that are not JSON."""
     match value:
         case bool():
             return "boolean"

@@ -1,7 +1,7 @@
-"""The base of the API's views: a view declares what it takes, and everything else is refused.
+"""The base class of the API's views, which refuses everything that a view does not declare.
 
-``query_parsers`` names, by method, what reads the query string; HEAD is read as GET, and a method without a parser takes no
-parameters. The query string is read after authentication, permissions and limits, before the handler runs::
+``query_parsers`` maps a method to the function that parses its query string; HEAD uses that of GET, and a method without a parser
+accepts no parameters. The query string is parsed after authentication, permissions and limits, before the handler runs::
 
     class NoteList(StrictView):
         query_parsers = {"GET": NOTES.parse}
@@ -27,10 +27,10 @@ _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 
 class StrictView(APIView):  # without a docstring, which would describe the operations of each view in OpenAPI
     query_parsers: ClassVar[Mapping[str, Callable[[Request], Any]]] = {}
-    query: Any = None  # what the parser returned
+    query: Any = None  # the result of the parser
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Raise ``ValidationProblem`` (400) unless the query string is what the method's parser takes."""
+        """Parse the query string; raise ``ValidationProblem`` (400) for what the method's parser does not accept."""
         super().initial(request, *args, **kwargs)
         method = "GET" if request.method == "HEAD" else str(request.method)
         if method in _METHODS and hasattr(self, method.lower()):
@@ -40,9 +40,9 @@ class StrictView(APIView):  # without a docstring, which would describe the oper
     def body(
         self, serializer: type[serializers.BaseSerializer[Any]], instance: Any = None, *, partial: bool = False
     ) -> dict[str, Any]:
-        """Return the body as ``serializer`` validates it; raise DRF's ``ValidationError`` (400) where it does not.
+        """Return the body as validated by ``serializer``; raise DRF's ``ValidationError`` (400).
 
-        The serializer finds the caller in its context, as ``viewer``.
+        The caller is in the serializer's context as ``viewer``.
         """
         bound = serializer(instance, data=self.request.data, partial=partial, context={"viewer": self.request.user})
         bound.is_valid(raise_exception=True)
@@ -50,7 +50,7 @@ class StrictView(APIView):  # without a docstring, which would describe the oper
 
     @cached_property
     def now(self) -> datetime:
-        """The time of the request, the same for everything that its handler does."""
+        """The time of the request, the same throughout its handler."""
         return timezone.now()
 
 
