@@ -1,5 +1,5 @@
-"""manage.py startresource: an app, or another resource in one, written from a line that names its fields.
+"""manage.py startresource: generates an app, or another resource in one, from a line that lists its fields.
 
-``specification`` reads the line, ``surroundings`` holds it against what is there, ``rendering`` makes the files, ``registration``
-edits the lists that name an app, ``staging`` tries all of it in a copy and puts it in place at once.
+``specification`` parses the line, ``surroundings`` checks it against the project, ``rendering`` makes the files, ``registration``
+edits the lists of apps, and ``staging`` tries everything in a copy before it puts the files in place.
 """

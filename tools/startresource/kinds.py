@@ -1,4 +1,4 @@
-"""The field types of startresource: what each one is in the model, on the wire, in an annotation, and in a test."""
+"""The field types of startresource: in the model, in JSON, as an annotation, and in tests."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ DATES = "2026-01-{:02d}"
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """One type. ``model``, ``write`` and ``read`` are class names and first arguments of the code that is written.
+    """One type. ``model``, ``write`` and ``read`` are class names and first arguments in the generated code.
 
-    In them ``{length}``, ``{digits}``, ``{places}``, ``{choices}`` stand for the field's own. ``sample`` makes the value
-    number n as it stands in a JSON body, ``python`` the same as an expression, ``fresh`` an expression never the same twice.
+    ``{length}``, ``{digits}``, ``{places}`` and ``{choices}`` in them are those of the field. ``sample`` returns value number n
+    as in a JSON body, ``python`` the same as an expression, ``fresh`` an expression whose value is always new.
     """
 
     model: str
@@ -32,7 +32,7 @@ class Kind:
 
 
 def _text(model: str, write: str, *, sample: Callable[[int], object], fresh: str, length: int, **more: object) -> Kind:
-    """Make a kind that is kept as text: blank where it is optional, never null."""
+    """Return a type that is stored as text: blank if it is optional, never null."""
     return Kind(
         model=model,
         write=write,
@@ -55,7 +55,7 @@ KINDS: dict[str, Kind] = {
         length=200,
         longest=1000,
         is_ordered=True,
-        help="a line of plain text, of 200 characters unless said otherwise: str:80",
+        help="a line of plain text of up to 200 characters, or another length: str:80",
     ),
     "text": _text(
         "models.TextField()",
@@ -71,7 +71,7 @@ KINDS: dict[str, Kind] = {
         sample=lambda n: f"<p>{n}</p>",
         fresh="",
         length=20_000,
-        help="rich text; what is not allowed in it is taken out",
+        help="rich text; what is not allowed is removed",
     ),
     "slug": _text(
         "UnicodeSlugField(max_length={length}, db_index=False)",
@@ -125,7 +125,7 @@ KINDS: dict[str, Kind] = {
         sample=str,
         python="Decimal({value!r})",
         is_ordered=True,
-        help="an exact number; digits in all and after the point: decimal:12:2",
+        help="an exact number with a total number of digits, and of decimal places: decimal:12:2",
     ),
     "bool": Kind(
         model="models.BooleanField(default=False)",
@@ -134,7 +134,7 @@ KINDS: dict[str, Kind] = {
         annotation="bool",
         sample=lambda n: n % 2 == 1,
         is_filter=True,
-        help="false unless given; a filter of the list",
+        help="defaults to false; a filter of the list",
     ),
     "date": Kind(
         model="models.DateField()",
@@ -170,7 +170,7 @@ KINDS: dict[str, Kind] = {
         annotation="str",
         sample=lambda n: n,
         is_filter=True,
-        help="one of some words: choice:open,done; a filter of the list",
+        help="one of several words: choice:open,done; a filter of the list",
     ),
     "json": Kind(
         model="models.JSONField()",

@@ -1,4 +1,4 @@
-"""One module's text put behind another's: imports on top, equal definitions once, lists and tables grown."""
+"""The merging of two modules: imports at the top, equal definitions once, lists and tables extended."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ TABLE = "# operation"
 
 
 def merged(old: str, new: str, *, name: str) -> str:
-    """Give ``old`` with what ``new`` defines behind it. Imports are put together; the caller sorts them.
+    """Return ``old`` followed by the definitions of ``new``, with the imports of both, which the caller sorts.
 
-    A definition that is there already, word for word, is not repeated; a list or dictionary of the same name gets the new
-    entries. Raises ``Refused`` when both define something else under one name.
+    Identical definitions are not repeated. A list or dictionary of the same name gets the new entries. Raise ``Refused`` if
+    both define different things under one name.
     """
     head, body = _parts(old)
     new_head, _ = _parts(new)
@@ -36,7 +36,7 @@ def merged(old: str, new: str, *, name: str) -> str:
 
 
 def merged_table(old: str, new: str) -> str:
-    """Give a table of operations with the rows of another, aligned again."""
+    """Return a table of operations with the rows of another, aligned."""
     lines_of: dict[tuple[str, ...], str] = {}
     for line in filter(str.strip, (old + new).splitlines()):
         lines_of.setdefault(tuple(line.split()), line)
@@ -56,7 +56,7 @@ def _cells(words: list[str]) -> list[str]:
 
 
 def _parts(text: str) -> tuple[int, str]:
-    """Give the number of lines of docstring and imports, and what follows them."""
+    """Return the number of lines of docstring and imports, and the text after them."""
     end = 0
     for place, node in enumerate(ast.parse(text).body):
         is_docstring = place == 0 and isinstance(node, ast.Expr)
@@ -77,7 +77,7 @@ def _imports(text: str, head: int) -> list[str]:
 
 
 def names_of(node: ast.stmt) -> list[str]:
-    """Give the names that a statement of a module defines."""
+    """Return the names that a statement of a module defines."""
     match node:
         case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
             return [name]
@@ -89,13 +89,13 @@ def names_of(node: ast.stmt) -> list[str]:
 
 
 def _grown(body: str, old: ast.stmt, new: ast.stmt, *, name: str) -> str:
-    """Put the entries of a list or dictionary into the one of the same name."""
+    """Return the body with the entries of a list or dictionary added to the one of the same name."""
     word = names_of(new)[0]
     both = [node.value if isinstance(node, ast.Assign) else node for node in (old, new)]
     if not all(isinstance(value, ast.List) for value in both) and not all(
         isinstance(value, ast.Dict) for value in both
     ):
-        raise Refused(f"{name} defines {word} already. Rename what is there, or choose another name for the resource.")
+        raise Refused(f"{name} already defines {word}. Rename that, or choose another name for the resource.")
     start = body.index(f"\n{word} = ") + 1
     node = ast.parse(body[start:]).body[0]
     lines = body[start:].splitlines(keepends=True)

@@ -7,13 +7,13 @@ from hashlib import sha256
 
 from tools.startresource.specification import FieldSpec, Resource
 
-INDEX_NAME = 30  # characters, the most that Django takes
-SORTED_LENGTH = 500  # a longer text is no column to order by: PostgreSQL's index entries hold 2,700 bytes
+INDEX_NAME = 30  # characters, Django's maximum
+SORTED_LENGTH = 500  # no order by longer text: an index entry of PostgreSQL has at most 2,700 bytes
 
 
 @dataclass(frozen=True, kw_only=True)
 class FieldCode:
-    """What stands in the generated modules for one field."""
+    """The code for one field in the generated modules."""
 
     spec: FieldSpec
     name: str
@@ -29,19 +29,19 @@ class FieldCode:
     choices_name: str
     is_present: bool  # a text that is never empty
     is_filter: bool
-    is_heavy: bool  # long: a list shows it when it is asked for
+    is_heavy: bool  # long: lists show it only on request
     filter_field: str
     filter_annotation: str
     optional_filter: str  # the same, in the parameters of an export
-    reference: str  # of a relation: the id alone, not looked up
+    reference: str  # of a relation: only the id, without a lookup
 
 
 def field_code(resource: Resource, spec: FieldSpec) -> FieldCode:
-    """Make the pieces of one field."""
+    """Return the code for one field."""
     kind, target = spec.kind, spec.target
     constant = f"{resource.entity}_{spec.name}_length".upper()
     choices = f"{resource.model}{''.join(word.title() for word in spec.name.split('_'))}"
-    # Lengths that a type has by its nature are not named.
+    # The fixed length of a type is not written.
     length = spec.length if spec.type in ("str", "text", "html", "slug") else None
     values = {"length": constant if length else spec.length, "digits": spec.digits, "places": spec.places}
     model, write, read = (code.format(**values, choices=choices) for code in (kind.model, kind.write, kind.read))
@@ -97,14 +97,14 @@ def field_code(resource: Resource, spec: FieldSpec) -> FieldCode:
 
 
 def _on_delete(spec: FieldSpec) -> str:
-    """Name what becomes of a row whose relation is deleted: what an account takes along may not hold the account back."""
+    """Return the rule for a row whose target is deleted. It must not prevent the deletion of an account."""
     if spec.target is None or not spec.target.deleted_with_user:
         return "PROTECT"
     return "SET_NULL" if spec.optional else "CASCADE"
 
 
 def orderings(resource: Resource) -> dict[str, tuple[str, ...]]:
-    """Give what the list can be ordered by: when it was made, its first line of text, its numbers and dates."""
+    """Return the orders of the list: creation, first line of text, numbers and dates."""
     texts = [spec for spec in resource.fields if spec.type == "str"]
     names = ["created_at"]
     for spec in resource.fields:
@@ -118,7 +118,7 @@ def orderings(resource: Resource) -> dict[str, tuple[str, ...]]:
 
 
 def indexes(resource: Resource, codes: list[FieldCode]) -> list[tuple[list[str], str]]:
-    """Give columns and name of the index for each ordering, either way, and for each filter in the default ordering."""
+    """Return columns and name of the index for each order, and for each filter in the default order."""
     scope = [resource.owner] if resource.owner and not resource.is_public else []
     newest = ["-created_at", "-id"]
     found = [([*scope, *newest], "created")]
@@ -130,21 +130,21 @@ def indexes(resource: Resource, codes: list[FieldCode]) -> list[tuple[list[str],
         filters.insert(0, resource.owner)
     found += [([*scope, name, *newest], f"{name}_new") for name in filters]
     words = [word for _, word in found]
-    # A field may be called as one of these words is: the one that comes later has its place in its name.
+    # A field may have one of these names; the later index then gets its position in its name.
     words = [f"{word}_{at}" if word in words[:at] else word for at, word in enumerate(words)]
     names = [index_name(f"{resource.label}_{resource.entity}_{word}") for word in words]
     return [(columns, name) for (columns, _), name in zip(found, names, strict=True)]
 
 
 def index_name(name: str) -> str:
-    """Shorten a name to what Django takes, by a digest that keeps it apart from others."""
+    """Return a name cut to the length that Django allows, made unique by a digest."""
     if len(name) <= INDEX_NAME:
         return name
     return f"{name[: INDEX_NAME - 7].rstrip('_')}_{sha256(name.encode()).hexdigest()[:6]}"
 
 
 def in_json(spec: FieldSpec, number: int) -> object:
-    """Give value ``number`` of a field as a JSON body has it."""
+    """Return value ``number`` of a field as in a JSON body."""
     value = spec.kind.sample(number)
     match spec.type:
         case "choice":
@@ -155,7 +155,7 @@ def in_json(spec: FieldSpec, number: int) -> object:
 
 
 def in_python(spec: FieldSpec, number: int) -> str:
-    """Give value ``number`` of a field as an expression for a service; of a unique one, another each time."""
+    """Return value ``number`` of a field as a Python expression; for a unique field, one that is always new."""
     if spec.target is not None:
         return in_scenario(spec)
     if spec.unique:
@@ -164,25 +164,25 @@ def in_python(spec: FieldSpec, number: int) -> str:
 
 
 def fresh(spec: FieldSpec) -> str:
-    """Give an expression that makes another value each time."""
+    """Return an expression whose value is always new."""
     return spec.kind.fresh.format(length=min(spec.length or 32, 32))
 
 
 def in_scenario(spec: FieldSpec) -> str:
-    """Give the expression by which a scenario makes a row to refer to."""
+    """Return the expression that makes the target row in a scenario."""
     target = spec.target
-    assert target is not None  # asked of relations alone
+    assert target is not None  # only called for relations
     return f"{target.label}_scenario.OBJECTS[{target.sample!r}](owner)"
 
 
 def _called(code: str, *arguments: str) -> str:
-    """Add arguments to a call that is written out."""
+    """Return the text of a call with further arguments."""
     inside = ", ".join(arguments)
     body = code[:-1].rstrip(", ")
     return f"{body}{inside})" if body.endswith("(") else f"{body}, {inside})"
 
 
 def _related(resource: Resource, spec: FieldSpec) -> str:
-    """Name the way back: none where a second relation to the same model would have the same name."""
+    """Return the related name; none if two relations to the same model would share it."""
     same = [other for other in resource.fields if other.refers_to == spec.refers_to]
     return "+" if len(same) > 1 else resource.plural

@@ -1,4 +1,4 @@
-"""The three lists that name an app, edited as a person would: one line or word each, everything else as it was."""
+"""The lists that name an app: each gets one line or word, and nothing else changes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _YOURS = r"^ +# Your apps[^\n]*\n"
 
 
 def registered(resource: Resource, texts: dict[str, str]) -> dict[str, str]:
-    """Give the lists' new texts, by file name. Raises ``Refused`` naming what is to be written by hand."""
+    """Return the new texts of the lists, by file name; raise ``Refused`` with what to edit by hand."""
     if resource.extends:
-        _above(resource, _storeys(texts[CONTRACTS]))
+        _above(resource, _layers(texts[CONTRACTS]))
         entry = re.compile(rf"^(apps/{resource.label}/ +[^\n]*)", re.MULTILINE)
         return {README: entry.sub(rf"\g<1>, {resource.plural.replace('_', ' ')}", texts[README], count=1)}
     label = resource.label
@@ -33,7 +33,7 @@ def registered(resource: Resource, texts: dict[str, str]) -> dict[str, str]:
         ),
         CONTRACTS: _contracts(resource, texts[CONTRACTS]),
     }
-    # The team's own page: where the line it follows is gone, it is left alone.
+    # The README belongs to the team. Without the line of apps/accounts/ it is not changed.
     readme = re.search(r"^apps/accounts/ +\S[^\n]*\n(?:apps/(?!operations)\w+/ [^\n]*\n)*", texts[README], re.MULTILINE)
     if readme:
         line = f"{f'apps/{label}/':<17} {resource.plural.replace('_', ' ')}\n"
@@ -42,57 +42,55 @@ def registered(resource: Resource, texts: dict[str, str]) -> dict[str, str]:
 
 
 def yours(contracts: str) -> list[str]:
-    """Give the labels of the apps that stand between operations and accounts."""
-    return [label for line in _storeys(contracts) for label in line]
+    """Return the labels of the apps between operations and accounts."""
+    return [label for line in _layers(contracts) for label in line]
 
 
-def _storeys(contracts: str) -> list[list[str]]:
-    """Give the lines of the layers that hold your apps, the topmost first."""
+def _layers(contracts: str) -> list[list[str]]:
+    """Return the layers of your apps, from top to bottom."""
     block = re.search(_YOURS + r'((?: +"[\w |:]+",\n)*?) +"accounts",\n', contracts, re.MULTILINE)
     if block is None:
         raise Refused(
-            f'{CONTRACTS}: no lines between \'# Your apps\' and "accounts" in the layers of the contract "apps". Put them back, '
-            'or add the app there, in INSTALLED_APPS, in project/urls.py and to the containers of "inside" by hand.'
+            f'{CONTRACTS}: the comment \'# Your apps\' above "accounts" is missing in the layers of the contract "apps". '
+            'Put it back, or add the app by hand there, in INSTALLED_APPS, in project/urls.py and in the containers of "inside".'
         )
     return [re.findall(r"\w+", line) for line in block[1].splitlines()]
 
 
 def _contracts(resource: Resource, text: str) -> str:
-    """Name the app in the contracts: beside the others, or above those that it refers to."""
-    storeys = _storeys(text)
+    """Return the contracts with the app: next to the others, or above those that it refers to."""
+    layers = _layers(text)
     below = {spec.target.label for spec in resource.fields if spec.target} - {resource.label}
     block = re.search(_YOURS, text, re.MULTILINE)
-    assert block is not None  # found by _storeys
-    if storeys and not below:
+    assert block is not None  # found by _layers
+    if layers and not below:
         first = re.compile(r'( +")([\w |:]+",\n)')
         text = text[: block.end()] + first.sub(rf"\g<1>{resource.label} | \g<2>", text[block.end() :], count=1)
     else:
         text = f'{text[: block.end()]}    "{resource.label}",\n{text[block.end() :]}'
     containers = re.search(r'(id = "inside"\n.*?^containers = \[)', text, re.MULTILINE | re.DOTALL)
     if containers is None:
-        raise Refused(f'{CONTRACTS}: no containers = [...] in the contract "inside": put the line back.')
+        raise Refused(f'{CONTRACTS}: containers = [...] is missing in the contract "inside". Put the line back.')
     return f'{text[: containers.end()]}"apps.{resource.label}", {text[containers.end() :]}'
 
 
-def _above(resource: Resource, storeys: list[list[str]]) -> None:
+def _above(resource: Resource, layers: list[list[str]]) -> None:
     """Refuse a relation that the order of the apps forbids."""
-    mine = next((place for place, line in enumerate(storeys) if resource.label in line), -1)
+    mine = next((place for place, line in enumerate(layers) if resource.label in line), -1)
     for spec in resource.fields:
         if spec.target is None or spec.target.label == resource.label:
             continue
-        other = next((place for place, line in enumerate(storeys) if spec.target.label in line), -1)
+        other = next((place for place, line in enumerate(layers) if spec.target.label in line), -1)
         if other <= mine:
             raise Refused(
-                f"{spec.name}: {resource.label} may not import {spec.target.label} as long as it stands beside or below it. "
+                f"{spec.name}: {resource.label} cannot import {spec.target.label}, since it is in the same or a lower layer. "
                 f'Give "{resource.label}" a line of its own above "{spec.target.label}" in {CONTRACTS}, then try again.'
             )
 
 
 def _behind(text: str, pattern: str, line: str, *, where: str) -> str:
-    """Put a line behind what a pattern finds once."""
+    """Return the text with a line after the only match of a pattern; raise ``Refused``."""
     found = list(re.finditer(pattern, text, re.MULTILINE))
     if len(found) != 1:
-        raise Refused(
-            f"{where}: the line '# Your apps:' is there {len(found)} times instead of once. Put it back, then try again."
-        )
+        raise Refused(f"{where}: there must be one line '# Your apps:', not {len(found)}. Put it back, then try again.")
     return text[: found[0].end()] + line + text[found[0].end() :]

@@ -22,7 +22,7 @@ from tools.startresource.specification import FieldSpec, Resource
 
 TEMPLATES = Path(__file__).parent / "templates"
 MODULES = ("models", "selectors", "services", "serializers", "filters", "permissions", "views", "urls", "admin")
-REFUSED = {  # what a text may not hold, by type
+REFUSED = {  # text that is refused, by type
     "int": '"many"',
     "decimal": '"much"',
     "date": '"yesterday"',
@@ -37,7 +37,7 @@ REFUSED = {  # what a text may not hold, by type
 
 
 def rendered(resource: Resource) -> dict[str, str]:
-    """Give the text of each file by its path in the project, as if the resource were alone in its app."""
+    """Return the text of each file by its path in the project, for an app with only this resource."""
     context = Context(_values(resource), autoescape=False)
     app, tests = f"apps/{resource.label}", f"tests/apps/{resource.label}"
     modules = (
@@ -146,7 +146,7 @@ def _member(spec: FieldSpec, number: int, *, own: str) -> str:
 
 
 def _table(resource: Resource) -> list[str]:
-    """Give the rows of the table of rights."""
+    """Return the rows of the table of access rules."""
     base, thing = f"/api/v1/{resource.path}", f"/api/v1/{resource.path}/{{id}}"
     permission = {
         action: f"{resource.label}.{action}_{resource.model.lower()}" for action in ("view", "add", "change", "delete")

@@ -1,4 +1,4 @@
-"""What the command line of startresource says: a resource and its fields, or the reason why it cannot be."""
+"""The command line of startresource: a resource and its fields, or the reason why it is refused."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from rest_framework import serializers
 from tools.startresource.kinds import KINDS, UNIQUE, Kind
 
 GRAMMAR = (
-    "name:type or name:type:argument; ? behind it: may be left out; ! behind it: no two rows have the same (no two of one "
-    "owner's, where only owners read)"
+    "name:type or name:type:argument. Append ? for an optional field, ! for a unique one (unique for each owner if only "
+    "owners can read)"
 )
 LISTS = frozenset({"limit", "cursor", "ordering", "fields"})
 KEPT = frozenset(
     {"id", "pk", "version", "created_at", "updated_at", "objects", "seen", "self", "expected", "changes", "given"}
 )
-# Lower-case names that the written modules use themselves.
+# Lower-case names that the generated modules use.
 MODULES = frozenset({"models", "serializers", "settings", "timezone", "uuid7", "forms", "admin", "transaction"})
 _TAKEN_BY_FIELDS = frozenset(
     {*inspect.signature(serializers.Field.__init__).parameters, *vars(serializers.Serializer())}
@@ -30,19 +30,19 @@ _TAKEN_BY_FIELDS = frozenset(
 
 
 class Refused(Exception):
-    """The resource cannot be written; the text says why, and what to do about it."""
+    """A resource that cannot be generated. The text says why and what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """What a relation points to: a model of an app of yours, and how a test gets one."""
+    """The target of a relation: a model of one of your apps, and the object that tests use."""
 
     label: str
     model: str
     entity: str
     key: str  # "UUID" or "int"
     sample: str  # key in OBJECTS of that app's scenario.py
-    deleted_with_user: bool  # its rows are deleted with the account that they belong to
+    deleted_with_user: bool  # whether its rows are deleted with their owner's account
 
     @property
     def module(self) -> str:
@@ -54,13 +54,13 @@ class Target:
 
     @property
     def readable(self) -> str:
-        """Name the function of its selectors that returns the rows that a viewer may read."""
+        """The selector that returns the rows that a viewer may read."""
         return f"{snake(self.model)}_readable"
 
 
 @dataclass(frozen=True, kw_only=True)
 class FieldSpec:
-    """One field as it was asked for."""
+    """One requested field."""
 
     name: str
     type: str
@@ -80,7 +80,7 @@ class FieldSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Resource:
-    """One resource as it was asked for. ``owner`` is the field that says whose a row is, if there is one."""
+    """One requested resource. ``owner`` is the field of a row's owner, if there is one."""
 
     label: str
     model: str
@@ -89,8 +89,8 @@ class Resource:
     fields: tuple[FieldSpec, ...]
     owner: str | None = None
     owner_optional: bool = False
-    extends: bool = False  # its app is there already
-    has_jobs: bool = False  # is imported from files and exported to them
+    extends: bool = False  # whether its app exists already
+    has_jobs: bool = False  # whether it has imports and exports
 
     @property
     def entity(self) -> str:
@@ -102,19 +102,19 @@ class Resource:
 
 
 def snake(name: str) -> str:
-    """Give ``OrderLine`` as ``order_line``."""
+    """Return a name in snake case: ``order_line`` for ``OrderLine``."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
 def plural_of(word: str) -> str:
-    """Give the plural as English mostly makes it; ``--plural`` is for the rest."""
+    """Return the regular English plural; ``--plural`` is for irregular ones."""
     if re.search(r"[^aeiou]y$", word):
         return f"{word[:-1]}ies"
     return f"{word}es" if re.search(r"(s|x|z|ch|sh)$", word) else f"{word}s"
 
 
 def parse(*, name: str, fields: list[str], is_public: bool, plural: str | None, has_jobs: bool = False) -> Resource:
-    """Read the command line. Raises ``Refused``."""
+    """Return the resource on the command line; raise ``Refused``."""
     label, _, model = name.partition(".")
     _check_name(name, label, model)
     owner, specs = None, []
@@ -123,9 +123,7 @@ def parse(*, name: str, fields: list[str], is_public: bool, plural: str | None, 
         spec = _field(text)
         if spec.type == "user":
             if owner:
-                raise Refused(
-                    f"{text}: {owner} says whose a row is already. A second relation to users is written by hand."
-                )
+                raise Refused(f"{text}: {owner} is already the owner. Write a second relation to users by hand.")
             owner, owner_optional = spec.name, spec.optional
         else:
             specs.append(spec)
@@ -134,7 +132,7 @@ def parse(*, name: str, fields: list[str], is_public: bool, plural: str | None, 
     _check_entity(label, model, plural)
     _check_names(names, entity=snake(model), plural=plural)
     if not specs:
-        raise Refused("A resource needs a field besides its owner, such as title:str.")
+        raise Refused("A resource needs at least one field other than its owner, such as title:str.")
     if has_jobs:
         _check_file(specs)
     return Resource(
@@ -152,68 +150,71 @@ def parse(*, name: str, fields: list[str], is_public: bool, plural: str | None, 
 def _check_name(name: str, label: str, model: str) -> None:
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,29}", label) or not re.fullmatch(r"[A-Z][A-Za-z0-9]{0,39}", model):
         raise Refused(
-            f"{name}: say app.Model, such as shop.Product; the app in lower case (30), the model in capitals (40)."
+            f"{name}: write app.Model, such as shop.Product. The app is in lower case (up to 30 characters), the model in "
+            "CamelCase (up to 40)."
         )
     if keyword.iskeyword(label) or "__" in label or label.endswith("_"):
         raise Refused(
-            f"{label}: Python takes no module of this name. Choose another, such as {label.strip('_').replace('__', '_')}s."
+            f"{label}: this is not a usable module name. Choose another, such as {label.strip('_').replace('__', '_')}s."
         )
     if re.match(r"Test([A-Z0-9]|$)", model):
-        raise Refused(f"{name}: pytest takes what is called {model} for tests. Choose another name.")
+        raise Refused(f"{name}: pytest collects classes named {model} as tests. Choose another name.")
     if label in sys.stdlib_module_names:
-        raise Refused(
-            f"{label}: a module of Python's own has this name, and tracebacks would confuse them. Choose another."
-        )
+        raise Refused(f"{label}: a module of Python's standard library has this name. Choose another.")
 
 
 def _check_entity(label: str, model: str, plural: str) -> None:
-    """Refuse a model for one of whose rows, or for all of them, no variable can be named."""
+    """Refuse a model whose name, or plural, cannot be the name of a variable."""
     better = f"{label.title().replace('_', '')}{model}"
     for word in (model, snake(model)):
         if keyword.iskeyword(word):
             raise Refused(
-                f"{label}.{model}: {word} is a word of Python's own, and the code calls a row so. "
+                f"{label}.{model}: {word} is a Python keyword, and the code needs it as a variable. "
                 f"Choose another name, such as {label}.{better}."
             )
     if keyword.iskeyword(plural):
-        raise Refused(f"--plural {plural}: a word of Python's own. Choose another, such as {plural_of(snake(better))}.")
+        raise Refused(
+            f"--plural {plural}: this is a Python keyword. Choose another word, such as {plural_of(snake(better))}."
+        )
 
 
 def _check_names(names: list[str], *, entity: str, plural: str) -> None:
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,49}", plural) or "__" in plural or plural == entity:
-        raise Refused(f"--plural {plural}: a lower-case word other than {entity}, such as {plural_of(entity)}.")
+        raise Refused(f"--plural {plural}: choose a lower-case word other than {entity}, such as {plural_of(entity)}.")
     for name in names:
         if names.count(name) > 1:
             raise Refused(f"{name}: two fields have this name.")
         if f"{name}_id" in names:
-            raise Refused(f"{name}_id: a relation called {name} has a column of this name. Rename one of them.")
+            raise Refused(f"{name}_id: the relation {name} has a column of this name. Rename one of them.")
         if name in (entity, plural):
-            raise Refused(f"{name}: the resource itself is called so. Choose another name.")
+            raise Refused(f"{name}: the resource itself has this name. Choose another.")
 
 
 def _check_file(specs: list[FieldSpec]) -> None:
-    """Refuse fields that a file has no place for."""
+    """Refuse fields that imports and exports do not support."""
     for spec in specs:
         if spec.type == "json":
-            raise Refused(f"{spec.name}: no cell of a file holds json. Leave out --jobs, or write the import by hand.")
+            raise Refused(
+                f"{spec.name}: imports and exports do not support json. Leave out --jobs, or write the import by hand."
+            )
         if spec.name in ("context", "file", "format", "on_conflict"):
             raise Refused(f"{spec.name}: imports and exports have a parameter of this name. Choose another.")
 
 
 def _field(text: str) -> FieldSpec:
-    """Read one field."""
+    """Return one field; raise ``Refused``."""
     bare = text.rstrip("?!")
     name, _, rest = bare.partition(":")
     kind, *arguments = rest.split(":")
     marks = text[len(bare) :]
     _check_field_name(name)
     if kind not in KINDS and kind != "user":
-        raise Refused(f"{text}: there is no type {kind!r}. Fields are {GRAMMAR}; types: {', '.join(KINDS)}, user.")
+        raise Refused(f"{text}: there is no type {kind!r}. Write {GRAMMAR}. Types: {', '.join(KINDS)}, user.")
     optional, unique = "?" in marks, "!" in marks
     if unique and (optional or kind not in UNIQUE):
-        raise Refused(f"{text}: ! goes with {', '.join(UNIQUE)}, and not together with ?.")
+        raise Refused(f"{text}: ! is only for {', '.join(UNIQUE)}, and not together with ?.")
     if optional and kind in ("bool", "choice"):
-        raise Refused(f"{text}: leave the ? out. A bool is false unless given; give a choice a word for none.")
+        raise Refused(f"{text}: leave the ? out. A bool defaults to false. For a choice, add a word for none.")
     try:
         return FieldSpec(name=name, type=kind, optional=optional, unique=unique, **_arguments(kind, arguments))
     except (TypeError, ValueError) as error:
@@ -222,11 +223,11 @@ def _field(text: str) -> FieldSpec:
 
 def _check_field_name(name: str) -> None:
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,49}", name) or "__" in name or name.endswith("_"):
-        raise Refused(f"{name!r}: a field is called by lower-case letters, digits and single underscores, at most 50.")
+        raise Refused(f"{name!r}: use lower-case letters, digits and single underscores, at most 50 characters.")
     if keyword.iskeyword(name):
-        raise Refused(f"{name}: a word of Python's own. Choose another, such as {name}_name.")
+        raise Refused(f"{name}: this is a Python keyword. Choose another name, such as {name}_name.")
     if name in KEPT or name in MODULES:
-        raise Refused(f"{name}: every resource has or uses one of this name. Choose another.")
+        raise Refused(f"{name}: every resource has or uses this name. Choose another.")
     if name in LISTS:
         raise Refused(f"{name}: every list has a query parameter of this name. Choose another.")
     if hasattr(models.Model, name):
@@ -236,7 +237,7 @@ def _check_field_name(name: str) -> None:
 
 
 def _arguments(kind: str, arguments: list[str]) -> dict[str, Any]:
-    """Read what stands behind a type. Raises ``ValueError`` with the reason."""
+    """Return the arguments of a type; raise ``ValueError`` with the reason."""
     readers = {"decimal": _digits, "choice": _choices, "fk": _reference}
     if kind in readers:
         return readers[kind](arguments)
@@ -245,7 +246,7 @@ def _arguments(kind: str, arguments: list[str]) -> dict[str, Any]:
     if kind in ("str", "text", "html", "slug") and len(arguments) == 1 and arguments[0].isdecimal():
         length = int(arguments[0])
         if not 8 <= length <= KINDS[kind].longest:
-            raise ValueError(f"a length of 8 to {KINDS[kind].longest}")
+            raise ValueError(f"choose a length of 8 to {KINDS[kind].longest}")
         return {"length": length}
     raise ValueError(f"{kind} does not take {':'.join(arguments)!r}")
 
@@ -255,20 +256,22 @@ def _digits(arguments: list[str]) -> dict[str, Any]:
         return {}
     numbers = [int(one) for one in arguments if one.isdecimal()]
     if len(numbers) != len(arguments) or len(numbers) != 2 or not numbers[1] < numbers[0] <= 30:
-        raise ValueError("decimal:digits:places, such as decimal:12:2; at most 30 digits, one before the point")
+        raise ValueError(
+            "write decimal:digits:places, such as decimal:12:2, with at most 30 digits and at least one before the point"
+        )
     return {"digits": numbers[0], "places": numbers[1]}
 
 
 def _choices(arguments: list[str]) -> dict[str, Any]:
     words = tuple(re.split(r"[,|]", ":".join(arguments)))
     if len(set(words)) != len(words) or len(words) < 2:
-        raise ValueError("a choice has two different words or more: choice:open,done")
+        raise ValueError("a choice needs at least two different words: choice:open,done")
     if not all(re.fullmatch(r"[a-z][a-z0-9_]{0,49}", word) and not word.endswith("_") for word in words):
-        raise ValueError("the words of a choice are lower-case letters, digits and underscores")
+        raise ValueError("write the words of a choice in lower-case letters, digits and underscores")
     return {"choices": words, "length": max(map(len, words))}
 
 
 def _reference(arguments: list[str]) -> dict[str, Any]:
     if len(arguments) != 1 or not re.fullmatch(r"\w+\.\w+", arguments[0]):
-        raise ValueError("say what it refers to: fk:shop.Category")
+        raise ValueError("name the model that it refers to: fk:shop.Category")
     return {"refers_to": arguments[0]}

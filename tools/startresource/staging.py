@@ -1,4 +1,4 @@
-"""Everything or nothing: the files are made, formatted, migrated and checked in a copy, and only then put in place."""
+"""All or nothing: the files are generated, formatted, migrated and checked in a copy before they are put in place."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tools.startresource.specification import Refused, Resource, plural_of, snak
 
 LINES = 320  # the longest that a module may get
 STEP_SECONDS = 120
-STRANGER = "Somethingelse"  # a model called as nothing else is
+STRANGER = "Somethingelse"  # a model whose name nothing else has
 _LISTS = (SETTINGS, URLS, CONTRACTS, README)
 _COPIED = ("apps", "project", "settings", "templates", "tests", "tools")
 _LINKED = (".venv", "var", ".env", ".env.local")
@@ -29,7 +29,7 @@ _LINKED = (".venv", "var", ".env", ".env.local")
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """One file: its path in the project, its text before (None: it was not there) and after."""
+    """One file: its path in the project, and its text before (None if it did not exist) and after."""
 
     path: str
     before: str | None
@@ -40,22 +40,22 @@ class Change:
         return len(self.after.splitlines())
 
     def difference(self) -> str:
-        """Give the change of a file that was there, as a unified diff."""
+        """Return the change of an existing file as a unified diff."""
         old, new = (self.before or "").splitlines(keepends=True), self.after.splitlines(keepends=True)
         return "".join(difflib.unified_diff(old, new, self.path, self.path, n=1))
 
 
 def changes_for(resource: Resource, *, root: Path) -> list[Change]:
-    """Make all files of the resource in a copy of the project, where they are formatted, migrated and checked.
+    """Return all changes for the resource, made, formatted, migrated and checked in a copy of the project.
 
-    Raises ``Refused``; the project itself is not touched.
+    Raise ``Refused``. The project itself is not changed.
     """
     written = rendered(resource)
     _require_apart(written, resource)
     alone = _in_packages(written, resource, root=root)
     before = {path: (root / path).read_text() for path in (*_LISTS, *alone) if (root / path).exists()}
     if there := [path for path in alone if path in before and not resource.extends]:
-        raise Refused(f"{there[0]} exists. Nothing is overwritten: move it away, or choose another name.")
+        raise Refused(f"{there[0]} exists and is not overwritten. Move it away, or choose another name.")
     with _copy(root) as copy:
         _write(copy, alone)
         _tidy(copy, alone, "--config", "format.skip-magic-trailing-comma = true")
@@ -63,7 +63,7 @@ def changes_for(resource: Resource, *, root: Path) -> list[Change]:
         texts |= registered(resource, before)
         _write(copy, texts)
         _tidy(copy, [path for path in alone if path in before])
-        # Runs every system check first, an index for each order and filter among them.
+        # Runs all system checks first, including the one for an index of each order and filter.
         _step(copy, sys.executable, "manage.py", "makemigrations", resource.label, "--no-header", "-v", "0")
         folder = f"apps/{resource.label}/migrations"
         made = [
@@ -78,25 +78,25 @@ def changes_for(resource: Resource, *, root: Path) -> list[Change]:
         if change.path.startswith("apps/") and change.lines > LINES and change.before is not None:
             package = change.path.removesuffix(".py")
             raise Refused(
-                f"{change.path} would have {change.lines} lines, and {LINES} is the most. Make a package of it, and the "
-                f"resource gets a module there: mkdir {package} && git mv {change.path} {package}/__init__.py"
+                f"{change.path} would have {change.lines} lines; the maximum is {LINES}. Turn it into a package, in which the "
+                f"resource gets its own module: mkdir {package} && git mv {change.path} {package}/__init__.py"
             )
     return found
 
 
 def _require_apart(files: Mapping[str, str], resource: Resource) -> None:
-    """Refuse a model whose names the modules written for it would have twice, each time for something else."""
+    """Refuse a model whose names have another meaning in a generated module."""
     _require_builtins(resource)
     mine = {resource.model, resource.entity, resource.plural}
     for path, text in files.items():
-        sources: dict[str, str] = {}  # an import that is there twice is tidied away
+        sources: dict[str, str] = {}  # duplicate imports are removed later
         for node in ast.parse(text).body if path.endswith(".py") else []:
             imported = node.names if isinstance(node, ast.Import | ast.ImportFrom) else []
             source = str(getattr(node, "module", "")) if imported else f"line {node.lineno}"
             for name in [*names_of(node), *(one.asname or one.name for one in imported)]:
                 if sources.setdefault(name, source) != source:
                     raise _taken(resource, path, name)
-    # Written for a model of another name, no function may have names of both.
+    # Generated for a model of another name, no function may use names of both.
     other = replace(resource, model=STRANGER, plural=plural_of(snake(STRANGER)))
     theirs = {other.model, other.entity, other.plural}
     for path, text in zip(files, rendered(other).values(), strict=True):
@@ -108,7 +108,7 @@ def _require_apart(files: Mapping[str, str], resource: Resource) -> None:
 
 
 def _require_builtins(resource: Resource) -> None:
-    """Refuse names that would hide one of Python's builtins from the code that uses it."""
+    """Refuse names that would shadow a builtin that the generated code uses."""
     plain = replace(
         resource,
         model=STRANGER,
@@ -123,7 +123,9 @@ def _require_builtins(resource: Resource) -> None:
         for name in sorted(used & mine):
             raise _taken(resource, path, name)
         for name in sorted(used & given):
-            raise Refused(f"{name}: {Path(path).name} needs Python's own {name}. Choose another, such as {name}_value.")
+            raise Refused(
+                f"{name}: {Path(path).name} uses Python's builtin {name}. Choose another name, such as {name}_value."
+            )
 
 
 def _names_in(function: ast.AST) -> set[str]:
@@ -135,13 +137,13 @@ def _names_in(function: ast.AST) -> set[str]:
 
 def _taken(resource: Resource, path: str, name: str) -> Refused:
     return Refused(
-        f"{resource.model}: {path} needs the name {name} for something else. "
-        f"Choose another, such as {resource.label.title().replace('_', '')}{resource.model}."
+        f"{resource.model}: {path} uses the name {name} for something else. "
+        f"Choose another name, such as {resource.label.title().replace('_', '')}{resource.model}."
     )
 
 
 def _in_packages(texts: Mapping[str, str], resource: Resource, *, root: Path) -> dict[str, str]:
-    """Put what belongs into a module of which the app has made a package into a file there; the package has its names."""
+    """Return the texts, with those of modules that the app has turned into packages as new modules of these packages."""
     found: dict[str, str] = {}
     for path, text in texts.items():
         package = path.removesuffix(".py")
@@ -161,7 +163,7 @@ def _defined(text: str) -> list[str]:
 
 
 def _joined(path: str, old: str | None, new: str) -> str:
-    """Give a file's text with what the resource adds."""
+    """Return the text of a file with the additions for the resource."""
     if path.endswith(".txt"):
         return merged_table(old or "", new)
     if old is None:
@@ -177,11 +179,11 @@ def _write(copy: Path, texts: dict[str, str]) -> None:
 
 
 def put(changes: list[Change], *, root: Path) -> None:
-    """Write all of the changes; when one fails, take back those that were made. Raises ``Refused`` or ``OSError``."""
+    """Write all changes; if one fails, undo those that were made. Raise ``Refused`` or ``OSError``."""
     for change in changes:
         file = root / change.path
         if (file.read_text() if file.exists() else None) != change.before:
-            raise Refused(f"{change.path} has been changed meanwhile. Nothing is written; try again.")
+            raise Refused(f"{change.path} was changed while this command ran. Nothing has been written. Try again.")
     done: list[Change] = []
     folders = [
         folder for folder in dict.fromkeys(p for c in changes for p in (root / c.path).parents) if not folder.exists()
@@ -206,7 +208,7 @@ def put(changes: list[Change], *, root: Path) -> None:
 
 @contextmanager
 def _copy(root: Path) -> Iterator[Path]:
-    """Copy what Django and the tools read to a folder that is thrown away."""
+    """Copy what Django and the tools need to a temporary folder."""
     with TemporaryDirectory(prefix="startresource-") as name:
         copy = Path(name)
         for folder in _COPIED:
@@ -220,20 +222,20 @@ def _copy(root: Path) -> Iterator[Path]:
 
 
 def _tidy(copy: Path, files: Iterable[str], *options: str) -> None:
-    """Sort and prune imports, then format, as bin/test will demand."""
+    """Sort and remove imports, then format the files, as bin/test requires."""
     paths = [path for path in files if path.endswith(".py")]
     if not paths:
         return
     ruff = Path(sys.executable).with_name("ruff")
     tool = str(ruff) if ruff.exists() else shutil.which("ruff") or ""
     if not tool:
-        raise Refused("ruff is not installed, which formats what is written: run bin/setup, then try again.")
+        raise Refused("ruff, which formats the files, is not installed. Run bin/setup, then try again.")
     _step(copy, tool, "check", "--quiet", "--fix", "--exit-zero", "--select", "I,F401,RUF022,UP", "--no-cache", *paths)
     _step(copy, tool, "format", "--quiet", "--no-cache", *options, *paths)
 
 
 def _step(copy: Path, *command: str) -> None:
-    """Run a step in the copy. Raises ``Refused`` with what it said when it fails."""
+    """Run a command in the copy; raise ``Refused`` with its output if it fails."""
     ran = subprocess.run(  # noqa: S603 - Python and ruff, with paths that are names checked before
         command,
         cwd=copy,
@@ -246,4 +248,6 @@ def _step(copy: Path, *command: str) -> None:
     )
     if ran.returncode:
         words = " ".join(Path(word).name for word in command[:3])
-        raise Refused(f"Tried in a copy, {words} failed, so nothing is written:\n{ran.stdout.strip()[-3000:]}")
+        raise Refused(
+            f"{words} failed in a copy of the project, so nothing has been written:\n{ran.stdout.strip()[-3000:]}"
+        )

@@ -1,4 +1,4 @@
-"""A resource held against what the project has: apps, models, routes, the schema's names."""
+"""The check of a resource against the project: apps, models, routes, names in the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OURS = frozenset({*WORDS, "practices", "project", "settings", "tests", "apps", 
 
 
 def settled(resource: Resource, *, root: Path, contracts: str) -> Resource:
-    """Give the resource with its relations found, and knowing whether its app is there. Raises ``Refused``."""
+    """Return the resource with its relations resolved and ``extends`` set; raise ``Refused``."""
     mine = yours(contracts)
     extends = _extends(resource, root=root, mine=mine)
     _check_names(resource)
@@ -31,11 +31,11 @@ def settled(resource: Resource, *, root: Path, contracts: str) -> Resource:
 
 
 def _extends(resource: Resource, *, root: Path, mine: list[str]) -> bool:
-    """Say whether the resource goes into an app of yours. Raises ``Refused`` for a name that something else has."""
+    """Return whether the resource extends one of your apps; raise ``Refused`` for a name that is taken."""
     label = resource.label
     if label in mine and apps.is_installed(f"apps.{label}"):
         if any(model.__name__ == resource.model for model in apps.get_app_config(label).get_models()):
-            raise Refused(f"{label}.{resource.model}: this model exists. Change it in apps/{label}/, by hand.")
+            raise Refused(f"{label}.{resource.model}: this model exists. Change it by hand in apps/{label}/.")
         return True
     if (
         label in mine
@@ -48,32 +48,32 @@ def _extends(resource: Resource, *, root: Path, mine: list[str]) -> bool:
     for folder in (root / "apps" / label, root / "tests" / "apps" / label):
         if _holds_files(folder):
             raise Refused(
-                f"{folder.relative_to(root)} exists. Nothing is overwritten: move it away, or choose another name."
+                f"{folder.relative_to(root)} exists and is not overwritten. Move it away, or choose another name."
             )
     return False
 
 
 def _holds_files(folder: Path) -> bool:
-    """Say whether there is anything to lose: git leaves what Python compiled when it takes an app away."""
+    """Return whether a folder has files other than compiled ones, which git leaves behind when it removes an app."""
     return any(path.is_file() and path.parent.name != "__pycache__" for path in folder.rglob("*"))
 
 
 def _check_names(resource: Resource) -> None:
-    """Refuse addresses and names of the OpenAPI document that are taken."""
+    """Refuse addresses, and names in the OpenAPI document, that are taken."""
     for path in (f"/api/v1/{resource.path}", f"/api/v1/{resource.path}/{'0' * 8}-0000-0000-0000-{'0' * 12}"):
         try:
             resolve(path)
         except Resolver404:
             continue
-        raise Refused(f"{path} is somebody's address already. Say --plural with another word.")
+        raise Refused(f"{path} is already in use. Choose another word with --plural.")
     schemas = SchemaGenerator().get_schema(request=None, public=True)["components"]["schemas"]
     names = {f"{resource.model}{end}" for end in ("", "Write", "WriteRequest", "Page", "Row")} | {resource.model}
     if taken := sorted(names & set(schemas)):
-        raise Refused(f"{resource.model}: the OpenAPI document has a {taken[0]}. Choose another name.")
+        raise Refused(f"{resource.model}: the OpenAPI document already has a {taken[0]}. Choose another name.")
 
 
 def _related(spec: FieldSpec, *, root: Path, mine: list[str]) -> FieldSpec:
-    """Find what a field refers to."""
+    """Return the field with its target; raise ``Refused``."""
     if not spec.refers_to:
         return spec
     label, _, name = spec.refers_to.partition(".")
@@ -81,19 +81,18 @@ def _related(spec: FieldSpec, *, root: Path, mine: list[str]) -> FieldSpec:
         model = apps.get_model(label, name)
     except LookupError as error:
         raise Refused(
-            f"{spec.name}: there is no model {spec.refers_to}. Start that resource first, or see ./manage.py showmigrations."
+            f"{spec.name}: there is no model {spec.refers_to}. Create that resource first, or check its name."
         ) from error
     if model is get_user_model():
-        raise Refused(
-            f"{spec.name}: say {spec.name}:user for the one whose it is. Who may name other users is yours to write."
-        )
+        raise Refused(f"{spec.name}: write {spec.name}:user for the owner. Write relations to other users by hand.")
     if label not in mine:
         raise Refused(
-            f"{spec.name}: {spec.refers_to} is no model of an app of yours ({', '.join(mine) or 'none yet'}): write this by hand."
+            f"{spec.name}: {spec.refers_to} is not a model of one of your apps ({', '.join(mine) or 'none yet'}). "
+            "Write this relation by hand."
         )
     kind = model._meta.pk.get_internal_type()
     if kind not in _KEYS:
-        raise Refused(f"{spec.name}: the key of {spec.refers_to} is a {kind}; only UUIDs and numbers are written here.")
+        raise Refused(f"{spec.name}: the key of {spec.refers_to} is a {kind}. Only UUIDs and numbers are supported.")
     entity = model._meta.model_name or ""
     target = Target(
         label=label,
@@ -105,14 +104,14 @@ def _related(spec: FieldSpec, *, root: Path, mine: list[str]) -> FieldSpec:
     )
     if not hasattr(import_module(target.selectors), target.readable):
         raise Refused(
-            f"{spec.name}: apps/{label}/selectors.py has no {target.readable}(viewer). A client may refer to what it may "
-            f"read, no more: write that function, which returns those rows, as docs/add-a-resource.md shows it."
+            f"{spec.name}: apps/{label}/selectors.py has no {target.readable}(viewer). Clients can only refer to rows that they "
+            f"may read. Write that function, which returns those rows, as docs/add-a-resource.md shows."
         )
     return replace(spec, target=target)
 
 
 def _sample(scenario: Path, entity: str, *, field: str) -> str:
-    """Name the object of an app's scenario that is such a model: the one of its name, else the first."""
+    """Return the name of an object of the model in an app's scenario: the one of that name, else the first."""
     tree = ast.parse(scenario.read_text()) if scenario.exists() else ast.Module([], [])
     for node in tree.body:
         if (
@@ -126,6 +125,4 @@ def _sample(scenario: Path, entity: str, *, field: str) -> str:
             named = [key for key in keys if key.replace("_", "") == entity]
             if keys:
                 return (named or keys)[0]
-    raise Refused(
-        f"{field}: tests/apps/{scenario.parent.name}/scenario.py has no OBJECTS to take a {entity} from. Add one first."
-    )
+    raise Refused(f"{field}: tests/apps/{scenario.parent.name}/scenario.py has no {entity} in OBJECTS. Add one first.")

@@ -66,7 +66,7 @@ def test_plurals(word: str, plural: str) -> None:
         (["a__b:str"], "single underscores"),
         (["name_:str"], "single underscores"),
         ([f"{'x' * 51}:str"], "at most 50"),
-        (["class:str"], "Python's own"),
+        (["class:str"], "Python keyword"),
         (["id:int"], "every resource"),
         (["version:int"], "every resource"),
         (["created_at:datetime"], "every resource"),
@@ -82,8 +82,8 @@ def test_plurals(word: str, plural: str) -> None:
         (["product:str"], "the resource itself"),
         (["name:str", "name:text"], "two fields"),
         (["home:str", "home_id:int"], "a column of this name"),
-        (["owner:user"], "needs a field besides"),
-        (["name:str", "a:user", "b:user"], "says whose"),
+        (["owner:user"], "at least one field"),
+        (["name:str", "a:user", "b:user"], "is already the owner"),
         (["name:str:5000"], "a length of 8 to 1000"),
         (["price:decimal:4:4"], "one before the point"),
         (["price:decimal:x:2"], "decimal:12:2"),
@@ -94,7 +94,7 @@ def test_plurals(word: str, plural: str) -> None:
         (["state:choice:A,b"], "lower-case"),
         (["home:fk"], "fk:shop.Category"),
         (["flag:bool?"], "leave the"),
-        (["body:html!"], "! goes with"),
+        (["body:html!"], "! is only for"),
         (["name:str?!"], "not together"),
     ],
 )
@@ -110,12 +110,12 @@ def test_fields_that_are_refused(fields: list[str], reason: str) -> None:
         ("shop.product", "app.Model"),
         ("Shop.Product", "app.Model"),
         ("shop.Prod-uct", "app.Model"),
-        ("class.Product", "no module of this name"),
-        ("shop.None", "word of Python's own"),
+        ("class.Product", "not a usable module name"),
+        ("shop.None", "Python keyword"),
         ("school.Class", r"such as school\.SchoolClass"),
-        ("json.Product", "Python's own"),
-        ("shop.Test", "pytest takes"),
-        ("shop.TestRun", "pytest takes"),
+        ("json.Product", "standard library"),
+        ("shop.Test", "pytest collects"),
+        ("shop.TestRun", "pytest collects"),
         (f"shop.{'P' * 41}", "app.Model"),
     ],
 )
@@ -174,15 +174,15 @@ def test_plurals_that_are_refused(plural: str) -> None:
         (["accounts.Product", "name:str"], "installed app"),
         (["auth.Product", "name:str"], "installed app"),
         (["caching.Product", "name:str"], "a practice"),
-        (["unheard_of.Job", "name:str"], "somebody's address"),
+        (["unheard_of.Job", "name:str"], "already in use"),
         (["unheard_of.Job", "name:str", "--plural", "jobbings"], "OpenAPI document"),
-        (["unheard_of.Client", "name:str"], r"test_clients\.py needs the name Client"),
-        (["unheard_of.Decimal", "price:decimal"], r"needs the name Decimal for something else"),
-        (["unheard_of.Owner", "name:str", "boss:user"], r"views\.py needs the name owner for something else"),
-        (["unheard_of.Form", "name:str"], r"admin\.py needs the name form for something else"),
+        (["unheard_of.Client", "name:str"], r"test_clients\.py uses the name Client"),
+        (["unheard_of.Decimal", "price:decimal"], r"uses the name Decimal for something else"),
+        (["unheard_of.Owner", "name:str", "boss:user"], r"views\.py uses the name owner for something else"),
+        (["unheard_of.Form", "name:str"], r"admin\.py uses the name form for something else"),
         ([UNHEARD, "home:fk:unheard_of.Nowhere"], "no model unheard_of.Nowhere"),
         ([UNHEARD, "name:str", "buyer:fk:accounts.User"], "buyer:user"),
-        ([UNHEARD, "name:str", "job:fk:jobs.Job"], "no model of an app of yours"),
+        ([UNHEARD, "name:str", "job:fk:jobs.Job"], "not a model of one of your apps"),
     ],
 )
 def test_what_the_project_has_already_is_refused(arguments: list[str], reason: str) -> None:
@@ -302,7 +302,7 @@ def test_modules_are_put_together() -> None:
     assert '"""Kept."""  # as it is' in both
     assert callable(found["first"])
     assert callable(found["second"])
-    with pytest.raises(Refused, match="defines first already"):
+    with pytest.raises(Refused, match="already defines first"):
         merged(old, "def first() -> int:\n    return 1\n", name="module.py")
 
 
@@ -357,7 +357,7 @@ def test_what_fails_in_the_copy_is_not_written(monkeypatch: pytest.MonkeyPatch) 
         return {**texts, path: texts[path].replace("'-created_at', ", "")}
 
     monkeypatch.setattr(staging, "rendered", broken)
-    with pytest.raises(Refused, match=r"failed, so nothing is written"):
+    with pytest.raises(Refused, match=r"so nothing has been written"):
         changes_for(parsed(UNHEARD), root=ROOT)
 
 
@@ -390,7 +390,7 @@ def test_a_disk_that_fails_half_way_leaves_everything_as_it_was(
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / "there.py").write_text("somebody else's")
     for before in (None, "old"):
-        with pytest.raises(Refused, match="changed meanwhile"):
+        with pytest.raises(Refused, match="changed while"):
             put([Change(path="there.py", before=before, after="new")], root=tmp_path)
     assert (tmp_path / "there.py").read_text() == "somebody else's"
 

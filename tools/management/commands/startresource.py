@@ -1,4 +1,4 @@
-"""``manage.py startresource``: writes a resource, with its tests, and registers it."""
+"""``manage.py startresource``: generates a resource with its tests, and registers it."""
 
 from argparse import RawDescriptionHelpFormatter
 from pathlib import Path
@@ -21,20 +21,22 @@ examples:
       category:fk:shop.Category --public
   ./manage.py startresource diary.Entry 'title:str:80' 'text:text?' 'day:date' 'mood:choice:good,bad' owner:user
 
-who may what:
-  with a field of type user, a row belongs to who made it: the owner changes it, and who holds Django's model permission
-  without one, who holds the permission writes
-  with owner:user?, a row stays, nobody's, once the account is gone; without the ? it goes with it
-  --jobs: who may create imports, too, and who may list exports; a field with ! tells which row of a file is which
-  --public: anybody reads, and answers are cached; else owners read their own, or, where there are none, all who sign in
+access:
+  With a field of type user, a row belongs to the user who creates it. The owner can change it, and so can users with
+  Django's model permission. Without an owner, only users with the permission can write.
+  With owner:user? a row is kept without an owner when the account is deleted. Without the ? it is deleted too.
+  --jobs: users who may create rows can import them, and users who may list rows can export them. A field with !
+  identifies the rows of a file.
+  --public: everyone can read, and responses are cached. Otherwise owners read their own rows; without an owner, all
+  signed-in users read all rows.
 """
 
 
 class Command(BaseCommand):
     help = (
-        "Write a resource as docs/add-a-resource.md describes one: model, migration, selectors, services, serializers, "
-        "lists, permissions, views, admin and tests; register its app. All of it is tried in a copy first: either everything "
-        "is written or nothing. Nothing is overwritten."
+        "Generate a resource as docs/add-a-resource.md describes: model, migration, selectors, services, serializers, lists, "
+        "permissions, views, admin and tests. Registers its app. Everything is tried in a copy first, so that either all files "
+        "are written or none. Existing files are not overwritten."
     )
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
@@ -43,20 +45,20 @@ class Command(BaseCommand):
         )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("resource", metavar="app.Model", help="such as shop.Product; the app may exist")
+        parser.add_argument("resource", metavar="app.Model", help="for example shop.Product; the app may exist already")
         parser.add_argument("fields", nargs="+", metavar="field", help=GRAMMAR)
-        parser.add_argument("--public", action="store_true", help="anybody may read, without signing in")
+        parser.add_argument("--public", action="store_true", help="everyone can read, without signing in")
         parser.add_argument(
-            "--jobs", action="store_true", help="import them from files and export them, CSV or NDJSON, as jobs"
+            "--jobs", action="store_true", help="add imports and exports of CSV and NDJSON files, as jobs"
         )
-        parser.add_argument("--plural", help="the word of its address, where English forms it otherwise")
+        parser.add_argument("--plural", help="an irregular plural, which the address uses")
         parser.add_argument(
-            "--dry-run", action="store_true", help="try all of it, show what would be written, write nothing"
+            "--dry-run", action="store_true", help="try everything and show what would be written, but write nothing"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if settings.ENVIRONMENT_NAME not in ("dev", "test"):
-            raise CommandError("startresource writes source files: run it where you develop (DJANGO_ENV=dev).")
+            raise CommandError("startresource writes source files. Run it where you develop (DJANGO_ENV=dev).")
         try:
             resource = parse(
                 name=options["resource"],
@@ -71,11 +73,11 @@ class Command(BaseCommand):
                 put(changes, root=ROOT)
         except Refused as refusal:
             raise CommandError(str(refusal)) from refusal
-        self._tell(changes, dry=options["dry_run"])
+        self._report(changes, dry=options["dry_run"])
         if not options["dry_run"]:
             self.stdout.write(_next_steps(resource))
 
-    def _tell(self, changes: list[Change], *, dry: bool) -> None:
+    def _report(self, changes: list[Change], *, dry: bool) -> None:
         new = [change for change in changes if change.before is None]
         self.stdout.write(f"{'Would write' if dry else 'Wrote'} {len(new)} files, {sum(c.lines for c in new)} lines:")
         for change in new:
@@ -87,11 +89,11 @@ class Command(BaseCommand):
 
 def _epilog() -> str:
     types = "\n".join(f"  {name:<9} {kind.help}".rstrip() for name, kind in KINDS.items())
-    return f"types:\n{types}\n  user      whose the row is: set to who makes it, never by the body\n\n{EXAMPLES}"
+    return f"types:\n{types}\n  user      the owner of the row: the user who creates it, never set by the body\n\n{EXAMPLES}"
 
 
 def _next_steps(resource: Resource) -> str:
-    """Say what to do now, and what to think about."""
+    """Return what to do next."""
     lines = [
         "\nNext:",
         "  ./manage.py migrate",
@@ -101,10 +103,10 @@ def _next_steps(resource: Resource) -> str:
     ]
     if resource.is_public and any(spec.name in ("published", "public", "visible") for spec in resource.fields):
         lines.append(
-            "  Rows that are not published can be read by anybody, too: confine them in selectors.py if they should not."
+            "  Everyone can also read rows that are not published. Filter them in selectors.py if that is not what you want."
         )
     lines += [
-        f"  {spec.name} takes what {spec.target.readable} in apps/{spec.target.label}/selectors.py returns for the caller."
+        f"  {spec.name} accepts the rows that {spec.target.readable} (apps/{spec.target.label}/selectors.py) returns."
         for spec in resource.fields
         if spec.target
     ]
