@@ -20,7 +20,7 @@ from apps.practices.caching import CachedResponse, if_match_version, with_versio
 from apps.practices.database.schema import page_of
 from apps.practices.errors.schema import problems
 from apps.practices.validation.bounds import Bounds
-from apps.practices.validation.fields import BoundedFloatField, CanonicalUUIDField
+from apps.practices.validation.fields import BoundedFloatField, CanonicalUUIDField, PlainTextField
 from apps.practices.validation.query import query_parameters
 from apps.practices.validation.views import StrictView
 from tests.sample.filters import NOTES
@@ -143,6 +143,7 @@ class NoteBroken(StrictView):
     """A request that meets a mistake of ours, whose text nobody outside may read."""
 
     permission_classes = [AllowAny]
+    query_parsers = {"GET": partial(query_parameters, allowed={"token": PlainTextField(max_length=100)})}
 
     @extend_schema(operation_id="sample_notes_broken", exclude=True)
     def get(self, request: Request) -> Response:
