@@ -131,14 +131,10 @@ admin.site.unregister(Group)
 class GroupAdmin(DjangoGroupAdmin):
     """Groups. Only superusers can change them, because anyone else could give all permissions to a group they are in."""
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return bool(request.user.is_superuser)
 
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return bool(request.user.is_superuser)
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return bool(request.user.is_superuser)
+    has_change_permission = has_delete_permission = has_add_permission
 
 
 @admin.register(Session)
@@ -169,11 +165,10 @@ class SessionAdmin(admin.ModelAdmin):
     def save_model(self, request: HttpRequest, obj: Session, form: ModelForm, change: bool) -> None:
         """Do nothing: no field can be edited, and saving the row could reactivate a session that has ended since it was read."""
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+    has_delete_permission = has_add_permission
 
     def has_end_permission(self, request: HttpRequest) -> bool:
         """Return whether the administrator can change sessions, which includes ending them."""
@@ -199,11 +194,7 @@ class SecurityEventAdmin(admin.ModelAdmin):
     show_full_result_count = False
     fields = ("id", *list_display, "detail")
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+    has_change_permission = has_delete_permission = has_add_permission

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django import forms
@@ -37,16 +38,17 @@ class _CleanFields:
     cleaned_data: dict[str, Any]
 
     def clean_email(self) -> str:
-        try:
-            return email_clean(self.cleaned_data["email"])
-        except UncleanText as error:
-            raise forms.ValidationError(error.detail, code=error.code) from error
+        return _cleaned(email_clean, self.cleaned_data["email"])
 
     def clean_name(self) -> str:
-        try:
-            return clean_plain(self.cleaned_data["name"])
-        except UncleanText as error:
-            raise forms.ValidationError(error.detail, code=error.code) from error
+        return _cleaned(clean_plain, self.cleaned_data["name"])
+
+
+def _cleaned(clean: Callable[[str], str], text: str) -> str:
+    try:
+        return clean(text)
+    except UncleanText as error:
+        raise forms.ValidationError(error.detail, code=error.code) from error
 
 
 def _bound_lengths(form: forms.Form | forms.ModelForm, *names: str) -> None:

@@ -25,21 +25,17 @@ from apps.accounts.services.devices import device_known
 from apps.accounts.services.events import Origin, event_record
 from apps.accounts.services.mails import Mail, mail_submit
 from apps.accounts.services.sessions import TokenPair, session_start
-from apps.accounts.services.tokens import TokenRefused
+from apps.accounts.services.tokens import TokenRefused, Unauthorized
 from apps.practices.errors import FieldError, Problem
 from apps.practices.validation.addresses import email_normalised
 
 
-class CredentialsRefused(Problem):
+class CredentialsRefused(Unauthorized):
     """401: no active account has this address and this password. Does not reveal which of them is wrong."""
 
-    status = 401
     type = "credentials-refused"
     title = "Sign-in refused"
     explanation = "The e-mail address or the password is wrong, or the account is not active."
-
-    def __init__(self) -> None:
-        super().__init__(headers={"WWW-Authenticate": 'Bearer realm="api"'})
 
 
 class PasswordWrong(Problem):

@@ -14,24 +14,20 @@ from uuid import UUID
 from django.conf import settings
 
 from apps.accounts.models import AccountLink, LinkPurpose
-from apps.practices.errors import Problem
+from apps.accounts.services.tokens import Unauthorized
 
 TOKEN_BYTES = 32  # too many to guess, so attempts are not counted
 
 
-class LinkRefused(Problem):
+class LinkRefused(Unauthorized):
     """401: a mailed link that is unknown, expired, used, or superseded by a later change."""
 
-    status = 401
     type = "link-refused"
     title = "Link refused"
     explanation = (
         "This link is not valid, or no longer valid. A mailed link works once, within an hour, until a newer one is sent or "
         "the account changes. Request a new one."
     )
-
-    def __init__(self) -> None:
-        super().__init__(headers={"WWW-Authenticate": 'Bearer realm="api"'})
 
 
 def link_create(*, user_id: UUID, purpose: LinkPurpose, email: str, asked_at: datetime, now: datetime) -> str:

@@ -160,22 +160,22 @@ def mail_message(letter: Letter, *, job_id: UUID, asked_at: datetime) -> EmailMu
         "asked_at": asked_at,
     }
     message = EmailMultiAlternatives(
-        subject=" ".join(_rendered(f"{letter.template}.subject.txt", values).split()),
-        body=_rendered(f"{letter.template}.txt", values).strip() + "\n",
+        subject=" ".join(_rendered(letter.template, "subject.txt", values).split()),
+        body=_rendered(letter.template, "txt", values).strip() + "\n",
         to=[letter.address],
         headers={
             "Message-ID": f"<{job_id}@{urlsplit(settings.PUBLIC_URL).hostname}>",
             "Auto-Submitted": "auto-generated",  # RFC 3834: send no absence notice in reply
         },
     )
-    message.attach_alternative(_rendered(f"{letter.template}.html", values), "text/html")
+    message.attach_alternative(_rendered(letter.template, "html", values), "text/html")
     return message
 
 
-def _rendered(name: str, values: dict[str, Any]) -> str:
-    """Render a template, with escaping if it is HTML."""
-    template: Any = engines["django"].engine.get_template(f"mails/{name}")  # type: ignore[attr-defined]  # DjangoTemplates'
-    return template.render(Context(values, autoescape=name.endswith(".html")))
+def _rendered(mail: Mail, part: str, values: dict[str, Any]) -> str:
+    """Render a mail's template in the base of one part: its subject, text or HTML, which is escaped."""
+    template: Any = engines["django"].engine.get_template(f"mails/{mail}.txt")  # type: ignore[attr-defined]  # DjangoTemplates'
+    return template.render(Context({**values, "base": f"mails/base.{part}"}, autoescape=part == "html"))
 
 
 def _deliver(message: EmailMultiAlternatives) -> None:

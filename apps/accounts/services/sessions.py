@@ -22,37 +22,37 @@ from apps.accounts.selectors.sessions import session_forget, session_list, sessi
 from apps.accounts.services.events import NOWHERE, Origin, event_record
 from apps.accounts.services.keys import key_ring
 from apps.accounts.services.mails import Mail, mail_submit
-from apps.accounts.services.tokens import LEEWAY_SECONDS, AccessToken, RefreshToken, TokenRefused, token_id_new
-from apps.practices.errors import NotFound, Problem
+from apps.accounts.services.tokens import (
+    LEEWAY_SECONDS,
+    AccessToken,
+    RefreshToken,
+    TokenRefused,
+    Unauthorized,
+    token_id_new,
+)
+from apps.practices.errors import NotFound
 
 END_BATCH = 500  # sessions per transaction when all those of a key end, so that locks are held briefly
 
 
-class TokenReused(Problem):
+class TokenReused(Unauthorized):
     """401: a refresh token was used a second time, so its session has been ended."""
 
-    status = 401
     type = "token-reused"
     title = "Refresh token used twice"
     explanation = (
         "A refresh token works only once. This one had already been used, which suggests that it was stolen, so its "
         "session has been ended for everyone who holds one of its tokens. Sign in again."
     )
-
-    def __init__(self) -> None:
-        super().__init__(headers={"WWW-Authenticate": 'Bearer realm="api", error="invalid_token"'})
+    challenge = 'Bearer realm="api", error="invalid_token"'
 
 
-class SignInOvertaken(Problem):
+class SignInOvertaken(Unauthorized):
     """401: the account was deactivated, or its password changed, after this request had checked the password."""
 
-    status = 401
     type = "sign-in-overtaken"
     title = "Account changed"
     explanation = "The account changed while this request was being handled. Sign in again."
-
-    def __init__(self) -> None:
-        super().__init__(headers={"WWW-Authenticate": 'Bearer realm="api"'})
 
 
 @dataclass(frozen=True, kw_only=True)

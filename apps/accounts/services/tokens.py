@@ -30,20 +30,26 @@ HEADER = frozenset({"alg", "kid", "typ"})  # any other (jku, jwk, x5u, crit …)
 CLAIMS = ("exp", "iat", "iss", "aud", "jti", "sid", "typ")
 
 
-class TokenRefused(Problem):
-    """401: the token is invalid, expired or of the wrong kind, or its session has ended."""
+class Unauthorized(Problem):
+    """401, with the challenge that RFC 9110, 11.6.1, requires."""
 
     status = 401
+    challenge = 'Bearer realm="api"'
+
+    def __init__(self, detail: str | None = None) -> None:
+        super().__init__(detail, headers={"WWW-Authenticate": self.challenge})
+
+
+class TokenRefused(Unauthorized):
+    """401: the token is invalid, expired or of the wrong kind, or its session has ended."""
+
     type = "token-refused"
     title = "Token refused"
     explanation = (
         "The token is invalid or has expired, or its session has ended. Use the refresh token to get a new access token. If "
         "the refresh token was refused, sign in again."
     )
-
-    def __init__(self, detail: str | None = None) -> None:
-        # RFC 6750, 3: the header says why.
-        super().__init__(detail, headers={"WWW-Authenticate": 'Bearer realm="api", error="invalid_token"'})
+    challenge = 'Bearer realm="api", error="invalid_token"'  # RFC 6750, 3
 
 
 class RingBackend(TokenBackend):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import cast
 from uuid import UUID
@@ -9,6 +10,7 @@ from uuid import UUID
 from drf_spectacular.utils import PolymorphicProxySerializer
 from rest_framework.permissions import AllowAny
 from rest_framework.response import Response
+from rest_framework.throttling import BaseThrottle
 
 from apps.accounts.authentication import origin_of
 from apps.accounts.models import Transport, User
@@ -18,6 +20,7 @@ from apps.accounts.services.sessions import TokenPair
 from apps.accounts.services.tokens import SessionToken
 from apps.accounts.transports import cookies_set, csrf_token
 from apps.practices.mechanisms.requests import django_request
+from apps.practices.throttling.throttles import LoginThrottle
 from apps.practices.validation.views import StrictView
 
 # RFC 6749, 5.1: no cache may store a response that holds a token.
@@ -50,6 +53,7 @@ class CredentialView(AccountView):
     # What takes a password or a refresh token ignores a stale Authorization header.
     authentication_classes = ()
     permission_classes = (AllowAny,)
+    throttle_classes: Sequence[type[BaseThrottle]] = (LoginThrottle,)
     unrepeatable = "Nobody is signed in yet who could own the key, and the stored response would contain secrets."
 
 

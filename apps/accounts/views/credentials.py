@@ -42,12 +42,9 @@ from apps.accounts.views.base import NO_STORE, SIGNED_IN, AccountView, Credentia
 from apps.practices.errors import NotAuthenticated, PermissionDenied
 from apps.practices.errors.schema import problems
 from apps.practices.mechanisms.requests import django_request
-from apps.practices.throttling.throttles import LoginThrottle
 
 
 class Register(CredentialView):
-    throttle_classes = (LoginThrottle,)
-
     @extend_schema(
         operation_id="auth_register",
         summary="Create an account",
@@ -73,8 +70,6 @@ class Register(CredentialView):
 
 
 class Login(CredentialView):
-    throttle_classes = (LoginThrottle,)
-
     @extend_schema(
         operation_id="auth_login",
         summary="Sign in",
@@ -113,7 +108,7 @@ class Login(CredentialView):
 
 
 class Refresh(CredentialView):
-    # Limited by address as anonymous traffic, not as sign-ins: everyone in an office refreshes all day.
+    throttle_classes = AccountView.throttle_classes  # not limited as sign-ins: everyone in an office refreshes all day
 
     @extend_schema(
         operation_id="auth_refresh",

@@ -14,14 +14,11 @@ from apps.accounts.services.links import LinkRefused
 from apps.accounts.services.users import EmailTaken
 from apps.accounts.views.base import NO_STORE, CredentialView
 from apps.practices.errors.schema import problems
-from apps.practices.throttling.throttles import LoginThrottle
 
 MAILED = OpenApiResponse(description="Accepted. The response is the same whether or not a mail is sent.")
 
 
 class EmailVerify(CredentialView):
-    throttle_classes = (LoginThrottle,)
-
     @extend_schema(
         operation_id="auth_email_verify",
         summary="Verify an address with a mailed link",
@@ -42,8 +39,6 @@ class EmailVerify(CredentialView):
 
 
 class EmailVerifyRequest(CredentialView):
-    throttle_classes = (LoginThrottle,)
-
     @extend_schema(
         operation_id="auth_email_verify_request",
         summary="Request a new link to verify an address",

@@ -54,8 +54,6 @@ class PasswordChange(AccountView):
 
 
 class PasswordReset(CredentialView):
-    throttle_classes = (LoginThrottle,)
-
     @extend_schema(
         operation_id="auth_password_reset",
         summary="Request a link to set a new password",
@@ -69,8 +67,6 @@ class PasswordReset(CredentialView):
 
 
 class PasswordResetConfirm(CredentialView):
-    throttle_classes = (LoginThrottle,)
-
     @extend_schema(
         operation_id="auth_password_reset_confirm",
         summary="Set a new password with a mailed link",
