@@ -373,6 +373,13 @@ class TestLocalTier:
             tier.put("key", Entry(body=body, created=0, ttl=1), checked_at=0)
         assert (len(tier), tier.bytes) == (0, 0)
 
+    @pytest.mark.parametrize("bound", [0, -1])
+    def test_stores_nothing_with_a_bound_below_one(self, bound: int) -> None:
+        for bounds in ({"max_entries": bound, "max_bytes": 1024**2}, {"max_entries": 10, "max_bytes": bound}):
+            tier = LocalTier(**bounds)
+            tier.put("key", Entry(body=b"", created=0, ttl=1), checked_at=0)
+            assert len(tier) == 0
+
     def test_counted_bytes_match_memory_used(self) -> None:
         tier = LocalTier(max_entries=400, max_bytes=64 * 1024**2)
         tracemalloc.start()
@@ -425,7 +432,8 @@ class TestChecks:
         with pytest.raises(SystemCheckError, match=id):
             call_command("check", tags=["caches"])
 
-    def test_bound_below_one_is_reported(self, settings: Any) -> None:
-        settings.CACHING_LOCAL_BYTES = 0
+    @pytest.mark.parametrize("bound", [0, -1])
+    def test_bound_below_one_is_reported(self, settings: Any, bound: int) -> None:
+        settings.CACHING_LOCAL_BYTES = bound
         with pytest.raises(SystemCheckError, match=r"caching\.E003"):
             call_command("check", tags=["caches"])

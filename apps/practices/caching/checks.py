@@ -26,7 +26,7 @@ def _check_client() -> list[CheckMessage]:
         return [
             Error(
                 'CACHES["default"] is not django-redis with GuardedCacheClient and IGNORE_EXCEPTIONS.',
-                hint="Otherwise processes do not share it, or each request waits for an unavailable Redis.",
+                hint="Restore them. Without them processes share no cache, or each request waits for an unavailable Redis.",
                 id="caching.E001",
             )
         ]
@@ -53,8 +53,8 @@ def _check_bounds() -> list[CheckMessage]:
     names = ("CACHING_LOCAL_ENTRIES", "CACHING_LOCAL_BYTES")
     return [
         Error(
-            f"{name} must be above 0.",
-            hint="To switch the local tier off, set CACHE_LOCAL_SECONDS=0.",
+            f"{name} is below 1.",
+            hint="Raise it. To switch the local tier off, set CACHE_LOCAL_SECONDS=0.",
             id="caching.E003",
         )
         for name in names

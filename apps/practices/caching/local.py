@@ -14,8 +14,8 @@ class LocalTier:
 
     def __init__(self, *, max_entries: int, max_bytes: int) -> None:
         self._lock = threading.Lock()
-        self._max_entries = max_entries
-        self._entries: LRUCache[str, tuple[Entry, float]] = LRUCache(max_bytes, getsizeof=_size)
+        self._max_entries = max(max_entries, 0)  # the check caching.E003 reports a bound below 1
+        self._entries: LRUCache[str, tuple[Entry, float]] = LRUCache(max(max_bytes, 0), getsizeof=_size)
 
     def get(self, key: str) -> tuple[Entry, float] | None:
         """Return the entry and the time of its last check; None if it is not here."""
