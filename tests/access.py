@@ -183,7 +183,7 @@ def people(owner: User, permission: str | None) -> list[Person]:
     user_deactivate(user=gone.user, now=now)
     return [
         Person("nobody", "without a token", {}, owner),
-        Person("ended", "of an ended sign-in", {"HTTP_AUTHORIZATION": f"Bearer {over.access}"}, owner),
+        Person("ended", "of an ended session", {"HTTP_AUTHORIZATION": f"Bearer {over.access}"}, owner),
         gone._replace(user=owner),
         person("other", "another user", user_create()),
         person("owner", "the owner", owner),

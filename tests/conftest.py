@@ -123,7 +123,7 @@ def stack(pytestconfig: pytest.Config) -> Stack:
 
 @pytest.fixture(autouse=True)
 def nothing_cached() -> None:
-    """Begin every test with nothing cached, nothing counted and no sign-in remembered."""
+    """Start every test with empty caches and counts, and without cached session checks."""
     from apps.accounts.selectors.sessions import sessions_forget_all
     from tests.caches import caches_clear
 

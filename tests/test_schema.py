@@ -69,7 +69,7 @@ def test_every_operation_names_its_problems(document):
 
 
 def test_every_operation_says_what_authorises_it(document):
-    """By the tables of who may what, which the service itself is held to: nobody, and somebody whose sign-in has ended."""
+    """By the tables of who may what, which the service itself is held to: nobody, and someone whose session has ended."""
     schemes = set(document["components"]["securitySchemes"])
     public = set()
     for path, method, operation in operations(document):

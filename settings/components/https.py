@@ -33,5 +33,5 @@ TOKENS_COOKIE_SECURE = _HTTPS
 TOKENS_ACCESS_COOKIE = "__Host-access" if _HTTPS else f"{_OWN}-access"
 TOKENS_REFRESH_COOKIE = "__Secure-refresh" if _HTTPS else f"{_OWN}-refresh"
 TOKENS_BINDING_COOKIE = "__Host-binding" if _HTTPS else f"{_OWN}-binding"
-TOKENS_DEVICE_COOKIE = "__Host-device" if _HTTPS else f"{_OWN}-device"  # a browser with an earlier sign-in
+TOKENS_DEVICE_COOKIE = "__Host-device" if _HTTPS else f"{_OWN}-device"  # marks a browser that has signed in before
 TOKENS_REFRESH_PATH = "/api/v1/auth/"

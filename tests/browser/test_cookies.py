@@ -202,7 +202,7 @@ FORMS = [
 
 
 def unharmed(tab, site, person, kept):
-    """Nothing happened to the sign-in: same cookies, same name, still good."""
+    """Assert that the session is unchanged: same cookies, same name, still active."""
     assert {name: one["value"] for name, one in cookies(tab).items()} == {
         name: one["value"] for name, one in kept.items()
     }
@@ -219,7 +219,7 @@ def test_forms_of_other_pages_are_refused(tab, site, person, stranger, status):
     kept = cookies(tab)
     for path, kind, name, value in FORMS:
         tab.goto(getattr(site, stranger))
-        # What takes no sign-in looks at the body first: a form's is none.
+        # A view without authentication reads the body first, and refuses that of a form.
         wanted = 415 if path == "auth/refresh" else status
         with expected(site, "POST", path, [wanted]), tab.expect_navigation():
             tab.evaluate(FORM, [f"{site.url}/api/v1/{path}", kind, name, value])

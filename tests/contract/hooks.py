@@ -66,7 +66,7 @@ _TOKENLESS = (
 
 @schemathesis.auth().skip_for(operation_id=list(_TOKENLESS))
 class Bearer:
-    """The token of a superuser, so that every operation can succeed; what ends a sign-in or an account gets its own."""
+    """A superuser's token, so that every operation can succeed. Operations that end a session or account use their own."""
 
     def get(self, case: Case, context: schemathesis.AuthContext) -> str:
         return _token
@@ -120,7 +120,7 @@ def _staged(case: Case, row: Row | None) -> None:
         owner = _owner if _name(case) != "users_read" else user_create(email=_fresh())
         thing = scenario.objects[row.on](owner)
         case.path_parameters = {name: str(thing.pk) for name in case.path_parameters}
-    # A new password ends every sign-in of its account.
+    # A new password ends every session of its account.
     owner = user_create(email=_fresh()) if _name(case) == "auth_password_reset_confirm" else _owner
     body = scenario.body(row.operation, owner)
     if body is not None:

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from tests.clients import Pages, bearer, problem, refreshed, registered, signed_in
-from tests.faults.ends import ENDS, KEPT, Victim, victim_of
+from tests.faults.session_ends import ENDS, KEPT, Victim, victim_of
 from tests.faults.submitters import WIDE
 from tests.fleet import ask, fleet_on
 from tests.processes import wait_until

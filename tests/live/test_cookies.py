@@ -1,4 +1,4 @@
-"""Cookie mode on the wire: the bytes that leave the edge, and two instances that know each other's sign-ins."""
+"""Cookie mode on the wire: the bytes that leave the edge, and two instances that share sessions."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def ask(
 
 def held(lines: list[str]) -> dict[str, str]:
     """Return the values of an answer that sets the three cookies exactly as documented."""
-    lines = [line for line in lines if not line.startswith("__Host-device=")]  # of a sign-in, not of a refresh
+    lines = [line for line in lines if not line.startswith("__Host-device=")]  # set at sign-in, not at a refresh
     assert len(lines) == 3, lines
     found = {}
     for name, pattern in HELD.items():

@@ -1,4 +1,4 @@
-"""One fleet for all live tests of the practices; a test that stops an instance of it starts it again. And a sign-in."""
+"""One fleet for all live tests of the practices; a test that stops an instance of it starts it again. And a session."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -20,7 +20,7 @@ def fleet(stack: Stack) -> Iterator[Fleet]:
 
 @pytest.fixture
 def token_keys() -> Iterator[None]:
-    """A ring of one key that the tests know."""
+    """Use a ring of one key that the tests know."""
     from django.test import override_settings
 
     from tests.practices.tokens_bench import EPOCH, KEY, ring
@@ -31,7 +31,7 @@ def token_keys() -> Iterator[None]:
 
 @pytest.fixture
 def pair(db: None, token_keys: None) -> Any:
-    """The tokens of a fresh sign-in, from the device that the bench asks from."""
+    """Return the tokens of a new session, from the device that `tokens_bench` uses."""
     from tests.apps.accounts.factories import sign_in, user_create
     from tests.practices.tokens_bench import AGENT
 

@@ -144,7 +144,7 @@ def test_deleted_articles_are_gone_for_readers(desk: Client, article_make: Make)
 
 
 def test_the_list_is_bounded_and_its_queries_do_not_grow(desk: Client, article_make: Make, settings: Any) -> None:
-    settings.TOKENS_CHECK_SECONDS = 0  # each request looks at its sign-in
+    settings.TOKENS_CHECK_SECONDS = 0  # each request checks its session
     counts = []
     for amount in (2, 60):
         for number in range(amount):

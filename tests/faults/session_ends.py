@@ -1,4 +1,4 @@
-"""Each way in which a sign-in ends, as its user or an administrator takes it, and somebody whose sign-in it is."""
+"""Every way in which a user or an administrator can end a session, and a user whose session it ends."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tools.fleet import Fleet
 
 @dataclass(kw_only=True)
 class Victim:
-    """A user with two sign-ins: the one that ends, and another, from which some ends are asked for."""
+    """A user with two sessions: the one that ends, and another one, which requests some of the ends."""
 
     here: str
     credentials: dict[str, str]
@@ -84,7 +84,7 @@ ENDS: dict[str, End] = {
     "deactivation": change(is_staff="on"),
     "demotion from staff": change(is_active="on"),
 }
-# Of a demotion the sign-in to the API stands: what ends is the way into the admin, and the rights of staff.
+# A demotion does not end the API session, only access to the admin and the rights of staff.
 KEPT = {"demotion from staff"}
 
 
