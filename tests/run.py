@@ -1,4 +1,4 @@
-"""bin/test: the checks that read the code, then the suite; `bin/test --help` for what can be left out."""
+"""bin/test: run the checks of the code, then the test suite. `bin/test --help` lists the options."""
 
 import argparse
 import os
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 STAGE_SECONDS = 600
 _ENVIRONMENT = os.environ
 
-# What settings.prod cannot boot without, so that Django's deployment checks judge the real thing.
+# The variables that settings.prod requires, so that Django's deployment checks see the real settings.
 PROD = {
     "DJANGO_SETTINGS_MODULE": "settings.prod",
     "SECRET_KEY": secrets.token_urlsafe(64),
@@ -36,7 +36,7 @@ PROD = {
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One check: a command that exits 0 when all is well."""
+    """One check: a command that exits with 0 if it passes."""
 
     name: str
     command: tuple[str, ...]
@@ -44,7 +44,7 @@ class Stage:
 
 
 def stages() -> list[Stage]:
-    """Return the checks that read the code, the longest first so that two at a time end together."""
+    """Return the checks of the code, the longest first, so that two lanes end at about the same time."""
     here = [
         str(path.relative_to(ROOT)) for path in map(ROOT.joinpath, ("apps", "project", "settings", "tests", "tools"))
     ]
@@ -52,7 +52,7 @@ def stages() -> list[Stage]:
     manage = (sys.executable, "manage.py")
     return [
         Stage(name="types (mypy)", command=("mypy",)),
-        # -ll: what it rates low are ruff's S rules, where an exception has to give its reason.
+        # -ll: ruff's S rules cover what bandit rates low, and each exception there gives its reason.
         Stage(
             name="bandit",
             command=("bandit", "-q", "-r", "-ll", "-c", "pyproject.toml", "apps", "project", "settings", "tools"),
@@ -77,7 +77,7 @@ def stages() -> list[Stage]:
 
 
 def run_stage(stage: Stage, urls: Mapping[str, str]) -> tuple[Stage, float, str | None]:
-    """Run one check; return it with its seconds and, when it failed, its output."""
+    """Run one check; return it with its seconds and, if it failed, its output."""
     start = time.monotonic()
     environment = {**_ENVIRONMENT, "DJANGO_SETTINGS_MODULE": "settings.test", **urls, **stage.settings}
     environment.pop("DJANGO_ENV", None)
@@ -100,7 +100,7 @@ def run_stage(stage: Stage, urls: Mapping[str, str]) -> tuple[Stage, float, str 
 
 
 def run_stages() -> Counter[str]:
-    """Run every check, two at a time; print each as it ends; return how many passed and failed."""
+    """Run every check, two at a time, print each when it ends, and return how many passed and failed."""
     counts: Counter[str] = Counter()
     with Stack.temporary() as stack, ThreadPoolExecutor(max_workers=2) as pool:
         urls = stack.state.urls
@@ -114,13 +114,13 @@ def run_stages() -> Counter[str]:
 
 
 def quick_runs() -> dict[str, list[str]]:
-    """Return the tests that start no service, dealt out to two runs that take about as long as each other."""
+    """Return the tests that start no service, in two runs of about the same length."""
     files = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("test_*.py"))
     return {name: ["-m", "not live", *files[half::2]] for half, name in enumerate(("one half", "the other half"))}
 
 
 def live_runs() -> dict[str, list[str]]:
-    """Return the tests that start the service or hurt it: they mostly wait, so each file is a run on servers of its own."""
+    """Return the tests that start the service or stop parts of it. They mostly wait, so each file runs on its own servers."""
     folders = [ROOT / "tests" / name for name in ("live", "faults", "browser")]
     files = [str(path.relative_to(ROOT)) for folder in folders for path in sorted(folder.glob("test_*.py"))]
     elsewhere = ["tests", *(f"--ignore={folder.relative_to(ROOT)}" for folder in folders)]
@@ -128,7 +128,7 @@ def live_runs() -> dict[str, list[str]]:
 
 
 def run_side_by_side(runs: Mapping[str, Iterable[str]]) -> Counter[str]:
-    """Run pytest with each of these arguments, in their order and two at a time; print each run as it ends."""
+    """Run pytest with each of these arguments, in order and two at a time, and print each run when it ends."""
     counts: Counter[str] = Counter()
     with ThreadPoolExecutor(max_workers=2) as pool:
         futures = [pool.submit(run_pytest, arguments, name=name, quiet=True) for name, arguments in runs.items()]
@@ -138,9 +138,9 @@ def run_side_by_side(runs: Mapping[str, Iterable[str]]) -> Counter[str]:
 
 
 def run_pytest(arguments: Iterable[str], *, name: str = "tests", quiet: bool = False) -> Counter[str]:
-    """Run pytest; return how many tests passed, failed and were skipped (a crash of pytest is a failure).
+    """Run pytest and return how many tests passed, failed and were skipped. A crash of pytest is a failure.
 
-    A quiet run is one line, what was skipped and why, and its output when something failed.
+    A quiet run prints one line, the reasons of skipped tests and, if a test failed, its output.
     """
     report = ROOT / "var" / "tests" / f"{re.sub(r'[^a-z_]+', '-', name)}.xml"
     report.parent.mkdir(parents=True, exist_ok=True)
@@ -163,7 +163,7 @@ def run_pytest(arguments: Iterable[str], *, name: str = "tests", quiet: bool = F
 
 
 def counted(report: Path) -> Counter[str]:
-    """Return what a JUnit report counts; nothing when there is none."""
+    """Return the counts of a JUnit report, or none if there is no report."""
     counts: Counter[str] = Counter()
     if report.exists():
         for suite in ElementTree.parse(report).getroot().iter("testsuite"):
@@ -175,15 +175,17 @@ def counted(report: Path) -> Counter[str]:
 
 
 def main() -> int:
-    """Run what the command line asks for; return 0 if nothing failed."""
+    """Run the command line; return 0 if nothing failed, else 1."""
     parser = argparse.ArgumentParser(
         prog="bin/test",
-        description="Lint, types, import contracts, migrations, deployment checks, then the whole suite on throw-away "
-        "servers. With paths: pytest on these alone.",
-        epilog="Each check counts as one in the closing line. Data in var/ is not touched.",
+        description="Run lint, types, import contracts, migration and deployment checks, then the whole test suite on temporary "
+        "servers. With paths, run pytest on these only. Other options are passed to pytest.",
+        epilog="The last line counts each check as one. Data in var/ is not touched.",
     )
-    parser.add_argument("--fast", action="store_true", help="leave out what starts the service (mark: live)")
-    parser.add_argument("--soak", action="store_true", help="repeat each fault, and look longer for rare failures")
+    parser.add_argument("--fast", action="store_true", help="leave out the tests that start the service (mark: live)")
+    parser.add_argument(
+        "--soak", action="store_true", help="repeat each fault many times, and run randomised tests longer"
+    )
     parser.add_argument("paths", nargs="*", metavar="PATH", help="files, folders or test ids for pytest")
     options, others = parser.parse_known_args()
     start = time.monotonic()
@@ -201,10 +203,10 @@ def main() -> int:
         counts += run_pytest([*soak, *others, *options.paths])
     else:
         runs = {name: [*others, *arguments] for name, arguments in quick_runs().items()}
-        if not options.fast:  # in the same two lanes: neither waits for the other's quick tests to end
+        if not options.fast:  # in the same two lanes, so that neither waits for the other's quick tests
             runs |= {name: [*soak, *others, *arguments] for name, arguments in live_runs().items()}
         counts += run_side_by_side(runs)
-    print(f"{time.monotonic() - start:.0f} s in all")
+    print(f"{time.monotonic() - start:.0f} s in total")
     print(f"{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped", flush=True)
     return 1 if counts["failed"] else 0
 
