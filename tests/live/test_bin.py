@@ -240,7 +240,7 @@ def test_setup_installs_missing_debian_packages(installed: Path, tmp_path: Path,
     answer = setup_run(installed, shelf, "--browser")
     assert answer.returncode == 0, answer.stderr
     asked = (installed / "asked").read_text() if (installed / "asked").exists() else ""
-    # A server is looked for in /usr/sbin, too: this machine's own.
+    # bin/setup also looks in /usr/sbin, where this machine may have one.
     missing = NEEDED - here - ({"pgbouncer"} if Path("/usr/sbin/pgbouncer").exists() else set())
     assert {word for word in asked.split() if word in NEEDED} == missing
 

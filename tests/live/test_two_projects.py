@@ -1,7 +1,7 @@
 """Two projects share a Redis, each with its own prefix, and neither sees anything of the other.
 
-Each has a Redis user that may touch the keys and channels of its own prefix alone, so that a key outside of it is refused
-and stands in Redis's own log of refusals, however short its life.
+Each has its own Redis user, which may use only the keys and channels of its prefix. Redis refuses other keys and logs them,
+however short they live.
 """
 
 from collections.abc import Iterator

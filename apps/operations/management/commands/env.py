@@ -22,7 +22,7 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="Print one JSON object.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        environment: Any = getattr(settings, "ENVIRONMENT")  # noqa: B009 - an object of ours, which the stubs do not know
+        environment: Any = getattr(settings, "ENVIRONMENT")  # noqa: B009 - a setting that the stubs do not know
         rows = {name: _row(entry) for name, entry in environment.entries.items()}
         if options["json"]:
             report = {
