@@ -1,1 +1,1 @@
-"""The job ledger."""
+"""Tests of jobs."""

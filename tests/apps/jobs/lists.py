@@ -1,4 +1,4 @@
-"""What the plans over many jobs cannot know from the model: a state goes with its times, and no rare job was cancelled.
+"""Columns of many jobs for tests/test_plans.py: a state determines its times, and no job of the rare kind was cancelled.
 
 One user has four of each ten rows, so what a row is goes by tens. Cancelled ones and rare ones are many each, and none is both.
 """

@@ -13,5 +13,5 @@ InTheView = Callable[[Callable[[], Any]], None]
 
 
 def titles() -> list[str]:
-    """The titles of the notes there are, as PostgreSQL gives them."""
+    """Return the titles of all notes."""
     return list(Note.objects.values_list("title", flat=True))

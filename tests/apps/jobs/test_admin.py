@@ -134,7 +134,7 @@ def test_detail_hides_secrets(job_make: Make, owner: User) -> None:
 
 
 def test_forged_form_writes_nothing(admin: Client, job_make: Make) -> None:
-    """Not even what the row held when the form was asked for: a worker may have moved on since."""
+    """Not even the values of the loaded form: a worker may have changed the row since."""
     job = running(job_make)
     with CaptureQueriesContext(connection) as seen:
         admin.post(f"{LIST}{job.pk}/change/", {"state": "succeeded", "fence": "1", "_save": "Save"})

@@ -178,6 +178,7 @@ def test_problem_names_job_and_request(client: Client, headers: dict[str, Any], 
         *client.get("/api/v1/jobs?fields=problem", **headers).json()["results"],
     ):
         assert shown["problem"]["request_id"] == "request-of-the-submission"
+        assert shown["problem"]["instance"] == f"/api/v1/jobs/{job.pk}"
     admin_sign_in(client, user_create(is_staff=True, is_superuser=True))
     page = client.get(f"/admin/jobs/job/{job.pk}/change/").content.decode()
     assert "&quot;request_id&quot;: &quot;request-of-the-submission&quot;" in page

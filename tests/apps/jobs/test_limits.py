@@ -201,4 +201,4 @@ def test_waiting_for_isolation_ends_when_stopping(job_make: Make, monkeypatch: p
     Job.objects.filter(state="running").update(state="queued", leased_until=None, isolated=False)
     job_run(str(waiting.pk))
     waiting.refresh_from_db()
-    assert waiting.attempts == 0, "a worker that stops claims nothing, whatever wakes it"
+    assert waiting.attempts == 0, "a stopping worker claims nothing"

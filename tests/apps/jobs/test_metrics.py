@@ -69,19 +69,19 @@ def test_gauges_count_jobs_and_workers(client: Client, job_make: Make) -> None:
     job_make(**{**exhausted, "problem": {"type": "https://example.com/problems/validation"}})
     JobWorker.objects.create(name="here/1")
     JobWorker.objects.create(name="gone/2", seen_at=Now() - LONG_AGO)
-    told = scraped(client)
-    assert told['jobs{queue="default",state="queued"}'] == 1
-    assert told['jobs{queue="default",state="scheduled"}'] == 1
-    assert told['jobs{queue="default",state="retryable"}'] == 1
-    assert told['jobs{queue="default",state="running"}'] == 1
-    assert told['jobs{queue="heavy",state="queued"}'] == 1
-    assert told['jobs{queue="heavy",state="running"}'] == 0
-    assert 300 <= told['jobs_oldest_seconds{queue="default"}'] < 400
-    assert 600 <= told['jobs_oldest_seconds{queue="heavy"}'] < 700
-    assert told['jobs_exhausted{kind="sample.count"}'] == 1
-    assert told['jobs_exhausted{kind="unknown"}'] == 2
-    assert told["jobs_workers"] == 1
-    assert told['gauges_read{source="jobs"}'] == 1
+    samples = scraped(client)
+    assert samples['jobs{queue="default",state="queued"}'] == 1
+    assert samples['jobs{queue="default",state="scheduled"}'] == 1
+    assert samples['jobs{queue="default",state="retryable"}'] == 1
+    assert samples['jobs{queue="default",state="running"}'] == 1
+    assert samples['jobs{queue="heavy",state="queued"}'] == 1
+    assert samples['jobs{queue="heavy",state="running"}'] == 0
+    assert 300 <= samples['jobs_oldest_seconds{queue="default"}'] < 400
+    assert 600 <= samples['jobs_oldest_seconds{queue="heavy"}'] < 700
+    assert samples['jobs_exhausted{kind="sample.count"}'] == 1
+    assert samples['jobs_exhausted{kind="unknown"}'] == 2
+    assert samples["jobs_workers"] == 1
+    assert samples['gauges_read{source="jobs"}'] == 1
 
 
 @pytest.mark.django_db
@@ -90,19 +90,19 @@ def test_gauges_count_bytes_of_files(client: Client, job_make: Make, settings: A
     job = job_make()
     upload_store(job_id=job.pk, owner_id=job.owner_id, blocks=[b"x" * 1_000])
     result_append(job_id=job.pk, owner_id=job.owner_id, data=b"x" * 2_000)
-    told = scraped(client)
-    files = {name: told[f'jobs_files_bytes{{purpose="{name}"}}'] for name in ("upload", "result")}
-    assert (files, told["jobs_files_limit_bytes"]) == ({"upload": 1_000, "result": 2_000}, 10_000)
+    samples = scraped(client)
+    files = {name: samples[f'jobs_files_bytes{{purpose="{name}"}}'] for name in ("upload", "result")}
+    assert (files, samples["jobs_files_limit_bytes"]) == ({"upload": 1_000, "result": 2_000}, 10_000)
 
 
 @pytest.mark.django_db
 def test_gauges_without_jobs_are_zero(client: Client) -> None:
     """A gauge that is not there raises no alarm."""
-    told = scraped(client)
-    assert told['jobs{queue="default",state="queued"}'] == 0
-    assert told['jobs_oldest_seconds{queue="default"}'] == 0
-    assert told['jobs_exhausted{kind="sample.count"}'] == 0
-    assert told["jobs_workers"] == 0
+    samples = scraped(client)
+    assert samples['jobs{queue="default",state="queued"}'] == 0
+    assert samples['jobs_oldest_seconds{queue="default"}'] == 0
+    assert samples['jobs_exhausted{kind="sample.count"}'] == 0
+    assert samples["jobs_workers"] == 0
 
 
 @pytest.mark.django_db
@@ -128,9 +128,9 @@ def test_scrape_works_without_postgresql(stack: Stack) -> None:
         [sys.executable, "-c", AWAY], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout.startswith("200 ")
-    told = numbers(done.stdout)
-    assert told['gauges_read{source="jobs"}'] == 0
-    assert not [name for name in told if name.startswith(("jobs{", "jobs_oldest", "jobs_workers"))]
+    samples = numbers(done.stdout)
+    assert samples['gauges_read{source="jobs"}'] == 0
+    assert not [name for name in samples if name.startswith(("jobs{", "jobs_oldest", "jobs_workers"))]
     assert "shipshape_metrics_scope" in done.stdout
 
 
