@@ -123,9 +123,7 @@ def twenty_at_once(fleet: Fleet, headers: dict[str, str]) -> list[Answer]:
     return answers
 
 
-def test_what_was_killed_between_key_and_effect_is_undone_and_can_be_repeated(
-    fleet: Fleet, headers: dict[str, str], rounds: Rounds
-) -> None:
+def test_kill_between_key_and_effect_undoes_both(fleet: Fleet, headers: dict[str, str], rounds: Rounds) -> None:
     for number in rounds:
         mine, title = {**headers, "Idempotency-Key": str(uuid4())}, f"killed {number}"
         try:
@@ -151,7 +149,7 @@ def test_what_was_killed_between_key_and_effect_is_undone_and_can_be_repeated(
         rounds.tell(effects=1)
 
 
-def test_an_answer_that_was_lost_is_given_again(fleet: Fleet, headers: dict[str, str], key: dict[str, str]) -> None:
+def test_lost_response_is_sent_again(fleet: Fleet, headers: dict[str, str], key: dict[str, str]) -> None:
     mine = {**headers, **key}
     parts = urlsplit(fleet.webs[0].url)
     connection = http.client.HTTPConnection(parts.netloc, timeout=30)

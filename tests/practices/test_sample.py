@@ -31,7 +31,7 @@ def note(owner: APIClient) -> dict[str, Any]:
     return {**response.json(), "path": f"{PATH}/{response.json()['id']}", "etag": response["ETag"]}
 
 
-def test_a_note_has_the_fields_it_promises(note: dict[str, Any]) -> None:
+def test_note_has_the_documented_fields(note: dict[str, Any]) -> None:
     shown = APIClient().get(note["path"])
     assert shown.status_code == 200
     assert list(shown.json()) == ["id", "title", "body", "owner", "published", "version", "created_at", "updated_at"]
@@ -53,7 +53,7 @@ def test_writes_compare_the_version(owner: APIClient, note: dict[str, Any]) -> N
     assert_problem(owner.get(note["path"]), 404, "not-found")
 
 
-def test_only_the_owner_writes(note: dict[str, Any]) -> None:
+def test_only_the_owner_may_write(note: dict[str, Any]) -> None:
     other = signed_in("other@example.com")
     for method in (other.put, other.patch, other.delete):
         for old in ({}, {"HTTP_IF_MATCH": '"9.ab"'}):
@@ -64,7 +64,7 @@ def test_only_the_owner_writes(note: dict[str, Any]) -> None:
     assert Note.objects.get().version == 1
 
 
-def test_what_is_not_public_is_its_owners_alone(owner: APIClient, note: dict[str, Any]) -> None:
+def test_private_note_is_visible_to_its_owner_only(owner: APIClient, note: dict[str, Any]) -> None:
     owner.patch(note["path"], {"published": False})
     assert owner.get(note["path"]).status_code == 200
     for stranger in (APIClient(), signed_in("other@example.com")):

@@ -64,7 +64,7 @@ def shown(article: Article) -> dict[str, Any]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_edit_is_clean_counted_and_seen_by_readers(desk: Client, article_make: Make) -> None:
+def test_edit_is_cleaned_counted_and_visible(desk: Client, article_make: Make) -> None:
     article = article_make(tags=["a"])
     assert shown(article)["version"] == 1  # and now it is cached
     path = f"{ADMIN}{article.pk}/change/"
@@ -77,7 +77,7 @@ def test_an_edit_is_clean_counted_and_seen_by_readers(desk: Client, article_make
     assert after["slug"] == article.slug
 
 
-def test_saving_without_a_change_writes_nothing(desk: Client, article_make: Make) -> None:
+def test_unchanged_form_writes_nothing(desk: Client, article_make: Make) -> None:
     article = article_make(body="<p>One</p>\n<p>Two</p>")
     path = f"{ADMIN}{article.pk}/change/"
     assert save(desk, path, body="<p>One</p>\r\n<p>Two</p>").status_code == 302  # as browsers send line ends
@@ -86,7 +86,7 @@ def test_saving_without_a_change_writes_nothing(desk: Client, article_make: Make
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_new_article_is_the_editors(desk: Client, editor: User) -> None:
+def test_editor_authors_a_new_article(desk: Client, editor: User) -> None:
     assert Client().get(API).json()["results"] == []
     values = {"title": "From the desk", "body": "<p>x</p><iframe></iframe>"}
     response = save(desk, f"{ADMIN}add/", **values, published_at_0="2026-01-01", published_at_1="10:00:00")
@@ -107,7 +107,7 @@ def test_a_new_article_is_the_editors(desk: Client, editor: User) -> None:
         ({"slug": "no slug"}, "slug"),
     ],
 )
-def test_what_the_api_refuses_the_form_refuses(
+def test_form_refuses_what_the_api_refuses(
     desk: Client, article_make: Make, changes: dict[str, Any], name: str
 ) -> None:
     article_make(slug="taken")
@@ -119,7 +119,7 @@ def test_what_the_api_refuses_the_form_refuses(
     assert Article.objects.get(pk=article.pk).version == 1
 
 
-def test_of_two_editors_the_second_learns_of_the_first(desk: Client, article_make: Make) -> None:
+def test_second_of_two_editors_is_warned(desk: Client, article_make: Make) -> None:
     article = article_make()
     path = f"{ADMIN}{article.pk}/change/"
     first, second = form_of(desk, path, title="First"), form_of(desk, path, title="Second")
@@ -131,7 +131,7 @@ def test_of_two_editors_the_second_learns_of_the_first(desk: Client, article_mak
 
 
 @pytest.mark.django_db(transaction=True)
-def test_deleted_articles_are_gone_for_readers(desk: Client, article_make: Make) -> None:
+def test_deletion_invalidates_caches(desk: Client, article_make: Make) -> None:
     one, two, three = (article_make(title=f"t{number}") for number in range(3))
     for article in (one, two, three):
         shown(article)
@@ -143,8 +143,8 @@ def test_deleted_articles_are_gone_for_readers(desk: Client, article_make: Make)
     assert [Client().get(f"{API}/{article.pk}").status_code for article in (one, two, three)] == [404, 404, 404]
 
 
-def test_the_list_is_bounded_and_its_queries_do_not_grow(desk: Client, article_make: Make, settings: Any) -> None:
-    settings.TOKENS_CHECK_SECONDS = 0  # each request checks its session
+def test_admin_list_takes_a_fixed_number_of_queries(desk: Client, article_make: Make, settings: Any) -> None:
+    settings.TOKENS_CHECK_SECONDS = 0  # each request looks at its sign-in
     counts = []
     for amount in (2, 60):
         for number in range(amount):
@@ -159,7 +159,7 @@ def test_the_list_is_bounded_and_its_queries_do_not_grow(desk: Client, article_m
     assert len(re.findall("Pools 5<", desk.get(f"{ADMIN}?q=pools+5").content.decode())) == 1
 
 
-def test_staff_who_may_only_look_see_the_article_and_no_form(article_make: Make) -> None:
+def test_view_permission_shows_no_form(article_make: Make) -> None:
     from tests.apps.accounts.factories import admin_sign_in, user_create
 
     desk = Client(headers={"accept": "text/html"})
@@ -173,7 +173,7 @@ def test_staff_who_may_only_look_see_the_article_and_no_form(article_make: Make)
     assert Article.objects.get().title == "A title"
 
 
-def test_staff_without_the_permission_see_nothing(article_make: Make) -> None:
+def test_staff_without_permission_see_nothing(article_make: Make) -> None:
     from tests.apps.accounts.factories import admin_sign_in, user_create
 
     desk = Client(headers={"accept": "text/html"})

@@ -58,7 +58,7 @@ class Searching:
         return ask(self._fleet.url, f"{LIST}?search={text}", context=self._context)
 
 
-def test_forty_phrase_searches_at_once_leave_threads_to_others(fleet: Fleet, rounds: Rounds) -> None:
+def test_forty_phrase_searches_leave_threads_free(fleet: Fleet, rounds: Rounds) -> None:
     search, page, context = Searching(fleet), f"{LIST}?limit=5", fleet.ssl_context()
     assert search().json()["results"] == []
     for flood in unharmed(fleet.url, page, lambda: Flood([search] * 40), rounds, context=context):
@@ -67,7 +67,7 @@ def test_forty_phrase_searches_at_once_leave_threads_to_others(fleet: Fleet, rou
         assert all(int(refusal.headers["retry-after"]) >= 1 for refusal in flood.refusals)
 
 
-def test_deep_html_holds_nobody_up(fleet: Fleet, rounds: Rounds) -> None:
+def test_deep_html_blocks_no_other_request(fleet: Fleet, rounds: Rounds) -> None:
     context, page, body = fleet.ssl_context(), f"{LIST}?limit=5", json.dumps(DEEP).encode()
     headers = Owner(fleet).headers | {"Content-Type": "application/json"}
     post = partial(ask, fleet.url, LIST, method="POST", body=body, headers=headers, context=context)
@@ -75,7 +75,7 @@ def test_deep_html_holds_nobody_up(fleet: Fleet, rounds: Rounds) -> None:
         assert set(flood.answers) == {400}, flood.answers
 
 
-def test_as_many_searches_as_may_run_are_never_refused(fleet: Fleet) -> None:
+def test_allowed_number_of_searches_is_never_refused(fleet: Fleet) -> None:
     with Flood([Searching(fleet)] * AT_ONCE) as flood:
         pass
     assert set(flood.answers) == {200}, flood.answers

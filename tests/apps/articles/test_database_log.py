@@ -49,7 +49,7 @@ def pooled_connection(own_pgbouncer: PgBouncer) -> Iterator[DatabaseWrapper]:
 
 
 @pytest.mark.parametrize("pooled", [False, True], ids=["direct", "pgbouncer"])
-def test_a_statement_that_fails_is_logged_without_its_values(
+def test_failed_statement_is_logged_without_values(
     pooled: bool, logged: Logged, request: pytest.FixtureRequest
 ) -> None:
     user_create()
@@ -73,7 +73,7 @@ def post(client: Client, path: str, body: dict[str, Any], *, status: int, method
     return answer
 
 
-def test_conflicts_that_are_expected_are_no_errors_of_the_server(
+def test_expected_conflicts_are_not_logged_as_errors(
     client: Client, logged: Logged, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     author = user_create(email=TAKEN)
@@ -99,7 +99,7 @@ def test_conflicts_that_are_expected_are_no_errors_of_the_server(
     assert not [secret for secret in (author.password, SECRET, PASSWORD) if secret in logged()]
 
 
-def test_more_rows_than_a_statement_takes_values_are_written_and_deleted(django_user_model: Any) -> None:
+def test_more_rows_than_values_in_a_statement(django_user_model: Any) -> None:
     owner = user_create()
     from tests.sample.models import Note
 

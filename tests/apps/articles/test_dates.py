@@ -65,19 +65,19 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("text", "moment"), TAKEN.items(), ids=repr)
-def test_a_moment_is_taken(text: str, moment: datetime.datetime) -> None:
+def test_valid_date_times(text: str, moment: datetime.datetime) -> None:
     assert StrictDateTimeField().run_validation(text) == moment
 
 
 @pytest.mark.parametrize("text", REFUSED, ids=repr)
-def test_what_is_no_moment_is_refused(text: Any) -> None:
+def test_invalid_date_times(text: Any) -> None:
     with pytest.raises(ValidationError) as refused:
         StrictDateTimeField().run_validation(text)
     assert refused.value.detail[0].code == "invalid"
 
 
 @pytest.mark.parametrize("text", [text for text in REFUSED if text != ""], ids=repr)
-def test_a_body_and_a_file_refuse_the_same(text: Any) -> None:
+def test_body_and_file_refuse_the_same(text: Any) -> None:
     body = ArticleWriteSerializer(data={"title": "a", "body": "b", "published_at": text})
     assert not body.is_valid()
     assert set(body.errors) == {"published_at"}
@@ -92,12 +92,12 @@ def test_a_body_and_a_file_refuse_the_same(text: Any) -> None:
 @pytest.mark.parametrize(
     "text", ["20260131", "2026-W05-6", "2026-1-31", "2026-02-30", "２０２６-01-31", "0000-01-01", "2026-01-31T00:00:00Z", 5]  # noqa: RUF001 - full-width digits
 )  # fmt: skip
-def test_what_is_no_day_is_refused(text: Any) -> None:
+def test_invalid_dates(text: Any) -> None:
     with pytest.raises(ValidationError):
         StrictDateField().run_validation(text)
 
 
 @given(st.datetimes(timezones=st.just(UTC)), st.dates())
-def test_what_is_answered_is_taken(moment: datetime.datetime, day: datetime.date) -> None:
+def test_date_time_in_a_response_can_be_sent(moment: datetime.datetime, day: datetime.date) -> None:
     for field, value in ((StrictDateTimeField(), moment), (StrictDateField(), day)):
         assert field.run_validation(field.to_representation(value)) == value

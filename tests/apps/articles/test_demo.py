@@ -13,9 +13,7 @@ from apps.articles.models import Article
 from tests.processes import manage_away
 
 
-def test_demo_data_can_be_read_and_its_account_signs_in(
-    client: Client, db: None, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_demo_creates_articles_and_an_account(client: Client, db: None, capsys: pytest.CaptureFixture[str]) -> None:
     call_command("demo")
     said = capsys.readouterr().out
     articles = Article.objects.all()
@@ -29,26 +27,26 @@ def test_demo_data_can_be_read_and_its_account_signs_in(
     assert answer.status_code == 200
 
 
-def test_a_second_run_adds_nothing(db: None) -> None:
+def test_demo_twice_adds_nothing(db: None) -> None:
     call_command("demo", articles=10, verbosity=0)
     call_command("demo", articles=10, verbosity=0)
     assert Article.objects.count() == 10
 
 
 @pytest.mark.parametrize("articles", [-1, 0, 201])
-def test_more_than_there_are_are_refused(db: None, articles: int) -> None:
+def test_demo_refuses_too_many_articles(db: None, articles: int) -> None:
     with pytest.raises(CommandError, match="from 1 to 200"):
         call_command("demo", articles=articles)
     assert not Article.objects.exists()
 
 
-def test_without_a_database_it_says_so() -> None:
+def test_demo_without_a_database() -> None:
     ran = manage_away("demo")
     assert ran.returncode == 1
     assert ran.stderr.startswith("CommandError: PostgreSQL is unavailable"), ran.stderr
 
 
-def test_nowhere_else(db: None, settings: object) -> None:
+def test_demo_runs_in_dev_and_test_only(db: None, settings: object) -> None:
     settings.ENVIRONMENT_NAME = "prod"  # type: ignore[attr-defined]  # pytest-django's wrapper
     with pytest.raises(CommandError, match="dev and test"):
         call_command("demo")

@@ -33,7 +33,7 @@ ANSWER = 20_000  # bytes
         pytest.param({"format": "f" * 900_000}, id="a long value"),
     ],
 )
-def test_a_body_of_many_mistakes_gets_a_short_answer(body: dict[str, Any]) -> None:
+def test_many_body_errors_get_a_short_response(body: dict[str, Any]) -> None:
     path = "/api/v1/articles/exports" if "format" in body else "/api/v1/articles"
     response = Client().post(path, body, content_type="application/json", **bearer(user_create()))
     problem = assert_problem(response, 400, "validation")
@@ -43,7 +43,7 @@ def test_a_body_of_many_mistakes_gets_a_short_answer(body: dict[str, Any]) -> No
 
 
 @pytest.mark.django_db
-def test_so_does_a_query_of_many_mistakes() -> None:
+def test_many_query_errors_get_a_short_response() -> None:
     response = Client().get("/api/v1/articles", {f"name-{number}": 1 for number in range(900)})
     problem = assert_problem(response, 400, "validation")
     assert len(problem["errors"]) == ERRORS_SHOWN
@@ -51,7 +51,7 @@ def test_so_does_a_query_of_many_mistakes() -> None:
     assert problem["errors"][0]["pointer"] == "?name-0"
 
 
-def test_reading_stops_with_what_is_listed() -> None:
+def test_validation_stops_at_the_last_listed_error() -> None:
     """What the rest would cost is not spent: neither on names, nor on members of a list, nested or not."""
     read: list[Any] = []
 
@@ -72,7 +72,7 @@ def test_reading_stops_with_what_is_listed() -> None:
     assert read == []
 
 
-def test_texts_of_an_error_are_cut() -> None:
+def test_error_texts_are_cut() -> None:
     problem = ValidationProblem(errors=[FieldError("/" + "k" * 10_000, "invalid", "d" * 10_000)])
     assert [(len(one.pointer), len(one.detail)) for one in problem.errors] == [(POINTER_LENGTH, DETAIL_LENGTH)]
     few = ValidationProblem(errors=[FieldError(f"/{n}", "invalid", "wrong") for n in range(ERRORS_SHOWN)])
@@ -81,7 +81,7 @@ def test_texts_of_an_error_are_cut() -> None:
 
 
 @pytest.mark.django_db
-def test_a_rejected_row_is_short_too() -> None:
+def test_errors_of_a_rejected_row_are_bounded() -> None:
     cells = {f"key-{number}" * 20: number for number in range(1_900)}
     rejected = row_validate(SourceRow(1, 1, cells), article_import(owner=user_create()))
     assert isinstance(rejected, Rejection)

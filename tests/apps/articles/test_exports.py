@@ -54,7 +54,7 @@ def stored() -> list[Any]:
     return list(Article.objects.order_by("slug").values_list(*COLUMNS))
 
 
-def test_ndjson_imported_again_gives_the_same_rows(
+def test_ndjson_round_trip(
     exported: Exported, article_make: Callable[..., Article], client: Client, author: Somebody
 ) -> None:
     article_make(title="=1+1", tags=["sea", "höhe"], body="<p>Text &amp; &lt;b&gt;more&lt;/b&gt;</p>")
@@ -83,7 +83,7 @@ def test_ndjson_imported_again_gives_the_same_rows(
     assert article.summary == "Other"
 
 
-def test_csv_is_safe_to_open_and_can_be_imported(
+def test_csv_is_safe_and_can_be_imported(
     exported: Exported, article_make: Callable[..., Article], client: Client, author: Somebody
 ) -> None:
     article_make(title="=HYPERLINK(1)", slug="formula")
@@ -101,7 +101,7 @@ def test_csv_is_safe_to_open_and_can_be_imported(
     assert stored()[0][0] == "'=HYPERLINK(1)"
 
 
-def test_its_owner_gets_what_the_list_shows_them(
+def test_export_has_what_the_list_shows(
     exported: Exported, article_make: Callable[..., Article], people: Callable[[str], Somebody], client: Client
 ) -> None:
     other = people("other")
@@ -132,7 +132,7 @@ def test_its_owner_gets_what_the_list_shows_them(
     assert titles(exported(format="ndjson", state="draft", author=str(other.user.pk))) == []
 
 
-def test_rights_are_those_of_when_the_work_begins(
+def test_export_uses_permissions_at_its_start(
     article_make: Callable[..., Article], people: Callable[[str], Somebody], client: Client
 ) -> None:
     article_make(title="Draft", published_at=None)
@@ -153,7 +153,7 @@ def test_rights_are_those_of_when_the_work_begins(
         ([], ""),
     ],
 )
-def test_what_cannot_be_is_pointed_at(client: Client, author: Somebody, body: Any, pointer: str) -> None:
+def test_invalid_parameters_are_pointed_at(client: Client, author: Somebody, body: Any, pointer: str) -> None:
     answer = client.post(URL, body, content_type="application/json", **author.headers)
     assert_problem(answer, 400, "validation", pointer=pointer)
     assert not Job.objects.exists()

@@ -102,16 +102,14 @@ def idle(fleet: Fleet) -> Iterator[tuple[Owner, str, list[bytes]]]:
         yield owner, job["result_url"], statuses
 
 
-def test_who_does_not_read_holds_some_threads_and_the_service_goes_on(idle: tuple[Owner, str, list[bytes]]) -> None:
+def test_idle_downloads_leave_threads_free(idle: tuple[Owner, str, list[bytes]]) -> None:
     owner, _, statuses = idle
     assert statuses == [b"200"] * 2 + [b"503"] * 6  # a quarter of the threads, for one account
     for _ in range(THREADS):
         assert owner.ask("/api/v1/jobs?limit=1").status == 200
 
 
-def test_a_killed_worker_leaves_a_file_that_the_next_one_completes(
-    owner: Owner, worker: Service, rounds: Rounds
-) -> None:
+def test_export_survives_a_killed_worker(owner: Owner, worker: Service, rounds: Rounds) -> None:
     for _ in rounds:
         before = under_way(owner)
         job_id = before["id"]
@@ -125,7 +123,7 @@ def test_a_killed_worker_leaves_a_file_that_the_next_one_completes(
         rounds.tell(accepted=1, done=1, discarded=0, rows=ROWS, at=before["progress"]["done"])
 
 
-def test_a_running_export_ends_soon_after_its_cancellation(owner: Owner) -> None:
+def test_running_export_is_cancelled_soon(owner: Owner) -> None:
     taken = [cancelled_after(owner) for _ in range(3)]
     assert min(taken) < CANCELLED_SECONDS, taken
 
@@ -141,9 +139,7 @@ def cancelled_after(owner: Owner) -> float:
     return taken
 
 
-def test_a_worker_on_another_disk_reads_the_upload(
-    owner: Owner, worker: Service, tmp_path: Path, rounds: Rounds
-) -> None:
+def test_worker_on_another_disk_reads_the_upload(owner: Owner, worker: Service, tmp_path: Path, rounds: Rounds) -> None:
     """Another folder to work in, another one for temporary files: nothing of the upload is in files."""
     worker.stop()
     elsewhere = tmp_path / "tmp"
@@ -175,7 +171,7 @@ def uploaded(owner: Owner) -> str:
     return str(answer.json()["id"])
 
 
-def test_who_has_stopped_reading_is_given_up(idle: tuple[Owner, str, list[bytes]]) -> None:
+def test_stalled_download_is_closed(idle: tuple[Owner, str, list[bytes]]) -> None:
     """After the tests above, so that nobody waits for it."""
     owner, result, _ = idle
     wait_until(lambda: owner.ask(result).status == 200, seconds=60, what="the places to be given back")

@@ -29,7 +29,7 @@ def upload(owner: User, content: bytes, *, key: str = "k", **fields: Any) -> Any
     return Client().post(f"{ARTICLES}/imports", form, **bearer(owner), HTTP_IDEMPOTENCY_KEY=key)
 
 
-def test_an_article_is_written_once_and_answered_again_with_the_same_bytes(owner: User) -> None:
+def test_article_is_created_once(owner: User) -> None:
     first, again = (send(owner, ARTICLES, {"title": "One", "body": "Text"}) for _ in range(2))
     assert first.status_code == 201, first.content
     assert_repeated(first, again)
@@ -39,7 +39,7 @@ def test_an_article_is_written_once_and_answered_again_with_the_same_bytes(owner
     assert (read.content, read["ETag"]) == (first.content, first["ETag"])
 
 
-def test_an_import_is_submitted_once_with_its_file(owner: User) -> None:
+def test_import_is_submitted_once(owner: User) -> None:
     rows = b"title,body\n" + b"".join(b"Title %d,Text\n" % number for number in range(60_000))  # spooled to disk
     first, again = (upload(owner, rows) for _ in range(2))
     assert first.status_code == 202, first.content
@@ -52,14 +52,14 @@ def test_an_import_is_submitted_once_with_its_file(owner: User) -> None:
 
 
 @pytest.mark.parametrize("path", ["reports", "exports"])
-def test_other_work_is_submitted_once(owner: User, path: str) -> None:
+def test_export_and_report_are_submitted_once(owner: User, path: str) -> None:
     first, again = (send(owner, f"{ARTICLES}/{path}", {}) for _ in range(2))
     assert first.status_code == 202, first.content
     assert_repeated(first, again)
     assert Job.objects.count() == 1
 
 
-def test_a_slug_that_is_taken_leaves_the_key_free(owner: User) -> None:
+def test_taken_slug_leaves_the_key_free(owner: User) -> None:
     body = {"title": "One", "body": "Text", "slug": "one"}
     Article.objects.create(**body)
     assert_problem(send(owner, ARTICLES, body), 409, "slug-taken", pointer="/slug")
@@ -67,7 +67,7 @@ def test_a_slug_that_is_taken_leaves_the_key_free(owner: User) -> None:
     assert send(owner, ARTICLES, body).status_code == 201
 
 
-def test_a_slug_made_from_a_title_that_exists_is_another(owner: User) -> None:
+def test_title_that_exists_gets_another_slug(owner: User) -> None:
     Article.objects.create(title="One", body="Text", slug="one")
     first, again = (send(owner, ARTICLES, {"title": "One", "body": "Text"}) for _ in range(2))
     assert_repeated(first, again)

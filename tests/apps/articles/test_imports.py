@@ -58,7 +58,7 @@ def sums(job: Job) -> tuple[int, ...]:
     return tuple(job.result[name] for name in ("rows", "created", "updated", "skipped", "rejected"))
 
 
-def test_rows_become_the_owners_articles(imported: Callable[..., Job], author: Somebody) -> None:
+def test_owner_authors_the_imported_articles(imported: Callable[..., Job], author: Somebody) -> None:
     job = imported(
         HEADER + "One,<p>Text &amp; more</p><script>x</script>,Sea; land;sea,2024-05-01T00:00:00Z,\n"
         'Two,"a ""quoted""\nline",,,My-Slug\n'
@@ -74,7 +74,7 @@ def test_rows_become_the_owners_articles(imported: Callable[..., Job], author: S
     assert not JobChunk.objects.filter(job=job, purpose="upload").exists()
 
 
-def test_rejected_rows_say_line_field_and_reason(
+def test_rejected_rows_have_line_field_and_reason(
     imported: Callable[..., Job], client: Client, author: Somebody
 ) -> None:
     job = imported(
@@ -119,7 +119,7 @@ def test_conflicts_skip_update_or_reject(imported: Callable[..., Job], author: S
 
 
 @pytest.mark.parametrize(("role", "updated"), [("other", 0), ("staff+change", 1)])
-def test_an_update_needs_the_right_to_change(
+def test_update_needs_permission(
     imported: Callable[..., Job],
     people: Callable[[str], Somebody],
     client: Client,
@@ -150,7 +150,7 @@ def test_ndjson(imported: Callable[..., Job]) -> None:
     assert [row["pointer"] for row in job.result["errors"]] == ["/unheard", ""]
 
 
-def test_a_broken_file_imports_nothing_and_says_where(imported: Callable[..., Job]) -> None:
+def test_broken_file_imports_nothing(imported: Callable[..., Job]) -> None:
     job = imported(HEADER + "Good,text,,,\n" + 'Open,"never closed,,,\n')
     assert job.state == "discarded"
     assert job.problem["type"].endswith("/problems/import-malformed")
@@ -170,27 +170,25 @@ def test_a_broken_file_imports_nothing_and_says_where(imported: Callable[..., Jo
         ("title,body\na,b\n", {"unheard": "1"}, "/unheard"),
     ],
 )
-def test_what_cannot_be_imported_is_refused_at_the_door(
+def test_invalid_import_creates_no_job(
     send: Callable[..., Any], content: str, form: dict[str, str], pointer: str
 ) -> None:
     assert_problem(send(content, **form), 400, "validation", pointer=pointer)
     assert Job.objects.count() == 0
 
 
-def test_a_file_beyond_the_bound_is_refused(send: Callable[..., Any], settings: Any) -> None:
+def test_file_over_the_size_limit_is_refused(send: Callable[..., Any], settings: Any) -> None:
     settings.JOBS_IMPORT_MAX_BYTES = 100
     assert_problem(send("title,body\n" + "a,b\n" * 30), 413, "body-too-large")
 
 
-def test_an_import_needs_a_signed_in_user_and_a_form(client: Client, author: Somebody) -> None:
+def test_import_needs_a_user_and_a_form(client: Client, author: Somebody) -> None:
     assert_problem(client.post("/api/v1/articles/imports"), 401, "not-authenticated")
     answer = client.post("/api/v1/articles/imports", {}, content_type="application/json", **author.headers)
     assert_problem(answer, 415, "unsupported-media-type")
 
 
-def test_an_interrupted_import_goes_on_where_it_was(
-    imported: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interrupted_import_resumes(imported: Callable[..., Job], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "BATCH_ROWS", 2)
     stored, calls = run._store, []
 
@@ -213,7 +211,7 @@ def test_an_interrupted_import_goes_on_where_it_was(
     assert Article.objects.filter(version=1).count() == 7
 
 
-def test_a_published_import_shows_in_the_cached_list(
+def test_import_invalidates_the_cached_list(
     send: Callable[..., Any], client: Client, django_capture_on_commit_callbacks: Any
 ) -> None:
     assert client.get("/api/v1/articles").json()["results"] == []
@@ -223,7 +221,7 @@ def test_a_published_import_shows_in_the_cached_list(
     assert [row["title"] for row in client.get("/api/v1/articles").json()["results"]] == ["Seen"]
 
 
-def test_a_form_field_with_nul_in_its_name_is_pointed_at_without_it(client: Client, db: None) -> None:
+def test_nul_in_a_form_fields_name_is_replaced(client: Client, db: None) -> None:
     body = b'--b\r\nContent-Disposition: form-data; name="a\x00b"\r\n\r\nx\r\n--b--\r\n'
     path = "/api/v1/articles/imports"
     answer = client.generic("POST", path, body, "multipart/form-data; boundary=b", **bearer(user_create()))

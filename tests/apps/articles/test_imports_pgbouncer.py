@@ -28,7 +28,7 @@ def fleet(own_stack: Stack, pgbouncer: PgBouncer) -> Iterator[Fleet]:
         yield fleet
 
 
-def test_files_are_imported_beside_each_other(fleet: Fleet, own_stack: Stack, pgbouncer: PgBouncer) -> None:
+def test_two_files_are_imported_at_once(fleet: Fleet, own_stack: Stack, pgbouncer: PgBouncer) -> None:
     url = fleet.webs[0].url
     headers = bearer(signed_in(url, registered(url)))
 

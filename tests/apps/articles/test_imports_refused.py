@@ -50,7 +50,7 @@ def imported(client: Client, author: Somebody) -> Callable[[list[str]], Job]:
 
 
 @pytest.mark.parametrize("state", ["22001", "22P05", "23514", "23502", "23503", "54000", "late 23503", "late 22003"])
-def test_the_row_is_rejected_and_the_others_go_in(
+def test_refused_row_is_rejected_alone(
     state: str, imported: Callable[[list[str]], Job], database_refuses: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run, "BATCH_ROWS", 10)  # the refused row is in the second of three batches
@@ -70,7 +70,7 @@ def test_the_row_is_rejected_and_the_others_go_in(
     assert Article.objects.count() == 24
 
 
-def test_many_refused_rows_are_each_found(imported: Callable[[list[str]], Job], database_refuses: None) -> None:
+def test_each_refused_row_is_found(imported: Callable[[list[str]], Job], database_refuses: None) -> None:
     titles = [f"Row {n}" if n % 3 else f"2200{n % 10}" for n in range(40)]
     job = imported(titles)
     assert job.state == JobState.SUCCEEDED
@@ -78,13 +78,13 @@ def test_many_refused_rows_are_each_found(imported: Callable[[list[str]], Job], 
     assert Article.objects.count() == 40 - 14
 
 
-def test_what_is_no_rows_fault_is_tried_again(imported: Callable[[list[str]], Job], database_refuses: None) -> None:
+def test_error_not_caused_by_a_row_is_retried(imported: Callable[[list[str]], Job], database_refuses: None) -> None:
     job = imported(["Row 1", "40001", "Row 2"])
     assert job.state == JobState.RETRYABLE
     assert not Article.objects.exists()
 
 
-def test_a_letter_that_grows_in_lower_case_is_stored(imported: Callable[[list[str]], Job]) -> None:
+def test_letter_that_grows_in_lower_case(imported: Callable[[list[str]], Job]) -> None:
     job = imported(["İ" * 120])
     assert job.result["created"] == 1
     assert Article.objects.get().slug == "i" * 120

@@ -72,7 +72,7 @@ def worker_of(dev: subprocess.Popen[str]) -> psutil.Process | None:
     return None
 
 
-def test_an_import_outlives_its_worker(tree: Path, busy: None, tmp_path: Path) -> None:
+def test_import_survives_its_worker(tree: Path, busy: None, tmp_path: Path) -> None:
     port = port_free()
     url, log = f"http://localhost:{port}", tmp_path / "dev.log"
     environment = environment_of(tree, {"PORT": str(port)})

@@ -47,7 +47,7 @@ def there(owner: User) -> dict[str, Article]:
     ("on_conflict", "mine", "theirs"),
     [(SKIP, "skipped", "skipped"), (UPDATE, "updated", "permission"), (ERROR, "conflict", "conflict")],
 )
-def test_what_becomes_of_a_row(
+def test_outcome_of_each_row(
     owner: User, there: dict[str, Article], on_conflict: OnConflict, mine: str, theirs: str
 ) -> None:
     changed: list[Any] = []
@@ -64,7 +64,7 @@ def test_what_becomes_of_a_row(
     assert set(changed) == {new.pk, *([there["mine"].pk] if mine == "updated" else ())}
 
 
-def test_a_batch_takes_as_many_statements_as_a_row(owner: User, there: dict[str, Article]) -> None:
+def test_batch_takes_as_many_statements_as_a_row(owner: User, there: dict[str, Article]) -> None:
     counts = []
     for rows in ([row("a"), row("mine")], [*(row(f"b{number}") for number in range(50)), row("mine")]):
         with CaptureQueriesContext(connection) as queries:
@@ -80,7 +80,7 @@ def test_without_a_key_every_row_is_new(owner: User) -> None:
     assert Note.objects.filter(title="Same", owner=owner).count() == 2
 
 
-def test_a_row_that_refers_to_nothing_is_rejected_alone(owner: User) -> None:
+def test_dangling_reference_is_rejected_alone(owner: User) -> None:
     store = ModelUpsert(model=Article, key="slug", references={"author": User.objects.all()})
     rows = [row("a", author=owner.pk), row("b", author=UUID(int=0)), row("c", author=None)]
     outcomes = store(rows=rows, on_conflict=SKIP)
@@ -91,7 +91,7 @@ def test_a_row_that_refers_to_nothing_is_rejected_alone(owner: User) -> None:
     assert set(Article.objects.values_list("slug", "author_id")) == {("a", owner.pk), ("c", None)}
 
 
-def test_a_record_whose_other_value_clashes_is_rejected_and_the_others_written(owner: User) -> None:
+def test_clash_of_another_column_is_rejected_alone(owner: User) -> None:
     """Of two unique columns the key is one: titles here stand for a record's number, slugs are the other."""
     for number in (1, 2, 3):
         Article.objects.create(author=owner, slug=f"s{number}", title=f"T{number}")

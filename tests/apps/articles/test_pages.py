@@ -41,7 +41,7 @@ def walked(client: Client, reference: str | None, *, step: str = "next") -> list
 
 
 @pytest.mark.parametrize("query", ["", "&search=fox", "&ordering=title"])
-def test_pages_of_bodies_end_early_and_lead_on(client: Client, titles: list[str], query: str) -> None:
+def test_pages_with_bodies_end_early(client: Client, titles: list[str], query: str) -> None:
     pages = walked(client, f"{URL}?limit=100&fields=title,body{query}")
     assert [row["title"] for page in pages for row in page["results"]] == titles
     assert all(len(page["results"]) >= 10 for page in pages[:-1])
@@ -52,7 +52,7 @@ def test_pages_of_bodies_end_early_and_lead_on(client: Client, titles: list[str]
     assert len(shown) == COUNT - len(pages[-1]["results"])
 
 
-def test_a_list_has_no_bodies_unless_asked(client: Client, titles: list[str]) -> None:
+def test_list_has_bodies_on_request_only(client: Client, titles: list[str]) -> None:
     (page,) = walked(client, f"{URL}?limit=100")
     assert [row["title"] for row in page["results"]] == titles
     assert not any("body" in row for row in page["results"])
@@ -60,7 +60,7 @@ def test_a_list_has_no_bodies_unless_asked(client: Client, titles: list[str]) ->
     assert_problem(problem, 400, "validation", pointer="?fields")
 
 
-def test_a_row_larger_than_a_page_is_a_page(client: Client, titles: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_row_larger_than_a_page(client: Client, titles: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("apps.practices.database.scans.PAGE_BYTES", 1_000)
     pages = walked(client, f"{URL}?limit=3&fields=title,body")
     assert [row["title"] for page in pages for row in page["results"]] == titles

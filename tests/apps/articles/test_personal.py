@@ -19,7 +19,7 @@ from tests.apps.articles.conftest import Somebody
 
 
 @pytest.mark.django_db
-def test_authors_get_what_they_wrote(client: Client, author: Somebody, article_make: Callable[..., Article]) -> None:
+def test_export_has_the_users_articles(client: Client, author: Somebody, article_make: Callable[..., Article]) -> None:
     article_make(title="Public")
     article_make(title="A draft", published_at=None)
     job = client.generic("POST", "/api/v1/me/export", content_type="", **author.headers).json()
@@ -30,7 +30,7 @@ def test_authors_get_what_they_wrote(client: Client, author: Somebody, article_m
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_was_published_stays_without_its_author_and_the_rest_goes(
+def test_deletion_keeps_published_articles_only(
     client: Client, author: Somebody, article_make: Callable[..., Article], people: Callable[[str], Somebody]
 ) -> None:
     """At once, also where answers are kept: an article that was scheduled must not appear when its author has left."""
@@ -51,7 +51,7 @@ def test_what_was_published_stays_without_its_author_and_the_rest_goes(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_deletion_that_fails_takes_nothing(author: Somebody, article_make: Callable[..., Article]) -> None:
+def test_failed_deletion_deletes_nothing(author: Somebody, article_make: Callable[..., Article]) -> None:
     article_make(published_at=None)
     with transaction.atomic():
         user_delete(user=author.user, now=timezone.now())

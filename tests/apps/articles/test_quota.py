@@ -66,7 +66,7 @@ def succeeded(job_make: Make, data: bytes, **columns: Any) -> Job:
     return job
 
 
-def test_an_upload_beyond_an_owners_quota_is_refused_and_not_kept(client: Client, owner: User, settings: Any) -> None:
+def test_upload_over_quota_is_refused(client: Client, owner: User, settings: Any) -> None:
     settings.JOBS_FILES_PER_USER = 3000
     content = b"title,body\n" + b"a,b\n" * 400
     assert send(client, owner, content).status_code == 202
@@ -79,25 +79,21 @@ def test_an_upload_beyond_an_owners_quota_is_refused_and_not_kept(client: Client
     assert send(client, owner, content).status_code == 202, "what was cancelled takes no space"
 
 
-def test_whose_quota_is_used_up_submits_nothing_more(
-    client: Client, owner: User, settings: Any, job_make: Make
-) -> None:
+def test_used_up_quota_refuses_any_job(client: Client, owner: User, settings: Any, job_make: Make) -> None:
     settings.JOBS_FILES_PER_USER = 3000
     succeeded(job_make, b"x" * 3000)
     assert_problem(export(client, owner), 429, "files-quota")
     assert export(client, user_create()).status_code == 202
 
 
-def test_all_together_have_a_bound(client: Client, owner: User, settings: Any, job_make: Make) -> None:
+def test_total_of_all_files_is_bounded(client: Client, owner: User, settings: Any, job_make: Make) -> None:
     settings.JOBS_FILES_TOTAL = 3000
     succeeded(job_make, b"x" * 3000, owner=user_create())
     assert_problem(export(client, owner), 503, "storage-full")
     assert_problem(send(client, owner, b"title,body\na,b\n"), 503, "storage-full")
 
 
-def test_a_result_beyond_the_quota_fails_its_job_and_goes_on_when_there_is_room(
-    client: Client, owner: User, settings: Any
-) -> None:
+def test_result_over_quota_fails_and_can_resume(client: Client, owner: User, settings: Any) -> None:
     articles(client, owner)
     settings.JOBS_FILES_PER_USER = 3000
     job_id = export(client, owner).json()["id"]
@@ -114,9 +110,7 @@ def test_a_result_beyond_the_quota_fails_its_job_and_goes_on_when_there_is_room(
     assert files_size(owner_id=owner.pk) == len(content)
 
 
-def test_the_list_of_rejected_rows_is_bounded_and_says_so(
-    client: Client, owner: User, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_list_of_rejected_rows_is_bounded(client: Client, owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "REJECTED_BYTES", 2000)
     job_run(send(client, owner, b"{}\n" * 3000, format="ndjson").json()["id"])
     result = Job.objects.get().result
@@ -127,7 +121,7 @@ def test_the_list_of_rejected_rows_is_bounded_and_says_so(
     assert 1000 < sum(map(len, lines)) <= 2000
 
 
-def test_result_files_go_before_their_jobs(client: Client, owner: User, settings: Any, job_make: Make) -> None:
+def test_result_files_are_pruned_before_their_jobs(client: Client, owner: User, settings: Any, job_make: Make) -> None:
     settings.RETENTION_FILES = 7
     day = timedelta(days=1)
     old = succeeded(job_make, b"old", finished_at=timezone.now() - 8 * day)
@@ -148,7 +142,7 @@ def test_result_files_go_before_their_jobs(client: Client, owner: User, settings
     answer.close()
 
 
-def test_the_admin_shows_what_is_kept(client: Client, owner: User, settings: Any, job_make: Make) -> None:
+def test_admin_shows_the_size_of_files(client: Client, owner: User, settings: Any, job_make: Make) -> None:
     settings.JOBS_FILES_PER_USER = 10 * 1024
     job = succeeded(job_make, b"x" * 2048)
     admin_sign_in(client, user_create(is_staff=True, is_superuser=True))

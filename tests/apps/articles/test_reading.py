@@ -42,7 +42,7 @@ def titles(client: Client, query: str = "", **headers: Any) -> list[str]:
     return [article["title"] for article in listed(client, query, **headers)]
 
 
-def test_an_article_has_the_documented_shape(client: Client, author: Somebody, article_make: Make) -> None:
+def test_article_has_the_documented_shape(client: Client, author: Somebody, article_make: Make) -> None:
     article = article_make(body="<p>Some <b>text</b></p>", tags=["a", "b"])
     shown = client.get(f"{URL}/{article.pk}").json()
     assert set(shown) == SHAPE
@@ -54,14 +54,14 @@ def test_an_article_has_the_documented_shape(client: Client, author: Somebody, a
     assert listed(client, f"fields={','.join(shown)}") == [shown]
 
 
-def test_an_article_without_its_author_says_null(client: Client, article_make: Make) -> None:
+def test_article_without_an_author_shows_null(client: Client, article_make: Make) -> None:
     article = article_make(author=None)
     assert client.get(f"{URL}/{article.pk}").json()["author"] is None
     assert listed(client)[0]["author"] is None
 
 
 @pytest.mark.parametrize("path", [f"{URL}/{uuid.UUID(int=0)}", f"{URL}/nonsense", f"{URL}/"])
-def test_what_is_not_there_is_404(client: Client, db: None, path: str) -> None:
+def test_unknown_article_is_404(client: Client, db: None, path: str) -> None:
     assert_problem(client.get(path), 404, "not-found")
 
 
@@ -72,7 +72,7 @@ def test_what_is_not_there_is_404(client: Client, db: None, path: str) -> None:
         ("scheduled", {"published_at": timezone.now() + timedelta(days=1)}),
     ],
 )
-def test_unpublished_articles_are_the_authors_and_readers_of_all_alone(
+def test_who_may_read_unpublished_articles(
     client: Client, people: People, article_make: Make, state: str, values: dict[str, Any]
 ) -> None:
     article = article_make(**values)
@@ -92,7 +92,7 @@ def test_unpublished_articles_are_the_authors_and_readers_of_all_alone(
             assert titles(client, f"state={state}", **headers) == (["A title"] if sees else []), role
 
 
-def test_a_filter_by_author_opens_nobody_elses_drafts(client: Client, people: People, article_make: Make) -> None:
+def test_author_filter_hides_drafts_of_others(client: Client, people: People, article_make: Make) -> None:
     author = people("author").user.pk
     article_make(published_at=None)
     assert titles(client, f"state=draft&author={author}", **people("other").headers) == []
@@ -100,7 +100,7 @@ def test_a_filter_by_author_opens_nobody_elses_drafts(client: Client, people: Pe
     assert titles(client, f"state=draft&author={author}", **people("author").headers) == ["A title"]
 
 
-def test_a_scheduled_article_appears_by_itself(client: Client, article_make: Make) -> None:
+def test_scheduled_article_appears_on_time(client: Client, article_make: Make) -> None:
     article = article_make(published_at=timezone.now() + timedelta(hours=1))
     assert titles(client) == []
     Article.objects.filter(pk=article.pk).update(published_at=timezone.now())  # as time would
@@ -150,7 +150,7 @@ def test_search_finds_words_beside_typographic_punctuation(client: Client, artic
     assert titles(client, f"search={word}") == ["Animals"]
 
 
-def test_ranked_search_puts_the_best_answer_first(client: Client, article_make: Make) -> None:
+def test_ranked_search_puts_the_best_match_first(client: Client, article_make: Make) -> None:
     article_make(title="Pools", body="<p>pools, pools and pools</p>", published_at=timezone.now() - timedelta(days=9))
     article_make(title="Aside", body="<p>a word on pools in a longer text about something else</p>")
     assert titles(client, "search=pools") == ["Aside", "Pools"]
@@ -160,9 +160,7 @@ def test_ranked_search_puts_the_best_answer_first(client: Client, article_make: 
     assert_problem(client.get(f"{URL}?ranked=true&search=a&ordering=title"), 400, "validation", pointer="?ranked")
 
 
-def test_words_of_many_articles_are_walked_and_none_is_missed(
-    client: Client, article_make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_frequent_words_find_every_article(client: Client, article_make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """More matches than are sorted: pages look at three rows each, may be short, and together hold every match once."""
     monkeypatch.setattr("apps.practices.database.matching.SORTED_MAX", 2)
     monkeypatch.setattr("apps.practices.database.lists.SORTED_MAX", 2)
@@ -202,7 +200,7 @@ def test_few_matches_are_sorted_and_paged_both_ways(client: Client, article_make
         assert client.get(second["previous"]).json()["results"] == first["results"]
 
 
-def test_ranking_looks_at_a_bounded_number_of_articles(
+def test_ranking_reads_a_bounded_number_of_articles(
     client: Client, article_make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("apps.practices.database.matching.SORTED_MAX", 2)
@@ -214,7 +212,7 @@ def test_ranking_looks_at_a_bounded_number_of_articles(
     assert titles(client, "search=pools&ranked=true") == ["newer", "new"]
 
 
-def test_an_order_that_no_index_serves_is_refused(client: Client, people: People) -> None:
+def test_ordering_without_an_index_is_refused(client: Client, people: People) -> None:
     headers = people("author").headers
     refused = client.get(f"{URL}?state=scheduled&ordering=title", **headers)
     assert_problem(refused, 400, "validation", pointer="?ordering")
@@ -224,11 +222,11 @@ def test_an_order_that_no_index_serves_is_refused(client: Client, people: People
     "query",
     ["colour=red", "ordering=body", "limit=101", "limit=0", "fields=password", "state=gone", "author=me", "cursor=x"],
 )
-def test_a_parameter_that_means_nothing_is_named(client: Client, db: None, query: str) -> None:
+def test_unknown_parameter_is_named(client: Client, db: None, query: str) -> None:
     assert_problem(client.get(f"{URL}?{query}"), 400, "validation", pointer=f"?{query.partition('=')[0]}")
 
 
-def test_a_single_article_takes_no_parameters(client: Client, article_make: Make) -> None:
+def test_detail_takes_no_parameters(client: Client, article_make: Make) -> None:
     assert_problem(client.get(f"{URL}/{article_make().pk}?fields=id"), 400, "validation", pointer="?fields")
 
 
@@ -245,7 +243,7 @@ def test_projection_reaches_the_sql(client: Client, article_make: Make) -> None:
     assert "accounts_user" not in select
 
 
-def test_the_search_column_never_leaves_the_database(client: Client, people: People, article_make: Make) -> None:
+def test_search_column_is_never_read(client: Client, people: People, article_make: Make) -> None:
     article = article_make()
     headers = people("author").headers
     with CaptureQueriesContext(connection) as queries:
@@ -257,7 +255,7 @@ def test_the_search_column_never_leaves_the_database(client: Client, people: Peo
     assert not any('"search"' in sql for sql in read)
 
 
-def test_reads_cost_one_query_or_two_however_many_rows(client: Client, article_make: Make) -> None:
+def test_reads_take_a_fixed_number_of_queries(client: Client, article_make: Make) -> None:
     articles = [article_make(title=f"t{number}") for number in range(5)]
     paths = {URL: 1, f"{URL}?limit=1&ordering=title": 1, f"{URL}?search=t1": 2, f"{URL}/{articles[0].pk}": 1}
     for path, expected in paths.items():
@@ -267,7 +265,7 @@ def test_reads_cost_one_query_or_two_however_many_rows(client: Client, article_m
 
 
 @pytest.mark.parametrize("ordering", ["-published_at", "published_at", "title", "-title"])
-def test_pages_neither_skip_nor_repeat_while_others_write(client: Client, article_make: Make, ordering: str) -> None:
+def test_pages_are_stable_under_writes(client: Client, article_make: Make, ordering: str) -> None:
     moment = timezone.now() - timedelta(hours=1)
     mine = {article_make(title=f"t{n % 3}", published_at=moment + timedelta(minutes=n // 4)).pk for n in range(23)}
     seen: list[str] = []
@@ -287,7 +285,7 @@ def test_pages_neither_skip_nor_repeat_while_others_write(client: Client, articl
     assert client.get(back).json()["next"]
 
 
-def test_a_cursor_is_bound_to_its_list(client: Client, article_make: Make) -> None:
+def test_cursor_is_bound_to_its_list(client: Client, article_make: Make) -> None:
     for number in range(3):
         article_make(title=f"t{number}")
     ref = client.get(f"{URL}?limit=1").json()["next"]
@@ -296,7 +294,7 @@ def test_a_cursor_is_bound_to_its_list(client: Client, article_make: Make) -> No
     assert_problem(client.get(f"{URL}?limit=1&cursor={cursor[:-2]}"), 400, "validation", pointer="?cursor")
 
 
-def test_etag_names_version_and_bytes_and_saves_the_body(client: Client, people: People, article_make: Make) -> None:
+def test_etag_has_version_and_hash(client: Client, people: People, article_make: Make) -> None:
     article = article_make()
     for headers in ({}, people("other").headers):
         first = client.get(f"{URL}/{article.pk}", **headers)
@@ -311,7 +309,7 @@ def test_etag_names_version_and_bytes_and_saves_the_body(client: Client, people:
 
 @pytest.mark.parametrize("age", [-1, 1, None])
 @pytest.mark.parametrize("permission", [(), ("articles.view_article",), ("articles.change_article",)])
-def test_what_may_be_referred_to_is_what_may_be_read(
+def test_readable_matches_what_can_be_read(
     author: Somebody, article_make: Make, age: int | None, permission: tuple[str, ...]
 ) -> None:
     now = timezone.now()

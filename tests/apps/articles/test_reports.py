@@ -41,7 +41,7 @@ def test_words_tags_and_months(client: Client, author: Somebody, article_make: C
     assert "secret" not in str(report)
 
 
-def test_a_report_takes_no_parameters(client: Client, author: Somebody) -> None:
+def test_report_takes_no_parameters(client: Client, author: Somebody) -> None:
     answer = client.post("/api/v1/articles/reports", {"x": 1}, content_type="application/json", **author.headers)
     assert_problem(answer, 400, "validation", pointer="/x")
 

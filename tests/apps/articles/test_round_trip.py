@@ -42,7 +42,7 @@ ARTICLE = st.fixed_dictionaries(
 @given(given=ARTICLE)
 @settings(derandomize=True, deadline=None, database=None, max_examples=150, suppress_health_check=list(HealthCheck))
 @pytest.mark.django_db
-def test_what_is_answered_is_accepted(given: dict[str, Any], author: Somebody, client: Client) -> None:
+def test_response_can_be_sent_back(given: dict[str, Any], author: Somebody, client: Client) -> None:
     made = client.post("/api/v1/articles", given, content_type="application/json", **author.headers)
     if made.status_code != 201:
         assert made.status_code in (400, 409), made.content
@@ -66,7 +66,7 @@ def test_what_is_answered_is_accepted(given: dict[str, Any], author: Somebody, c
 
 @given(st.text(min_size=1, max_size=TITLE_LENGTH) | st.text(LETTERS, min_size=1, max_size=TITLE_LENGTH))
 @settings(derandomize=True, deadline=None, database=None, max_examples=1_000)
-def test_a_slug_that_is_made_is_one_that_is_taken(title: str) -> None:
+def test_generated_slug_is_valid(title: str) -> None:
     slug = slug_from_title(title)
     field = CleanSlugField(max_length=SLUG_LENGTH, lowercase=True)
     assert field.run_validation(slug) == slug

@@ -54,7 +54,7 @@ def found(condition: object) -> set[object]:
 @hypothesis_settings(
     derandomize=True, deadline=None, database=None, max_examples=200, suppress_health_check=list(HealthCheck)
 )
-def test_every_answer_is_among_what_the_index_finds(article_make: Callable[..., Article], text: str) -> None:
+def test_prefilter_finds_every_match(article_make: Callable[..., Article], text: str) -> None:
     if not Article.objects.exists():
         for number, body in enumerate(BODIES):
             article_make(title=f"t{number}", body=body)
@@ -66,7 +66,7 @@ def test_every_answer_is_among_what_the_index_finds(article_make: Callable[..., 
     ("text", "is_indexed"),
     [('"red fox"', True), ("red-fox", True), ('red -"fox whale"', True), ("-red", False), ("red or -fox", False)],
 )
-def test_a_phrase_is_found_by_its_words(text: str, is_indexed: bool, article_make: Callable[..., Article]) -> None:
+def test_phrase_is_prefiltered_by_its_words(text: str, is_indexed: bool, article_make: Callable[..., Article]) -> None:
     """An index finds the rows of a query without adjacent words and without exclusions alone: none is read in vain."""
     for number in range(50):
         article_make(title=f"t{number}", body="fox and red")
@@ -91,7 +91,7 @@ def _search() -> matching.Matching:
     return declared
 
 
-def test_more_searches_than_may_run_are_told_to_come_back(client: Client, article_make: Callable[..., Article]) -> None:
+def test_too_many_searches_get_503(client: Client, article_make: Callable[..., Article]) -> None:
     article_make(title="Pools", body="red fox")
     with ExitStack() as running:
         for _ in range(settings.DATABASE_SEARCHES):

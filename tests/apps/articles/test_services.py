@@ -41,16 +41,16 @@ Make = Callable[..., Article]
         ("ọ́jọ́", "ọ́jọ́"),
     ],
 )
-def test_slug_says_the_title(title: str, slug: str) -> None:
+def test_slug_of_a_title(title: str, slug: str) -> None:
     assert slug_from_title(title) == slug
 
 
-def test_slug_of_signs_alone_is_a_digest_of_them() -> None:
+def test_slug_of_a_title_without_letters() -> None:
     assert slug_from_title("!!!") == slug_from_title("!!!") != slug_from_title("???")
     assert slug_from_title("!!!").startswith("article-")
 
 
-def test_slug_of_a_title_that_grows_when_normalised_stays_short() -> None:
+def test_slug_stays_short_when_normalised() -> None:
     assert len(slug_from_title("\ufdfa" * TITLE_LENGTH)) <= TITLE_LENGTH
 
 
@@ -63,19 +63,19 @@ def test_slug_of_a_title_that_grows_when_normalised_stays_short() -> None:
         ("x" * 400, "x" * (SUMMARY_LENGTH - 1) + "…"),
     ],
 )
-def test_summary_is_the_beginning_as_plain_text(body: str, summary: str) -> None:
+def test_summary_is_the_start_as_plain_text(body: str, summary: str) -> None:
     assert summary_from_body(body) == summary
     assert len(summary) <= SUMMARY_LENGTH
 
 
-def test_equal_titles_get_slugs_of_their_own(article_make: Make) -> None:
+def test_equal_titles_get_different_slugs(article_make: Make) -> None:
     slugs = [article_make(title="Same").slug for _ in range(3)]
     assert slugs[0] == "same"
     assert len(set(slugs)) == len(slugs)
     assert all(slug.startswith("same") for slug in slugs)
 
 
-def test_a_slug_that_was_asked_for_and_exists_is_refused(article_make: Make) -> None:
+def test_given_slug_that_exists_is_refused(article_make: Make) -> None:
     article_make(slug="mine")
     with pytest.raises(SlugTaken) as caught:
         article_make(slug="mine")
@@ -83,12 +83,12 @@ def test_a_slug_that_was_asked_for_and_exists_is_refused(article_make: Make) -> 
     assert Article.objects.count() == 1
 
 
-def test_another_broken_constraint_is_not_called_a_taken_slug(article_make: Make) -> None:
+def test_other_constraints_are_not_a_taken_slug(article_make: Make) -> None:
     with pytest.raises(IntegrityError):
         article_make(title="")
 
 
-def test_a_derived_summary_follows_the_body_and_a_given_one_stays(article_make: Make) -> None:
+def test_generated_summary_follows_the_body(article_make: Make) -> None:
     derived, given = article_make(), article_make(summary="By hand")
     for article in (derived, given):
         article_update(article=article, expected=None, changes={"body": "<p>New</p>"})
@@ -99,7 +99,7 @@ def test_a_derived_summary_follows_the_body_and_a_given_one_stays(article_make: 
     assert Article.objects.get(pk=given.pk).summary == "New"
 
 
-def test_an_update_counts_the_version_up_and_stamps_the_time(article_make: Make) -> None:
+def test_update_sets_version_and_time(article_make: Make) -> None:
     article = article_make()
     before = article.updated_at
     article_update(article=article, expected=1, changes={"title": "Other"})
@@ -118,14 +118,14 @@ def test_writes_to_another_version_are_refused(article_make: Make) -> None:
     assert (stored.title, stored.version) == ("A title", 1)
 
 
-def test_writes_to_what_is_gone_are_not_found(article_make: Make) -> None:
+def test_writes_to_deleted_articles_are_404(article_make: Make) -> None:
     article = article_make()
     Article.objects.all().delete()
     with pytest.raises(NotFound):
         article_update(article=article, expected=None, changes={"title": "Late"})
 
 
-def test_an_update_to_a_taken_slug_changes_nothing_and_leaves_the_transaction_usable(article_make: Make) -> None:
+def test_taken_slug_leaves_the_transaction_usable(article_make: Make) -> None:
     article_make(slug="first")
     second = article_make(slug="second")
     with transaction.atomic():
@@ -134,17 +134,17 @@ def test_an_update_to_a_taken_slug_changes_nothing_and_leaves_the_transaction_us
         assert Article.objects.get(pk=second.pk).title == "A title"
 
 
-def test_many_are_deleted_at_once(article_make: Make) -> None:
+def test_bulk_delete(article_make: Make) -> None:
     kept, *gone = article_make(), article_make(), article_make()
     assert articles_delete(articles=Article.objects.exclude(pk=kept.pk)) == len(gone)
     assert list(Article.objects.values_list("pk", flat=True)) == [kept.pk]
 
 
-def test_an_article_outlives_its_author(author: object, article_make: Make) -> None:
+def test_article_survives_its_author(author: object, article_make: Make) -> None:
     article = article_make()
     article.author.delete()
     assert Article.objects.get(pk=article.pk).author_id is None
 
 
-def test_an_article_needs_no_author(db: None) -> None:
+def test_article_without_an_author(db: None) -> None:
     assert article_create(author=None, title="T", body="b").author_id is None

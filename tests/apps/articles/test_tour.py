@@ -33,7 +33,7 @@ def pattern_of(written: str) -> str:
 
 
 @pytest.mark.timeout(120)
-def test_the_tour_prints_what_is_written(stack):
+def test_tour_prints_what_the_readme_shows(stack):
     development = {**DEVELOPMENT, "PUBLIC_URL": ADDRESS}
     with fleet_running(stack, worker=True, edge=False, instances=1, **development) as fleet:
         demo = [sys.executable, "manage.py", "demo"]

@@ -30,7 +30,7 @@ def send(client: Client, method: str, path: str, body: Any = None, **headers: An
     return client.generic(method, path, *([] if body is None else [json.dumps(body), "application/json"]), **headers)
 
 
-def test_create_answers_with_the_article_and_its_address(client: Client, author: Somebody) -> None:
+def test_create_returns_article_and_location(client: Client, author: Somebody) -> None:
     body = {**WHOLE, "tags": ["Web", "web", "api"], "published_at": "2026-01-02T03:04:05+01:00"}
     response = send(client, "POST", URL, body, **author.headers)
     assert response.status_code == 201, response.content
@@ -43,13 +43,13 @@ def test_create_answers_with_the_article_and_its_address(client: Client, author:
     assert (read.json(), read["ETag"]) == (made, response["ETag"])
 
 
-def test_an_article_without_a_date_is_a_draft(client: Client, author: Somebody) -> None:
+def test_article_without_a_date_is_a_draft(client: Client, author: Somebody) -> None:
     made = send(client, "POST", URL, WHOLE, **author.headers).json()
     assert made["published_at"] is None
     assert client.get(f"{URL}/{made['id']}").status_code == 404
 
 
-def test_what_is_stored_is_clean(client: Client, author: Somebody) -> None:
+def test_stored_html_is_clean(client: Client, author: Somebody) -> None:
     body = "<p onclick=steal()>Hello <script>steal()</script><a href='javascript:x'>you</a></p>"
     made = send(client, "POST", URL, {**WHOLE, "body": body}, **author.headers).json()
     stored = Article.objects.get(pk=made["id"]).body
@@ -60,7 +60,7 @@ def test_what_is_stored_is_clean(client: Client, author: Somebody) -> None:
 
 @pytest.mark.parametrize("name", ["id", "author", "author_id", "version", "created_at", "updated_at", "search", "x"])
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
-def test_what_a_client_may_not_set_is_refused(
+def test_read_only_fields_are_refused(
     client: Client, author: Somebody, article_make: Make, method: str, name: str
 ) -> None:
     article = article_make()
@@ -96,7 +96,7 @@ def test_invalid_values_are_pointed_at(client: Client, author: Somebody, change:
     assert not Article.objects.exists()
 
 
-def test_a_taken_slug_is_a_conflict(client: Client, author: Somebody, article_make: Make) -> None:
+def test_taken_slug_is_a_conflict(client: Client, author: Somebody, article_make: Make) -> None:
     article_make(slug="mine")
     second = article_make(slug="second")
     for method, path in (("POST", URL), ("PUT", f"{URL}/{second.pk}"), ("PATCH", f"{URL}/{second.pk}")):
@@ -132,7 +132,7 @@ MATRIX = {
 
 
 @pytest.mark.parametrize("role", MATRIX)
-def test_who_may_write_what(client: Client, people: People, article_make: Make, role: str) -> None:
+def test_who_may_write(client: Client, people: People, article_make: Make, role: str) -> None:
     headers = people(role).headers
     seen = [send(client, "POST", URL, WHOLE, **headers).status_code]
     for values in ({}, {"published_at": None}):
@@ -148,15 +148,13 @@ def test_who_may_write_what(client: Client, people: People, article_make: Make, 
     assert tuple(seen) == MATRIX[role]
 
 
-def test_refusals_come_before_a_look_at_the_body(client: Client, people: People, article_make: Make) -> None:
+def test_permissions_are_checked_before_the_body(client: Client, people: People, article_make: Make) -> None:
     path = f"{URL}/{article_make(published_at=None).pk}"
     assert_problem(send(client, "PATCH", path, {"nonsense": 1}, **people("other").headers), 404)
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
-def test_a_write_that_asks_for_nothing_to_be_there_is_refused(
-    client: Client, author: Somebody, article_make: Make, method: str
-) -> None:
+def test_if_none_match_is_refused_on_writes(client: Client, author: Somebody, article_make: Make, method: str) -> None:
     """If-None-Match: * (RFC 9110, 13.1.2); where there is nothing, there is nothing to write to here either."""
     article = article_make()
     path, body = f"{URL}/{article.pk}", None if method == "DELETE" else WHOLE
@@ -169,7 +167,7 @@ def test_a_write_that_asks_for_nothing_to_be_there_is_refused(
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
-def test_if_match_decides_by_the_version(client: Client, author: Somebody, article_make: Make, method: str) -> None:
+def test_if_match_compares_the_version(client: Client, author: Somebody, article_make: Make, method: str) -> None:
     article = article_make()
     path = f"{URL}/{article.pk}"
     body = None if method == "DELETE" else WHOLE
@@ -188,7 +186,7 @@ REFUSED = {"a taken slug": {"slug": "taken"}, "a wrong value": {"tags": 7}, "an 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH"])
 @pytest.mark.parametrize("change", REFUSED.values(), ids=REFUSED.keys())
-def test_an_old_version_is_refused_before_what_the_body_holds(
+def test_old_version_is_refused_before_validation(
     client: Client, author: Somebody, article_make: Make, method: str, change: dict[str, Any]
 ) -> None:
     """RFC 9110, 13.2.1: once the request has passed its checks, and before its content is processed."""
@@ -212,7 +210,7 @@ def test_an_old_version_is_refused_before_what_the_body_holds(
         (415, "author", {"content_type": "text/plain"}),
     ],
 )
-def test_the_requests_own_checks_come_before_its_version(
+def test_body_is_read_before_the_version(
     client: Client, people: People, article_make: Make, status: int, who: str, options: dict[str, Any]
 ) -> None:
     path = f"{URL}/{article_make(published_at=None).pk}"
@@ -220,7 +218,7 @@ def test_the_requests_own_checks_come_before_its_version(
     assert_problem(client.generic("PUT", path, json.dumps(WHOLE), **given), status)
 
 
-def test_a_service_refuses_an_old_version_before_a_taken_slug(article_make: Make) -> None:
+def test_old_version_is_refused_before_a_taken_slug(article_make: Make) -> None:
     article_make(slug="taken")
     article = article_make()
     Article.objects.filter(pk=article.pk).update(version=2)
@@ -229,7 +227,7 @@ def test_a_service_refuses_an_old_version_before_a_taken_slug(article_make: Make
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_writers_who_read_the_same_version_one_wins(author: Somebody, article_make: Make) -> None:
+def test_one_of_concurrent_writers_wins(author: Somebody, article_make: Make) -> None:
     article = article_make()
     path = f"{URL}/{article.pk}"
     tag = Client().get(path, **author.headers)["ETag"]
@@ -243,13 +241,13 @@ def test_of_writers_who_read_the_same_version_one_wins(author: Somebody, article
 
 
 @pytest.mark.django_db(transaction=True)
-def test_equal_titles_at_once_all_get_in(author: Somebody) -> None:
+def test_equal_titles_at_once_are_all_created(author: Somebody) -> None:
     answers = at_once(4, lambda _: send(Client(), "POST", URL, WHOLE, **author.headers))
     assert [answer.status_code for answer in answers] == [201] * 4
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_write_is_seen_by_the_next_reader(client: Client, author: Somebody, article_make: Make) -> None:
+def test_write_is_visible_to_the_next_reader(client: Client, author: Somebody, article_make: Make) -> None:
     path = f"{URL}/{article_make().pk}"
 
     def read() -> tuple[list[str], int]:
@@ -272,14 +270,14 @@ def test_a_write_is_seen_by_the_next_reader(client: Client, author: Somebody, ar
     assert read() == ([], 404)
 
 
-def test_methods_that_mean_nothing_are_refused(client: Client, author: Somebody, article_make: Make) -> None:
+def test_other_methods_are_refused(client: Client, author: Somebody, article_make: Make) -> None:
     path = f"{URL}/{article_make().pk}"
     for method, where in (("PUT", URL), ("DELETE", URL), ("POST", path)):
         assert_problem(send(client, method, where, WHOLE, **author.headers), 405, "method-not-allowed")
 
 
 @pytest.mark.django_db(transaction=True)
-def test_readers_see_an_authors_new_name_at_once(client: Client, people: People, article_make: Make) -> None:
+def test_authors_new_name_is_visible_at_once(client: Client, people: People, article_make: Make) -> None:
     author, other = people("author"), people("other")
     path = f"{URL}/{article_make().pk}"
 

@@ -59,9 +59,7 @@ def read(client: Client, job: Job, owner: User) -> list[dict[str, Any]]:
     return [json.loads(line) for line in b"".join(answer.streaming_content).splitlines()]
 
 
-def test_every_row_is_there_once_in_blocks(
-    client: Client, owner: User, notes: list[Note], small: None, job_make: Make
-) -> None:
+def test_every_row_is_written_once(client: Client, owner: User, notes: list[Note], small: None, job_make: Make) -> None:
     job = job_make(kind="sample.export", parameters={"format": "ndjson"})
     job_run(str(job.pk))
     job.refresh_from_db()
@@ -73,7 +71,7 @@ def test_every_row_is_there_once_in_blocks(
     assert max(sizes) <= 1000
 
 
-def test_an_attempt_that_dies_is_gone_on_with(
+def test_failed_attempt_is_resumed(
     client: Client, owner: User, notes: list[Note], small: None, job_make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = EXPORT_FORMATS["csv"]
@@ -106,7 +104,7 @@ def test_an_attempt_that_dies_is_gone_on_with(
     assert len(lines) == len(set(lines)) == ROWS + 1
 
 
-def test_nothing_of_a_lost_claim_is_in_the_file(notes: list[Note], small: None, job_make: Make) -> None:
+def test_lost_claim_writes_nothing(notes: list[Note], small: None, job_make: Make) -> None:
     job = job_make(kind="sample.export", parameters={"format": "ndjson"})
     held = job_claim(claimer=Claimer(queue="default", worker="one", runner="one"))
     assert held is not None
@@ -116,7 +114,7 @@ def test_nothing_of_a_lost_claim_is_in_the_file(notes: list[Note], small: None, 
     assert not JobChunk.objects.exists()
 
 
-def test_a_cancellation_bites_between_two_blocks(
+def test_cancellation_between_two_blocks(
     client: Client, owner: User, notes: list[Note], small: None, job_make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = EXPORT_FORMATS["csv"]
@@ -138,7 +136,7 @@ def test_a_cancellation_bites_between_two_blocks(
     assert_problem(client.get(f"/api/v1/jobs/{job.pk}/result", **bearer(owner)), 409, "job-unfinished")
 
 
-def test_no_rows_are_a_file_too(client: Client, owner: User, job_make: Make) -> None:
+def test_export_without_rows(client: Client, owner: User, job_make: Make) -> None:
     job = job_make(kind="sample.export", parameters={"format": "csv"})
     job_run(str(job.pk))
     job.refresh_from_db()
@@ -147,7 +145,7 @@ def test_no_rows_are_a_file_too(client: Client, owner: User, job_make: Make) -> 
     assert b"".join(content) == codecs.BOM_UTF8 + b'"id","title"\r\n'
 
 
-def test_spellings() -> None:
+def test_values_in_each_format() -> None:
     row = {
         "none": None,
         "yes": True,

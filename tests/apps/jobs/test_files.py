@@ -15,7 +15,7 @@ pytestmark = pytest.mark.django_db
 Make = Callable[..., Job]
 
 
-def test_an_upload_is_read_as_it_was_written(job_make: Make) -> None:
+def test_upload_round_trip(job_make: Make) -> None:
     job = job_make()
     data = os.urandom(2 * CHUNK_BYTES + 17)
     blocks = [data[start : start + 300_000] for start in range(0, len(data), 300_000)]
@@ -26,7 +26,7 @@ def test_an_upload_is_read_as_it_was_written(job_make: Make) -> None:
     assert stream.read() == data
 
 
-def test_a_result_grows_batch_by_batch(job_make: Make) -> None:
+def test_result_is_appended_to(job_make: Make) -> None:
     job = job_make()
     for data in (b"one\n", b"", b"x" * (CHUNK_BYTES + 1), b"end"):
         result_append(job_id=job.pk, data=data)

@@ -38,7 +38,7 @@ JOBS = (COUNTS, "/api/v1/me/export")
 
 
 @pytest.mark.parametrize("path", JOBS)
-def test_a_job_is_submitted_once(owner: User, path: str) -> None:
+def test_job_is_submitted_once(owner: User, path: str) -> None:
     first, again = (send(owner, path) for _ in range(2))
     assert first.status_code == 202, first.content
     assert_repeated(first, again)
@@ -46,7 +46,7 @@ def test_a_job_is_submitted_once(owner: User, path: str) -> None:
     assert [str(row.pk) for row in Job.objects.all()] == [first.json()["id"]]
 
 
-def test_a_job_is_tried_again_once(owner: User, job_make: Callable[..., Job]) -> None:
+def test_job_is_retried_once(owner: User, job_make: Callable[..., Job]) -> None:
     job = job_make(state=JobState.DISCARDED, finished_at=timezone.now())
     path = f"/api/v1/jobs/{job.pk}/retry"
     first, again = (send(owner, path) for _ in range(2))
@@ -67,7 +67,7 @@ def test_a_job_is_tried_again_once(owner: User, job_make: Callable[..., Job]) ->
         ('["title","A","body","B"]', False),
     ],
 )
-def test_what_is_said_counts_and_not_how_it_is_written(owner: User, body: str, is_same: bool) -> None:
+def test_json_is_compared_by_value(owner: User, body: str, is_same: bool) -> None:
     first = send(owner, NOTES, {"title": "A", "body": "B"})
     again = send(owner, NOTES, body)
     if is_same:
@@ -76,14 +76,14 @@ def test_what_is_said_counts_and_not_how_it_is_written(owner: User, body: str, i
         assert_problem(again, 422, "idempotency-key-reused")
 
 
-def test_the_query_counts(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_query_is_compared(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
     parse = partial(query_parameters, allowed={"more": BoundedIntegerField()})
     monkeypatch.setattr(NoteCounts, "query_parsers", {"POST": parse})
     assert send(owner, COUNTS).status_code == 202
     assert_problem(send(owner, f"{COUNTS}?more=1"), 422, "idempotency-key-reused")
 
 
-def test_a_key_is_its_users_and_its_routes(owner: User) -> None:
+def test_key_belongs_to_user_and_route(owner: User) -> None:
     other = user_create()
     ids = [send(*asked).json()["id"] for asked in ((owner, COUNTS), (other, COUNTS), (owner, "/api/v1/me/export"))]
     ids.append(send(owner, COUNTS, key="K").json()["id"])
@@ -93,19 +93,19 @@ def test_a_key_is_its_users_and_its_routes(owner: User) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "k" * 256, "schlüssel", "a\tb", "a\x7f"])
-def test_a_malformed_key_is_pointed_at_and_nothing_happens(owner: User, key: str) -> None:
+def test_malformed_key_is_pointed_at(owner: User, key: str) -> None:
     answer = send(owner, COUNTS, key=key.encode().decode("latin-1"))
     assert_problem(answer, 400, "validation", pointer="Idempotency-Key:")
     assert not Job.objects.exists()
 
 
 @pytest.mark.parametrize("key", ["k" * 255, " a b ", "!", '"8e03978e-40d5-43dd-bc93-6894a57f9324"'])
-def test_any_printable_key_will_do(owner: User, key: str) -> None:
+def test_printable_keys_are_accepted(owner: User, key: str) -> None:
     first, again = (send(owner, COUNTS, key=key) for _ in range(2))
     assert_repeated(first, again)
 
 
-def test_who_may_not_is_told_so_before_the_key_is_looked_at(owner: User) -> None:
+def test_authentication_comes_before_the_key(owner: User) -> None:
     assert send(owner, COUNTS).status_code == 202
     assert_problem(Client().post(COUNTS, "{}", content_type="application/json", HTTP_IDEMPOTENCY_KEY="\x01"), 401)
     headers = bearer(owner)
@@ -115,14 +115,14 @@ def test_who_may_not_is_told_so_before_the_key_is_looked_at(owner: User) -> None
     )
 
 
-def test_limits_count_a_repetition(owner: User) -> None:
+def test_replay_counts_towards_limits(owner: User) -> None:
     narrow = {**settings.THROTTLING_POLICIES, "user": (2, 900)}
     with override_settings(THROTTLING_POLICIES=narrow):
         answers = [send(owner, COUNTS).status_code for _ in range(3)]
     assert answers == [202, 202, 429]
 
 
-def test_what_is_refused_leaves_the_key_free(owner: User) -> None:
+def test_refused_request_leaves_the_key_free(owner: User) -> None:
     assert_problem(send(owner, NOTES, {"body": "no title"}), 400, "validation", pointer="/title")
     assert_problem(send(owner, NOTES, "{"), 400, "malformed")
     assert_problem(send(owner, NOTES, "x", content_type="text/plain"), 415)
@@ -130,7 +130,7 @@ def test_what_is_refused_leaves_the_key_free(owner: User) -> None:
     assert send(owner, NOTES, {"title": "A title"}).status_code == 201
 
 
-def test_a_failure_undoes_the_effect_and_leaves_the_key_free(owner: User, in_the_view: InTheView) -> None:
+def test_failure_undoes_the_effect(owner: User, in_the_view: InTheView) -> None:
     def fail() -> None:
         raise RuntimeError("planted")
 
@@ -144,13 +144,13 @@ def test_a_failure_undoes_the_effect_and_leaves_the_key_free(owner: User, in_the
     in_the_view(lambda: None)
 
 
-def test_an_answer_beyond_the_bound_is_not_given(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_large_response_undoes_the_effect(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(idempotency, "RESPONSE_BYTES_MAX", 100)
     assert_problem(send(owner, NOTES, {"title": "A"}), 500)
     assert (titles(), IdempotencyKey.objects.count()) == ([], 0)
 
 
-def test_without_a_key_nothing_is_asked_or_kept(owner: User) -> None:
+def test_without_a_key_nothing_is_stored(owner: User) -> None:
     headers = bearer(owner)
     with CaptureQueriesContext(connection) as queries:
         answer = Client().post(COUNTS, "{}", content_type="application/json", **headers)
@@ -160,7 +160,7 @@ def test_without_a_key_nothing_is_asked_or_kept(owner: User) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_key_costs_six_short_statements(owner: User) -> None:
+def test_key_takes_six_statements(owner: User) -> None:
     headers = bearer(owner)
     counts = []
     for more in ({}, {"HTTP_IDEMPOTENCY_KEY": "k"}):
@@ -175,7 +175,7 @@ def test_a_key_costs_six_short_statements(owner: User) -> None:
 
 
 @pytest.mark.parametrize("bound", ["30s", "1234ms"])
-def test_the_views_own_waits_are_bounded_as_ever(owner: User, in_the_view: InTheView, bound: str) -> None:
+def test_lock_timeout_of_the_view_is_unchanged(owner: User, in_the_view: InTheView, bound: str) -> None:
     seen = []
 
     def look() -> None:
@@ -190,7 +190,7 @@ def test_the_views_own_waits_are_bounded_as_ever(owner: User, in_the_view: InThe
     assert seen == [bound]
 
 
-def test_after_its_time_a_key_is_free_before_it_is_pruned_and_gone_after(owner: User) -> None:
+def test_expired_key_is_free_and_pruned(owner: User) -> None:
     first = send(owner, COUNTS)
     IdempotencyKey.objects.update(created_at=timezone.now() - timedelta(hours=23, minutes=59))
     assert send(owner, COUNTS).content == first.content
@@ -211,7 +211,7 @@ def pruned() -> str:
     return output.getvalue()
 
 
-def test_keys_go_with_the_account(owner: User) -> None:
+def test_keys_are_deleted_with_the_account(owner: User) -> None:
     other = user_create()
     for user in (owner, other):
         send(user, COUNTS)
@@ -230,7 +230,7 @@ def operations() -> dict[str, dict[str, Any]]:
     return found
 
 
-def test_every_post_that_creates_takes_a_key_and_says_so() -> None:
+def test_every_creating_post_documents_the_key() -> None:
     """But for those whose view says why not (`unrepeatable`): their answers are not to be stored."""
     found = operations()
     takes = {

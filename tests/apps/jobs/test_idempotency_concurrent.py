@@ -43,7 +43,7 @@ def halt(in_the_view: InTheView) -> Halt:
     return halt
 
 
-def test_of_twenty_rivals_one_acts_and_all_get_its_answer(owner: User) -> None:
+def test_one_of_twenty_at_once_takes_effect(owner: User) -> None:
     headers = bearer(owner)
 
     def rival(_: int) -> Any:
@@ -62,7 +62,7 @@ def test_of_twenty_rivals_one_acts_and_all_get_its_answer(owner: User) -> None:
     assert send(owner, COUNTS, {"seconds": 0}, key="one").content == done[0].content
 
 
-def test_a_rival_waits_two_seconds_and_is_told_when_to_come_again(owner: User, halt: Halt) -> None:
+def test_waiter_gets_409_after_two_seconds(owner: User, halt: Halt) -> None:
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(in_thread, send, owner, NOTES, {"title": "A"})
         assert halt.entered.wait(30)
@@ -81,9 +81,7 @@ def test_a_rival_waits_two_seconds_and_is_told_when_to_come_again(owner: User, h
     assert titles() == ["A"]
 
 
-def test_few_rivals_wait_and_the_others_are_told_at_once(
-    owner: User, halt: Halt, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_number_of_waiters_is_bounded(owner: User, halt: Halt, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(idempotency, "WAIT_SECONDS", 60.0)
     with ThreadPoolExecutor(20) as pool:
         first = pool.submit(in_thread, send, owner, NOTES, {"title": "A"})
@@ -100,7 +98,7 @@ def test_few_rivals_wait_and_the_others_are_told_at_once(
     assert titles() == ["A"]
 
 
-def test_a_rival_of_one_that_fails_acts_itself(owner: User, in_the_view: InTheView) -> None:
+def test_waiter_runs_if_the_first_fails(owner: User, in_the_view: InTheView) -> None:
     entered, leave = threading.Event(), threading.Event()
 
     def fail() -> None:
@@ -139,7 +137,7 @@ def wait_for_a_lock() -> None:
     wait_until(is_waiting, seconds=10, what="somebody who waits")
 
 
-def test_caches_and_workers_hear_of_it_once_it_is_committed(owner: User, in_the_view: InTheView) -> None:
+def test_caches_change_after_the_commit(owner: User, in_the_view: InTheView) -> None:
     assert Client().get(NOTES).json()["results"] == []
     seen: list[Any] = []
     in_the_view(lambda: seen.append(ThreadPoolExecutor(1).submit(in_thread, listed).result(30)))

@@ -39,14 +39,14 @@ def upload(content: bytes = b"a,b\n" * 200_000, *, name: str = "rows.csv", kind:
     return asked({"file": SimpleUploadedFile(name, content, kind), "format": "csv"})
 
 
-def test_a_file_is_read_and_left_at_its_beginning() -> None:
+def test_file_is_read_and_rewound() -> None:
     request = upload()
     assert fingerprint(request) == fingerprint(upload())
     assert request.data["file"].read() == b"a,b\n" * 200_000
     assert request.data["file"].file.__class__.__name__ == "_TemporaryFileWrapper", "a large file belongs on disk"
 
 
-def test_a_files_bytes_name_and_type_count() -> None:
+def test_file_bytes_name_and_type_are_compared() -> None:
     requests = (upload(), upload(b"a"), upload(name="b.csv"), upload(kind="text/plain"))
     assert len({fingerprint(request) for request in requests}) == len(requests)
 
@@ -62,11 +62,11 @@ def test_a_files_bytes_name_and_type_count() -> None:
         (('{"a": ["1"]}', JSON), ("a=1", FORM), False),
     ],
 )
-def test_what_is_said_counts(one: tuple[str, str], other: tuple[str, str], *, is_same: bool) -> None:
+def test_content_is_compared_by_value(one: tuple[str, str], other: tuple[str, str], *, is_same: bool) -> None:
     assert (fingerprint(asked(*one)) == fingerprint(asked(*other))) is is_same
 
 
-def test_path_and_query_count() -> None:
+def test_path_and_query_are_compared() -> None:
     paths = ("/x", "/y", "/x?a=1", "/x?a=2", "/x?a=1&a=2")
     assert len({fingerprint(asked("{}", JSON, path=path)) for path in paths}) == len(paths)
     assert fingerprint(asked("{}", JSON, path="/x?a=1&b=2")) == fingerprint(asked("{}", JSON, path="/x?b=2&a=1"))

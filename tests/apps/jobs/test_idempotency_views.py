@@ -66,7 +66,7 @@ odd = override_settings(ROOT_URLCONF=__name__)
 
 @odd
 @pytest.mark.parametrize("kind", ["plain", "empty"])
-def test_answers_of_other_kinds_are_given_again_too(owner: User, kind: str) -> None:
+def test_other_responses_are_replayed(owner: User, kind: str) -> None:
     first, again = (send(owner, f"/odd/{kind}") for _ in range(2))
     assert first.status_code == (201 if kind == "plain" else 204)
     assert_repeated(first, again)
@@ -76,7 +76,7 @@ def test_answers_of_other_kinds_are_given_again_too(owner: User, kind: str) -> N
 
 @odd
 @pytest.mark.parametrize(("kind", "answered"), [("refused", 409), ("stream", 500)])
-def test_what_is_answered_as_refused_or_cannot_be_kept_is_undone(owner: User, kind: str, answered: int) -> None:
+def test_unstorable_response_undoes_the_effect(owner: User, kind: str, answered: int) -> None:
     client = Client(raise_request_exception=False)
     answer = client.post(
         f"/odd/{kind}", "{}", content_type="application/json", **bearer(owner), HTTP_IDEMPOTENCY_KEY="k"
@@ -86,13 +86,13 @@ def test_what_is_answered_as_refused_or_cannot_be_kept_is_undone(owner: User, ki
 
 
 @odd
-def test_nobodys_key_is_nobodys(client: Client) -> None:
+def test_key_needs_a_user(client: Client) -> None:
     answer = client.post("/open/plain", "{}", content_type="application/json", HTTP_IDEMPOTENCY_KEY="k")
     assert_problem(answer, 401, "not-authenticated")
 
 
 @odd
-def test_what_else_a_caller_must_be_allowed_is_asked_again(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_require_is_checked_on_a_replay(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
     assert send(owner, "/odd/plain").status_code == 201
     monkeypatch.setattr(Odd, "is_open", False)
     assert_problem(send(owner, "/odd/plain"), 403, "permission-denied")

@@ -54,26 +54,26 @@ def read_csv(data: bytes) -> list[tuple[int, object]]:
         b"title,body\n,\none,two\n , \n,,,,\n,\n",
     ],
 )
-def test_spellings_of_one_file(data: bytes) -> None:
+def test_csv_dialects(data: bytes) -> None:
     assert [cells for _, cells in read_csv(data)] == [{"title": "one", "body": "two"}]
 
 
-def test_a_row_is_named_by_its_first_line() -> None:
+def test_line_is_the_first_of_the_row() -> None:
     rows = read_csv(b'title,body\na,"1\n2\n3"\nb,\n')
     assert rows == [(2, {"title": "a", "body": "1\n2\n3"}), (5, {"title": "b"})]
 
 
-def test_blank_rows_count_as_lines_alone() -> None:
+def test_blank_rows_count_as_lines_only() -> None:
     assert read_csv(b"sep=;\ntitle;body\n;\na;\n;;;\n;b\n") == [(4, {"title": "a"}), (6, {"body": "b"})]
 
 
-def test_the_separator_is_the_headers_whatever_the_cells_hold() -> None:
+def test_header_decides_the_separator() -> None:
     assert read_csv(b"title;body\na,b;c\n") == [(2, {"title": "a,b", "body": "c"})]
     assert read_csv(b"title,body\na;b,c\n") == [(2, {"title": "a;b", "body": "c"})]
     assert read_csv(b"title\na;b\n") == [(2, {"title": "a;b"})]
 
 
-def test_a_row_of_another_length_is_rejected_and_reading_goes_on() -> None:
+def test_row_of_wrong_length_is_rejected() -> None:
     (_, short), (_, long), (_, good) = read_csv(b"title,body\nonly\na,b,c\nx,y\n")
     assert isinstance(short, Rejection)
     assert short.code == "columns"
@@ -81,7 +81,7 @@ def test_a_row_of_another_length_is_rejected_and_reading_goes_on() -> None:
     assert good == {"title": "x", "body": "y"}
 
 
-def test_wrong_bytes_reach_the_field_that_refuses_them() -> None:
+def test_wrong_bytes_become_surrogates() -> None:
     assert read_csv(b"title,body\n\xff,b\n") == [(2, {"title": "\udcff", "body": "b"})]
 
 
@@ -98,7 +98,7 @@ def test_wrong_bytes_reach_the_field_that_refuses_them() -> None:
         (b"", 1),
     ],
 )
-def test_a_broken_structure_stops_with_its_line(data: bytes, line: int) -> None:
+def test_broken_structure_names_its_line(data: bytes, line: int) -> None:
     with pytest.raises(ImportMalformed, match=f"Line {line}"):
         read_csv(data)
 
@@ -124,9 +124,7 @@ def test_ndjson() -> None:
         (OnConflict.ERROR, "first", [Outcome.CREATED, "conflict"]),
     ],
 )
-def test_rows_of_one_key_count_as_one_after_another(
-    on_conflict: OnConflict, stored: str, outcomes: list[object]
-) -> None:
+def test_rows_with_one_key_count_in_turn(on_conflict: OnConflict, stored: str, outcomes: list[object]) -> None:
     written = []
 
     def upsert(*, rows: list[ImportRow], on_conflict: OnConflict) -> dict[str, Outcome]:
@@ -139,7 +137,7 @@ def test_rows_of_one_key_count_as_one_after_another(
     assert [one.code if isinstance(one, Rejection) else one for one in found.values()] == outcomes
 
 
-def test_what_is_said_about_one_row_is_bounded() -> None:
+def test_errors_of_one_row_are_bounded() -> None:
     """A mebibyte of names that nobody knows would be many of errors, kept in the checkpoint and in the result."""
     spec = ImportSpec(columns=COLUMNS, serializer=StrictSerializer(), key=str, upsert=lambda **_: {})
     cells = {"k" * 10_000 + str(number): 1 for number in range(100)}
@@ -167,7 +165,7 @@ def test_what_is_said_about_one_row_is_bounded() -> None:
     ],
     ids=lambda data: str(data)[:30],
 )
-def test_a_line_of_json_is_read_as_strictly_as_a_body(data: bytes, code: str, pointer: str) -> None:
+def test_ndjson_is_as_strict_as_a_body(data: bytes, code: str, pointer: str) -> None:
     """And what cannot be read is one row's matter, not the file's."""
     bad, good = (row.cells for row in ndjson_rows(io.BytesIO(data + b'\n{"title": "b"}\n'), COLUMNS))
     assert isinstance(bad, Rejection)
@@ -176,7 +174,7 @@ def test_a_line_of_json_is_read_as_strictly_as_a_body(data: bytes, code: str, po
     assert good == {"title": "b"}
 
 
-def test_a_record_is_bounded_however_many_lines_it_has() -> None:
+def test_multi_line_row_is_bounded() -> None:
     """A quoted cell may go over lines; cells below the bound add up, and are not all read before somebody counts."""
     cells = b'"' + b"y\n" * 1_000 + b'",'
     stream = io.BytesIO(b"title,body\n" + cells * (8 * ROW_BYTES_MAX // len(cells)))
@@ -185,7 +183,7 @@ def test_a_record_is_bounded_however_many_lines_it_has() -> None:
     assert stream.tell() < 2 * ROW_BYTES_MAX
 
 
-def test_wide_records_below_the_bound_are_rows_of_the_wrong_length() -> None:
+def test_wide_row_has_the_wrong_length() -> None:
     (_, cells), (_, good) = read_csv(b"title,body\n" + b"," * (ROW_BYTES_MAX - 10) + b"x\na,b\n")
     assert isinstance(cells, Rejection)
     assert good == {"title": "a", "body": "b"}
@@ -201,7 +199,7 @@ def test_blank_rows_are_bounded(format: str, head: bytes, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("format", ["csv", "ndjson"])
-def test_rows_are_counted(format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_number_of_rows_is_bounded(format: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(formats, "ROWS_MAX", 3)
     head, row = (b"title\n", b"a\n") if format == "csv" else (b"", b'{"title": "a"}\n')
     assert len(list(import_rows(io.BytesIO(head + row * 3), format, COLUMNS))) == 3
@@ -210,7 +208,7 @@ def test_rows_are_counted(format: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("format", ["csv", "ndjson"])
-def test_memory_does_not_follow_the_file(format: str, tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_the_file(format: str, tmp_path: Path) -> None:
     """Ten times the rows, and the peak is what it was, while they are read one after another.
 
     In a process of its own: another thread's memory, such as that of the metrics, would count as the import's.
@@ -241,7 +239,7 @@ def test_memory_does_not_follow_the_file(format: str, tmp_path: Path) -> None:
 
 @given(st.binary(max_size=200) | st.lists(st.sampled_from(PIECES), max_size=12).map(b"".join))
 @settings(derandomize=True, deadline=None, database=None)
-def test_any_bytes_are_rows_or_a_refusal(data: bytes) -> None:
+def test_any_bytes_are_rows_or_refused(data: bytes) -> None:
     for format, head in (("csv", b"title,body\n"), ("csv", b""), ("ndjson", b"")):
         with contextlib.suppress(ImportMalformed):
             rows = list(import_rows(io.BytesIO(head + data), format, COLUMNS))
@@ -276,7 +274,7 @@ def test_any_bytes_are_rows_or_a_refusal(data: bytes) -> None:
         *((b'{"title": 1}', declared, "ndjson", None) for declared in SENT),
     ],
 )
-def test_a_file_is_what_its_bytes_say(head: bytes, declared: str, format: str, code: str | None) -> None:
+def test_bytes_decide_the_file_type(head: bytes, declared: str, format: str, code: str | None) -> None:
     """And is refused by name before there is a job."""
     file = SimpleUploadedFile("rows.csv", head, content_type=declared)
     if code is None:
@@ -300,7 +298,7 @@ def test_a_file_is_what_its_bytes_say(head: bytes, declared: str, format: str, c
     ],
     ids=lambda value: str(value)[:20],
 )
-def test_a_file_in_another_encoding_is_told_from_one_in_utf8(data: bytes, line: int, byte: int, value: str) -> None:
+def test_other_encodings_are_refused_with_position(data: bytes, line: int, byte: int, value: str) -> None:
     """By line and byte, and with what to do about it."""
     with pytest.raises(ValidationProblem) as refused:
         upload_validate(file=SimpleUploadedFile("rows.csv", data), format="csv", columns=COLUMNS)
@@ -310,7 +308,7 @@ def test_a_file_in_another_encoding_is_told_from_one_in_utf8(data: bytes, line: 
     assert "CSV UTF-8" in error.detail
 
 
-def test_a_file_in_utf16_is_said_to_be_and_how_to_save_it() -> None:
+def test_utf16_is_refused_with_a_hint() -> None:
     with pytest.raises(ValidationProblem) as refused:
         upload_validate(file=SimpleUploadedFile("rows.csv", "title\ta".encode("utf-16")), format="csv", columns=COLUMNS)
     assert 'text in UTF-16. In Excel, save it as "CSV UTF-8' in refused.value.errors[0].detail

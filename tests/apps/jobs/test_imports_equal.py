@@ -44,7 +44,7 @@ def checked(data: bytes, serializer: StrictSerializer, *, format: str = "ndjson"
 @pytest.mark.parametrize(
     ("format", "data"), [("csv", b"body,title\n" + b"x,\n" * 500), ("ndjson", b"{}\n\n" + b"{}\n" * 499)]
 )
-def test_equal_rows_are_refused_at_the_cost_of_one(format: str, data: bytes) -> None:
+def test_equal_invalid_rows_are_validated_once(format: str, data: bytes) -> None:
     serializer = CountedSerializer()
     found = checked(data, serializer, format=format)
     assert [line for line, _ in found] == [*range(2, 502)] if format == "csv" else [1, *range(3, 502)]
@@ -52,7 +52,7 @@ def test_equal_rows_are_refused_at_the_cost_of_one(format: str, data: bytes) -> 
     assert serializer.calls == 1
 
 
-def test_equal_rows_are_taken_at_the_cost_of_two_and_are_rows_each() -> None:
+def test_equal_valid_rows_are_validated_twice() -> None:
     serializer = CountedSerializer()
     found = checked(b'{"title": "a"}\n' * 500, serializer)
     assert {(line, row.line, *row.values.items()) for line, row in found} == {
@@ -62,7 +62,7 @@ def test_equal_rows_are_taken_at_the_cost_of_two_and_are_rows_each() -> None:
     assert serializer.calls == 2
 
 
-def test_equal_rows_keep_a_default_of_their_own() -> None:
+def test_equal_rows_get_separate_defaults() -> None:
     serializer = OwnDefaultSerializer()
     found = checked(b'{"title": "a"}\n' * 500, serializer)
     assert len({row.values["id"] for _, row in found}) == 500
