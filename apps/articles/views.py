@@ -177,7 +177,9 @@ class ArticleImports(StrictView):
     )
     @idempotent()
     def post(self, request: Request) -> Response:
-        """Columns: title, body, tags (separated by semicolons), published_at, slug (by default made from the title) and summary
+        """Import the rows of a CSV or NDJSON file as your articles.
+
+        Columns: title, body, tags (separated by semicolons), published_at, slug (by default made from the title) and summary
         (by default taken from the body).
 
         The job's result counts the rows that were created, updated, skipped and rejected, and shows the first 100 rejected

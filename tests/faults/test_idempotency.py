@@ -1,4 +1,4 @@
-"""Idempotency-Key on two instances: one effect, whatever is sent at once, lost on the way or killed in the middle."""
+"""Idempotency-Key on two instances: one effect, with concurrent requests, lost responses and killed processes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tools.stack import Stack
 
 NOTES = "/api/v1/sample/notes"
 COUNTS = f"{NOTES}/counts"
-KEYS = 4  # one after the other, each used twenty times at once
+KEYS = 4  # one after another, each used twenty times at once
 AT_NOTES = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'sample_note'::regclass"
 
 
@@ -32,7 +32,7 @@ AT_NOTES = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'samp
 def fleet(stack: Stack) -> Iterator[Fleet]:
     many = {"WEB_THREADS": "16", "DATABASE_POOL_MAX": "12"}
     with fleet_running(stack, edge=False, instances=2, **many, **WIDE) as fleet:
-        # A pool grows while requests wait for it, and one that waits for a second is told 503: grown before, nobody waits.
+        # A request that waits a second for the growing pool gets 503, so let the pool grow first.
         with ThreadPoolExecutor(20) as threads:
             list(threads.map(lambda number: ask(fleet.webs[number % 2].url, f"{NOTES}/slow?seconds=1"), range(20)))
         yield fleet
@@ -65,14 +65,14 @@ def database(fleet: Fleet) -> Iterator[psycopg.Connection[Any]]:
 
 @contextmanager
 def notes_locked(fleet: Fleet) -> Iterator[psycopg.Connection[Any]]:
-    """Lock the table of notes, so that a request stops between its key and its effect."""
+    """Lock the table of notes, so that a request blocks between its key and its effect."""
     with database(fleet) as connection, connection.transaction():
         connection.execute("LOCK TABLE sample_note IN EXCLUSIVE MODE")
         yield connection
 
 
 def asked_until_done(web: Service, headers: dict[str, str], title: str) -> Answer:
-    """Repeat as a client does: after 409 and 503."""
+    """Send the request again after each 409 and 503, as a client does."""
     answers: list[Answer] = []
 
     def is_done() -> bool:
@@ -80,7 +80,7 @@ def asked_until_done(web: Service, headers: dict[str, str], title: str) -> Answe
         assert answers[-1].status in (201, 409, 503), answers[-1]
         return answers[-1].status == 201
 
-    wait_until(is_done, seconds=30, what="a repetition that is carried out")
+    wait_until(is_done, seconds=30, what="the repeated request to succeed")
     return answers[-1]
 
 
@@ -99,7 +99,7 @@ def test_twenty_at_once_submit_one_job(fleet: Fleet, headers: dict[str, str], ro
 
 
 def twenty_at_once(fleet: Fleet, headers: dict[str, str]) -> list[Answer]:
-    """Submit a job twenty times under one key, and again what was refused: one job, one answer."""
+    """Submit a job twenty times at once under one key, then send refused requests again: one job, one response."""
     mine = {**headers, "Idempotency-Key": str(uuid4())}
 
     def submit(number: int) -> Answer:
@@ -132,14 +132,14 @@ def test_kill_between_key_and_effect_undoes_both(fleet: Fleet, headers: dict[str
                 wait_until(
                     lambda connection=connection: connection.execute(AT_NOTES).fetchone() == (1,),
                     seconds=10,
-                    what="the request at its effect",
+                    what="the request to block at its effect",
                 )
-                rival = threads.submit(note, fleet.webs[1], mine, title)
+                other = threads.submit(note, fleet.webs[1], mine, title)
                 fleet.webs[0].kill()
                 with pytest.raises((ConnectionError, http.client.HTTPException)):
                     first.result(30)
-                # Its server process finds out once it has waited for the lock for long enough; the rival by then, or is next.
-                assert rival.result(30).status in (409, 503)
+                # The killed request's transaction ends at its lock_timeout. Until then the other one waits or is refused.
+                assert other.result(30).status in (409, 503)
             done = asked_until_done(fleet.webs[1], mine, title)
             assert len(stored(fleet, title)) == 1
         finally:

@@ -1,4 +1,4 @@
-"""The sample app: owners write, versions are compared, what is not public is not there."""
+"""The sample app: owners write, versions are compared, private notes are hidden."""
 
 import json
 from typing import Any

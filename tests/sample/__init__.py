@@ -1,1 +1,1 @@
-"""A tiny app that shows every practice: the practices are tested and proved on it, so that no feature is named there."""
+"""A small app that uses every practice. Tests and proofs of practices use it, so that they name no real app."""

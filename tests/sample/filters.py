@@ -1,4 +1,4 @@
-"""Lists."""
+"""The lists of notes and remarks."""
 
 from apps.practices.database.lists import KeysetList
 from apps.practices.validation.fields import PlainTextField
@@ -22,7 +22,7 @@ NOTES = KeysetList(
         "created_at": "created_at",
         "updated_at": "updated_at",
     },
-    filters={"title": PlainTextField(max_length=TITLE_LENGTH, help_text="Notes with this very title.")},
+    filters={"title": PlainTextField(max_length=TITLE_LENGTH, help_text="Notes with exactly this title.")},
 )
 
 REMARKS = KeysetList(

@@ -1,4 +1,4 @@
-"""A write whose answer shows a secret, once: it is not to be stored for a repetition."""
+"""A write whose response shows a secret once, and so must not be stored under an Idempotency-Key."""
 
 from secrets import token_urlsafe
 
@@ -15,16 +15,16 @@ from tests.sample.models import Effect
 
 
 class SampleKeySerializer(serializers.Serializer):
-    """A key as it is shown once."""
+    """A new key, which is shown once."""
 
     key = serializers.CharField()
 
 
 class KeyList(StrictView):
-    """Making a key."""
+    """Create a key."""
 
     permission_classes = [IsAuthenticated]
-    unrepeatable = "It shows the key, which is stored nowhere."
+    unrepeatable = "The response shows the key, which is not stored."
 
     @extend_schema(
         operation_id="sample_keys_create",

@@ -1,4 +1,4 @@
-"""Notes."""
+"""Notes, remarks about them, and the effects of jobs."""
 
 from django.conf import settings
 from django.db import models
@@ -10,7 +10,7 @@ BODY_LENGTH = 20_000
 
 
 class Note(models.Model):
-    """A text with a title. ``published`` ones are public; the others are their owner's alone."""
+    """A text with a title. Only its owner can read a note that is not ``published``."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     title = models.CharField(max_length=TITLE_LENGTH)
@@ -33,7 +33,7 @@ class Note(models.Model):
 
 
 class Remark(models.Model):
-    """A word about a note: seen by who made it, and by the note's owner. Bytes and files stand for columns of any type."""
+    """A remark about a note, visible to its author and the note's owner. It has columns of unusual types: bytes and a file."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     note = models.ForeignKey(Note, on_delete=models.PROTECT, related_name="remarks", db_index=False)
@@ -55,7 +55,7 @@ class Remark(models.Model):
 
 
 class Effect(models.Model):
-    """What a ``sample.count`` job leaves: one row a completed run, so that "once" can be counted."""
+    """The effect of a ``sample.count`` job: one row per run, so that tests can count runs."""
 
     job_id = models.UUIDField(db_index=True)
     created_at = models.DateTimeField(auto_now_add=True)

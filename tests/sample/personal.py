@@ -1,4 +1,4 @@
-"""What a user has noted."""
+"""Personal data: notes and remarks."""
 
 from apps.practices.privacy.personal import PersonalData
 from tests.sample.models import Note, Remark

@@ -1,4 +1,4 @@
-"""Endpoints of remarks: a list below the note that it belongs to, and a write that refers to one."""
+"""Endpoints of remarks: a list nested below a note, and a write that refers to a note."""
 
 from uuid import UUID
 
@@ -19,7 +19,7 @@ from tests.sample.services import remark_create
 
 
 class NoteRemarks(StrictView):
-    """The remarks about one note."""
+    """List the remarks about a note."""
 
     permission_classes = [IsAuthenticated]
     query_parsers = {"GET": REMARKS.parse}
@@ -35,7 +35,7 @@ class NoteRemarks(StrictView):
 
 
 class RemarkList(StrictView):
-    """Remarking on a note."""
+    """Create a remark."""
 
     permission_classes = [IsAuthenticated]
 
@@ -52,7 +52,7 @@ class RemarkList(StrictView):
 
 
 class RemarkDetail(StrictView):
-    """One remark."""
+    """Read a remark."""
 
     permission_classes = [IsAuthenticated]
 

@@ -25,7 +25,7 @@ def note_readable(viewer: AbstractBaseUser | AnonymousUser) -> QuerySet[Note]:
 
 
 def note_read(*, note_id: UUID, reader: User | AnonymousUser) -> Note:
-    """Return a note that ``reader`` may see; raise ``NotFound`` for any other, whether it exists or not."""
+    """Return a note that ``reader`` may see. Raise ``NotFound`` for any other, existing or not."""
     note = note_readable(reader).select_related("owner").filter(pk=note_id).first()
     if note is None:
         raise NotFound("There is no such note.")
@@ -43,13 +43,13 @@ def remark_readable(viewer: AbstractBaseUser | AnonymousUser) -> QuerySet[Remark
 
 
 def remark_list(*, note: Note, reader: AbstractBaseUser | AnonymousUser) -> QuerySet[Remark]:
-    """Return the remarks about a note that the reader may read. Each of the two has its index; `remark_readable` has none."""
+    """Return the remarks about a note that the reader may read. Unlike in ``remark_readable``, an index serves each case."""
     remarks = Remark.objects.filter(note_id=note.pk)
     return remarks if note.owner_id == reader.pk else remarks.filter(owner_id=reader.pk)
 
 
 def remark_read(*, remark_id: UUID, reader: AbstractBaseUser | AnonymousUser) -> Remark:
-    """Return one remark that the reader may read; raise ``NotFound`` for others as for none."""
+    """Return one remark that the reader may read. Raise ``NotFound`` for any other."""
     remark = remark_readable(reader).filter(pk=remark_id).first()
     if remark is None:
         raise NotFound("There is no such remark.")

@@ -1,4 +1,4 @@
-"""What goes in and out."""
+"""Notes and remarks in requests and responses."""
 
 from rest_framework import serializers
 
@@ -19,7 +19,7 @@ class SampleNoteSerializer(serializers.ModelSerializer[Note]):
 
 
 class SampleNoteWriteSerializer(StrictSerializer):
-    """What a client writes."""
+    """The fields of a note that a client writes."""
 
     title = PlainTextField(max_length=TITLE_LENGTH)
     body = RichTextField(max_length=BODY_LENGTH, allow_blank=True, required=False, default="")
@@ -38,7 +38,7 @@ class SampleRemarkSerializer(serializers.ModelSerializer[Remark]):
 
 
 class SampleRemarkWriteSerializer(StrictSerializer):
-    """What a client writes: it refers to a note that the client may read."""
+    """The fields of a remark that a client writes. The note must be one that the client may read."""
 
     note = ReferenceField(Note, readable=note_readable)
     text = PlainTextField(max_length=TITLE_LENGTH)

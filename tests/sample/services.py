@@ -13,16 +13,16 @@ from tests.sample.models import Note, Remark
 
 
 def note_create(*, owner: User, title: str, body: str = "", published: bool = True) -> Note:
-    """Store a new note of ``owner``; the texts are clean already."""
+    """Store a new note of ``owner``. The texts must be clean."""
     note = Note.objects.create(owner=owner, title=title, body=body, published=published)
     tags_change("notes")
     return note
 
 
 def note_update(*, note: Note, actor: User, expected: int | None, **values: str | bool) -> Note:
-    """Change a note, provided that it still has the version ``expected`` (None: whichever it has).
+    """Change a note, if its stored version is ``expected`` (None: any).
 
-    Raises ``PermissionDenied`` for anybody but its owner, ``PreconditionFailed`` for another version.
+    Raise ``PermissionDenied`` unless ``actor`` owns the note, ``PreconditionFailed`` for another version.
     """
     note_require_owner(note=note, actor=actor)
     with transaction.atomic():
@@ -32,7 +32,7 @@ def note_update(*, note: Note, actor: User, expected: int | None, **values: str 
 
 
 def note_delete(*, note: Note, actor: User, expected: int | None) -> None:
-    """Delete a note; raises as ``note_update`` does."""
+    """Delete a note. Raise what ``note_update`` raises."""
     note_require_owner(note=note, actor=actor)
     tags = ("notes", f"note:{note.pk}")
     with transaction.atomic():
@@ -46,13 +46,13 @@ def remark_create(*, owner: User, note: Note, text: str) -> Remark:
 
 
 def notes_erase(*, user_id: UUID, now: datetime) -> None:
-    """Delete the notes of an account that goes, and what others said about them, which would hold them."""
+    """Delete the notes of a user, and all remarks about them, which would protect them."""
     Remark.objects.filter(note__owner_id=user_id).delete()
     Note.objects.filter(owner_id=user_id).delete()
     tags_change("notes")
 
 
 def note_require_owner(*, note: Note, actor: User) -> None:
-    """Raise ``PermissionDenied`` for anybody but the note's owner."""
+    """Raise ``PermissionDenied`` unless ``actor`` owns the note."""
     if note.owner_id != actor.pk:
         raise PermissionDenied("Only the owner of a note may change it.")

@@ -1,4 +1,4 @@
-"""Production with the sample app: what the proofs and the live tests start."""
+"""Production settings with the sample app, for proofs and live tests."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Heavy work: counts for a while, and leaves exactly one effect."""
+"""Jobs: one that counts and stores one effect, and some that misbehave."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ from apps.practices.validation.fields import BoundedFloatField
 from apps.practices.validation.serializers import StrictSerializer
 from tests.sample.models import Effect, Note
 
-# Shared memory, which counts as nobody's data.
+# Shared memory, which RLIMIT_DATA does not count.
 _HOARD = """
 import mmap, time
 held, piece = mmap.mmap(-1, 1 << 29), bytes([1]) * (1 << 20)
@@ -24,11 +24,11 @@ for _ in range(1 << 9):
     held.write(piece)
 time.sleep(60)
 """
-STEP = 20_000  # additions between two looks at the clock
+STEP = 20_000  # additions between two reads of the clock
 
 
 class SampleCountSerializer(StrictSerializer):
-    """How long to count."""
+    """The time to count for, in seconds."""
 
     seconds = BoundedFloatField(min_value=0, max_value=120, default=1.0)
 
@@ -37,7 +37,7 @@ class SampleCountSerializer(StrictSerializer):
 def sample_count(context: JobContext, *, seconds: float) -> dict[str, Any]:
     """Keep a processor busy for ``seconds``, with progress in milliseconds, then store the effect in a fenced step."""
     if context.checkpoint is not None:
-        return {"counted": context.checkpoint}  # an earlier attempt got so far, and died before it could say so
+        return {"counted": context.checkpoint}  # an earlier attempt stored the effect, then died
     started = time.monotonic()
     counted = 0
     while (spent := time.monotonic() - started) < seconds:
@@ -50,17 +50,13 @@ def sample_count(context: JobContext, *, seconds: float) -> dict[str, Any]:
     return {"counted": counted}
 
 
-class SampleNothingSerializer(StrictSerializer):
-    """No parameters."""
-
-
-@job_kind("sample.nothing", serializer=SampleNothingSerializer)
+@job_kind("sample.nothing", serializer=StrictSerializer)
 def sample_nothing(context: JobContext) -> None:
-    """Be a job, for what being one costs."""
+    """Do nothing. Benchmarks use it to measure the cost of a job."""
 
 
 class SampleTroubleSerializer(StrictSerializer):
-    """What the job does to the process that runs it."""
+    """How the job misbehaves."""
 
     does = ChoiceField(
         choices=[
@@ -76,14 +72,14 @@ class SampleTroubleSerializer(StrictSerializer):
 
 @job_kind("sample.trouble", serializer=SampleTroubleSerializer, attempts=3, memory_mib=128)
 def sample_trouble(context: JobContext, *, does: str) -> None:
-    """Be the job that no worker should have taken."""
+    """Misbehave as ``does`` says."""
     match does:
         case "kills its process":
             os.kill(os.getpid(), signal.SIGKILL)
         case "kills its worker":
-            time.sleep(1)  # so that others run beside it
+            time.sleep(1)  # so that other jobs are running
             os.kill(os.getppid(), signal.SIGKILL)
-            time.sleep(10)  # the worker takes a moment to die, and this process with it
+            time.sleep(10)  # until the worker has died, and this process with it
         case "takes memory":
             held = [bytearray(1024**2) for _ in range(1024)]
             assert held
@@ -91,30 +87,26 @@ def sample_trouble(context: JobContext, *, does: str) -> None:
             with context.step(), connection.cursor() as cursor:
                 cursor.execute("SET LOCAL statement_timeout = 0")
                 cursor.execute("SELECT pg_sleep(30)")
-        case "computes":  # and reaches no checkpoint, holding Python's global lock
+        case "computes":  # without a checkpoint, holding the GIL
             sum(range(10**10))
-        case _:  # where the limit of this process does not reach
+        case _:  # in a child process, which this process's limit does not cover
             subprocess.run([sys.executable, "-c", _HOARD], check=True)
 
 
-@job_kind("sample.overtime", serializer=SampleNothingSerializer, seconds=2, attempts=1)
+@job_kind("sample.overtime", serializer=StrictSerializer, seconds=2, attempts=1)
 def sample_overtime(context: JobContext) -> None:
-    """Compute for longer than the kind may, and reach no checkpoint."""
+    """Compute for longer than the kind's limit, without a checkpoint."""
     sum(range(10**10))
-
-
-class SampleCensusSerializer(StrictSerializer):
-    """A census takes no parameters."""
 
 
 @job_kind(
     "sample.census",
-    serializer=SampleCensusSerializer,
+    serializer=StrictSerializer,
     permission="sample.view_note",
     staff_read=True,
     attempts=2,
     unique=True,
 )
 def sample_census(context: JobContext) -> dict[str, Any]:
-    """Count every note: for who may see them all, and open to staff."""
+    """Count all notes. Needs the permission to view them, and staff may read the result."""
     return {"notes": Note.objects.count()}

@@ -1,4 +1,4 @@
-"""The service's routes and the sample's."""
+"""The routes of the service and of the sample."""
 
 from django.urls import path
 

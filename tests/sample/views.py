@@ -1,4 +1,4 @@
-"""Endpoints: each makes one domain call and translates the answer."""
+"""The endpoints of notes. Each makes one domain call and turns the result into a response."""
 
 import time
 from functools import partial
@@ -32,13 +32,13 @@ from tests.sample.tasks import SampleCountSerializer
 
 
 def seconds_asked(request: Request) -> float:
-    """Return ``?seconds=``, 0 to 30; 1 where it is not given."""
+    """Return ``?seconds=``, from 0 to 30 (default 1)."""
     bounds = BoundedFloatField(min_value=0, max_value=30)
     return float(query_parameters(request, {"seconds": bounds}).get("seconds", 1.0))
 
 
 class NoteList(StrictView):
-    """Published notes, and writing one."""
+    """List published notes, and create one."""
 
     permission_classes = [IsAuthenticatedOrReadOnly]
     query_parsers = {"GET": NOTES.parse}
@@ -62,20 +62,20 @@ class NoteList(StrictView):
     @idempotent()
     def post(self, request: Request) -> Response:
         note = note_create(owner=request.user, **self.body(SampleNoteWriteSerializer))
-        response = _answer(note, status.HTTP_201_CREATED)
+        response = _response(note, status.HTTP_201_CREATED)
         response.headers["Location"] = f"{request.path}/{note.pk}"
         return response
 
 
 class NoteDetail(StrictView):
-    """One note."""
+    """Read, change and delete a note."""
 
     permission_classes = [IsAuthenticatedOrReadOnly]
     cached = CachedResponse(ttl=30, stale=30, tags=("note:{note_id}", PEOPLE_TAG), parameters=())
 
     @extend_schema(operation_id="sample_notes_read", responses={200: SampleNoteSerializer, **problems(400, 404, 429)})
     def get(self, request: Request, note_id: UUID) -> Response:
-        return _answer(note_read(note_id=note_id, reader=request.user))
+        return _response(note_read(note_id=note_id, reader=request.user))
 
     @extend_schema(
         operation_id="sample_notes_replace",
@@ -105,15 +105,15 @@ class NoteDetail(StrictView):
     def _write(self, request: Request, note_id: UUID, *, partial: bool) -> Response:
         note = note_read(note_id=note_id, reader=request.user)
         note_require_owner(note=note, actor=request.user)
-        _ = request.data  # a body that cannot be read is refused (400, 413, 415) before If-Match is looked at
+        _ = request.data  # refuses an unreadable body (400, 413, 415) before If-Match is compared
         expected = if_match_version(request, current=note.version)
         changes = self.body(SampleNoteWriteSerializer, partial=partial)
         note_update(note=note, actor=request.user, expected=expected, **changes)
-        return _answer(note)
+        return _response(note)
 
 
 class NoteSlow(StrictView):
-    """A request that takes its time in PostgreSQL."""
+    """Wait for some seconds in PostgreSQL."""
 
     permission_classes = [AllowAny]
     query_parsers = {"GET": seconds_asked}
@@ -127,7 +127,7 @@ class NoteSlow(StrictView):
 
 
 class NoteBusy(StrictView):
-    """A request that takes its time without PostgreSQL."""
+    """Wait for some seconds without PostgreSQL."""
 
     permission_classes = [AllowAny]
     query_parsers = {"GET": seconds_asked}
@@ -140,7 +140,7 @@ class NoteBusy(StrictView):
 
 
 class NoteBroken(StrictView):
-    """A request that meets a mistake of ours, whose text nobody outside may read."""
+    """Raise an exception, whose text must not leave the service."""
 
     permission_classes = [AllowAny]
     query_parsers = {"GET": partial(query_parameters, allowed={"token": PlainTextField(max_length=100)})}
@@ -151,7 +151,7 @@ class NoteBroken(StrictView):
 
 
 class NoteCounts(StrictView):
-    """Heavy work. Its bounds are its own: a body larger than others may be, though of few values and flat."""
+    """Submit a job. The view sets its own bounds: a larger body than usual, but flat and with few values."""
 
     permission_classes = [IsAuthenticated]
     bounds = Bounds(body_bytes=4 * 1024 * 1024, json_depth=2, json_members=5)
@@ -168,7 +168,7 @@ class NoteCounts(StrictView):
 
 
 class NoteCensuses(StrictView):
-    """Heavy work that not everybody may have done."""
+    """Submit a job that needs a permission."""
 
     permission_classes = [IsAuthenticated, MaySubmit]
     kind = "sample.census"
@@ -182,7 +182,7 @@ class NoteCensuses(StrictView):
 
 
 class NoteEffects(StrictView):
-    """How often a job took effect."""
+    """Return how often a job took effect."""
 
     permission_classes = [IsAuthenticated]
     query_parsers = {"GET": partial(query_parameters, allowed={"job": CanonicalUUIDField()})}
@@ -192,5 +192,5 @@ class NoteEffects(StrictView):
         return Response({"effects": effect_count(job_id=self.query.get("job"))})
 
 
-def _answer(note: Note, code: int = status.HTTP_200_OK) -> Response:
+def _response(note: Note, code: int = status.HTTP_200_OK) -> Response:
     return with_version(Response(SampleNoteSerializer(note).data, status=code), note.version)

@@ -1,4 +1,4 @@
-"""Who asks, and what they ask about. Django is set up after this file is read, hence the imports inside."""
+"""Callers of the API and articles. Django is set up after this file is imported, so fixtures import models inside."""
 
 from __future__ import annotations
 
@@ -12,45 +12,45 @@ if TYPE_CHECKING:
     from apps.articles.models import Article
 
 
-class Somebody(NamedTuple):
-    """A user and the request headers that prove it; nobody has neither."""
+class Caller(NamedTuple):
+    """A user and the headers that authenticate them; None and no headers for an anonymous caller."""
 
     user: Any
     headers: dict[str, Any]
 
 
 @pytest.fixture
-def people(db: None) -> Callable[[str], Somebody]:
-    """Make people by role, once each: nobody, author, other, staff, or with the permissions they hold: staff+change."""
+def callers(db: None) -> Callable[[str], Caller]:
+    """Return the caller with a role: nobody, author, other, staff, or staff with permissions, as in staff+change."""
     from tests.apps.accounts.factories import bearer, user_create
 
-    made = {"nobody": Somebody(None, {})}
+    made = {"nobody": Caller(None, {})}
 
-    def person(role: str) -> Somebody:
+    def person(role: str) -> Caller:
         if role not in made:
             held = tuple(f"articles.{word}_article" for word in role.split("+") if word in ("view", "change", "delete"))
             user = user_create(name=role.title(), is_staff="staff" in role, permissions=held)
-            made[role] = Somebody(user, bearer(user))
+            made[role] = Caller(user, bearer(user))
         return made[role]
 
     return person
 
 
 @pytest.fixture
-def author(people: Callable[[str], Somebody]) -> Somebody:
-    return people("author")
+def author(callers: Callable[[str], Caller]) -> Caller:
+    return callers("author")
 
 
 @pytest.fixture
-def article_make(author: Somebody) -> Callable[..., Article]:
-    """Store an article by the author, published an hour ago unless said otherwise."""
+def article_make(author: Caller) -> Callable[..., Article]:
+    """Return a function that stores an article, by default by the author and published an hour ago."""
     from django.utils import timezone
 
     from apps.articles.services import article_create
 
     def make(**values: Any) -> Article:
-        given = {"author": author.user, "title": "A title", "body": "<p>Some text</p>", **values}
-        given.setdefault("published_at", timezone.now() - timedelta(hours=1))
-        return article_create(**given)
+        values = {"author": author.user, "title": "A title", "body": "<p>Some text</p>", **values}
+        values.setdefault("published_at", timezone.now() - timedelta(hours=1))
+        return article_create(**values)
 
     return make

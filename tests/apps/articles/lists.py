@@ -1,17 +1,17 @@
-"""What the plans over many articles cannot know from the model."""
+"""Sample columns and filter values for tests/test_plans.py, which reads query plans over many articles."""
 
 COLUMNS = {
     "title": "'Title ' || md5(n::text)",
     "body": "'<p>common word' || n % 5000 || CASE WHEN n / 7 % 60 = 0 THEN ' uncommon' ELSE '' END"
     " || ' ' || md5(n::text) || '</p>'",
     "summary": "''",
-    # One in all, one in a tenth, one in a hundredth, one that only old articles have, and many rare ones.
+    # A tag of all articles, of a tenth, of a hundredth, of old articles only, and many rare ones.
     "tags": "ARRAY['all', 'tag' || n % 2000] || CASE WHEN n / 7 % 10 = 0 THEN ARRAY['tenth'] ELSE '{}' END"
     " || CASE WHEN n / 7 % 100 = 0 THEN ARRAY['hundredth'] ELSE '{}' END"
     " || CASE WHEN n > 190000 THEN ARRAY['old'] ELSE '{}' END",
     "author": "CASE WHEN n % 10 = 0 THEN NULL WHEN n % 2 = 0 THEN (SELECT id FROM accounts_user ORDER BY created_at LIMIT 1)"
     " ELSE md5('id' || 1 + n % 5000)::uuid END",
-    # A tenth drafts, a hundredth to come; each as likely of one author as of another.
+    # A tenth are drafts and a hundredth scheduled, spread evenly over the authors.
     "published_at": "CASE WHEN n / 10 % 10 = 3 THEN NULL WHEN n / 10 % 100 = 7 THEN now() + n * interval '1 minute'"
     " ELSE now() - n * interval '1 minute' END",
 }

@@ -1,4 +1,4 @@
-"""What the walk over operations.txt acts on."""
+"""The objects and bodies for tests/test_access.py, which tries every operation in operations.txt."""
 
 from datetime import timedelta
 

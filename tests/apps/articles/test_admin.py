@@ -1,4 +1,4 @@
-"""The admin over HTTP: what is saved and deleted there is what the API then shows."""
+"""The admin over HTTP: the API shows what was saved there."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ def editor(db: None) -> User:
 
 
 @pytest.fixture
-def desk(editor: User) -> Client:
-    """A browser that is signed in to the admin."""
+def browser(editor: User) -> Client:
+    """Return a client that is signed in to the admin as the editor."""
     from tests.apps.accounts.factories import admin_sign_in
 
-    desk = Client(headers={"accept": "text/html"})
-    admin_sign_in(desk, editor)
-    return desk
+    browser = Client(headers={"accept": "text/html"})
+    admin_sign_in(browser, editor)
+    return browser
 
 
-def form_of(desk: Client, path: str, **changes: Any) -> dict[str, Any]:
-    """Read the form as a browser does and fill in the changes."""
-    form = desk.get(path).context["adminform"].form
+def form_of(browser: Client, path: str, **changes: Any) -> dict[str, Any]:
+    """Return the form's values with the changes, as a browser would send them."""
+    form = browser.get(path).context["adminform"].form
     values: dict[str, Any] = {}
     for bound in form:
         value = bound.value()
@@ -53,8 +53,8 @@ def form_of(desk: Client, path: str, **changes: Any) -> dict[str, Any]:
     return {**values, **changes}
 
 
-def save(desk: Client, path: str, **changes: Any) -> Any:
-    return desk.post(path, form_of(desk, path, **changes))
+def save(browser: Client, path: str, **changes: Any) -> Any:
+    return browser.post(path, form_of(browser, path, **changes))
 
 
 def shown(article: Article) -> dict[str, Any]:
@@ -64,11 +64,11 @@ def shown(article: Article) -> dict[str, Any]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_edit_is_cleaned_counted_and_visible(desk: Client, article_make: Make) -> None:
+def test_edit_is_cleaned_counted_and_visible(browser: Client, article_make: Make) -> None:
     article = article_make(tags=["a"])
-    assert shown(article)["version"] == 1  # and now it is cached
+    assert shown(article)["version"] == 1  # now it is cached
     path = f"{ADMIN}{article.pk}/change/"
-    response = save(desk, path, body="<p onclick=x()>Edited <script>x()</script></p>", tags="B, a")
+    response = save(browser, path, body="<p onclick=x()>Edited <script>x()</script></p>", tags="B, a")
     assert response.status_code == 302, response.context["adminform"].form.errors
     after = shown(article)
     assert after["body"].strip() == "<p>Edited </p>"
@@ -77,24 +77,24 @@ def test_edit_is_cleaned_counted_and_visible(desk: Client, article_make: Make) -
     assert after["slug"] == article.slug
 
 
-def test_unchanged_form_writes_nothing(desk: Client, article_make: Make) -> None:
+def test_unchanged_form_writes_nothing(browser: Client, article_make: Make) -> None:
     article = article_make(body="<p>One</p>\n<p>Two</p>")
     path = f"{ADMIN}{article.pk}/change/"
-    assert save(desk, path, body="<p>One</p>\r\n<p>Two</p>").status_code == 302  # as browsers send line ends
+    assert save(browser, path, body="<p>One</p>\r\n<p>Two</p>").status_code == 302  # line endings as browsers send them
     stored = Article.objects.get(pk=article.pk)
     assert (stored.version, stored.published_at) == (1, article.published_at)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_editor_authors_a_new_article(desk: Client, editor: User) -> None:
+def test_editor_authors_a_new_article(browser: Client, editor: User) -> None:
     assert Client().get(API).json()["results"] == []
-    values = {"title": "From the desk", "body": "<p>x</p><iframe></iframe>"}
-    response = save(desk, f"{ADMIN}add/", **values, published_at_0="2026-01-01", published_at_1="10:00:00")
+    values = {"title": "By hand", "body": "<p>x</p><iframe></iframe>"}
+    response = save(browser, f"{ADMIN}add/", **values, published_at_0="2026-01-01", published_at_1="10:00:00")
     assert response.status_code == 302, response.context["adminform"].form.errors
     [made] = Client().get(f"{API}?fields=id,slug,body,summary,version,author").json()["results"]
-    assert (made["slug"], made["body"], made["summary"], made["version"]) == ("from-the-desk", "<p>x</p>", "x", 1)
+    assert (made["slug"], made["body"], made["summary"], made["version"]) == ("by-hand", "<p>x</p>", "x", 1)
     assert made["author"] == {"id": str(editor.pk), "name": "Editor"}
-    assert desk.get(f"{ADMIN}{made['id']}/history/").status_code == 200
+    assert browser.get(f"{ADMIN}{made['id']}/history/").status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -108,76 +108,76 @@ def test_editor_authors_a_new_article(desk: Client, editor: User) -> None:
     ],
 )
 def test_form_refuses_what_the_api_refuses(
-    desk: Client, article_make: Make, changes: dict[str, Any], name: str
+    browser: Client, article_make: Make, changes: dict[str, Any], name: str
 ) -> None:
     article_make(slug="taken")
     article = article_make(title="Mine")
-    response = save(desk, f"{ADMIN}{article.pk}/change/", **changes)
+    response = save(browser, f"{ADMIN}{article.pk}/change/", **changes)
     assert response.status_code == 200
     errors = response.context["adminform"].form.errors
     assert name in errors or "__all__" in errors
     assert Article.objects.get(pk=article.pk).version == 1
 
 
-def test_second_of_two_editors_is_warned(desk: Client, article_make: Make) -> None:
+def test_second_of_two_editors_is_warned(browser: Client, article_make: Make) -> None:
     article = article_make()
     path = f"{ADMIN}{article.pk}/change/"
-    first, second = form_of(desk, path, title="First"), form_of(desk, path, title="Second")
-    assert desk.post(path, first).status_code == 302
-    response = desk.post(path, second)
+    first, second = form_of(browser, path, title="First"), form_of(browser, path, title="Second")
+    assert browser.post(path, first).status_code == 302
+    response = browser.post(path, second)
     assert response.status_code == 200
     assert "Someone else has changed this article" in response.content.decode()
     assert Article.objects.get(pk=article.pk).title == "First"
 
 
 @pytest.mark.django_db(transaction=True)
-def test_deletion_invalidates_caches(desk: Client, article_make: Make) -> None:
+def test_deletion_invalidates_caches(browser: Client, article_make: Make) -> None:
     one, two, three = (article_make(title=f"t{number}") for number in range(3))
     for article in (one, two, three):
         shown(article)
     assert len(Client().get(API).json()["results"]) == 3
-    assert desk.post(f"{ADMIN}{one.pk}/delete/", {"post": "yes"}).status_code == 302
+    assert browser.post(f"{ADMIN}{one.pk}/delete/", {"post": "yes"}).status_code == 302
     chosen = {"action": "delete_selected", "_selected_action": [two.pk, three.pk], "post": "yes"}
-    assert desk.post(ADMIN, chosen).status_code == 302
+    assert browser.post(ADMIN, chosen).status_code == 302
     assert Client().get(API).json()["results"] == []
     assert [Client().get(f"{API}/{article.pk}").status_code for article in (one, two, three)] == [404, 404, 404]
 
 
-def test_admin_list_takes_a_fixed_number_of_queries(desk: Client, article_make: Make, settings: Any) -> None:
-    settings.TOKENS_CHECK_SECONDS = 0  # each request looks at its sign-in
+def test_admin_list_takes_a_fixed_number_of_queries(browser: Client, article_make: Make, settings: Any) -> None:
+    settings.TOKENS_CHECK_SECONDS = 0  # each request checks its session
     counts = []
     for amount in (2, 60):
         for number in range(amount):
             article_make(title=f"Pools {number}")
         with CaptureQueriesContext(connection) as queries:
-            page = desk.get(ADMIN)
-        assert page.status_code == 200  # a query for each row is an error of its own here
+            page = browser.get(ADMIN)
+        assert page.status_code == 200  # zeal raises on a query per row
         counts.append(len(queries))
         assert not any('"search"' in query["sql"].partition(" FROM ")[0] for query in queries)
     assert counts[0] == counts[1]
     assert len(page.context["cl"].result_list) == 50
-    assert len(re.findall("Pools 5<", desk.get(f"{ADMIN}?q=pools+5").content.decode())) == 1
+    assert len(re.findall("Pools 5<", browser.get(f"{ADMIN}?q=pools+5").content.decode())) == 1
 
 
 def test_view_permission_shows_no_form(article_make: Make) -> None:
     from tests.apps.accounts.factories import admin_sign_in, user_create
 
-    desk = Client(headers={"accept": "text/html"})
-    admin_sign_in(desk, user_create(is_staff=True, permissions=("articles.view_article",)))
+    browser = Client(headers={"accept": "text/html"})
+    admin_sign_in(browser, user_create(is_staff=True, permissions=("articles.view_article",)))
     path = f"{ADMIN}{article_make().pk}/change/"
-    page = desk.get(path)
+    page = browser.get(path)
     assert page.status_code == 200
     assert "A title" in page.content.decode()
     assert "field-expected_version" not in page.content.decode()
-    assert desk.post(path, {"title": "Forged"}).status_code == 403
+    assert browser.post(path, {"title": "Forged"}).status_code == 403
     assert Article.objects.get().title == "A title"
 
 
 def test_staff_without_permission_see_nothing(article_make: Make) -> None:
     from tests.apps.accounts.factories import admin_sign_in, user_create
 
-    desk = Client(headers={"accept": "text/html"})
-    admin_sign_in(desk, user_create(is_staff=True))
-    assert desk.get(ADMIN).status_code == 403
-    assert desk.post(f"{ADMIN}{article_make().pk}/delete/", {"post": "yes"}).status_code == 403
+    browser = Client(headers={"accept": "text/html"})
+    admin_sign_in(browser, user_create(is_staff=True))
+    assert browser.get(ADMIN).status_code == 403
+    assert browser.post(f"{ADMIN}{article_make().pk}/delete/", {"post": "yes"}).status_code == 403
     assert Article.objects.count() == 1

@@ -1,4 +1,4 @@
-"""Requests that cost much, from many clients at once: what is too much is refused, and reads go on.
+"""Costly requests from many clients at once: the excess is refused, and reads go on.
 
 Of forty searches for a phrase as many run as may, and the others are told when to come back.
 """
@@ -27,7 +27,7 @@ ROWS = 30_000
 THREADS = 8
 DEEP = {"title": "deep", "body": "<ul><li>" * 4_999}  # 40 KB
 AT_ONCE = THREADS // 2  # searches of one process: settings/components/database.py
-# Both words of the phrase are in each row, and never beside each other.
+# Each row has both words of the phrase, but never next to each other.
 FILL = """
     INSERT INTO articles_article (id, slug, title, body, summary, tags, published_at, created_at, updated_at, version)
     SELECT gen_random_uuid(), 'row-' || n, 'Row ' || n, repeat('red sails, a fox at sea. ', 40), '', '{{}}',
@@ -38,7 +38,7 @@ FILL = """
 
 @pytest.fixture(scope="module")
 def fleet(stack: Stack) -> Iterator[Fleet]:
-    """Two instances behind the edge, over many rows."""
+    """Return two instances behind the edge, with many rows."""
     with fleet_running(stack, edge=True, WEB_CONCURRENCY="1", WEB_THREADS=str(THREADS), **WIDE) as fleet:
         with psycopg.connect(fleet.webs[0].environment["DATABASE_URL"], autocommit=True) as database:
             database.execute(FILL.format(rows=ROWS))
@@ -47,7 +47,7 @@ def fleet(stack: Stack) -> Iterator[Fleet]:
 
 
 class Searching:
-    """Searches for the phrase, each of which no other has asked for: none is answered from a cache."""
+    """Search for the phrase with a different query each time, so that no cache answers."""
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet, self._context = fleet, fleet.ssl_context()

@@ -1,4 +1,4 @@
-"""database, the server's own log: what fails, by chance or as expected, leaves no value of a statement in it."""
+"""database: PostgreSQL's log holds no values of statements that failed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Logged = Callable[[], str]
 
 @pytest.fixture
 def logged(stack: Stack) -> Logged:
-    """Return what PostgreSQL has logged since the test began."""
+    """Return a function that returns what PostgreSQL has logged since the test began."""
     path: Path = stack.services["postgresql"].log
     start = path.stat().st_size
 
@@ -62,8 +62,8 @@ def test_failed_statement_is_logged_without_values(
             cursor.execute("UPDATE accounts_user SET name = %s WHERE pg_sleep(5) IS NOT NULL", [SECRET])
         with pytest.raises(DatabaseError), transaction.atomic(wrapper.alias):
             cursor.execute("SELECT pg_sleep(5), %s::text", [SECRET])
-    wait_until(lambda: logged().count("statement timeout") == 2, seconds=10, what="both time-outs in the log")
-    assert "$1" in logged(), "the statements themselves are there"
+    wait_until(lambda: logged().count("statement timeout") == 2, seconds=10, what="both timeouts in the log")
+    assert "$1" in logged(), "the statements must be logged"
     assert SECRET not in logged()
 
 
@@ -92,7 +92,7 @@ def test_expected_conflicts_are_not_logged_as_errors(
     assert titled["slug"] != "taken"
     post(client, f"articles/{titled['id']}", {"slug": "taken"}, status=409, method="patch", **headers)
     assert "ERROR" not in logged()
-    # And a rival's row, which only the constraint finds, is one whose values are not written down.
+    # A concurrent writer's row violates the constraint, and its values are not logged.
     with pytest.raises(DatabaseError):
         user_save(user=User(email=TAKEN, password=author.password, name=SECRET))
     wait_until(lambda: "duplicate key" in logged(), seconds=10, what="the conflict in the log")

@@ -1,4 +1,4 @@
-"""Dates and times are RFC 3339's, in JSON, CSV and query strings alike."""
+"""Dates and times are RFC 3339 in JSON, CSV and query strings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`manage.py demo`: data to look at, in dev and test alone."""
+"""``manage.py demo``: sample data, in dev and test only."""
 
 from __future__ import annotations
 

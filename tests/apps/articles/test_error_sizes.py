@@ -1,4 +1,4 @@
-"""An answer does not grow with the question: some fifty errors, none of them long, and a word that there are more."""
+"""Error responses are bounded: at most fifty short errors, and a note that there are more."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_many_query_errors_get_a_short_response() -> None:
 
 
 def test_validation_stops_at_the_last_listed_error() -> None:
-    """What the rest would cost is not spent: neither on names, nor on members of a list, nested or not."""
+    """Validation stops for unknown names and for members of lists, nested or not."""
     read: list[Any] = []
 
     class Counted(BoundedIntegerField):

@@ -1,4 +1,4 @@
-"""Articles to a file: what the list shows its owner, all of it, spelled so that an import gives the same rows."""
+"""The export of articles has all that the list shows its owner, and can be imported again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from django.utils import timezone
 from apps.articles.models import Article
 from apps.jobs.models import Job
 from apps.jobs.tasks import job_run
-from tests.apps.articles.conftest import Somebody
+from tests.apps.articles.conftest import Caller
 from tests.problems import assert_problem
 
 pytestmark = pytest.mark.django_db
@@ -28,10 +28,10 @@ Exported = Callable[..., bytes]
 
 
 @pytest.fixture
-def exported(client: Client, author: Somebody) -> Exported:
-    """Have a file written, and give its bytes."""
+def exported(client: Client, author: Caller) -> Exported:
+    """Return a function that exports and returns the file."""
 
-    def run_it(*, by: Somebody = author, **parameters: Any) -> bytes:
+    def run_it(*, by: Caller = author, **parameters: Any) -> bytes:
         answer = client.post(URL, parameters, content_type="application/json", **by.headers)
         assert answer.status_code == 202, answer.content
         job_run(answer.json()["id"])
@@ -55,7 +55,7 @@ def stored() -> list[Any]:
 
 
 def test_ndjson_round_trip(
-    exported: Exported, article_make: Callable[..., Article], client: Client, author: Somebody
+    exported: Exported, article_make: Callable[..., Article], client: Client, author: Caller
 ) -> None:
     article_make(title="=1+1", tags=["sea", "höhe"], body="<p>Text &amp; &lt;b&gt;more&lt;/b&gt;</p>")
     article_make(title="Given", summary="A summary of its own", slug="given-slug")
@@ -74,7 +74,7 @@ def test_ndjson_round_trip(
     job_run(sent.json()["id"])
     assert Job.objects.get(pk=sent.json()["id"]).result["created"] == 6
     assert stored() == before
-    # And what was derived is still known as derived.
+    # Generated slugs and summaries are still recognised as generated.
     article = Article.objects.get(slug="11")
     client.patch(
         f"/api/v1/articles/{article.pk}", {"body": "<p>Other</p>"}, content_type="application/json", **author.headers
@@ -84,13 +84,13 @@ def test_ndjson_round_trip(
 
 
 def test_csv_is_safe_and_can_be_imported(
-    exported: Exported, article_make: Callable[..., Article], client: Client, author: Somebody
+    exported: Exported, article_make: Callable[..., Article], client: Client, author: Caller
 ) -> None:
     article_make(title="=HYPERLINK(1)", slug="formula")
     article_make(title="Two\u00e9", body='<p>a "quoted", text</p>', tags=["sea", "land"], slug="plain")
     before = stored()
     content = exported()
-    assert content.startswith(codecs.BOM_UTF8), "or Excel reads it in the machine's old code page"
+    assert content.startswith(codecs.BOM_UTF8), "without it Excel does not read UTF-8"
     rows = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline="")))
     assert list(rows[0]) == COLUMNS
     assert {row["title"] for row in rows} == {"'=HYPERLINK(1)", "Two\u00e9"}
@@ -102,9 +102,9 @@ def test_csv_is_safe_and_can_be_imported(
 
 
 def test_export_has_what_the_list_shows(
-    exported: Exported, article_make: Callable[..., Article], people: Callable[[str], Somebody], client: Client
+    exported: Exported, article_make: Callable[..., Article], callers: Callable[[str], Caller], client: Client
 ) -> None:
-    other = people("other")
+    other = callers("other")
     for name, values in {
         "public": {"tags": ["sea"]},
         "mine": {"published_at": None},
@@ -113,8 +113,8 @@ def test_export_has_what_the_list_shows(
         "second": {"author": other.user, "tags": ["sea", "land"]},
     }.items():
         article_make(title=name, **values)
-    author, reader = people("author"), people("staff+view")
-    asked: list[tuple[Somebody, dict[str, Any]]] = [
+    author, reader = callers("author"), callers("staff+view")
+    asked: list[tuple[Caller, dict[str, Any]]] = [
         (author, {}),
         (author, {"state": "draft"}),
         (author, {"state": "scheduled"}),
@@ -133,10 +133,10 @@ def test_export_has_what_the_list_shows(
 
 
 def test_export_uses_permissions_at_its_start(
-    article_make: Callable[..., Article], people: Callable[[str], Somebody], client: Client
+    article_make: Callable[..., Article], callers: Callable[[str], Caller], client: Client
 ) -> None:
     article_make(title="Draft", published_at=None)
-    reader = people("staff+view")
+    reader = callers("staff+view")
     job = client.post(URL, {"state": "draft"}, content_type="application/json", **reader.headers).json()
     reader.user.user_permissions.clear()
     job_run(job["id"])
@@ -153,7 +153,7 @@ def test_export_uses_permissions_at_its_start(
         ([], ""),
     ],
 )
-def test_invalid_parameters_are_pointed_at(client: Client, author: Somebody, body: Any, pointer: str) -> None:
+def test_invalid_parameters_are_pointed_at(client: Client, author: Caller, body: Any, pointer: str) -> None:
     answer = client.post(URL, body, content_type="application/json", **author.headers)
     assert_problem(answer, 400, "validation", pointer=pointer)
     assert not Job.objects.exists()

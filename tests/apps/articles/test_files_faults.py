@@ -1,4 +1,4 @@
-"""Files of jobs under faults: a worker on another disk, one that is killed in mid-export, readers who do not read."""
+"""Files of jobs under faults: a worker on another disk, a killed worker, stalled downloads."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tools.stack.processes import process_start, process_stop
 ROWS = 20_000
 UPLOADED = 50
 THREADS = 8
-CANCELLED_SECONDS = 2.0  # the promise; one try of several keeps it on a machine that is busy with other things, too
+CANCELLED_SECONDS = 2.0  # as docs/jobs.md promises; of several tries one must keep it, because the machine may be busy
 FILL = """
 INSERT INTO articles_article
     (id, slug, title, body, summary, tags, author_id, published_at, created_at, updated_at, version)
@@ -72,8 +72,8 @@ def submit(owner: Owner) -> str:
 
 
 def under_way(owner: Owner) -> dict[str, Any]:
-    """Submit an export, wait until some of the file has been written, and give the job, which is at work."""
-    for _ in range(5):  # one may be over before it is looked at
+    """Submit an export, wait until a part of its file is written, and return the id of the running job."""
+    for _ in range(5):  # one may finish before it is polled
         job_id = submit(owner)
         wait_until(lambda job_id=job_id: owner.job(job_id)["progress"]["done"] > 0, seconds=30, what="the first block")
         job = owner.job(job_id)
@@ -84,7 +84,7 @@ def under_way(owner: Owner) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def idle(fleet: Fleet) -> Iterator[tuple[Owner, str, list[bytes]]]:
-    """Somebody who downloads as often as there are threads, reads no further than the status, and stays connected."""
+    """Start as many downloads as there are threads, and read nothing but their status."""
     owner = Owner(fleet)
     job = owner.wait(submit(owner), "succeeded")
     parts = urlsplit(owner.url)
@@ -114,7 +114,7 @@ def test_export_survives_a_killed_worker(owner: Owner, worker: Service, rounds: 
         before = under_way(owner)
         job_id = before["id"]
         worker.kill()
-        assert owner.ask(f"/api/v1/jobs/{job_id}/result").status == 409  # nobody sees half a file
+        assert owner.ask(f"/api/v1/jobs/{job_id}/result").status == 409  # half a file is not served
         worker.start()
         job = owner.wait(job_id, "succeeded", "discarded")
         assert job["result"] == {"rows": ROWS, "format": "ndjson"}
@@ -129,7 +129,7 @@ def test_running_export_is_cancelled_soon(owner: Owner) -> None:
 
 
 def cancelled_after(owner: Owner) -> float:
-    """Cancel an export at work; give the seconds until that is its state."""
+    """Cancel a running export. Return the seconds until it is cancelled."""
     job_id = under_way(owner)["id"]
     asked = time.monotonic()
     owner.ask(f"/api/v1/jobs/{job_id}", method="DELETE")
@@ -140,7 +140,7 @@ def cancelled_after(owner: Owner) -> float:
 
 
 def test_worker_on_another_disk_reads_the_upload(owner: Owner, worker: Service, tmp_path: Path, rounds: Rounds) -> None:
-    """Another folder to work in, another one for temporary files: nothing of the upload is in files."""
+    """The worker has a working directory and temporary directory of its own, and finds the upload in PostgreSQL."""
     worker.stop()
     elsewhere = tmp_path / "tmp"
     elsewhere.mkdir()
@@ -158,7 +158,7 @@ def test_worker_on_another_disk_reads_the_upload(owner: Owner, worker: Service, 
 
 
 def uploaded(owner: Owner) -> str:
-    """Send a file of new articles; give the job's id."""
+    """Import a file of new articles. Return the id of the job."""
     batch, boundary = uuid4(), "b0undary"
     rows = "".join(f"Row {number} of {batch},text\n" for number in range(UPLOADED))
     body = (
@@ -172,6 +172,6 @@ def uploaded(owner: Owner) -> str:
 
 
 def test_stalled_download_is_closed(idle: tuple[Owner, str, list[bytes]]) -> None:
-    """After the tests above, so that nobody waits for it."""
+    """Stalled downloads are closed. Runs last, because the downloads started above have stalled by now."""
     owner, result, _ = idle
-    wait_until(lambda: owner.ask(result).status == 200, seconds=60, what="the places to be given back")
+    wait_until(lambda: owner.ask(result).status == 200, seconds=60, what="the stalled downloads to be closed")

@@ -1,4 +1,4 @@
-"""Idempotency-Key on what creates articles or has work done on them: once, however often it is sent."""
+"""Idempotency-Key on the operations that create articles or submit jobs."""
 
 from __future__ import annotations
 

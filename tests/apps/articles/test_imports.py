@@ -1,4 +1,4 @@
-"""Articles from a file: every row accounted for, validated as the API validates, with the owner's rights."""
+"""The import of articles: every row is counted, validated as in the API, and stored with the owner's permissions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from apps.jobs.imports import run
 from apps.jobs.models import Job, JobChunk
 from apps.jobs.tasks import job_run
 from tests.apps.accounts.factories import bearer, user_create
-from tests.apps.articles.conftest import Somebody
+from tests.apps.articles.conftest import Caller
 from tests.problems import assert_problem
 
 pytestmark = pytest.mark.django_db
@@ -24,8 +24,8 @@ HEADER = "title,body,tags,published_at,slug\n"
 
 
 @pytest.fixture
-def send(client: Client, author: Somebody) -> Callable[..., Any]:
-    """Post a file as the author, and give the answer."""
+def send(client: Client, author: Caller) -> Callable[..., Any]:
+    """Return a function that posts a file as the author and returns the response."""
 
     def post(content: str | bytes, *, name: str = "rows.csv", **form: str) -> Any:
         data = content.encode() if isinstance(content, str) else content
@@ -38,7 +38,7 @@ def send(client: Client, author: Somebody) -> Callable[..., Any]:
 
 @pytest.fixture
 def imported(send: Callable[..., Any]) -> Callable[..., Job]:
-    """Post a file, run the job, and return it as stored."""
+    """Return a function that posts a file, runs the job and returns it."""
 
     def run_it(content: str | bytes, **form: str) -> Job:
         answer = send(content, **form)
@@ -58,7 +58,7 @@ def sums(job: Job) -> tuple[int, ...]:
     return tuple(job.result[name] for name in ("rows", "created", "updated", "skipped", "rejected"))
 
 
-def test_owner_authors_the_imported_articles(imported: Callable[..., Job], author: Somebody) -> None:
+def test_owner_authors_the_imported_articles(imported: Callable[..., Job], author: Caller) -> None:
     job = imported(
         HEADER + "One,<p>Text &amp; more</p><script>x</script>,Sea; land;sea,2024-05-01T00:00:00Z,\n"
         'Two,"a ""quoted""\nline",,,My-Slug\n'
@@ -74,15 +74,13 @@ def test_owner_authors_the_imported_articles(imported: Callable[..., Job], autho
     assert not JobChunk.objects.filter(job=job, purpose="upload").exists()
 
 
-def test_rejected_rows_have_line_field_and_reason(
-    imported: Callable[..., Job], client: Client, author: Somebody
-) -> None:
+def test_rejected_rows_have_line_field_and_reason(imported: Callable[..., Job], client: Client, author: Caller) -> None:
     job = imported(
         HEADER.encode() + b"Good,text,,,\n,no title,,,\nNul\x00,text,,,\n,,,,\nShort\nDate,text,,yesterday,\n"
         b"Both,,,never,\n"
     )
     assert sums(job) == (6, 1, 0, 0, 5)
-    assert "errors_url" not in job.result, "addresses are the serializer's"
+    assert "errors_url" not in job.result, "the serializer adds addresses"
     shown = client.get(f"/api/v1/jobs/{job.pk}", **author.headers).json()
     assert shown["result"] == {**job.result, "errors_url": f"/api/v1/jobs/{job.pk}/result"}
     [listed] = client.get("/api/v1/jobs?fields=result", **author.headers).json()["results"]
@@ -102,7 +100,7 @@ def test_rejected_rows_have_line_field_and_reason(
     assert rows[-1]["also"][0]["pointer"] == "/published_at"
 
 
-def test_conflicts_skip_update_or_reject(imported: Callable[..., Job], author: Somebody) -> None:
+def test_conflicts_skip_update_or_reject(imported: Callable[..., Job], author: Caller) -> None:
     rows = HEADER + "One,first,,,\nTwo,second,,,\n"
     assert sums(imported(rows)) == (2, 2, 0, 0, 0)
     changed = rows.replace("first", "changed") + "Three,new,,,\n"
@@ -121,7 +119,7 @@ def test_conflicts_skip_update_or_reject(imported: Callable[..., Job], author: S
 @pytest.mark.parametrize(("role", "updated"), [("other", 0), ("staff+change", 1)])
 def test_update_needs_permission(
     imported: Callable[..., Job],
-    people: Callable[[str], Somebody],
+    callers: Callable[[str], Caller],
     client: Client,
     article_make: Callable[..., Article],
     role: str,
@@ -130,7 +128,7 @@ def test_update_needs_permission(
     theirs = article_make(title="Theirs")
     ownerless = article_create(author=None, title="Ownerless", body="text")
     form = {"file": SimpleUploadedFile("x.csv", b"title,body\nTheirs,mine\nOwnerless,mine\n"), "on_conflict": "update"}
-    answer = client.post("/api/v1/articles/imports", form, **people(role).headers)
+    answer = client.post("/api/v1/articles/imports", form, **callers(role).headers)
     job_run(answer.json()["id"])
     job = Job.objects.get(pk=answer.json()["id"])
     assert sums(job) == (2, 0, 2 * updated, 0, 2 - 2 * updated)
@@ -182,7 +180,7 @@ def test_file_over_the_size_limit_is_refused(send: Callable[..., Any], settings:
     assert_problem(send("title,body\n" + "a,b\n" * 30), 413, "body-too-large")
 
 
-def test_import_needs_a_user_and_a_form(client: Client, author: Somebody) -> None:
+def test_import_needs_a_user_and_a_form(client: Client, author: Caller) -> None:
     assert_problem(client.post("/api/v1/articles/imports"), 401, "not-authenticated")
     answer = client.post("/api/v1/articles/imports", {}, content_type="application/json", **author.headers)
     assert_problem(answer, 415, "unsupported-media-type")

@@ -1,4 +1,4 @@
-"""Files imported where web processes reach PostgreSQL through a PgBouncer: taken through it, worked off past it."""
+"""Imports with PgBouncer between web processes and PostgreSQL. Workers connect directly."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROWS = 3_000
 
 @pytest.fixture(scope="module")
 def fleet(own_stack: Stack, pgbouncer: PgBouncer) -> Iterator[Fleet]:
-    """One instance and a worker."""
+    """Return one instance and a worker."""
     wide = {"DATABASE_PGBOUNCER": pgbouncer.url, "THROTTLE_USER": "1000000/15m"}
     with fleet_on(own_stack.state.urls, instances=1, worker=True, **wide) as fleet:
         yield fleet

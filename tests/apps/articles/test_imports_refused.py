@@ -1,4 +1,4 @@
-"""A row that the database refuses is one rejected row, whatever it says about it; the others of the file go in."""
+"""A row that PostgreSQL refuses is rejected alone; the other rows of the file are imported."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from apps.articles.models import Article
 from apps.jobs.imports import run
 from apps.jobs.models import Job, JobState
 from apps.jobs.tasks import job_run
-from tests.apps.articles.conftest import Somebody
+from tests.apps.articles.conftest import Caller
 
 pytestmark = pytest.mark.django_db
-# A row whose title names a SQLSTATE is refused with it: at once, or with "late" at the end of the transaction.
+# A trigger refuses a row whose title is a SQLSTATE with that code: at once or, after "late", at the end of the transaction.
 REFUSE = """
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN RAISE EXCEPTION 'refused: %', NEW.body USING ERRCODE = right(NEW.title, 5); END $$;
@@ -37,7 +37,7 @@ def database_refuses(db: None) -> Iterator[None]:
 
 
 @pytest.fixture
-def imported(client: Client, author: Somebody) -> Callable[[list[str]], Job]:
+def imported(client: Client, author: Caller) -> Callable[[list[str]], Job]:
     def run_it(titles: list[str]) -> Job:
         content = "title,body\n" + "".join(f"{title},secret-{n}\n" for n, title in enumerate(titles))
         file = SimpleUploadedFile("rows.csv", content.encode())

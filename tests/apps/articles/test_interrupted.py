@@ -1,4 +1,4 @@
-"""An import under bin/dev outlives its worker: killed while the client polls, and stopped by Ctrl-C."""
+"""An import under bin/dev survives its worker, killed while the client polls or stopped with Ctrl-C."""
 
 import os
 import signal
@@ -50,7 +50,7 @@ def busy(tree: Path) -> Iterator[None]:
 
 
 def submitted(url: str, bearer: dict[str, str], *, name: str, rows: int) -> str:
-    """Submit an import of so many rows; return the path of its job."""
+    """Submit an import of so many rows. Return the path of its job."""
     table = "title,body\n" + "".join(f"{name} {number},<p>Text</p>\n" for number in range(rows))
     head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="rows.csv"\r\nContent-Type: text/csv\r\n\r\n'
     answer = ask(

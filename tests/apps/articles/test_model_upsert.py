@@ -1,4 +1,4 @@
-"""The upsert of imports without SQL of their own: what becomes of each row, by whom."""
+"""``ModelUpsert``: the outcome of each row, by owner and permission."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_dangling_reference_is_rejected_alone(owner: User) -> None:
 
 
 def test_clash_of_another_column_is_rejected_alone(owner: User) -> None:
-    """Of two unique columns the key is one: titles here stand for a record's number, slugs are the other."""
+    """A model with two unique columns: title is the key here, slug the other one."""
     for number in (1, 2, 3):
         Article.objects.create(author=owner, slug=f"s{number}", title=f"T{number}")
     store = ModelUpsert(model=Article, key="title", writable=Q(author_id=owner.pk))

@@ -1,4 +1,4 @@
-"""What a page may weigh: bodies are asked for, and a page of them ends early."""
+"""The size of pages: bodies are included on request, and then a page ends early."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an author gets of what they wrote, and what stays of it when they leave."""
+"""The articles of an author in the export of personal data, and after the deletion of the account."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from apps.accounts.services.deletion import user_delete
 from apps.articles.models import Article
 from apps.jobs.tasks import job_run
 from tests.apps.accounts.factories import PASSWORD
-from tests.apps.articles.conftest import Somebody
+from tests.apps.articles.conftest import Caller
 
 
 @pytest.mark.django_db
-def test_export_has_the_users_articles(client: Client, author: Somebody, article_make: Callable[..., Article]) -> None:
+def test_export_has_the_users_articles(client: Client, author: Caller, article_make: Callable[..., Article]) -> None:
     article_make(title="Public")
     article_make(title="A draft", published_at=None)
     job = client.generic("POST", "/api/v1/me/export", content_type="", **author.headers).json()
@@ -31,10 +31,10 @@ def test_export_has_the_users_articles(client: Client, author: Somebody, article
 
 @pytest.mark.django_db(transaction=True)
 def test_deletion_keeps_published_articles_only(
-    client: Client, author: Somebody, article_make: Callable[..., Article], people: Callable[[str], Somebody]
+    client: Client, author: Caller, article_make: Callable[..., Article], callers: Callable[[str], Caller]
 ) -> None:
-    """At once, also where answers are kept: an article that was scheduled must not appear when its author has left."""
-    article, others = article_make(), article_make(author=people("other").user, published_at=None)
+    """Caches change at once: a scheduled article must not appear after its author's account was deleted."""
+    article, others = article_make(), article_make(author=callers("other").user, published_at=None)
     article_make(published_at=None)
     article_make(published_at=timezone.now() + timedelta(seconds=30))
     path = f"/api/v1/articles/{article.pk}"
@@ -51,7 +51,7 @@ def test_deletion_keeps_published_articles_only(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_failed_deletion_deletes_nothing(author: Somebody, article_make: Callable[..., Article]) -> None:
+def test_failed_deletion_deletes_nothing(author: Caller, article_make: Callable[..., Article]) -> None:
     article_make(published_at=None)
     with transaction.atomic():
         user_delete(user=author.user, now=timezone.now())

@@ -1,4 +1,4 @@
-"""How many bytes of files are kept: of one owner, of all, and for how long."""
+"""Quotas on files, per owner and in all, and their retention."""
 
 from __future__ import annotations
 
@@ -74,9 +74,9 @@ def test_upload_over_quota_is_refused(client: Client, owner: User, settings: Any
     assert_problem(answer, 429, "files-quota")
     assert int(answer.headers["Retry-After"]) > 0
     assert (Job.objects.count(), files_size(owner_id=owner.pk)) == (1, len(content))
-    assert send(client, user_create(), content).status_code == 202, "others have their own"
+    assert send(client, user_create(), content).status_code == 202, "each owner has a quota"
     client.delete(f"/api/v1/jobs/{Job.objects.filter(owner=owner).get().pk}", **bearer(owner))
-    assert send(client, owner, content).status_code == 202, "what was cancelled takes no space"
+    assert send(client, owner, content).status_code == 202, "files of cancelled jobs are deleted"
 
 
 def test_used_up_quota_refuses_any_job(client: Client, owner: User, settings: Any, job_make: Make) -> None:
@@ -128,7 +128,7 @@ def test_result_files_are_pruned_before_their_jobs(client: Client, owner: User, 
     fresh = succeeded(job_make, b"fresh", finished_at=timezone.now() - 6 * day)
     failed = succeeded(job_make, b"half", state="discarded", finished_at=timezone.now() - 8 * day)
     headers = bearer(owner)
-    for _ in range(2):  # before it is pruned and after
+    for _ in range(2):  # before and after pruning
         assert_problem(client.get(f"/api/v1/jobs/{old.pk}/result", **headers), 410, "result-expired")
         assert client.get(f"/api/v1/jobs/{old.pk}", **headers).json()["result_url"] is None
         listed = {row["id"]: row["result_url"] for row in client.get("/api/v1/jobs", **headers).json()["results"]}

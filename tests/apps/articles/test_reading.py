@@ -1,4 +1,4 @@
-"""Lists and single articles as a client sees them."""
+"""Reading lists and single articles over HTTP."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from apps.articles.models import Article
 from apps.articles.permissions import may_read
 from apps.articles.selectors import article_readable
 from tests.apps.accounts.factories import user_create
-from tests.apps.articles.conftest import Somebody
+from tests.apps.articles.conftest import Caller
 from tests.caches import caches_clear
 from tests.problems import assert_problem
 
@@ -28,7 +28,7 @@ SHAPE = {
     "id", "slug", "title", "body", "summary", "tags", "author", "published_at", "created_at", "updated_at", "version",
 }  # fmt: skip
 Make = Callable[..., Article]
-People = Callable[[str], Somebody]
+People = Callable[[str], Caller]
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 
@@ -42,7 +42,7 @@ def titles(client: Client, query: str = "", **headers: Any) -> list[str]:
     return [article["title"] for article in listed(client, query, **headers)]
 
 
-def test_article_has_the_documented_shape(client: Client, author: Somebody, article_make: Make) -> None:
+def test_article_has_the_documented_shape(client: Client, author: Caller, article_make: Make) -> None:
     article = article_make(body="<p>Some <b>text</b></p>", tags=["a", "b"])
     shown = client.get(f"{URL}/{article.pk}").json()
     assert set(shown) == SHAPE
@@ -73,7 +73,7 @@ def test_unknown_article_is_404(client: Client, db: None, path: str) -> None:
     ],
 )
 def test_who_may_read_unpublished_articles(
-    client: Client, people: People, article_make: Make, state: str, values: dict[str, Any]
+    client: Client, callers: People, article_make: Make, state: str, values: dict[str, Any]
 ) -> None:
     article = article_make(**values)
     article_make(title="Public")
@@ -84,7 +84,7 @@ def test_who_may_read_unpublished_articles(
         "staff+view": True,
         "change": True,
     }.items():
-        headers = people(role).headers
+        headers = callers(role).headers
         response = client.get(f"{URL}/{article.pk}", **headers)
         assert response.status_code == (200 if sees else 404), role
         assert titles(client, **headers) == ["Public"], role
@@ -92,24 +92,24 @@ def test_who_may_read_unpublished_articles(
             assert titles(client, f"state={state}", **headers) == (["A title"] if sees else []), role
 
 
-def test_author_filter_hides_drafts_of_others(client: Client, people: People, article_make: Make) -> None:
-    author = people("author").user.pk
+def test_author_filter_hides_drafts_of_others(client: Client, callers: People, article_make: Make) -> None:
+    author = callers("author").user.pk
     article_make(published_at=None)
-    assert titles(client, f"state=draft&author={author}", **people("other").headers) == []
-    assert titles(client, f"state=draft&author={author}", **people("staff+view").headers) == ["A title"]
-    assert titles(client, f"state=draft&author={author}", **people("author").headers) == ["A title"]
+    assert titles(client, f"state=draft&author={author}", **callers("other").headers) == []
+    assert titles(client, f"state=draft&author={author}", **callers("staff+view").headers) == ["A title"]
+    assert titles(client, f"state=draft&author={author}", **callers("author").headers) == ["A title"]
 
 
 def test_scheduled_article_appears_on_time(client: Client, article_make: Make) -> None:
     article = article_make(published_at=timezone.now() + timedelta(hours=1))
     assert titles(client) == []
-    Article.objects.filter(pk=article.pk).update(published_at=timezone.now())  # as time would
-    caches_clear()  # as its lifetime would
+    Article.objects.filter(pk=article.pk).update(published_at=timezone.now())  # as if time had passed
+    caches_clear()  # as if the entry had expired
     assert titles(client) == ["A title"]
     assert client.get(f"{URL}/{article.pk}").status_code == 200
 
 
-def test_orderings(client: Client, people: People, article_make: Make) -> None:
+def test_orderings(client: Client, callers: People, article_make: Make) -> None:
     now = timezone.now()
     for hours, title in enumerate(["b", "c", "a"], start=1):
         article_make(title=title, published_at=now - timedelta(hours=hours))
@@ -118,19 +118,19 @@ def test_orderings(client: Client, people: People, article_make: Make) -> None:
     assert titles(client, "ordering=published_at") == ["a", "c", "b"]
     assert titles(client, "ordering=title") == ["a", "b", "c"]
     assert titles(client, "ordering=-title") == ["c", "b", "a"]
-    headers = people("author").headers
+    headers = callers("author").headers
     assert titles(client, "state=draft", **headers) == ["draft a", "draft c", "draft b"]
     assert titles(client, "state=draft&ordering=created_at", **headers) == ["draft b", "draft c", "draft a"]
 
 
-def test_filters_by_tag_and_author(client: Client, people: People, article_make: Make) -> None:
+def test_filters_by_tag_and_author(client: Client, callers: People, article_make: Make) -> None:
     article_make(title="both", tags=["python", "web"])
     article_make(title="one", tags=["python"])
-    article_make(title="other", tags=["pythonic"], author=people("other").user)
+    article_make(title="other", tags=["pythonic"], author=callers("other").user)
     assert sorted(titles(client, "tag=Python")) == ["both", "one"]
     assert titles(client, "tag=web") == ["both"]
-    assert titles(client, f"author={people('other').user.pk}") == ["other"]
-    assert titles(client, f"author={people('other').user.pk}&tag=web") == []
+    assert titles(client, f"author={callers('other').user.pk}") == ["other"]
+    assert titles(client, f"author={callers('other').user.pk}&tag=web") == []
 
 
 def test_search_finds_words_phrases_and_not_markup(client: Client, article_make: Make) -> None:
@@ -141,7 +141,7 @@ def test_search_finds_words_phrases_and_not_markup(client: Client, article_make:
     assert titles(client, "search=%22locks+we+met%22") == ["Migrating databases"]
     assert titles(client, "search=migration+-birds") == ["Migrating databases"]
     assert titles(client, "search=strong") == []
-    assert titles(client, "search=%27%29%3B--+%26%7C%21%3A%2A") == []  # nobody's syntax breaks the query
+    assert titles(client, "search=%27%29%3B--+%26%7C%21%3A%2A") == []  # tsquery syntax is not an error
 
 
 @pytest.mark.parametrize("word", ["zebrafish", "quokka", "wombat", "aardvark"])
@@ -161,7 +161,7 @@ def test_ranked_search_puts_the_best_match_first(client: Client, article_make: M
 
 
 def test_frequent_words_find_every_article(client: Client, article_make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More matches than are sorted: pages look at three rows each, may be short, and together hold every match once."""
+    """With more matches than are sorted, pages scan three rows each and may be short. Together they hold every match once."""
     monkeypatch.setattr("apps.practices.database.matching.SORTED_MAX", 2)
     monkeypatch.setattr("apps.practices.database.lists.SORTED_MAX", 2)
     monkeypatch.setattr("apps.practices.database.lists.SCANNED_MAX", 3)
@@ -178,7 +178,7 @@ def test_frequent_words_find_every_article(client: Client, article_make: Make, m
             pages.append([row["title"] for row in page["results"]])
             last, reference = reference, page["next"]
         assert [title for page in pages for title in page] == expected, query
-        assert len(pages) > 3, pages  # some are short: the walk is bounded
+        assert len(pages) > 3, pages  # some are short, because the scan is bounded
         back = []
         reference = last
         while reference:
@@ -212,8 +212,8 @@ def test_ranking_reads_a_bounded_number_of_articles(
     assert titles(client, "search=pools&ranked=true") == ["newer", "new"]
 
 
-def test_ordering_without_an_index_is_refused(client: Client, people: People) -> None:
-    headers = people("author").headers
+def test_ordering_without_an_index_is_refused(client: Client, callers: People) -> None:
+    headers = callers("author").headers
     refused = client.get(f"{URL}?state=scheduled&ordering=title", **headers)
     assert_problem(refused, 400, "validation", pointer="?ordering")
 
@@ -243,9 +243,9 @@ def test_projection_reaches_the_sql(client: Client, article_make: Make) -> None:
     assert "accounts_user" not in select
 
 
-def test_search_column_is_never_read(client: Client, people: People, article_make: Make) -> None:
+def test_search_column_is_never_read(client: Client, callers: People, article_make: Make) -> None:
     article = article_make()
-    headers = people("author").headers
+    headers = callers("author").headers
     with CaptureQueriesContext(connection) as queries:
         listed(client)
         client.get(f"{URL}/{article.pk}")
@@ -294,9 +294,9 @@ def test_cursor_is_bound_to_its_list(client: Client, article_make: Make) -> None
     assert_problem(client.get(f"{URL}?limit=1&cursor={cursor[:-2]}"), 400, "validation", pointer="?cursor")
 
 
-def test_etag_has_version_and_hash(client: Client, people: People, article_make: Make) -> None:
+def test_etag_has_version_and_hash(client: Client, callers: People, article_make: Make) -> None:
     article = article_make()
-    for headers in ({}, people("other").headers):
+    for headers in ({}, callers("other").headers):
         first = client.get(f"{URL}/{article.pk}", **headers)
         assert re.fullmatch(r'"1\.[0-9a-f]{8,}"', first["ETag"])
         for tag in (first["ETag"], f"W/{first['ETag']}", first["ETag"][:-1] + '-gzip"'):
@@ -310,7 +310,7 @@ def test_etag_has_version_and_hash(client: Client, people: People, article_make:
 @pytest.mark.parametrize("age", [-1, 1, None])
 @pytest.mark.parametrize("permission", [(), ("articles.view_article",), ("articles.change_article",)])
 def test_readable_matches_what_can_be_read(
-    author: Somebody, article_make: Make, age: int | None, permission: tuple[str, ...]
+    author: Caller, article_make: Make, age: int | None, permission: tuple[str, ...]
 ) -> None:
     now = timezone.now()
     article = article_make(published_at=None if age is None else now + timedelta(hours=age))

@@ -1,4 +1,4 @@
-"""The report counts what the public can read, and nothing else."""
+"""The report counts public articles only."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from django.test import Client
 from apps.articles.models import Article
 from apps.articles.reports import article_words
 from apps.jobs.tasks import job_run
-from tests.apps.articles.conftest import Somebody
+from tests.apps.articles.conftest import Caller
 from tests.problems import assert_problem
 
 pytestmark = pytest.mark.django_db
 
 
-def test_words_tags_and_months(client: Client, author: Somebody, article_make: Callable[..., Article]) -> None:
+def test_words_tags_and_months(client: Client, author: Caller, article_make: Callable[..., Article]) -> None:
     may, june = datetime(2024, 5, 1, tzinfo=UTC), datetime(2024, 6, 1, tzinfo=UTC)
     article_make(title="Tide tables", body="<p>The tide &amp; the moon</p>", tags=["sea", "sky"], published_at=may)
     article_make(title="Tide again", body="<p>Élan</p>", tags=["sea"], published_at=june)
@@ -41,7 +41,7 @@ def test_words_tags_and_months(client: Client, author: Somebody, article_make: C
     assert "secret" not in str(report)
 
 
-def test_report_takes_no_parameters(client: Client, author: Somebody) -> None:
+def test_report_takes_no_parameters(client: Client, author: Caller) -> None:
     answer = client.post("/api/v1/articles/reports", {"x": 1}, content_type="application/json", **author.headers)
     assert_problem(answer, 400, "validation", pointer="/x")
 

@@ -1,4 +1,4 @@
-"""What the API answers it accepts again: a PUT of what a GET showed changes nothing, and so does the admin's form."""
+"""A PUT of what a GET returned changes nothing, nor does saving the admin form unchanged."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from apps.articles.admin import ArticleForm
 from apps.articles.models import SLUG_LENGTH, TITLE_LENGTH, Article
 from apps.articles.services import slug_from_title
 from apps.practices.validation.fields import CleanSlugField
-from tests.apps.articles.conftest import Somebody
+from tests.apps.articles.conftest import Caller
 
 WRITTEN = ("title", "body", "summary", "tags", "published_at", "slug")
-# Letters that change when they are normalised or lowered, marks, joiners, spaces, and what HTML is made of.
+# Letters that change when normalised or lower-cased, marks, joiners, spaces, and HTML syntax.
 LETTERS = st.sampled_from(
     "aZéßİıſẞΣςfiΩÅ한हि्न्दीதமிழ்ไทยمیخ😀１"  # noqa: RUF001 - letters that look like others are meant
     "\u200c\u200d\u0301\u0307\u0345\u0327\ufe0f \t\n\u00a0\u3000-_.,;&<>'\""
@@ -42,7 +42,7 @@ ARTICLE = st.fixed_dictionaries(
 @given(given=ARTICLE)
 @settings(derandomize=True, deadline=None, database=None, max_examples=150, suppress_health_check=list(HealthCheck))
 @pytest.mark.django_db
-def test_response_can_be_sent_back(given: dict[str, Any], author: Somebody, client: Client) -> None:
+def test_response_can_be_sent_back(given: dict[str, Any], author: Caller, client: Client) -> None:
     made = client.post("/api/v1/articles", given, content_type="application/json", **author.headers)
     if made.status_code != 201:
         assert made.status_code in (400, 409), made.content

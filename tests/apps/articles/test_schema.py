@@ -1,4 +1,4 @@
-"""Which texts the OpenAPI document allows in an article: those that its fields accept."""
+"""The patterns in OpenAPI match the texts that the fields of an article accept."""
 
 import re
 

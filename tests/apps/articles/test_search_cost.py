@@ -1,4 +1,4 @@
-"""What a search may cost: few rows are read for a phrase, whatever is asked for, and few searches run at a time."""
+"""The cost of searches: a phrase reads few rows, and few searches run at once."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_prefilter_finds_every_match(article_make: Callable[..., Article], text:
     [('"red fox"', True), ("red-fox", True), ('red -"fox whale"', True), ("-red", False), ("red or -fox", False)],
 )
 def test_phrase_is_prefiltered_by_its_words(text: str, is_indexed: bool, article_make: Callable[..., Article]) -> None:
-    """An index finds the rows of a query without adjacent words and without exclusions alone: none is read in vain."""
+    """The index alone answers a query without phrases and exclusions, so that no row is read in vain."""
     for number in range(50):
         article_make(title=f"t{number}", body="fox and red")
     hit = article_make(title="hit", body="a red fox, or red-fox")

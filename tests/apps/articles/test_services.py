@@ -1,4 +1,4 @@
-"""The writes themselves: slugs, summaries, versions, and what two of them at once do."""
+"""The services: slugs, summaries, versions, and concurrent writes."""
 
 from __future__ import annotations
 

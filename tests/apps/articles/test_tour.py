@@ -1,4 +1,4 @@
-"""The README's tour is real: its commands run against a development service with demo data and print what is written."""
+"""The commands of the README's tour print what the README shows, on a development service with demo data."""
 
 import re
 import subprocess
@@ -15,7 +15,7 @@ ADDRESS = "http://localhost:8000"
 
 
 def tour() -> list[tuple[str, str]]:
-    """The commands of the README's console blocks, each with the output written below it."""
+    """Return the commands in the README's console blocks, each with the output below it."""
     blocks = re.findall(r"```console\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
     steps: list[tuple[str, str]] = []
     for line in "".join(blocks).splitlines():
@@ -28,7 +28,7 @@ def tour() -> list[tuple[str, str]]:
 
 
 def pattern_of(written: str) -> str:
-    """A regular expression for an output in which … stands for what differs each time."""
+    """Return a regular expression for an output in which … replaces parts that differ each time."""
     return r"[^\n]*?".join(map(re.escape, written.strip().split("…")))
 
 

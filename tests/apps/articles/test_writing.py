@@ -1,4 +1,4 @@
-"""Writes over HTTP: who may, what they may set, and what happens when two do at once."""
+"""Writing over HTTP: permissions, fields, and concurrent writes."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from apps.articles.models import BODY_LENGTH, TAGS_MAX, Article
 from apps.articles.services import article_update
 from apps.practices.errors import PreconditionFailed
 from tests.apps.accounts.factories import admin_sign_in, user_create
-from tests.apps.articles.conftest import Somebody
+from tests.apps.articles.conftest import Caller
 from tests.problems import assert_problem
 from tests.races import at_once
 
 URL = "/api/v1/articles"
 WHOLE = {"title": "New", "body": "<p>New text</p>"}
 Make = Callable[..., Article]
-People = Callable[[str], Somebody]
+People = Callable[[str], Caller]
 
 
 def send(client: Client, method: str, path: str, body: Any = None, **headers: Any) -> Any:
     return client.generic(method, path, *([] if body is None else [json.dumps(body), "application/json"]), **headers)
 
 
-def test_create_returns_article_and_location(client: Client, author: Somebody) -> None:
+def test_create_returns_article_and_location(client: Client, author: Caller) -> None:
     body = {**WHOLE, "tags": ["Web", "web", "api"], "published_at": "2026-01-02T03:04:05+01:00"}
     response = send(client, "POST", URL, body, **author.headers)
     assert response.status_code == 201, response.content
@@ -43,13 +43,13 @@ def test_create_returns_article_and_location(client: Client, author: Somebody) -
     assert (read.json(), read["ETag"]) == (made, response["ETag"])
 
 
-def test_article_without_a_date_is_a_draft(client: Client, author: Somebody) -> None:
+def test_article_without_a_date_is_a_draft(client: Client, author: Caller) -> None:
     made = send(client, "POST", URL, WHOLE, **author.headers).json()
     assert made["published_at"] is None
     assert client.get(f"{URL}/{made['id']}").status_code == 404
 
 
-def test_stored_html_is_clean(client: Client, author: Somebody) -> None:
+def test_stored_html_is_clean(client: Client, author: Caller) -> None:
     body = "<p onclick=steal()>Hello <script>steal()</script><a href='javascript:x'>you</a></p>"
     made = send(client, "POST", URL, {**WHOLE, "body": body}, **author.headers).json()
     stored = Article.objects.get(pk=made["id"]).body
@@ -61,7 +61,7 @@ def test_stored_html_is_clean(client: Client, author: Somebody) -> None:
 @pytest.mark.parametrize("name", ["id", "author", "author_id", "version", "created_at", "updated_at", "search", "x"])
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
 def test_read_only_fields_are_refused(
-    client: Client, author: Somebody, article_make: Make, method: str, name: str
+    client: Client, author: Caller, article_make: Make, method: str, name: str
 ) -> None:
     article = article_make()
     path = URL if method == "POST" else f"{URL}/{article.pk}"
@@ -90,13 +90,13 @@ def test_read_only_fields_are_refused(
         ({"slug": ""}, "/slug"),
     ],
 )
-def test_invalid_values_are_pointed_at(client: Client, author: Somebody, change: dict[str, Any], pointer: str) -> None:
+def test_invalid_values_are_pointed_at(client: Client, author: Caller, change: dict[str, Any], pointer: str) -> None:
     response = send(client, "POST", URL, {**WHOLE, **change}, **author.headers)
     assert_problem(response, 400, "validation", pointer=pointer)
     assert not Article.objects.exists()
 
 
-def test_taken_slug_is_a_conflict(client: Client, author: Somebody, article_make: Make) -> None:
+def test_taken_slug_is_a_conflict(client: Client, author: Caller, article_make: Make) -> None:
     article_make(slug="mine")
     second = article_make(slug="second")
     for method, path in (("POST", URL), ("PUT", f"{URL}/{second.pk}"), ("PATCH", f"{URL}/{second.pk}")):
@@ -105,7 +105,7 @@ def test_taken_slug_is_a_conflict(client: Client, author: Somebody, article_make
     assert send(client, "POST", URL, {**WHOLE, "title": "mine"}, **author.headers).json()["slug"].startswith("mine-")
 
 
-def test_put_replaces_and_patch_changes(client: Client, author: Somebody, article_make: Make) -> None:
+def test_put_replaces_and_patch_changes(client: Client, author: Caller, article_make: Make) -> None:
     path = f"{URL}/{article_make(tags=['a'], slug='kept', summary='By hand').pk}"
     patched = send(client, "PATCH", path, {"title": "Patched"}, **author.headers)
     assert patched.status_code == 200
@@ -118,7 +118,7 @@ def test_put_replaces_and_patch_changes(client: Client, author: Somebody, articl
     assert (shown["published_at"], shown["version"]) == (None, 3)
 
 
-# Rows: who asks. Columns: what they ask for, of another's published article, and of another's draft.
+# Rows: the caller. Columns: the operation on another user's published article and draft.
 #                    POST | published: PUT PATCH DELETE | draft: PUT PATCH DELETE
 MATRIX = {
     "nobody":        (401, 401, 401, 401, 401, 401, 401),
@@ -132,8 +132,8 @@ MATRIX = {
 
 
 @pytest.mark.parametrize("role", MATRIX)
-def test_who_may_write(client: Client, people: People, article_make: Make, role: str) -> None:
-    headers = people(role).headers
+def test_who_may_write(client: Client, callers: People, article_make: Make, role: str) -> None:
+    headers = callers(role).headers
     seen = [send(client, "POST", URL, WHOLE, **headers).status_code]
     for values in ({}, {"published_at": None}):
         for method, body in (("PUT", WHOLE), ("PATCH", {"title": "New"}), ("DELETE", None)):
@@ -148,14 +148,14 @@ def test_who_may_write(client: Client, people: People, article_make: Make, role:
     assert tuple(seen) == MATRIX[role]
 
 
-def test_permissions_are_checked_before_the_body(client: Client, people: People, article_make: Make) -> None:
+def test_permissions_are_checked_before_the_body(client: Client, callers: People, article_make: Make) -> None:
     path = f"{URL}/{article_make(published_at=None).pk}"
-    assert_problem(send(client, "PATCH", path, {"nonsense": 1}, **people("other").headers), 404)
+    assert_problem(send(client, "PATCH", path, {"nonsense": 1}, **callers("other").headers), 404)
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
-def test_if_none_match_is_refused_on_writes(client: Client, author: Somebody, article_make: Make, method: str) -> None:
-    """If-None-Match: * (RFC 9110, 13.1.2); where there is nothing, there is nothing to write to here either."""
+def test_if_none_match_is_refused_on_writes(client: Client, author: Caller, article_make: Make, method: str) -> None:
+    """If-None-Match: * (RFC 9110, 13.1.2) would create what does not exist, which these operations cannot."""
     article = article_make()
     path, body = f"{URL}/{article.pk}", None if method == "DELETE" else WHOLE
     before = client.get(path, **author.headers).content
@@ -167,7 +167,7 @@ def test_if_none_match_is_refused_on_writes(client: Client, author: Somebody, ar
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
-def test_if_match_compares_the_version(client: Client, author: Somebody, article_make: Make, method: str) -> None:
+def test_if_match_compares_the_version(client: Client, author: Caller, article_make: Make, method: str) -> None:
     article = article_make()
     path = f"{URL}/{article.pk}"
     body = None if method == "DELETE" else WHOLE
@@ -187,9 +187,9 @@ REFUSED = {"a taken slug": {"slug": "taken"}, "a wrong value": {"tags": 7}, "an 
 @pytest.mark.parametrize("method", ["PUT", "PATCH"])
 @pytest.mark.parametrize("change", REFUSED.values(), ids=REFUSED.keys())
 def test_old_version_is_refused_before_validation(
-    client: Client, author: Somebody, article_make: Make, method: str, change: dict[str, Any]
+    client: Client, author: Caller, article_make: Make, method: str, change: dict[str, Any]
 ) -> None:
-    """RFC 9110, 13.2.1: once the request has passed its checks, and before its content is processed."""
+    """RFC 9110, 13.2.1: If-Match is evaluated after the request's own checks, before its content is processed."""
     article_make(slug="taken")
     article = article_make()
     path = f"{URL}/{article.pk}"
@@ -211,10 +211,10 @@ def test_old_version_is_refused_before_validation(
     ],
 )
 def test_body_is_read_before_the_version(
-    client: Client, people: People, article_make: Make, status: int, who: str, options: dict[str, Any]
+    client: Client, callers: People, article_make: Make, status: int, who: str, options: dict[str, Any]
 ) -> None:
     path = f"{URL}/{article_make(published_at=None).pk}"
-    given = {"content_type": "application/json", **options, "HTTP_IF_MATCH": '"9.ab"', **people(who).headers}
+    given = {"content_type": "application/json", **options, "HTTP_IF_MATCH": '"9.ab"', **callers(who).headers}
     assert_problem(client.generic("PUT", path, json.dumps(WHOLE), **given), status)
 
 
@@ -227,7 +227,7 @@ def test_old_version_is_refused_before_a_taken_slug(article_make: Make) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_one_of_concurrent_writers_wins(author: Somebody, article_make: Make) -> None:
+def test_one_of_concurrent_writers_wins(author: Caller, article_make: Make) -> None:
     article = article_make()
     path = f"{URL}/{article.pk}"
     tag = Client().get(path, **author.headers)["ETag"]
@@ -241,13 +241,13 @@ def test_one_of_concurrent_writers_wins(author: Somebody, article_make: Make) ->
 
 
 @pytest.mark.django_db(transaction=True)
-def test_equal_titles_at_once_are_all_created(author: Somebody) -> None:
+def test_equal_titles_at_once_are_all_created(author: Caller) -> None:
     answers = at_once(4, lambda _: send(Client(), "POST", URL, WHOLE, **author.headers))
     assert [answer.status_code for answer in answers] == [201] * 4
 
 
 @pytest.mark.django_db(transaction=True)
-def test_write_is_visible_to_the_next_reader(client: Client, author: Somebody, article_make: Make) -> None:
+def test_write_is_visible_to_the_next_reader(client: Client, author: Caller, article_make: Make) -> None:
     path = f"{URL}/{article_make().pk}"
 
     def read() -> tuple[list[str], int]:
@@ -270,15 +270,15 @@ def test_write_is_visible_to_the_next_reader(client: Client, author: Somebody, a
     assert read() == ([], 404)
 
 
-def test_other_methods_are_refused(client: Client, author: Somebody, article_make: Make) -> None:
+def test_other_methods_are_refused(client: Client, author: Caller, article_make: Make) -> None:
     path = f"{URL}/{article_make().pk}"
     for method, where in (("PUT", URL), ("DELETE", URL), ("POST", path)):
         assert_problem(send(client, method, where, WHOLE, **author.headers), 405, "method-not-allowed")
 
 
 @pytest.mark.django_db(transaction=True)
-def test_authors_new_name_is_visible_at_once(client: Client, people: People, article_make: Make) -> None:
-    author, other = people("author"), people("other")
+def test_authors_new_name_is_visible_at_once(client: Client, callers: People, article_make: Make) -> None:
+    author, other = callers("author"), callers("other")
     path = f"{URL}/{article_make().pk}"
 
     def shown() -> set[str]:
@@ -287,13 +287,13 @@ def test_authors_new_name_is_visible_at_once(client: Client, people: People, art
     assert shown() == {"Author"}
     send(client, "PATCH", "/api/v1/me", {"name": "Renamed"}, **author.headers)
     assert shown() == {"Renamed"}
-    desk = Client(headers={"accept": "text/html"})
-    admin_sign_in(desk, user_create(is_staff=True, is_superuser=True))
+    browser = Client(headers={"accept": "text/html"})
+    admin_sign_in(browser, user_create(is_staff=True, is_superuser=True))
     page = f"/admin/accounts/user/{author.user.pk}/change/"
-    form = {name: value for name, value in desk.get(page).context["adminform"].form.initial.items() if value}
-    assert desk.post(page, {**form, "name": "By the admin"}).status_code == 302
+    form = {name: value for name, value in browser.get(page).context["adminform"].form.initial.items() if value}
+    assert browser.post(page, {**form, "name": "By the admin"}).status_code == 302
     assert shown() == {"By the admin"}
     assert "hit" in client.get(path)["Cache-Status"]
     send(client, "PATCH", "/api/v1/me", {}, **other.headers)
     user_save(user=user_create())
-    assert "hit" in client.get(path)["Cache-Status"], "what changes no name leaves what is cached alone"
+    assert "hit" in client.get(path)["Cache-Status"], "a change without a new name keeps cached responses"

@@ -1,4 +1,4 @@
-"""Notes of the sample app, for the tests of what their views do under an Idempotency-Key."""
+"""Notes of the sample app, for the tests of Idempotency-Key."""
 
 from __future__ import annotations
 

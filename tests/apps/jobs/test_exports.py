@@ -1,4 +1,4 @@
-"""Exports of any rows: every one once, in flat memory, from where the last attempt left off."""
+"""Exports: every row once, in constant memory, resumed from the last checkpoint."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_failed_attempt_is_resumed(
     job_run(str(job.pk))
     job.refresh_from_db()
     assert job.state == "succeeded", job.error
-    # Only what had not committed is read again: a row or two a block, and the batch that died.
+    # Only rows after the last checkpoint are read again: the failed batch, and a row or two per block.
     assert len(seen) - again < ROWS
     content = b"".join(client.get(f"/api/v1/jobs/{job.pk}/result", **bearer(owner)).streaming_content)
     assert content.count(codecs.BOM_UTF8) == 1
@@ -108,7 +108,7 @@ def test_lost_claim_writes_nothing(notes: list[Note], small: None, job_make: Mak
     job = job_make(kind="sample.export", parameters={"format": "ndjson"})
     held = job_claim(claimer=Claimer(queue="default", worker="one", runner="one"))
     assert held is not None
-    Job.objects.filter(pk=job.pk).update(fence=held.fence + 1)  # another worker has it
+    Job.objects.filter(pk=job.pk).update(fence=held.fence + 1)  # another worker has claimed it
     with pytest.raises(ClaimLost):
         export_run(JobContext(held), spec=spec(), format="ndjson")
     assert not JobChunk.objects.exists()

@@ -1,4 +1,4 @@
-"""Idempotency-Key: a repetition gets the first answer again, and nothing happens twice."""
+"""Idempotency-Key: a repeated request gets the stored response and takes no effect."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_key_takes_six_statements(owner: User) -> None:
                 == 201
             )
         counts.append(len(queries))
-    assert counts[1] - counts[0] == 6, "begin, the wait's bound, the claim, the bound before, the answer, commit"
+    assert counts[1] - counts[0] == 6, "BEGIN, lock_timeout, claim, lock_timeout, response, COMMIT"
 
 
 @pytest.mark.parametrize("bound", ["30s", "1234ms"])
@@ -220,7 +220,7 @@ def test_keys_are_deleted_with_the_account(owner: User) -> None:
 
 
 def operations() -> dict[str, dict[str, Any]]:
-    """Return the operations by their ids, each with the reason why a POST takes no key, if its view gives one."""
+    """Return the operations by id, with the reason of a POST that takes no key (``unrepeatable``)."""
     found = {}
     for path, item in contract_of("tests.sample.urls").document["paths"].items():
         view = resolve(re.sub(r"{\w+}", "01890000-0000-7000-8000-000000000000", path)).func.cls
@@ -231,7 +231,7 @@ def operations() -> dict[str, dict[str, Any]]:
 
 
 def test_every_creating_post_documents_the_key() -> None:
-    """But for those whose view says why not (`unrepeatable`): their answers are not to be stored."""
+    """Except where the view gives a reason (``unrepeatable``): such responses must not be stored."""
     found = operations()
     takes = {
         name

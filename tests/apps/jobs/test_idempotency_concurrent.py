@@ -1,4 +1,4 @@
-"""Idempotency-Key with rivals, each on a connection of its own: one acts, and the others wait for it or are told."""
+"""Concurrent requests under one Idempotency-Key: one takes effect, the others wait or get 409."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from tests.repetitions import assert_repeated, send
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-class Halt:
-    """Holds a view up between its effect and its answer until it may leave."""
+class Pause:
+    """Pause a view between its effect and its response, until ``leave`` is set."""
 
     def __init__(self) -> None:
         self.entered, self.leave = threading.Event(), threading.Event()
@@ -36,22 +36,22 @@ class Halt:
 
 
 @pytest.fixture
-def halt(in_the_view: InTheView) -> Halt:
-    """The next note is held up."""
-    halt = Halt()
-    in_the_view(halt)
-    return halt
+def pause(in_the_view: InTheView) -> Pause:
+    """Pause the view that creates the next note."""
+    pause = Pause()
+    in_the_view(pause)
+    return pause
 
 
 def test_one_of_twenty_at_once_takes_effect(owner: User) -> None:
     headers = bearer(owner)
 
-    def rival(_: int) -> Any:
+    def post(_: int) -> Any:
         return Client().post(
             COUNTS, '{"seconds":0}', content_type="application/json", **headers, HTTP_IDEMPOTENCY_KEY="one"
         )
 
-    answers = at_once(20, rival)
+    answers = at_once(20, post)
     assert Job.objects.count() == IdempotencyKey.objects.count() == 1
     done = [answer for answer in answers if answer.status_code == 202]
     assert len({answer.content for answer in done}) == 1
@@ -62,39 +62,39 @@ def test_one_of_twenty_at_once_takes_effect(owner: User) -> None:
     assert send(owner, COUNTS, {"seconds": 0}, key="one").content == done[0].content
 
 
-def test_waiter_gets_409_after_two_seconds(owner: User, halt: Halt) -> None:
+def test_waiter_gets_409_after_two_seconds(owner: User, pause: Pause) -> None:
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(in_thread, send, owner, NOTES, {"title": "A"})
-        assert halt.entered.wait(30)
+        assert pause.entered.wait(30)
         started = timezone.now()
         try:
             refused = send(owner, NOTES, {"title": "A"})
             other = send(owner, COUNTS)
         finally:
-            halt.leave.set()
+            pause.leave.set()
         waited = (timezone.now() - started).total_seconds()
         assert_problem(refused, 409, "idempotency-key-in-use")
         assert int(refused["Retry-After"]) >= 1
-        assert other.status_code == 202, "another route's key of the same name is in nobody's way"
+        assert other.status_code == 202, "a key belongs to one route"
         assert 1.5 < waited < 20
         assert_repeated(first.result(30), send(owner, NOTES, {"title": "A"}))
     assert titles() == ["A"]
 
 
-def test_number_of_waiters_is_bounded(owner: User, halt: Halt, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_number_of_waiters_is_bounded(owner: User, pause: Pause, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(idempotency, "WAIT_SECONDS", 60.0)
     with ThreadPoolExecutor(20) as pool:
         first = pool.submit(in_thread, send, owner, NOTES, {"title": "A"})
-        assert halt.entered.wait(30)
-        rivals = [pool.submit(in_thread, send, owner, NOTES, {"title": "A"}) for _ in range(12)]
+        assert pause.entered.wait(30)
+        others = [pool.submit(in_thread, send, owner, NOTES, {"title": "A"}) for _ in range(12)]
         wait_until(
-            lambda: sum(rival.done() for rival in rivals) == 12 - idempotency.WAITERS_MAX,
+            lambda: sum(other.done() for other in others) == 12 - idempotency.WAITERS_MAX,
             seconds=20,
-            what="the refusals",
+            what="the requests that do not wait",
         )
-        halt.leave.set()
+        pause.leave.set()
         assert_repeated(first.result(30), send(owner, NOTES, {"title": "A"}))
-        assert sorted(rival.result(30).status_code for rival in rivals) == [201] * idempotency.WAITERS_MAX + [409] * 10
+        assert sorted(other.result(30).status_code for other in others) == [201] * idempotency.WAITERS_MAX + [409] * 10
     assert titles() == ["A"]
 
 
@@ -127,14 +127,14 @@ def test_waiter_runs_if_the_first_fails(owner: User, in_the_view: InTheView) -> 
 
 
 def wait_for_a_lock() -> None:
-    """Wait until a statement waits for a transaction of somebody else's."""
+    """Wait until a statement waits for another transaction."""
 
     def is_waiting() -> bool:
         with connection.cursor() as cursor:
             cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'")
             return bool(cursor.fetchone()[0])
 
-    wait_until(is_waiting, seconds=10, what="somebody who waits")
+    wait_until(is_waiting, seconds=10, what="a waiting statement")
 
 
 def test_caches_change_after_the_commit(owner: User, in_the_view: InTheView) -> None:

@@ -1,4 +1,4 @@
-"""What a request asks for, as one hash: what counts, and what is left as it was."""
+"""The fingerprint of a request: what it compares, and that it leaves files rewound."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Idempotency-Key on views that answer in other ways than those of the house."""
+"""Idempotency-Key on views with unusual responses."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.django_db
 
 
 class Odd(APIView):
-    """Answers in the way that the path names, and has it seen in the database that it did."""
+    """Respond as the path says, after storing a job that shows that the view ran."""
 
     permission_classes = (IsAuthenticated,)
     is_open = True

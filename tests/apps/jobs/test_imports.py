@@ -1,4 +1,4 @@
-"""Reading files within bounds."""
+"""Reading the files of imports within bounds."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from tests.processes import ROOT
 
 PIECES = (b'"', b",", b"\n", b"\r", b"a", b"\x00", b"\xff", b"{", b"}", b'"title"', b":", b"\\ud800", b"[", b"1e999")
 COLUMNS = Columns(known=("title", "body"), required=("title",))
-# What senders call such files: Firefox and Chromium by the desktop's list (Windows with Excel: vnd.ms-excel), curl, Python's
-# mimetypes, and the several names of NDJSON, of which none is registered.
+# Content-Types sent by Firefox and Chromium (on Windows with Excel: vnd.ms-excel), curl and Python's mimetypes, and the
+# names in use for NDJSON, none of which is registered.
 SENT = (
     *("text/csv", "text/x-csv", "text/comma-separated-values", "text/x-comma-separated-values", "text/plain"),
     *("text/tab-separated-values", "application/csv", "application/x-csv", "application/vnd.ms-excel"),
@@ -138,7 +138,7 @@ def test_rows_with_one_key_count_in_turn(on_conflict: OnConflict, stored: str, o
 
 
 def test_errors_of_one_row_are_bounded() -> None:
-    """A mebibyte of names that nobody knows would be many of errors, kept in the checkpoint and in the result."""
+    """A row of many unknown names would have as many errors, which are stored in the checkpoint and the result."""
     spec = ImportSpec(columns=COLUMNS, serializer=StrictSerializer(), key=str, upsert=lambda **_: {})
     cells = {"k" * 10_000 + str(number): 1 for number in range(100)}
     rejection = row_validate(SourceRow(1, 1, cells), spec)
@@ -166,7 +166,7 @@ def test_errors_of_one_row_are_bounded() -> None:
     ids=lambda data: str(data)[:30],
 )
 def test_ndjson_is_as_strict_as_a_body(data: bytes, code: str, pointer: str) -> None:
-    """And what cannot be read is one row's matter, not the file's."""
+    """A line that cannot be read rejects one row, not the file."""
     bad, good = (row.cells for row in ndjson_rows(io.BytesIO(data + b'\n{"title": "b"}\n'), COLUMNS))
     assert isinstance(bad, Rejection)
     assert (bad.code, bad.pointer) == (code, pointer)
@@ -175,7 +175,7 @@ def test_ndjson_is_as_strict_as_a_body(data: bytes, code: str, pointer: str) -> 
 
 
 def test_multi_line_row_is_bounded() -> None:
-    """A quoted cell may go over lines; cells below the bound add up, and are not all read before somebody counts."""
+    """Quoted cells span lines. Their sizes add up, and reading stops at the bound."""
     cells = b'"' + b"y\n" * 1_000 + b'",'
     stream = io.BytesIO(b"title,body\n" + cells * (8 * ROW_BYTES_MAX // len(cells)))
     with pytest.raises(ImportMalformed, match="Line 2: the row is longer than"):
@@ -191,7 +191,7 @@ def test_wide_row_has_the_wrong_length() -> None:
 
 @pytest.mark.parametrize(("format", "head"), FORMATS)
 def test_blank_rows_are_bounded(format: str, head: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between them comes no checkpoint at which the job could be stopped."""
+    """The job cannot be stopped while it skips blank rows, as there is no checkpoint between them."""
     monkeypatch.setattr(formats, "ROWS_MAX", 3)
     assert list(import_rows(io.BytesIO(head + b"\n" * 3), format, COLUMNS)) == []
     with pytest.raises(ImportMalformed, match="more than 3 blank rows"):
@@ -209,7 +209,7 @@ def test_number_of_rows_is_bounded(format: str, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("format", ["csv", "ndjson"])
 def test_memory_does_not_grow_with_the_file(format: str, tmp_path: Path) -> None:
-    """Ten times the rows, and the peak is what it was, while they are read one after another.
+    """Reading ten times the rows takes the same peak memory.
 
     In a process of its own: another thread's memory, such as that of the metrics, would count as the import's.
     """
@@ -229,7 +229,7 @@ def test_memory_does_not_grow_with_the_file(format: str, tmp_path: Path) -> None
         "    print(rows, tracemalloc.get_traced_memory()[1])\n"
         "    tracemalloc.stop()\n"
     )
-    # The first reading is thrown away: it fills what the process needs once.
+    # Discard the first run: it allocates what the process needs once.
     command = [sys.executable, "-c", script, format, *(str(tmp_path / name) for name in ("600", "600", "6000"))]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60, check=True, text=True)
     _, few, many = ([int(number) for number in line.split()] for line in ran.stdout.splitlines())
@@ -275,7 +275,7 @@ def test_any_bytes_are_rows_or_refused(data: bytes) -> None:
     ],
 )
 def test_bytes_decide_the_file_type(head: bytes, declared: str, format: str, code: str | None) -> None:
-    """And is refused by name before there is a job."""
+    """A file of another type is refused, with its type, before a job exists."""
     file = SimpleUploadedFile("rows.csv", head, content_type=declared)
     if code is None:
         assert upload_validate(file=file, format=format, columns=COLUMNS).read() == head
@@ -299,7 +299,7 @@ def test_bytes_decide_the_file_type(head: bytes, declared: str, format: str, cod
     ids=lambda value: str(value)[:20],
 )
 def test_other_encodings_are_refused_with_position(data: bytes, line: int, byte: int, value: str) -> None:
-    """By line and byte, and with what to do about it."""
+    """The error gives line and byte, and says how to save the file."""
     with pytest.raises(ValidationProblem) as refused:
         upload_validate(file=SimpleUploadedFile("rows.csv", data), format="csv", columns=COLUMNS)
     [error] = refused.value.errors

@@ -1,4 +1,4 @@
-"""Equal rows of a file share what validation costs, and nothing else."""
+"""Equal rows share the cost of validation, and nothing else."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COLUMNS = Columns(known=("title", "body"), required=("title",))
 
 
 class CountedSerializer(StrictSerializer):
-    """A row whose validation is counted."""
+    """Count the validations of rows."""
 
     title = serializers.CharField()
     number = serializers.IntegerField(default=1)
@@ -31,7 +31,7 @@ class CountedSerializer(StrictSerializer):
 
 
 class OwnDefaultSerializer(CountedSerializer):
-    """A row that gets an id of its own when it is validated."""
+    """Give each row an id when it is validated."""
 
     id = serializers.UUIDField(default=uuid7)
 
