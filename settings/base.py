@@ -1,4 +1,4 @@
-"""What every environment shares. Each practice's values are in ``components/<word>.py``; the lists below show the order.
+"""Settings of every environment. Each practice's values are in ``components/<word>.py``; the lists below show the order.
 
 dev, staging, prod and test import this module and change a few values.
 """
@@ -9,8 +9,8 @@ from settings.env import ENVIRONMENT
 
 ENVIRONMENT.require_valid()
 
-# Components use names that stand on their own; none reads another's.
-# ruff: noqa: E402, F403 - the environment is checked before anything is read from it, and a component's names are all wanted
+# Components do not use each other's names.
+# ruff: noqa: E402, F403 - the environment is checked before components read it, and all their names are settings
 from settings.components.caching import *
 from settings.components.database import *
 from settings.components.environment import *
@@ -54,25 +54,25 @@ INSTALLED_APPS = [
     "apps.articles",
 ]
 
-# Outermost first. What stands above "errors" must not fail; what stands below it answers with a problem document.
+# Outermost first. Middlewares above ProblemMiddleware must not fail; failures below it become problem documents.
 MIDDLEWARE = [
     "apps.practices.mechanisms.facts.RequestFactsMiddleware",  # id, scheme and client address, for everything below
     "apps.practices.observability.middleware.ObservabilityMiddleware",  # access line, metrics, X-Request-ID
-    "apps.practices.headers.middleware.HeadersMiddleware",  # on every answer, errors and cached ones included
+    "apps.practices.headers.middleware.HeadersMiddleware",  # on every response, including errors and cached ones
     "django.middleware.security.SecurityMiddleware",
     "apps.practices.headers.middleware.PolicyMiddleware",  # content security policy (django-csp)
-    "apps.practices.errors.middleware.ProblemMiddleware",  # whatever fails below
+    "apps.practices.errors.middleware.ProblemMiddleware",  # turns failures below into problem documents
     "apps.operations.middleware.HealthMiddleware",  # /healthz, before the Host check
-    "apps.practices.throttling.middleware.ThrottlingMiddleware",  # by address, whatever becomes of a request below
-    "corsheaders.middleware.CorsMiddleware",  # so that refusals below can be read by a browser app
+    "apps.practices.throttling.middleware.ThrottlingMiddleware",  # limits by address
+    "corsheaders.middleware.CorsMiddleware",  # so that browser apps can read the errors below
     "apps.practices.https.middleware.HostMiddleware",
     "apps.practices.https.middleware.HttpsMiddleware",
     "apps.practices.validation.middleware.BodyMiddleware",  # bounds the reading of a body, and reads what views left
-    "apps.practices.validation.middleware.RequestBoundsMiddleware",  # size and kind of the body, before it is read
+    "apps.practices.validation.middleware.RequestBoundsMiddleware",  # size and type of the body, before it is read
     "apps.practices.caching.middleware.ConditionalMiddleware",  # ETag, Cache-Control and 304 of the API
     "apps.practices.caching.middleware.CachingMiddleware",  # public responses from the cache
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    # For pages that people sign in to; an API request passes through untouched (project/middleware.py).
+    # For pages with a sign-in; API requests pass unchanged (project/middleware.py).
     "project.middleware.PageSessionMiddleware",
     "project.middleware.PageCsrfMiddleware",
     "project.middleware.PageAuthenticationMiddleware",
@@ -83,7 +83,7 @@ MIDDLEWARE = [
 SILENCED_SYSTEM_CHECKS = [
     "security.W002",  # X-Frame-Options comes from HeadersMiddleware
     "security.W003",  # PageCsrfMiddleware is Django's, kept off the API
-    "security.W021",  # asking for preloading is the owner's decision: it cannot be undone
+    "security.W021",  # HSTS preloading cannot be undone, so it is the owner's decision
 ]
 
 TEMPLATES = [
@@ -132,7 +132,7 @@ USE_I18N = False
 STATIC_URL = "/static/"
 _COLLECTED = _ROOT / "staticfiles"
 STATIC_ROOT: Path | None = _COLLECTED
-# A host's build collects static files; where nothing was collected (a clone), they are found where they lie.
+# A host's build collects static files. In a clone they are found in the apps' folders.
 WHITENOISE_USE_FINDERS = not (_COLLECTED / "admin").exists()
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},

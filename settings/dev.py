@@ -6,8 +6,8 @@ from settings.base import MIDDLEWARE as _MIDDLEWARE
 
 DEBUG = True
 
-# A view that loads rows one by one which one query could have loaded (N+1) fails, and says which relation: add
-# select_related() or prefetch_related() to its selector. Innermost, so that the error becomes an answer like any other.
+# A view that loads rows one by one (N+1) fails with the name of the relation: add select_related() or prefetch_related() to
+# its selector. Innermost, so that the error becomes a problem document.
 INSTALLED_APPS = [*_INSTALLED_APPS, "tools", "zeal"]
 MIDDLEWARE = [*_MIDDLEWARE, "zeal.middleware.zeal_middleware"]
 ZEAL_RAISE = True

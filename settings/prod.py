@@ -1,3 +1,3 @@
-"""Production: base as it stands. What must hold here is checked before it runs (rules.py, and the checks of each practice)."""
+"""Production: base unchanged. rules.py and the system checks of each practice say what it requires."""
 
 from settings.base import *  # noqa: F403 - prod is base

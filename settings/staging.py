@@ -3,7 +3,7 @@
 from settings.prod import *  # noqa: F403 - staging is prod with other values
 from settings.prod import HEADERS_EXTRA as _HEADERS_EXTRA
 
-# Not for search engines, and not promised to browsers for two years.
+# Hidden from search engines, and with a short HSTS, since browsers remember it.
 HEADERS_EXTRA = {**_HEADERS_EXTRA, "X-Robots-Tag": "noindex, nofollow"}
 SECURE_HSTS_SECONDS = 3600
 SECURE_HSTS_INCLUDE_SUBDOMAINS = False

@@ -1,4 +1,4 @@
-"""environment (138): what the environment says about the service itself."""
+"""environment (138): settings of the service itself."""
 
 from settings.env import ENVIRONMENT
 

@@ -1,3 +1,3 @@
-"""errors (136): whatever fails is answered as a problem document. DRF's exception handler is named in base.py."""
+"""errors (136): every failure is a problem document. DRF's exception handler is in base.py."""
 
 CSRF_FAILURE_VIEW = "apps.practices.errors.views.csrf_failure"

@@ -1,11 +1,11 @@
-"""mail: by which server, from whom, and in staging to whom instead."""
+"""Mail: the server, the sender, and the address that receives all mails in staging."""
 
 from urllib.parse import unquote, urlsplit
 
 from settings.env import ENVIRONMENT
 
 _SMTP = "django.core.mail.backends.smtp.EmailBackend"
-# The backend and the server's port, by the scheme of EMAIL_URL. smtps is TLS from the first byte (RFC 8314), smtp+tls STARTTLS.
+# The backend and the default port, by the scheme of EMAIL_URL. smtps is implicit TLS (RFC 8314), smtp+tls is STARTTLS.
 _KINDS = {
     "smtp": (_SMTP, 25),
     "smtp+tls": (_SMTP, 587),
@@ -27,8 +27,8 @@ EMAIL_HOST_USER: str = unquote(_SERVER.username or "")
 EMAIL_HOST_PASSWORD: str = unquote(_SERVER.password or "")
 EMAIL_USE_TLS: bool = _SCHEME == "smtp+tls"
 EMAIL_USE_SSL: bool = _SCHEME in ("smtps", "smtp+ssl")
-EMAIL_FILE_PATH: str | None = _REST if _SCHEME == "filemail" else None  # a folder, as it is written
-EMAIL_TIMEOUT = 10  # seconds of each wait for the server; mails are sent by workers, which try again
+EMAIL_FILE_PATH: str | None = _REST if _SCHEME == "filemail" else None  # a folder
+EMAIL_TIMEOUT = 10  # seconds for each wait for the server; workers send mails and retry
 EMAIL_REDIRECT: str = ENVIRONMENT["EMAIL_REDIRECT"] or ""
 EMAIL_REDIRECTED_BACKEND = _BACKEND
 EMAIL_BACKEND = "apps.practices.environment.mail.RedirectBackend" if EMAIL_REDIRECT else _BACKEND

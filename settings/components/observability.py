@@ -7,7 +7,7 @@ OBSERVABILITY_LOG_LEVEL = ENVIRONMENT["LOG_LEVEL"]
 OBSERVABILITY_LOG_STYLE = "console" if ENVIRONMENT.name == "dev" else "json"
 OBSERVABILITY_ADDRESSES = ENVIRONMENT["LOG_ADDRESSES"]
 OBSERVABILITY_SENTRY_DSN = ENVIRONMENT["SENTRY_DSN"]
-OBSERVABILITY_RELEASE = None  # set it to your build's name; None lets Sentry look at the host's own variables
+OBSERVABILITY_RELEASE = None  # set it to the name of your build; with None, Sentry reads the host's variables
 OBSERVABILITY_METRICS_TOKEN = ENVIRONMENT["METRICS_TOKEN"]
 OBSERVABILITY_METRICS_PREFIX = f"{ENVIRONMENT['REDIS_PREFIX']}:metrics"
 OBSERVABILITY_REDIS_URL = ENVIRONMENT["REDIS_URL"]
@@ -23,15 +23,15 @@ LOGGING = {
     },
     "root": {"handlers": ["stderr"], "level": OBSERVABILITY_LOG_LEVEL},
     "loggers": {
-        # Django brings handlers of its own; our root has the only one.
+        # Django adds handlers of its own; only the root logger has one here.
         "django": {"handlers": [], "propagate": True},
         "django.server": {"handlers": [], "propagate": True, "level": "WARNING"},
-        # Every 4xx has its access line already; what is left are tracebacks of 5xx.
+        # Every 4xx has an access line already. This leaves the tracebacks of 5xx.
         "django.request": {"handlers": [], "propagate": True, "level": "ERROR"},
-        # A stranger's Host header is their mistake, not an error of ours.
+        # A wrong Host header is an error of the client.
         "django.security.DisallowedHost": {"handlers": [], "propagate": False},
     },
 }
 
-# The request id travels in the headers of each Celery message and comes back in the worker's lines.
+# Celery messages carry the request id in their headers, so it is in the worker's log lines.
 DJANGO_STRUCTLOG_CELERY_ENABLED = True

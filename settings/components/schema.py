@@ -1,4 +1,4 @@
-"""OpenAPI: how the schema at ``/api/schema`` is written."""
+"""OpenAPI: the schema at ``/api/schema``."""
 
 from settings.env import ENVIRONMENT
 
@@ -19,7 +19,7 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": r"/api/v1",
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
-    # In this order: answers are added before their headers, and all of it is bounded last.
+    # In this order: responses are added before their headers, and bounds last.
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "apps.practices.errors.schema.describe_everywhere",

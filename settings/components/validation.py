@@ -1,25 +1,25 @@
-"""validation (133): how much a request may hold, and which HTML is text."""
+"""validation (133): limits of requests, and the HTML that is allowed in rich text."""
 
 from settings.env import ENVIRONMENT
 
-VALIDATION_BODY_BYTES = 1024 * 1024  # of a body, where the view's `bounds` do not say otherwise
-# How much of a body that nobody read is read and dropped before the answer leaves, and for how long a sender is waited for.
+VALIDATION_BODY_BYTES = 1024 * 1024  # of a body, unless the view's `bounds` say otherwise
+# How much of an unread body is read and dropped before the response is sent, and how long to wait for the sender.
 VALIDATION_DRAIN_SECONDS = 3
-VALIDATION_DRAIN_BYTES = ENVIRONMENT["IMPORT_MAX_BYTES"] + 64 * 1024  # the largest that a view takes
+VALIDATION_DRAIN_BYTES = ENVIRONMENT["IMPORT_MAX_BYTES"] + 64 * 1024  # the largest body of any view
 VALIDATION_JSON_DEPTH = 32
 VALIDATION_JSON_MEMBERS = 20_000  # objects, arrays and values in one document
 
-# Django's own bounds, for forms and uploads. Bodies are bounded above; Django must not refuse a smaller one with its own page.
+# Django's own limits for forms and uploads. They must not be smaller than those above: Django would answer with a page.
 DATA_UPLOAD_MAX_MEMORY_SIZE = VALIDATION_BODY_BYTES
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 1_000
 DATA_UPLOAD_MAX_NUMBER_FILES = 10
-FILE_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024  # a larger upload is spooled to disk
+FILE_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024  # larger uploads are written to disk
 FILE_UPLOAD_HANDLERS = [
     "django.core.files.uploadhandler.MemoryFileUploadHandler",
     "django.core.files.uploadhandler.TemporaryFileUploadHandler",
 ]
 
-# Rich text: what an author may use. Scripts, styles, forms, frames and event handlers are not in it.
+# Rich text without scripts, styles, forms, frames and event handlers.
 # fmt: off
 VALIDATION_HTML_TAGS = frozenset({
     "a", "abbr", "b", "blockquote", "br", "caption", "code", "dd", "del", "div", "dl", "dt", "em", "figcaption",
@@ -28,7 +28,7 @@ VALIDATION_HTML_TAGS = frozenset({
 })
 # fmt: on
 VALIDATION_HTML_ATTRIBUTES = {
-    "*": {"lang", "title"},  # on any of them
+    "*": {"lang", "title"},  # on all of them
     "a": {"href"},
     "img": {"src", "alt", "width", "height"},
     "ol": {"start"},
