@@ -38,7 +38,7 @@ class Standby:
         return user_for(self.folder)
 
     def copy(self) -> None:
-        """Take the primary's files and the order to follow it."""
+        """Copy the primary's files and configure replication."""
         primary = self.stack.state.urls["DATABASE_URL"].rpartition("/")[0]
         server = self.stack.services["postgresql"]
         command = [server.binary.path.with_name("pg_basebackup"), "--pgdata", self.folder / "data", "--dbname", primary]
@@ -71,7 +71,7 @@ class Standby:
 
 @contextlib.contextmanager
 def standby_running(stack: Stack) -> Iterator[Standby]:
-    """Copy the stack's cluster and follow it; the copy is gone afterwards."""
+    """Run a replica of the stack's PostgreSQL, and delete it afterwards."""
     folder = stack.services["postgresql"].data.parent / f"standby-{secrets.token_hex(4)}"
     folder.mkdir(mode=0o700)
     standby = Standby(stack, folder, port_free())

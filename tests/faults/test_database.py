@@ -1,4 +1,4 @@
-"""PostgreSQL goes away under load: nobody gets a 500, nobody waits long, cached reads go on, accepted writes are kept."""
+"""Outages of PostgreSQL under load: no 500, no long waits, cached reads continue, and accepted writes are kept."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def fleet(own_stack: Stack) -> Iterator[Fleet]:
 
 @dataclass(frozen=True, kw_only=True)
 class Owner:
-    """A signed-in stranger: an access token, and the path of a published note, which anybody may read from the cache."""
+    """A signed-in user: an access token, and the path of a public note, which is cached."""
 
     token: str
     note: str
@@ -53,7 +53,7 @@ def owner(fleet: Fleet) -> Owner:
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """One request: which kind, when it was sent (monotonic seconds), and its answer."""
+    """One request: its kind, when it was sent (monotonic seconds), and its response."""
 
     kind: str
     sent_at: float
@@ -61,7 +61,7 @@ class Seen:
 
 
 class Traffic:
-    """RATE requests a second, sent when they are due whether or not earlier ones are answered."""
+    """RATE requests per second, sent on time even if earlier ones have no response yet."""
 
     def __init__(self, fleet: Fleet, owner: Owner) -> None:
         self._fleet, self._owner = fleet, owner
@@ -97,13 +97,13 @@ class Traffic:
         return Seen(kind=kind, sent_at=sent_at, answer=answer)
 
     def seen(self) -> list[Seen]:
-        """Return the requests and answers so far; raise here if a connection broke."""
+        """Return the requests and responses so far. Raise if a connection broke."""
         return [future.result(timeout=30) for future in self._futures]
 
 
 @contextlib.contextmanager
 def exhausted(own_stack: Stack) -> Iterator[None]:
-    """Take every connection that the server gives, and in the end those of the web processes too."""
+    """Take all connections of the server, at last those of the web processes."""
     url, web = own_stack.state.urls["DATABASE_URL"], "pg_stat_activity WHERE application_name = 'shipshape-web'"
     with contextlib.ExitStack() as taken, psycopg.connect(url, autocommit=True) as first:
         for _ in range(20):
@@ -151,7 +151,7 @@ def test_under_load(
 
 
 def judged(seen: list[Seen], *, gone_at: float, back_at: float) -> tuple[str, list[str]]:
-    """Assert what a client may see of an outage; give the figures, and what took longer than it may."""
+    """Assert what clients may see of an outage. Return the figures, and what took too long."""
     assert {one.answer.status for one in seen} <= {200, 201, 503, 504}, [
         one for one in seen if one.answer.status not in (200, 201, 503, 504)
     ][:3]
@@ -187,7 +187,7 @@ def is_good(one: Seen) -> bool:
 
 
 def assert_kept(own_stack: Stack, seen: list[Seen]) -> None:
-    """Every note that was answered 201 is stored."""
+    """Assert that every note with a 201 is stored."""
     accepted = [one.answer.json()["id"] for one in seen if one.answer.status == 201]
     assert accepted
     with psycopg.connect(own_stack.state.urls["DATABASE_URL"]) as connection:

@@ -1,4 +1,4 @@
-"""When bin/dev migrates."""
+"""When bin/dev migrates the database."""
 
 import psycopg
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from tools.stack import Stack, data
 
 
-def test_a_database_is_migrated_again_when_it_is_not_as_the_last_migration_left_it(
+def test_changed_databases_are_migrated_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with Stack.temporary(("postgresql",)) as stack:

@@ -1,4 +1,4 @@
-"""A web process whose PostgreSQL is busy, slow, stopped or frozen, and bodies on the wire: what a client sees."""
+"""A web process whose PostgreSQL is busy, slow, stopped or frozen, and malformed bodies, as clients see them."""
 
 import contextlib
 import socket
@@ -22,7 +22,7 @@ NOW = "/api/v1/sample/notes/slow?seconds=0"  # the shortest request that needs P
 
 @pytest.fixture(scope="module")
 def fleet(own_stack: Stack) -> Iterator[Fleet]:
-    """One web process of 8 threads and 2 connections, asked directly as its edge would ask it."""
+    """Return a web process of 8 threads and 2 connections, without an edge."""
     with fleet_on(own_stack.state.urls, instances=1, WEB_THREADS="8", DATABASE_POOL_MAX="2") as fleet:
         yield fleet
 
@@ -32,7 +32,7 @@ def get(fleet: Fleet, path: str) -> Answer:
 
 
 def serves_again(fleet: Fleet, seconds: float) -> float:
-    """Ask until the answer is 200; give how long it took."""
+    """Return how long it takes until the response is 200, in seconds."""
     started = time.monotonic()
     while (answer := get(fleet, NOW)).status != 200:
         assert time.monotonic() - started < seconds, answer
@@ -41,13 +41,13 @@ def serves_again(fleet: Fleet, seconds: float) -> float:
 
 
 def asleep(own_stack: Stack) -> int:
-    """Return how many sessions sleep in PostgreSQL."""
+    """Return how many sessions are in pg_sleep()."""
     with psycopg.connect(own_stack.state.urls["DATABASE_URL"]) as connection:
         row = connection.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'").fetchone()
     return int(row[0]) if row else 0
 
 
-def test_an_exhausted_pool_answers_503_and_the_lucky_ones_200(fleet: Fleet, own_stack: Stack) -> None:
+def test_exhausted_pool_is_503(fleet: Fleet, own_stack: Stack) -> None:
     with ThreadPoolExecutor(8) as pool:
         holders = [pool.submit(get, fleet, "/api/v1/sample/notes/slow?seconds=4") for _ in range(2)]
         wait_until(lambda: asleep(own_stack) == 2, seconds=3, what="both connections to be held")
@@ -61,7 +61,7 @@ def test_an_exhausted_pool_answers_503_and_the_lucky_ones_200(fleet: Fleet, own_
     assert [holder.result().status for holder in holders] == [200, 200]
 
 
-def test_a_statement_without_end_is_ended(fleet: Fleet) -> None:
+def test_statement_timeout_is_504(fleet: Fleet) -> None:
     answer = get(fleet, "/api/v1/sample/notes/slow?seconds=25")
     assert_problem(answer, 504, "timed-out")
     assert answer.headers["retry-after"]
@@ -69,7 +69,7 @@ def test_a_statement_without_end_is_ended(fleet: Fleet) -> None:
     assert get(fleet, NOW).status == 200
 
 
-def test_a_stopped_server_is_503_and_its_return_is_noticed(fleet: Fleet, own_stack: Stack) -> None:
+def test_stopped_server_is_503_until_its_return(fleet: Fleet, own_stack: Stack) -> None:
     assert get(fleet, NOW).status == 200
     with postgresql_stopped(own_stack):
         for answer in (get(fleet, NOW), get(fleet, "/api/v1/sample/notes?limit=3")):
@@ -80,15 +80,15 @@ def test_a_stopped_server_is_503_and_its_return_is_noticed(fleet: Fleet, own_sta
     serves_again(fleet, 15)
 
 
-def test_a_restart_costs_no_request(fleet: Fleet, own_stack: Stack) -> None:
-    """Every pooled connection is dead after a restart; the next request gets a live one."""
+def test_no_request_fails_after_a_restart(fleet: Fleet, own_stack: Stack) -> None:
+    """After a restart every pooled connection is dead. The next request gets a new one."""
     assert get(fleet, NOW).status == 200
     own_stack.restart("postgresql")
     assert get(fleet, NOW).status == 200
 
 
-def test_a_frozen_server_is_503_within_the_bound_of_the_client(fleet: Fleet, own_stack: Stack) -> None:
-    """The kernel of a frozen server still acknowledges every packet: only the client's own clock ends the wait."""
+def test_frozen_server_is_503_within_the_clients_timeout(fleet: Fleet, own_stack: Stack) -> None:
+    """The kernel of a frozen server still acknowledges packets, so only the client's timeout ends the wait."""
     assert get(fleet, NOW).status == 200
     with postgresql_paused(own_stack):
         answer = get(fleet, NOW)
@@ -97,8 +97,8 @@ def test_a_frozen_server_is_503_within_the_bound_of_the_client(fleet: Fleet, own
     serves_again(fleet, 20)
 
 
-def test_an_instance_stays_in_the_pool_of_its_edge_while_the_server_is_frozen(fleet: Fleet, own_stack: Stack) -> None:
-    """The edge gives up a health check after two seconds: no answer from PostgreSQL may take the instance with it."""
+def test_health_checks_pass_while_the_server_is_frozen(fleet: Fleet, own_stack: Stack) -> None:
+    """The edge gives up a health check after two seconds, so waiting for PostgreSQL must take less."""
     taken = []
     while not taken or (taken[-1] >= 2 and len(taken) < 3):  # a machine that stands still for a moment does so once
         serves_again(fleet, 20)
@@ -112,7 +112,7 @@ def test_an_instance_stays_in_the_pool_of_its_edge_while_the_server_is_frozen(fl
 
 
 def send(fleet: Fleet, head: str, body: bytes) -> bytes:
-    """Send one request as bytes; give everything the server says."""
+    """Send one request as bytes and return everything the server sends."""
     address = urlsplit(fleet.webs[0].url)
     head = f"{head}\r\nHost: localhost\r\nX-Forwarded-Proto: https\r\nX-Forwarded-For: 203.0.113.9\r\nConnection: close\r\n\r\n"
     with socket.create_connection((str(address.hostname), int(address.port or 0)), timeout=20) as connection:

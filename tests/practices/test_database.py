@@ -35,7 +35,7 @@ from tests.sample.services import note_create
 
 
 class EachOwner(APIView):
-    """Loads owners one by one: the mistake that tests must not let pass."""
+    """Loads owners one by one, which tests must detect."""
 
     permission_classes = [AllowAny]
 
@@ -62,7 +62,7 @@ def test_keys_sort_by_time() -> None:
     assert uuid7_floor(now - timedelta(seconds=60)) < keys[0] < keys[-1] < uuid7_floor(now + timedelta(seconds=60))
 
 
-def test_an_update_counts_the_version_and_stamps_the_time(note: Note) -> None:
+def test_updates_increment_the_version(note: Note) -> None:
     before = note.updated_at
     version_update(instance=note, expected=1, title="two")
     assert (note.version, note.title) == (2, "two")
@@ -73,7 +73,7 @@ def test_an_update_counts_the_version_and_stamps_the_time(note: Note) -> None:
     assert before < stored.updated_at == note.updated_at
 
 
-def test_another_version_is_refused_and_a_lost_row_is_not_found(note: Note) -> None:
+def test_writes_of_other_versions_are_refused(note: Note) -> None:
     with pytest.raises(PreconditionFailed):
         version_update(instance=note, expected=7, title="x")
     with pytest.raises(PreconditionFailed):
@@ -88,7 +88,7 @@ def test_another_version_is_refused_and_a_lost_row_is_not_found(note: Note) -> N
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_writers_who_saw_the_same_version_one_succeeds() -> None:
+def test_one_of_concurrent_writers_succeeds() -> None:
     note = note_create(owner=User.objects.create(email="owner@example.com"), title="one")
     copies = [Note.objects.get(pk=note.pk) for _ in range(8)]
 
@@ -120,7 +120,7 @@ def test_refused_writes_leave_the_transaction_usable() -> None:
 
 
 @override_settings(ROOT_URLCONF=__name__)
-def test_rows_loaded_one_by_one_are_an_error_in_tests(note: Note, caplog: pytest.LogCaptureFixture) -> None:
+def test_n_plus_1_is_an_error(note: Note, caplog: pytest.LogCaptureFixture) -> None:
     note_create(owner=User.objects.create(email="b@example.com"), title="two")
     response = APIClient(raise_request_exception=False).get("/api/v1/each")
     assert_problem(response, 500, "internal-error")
@@ -158,10 +158,10 @@ if connection.pool:
         ("command", "0", "30s", "0", None, None),
     ],
 )
-def test_bounds_follow_the_kind_of_process(
+def test_timeouts_follow_the_kind_of_process(
     kind: str, statement: str, lock: str, idle: str, pool: int | None, wait: float | None
 ) -> None:
-    """Each kind asks the server itself; a web process with 4 threads holds 3 connections, however many it may."""
+    """The values come from the server. A web process with 4 threads has at most 3 connections."""
     environment = {**os.environ, "PROCESS_KIND": kind, "WEB_THREADS": "4", "DATABASE_POOL_MAX": "9"}
     output = subprocess.run(
         [sys.executable, "-c", REPORT], env=environment, capture_output=True, text=True, timeout=60, check=True
@@ -181,8 +181,8 @@ def test_bounds_follow_the_kind_of_process(
 @pytest.mark.parametrize(
     "options", ["-c search_path=public", "-c statement_timeout=0 -c lock_timeout=0", "--search_path=public"]
 )
-def test_the_options_of_a_url_are_added_to_the_bounds(options: str) -> None:
-    """The server itself says what holds: what the URL asks for, and our bounds whatever the URL says of them."""
+def test_url_options_are_added_to_the_timeouts(options: str) -> None:
+    """The values come from the server: the URL's options, and our timeouts even if the URL sets them."""
     url = os.environ["DATABASE_URL"]
     separator = "&" if "?" in url else "?"
     environment = {
@@ -203,7 +203,7 @@ def test_the_options_of_a_url_are_added_to_the_bounds(options: str) -> None:
 # --- system checks: each id, and that each is bound
 
 
-def test_the_vendor_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_vendors_are_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not run_checks(tags=["database"])
     monkeypatch.setattr(type(connections["default"]), "vendor", "sqlite")
     assert [message.id for message in run_checks(tags=["database"])] == ["database.E001"]
@@ -219,7 +219,7 @@ def test_the_vendor_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"max_size": 4, "timeout": 1}, 60),
     ],
 )
-def test_an_unbounded_pool_is_found(monkeypatch: pytest.MonkeyPatch, pool: Any, max_age: int) -> None:
+def test_unbounded_pools_are_errors(monkeypatch: pytest.MonkeyPatch, pool: Any, max_age: int) -> None:
     database = settings.DATABASES["default"]
     assert not run_checks(tags=["database"])
     changed = {**database, "CONN_MAX_AGE": max_age, "OPTIONS": {**database["OPTIONS"], "pool": pool}}
@@ -229,7 +229,7 @@ def test_an_unbounded_pool_is_found(monkeypatch: pytest.MonkeyPatch, pool: Any, 
 
 @pytest.fixture
 def database_c() -> Iterator[str]:
-    """The name of a database whose LC_CTYPE is C, on the tests' server."""
+    """Return the name of a database with LC_CTYPE C on the tests' server."""
     name, address = "ctype_c", settings.DATABASES["default"]
     parts = {key: address[key.upper()] for key in ("host", "port", "user", "password")}
     with psycopg.connect(**parts, dbname="postgres", autocommit=True) as server:
@@ -239,7 +239,7 @@ def database_c() -> Iterator[str]:
         server.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def test_a_database_that_knows_no_letters_is_found(db: None, database_c: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lc_ctype_c_is_a_warning(db: None, database_c: str, monkeypatch: pytest.MonkeyPatch) -> None:
     call_command("check", databases=["default"], fail_level="WARNING")
     other = connection.copy()
     other.settings_dict = {**connection.settings_dict, "NAME": database_c, "OPTIONS": {}}
@@ -252,18 +252,18 @@ def test_a_database_that_knows_no_letters_is_found(db: None, database_c: str, mo
         other.close()
 
 
-def test_the_release_phase_looks_into_the_database() -> None:
+def test_the_release_phase_checks_the_database() -> None:
     assert "check --deploy --database default" in Path("Procfile").read_text()
 
 
-def test_orderings_are_checked_at_start(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_orderings_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Note._meta, "indexes", [])
     with pytest.raises(CommandError, match=r"database\.E003"):
         call_command("check")
 
 
-def test_checks_find_lists_that_nothing_has_loaded_yet() -> None:
-    """Lists are declared beside views, which a fresh process loads with the URL map: the check must not come too early."""
+def test_checks_import_the_views() -> None:
+    """Lists are declared next to views, which a new process has not imported yet."""
     script = """
 import django
 django.setup()

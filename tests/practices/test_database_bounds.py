@@ -1,4 +1,4 @@
-"""database, one connection to a PgBouncer in transaction mode: every transaction is bounded, and leaves nothing behind."""
+"""database, one connection to a PgBouncer in transaction mode: every transaction has timeouts and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def wrapper(db: None, own_pgbouncer: PgBouncer) -> Iterator[DatabaseWrapper]:
 
 @pytest.fixture
 def short(wrapper: DatabaseWrapper) -> DatabaseWrapper:
-    """The same with bounds that a test can wait for."""
+    """Return the same with timeouts that a test can wait for."""
     wrapper.settings_dict["TRANSACTION_BOUNDS"] = SHORT
     return wrapper
 
@@ -102,7 +102,7 @@ WAYS = [
 
 @pytest.mark.parametrize("way", WAYS)
 @override_settings(DATABASE_SUSPICIOUS_WAIT_SECONDS=20)
-def test_no_statement_is_without_bound(
+def test_statement_timeout(
     short: DatabaseWrapper, own_pgbouncer: PgBouncer, way: Callable[[DatabaseWrapper, str], None]
 ) -> None:
     started = time.monotonic()
@@ -118,7 +118,7 @@ def test_no_statement_is_without_bound(
 
 
 @override_settings(DATABASE_SUSPICIOUS_WAIT_SECONDS=20)
-def test_no_lock_is_waited_for_without_bound(short: DatabaseWrapper, own_pgbouncer: PgBouncer) -> None:
+def test_lock_timeout(short: DatabaseWrapper, own_pgbouncer: PgBouncer) -> None:
     short.settings_dict["TRANSACTION_BOUNDS"] = {**WIDE, "lock_timeout": "200ms"}
     with psycopg.connect(own_pgbouncer.database_url) as rival:
         rival.execute("SELECT pg_advisory_xact_lock(7)")
@@ -130,7 +130,7 @@ def test_no_lock_is_waited_for_without_bound(short: DatabaseWrapper, own_pgbounc
     assert "same data" in str(problem.detail)
 
 
-def test_a_transaction_that_lies_idle_is_ended(short: DatabaseWrapper) -> None:
+def test_idle_transaction_timeout(short: DatabaseWrapper) -> None:
     def idle() -> None:
         with transaction.atomic("pgbouncer"):
             executed(short, "SELECT 1")
@@ -145,7 +145,7 @@ def test_a_transaction_that_lies_idle_is_ended(short: DatabaseWrapper) -> None:
 
 
 @pytest.mark.parametrize("begins", [True, False], ids=["begins", "goes on"])
-def test_results_are_those_of_the_statement(wrapper: DatabaseWrapper, begins: bool) -> None:
+def test_results_belong_to_the_statement(wrapper: DatabaseWrapper, begins: bool) -> None:
     with contextlib.nullcontext() if begins else transaction.atomic("pgbouncer"), wrapper.cursor() as cursor:
         if not begins:
             cursor.execute("SELECT 1")
@@ -161,9 +161,7 @@ def test_results_are_those_of_the_statement(wrapper: DatabaseWrapper, begins: bo
         assert cursor.fetchone() == (2,)
 
 
-def test_rows_written_are_kept_and_those_rolled_back_are_not(
-    wrapper: DatabaseWrapper, own_pgbouncer: PgBouncer
-) -> None:
+def test_commits_and_rollbacks(wrapper: DatabaseWrapper, own_pgbouncer: PgBouncer) -> None:
     with wrapper.cursor() as cursor:
         cursor.execute("CREATE TABLE kept (n int)")
         cursor.execute("INSERT INTO kept SELECT generate_series(1, 3)")
@@ -183,8 +181,8 @@ def test_rows_written_are_kept_and_those_rolled_back_are_not(
         assert [n for (n,) in client.execute("SELECT n FROM kept ORDER BY n")] == [1, 2, 3, 4, 5, 6, 9]
 
 
-def test_each_client_has_its_own_time_zone(wrapper: DatabaseWrapper, own_pgbouncer: PgBouncer) -> None:
-    """The one thing that Django sets for a session; PgBouncer knows it, and sets it again for whoever comes."""
+def test_time_zones_are_per_client(wrapper: DatabaseWrapper, own_pgbouncer: PgBouncer) -> None:
+    """The only session setting of Django. PgBouncer tracks it and restores it for each client."""
     with contextlib.ExitStack() as held:
         others = [held.enter_context(own_pgbouncer.connect()) for _ in range(SERVERS * 2)]
         for number, other in enumerate(others):
@@ -199,10 +197,8 @@ def test_each_client_has_its_own_time_zone(wrapper: DatabaseWrapper, own_pgbounc
 
 
 @override_settings(DATABASE_SUSPICIOUS_WAIT_SECONDS=1.7)  # below PgBouncer's own patience
-def test_a_queue_for_connections_does_not_look_like_an_outage(
-    wrapper: DatabaseWrapper, own_pgbouncer: PgBouncer
-) -> None:
-    """All who wait reach their bound at the same moment; that another was answered meanwhile tells where they stood."""
+def test_a_queue_is_no_outage(wrapper: DatabaseWrapper, own_pgbouncer: PgBouncer) -> None:
+    """All waits reach their limit at the same moment, but another client got a response, so these were in the queue."""
     everybody = threading.Barrier(SERVERS + 1, timeout=20)
     wrapper.settings_dict["OPTIONS"]["pool"]["min_size"] = SERVERS + 3
     wrapper.pool.open(wait=True, timeout=20)
@@ -240,13 +236,13 @@ def test_a_queue_for_connections_does_not_look_like_an_outage(
 
 @pytest.fixture
 def pool_connection(wrapper: DatabaseWrapper, own_pgbouncer: PgBouncer) -> Iterator[psycopg.Connection[Any]]:
-    """A connection of the pool's class, made while PostgreSQL is under suspicion."""
+    """Return a connection of the pool's class, opened while PostgreSQL is under suspicion."""
     breaker_of("pgbouncer").failed(OSError())
     with connection_class("pgbouncer", is_pgbouncer=True).connect(own_pgbouncer.url, autocommit=True) as connection:
         yield connection
 
 
-def test_that_pgbouncer_lets_somebody_in_says_nothing_of_postgresql(pool_connection: psycopg.Connection[Any]) -> None:
+def test_connecting_to_pgbouncer_is_no_response(pool_connection: psycopg.Connection[Any]) -> None:
     assert breaker_of("pgbouncer").is_suspicious
     pool_connection.execute("SELECT 1")
     assert not breaker_of("pgbouncer").is_suspicious
@@ -256,17 +252,19 @@ def test_that_pgbouncer_lets_somebody_in_says_nothing_of_postgresql(pool_connect
     ("code", "answers"),
     [("22012", True), ("57014", True), ("28P01", False), ("3D000", False), ("53300", False), ("57P01", False)],
 )
-def test_an_error_is_an_answer_unless_it_tells_of_a_login(
+def test_errors_are_responses_except_failed_logins(
     pool_connection: psycopg.Connection[Any], code: str, answers: bool
 ) -> None:
-    """Newer versions of PgBouncer pass on, with PostgreSQL's own codes, why they cannot log in."""
+    """Newer versions of PgBouncer pass on PostgreSQL's own codes of failed logins."""
     with pytest.raises(psycopg.Error):
         pool_connection.execute(f"DO $$ BEGIN RAISE 'x' USING ERRCODE = '{code}'; END $$")
     assert breaker_of("pgbouncer").is_suspicious is not answers
 
 
 @override_settings(DATABASE_SUSPICIOUS_WAIT_SECONDS=10)
-def test_an_error_of_pgbouncer_is_none(pool_connection: psycopg.Connection[Any], own_pgbouncer: PgBouncer) -> None:
+def test_errors_of_pgbouncer_are_no_responses(
+    pool_connection: psycopg.Connection[Any], own_pgbouncer: PgBouncer
+) -> None:
     pool_connection.execute("SELECT 1")
     with contextlib.ExitStack() as held:
         for _ in range(SERVERS):
@@ -278,16 +276,14 @@ def test_an_error_of_pgbouncer_is_none(pool_connection: psycopg.Connection[Any],
     assert breaker_of("pgbouncer").is_suspicious
 
 
-def test_mistakes_on_this_side_say_nothing_of_the_server(wrapper: DatabaseWrapper) -> None:
+def test_errors_of_the_client_are_no_responses(wrapper: DatabaseWrapper) -> None:
     for _ in range(3):
         with pytest.raises(DatabaseError), wrapper.cursor() as cursor:
             cursor.execute("SELECT %s, %s", ["one"])
     assert not breaker_of("pgbouncer").is_suspicious
 
 
-def test_a_walk_over_many_rows_needs_no_cursor_of_the_server(
-    wrapper: DatabaseWrapper, own_pgbouncer: PgBouncer
-) -> None:
+def test_iterators_use_no_server_side_cursor(wrapper: DatabaseWrapper, own_pgbouncer: PgBouncer) -> None:
     with contextlib.ExitStack() as held:
         for number, _ in enumerate(ContentType.objects.using("pgbouncer").order_by("pk").iterator(chunk_size=1)):
             if number < SERVERS - 1:  # whoever comes next is given another connection than before

@@ -1,4 +1,4 @@
-"""database, when PostgreSQL fails: each failure, made by a real server, is a 503 or 504 that says when to return."""
+"""database, failures of PostgreSQL: each is a 503 or 504 with Retry-After. A real server fails."""
 
 import contextlib
 import threading
@@ -27,7 +27,7 @@ ROW = "SELECT 1 FROM sample_note FOR UPDATE"
 
 
 class Doing(APIView):
-    """Does what the test has chosen."""
+    """Runs the test's action."""
 
     permission_classes = [AllowAny]
     action: Callable[[], object]
@@ -81,7 +81,7 @@ def second_connection() -> psycopg.Connection[Any]:
     ],
     ids=["too slow", "read-only", "disk full", "starting up", "input or output", "no login", "no database"],
 )
-def test_a_failing_server_is_not_our_error(sql: str, before: str, status: int, retry: str) -> None:
+def test_server_failures_are_503_or_504(sql: str, before: str, status: int, retry: str) -> None:
     answer = answer_to(lambda: execute(sql, before))
     assert_problem(answer, status, "timed-out" if status == 504 else "unavailable")
     assert answer.headers["Retry-After"] == retry
@@ -98,7 +98,7 @@ def test_lock_timeout_is_503(note: Note) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_commands_report_outages_only(note: Note) -> None:
-    """A lock that is not free is no reason to check DATABASE_URL."""
+    """A lock timeout is no reason to check DATABASE_URL."""
     with second_connection() as rival:
         rival.execute(ROW)
         with pytest.raises(OperationalError) as locked:
@@ -110,8 +110,8 @@ def test_commands_report_outages_only(note: Note) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_loser_of_a_deadlock_is_503(note: Note) -> None:
-    """Each holds what the other waits for; the server lets one go, the one whose patience ends first."""
+def test_deadlock_is_503(note: Note) -> None:
+    """Each waits for a lock of the other. The server cancels the one whose deadlock_timeout ends first."""
     second = note_create(owner=note.owner, title="two")
     one, two = (f"SELECT 1 FROM sample_note WHERE id = '{row.pk}' FOR UPDATE" for row in (note, second))
     with second_connection() as rival, second_connection() as watch:
@@ -138,7 +138,7 @@ def test_the_loser_of_a_deadlock_is_503(note: Note) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_loser_of_a_serialization_conflict_is_503(note: Note) -> None:
+def test_serialization_failure_is_503(note: Note) -> None:
     def conflicting() -> None:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
@@ -155,7 +155,7 @@ def test_the_loser_of_a_serialization_conflict_is_503(note: Note) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_connection_that_breaks_is_503_and_the_next_request_works() -> None:
+def test_broken_connection_is_503_once() -> None:
     def broken() -> None:
         with connection.cursor() as cursor, second_connection() as rival:
             cursor.execute("SELECT pg_backend_pid()")
@@ -169,7 +169,7 @@ def test_a_connection_that_breaks_is_503_and_the_next_request_works() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_server_that_gives_no_more_connections_is_503() -> None:
+def test_too_many_connections_is_503() -> None:
     def refused() -> None:
         parameters = {**connection.get_connection_params(), "user": "crowd", "password": "crowd"}
         chosen = {"host", "port", "user", "password", "dbname"}
@@ -186,7 +186,7 @@ def test_a_server_that_gives_no_more_connections_is_503() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("sql", ["SELECT nothing", "SELECT 1/0", "INSERT INTO sample_note (id) VALUES (NULL)"])
-def test_mistakes_of_ours_stay_mistakes(sql: str) -> None:
+def test_bugs_are_not_mapped(sql: str) -> None:
     with pytest.raises(DatabaseError) as raised:
         execute(sql)
     assert problem_for(raised.value) is None

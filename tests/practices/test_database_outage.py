@@ -1,4 +1,4 @@
-"""database, when PostgreSQL is away: no wait is endless, the second to ask is refused at once, its return is noticed."""
+"""database, outages of PostgreSQL: every wait has a timeout, an open breaker refuses at once, and a probe closes it."""
 
 import contextlib
 import json
@@ -26,7 +26,7 @@ from tools.stack import port_free
 
 
 def other() -> psycopg.Connection[Any]:
-    """Make a second connection to the database of the tests."""
+    """Return another connection to the tests' database."""
     return psycopg.connect(**parameters())
 
 
@@ -37,7 +37,7 @@ def parameters() -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def nothing_known() -> Iterator[None]:
-    """Begin and end with closed breakers."""
+    """Reset the breakers before and after."""
     breakers = [BoundedConnection.breaker, connection_class("default").breaker]
     for breaker in breakers:
         breaker.reset()
@@ -50,7 +50,7 @@ def nothing_known() -> Iterator[None]:
 
 
 @pytest.mark.django_db
-def test_no_wait_for_the_server_is_without_bound() -> None:
+def test_every_wait_has_a_timeout() -> None:
     with BoundedConnection.connect(**parameters()) as bounded:
         with override_settings(DATABASE_WAIT_SECONDS=0.3), pytest.raises(ServerUnresponsive) as raised:
             bounded.execute("SELECT pg_sleep(4)")
@@ -61,7 +61,7 @@ def test_no_wait_for_the_server_is_without_bound() -> None:
 
 
 @pytest.mark.django_db
-def test_a_connection_closed_by_the_server_is_seen_without_asking() -> None:
+def test_closed_connections_are_detected() -> None:
     with other() as watched, other() as rival:
         watched.autocommit = True
         watched.execute("SELECT 1")
@@ -74,7 +74,7 @@ def test_a_connection_closed_by_the_server_is_seen_without_asking() -> None:
 
 
 def eventually(question: Callable[[], bool], seconds: float = 10) -> bool:
-    """Ask until the answer is yes; give False when it still is not after so long."""
+    """Return whether the condition became true within the time."""
     deadline = threading.Event()
     for _ in range(int(seconds / 0.05)):
         if question():
@@ -85,7 +85,7 @@ def eventually(question: Callable[[], bool], seconds: float = 10) -> bool:
 
 @pytest.fixture
 def pooled(db: None) -> Iterator[Any]:
-    """Give three wrappers that share a pool of two connections, as the threads of a web process do, and wait for one."""
+    """Return three wrappers that share a pool of two connections, as the threads of a web process do."""
     settings_dict = json.loads(json.dumps(connection.settings_dict, default=str))
     settings_dict["OPTIONS"]["pool"] = {"min_size": 1, "max_size": 2, "timeout": 20}
     wrappers = [DatabaseWrapper(settings_dict, alias="default") for _ in range(3)]
@@ -97,7 +97,7 @@ def pooled(db: None) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def impatient(wrapper: Any) -> Iterator[None]:
-    """Let who asks its pool in vain be told so soon."""
+    """Shorten the wait for a connection of the pool."""
     pool, patience = wrapper.pool, wrapper.pool.timeout
     pool.timeout = 0.3
     try:
@@ -106,7 +106,7 @@ def impatient(wrapper: Any) -> Iterator[None]:
         pool.timeout = patience
 
 
-def test_an_exhausted_pool_is_503_and_a_freed_connection_serves(pooled: Any) -> None:
+def test_exhausted_pool_is_503(pooled: Any) -> None:
     first, second, third = pooled
     first.ensure_connection()
     second.ensure_connection()
@@ -120,7 +120,7 @@ def test_an_exhausted_pool_is_503_and_a_freed_connection_serves(pooled: Any) -> 
     assert isinstance(third.connection, BoundedConnection)
 
 
-def test_pooled_connections_that_died_are_replaced_before_use(pooled: Any) -> None:
+def test_dead_connections_are_replaced(pooled: Any) -> None:
     first, second, _ = pooled
     for wrapper in (first, second):
         wrapper.ensure_connection()
@@ -145,7 +145,7 @@ def test_pooled_connections_that_died_are_replaced_before_use(pooled: Any) -> No
 
 @pytest.fixture
 def gone(pooled: Any) -> Any:
-    """Give three wrappers whose server is not there."""
+    """Return three wrappers whose server does not exist."""
     for wrapper in pooled:
         options = {**wrapper.settings_dict["OPTIONS"], "pool": {"min_size": 1, "max_size": 2, "timeout": 0.3}}
         wrapper.settings_dict = {**wrapper.settings_dict, "OPTIONS": options, "PORT": port_free()}
@@ -153,14 +153,14 @@ def gone(pooled: Any) -> Any:
 
 
 def seconds_of(action: Callable[[], object]) -> float:
-    """Give how long ``action`` takes to fail."""
+    """Return how long ``action`` takes to fail, in seconds."""
     started = time.monotonic()
     with pytest.raises(OperationalError):
         action()
     return time.monotonic() - started
 
 
-def test_a_server_that_is_away_is_waited_for_by_few(gone: Any) -> None:
+def test_an_open_breaker_refuses_at_once(gone: Any) -> None:
     breaker = connection_class("default").breaker
     while breaker.allows():
         seconds_of(gone[0].ensure_connection)
@@ -172,7 +172,7 @@ def test_a_server_that_is_away_is_waited_for_by_few(gone: Any) -> None:
     assert (problem.status, problem.retry_after) == (503, 2)
 
 
-def test_its_return_is_found_by_one_who_asks(pooled: Any) -> None:
+def test_a_probe_closes_the_breaker(pooled: Any) -> None:
     breaker = connection_class("default").breaker
     for _ in range(2):
         breaker.failed(OSError())
@@ -191,8 +191,8 @@ def test_its_return_is_found_by_one_who_asks(pooled: Any) -> None:
     assert not breaker.is_suspicious
 
 
-def test_our_own_crowd_does_not_look_like_an_outage(pooled: Any) -> None:
-    """The server answers somebody all the time: that the pool has no connection left says nothing about the server."""
+def test_a_busy_pool_is_no_outage(pooled: Any) -> None:
+    """The server responds all the time, so an exhausted pool says nothing about it."""
     first, second, third = pooled
     first.ensure_connection()
     second.ensure_connection()
@@ -216,7 +216,7 @@ def test_our_own_crowd_does_not_look_like_an_outage(pooled: Any) -> None:
 
 @pytest.mark.django_db
 @override_settings(DATABASE_WAIT_SECONDS=30, DATABASE_SUSPICIOUS_WAIT_SECONDS=0.3)
-def test_whoever_failed_to_answer_is_waited_for_briefly() -> None:
+def test_waits_are_short_after_a_failure() -> None:
     with BoundedConnection.connect(**parameters()) as bounded:
         BoundedConnection.breaker.failed(OSError())
         with pytest.raises(ServerUnresponsive):
@@ -224,8 +224,8 @@ def test_whoever_failed_to_answer_is_waited_for_briefly() -> None:
 
 
 @pytest.mark.django_db
-def test_what_asks_nothing_of_the_server_is_no_answer() -> None:
-    """Each request begins with it, on whatever connection it is given: an outage would be forgotten all the time."""
+def test_operations_without_a_wait_are_no_response() -> None:
+    """Every request begins with such operations: if they counted, an outage would be forgotten."""
     with BoundedConnection.connect(**parameters()) as bounded:
         BoundedConnection.breaker.failed(OSError())
         bounded.autocommit = True
@@ -238,8 +238,8 @@ def test_what_asks_nothing_of_the_server_is_no_answer() -> None:
 # --- forks
 
 
-def test_a_child_shares_no_connection_with_its_parent(pooled: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two processes that read from one socket get each other's answers."""
+def test_children_do_not_use_their_parents_connections(pooled: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two processes on one socket would read each other's responses."""
     wrapper = pooled[0]
     wrapper.ensure_connection()
     with wrapper.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""database, through a PgBouncer in transaction mode: a real one, with fewer connections to PostgreSQL than clients."""
+"""database, through a PgBouncer in transaction mode, with fewer connections to PostgreSQL than clients."""
 
 from __future__ import annotations
 
@@ -60,9 +60,7 @@ if connection.pool:
         ("command", ["0", "30s", "0"]),
     ],
 )
-def test_web_processes_go_through_it_and_all_are_bounded_as_without(
-    own_stack: Stack, pgbouncer: PgBouncer, kind: str, bounds: list[str]
-) -> None:
+def test_only_web_processes_use_it(own_stack: Stack, pgbouncer: PgBouncer, kind: str, bounds: list[str]) -> None:
     direct = own_stack.state.urls["DATABASE_URL"]
     addresses = {"DATABASE_URL": direct, "DATABASE_PGBOUNCER": pgbouncer.url, "DATABASE_REPLICA_URL": direct}
     ran = subprocess.run(
@@ -85,7 +83,7 @@ def test_web_processes_go_through_it_and_all_are_bounded_as_without(
 
 @pytest.fixture(scope="module")
 def fleet(own_stack: Stack, pgbouncer: PgBouncer) -> Iterator[Fleet]:
-    """Two instances with five connections each to PgBouncer, and a worker, which has PostgreSQL's own address."""
+    """Return two instances with five connections each to PgBouncer, and a worker that uses PostgreSQL directly."""
     given = {f"THROTTLE_{name}": "1000000/15m" for name in ("ANON", "USER", "ADDRESS", "LOGIN")}
     given |= {"DATABASE_PGBOUNCER": pgbouncer.url, "DATABASE_POOL_MAX": "5"}
     with fleet_on(own_stack.state.urls, worker=True, **given) as fleet:
@@ -98,7 +96,7 @@ def get(fleet: Fleet, path: str, instance: int = 0) -> Answer:
 
 @pytest.fixture(scope="module")
 def somebody(fleet: Fleet) -> dict[str, str]:
-    """The headers of a signed-in stranger."""
+    """Return the headers of a signed-in user."""
     url, credentials = fleet.webs[0].url, {"email": "owner@example.com", "password": FLEET_PASSWORD}
     assert ask(url, "/api/v1/auth/register", method="POST", body=credentials).status == 201
     access = ask(url, "/api/v1/auth/login", method="POST", body=credentials).json()["access"]
@@ -106,14 +104,14 @@ def somebody(fleet: Fleet) -> dict[str, str]:
 
 
 def serves_again(fleet: Fleet, seconds: float) -> None:
-    """Wait until both instances answer from PostgreSQL."""
+    """Wait until both instances respond from PostgreSQL."""
     wait_until(
         lambda: {get(fleet, NOW, instance).status for instance in (0, 1)} == {200}, seconds=seconds, what="its return"
     )
 
 
 class Watch:
-    """How many connections to PostgreSQL the web processes have together, at most, and from how many clients."""
+    """The highest number of the web processes' connections to PostgreSQL, and of PgBouncer's clients."""
 
     def __init__(self, own_stack: Stack, pgbouncer: PgBouncer) -> None:
         self.servers = self.clients = 0
@@ -138,11 +136,11 @@ class Watch:
                 self.clients = max(self.clients, self._pgbouncer.clients())
 
 
-def test_more_clients_than_connections_are_served_and_leave_nothing_behind(
+def test_more_clients_than_connections(
     fleet: Fleet, own_stack: Stack, pgbouncer: PgBouncer, somebody: dict[str, str]
 ) -> None:
     def use(number: int) -> list[int]:
-        """Write a note, change it, read it and a list, and look whether the instance is ready."""
+        """Write a note, change it, read it and a list, and request /readyz."""
         url, title = fleet.webs[number % 2].url, f"Note {number} {secrets.token_hex(4)}"
         written = ask(url, NOTES, method="POST", body={"title": title, "body": "<p>x</p>"}, headers=somebody)
         assert written.status == 201, written
@@ -165,7 +163,7 @@ def test_more_clients_than_connections_are_served_and_leave_nothing_behind(
     assert row == (120,)
 
 
-def test_a_key_is_claimed_once_through_it(
+def test_idempotency_keys_through_it(
     fleet: Fleet, own_stack: Stack, pgbouncer: PgBouncer, somebody: dict[str, str]
 ) -> None:
     headers = {**somebody, "Idempotency-Key": secrets.token_hex(8)}
@@ -182,7 +180,7 @@ def test_a_key_is_claimed_once_through_it(
         assert connection.execute("SELECT count(*) FROM sample_note WHERE title = 'Once'").fetchone() == (1,)
 
 
-def test_heavy_work_goes_past_it(fleet: Fleet, own_stack: Stack, somebody: dict[str, str]) -> None:
+def test_jobs_do_not_use_it(fleet: Fleet, own_stack: Stack, somebody: dict[str, str]) -> None:
     url = fleet.webs[0].url
     sent = ask(url, f"{NOTES}/counts", method="POST", body={"seconds": 1}, headers=somebody)
     assert sent.status == 202
@@ -208,7 +206,7 @@ def family_of(service: Any) -> list[psutil.Process]:
     return [process, *process.children(recursive=True)]
 
 
-def test_a_replica_is_read_beside_it(fleet: Fleet, own_stack: Stack, somebody: dict[str, str]) -> None:
+def test_a_replica_is_read_directly(fleet: Fleet, own_stack: Stack, somebody: dict[str, str]) -> None:
     note = {"title": "Both ways", "body": "<p>x</p>"}
     with standby_running(own_stack) as standby:
         port = port_free()
@@ -226,7 +224,7 @@ def test_a_replica_is_read_beside_it(fleet: Fleet, own_stack: Stack, somebody: d
             web.stop()
 
 
-def test_a_request_without_end_is_ended(fleet: Fleet, own_stack: Stack) -> None:
+def test_statement_timeout_is_504(fleet: Fleet, own_stack: Stack) -> None:
     answer = get(fleet, f"{NOTES}/slow?seconds=25")
     assert_problem(answer, 504, "timed-out")
     assert answer.headers["retry-after"]
@@ -237,7 +235,7 @@ def test_a_request_without_end_is_ended(fleet: Fleet, own_stack: Stack) -> None:
     assert get(fleet, NOW).status == 200
 
 
-def test_whoever_queues_too_long_is_503_and_the_lucky_ones_are_200(fleet: Fleet, own_stack: Stack) -> None:
+def test_queueing_too_long_is_503(fleet: Fleet, own_stack: Stack) -> None:
     asleep = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
     with (
         ThreadPoolExecutor(SERVERS) as threads,
@@ -279,7 +277,7 @@ def with_pgbouncer_frozen(own_stack: Stack, pgbouncer: PgBouncer) -> Iterator[No
 @pytest.mark.parametrize(
     "fault", [without_pgbouncer, without_postgresql, with_postgresql_frozen, with_pgbouncer_frozen]
 )
-def test_whatever_is_away_it_is_503_soon_at_once_and_its_return_is_noticed(
+def test_outages_are_503_until_the_return(
     fleet: Fleet, own_stack: Stack, pgbouncer: PgBouncer, somebody: dict[str, str], fault: Callable[..., Any]
 ) -> None:
     serves_again(fleet, 20)
@@ -307,7 +305,7 @@ def test_whatever_is_away_it_is_503_soon_at_once_and_its_return_is_noticed(
 
 
 @pytest.mark.parametrize("name", ["postgresql", "pgbouncer"])
-def test_a_restart_is_forgotten_by_the_second_request(
+def test_the_second_request_after_a_restart_succeeds(
     fleet: Fleet, own_stack: Stack, pgbouncer: PgBouncer, name: str
 ) -> None:
     serves_again(fleet, 20)

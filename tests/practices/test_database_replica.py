@@ -1,4 +1,4 @@
-"""database, with a replica: a real one that streams from the session's server into web processes of their own."""
+"""database, with a streaming replica."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def standby(own_stack: Stack) -> Iterator[Standby]:
 
 @pytest.fixture(scope="module")
 def fleet(own_stack: Stack, standby: Standby) -> Iterator[Fleet]:
-    """Two instances that read from the replica."""
+    """Return two instances that read from the replica."""
     with fleet_on(own_stack.state.urls, DATABASE_REPLICA_URL=standby.url) as fleet:
         yield fleet
 
 
 class Person:
-    """A signed-in stranger."""
+    """A signed-in user."""
 
     def __init__(self, fleet: Fleet) -> None:
         self.fleet = fleet
@@ -71,10 +71,10 @@ class Person:
 
 
 @pytest.fixture
-def standing_still(fleet: Fleet, standby: Standby) -> Iterator[tuple[Person, Person]]:
-    """Let the replica stand still in time, half a second ago: it still counts as fresh for some seconds.
+def paused_replica(fleet: Fleet, standby: Standby) -> Iterator[tuple[Person, Person]]:
+    """Pause the replica at a state that still counts as fresh for some seconds.
 
-    Gives somebody to write and somebody to read, who have signed in before.
+    Return a user who writes and one who reads, signed in before.
     """
     writer, reader = Person(fleet), Person(fleet)
     Person(fleet).write("before")
@@ -94,19 +94,17 @@ def _is_ok(fleet: Fleet, instance: int) -> bool:
     return ask(fleet.webs[instance].url, "/readyz").json()["checks"]["replica"] == "ok"
 
 
-def test_own_writes_are_seen_at_once_everywhere_and_others_a_little_later(
-    standing_still: tuple[Person, Person],
+def test_users_read_their_own_writes(
+    paused_replica: tuple[Person, Person],
 ) -> None:
-    writer, reader = standing_still
+    writer, reader = paused_replica
     writer.write("after")
     assert [writer.newest(instance) for instance in (0, 1)] == ["after", "after"]
     assert {reader.newest(instance) for instance in (0, 1)} == {"before"}, "nobody reads from the replica"
 
 
-def test_what_an_answer_given_again_tells_of_is_seen_at_once(
-    fleet: Fleet, standing_still: tuple[Person, Person]
-) -> None:
-    writer, _ = standing_still
+def test_replayed_answers_pin_to_the_primary(fleet: Fleet, paused_replica: tuple[Person, Person]) -> None:
+    writer, _ = paused_replica
     writer.headers["Idempotency-Key"] = secrets.token_hex(8)
     first = writer.write("after")
     with redis.Redis.from_url(fleet.webs[0].environment["REDIS_URL"]) as store:
@@ -117,8 +115,8 @@ def test_what_an_answer_given_again_tells_of_is_seen_at_once(
     assert [writer.newest(instance) for instance in (0, 1)] == ["after", "after"]
 
 
-def test_a_replica_that_falls_behind_is_not_read(fleet: Fleet, standing_still: tuple[Person, Person]) -> None:
-    _, reader = standing_still
+def test_a_lagging_replica_is_not_read(fleet: Fleet, paused_replica: tuple[Person, Person]) -> None:
+    _, reader = paused_replica
     Person(fleet).write("late")
     wait_until(
         lambda: [reader.newest(i) for i in (0, 1)] == ["late", "late"], seconds=20, what="reads from the primary"
@@ -137,14 +135,14 @@ def stopped(standby: Standby) -> Iterator[None]:
 
 @contextlib.contextmanager
 def paused(standby: Standby) -> Iterator[None]:
-    """Freeze it: its kernel goes on accepting and acknowledging."""
+    """Freeze it. Its kernel still accepts and acknowledges packets."""
     assert standby.process is not None
     with frozen(standby.process.pid):
         yield
 
 
 @pytest.mark.parametrize("fault", [stopped, paused])
-def test_without_its_replica_the_primary_is_read(
+def test_without_a_replica_the_primary_answers(
     fleet: Fleet, standby: Standby, fault: Callable[[Standby], contextlib.AbstractContextManager[None]]
 ) -> None:
     reader = Person(fleet)
@@ -167,14 +165,14 @@ def test_without_its_replica_the_primary_is_read(
 
 @pytest.fixture
 def holder() -> Iterator[None]:
-    """Let this test's reads come from the replica."""
+    """Permit this test to read from the replica."""
     held = current_permit.set(ReplicaPermit(HttpRequest(), is_allowed=True))
     yield
     current_permit.reset(held)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_decides_comes_from_the_primary(holder: None) -> None:
+def test_permissions_come_from_the_primary(holder: None) -> None:
     router = ReplicaRouter()
     with pytest.raises(ConnectionDoesNotExist):
         router.db_for_read(Note)
@@ -188,6 +186,6 @@ def test_what_decides_comes_from_the_primary(holder: None) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_a_cache_stores_comes_from_the_primary(holder: None) -> None:
+def test_cached_data_comes_from_the_primary(holder: None) -> None:
     router = ReplicaRouter()
     assert remember(secrets.token_hex(8), build=lambda: router.db_for_read(Note)) == "default"

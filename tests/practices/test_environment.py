@@ -173,7 +173,7 @@ def test_every_entry_point_refuses_to_start(entry):
 def test_command_lines_must_be_utf_8():
     argv = [sys.executable, "manage.py", "user", "unlock", b"ad\xe4@example.com"]  # as a Latin-1 terminal writes it
     ran = subprocess.run(argv, cwd=ROOT, env={"LC_ALL": "C.UTF-8"}, capture_output=True, timeout=60, check=False)
-    assert (ran.returncode, ran.stderr.decode()) == (1, "The command line is not UTF-8 text.\n")
+    assert (ran.returncode, ran.stderr.decode()) == (1, "The command line is not valid UTF-8.\n")
 
 
 def test_the_server_refuses_once():

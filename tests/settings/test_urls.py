@@ -194,7 +194,7 @@ class Recorded:
 
 @pytest.fixture
 def socket_server() -> Iterator[str]:
-    """A Valkey that listens on a socket alone."""
+    """Return the folder of a Valkey that only listens on a socket."""
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # a socket's path has 107 bytes at most
         path = Path(folder) / "redis.sock"
         argv = [binary_find(service="redis").path, "--port", "0", "--unixsocket", path, "--requirepass", "p@ss/word"]
