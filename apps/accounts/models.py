@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from apps.accounts.managers import UserManager
 from apps.practices.database.keys import uuid7
-from apps.practices.validation.addresses import email_normalised
+from apps.practices.validation.addresses import EMAIL_LENGTH, email_normalised
 
 DEVICE_MAX_LENGTH = 200
 DIGEST_BYTES = 32  # of SHA-256
@@ -24,7 +24,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     email = models.EmailField(
         "e-mail address",
-        max_length=254,  # RFC 5321 4.5.3.1.3: a path has 256 octets, two of them the angle brackets.
+        max_length=EMAIL_LENGTH,
         unique=True,
         error_messages={"unique": "An account with this e-mail address already exists."},
     )
@@ -223,7 +223,7 @@ class AccountLink(models.Model):
     digest = models.BinaryField(max_length=DIGEST_BYTES, primary_key=True)
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="links")
     purpose = models.CharField(max_length=20, choices=LinkPurpose)
-    email = models.EmailField(max_length=254)
+    email = models.EmailField(max_length=EMAIL_LENGTH)
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField(db_index=True)
 

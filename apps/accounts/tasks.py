@@ -12,6 +12,7 @@ from apps.accounts.services import exports, mails
 from apps.accounts.services.mails import Mail, mail_send
 from apps.jobs.context import JobContext
 from apps.jobs.kinds import job_kind
+from apps.practices.validation.addresses import EMAIL_LENGTH
 from apps.practices.validation.serializers import StrictSerializer
 
 # The pauses between them add up to about four hours, in case the mail server is away.
@@ -23,7 +24,7 @@ class MailParametersSerializer(StrictSerializer):
 
     template = serializers.ChoiceField(choices=[mail.value for mail in Mail])
     user = serializers.UUIDField(required=False)
-    address = serializers.CharField(max_length=254, required=False)
+    address = serializers.CharField(max_length=EMAIL_LENGTH, required=False)
     requester = serializers.CharField(max_length=64, required=False)
 
 

@@ -108,7 +108,7 @@ def password_confirm(
         raise TokenRefused("The account has been deleted.")
     attempt = attempt_begin(purpose=AttemptPurpose.CONFIRM, email=user.email)
     if not _is_correct(password, user=user, attempt=attempt):
-        _record_failure(user, origin=origin, now=now, again=True)
+        _record_failure(user, origin=origin, now=now, confirm=True)
         raise PasswordWrong(errors=[FieldError(pointer, "wrong", "This is not the account's current password.")])
     attempt_succeeded(attempt)
     return user

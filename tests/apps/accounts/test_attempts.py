@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -32,7 +32,10 @@ from apps.accounts.services.credentials import (
     password_confirm,
     user_authenticate,
 )
+from apps.accounts.services.emails import email_verification_request
 from apps.accounts.services.events import NOWHERE
+from apps.accounts.services.passwords import password_reset_request
+from apps.accounts.services.users import EmailTaken, user_register
 from tests.apps.accounts.factories import PASSWORD, bearer, sign_in, user_create
 from tests.mails import mails_sent
 from tests.problems import assert_problem
@@ -251,7 +254,25 @@ def test_confirmations_are_counted_separately() -> None:
             again(WRONG)
     with pytest.raises(TooManyAttempts):
         again(PASSWORD)
-    assert SecurityEvent.objects.filter(user=user, detail={"again": True}).count() == 10
+    assert SecurityEvent.objects.filter(user=user, detail={"confirm": True}).count() == 10
+
+
+@pytest.mark.parametrize(
+    "request_mail",
+    [
+        lambda: user_register(email=ADA, password=PASSWORD, now=timezone.now()),
+        lambda: email_verification_request(email=ADA),
+        lambda: password_reset_request(email=ADA),
+    ],
+    ids=["register", "verify", "reset"],
+)
+def test_services_count_the_mails_they_send(request_mail: Callable[[], object], settings: Any) -> None:
+    settings.TOKENS_ATTEMPTS = 2
+    request_mail()
+    with suppress(EmailTaken):
+        request_mail()
+    with pytest.raises(TooManyAttempts):
+        request_mail()
 
 
 def test_mails_to_an_address_are_limited(client: Client) -> None:

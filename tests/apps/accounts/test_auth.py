@@ -11,7 +11,11 @@ import pytest
 from django.contrib.auth.hashers import identify_hasher
 from django.test import Client
 
+from apps.accounts import urls
 from apps.accounts.models import AttemptCount, Session, User
+from apps.accounts.views import credentials
+from apps.accounts.views.base import CredentialView
+from apps.practices.throttling.throttles import LoginThrottle
 from tests.apps.accounts.factories import PASSWORD, bearer, sign_in, user_create
 from tests.problems import assert_problem
 
@@ -183,6 +187,12 @@ def test_login_replaces_an_outdated_hash(client: Client) -> None:
 def test_unknown_fields_are_refused(client: Client, field: str) -> None:
     body = {"email": user_create().email, "password": PASSWORD, field: "cookie"}
     assert_problem(post(client, "login", body), 400, "validation", pointer=f"/{field}")
+
+
+def test_credential_views_are_limited_as_logins() -> None:
+    views = {pattern.callback.view_class for pattern in urls.urlpatterns}
+    limited = {view for view in views if LoginThrottle in view.throttle_classes}
+    assert {view for view in views if issubclass(view, CredentialView)} - limited == {credentials.Refresh}
 
 
 def test_login_ignores_a_stale_header(client: Client) -> None:
