@@ -94,9 +94,8 @@ def queues_known() -> list[str]:
 def queues_without_worker() -> tuple[list[str], bool]:
     """Return the queues whose jobs have waited for longer than ALIVE without a live worker, and whether any worker is alive."""
     alive = list(_workers().values_list("queues", flat=True))
-    served = {queue for queues in alive for queue in queues}
-    waiting = Job.objects.filter(state__in=WAITING, run_at__lte=Now() - ALIVE)
-    found = [queue for queue in queues_known() if queue not in served and waiting.filter(queue=queue).exists()]
+    unserved = [name for name in queues_known() if not any(name in queues for queues in alive)]
+    found = [queue for queue in unserved if _oldest_waits(queue) >= ALIVE.total_seconds()]
     return found, bool(alive)
 
 
