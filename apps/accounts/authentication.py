@@ -82,7 +82,7 @@ class CookieAuthentication(BaseAuthentication):
 
 
 class LogoutAuthentication(CookieAuthentication):
-    """For signing out: also accepts the refresh cookie, because the access cookie expires after TOKENS_ACCESS_SECONDS."""
+    """Also accepts the refresh cookie, because the access cookie may have expired by the time the user signs out."""
 
     def authenticate(self, request: Request) -> tuple[User, SessionToken] | None:
         refresh = cookie_text(django_request(request), settings.TOKENS_REFRESH_COOKIE)

@@ -80,8 +80,8 @@ class BoundedArgon2Hasher(Argon2PasswordHasher):
 class NormalisedArgon2Hasher(BoundedArgon2Hasher):
     """The same, for the password in normal form KC.
 
-    The algorithm name tells these hashes from those of BoundedArgon2Hasher, which are of the password as typed. So each attempt
-    costs one hash, and Django replaces an older hash when its owner signs in.
+    The algorithm name distinguishes these hashes from those of BoundedArgon2Hasher, which are of the password as typed. So
+    each attempt costs one hash, and Django replaces an older hash when its owner signs in.
     """
 
     algorithm = "argon2nfkc"

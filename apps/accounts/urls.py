@@ -3,7 +3,7 @@
 from django.urls import path
 
 from apps.accounts import (
-    schema as schema,  # its import tells the OpenAPI document about tokens
+    schema as schema,  # its import registers the OpenAPI extensions
 )
 from apps.accounts.views import credentials, emails, me, passwords, sessions, users
 

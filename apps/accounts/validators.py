@@ -99,7 +99,7 @@ def _forms(password: str) -> Iterator[str]:
     spelt = _ENDS.sub("", _TAIL.sub("", password).translate(_LETTERS))
     for form in {password, password.strip(), core, core.translate(_LETTERS), spelt}:
         if len(form) < _UNIT_MIN:
-            continue  # the rest of the password is not a suffix
+            continue  # too short: the digits and signs around it make up the password
         yield form
         if repeated := _REPEATED.fullmatch(form):
             yield repeated[1]

@@ -92,7 +92,7 @@ def _read(session_id: UUID) -> tuple | None:
 
 
 def session_list(*, user_id: UUID, current: UUID | None, now: datetime) -> QuerySet[Session]:
-    """Return a user's active sessions, including those of the admin; each row's ``current`` tells whether it has that id."""
+    """Return a user's active sessions, including those of the admin; ``current`` is true on the row with that id."""
     unused_since = now - timedelta(seconds=settings.TOKENS_REFRESH_SECONDS)
     active = Session.objects.filter(
         user_id=user_id, ended_at=None, expires_at__gt=now, current_issued_at__gt=unused_since

@@ -1,4 +1,4 @@
-"""Delete accounts, and everything that shows whose they were."""
+"""Delete accounts, with everything that identifies their users."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ def _ring_next(
 
 
 def _idle(entries: Sequence[Mapping[str, Any]], *, now: datetime) -> set[str]:
-    """Return the kids with which no valid token can be signed: a newer key has signed for longer than any token lives."""
+    """Return the kids that no valid token can have: a newer key has been signing for longer than any token lives."""
     lives = timedelta(seconds=max(settings.TOKENS_REFRESH_SECONDS, settings.TOKENS_ACCESS_SECONDS)) + ROLLOUT_MAX
     newest_first = KeyRing(entries).keys
     return {older.kid for newer, older in pairwise(newest_first) if newer.sign_from + lives <= now}

@@ -100,7 +100,7 @@ def _header(segment: str) -> dict[str, Any]:
 
 
 def token_is_ours(text: str) -> bool:
-    """Return whether a text names this service as its issuer. Nothing is verified: this only tells our cookies from others'."""
+    """Return whether a text names this service as its issuer. Verifies nothing: this only recognises our cookies."""
     parts = text.split(".")
     if len(text) > TOKEN_BYTES or len(parts) != 3:
         return False
