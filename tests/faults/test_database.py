@@ -24,7 +24,7 @@ RATE = 30  # requests a second: a third each of cached reads, signed-in reads an
 INSTANCES, POOL = 2, 3
 STATEMENT_SECONDS = 5  # statement_timeout of a web process
 SLACK = 1.5  # seconds that a loaded machine may add to any of the bounds
-TRIES = 3  # one that stands still for a moment adds more, and does not each time
+TRIES = 3  # a machine that pauses adds more, but not every time
 
 
 @pytest.fixture(scope="module")

@@ -100,9 +100,9 @@ def test_frozen_server_is_503_within_the_clients_timeout(fleet: Fleet, own_stack
 def test_health_checks_pass_while_the_server_is_frozen(fleet: Fleet, own_stack: Stack) -> None:
     """The edge gives up a health check after two seconds, so waiting for PostgreSQL must take less."""
     taken = []
-    while not taken or (taken[-1] >= 2 and len(taken) < 3):  # a machine that stands still for a moment does so once
+    while not taken or (taken[-1] >= 2 and len(taken) < 3):  # a machine that pauses for a moment does so once
         serves_again(fleet, 20)
-        time.sleep(1.1)  # readiness is looked at anew
+        time.sleep(1.1)  # readiness is cached for a second
         with postgresql_paused(own_stack):
             answer = get(fleet, "/readyz")
         assert (answer.status, answer.json()["checks"]["database"]) == (200, "down")

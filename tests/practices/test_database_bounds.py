@@ -23,7 +23,7 @@ from tests.pgbouncer import SERVERS, PgBouncer, connection_through
 from tests.processes import wait_until
 
 NAMES = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
-WIDE = dict.fromkeys(NAMES, "30s")  # a machine that stands still for a moment meets none of them
+WIDE = dict.fromkeys(NAMES, "30s")  # longer than a busy machine pauses
 SHORT = dict(zip(NAMES, ("300ms", "200ms", "400ms"), strict=True))
 
 
@@ -286,7 +286,7 @@ def test_errors_of_the_client_are_no_responses(wrapper: DatabaseWrapper) -> None
 def test_iterators_use_no_server_side_cursor(wrapper: DatabaseWrapper, own_pgbouncer: PgBouncer) -> None:
     with contextlib.ExitStack() as held:
         for number, _ in enumerate(ContentType.objects.using("pgbouncer").order_by("pk").iterator(chunk_size=1)):
-            if number < SERVERS - 1:  # whoever comes next is given another connection than before
+            if number < SERVERS - 1:  # the next client gets another connection
                 other = held.enter_context(own_pgbouncer.connect())
                 held.enter_context(other.transaction())
                 other.execute("SELECT 1")

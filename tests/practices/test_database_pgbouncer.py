@@ -95,7 +95,7 @@ def get(fleet: Fleet, path: str, instance: int = 0) -> Answer:
 
 
 @pytest.fixture(scope="module")
-def somebody(fleet: Fleet) -> dict[str, str]:
+def user_headers(fleet: Fleet) -> dict[str, str]:
     """Return the headers of a signed-in user."""
     url, credentials = fleet.webs[0].url, {"email": "owner@example.com", "password": FLEET_PASSWORD}
     assert ask(url, "/api/v1/auth/register", method="POST", body=credentials).status == 201
@@ -137,18 +137,18 @@ class Watch:
 
 
 def test_more_clients_than_connections(
-    fleet: Fleet, own_stack: Stack, pgbouncer: PgBouncer, somebody: dict[str, str]
+    fleet: Fleet, own_stack: Stack, pgbouncer: PgBouncer, user_headers: dict[str, str]
 ) -> None:
     def use(number: int) -> list[int]:
         """Write a note, change it, read it and a list, and request /readyz."""
         url, title = fleet.webs[number % 2].url, f"Note {number} {secrets.token_hex(4)}"
-        written = ask(url, NOTES, method="POST", body={"title": title, "body": "<p>x</p>"}, headers=somebody)
+        written = ask(url, NOTES, method="POST", body={"title": title, "body": "<p>x</p>"}, headers=user_headers)
         assert written.status == 201, written
         path = written.headers["location"]
-        changed = ask(url, path, method="PATCH", body={"title": f"{title}!"}, headers=somebody)
-        shown = ask(url, path, headers=somebody)
+        changed = ask(url, path, method="PATCH", body={"title": f"{title}!"}, headers=user_headers)
+        shown = ask(url, path, headers=user_headers)
         assert shown.json()["title"] == f"{title}!"
-        listed = ask(url, f"{NOTES}?limit=5", headers=somebody)
+        listed = ask(url, f"{NOTES}?limit=5", headers=user_headers)
         answers = (written, changed, shown, listed, get(fleet, "/readyz", number % 2))
         return [answer.status for answer in answers]
 
@@ -164,9 +164,9 @@ def test_more_clients_than_connections(
 
 
 def test_idempotency_keys_through_it(
-    fleet: Fleet, own_stack: Stack, pgbouncer: PgBouncer, somebody: dict[str, str]
+    fleet: Fleet, own_stack: Stack, pgbouncer: PgBouncer, user_headers: dict[str, str]
 ) -> None:
-    headers = {**somebody, "Idempotency-Key": secrets.token_hex(8)}
+    headers = {**user_headers, "Idempotency-Key": secrets.token_hex(8)}
 
     def write(number: int) -> Answer:
         return ask(fleet.webs[number % 2].url, NOTES, method="POST", body={"title": "Once"}, headers=headers)
@@ -180,13 +180,15 @@ def test_idempotency_keys_through_it(
         assert connection.execute("SELECT count(*) FROM sample_note WHERE title = 'Once'").fetchone() == (1,)
 
 
-def test_jobs_do_not_use_it(fleet: Fleet, own_stack: Stack, somebody: dict[str, str]) -> None:
+def test_jobs_do_not_use_it(fleet: Fleet, own_stack: Stack, user_headers: dict[str, str]) -> None:
     url = fleet.webs[0].url
-    sent = ask(url, f"{NOTES}/counts", method="POST", body={"seconds": 1}, headers=somebody)
+    sent = ask(url, f"{NOTES}/counts", method="POST", body={"seconds": 1}, headers=user_headers)
     assert sent.status == 202
     job = f"/api/v1/jobs/{sent.json()['id']}"
     wait_until(
-        lambda: ask(url, job, headers=somebody).json()["state"] == "succeeded", seconds=30, what="the job to be done"
+        lambda: ask(url, job, headers=user_headers).json()["state"] == "succeeded",
+        seconds=30,
+        what="the job to be done",
     )
     with psycopg.connect(own_stack.state.urls["DATABASE_URL"]) as connection:
         ports = {
@@ -206,7 +208,7 @@ def family_of(service: Any) -> list[psutil.Process]:
     return [process, *process.children(recursive=True)]
 
 
-def test_a_replica_is_read_directly(fleet: Fleet, own_stack: Stack, somebody: dict[str, str]) -> None:
+def test_a_replica_is_read_directly(fleet: Fleet, own_stack: Stack, user_headers: dict[str, str]) -> None:
     note = {"title": "Both ways", "body": "<p>x</p>"}
     with standby_running(own_stack) as standby:
         port = port_free()
@@ -217,8 +219,8 @@ def test_a_replica_is_read_directly(fleet: Fleet, own_stack: Stack, somebody: di
             wait_until(
                 lambda: ask(web.url, "/readyz").json()["checks"]["replica"] == "ok", seconds=20, what="the replica"
             )
-            assert ask(web.url, NOTES, method="POST", body=note, headers=somebody).status == 201
-            listed = ask(web.url, f"{NOTES}?limit=1", headers=somebody)
+            assert ask(web.url, NOTES, method="POST", body=note, headers=user_headers).status == 201
+            listed = ask(web.url, f"{NOTES}?limit=1", headers=user_headers)
             assert listed.json()["results"][0]["title"] == "Both ways"
         finally:
             web.stop()
@@ -278,7 +280,7 @@ def with_pgbouncer_frozen(own_stack: Stack, pgbouncer: PgBouncer) -> Iterator[No
     "fault", [without_pgbouncer, without_postgresql, with_postgresql_frozen, with_pgbouncer_frozen]
 )
 def test_outages_are_503_until_the_return(
-    fleet: Fleet, own_stack: Stack, pgbouncer: PgBouncer, somebody: dict[str, str], fault: Callable[..., Any]
+    fleet: Fleet, own_stack: Stack, pgbouncer: PgBouncer, user_headers: dict[str, str], fault: Callable[..., Any]
 ) -> None:
     serves_again(fleet, 20)
     note = {"title": "Never", "body": "<p>x</p>"}
@@ -286,7 +288,7 @@ def test_outages_are_503_until_the_return(
     with fault(own_stack, pgbouncer):
         with ThreadPoolExecutor(8) as threads:
             first = list(threads.map(lambda _: get(fleet, NOW), range(8)))
-        for answer in (*first, ask(url, NOTES, method="POST", body=note, headers=somebody)):
+        for answer in (*first, ask(url, NOTES, method="POST", body=note, headers=user_headers)):
             assert_problem(answer, 503, "unavailable")
             assert answer.headers["retry-after"]
             assert answer.seconds < 9
@@ -301,7 +303,7 @@ def test_outages_are_503_until_the_return(
     returned_at = time.monotonic()
     serves_again(fleet, 10)
     assert time.monotonic() - returned_at < 8
-    assert ask(url, NOTES, method="POST", body=note, headers=somebody).status == 201
+    assert ask(url, NOTES, method="POST", body=note, headers=user_headers).status == 201
 
 
 @pytest.mark.parametrize("name", ["postgresql", "pgbouncer"])

@@ -100,7 +100,7 @@ def test_users_read_their_own_writes(
     writer, reader = paused_replica
     writer.write("after")
     assert [writer.newest(instance) for instance in (0, 1)] == ["after", "after"]
-    assert {reader.newest(instance) for instance in (0, 1)} == {"before"}, "nobody reads from the replica"
+    assert {reader.newest(instance) for instance in (0, 1)} == {"before"}, "the reads do not come from the replica"
 
 
 def test_replayed_answers_pin_to_the_primary(fleet: Fleet, paused_replica: tuple[Person, Person]) -> None:
@@ -154,13 +154,13 @@ def test_without_a_replica_the_primary_answers(
         assert {answer.status for answer in answers} == {200}
         assert answers[-1].json()["results"][0]["title"] == "kept"
         assert max(answer.seconds for answer in answers) < 5, "they waited as long as for a primary"
-        assert sum(answer.seconds > 0.9 for answer in answers) < 6, "every look for it costs somebody a second"
+        assert sum(answer.seconds > 0.9 for answer in answers) < 6, "every probe delays a request by a second"
         ready = ask(fleet.webs[0].url, "/readyz")
         assert (ready.status, ready.json()["checks"]["replica"]) == (200, "down")
     wait_until(lambda: _is_ok(fleet, 0), seconds=20, what="the replica's return")
 
 
-# --- what never comes from the replica (there is none in this process: to want it is an error)
+# --- reads that never come from the replica (this process has none, so reading from it is an error)
 
 
 @pytest.fixture

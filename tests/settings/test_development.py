@@ -28,7 +28,7 @@ try:
 except NPlusOneError as error:
     print("refused:", error)
 else:
-    print("nobody noticed")
+    print("not detected")
 """
 
 

@@ -180,7 +180,7 @@ def test_accepted_urls_mean_the_same_to_every_client(value):
 
 
 class Recorded:
-    """Stands for a channel before it connects: the parameters are its class's own."""
+    """Acts as a channel before it connects, with the parameters of its class."""
 
     def __init__(self, connection: Connection) -> None:
         from kombu.transport.redis import Channel
