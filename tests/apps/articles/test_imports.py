@@ -157,6 +157,15 @@ def test_broken_file_imports_nothing(imported: Callable[..., Job]) -> None:
     assert job.attempts == 1
 
 
+def test_file_with_too_many_rows_imports_nothing(imported: Callable[..., Job]) -> None:
+    """docs/validation.md computes the cost of the most expensive file from this limit."""
+    job = imported("title,body\n" + "x,y\n" * 1_000_001)
+    assert (job.state, job.attempts) == ("discarded", 1)
+    assert job.problem["type"].endswith("/problems/import-malformed")
+    assert job.problem["detail"].startswith("Line 1000002: the file has more than 1000000 rows.")
+    assert Article.objects.count() == 0
+
+
 @pytest.mark.parametrize(
     ("content", "form", "pointer"),
     [
