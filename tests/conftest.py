@@ -116,7 +116,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def stack(pytestconfig: pytest.Config) -> Stack:
     """Return the session's stack. A test that breaks one of its services restores it (`stack.restart(name)`)."""
     stack = pytestconfig.stash[_STACK]
-    if len(stack.services) < len(_VARIABLES):
+    if len(stack.servers) < len(_VARIABLES):
         pytest.skip("stops and starts servers: unset DATABASE_URL and REDIS_URL to run it on servers of its own")
     return stack
 

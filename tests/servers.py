@@ -23,7 +23,7 @@ def redis_stopped(stack: Stack) -> Iterator[None]:
 
 @contextlib.contextmanager
 def redis_paused(stack: Stack) -> Iterator[None]:
-    with frozen(stack.services["redis"].pid):
+    with frozen(stack.servers["redis"].pid):
         yield
 
 
@@ -65,7 +65,7 @@ def postgresql_stopped(stack: Stack) -> Iterator[None]:
 
 @contextlib.contextmanager
 def postgresql_paused(stack: Stack) -> Iterator[None]:
-    with frozen(stack.services["postgresql"].pid):
+    with frozen(stack.servers["postgresql"].pid):
         yield
 
 
@@ -77,8 +77,8 @@ def postgresql_restarted(stack: Stack) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _stopped(stack: Stack, name: str) -> Iterator[None]:
-    stack.services[name].stop()
+    stack.servers[name].stop()
     try:
         yield
     finally:
-        stack.services[name].start()
+        stack.servers[name].start()

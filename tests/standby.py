@@ -40,13 +40,13 @@ class Standby:
     def copy(self) -> None:
         """Copy the primary's files and configure replication."""
         primary = self.stack.state.urls["DATABASE_URL"].rpartition("/")[0]
-        server = self.stack.services["postgresql"]
+        server = self.stack.servers["postgresql"]
         command = [server.binary.path.with_name("pg_basebackup"), "--pgdata", self.folder / "data", "--dbname", primary]
         command += ["--wal-method=stream", "--checkpoint=fast", "--no-sync", "--write-recovery-conf"]
         subprocess.run(launch_command(command, user=self.user), check=True, capture_output=True, timeout=60)
 
     def start(self) -> None:
-        command: list[str | Path] = [self.stack.services["postgresql"].binary.path, "-D", self.folder / "data"]
+        command: list[str | Path] = [self.stack.servers["postgresql"].binary.path, "-D", self.folder / "data"]
         options = (f"port={self.port}", "listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=200")
         for option in (*options, "fsync=off", "hot_standby=on"):
             command += ["-c", option]
@@ -72,7 +72,7 @@ class Standby:
 @contextlib.contextmanager
 def standby_running(stack: Stack) -> Iterator[Standby]:
     """Run a replica of the stack's PostgreSQL, and delete it afterwards."""
-    folder = stack.services["postgresql"].data.parent / f"standby-{secrets.token_hex(4)}"
+    folder = stack.servers["postgresql"].data.parent / f"standby-{secrets.token_hex(4)}"
     folder.mkdir(mode=0o700)
     standby = Standby(stack, folder, port_free())
     try:

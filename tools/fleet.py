@@ -24,7 +24,7 @@ from settings.variables import VARIABLES
 
 from .stack import StackError, port_free
 from .stack.processes import process_start, process_stop, ready_wait
-from .stack.services import Caddy
+from .stack.servers import Caddy
 
 ROOT = Path(__file__).resolve().parents[1]
 _STOPS = ((signal.SIGTERM, 27.0),)

@@ -178,7 +178,7 @@ def test_guesses_from_many_addresses_without_redis(
     wait_until(lambda: reset_tokens(mails), seconds=20, what="the mail")
     token = reset_tokens(mails)[0]
 
-    own_stack.services["redis"].stop()
+    own_stack.servers["redis"].stop()
     try:
         working = threading.Thread(target=owner.work, daemon=True)
         working.start()
@@ -208,7 +208,7 @@ def test_guesses_from_many_addresses_without_redis(
         assert patient(fleet, LOGIN, {"email": email, "password": NEW}).status == 200
     finally:
         owner.stop.set()
-        own_stack.services["redis"].start()
+        own_stack.servers["redis"].start()
     with capsys.disabled():
         slowest = max(answer.seconds for answer in owner.seen)
         guesses = len(guessing.answers) + len(guessing.by_form)

@@ -123,7 +123,7 @@ def test_worker_stops_without_a_broker(owner: Owner, worker: Service, stack: Sta
     job_id = owner.submit(4)
     owner.wait(job_id, "running")
     worker.terminate_group()
-    stack.services["redis"].kill()
+    stack.servers["redis"].kill()
     try:
         worker.wait(26)
     finally:

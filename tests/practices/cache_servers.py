@@ -20,7 +20,7 @@ def private_redis(settings: Any) -> Iterator[Any]:
     with Stack.temporary(("redis",)) as stack:
         use_cache(settings, stack.state.urls["REDIS_URL"])
         caches_clear()
-        yield stack.services["redis"]
+        yield stack.servers["redis"]
 
 
 @contextmanager

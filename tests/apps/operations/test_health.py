@@ -74,7 +74,7 @@ def test_draining_instance_is_alive_but_not_ready(client: Client) -> None:
 
 @pytest.mark.django_db
 def test_readiness_without_redis_is_degraded(client: Client, stack: Stack) -> None:
-    stack.services["redis"].kill()
+    stack.servers["redis"].kill()
     try:
         response = client.get("/readyz")
     finally:

@@ -20,7 +20,7 @@ def prove(sandbox: Sandbox) -> Result:
         401: client.get("/api/v1/me"),
         500: client.get("/api/v1/sample/notes/broken"),
     }
-    sandbox.stack.services["postgresql"].stop()
+    sandbox.stack.servers["postgresql"].stop()
     try:
         answers[503] = client.get("/api/v1/sample/notes/slow?seconds=0")
     finally:

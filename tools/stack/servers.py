@@ -24,7 +24,7 @@ _THROWAWAY_POSTGRESQL = (
 )
 
 
-class Service:
+class Server:
     """One server process with its own data folder below the stack's.
 
     Call `start` again after `kill` or `stop`: the port and the secrets stay the same, so earlier URLs still work.
@@ -35,7 +35,7 @@ class Service:
     stops: Sequence[tuple[int, float]] = ((signal.SIGTERM, 4.0),)  # signal, seconds to wait for its effect
 
     def __init__(self, *, directory: Path, durable: bool, sources: Sequence[str] = SOURCES) -> None:
-        self.binary: Binary = binary_find(service=self.name, sources=sources)
+        self.binary: Binary = binary_find(server=self.name, sources=sources)
         self.durable = durable
         self.data = directory / self.name
         self.log = directory / f"{self.name}.log"
@@ -82,7 +82,7 @@ class Service:
         raise NotImplementedError
 
 
-class PostgreSQL(Service):
+class PostgreSQL(Server):
     """A PostgreSQL cluster on a loopback port, with one role, a random password (SCRAM) and no Unix socket.
 
     A socket's path is limited to 107 bytes, so without one a clone may be in any folder.
@@ -178,7 +178,7 @@ class PostgreSQL(Service):
         return True
 
 
-class Redis(Service):
+class Redis(Server):
     """Valkey (or Redis) on a loopback port with a random password; a durable one keeps an append-only file."""
 
     name = "redis"
@@ -216,7 +216,7 @@ class Redis(Service):
         return answer == b"+OK\r\n+PONG\r\n"
 
 
-class Caddy(Service):
+class Caddy(Server):
     """The TLS edge: Caddy with a Caddyfile and the environment that it reads. Ready when `port` accepts connections."""
 
     name = "caddy"
@@ -254,7 +254,7 @@ class Caddy(Service):
         return True
 
 
-SERVICES: dict[str, Callable[..., Service]] = {"postgresql": PostgreSQL, "redis": Redis}
+SERVERS: dict[str, Callable[..., Server]] = {"postgresql": PostgreSQL, "redis": Redis}
 
 
 def _ctype() -> str:
