@@ -66,7 +66,10 @@ WHERE key = %(key)s AND refused_until > clock_timestamp()
 # A parallel attempt waits for the row lock, then counts on from the result; its time is read after the wait.
 _COUNTED = """
 INSERT INTO accounts_attemptcount AS kept (key, failures, counted_since, refused_until, expires_at)
-VALUES (%(key)s, 1, clock_timestamp(), NULL, clock_timestamp() + make_interval(secs => %(window)s))
+VALUES (
+    %(key)s, 1, clock_timestamp(), CASE WHEN %(free)s <= 1 THEN clock_timestamp() + interval '1 second' END,
+    clock_timestamp() + make_interval(secs => %(window)s)
+)
 ON CONFLICT (key) DO UPDATE SET (failures, counted_since, refused_until, expires_at) = (
     SELECT number, since, until, coalesce(until, at) + make_interval(secs => %(window)s)
     FROM (SELECT clock_timestamp() AS at) AS clock

@@ -89,6 +89,15 @@ def test_refusals_double_after_ten_attempts() -> None:
     assert seconds == [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900, 900, 900]
 
 
+def test_one_free_attempt_is_followed_by_a_refusal(settings: Any) -> None:
+    settings.TOKENS_ATTEMPTS = 1
+    begin()
+    assert refused_for() == 1
+    elapse(1)
+    assert begin().number == 2
+    assert refused_for() == 2
+
+
 def test_refused_attempt_is_not_counted() -> None:
     for _ in range(10):
         begin()
