@@ -26,7 +26,7 @@ def delete(client: Client, note: Note, user: User) -> str:
     return assert_problem(response, 409, "conflict")["detail"]
 
 
-def test_a_unique_violation_names_its_fields(client: Client, owner: User, capfd: pytest.CaptureFixture[str]) -> None:
+def test_unique_violation_names_its_fields(client: Client, owner: User, capfd: pytest.CaptureFixture[str]) -> None:
     note = note_create(owner=owner, title="One")
     body = {"note": str(note.pk), "text": SECRET}
     assert client.post(REMARKS, body, content_type="application/json", **bearer(owner)).status_code == 201
@@ -41,7 +41,7 @@ def test_a_unique_violation_names_its_fields(client: Client, owner: User, capfd:
     assert SECRET not in logged
 
 
-def test_a_refused_deletion_counts_what_the_caller_may_see(client: Client, owner: User) -> None:
+def test_refused_deletion_counts_visible_references(client: Client, owner: User) -> None:
     other = user_create()
     note = note_create(owner=owner, title="One")
     remark_create(owner=other, note=note, text=SECRET)
@@ -57,7 +57,7 @@ def test_a_refused_deletion_counts_what_the_caller_may_see(client: Client, owner
     assert ": 3 remarks refer to it" in delete(client, own, viewer)
 
 
-def test_nothing_that_refers_to_it_means_that_it_goes(client: Client, owner: User) -> None:
+def test_unreferenced_row_is_deleted(client: Client, owner: User) -> None:
     note = note_create(owner=owner, title="One")
     assert client.delete(f"/api/v1/sample/notes/{note.pk}", **bearer(owner)).status_code == 204
 
@@ -65,7 +65,7 @@ def test_nothing_that_refers_to_it_means_that_it_goes(client: Client, owner: Use
 @pytest.mark.parametrize(
     "detail", ["Key (text)=(a secret\nof lines) already exists.", "Failing row contains (1, a secret)."]
 )
-def test_what_postgresql_says_of_a_row_is_taken_out(detail: str) -> None:
+def test_postgresql_detail_is_redacted(detail: str) -> None:
     text = f'violates "one_constraint"\nDETAIL:  {detail}\n\nThe above exception was the direct cause'
     assert (
         redact_text(text) == f'violates "one_constraint"\nDETAIL:  {HIDDEN}\n\nThe above exception was the direct cause'

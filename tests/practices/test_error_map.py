@@ -61,7 +61,7 @@ def _attacks(path: str) -> dict[str, dict[str, Any]]:
     }
 
 
-def test_every_route_answers_every_mistake_with_a_problem() -> None:
+def test_every_route_returns_problems_for_bad_requests() -> None:
     client = Client(raise_request_exception=False)
     routes = sorted(set(_routes(get_resolver())))
     assert len(routes) > 20
@@ -91,7 +91,7 @@ def test_every_route_refuses_an_unknown_host() -> None:
                 assert "evil" not in json.dumps(document)
 
 
-def test_every_api_route_asks_for_https(settings: Any) -> None:
+def test_every_api_route_requires_https(settings: Any) -> None:
     settings.SECURE_SSL_REDIRECT = True
     client = Client(raise_request_exception=False)
     for path in sorted(set(_routes(get_resolver()))):

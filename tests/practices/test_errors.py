@@ -66,7 +66,7 @@ def lines() -> Iterator[Lines]:
 
 @pytest.mark.parametrize("name", FAILURES)
 @pytest.mark.parametrize("prefix", ["/api/v1/failing", "/failing"])
-def test_a_view_that_fails_answers_with_its_problem(client: Client, prefix: str, name: str) -> None:
+def test_exceptions_become_problems(client: Client, prefix: str, name: str) -> None:
     _, status, type = FAILURES[name]
     document = assert_problem(client.get(f"{prefix}/{name}?token=1"), status, type)
     assert document["instance"] == f"{prefix}/{name}"
@@ -75,7 +75,7 @@ def test_a_view_that_fails_answers_with_its_problem(client: Client, prefix: str,
 
 
 @pytest.mark.parametrize("path", ["/api/v1/%FF", "/api/v1/%C3%A9", "/api/v1/a%20b%25", "/%FE/%25", "/%2541"])
-def test_the_instance_is_the_path_that_was_asked_for(client: Client, path: str) -> None:
+def test_instance_is_the_requested_path(client: Client, path: str) -> None:
     """Bytes that are no UTF-8 are not encoded twice."""
     assert assert_problem(client.get(path), 404, "not-found")["instance"] == path
 
@@ -84,7 +84,7 @@ def test_the_instance_is_the_path_that_was_asked_for(client: Client, path: str) 
     ("name", "seconds"),
     [("unavailable", "7"), ("own-type", "120"), ("postgres-away", None), ("redis-away", None), ("drf-throttled", "13")],
 )
-def test_what_may_be_tried_again_says_when(client: Client, name: str, seconds: str | None) -> None:
+def test_retryable_problems_have_retry_after(client: Client, name: str, seconds: str | None) -> None:
     value = client.get(f"/api/v1/failing/{name}").headers["Retry-After"]
     assert value.isdigit()
     assert int(value) >= 1
@@ -96,7 +96,7 @@ def test_a_401_names_the_scheme(client: Client, name: str) -> None:
     assert client.get(f"/api/v1/failing/{name}").headers["WWW-Authenticate"] == "Bearer"
 
 
-def test_a_bug_is_logged_once_with_its_traceback(client: Client, lines: Lines) -> None:
+def test_bug_is_logged_once_with_traceback(client: Client, lines: Lines) -> None:
     for path in ("/api/v1/failing/bug", "/failing/bug"):
         lines.records.clear()
         response = client.get(path)
@@ -107,13 +107,13 @@ def test_a_bug_is_logged_once_with_its_traceback(client: Client, lines: Lines) -
         assert line.__dict__["request_id"] == response.json()["request_id"]
 
 
-def test_a_dependency_that_is_away_is_one_warning(client: Client, lines: Lines) -> None:
+def test_unavailable_dependency_is_one_warning(client: Client, lines: Lines) -> None:
     client.get("/api/v1/failing/redis-away")
     assert lines.told() == [("WARNING", "dependency_unavailable")]
     assert "ConnectionError" in lines.records[0].__dict__["reason"]
 
 
-def test_what_the_client_got_wrong_is_not_logged_as_ours(client: Client, lines: Lines) -> None:
+def test_client_errors_are_not_logged_as_errors(client: Client, lines: Lines) -> None:
     for path in ("/nowhere", "/api/v1/failing/conflict", "/failing/not-found", "/api/v1/failing/validation"):
         assert client.get(path).status_code < 500
     assert lines.told() == []
@@ -140,7 +140,7 @@ def test_each_error_points_into_the_body(client: Client, body: Any, pointers: li
     assert [error["pointer"] for error in document["errors"]] == pointers
 
 
-def test_pointers_escape_what_the_rfc_asks_for_and_keep_query_names() -> None:
+def test_pointers_are_escaped_and_query_names_kept() -> None:
     detail = {"a/b": {"c~d": [ErrorDetail("No.", code="bad")]}, "?limit": [ErrorDetail("Too many.", code="max")]}
     assert field_errors(detail) == [FieldError("/a~1b/c~0d", "bad", "No."), FieldError("?limit", "max", "Too many.")]
     assert field_errors([{}, {"a": ["x"]}]) == [FieldError("/1/a", "invalid", "x")]
@@ -153,7 +153,7 @@ def test_pointers_escape_what_the_rfc_asks_for_and_keep_query_names() -> None:
 # Before and around a view
 
 
-def test_json_that_is_too_deep_is_the_clients_mistake(client: Client) -> None:
+def test_too_deep_json_is_a_client_error(client: Client) -> None:
     deep = "[" * 100_000 + "]" * 100_000
     assert_problem(client.post("/api/v1/books", deep, content_type="application/json"), 400, "malformed")
     assert_problem(client.generic("GET", "/deep", deep), 400, "malformed")
@@ -170,7 +170,7 @@ def test_json_that_is_too_deep_is_the_clients_mistake(client: Client) -> None:
         ("<a/>", "application/xml", 415, "unsupported-media-type"),
     ],
 )
-def test_a_body_that_cannot_be_read(client: Client, body: Any, content_type: str, status: int, type: str) -> None:
+def test_unreadable_body(client: Client, body: Any, content_type: str, status: int, type: str) -> None:
     assert_problem(client.post("/api/v1/books", body, content_type=content_type), status, type)
 
 
@@ -205,14 +205,14 @@ def test_a_wrong_method_keeps_its_allow_header(client: Client, path: str) -> Non
     assert "GET" in response.headers["Allow"]
 
 
-def test_accept_that_cannot_be_met(client: Client) -> None:
+def test_unsatisfiable_accept(client: Client) -> None:
     assert_problem(client.get("/api/v1/plain", headers={"Accept": "image/png"}), 406, "not-acceptable")
 
 
 # After a view
 
 
-def test_foreign_error_bodies_are_replaced_and_their_headers_kept(client: Client) -> None:
+def test_other_error_bodies_are_replaced_headers_kept(client: Client) -> None:
     response = client.get("/api/v1/foreign")
     assert_problem(response, 409, "conflict")
     assert response.headers["X-Kept"] == "yes"
@@ -221,13 +221,13 @@ def test_foreign_error_bodies_are_replaced_and_their_headers_kept(client: Client
     assert_problem(client.get("/foreign"), 403, "permission-denied")
 
 
-def test_a_page_of_its_own_stays_for_those_who_want_pages(client: Client) -> None:
+def test_error_page_of_a_view_is_kept_for_browsers(client: Client) -> None:
     assert b"Please correct" in client.get("/corrected-form", headers={"Accept": BROWSER}).content
     assert_problem(client.get("/corrected-form"), 422, "unprocessable")
     assert client.get("/own-body").content == b"starting"
 
 
-def test_a_stream_that_fails_at_once_is_a_problem(client: Client, lines: Lines) -> None:
+def test_stream_that_fails_at_once_is_a_problem(client: Client, lines: Lines) -> None:
     for path in ("/api/v1/stream/0", "/stream/0"):
         lines.records.clear()
         response = client.get(path)
@@ -236,7 +236,7 @@ def test_a_stream_that_fails_at_once_is_a_problem(client: Client, lines: Lines) 
         assert lines.told() == [("ERROR", "request_failed")]
 
 
-def test_a_stream_that_breaks_later_is_cut_and_logged_once(client: Client, lines: Lines) -> None:
+def test_stream_that_fails_later_is_cut_and_logged_once(client: Client, lines: Lines) -> None:
     response = client.get("/stream/3")
     received = []
     with pytest.raises(ConnectionResetError) as broken:
@@ -249,7 +249,7 @@ def test_a_stream_that_breaks_later_is_cut_and_logged_once(client: Client, lines
 # For people
 
 
-def test_a_browser_gets_a_page_with_the_same_facts(client: Client) -> None:
+def test_browser_gets_a_page_with_the_same_content(client: Client) -> None:
     response = client.get("/nowhere/<script>", headers={"Accept": BROWSER})
     assert response.status_code == 404
     assert response.headers["Content-Type"] == "text/html; charset=utf-8"
@@ -285,7 +285,7 @@ def test_accept_decides_by_quality(client: Client, accept: str, is_page: bool) -
     assert "Accept" in response.headers["Vary"]
 
 
-def test_the_api_speaks_json_to_browsers_too(client: Client) -> None:
+def test_api_returns_json_to_browsers_too(client: Client) -> None:
     for path in ("/api/v1/nowhere", "/api/v1/failing/bug", "/api/v1/plain"):
         response = client.get(path, headers={"Accept": "text/html"})
         assert_problem(response, response.status_code)
@@ -301,7 +301,7 @@ def test_head_has_the_headers_of_get_and_no_body(client: Client) -> None:
         assert head.headers["Content-Length"] == str(len(get.content))
 
 
-def test_head_needs_no_server_to_drop_the_body() -> None:
+def test_head_response_has_no_body() -> None:
     head = problem_response(RequestFactory().head("/nowhere"), Conflict())
     get = problem_response(RequestFactory().get("/nowhere"), Conflict())
     assert head.content == b""
@@ -324,16 +324,14 @@ def test_every_type_has_a_page_in_json_and_html(client: Client) -> None:
     assert client.get("/problems/page.css").headers["Content-Type"] == "text/css; charset=utf-8"
 
 
-def test_an_unknown_type_is_a_problem_itself(client: Client) -> None:
+def test_unknown_problem_type_is_a_problem(client: Client) -> None:
     assert_problem(client.get("/problems/no-such"), 404, "not-found")
 
 
 # In development
 
 
-def test_development_shows_tracebacks_to_browsers_and_problems_to_programs(
-    client: Client, settings: Any, lines: Lines
-) -> None:
+def test_debug_shows_tracebacks_only_to_browsers(client: Client, settings: Any, lines: Lines) -> None:
     settings.DEBUG = True
     assert b"RuntimeError" in client.get("/failing/bug", headers={"Accept": BROWSER}).content
     for path, status in (
@@ -354,7 +352,7 @@ def test_development_shows_tracebacks_to_browsers_and_problems_to_programs(
 # The schema
 
 
-def test_the_schema_names_every_answer() -> None:
+def test_schema_lists_every_error() -> None:
     pieces = problems(409, declared.DECLARED[0])
     assert {status for status, _ in pieces} >= {409, 400, 429, 500, 503}
     assert all(media == "application/problem+json" for _, media in pieces)
@@ -363,7 +361,7 @@ def test_the_schema_names_every_answer() -> None:
     assert set(described["paths"]["/x"]["get"]["responses"]) >= {"200", "400", "500", "503"}
 
 
-def test_the_published_schema_resolves_and_omits_no_operation() -> None:
+def test_published_schema_is_complete_and_resolves() -> None:
     schema = SchemaGenerator().get_schema(request=None, public=True)
     assert "Problem" in schema["components"]["schemas"]
     operations = [operation for path in schema["paths"].values() for operation in path.values()]
@@ -384,11 +382,11 @@ def _ids() -> set[str | None]:
     return {message.id for message in run_checks(tags=["errors"]) if (message.id or "").startswith("errors.")}
 
 
-def test_checks_are_content_with_the_settings() -> None:
+def test_checks_accept_the_settings() -> None:
     assert _ids() == set()
 
 
-def test_checks_find_a_type_named_twice_or_incomplete(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checks_find_duplicate_and_incomplete_types(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(declared, "DECLARED", [*declared.DECLARED])
 
     class Again(Problem):
@@ -410,7 +408,7 @@ def test_checks_find_a_type_named_twice_or_incomplete(monkeypatch: pytest.Monkey
         ("ROOT_URLCONF", "apps.practices.errors.urls", "errors.E006"),
     ],
 )
-def test_checks_find_what_goes_around(settings: Any, name: str, value: Any, id: str) -> None:
+def test_checks_find_unbound_handlers(settings: Any, name: str, value: Any, id: str) -> None:
     setattr(settings, name, value)
     assert id in _ids()
     with pytest.raises(SystemCheckError, match=id):

@@ -51,7 +51,7 @@ def client() -> Client:
     return client
 
 
-def test_the_server_runs_this_handler() -> None:
+def test_server_uses_the_handler() -> None:
     assert type(application) is Application
 
 
@@ -78,7 +78,7 @@ def test_a_known_path_is_not_resolved_again(client: Client, resolved: list[str])
     assert resolved == ["/api/v1/sample/notes"]
 
 
-def test_a_missing_route_leaves_nothing_behind() -> None:
+def test_missing_route_keeps_no_reference() -> None:
     request = RequestFactory().get("/api/v1/nowhere")
     for _ in range(2):
         with pytest.raises(Resolver404):
@@ -92,20 +92,20 @@ def test_a_missing_route_leaves_nothing_behind() -> None:
     assert sys.getrefcount(request) == before
 
 
-def test_routes_follow_the_url_configuration_in_use(settings: Any) -> None:
+def test_routes_follow_the_url_configuration(settings: Any) -> None:
     request = RequestFactory().get(NOTE)
     assert view_of(request) is NoteDetail
     settings.ROOT_URLCONF = "project.urls"
     assert view_of(RequestFactory().get(NOTE)) is None
 
 
-def test_an_id_of_the_client_is_not_the_request_id() -> None:
+def test_client_cannot_choose_the_request_id() -> None:
     answer = Client().get("/api/v1/nowhere", headers={"X-Request-ID": "chosen-by-the-client"})
     assert answer.json()["request_id"] == answer.headers["X-Request-ID"] != "chosen-by-the-client"
 
 
 @pytest.mark.parametrize("order", [[], ["django.middleware.security.SecurityMiddleware", facts.__name__]])
-def test_the_check_wants_the_facts_first(settings: Any, order: list[str]) -> None:
+def test_check_requires_facts_first(settings: Any, order: list[str]) -> None:
     assert [message.id for message in run_checks(tags=["mechanisms"])] == []
     settings.MIDDLEWARE = order
     assert [message.id for message in run_checks(tags=["mechanisms"])] == ["mechanisms.E001"]

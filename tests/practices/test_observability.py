@@ -27,7 +27,7 @@ def access_lines(captured: list[Any]) -> list[Any]:
 
 
 @pytest.mark.django_db
-def test_every_answer_has_an_id_of_ours_and_one_line(client: Client) -> None:
+def test_every_response_has_a_new_id_and_one_line(client: Client) -> None:
     with capture_logs(processors=[structlog.contextvars.merge_contextvars]) as captured:
         response = client.get("/api/v1/nothing-here?token=secret", headers={"X-Request-ID": "theirs-12345678"})
     request_id = response.headers["X-Request-ID"]
@@ -43,7 +43,7 @@ def test_every_answer_has_an_id_of_ours_and_one_line(client: Client) -> None:
 
 
 @pytest.mark.parametrize("inbound", ["short", "x" * 129, "new\nline-injection", "<script>alert(1)", "ünïcode-letters"])
-def test_an_ill_formed_inbound_id_is_dropped(client: Client, inbound: str) -> None:
+def test_malformed_inbound_id_is_ignored(client: Client, inbound: str) -> None:
     with capture_logs() as captured:
         response = client.get("/nothing-here", headers={"X-Request-ID": inbound})
     assert "parent_request_id" not in access_lines(captured)[0]
@@ -51,7 +51,7 @@ def test_an_ill_formed_inbound_id_is_dropped(client: Client, inbound: str) -> No
 
 
 @pytest.mark.django_db
-def test_the_line_groups_by_the_routes_template_and_names_the_user(client: Client) -> None:
+def test_access_line_has_route_template_and_user(client: Client) -> None:
     with capture_logs() as captured:
         client.get(f"/api/v1/sample/notes/{UUID(int=7)}")
     (line,) = access_lines(captured)
@@ -61,7 +61,7 @@ def test_the_line_groups_by_the_routes_template_and_names_the_user(client: Clien
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("headers", [{}, {"Content-Length": "11"}])
-def test_a_streamed_answer_is_recorded_when_it_has_been_sent(headers: dict[str, str]) -> None:
+def test_stream_is_recorded_after_it_has_been_sent(headers: dict[str, str]) -> None:
     seen: list[str | None] = []
 
     def chunks() -> Iterator[bytes]:
@@ -85,7 +85,7 @@ def test_a_streamed_answer_is_recorded_when_it_has_been_sent(headers: dict[str, 
     assert current_request_id() is None
 
 
-def test_ids_of_concurrent_requests_do_not_mix() -> None:
+def test_concurrent_requests_keep_their_ids() -> None:
     barrier = threading.Barrier(8)
     mixed: list[str] = []
 
@@ -115,11 +115,11 @@ def test_ids_of_concurrent_requests_do_not_mix() -> None:
         ("not an address", "full", None),
     ],
 )
-def test_addresses_appear_as_the_policy_says(address: str, policy: str, shown: str | None) -> None:
+def test_addresses_follow_log_addresses(address: str, policy: str, shown: str | None) -> None:
     assert address_shown(address, policy) == shown
 
 
-def test_the_id_of_a_request_follows_its_job_into_the_worker(fleet: Fleet) -> None:
+def test_request_id_reaches_the_worker(fleet: Fleet) -> None:
     web, worker = fleet.webs[0], fleet.worker
     assert worker is not None
     account = {"email": f"{secrets.token_hex(6)}@example.com", "password": secrets.token_urlsafe(24)}

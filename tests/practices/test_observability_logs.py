@@ -50,14 +50,14 @@ ATTACKS = [
 
 
 @pytest.mark.parametrize("text", ATTACKS)
-def test_no_secret_survives_in_a_text(text: str) -> None:
+def test_secrets_in_text_are_redacted(text: str) -> None:
     cleaned = redaction.redact_text(text)
     assert "hunter2" not in cleaned
     assert JWT.partition(".")[0] not in cleaned
 
 
 @pytest.mark.parametrize("text", ATTACKS)
-def test_no_secret_survives_in_a_real_line(text: str) -> None:
+def test_secrets_in_log_lines_are_redacted(text: str) -> None:
     event = {
         "event": text,
         "nested": {"list": [text, {"deep": text}], text: 1},
@@ -72,7 +72,7 @@ def test_no_secret_survives_in_a_real_line(text: str) -> None:
 @pytest.mark.parametrize(
     "name", ["password", "Authorization", "HTTP_COOKIE", "refresh_token", "apiKey", "client-secret", "JWT_KEYS", "dsn"]
 )
-def test_a_sensitive_name_hides_whatever_it_names(name: str) -> None:
+def test_values_of_sensitive_names_are_hidden(name: str) -> None:
     assert redaction.redact({name: {"any": ["thing"]}}) == {name: redaction.HIDDEN}
 
 
@@ -86,11 +86,11 @@ def test_a_sensitive_name_hides_whatever_it_names(name: str) -> None:
         "took 3.5 s, 2 of 7 rows",
     ],
 )
-def test_harmless_text_is_left_alone(text: str) -> None:
+def test_harmless_text_is_not_changed(text: str) -> None:
     assert redaction.redact_text(text) == text
 
 
-def test_the_literal_secrets_of_the_settings_are_hidden_wherever_they_stand() -> None:
+def test_secrets_of_the_settings_are_hidden_anywhere() -> None:
     password = settings.DATABASES["default"].get("PASSWORD")
     text = f"opaque {settings.SECRET_KEY} words {password or ''}"
     cleaned = redaction.redact_text(text)
@@ -98,7 +98,7 @@ def test_the_literal_secrets_of_the_settings_are_hidden_wherever_they_stand() ->
     assert not password or len(password) < 8 or password not in cleaned
 
 
-def test_every_secret_of_the_settings_is_known() -> None:
+def test_all_secret_settings_are_redacted() -> None:
     with override_settings(
         TOKENS_KEYS=[{"key": "a-ring-key-of-some-length"}],
         CACHES={"default": {**settings.CACHES["default"], "LOCATION": "redis://:cache-word@127.0.0.1:9/1"}},
@@ -111,20 +111,20 @@ def test_every_secret_of_the_settings_is_known() -> None:
 
 @given(st.text(max_size=300))
 @hypothesis_settings(max_examples=60, deadline=None)
-def test_a_line_is_one_json_object_without_control_characters(text: str) -> None:
+def test_line_is_one_json_object_without_control_characters(text: str) -> None:
     line = logs.render_json(None, "info", logs.redact_event(None, "info", {"event": text, text: text}))
     assert isinstance(json.loads(line), dict)
     assert not re.search("[\x00-\x1f\x7f-\x9f\u2028\u2029]", line.decode())
 
 
-def test_a_console_line_cannot_be_forged_or_move_the_cursor() -> None:
+def test_console_line_escapes_control_characters() -> None:
     line = logs.ConsoleLine()(None, "info", {"event": "a\nfake line\x1b[2J", "level": "info", "x": "b\r\nc\x9b"})
     assert b"\n" not in line
     assert not re.search(rb"\x1b\[2J|\r", line)
     assert "\x9b" not in line.decode()
 
 
-def test_redaction_stays_fast_on_hostile_text() -> None:
+def test_redaction_is_fast_on_hostile_text() -> None:
     started = time.process_time()  # the work itself, however busy the machine is
     for text in (
         "password" * 10_000,
@@ -165,7 +165,7 @@ except ValueError:
     assert "ValueError" in three["exception"]
 
 
-def test_a_log_that_cannot_be_written_fails_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unwritable_log_fails_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(number: int, data: Any) -> int:
         raise BrokenPipeError
 
@@ -173,7 +173,7 @@ def test_a_log_that_cannot_be_written_fails_nothing(monkeypatch: pytest.MonkeyPa
     logs.STDERR.write(b"lost\n")
 
 
-def test_warnings_and_threads_that_fail_are_log_lines(stack: Stack) -> None:
+def test_warnings_and_thread_failures_are_log_lines(stack: Stack) -> None:
     script = (
         "import django, threading, warnings; django.setup()\n"
         "warnings.warn('Something is odd', stacklevel=1)\n"

@@ -33,7 +33,7 @@ def scrape(client: Client, token: str = TOKEN) -> HttpResponse:
     return client.get("/metrics", headers={"Authorization": f"Bearer {token}"})  # type: ignore[return-value]
 
 
-def test_what_a_command_counts_is_sent_before_its_end(stack: Stack, numbers: None) -> None:
+def test_command_sends_its_metrics_before_it_ends(stack: Stack, numbers: None) -> None:
     """A thread sends it: one that was cut off in the middle could hold a lock for which the end then waits for ever."""
     script = """
 import django
@@ -46,7 +46,7 @@ count("dependency_away", dependency="a-command")
 
 
 @pytest.mark.parametrize("header", ["", "Bearer ", f"Basic {TOKEN}", f"Bearer {TOKEN}x", "Bearer ü"])
-def test_metrics_are_not_there_without_the_token(client: Client, header: str) -> None:
+def test_metrics_require_the_token(client: Client, header: str) -> None:
     with override_settings(OBSERVABILITY_METRICS_TOKEN=TOKEN):
         assert client.get("/metrics", headers={"Authorization": header}).status_code == 404
     with override_settings(OBSERVABILITY_METRICS_TOKEN=None):
@@ -54,7 +54,7 @@ def test_metrics_are_not_there_without_the_token(client: Client, header: str) ->
 
 
 @override_settings(OBSERVABILITY_METRICS_TOKEN=TOKEN)
-def test_unknown_paths_and_methods_make_no_new_series(client: Client, numbers: None) -> None:
+def test_unknown_paths_and_methods_add_no_series(client: Client, numbers: None) -> None:
     client.get("/warm-up")
     before = len(metrics_store.additive_samples(metrics.REGISTRY))
     for number in range(20):
@@ -90,7 +90,7 @@ os._exit(9)      # as killed: no exit hook runs
 
 @override_settings(OBSERVABILITY_METRICS_TOKEN=TOKEN)
 @pytest.mark.django_db  # gauges of the ledger
-def test_metrics_are_the_sum_of_all_processes_even_killed_ones(client: Client, numbers: None, stack: Stack) -> None:
+def test_metrics_include_killed_processes(client: Client, numbers: None, stack: Stack) -> None:
     environment = {"DJANGO_SETTINGS_MODULE": "settings.test", **stack.state.urls}
     children = [
         subprocess.Popen([sys.executable, "-c", CHILD, amount, status], cwd=ROOT, env=environment)
@@ -114,7 +114,7 @@ def test_metrics_are_the_sum_of_all_processes_even_killed_ones(client: Client, n
 
 @override_settings(OBSERVABILITY_METRICS_TOKEN=TOKEN)
 @pytest.mark.django_db  # gauges of the ledger
-def test_redis_away_means_this_process_only_and_nothing_is_lost(client: Client, numbers: None, stack: Stack) -> None:
+def test_metrics_survive_a_redis_outage(client: Client, numbers: None, stack: Stack) -> None:
     stack.servers["redis"].kill()
     try:
         metrics.count("away_things", 5)
@@ -156,7 +156,7 @@ def test_a_forked_child_sends_only_what_it_adds(numbers: None) -> None:
     assert totals["shipshape_forked_things_total"] == 111
 
 
-def test_what_a_process_has_sent_is_remembered_in_little_memory() -> None:
+def test_sent_metrics_take_little_memory() -> None:
     """Every process keeps a number a series; a busy service has a thousand of them."""
     registry = CollectorRegistry()
     counter = Counter("things", "Things.", ["kind"], registry=registry)
@@ -171,13 +171,13 @@ def test_what_a_process_has_sent_is_remembered_in_little_memory() -> None:
     assert taken < 1_000 * len(numbers)
 
 
-def test_a_counters_name_is_checked() -> None:
+def test_counter_names_are_checked() -> None:
     with pytest.raises(ValueError, match="snake_case"):
         metrics.count("Not A Name")
 
 
 @pytest.mark.django_db  # gauges of the ledger
-def test_the_exposition_is_prometheus_text(numbers: None) -> None:
+def test_exposition_is_valid_prometheus_text(numbers: None) -> None:
     from prometheus_client.parser import text_string_to_metric_families
 
     metrics.request_observe(route="/x", method="GET", status=200, seconds=0.2)

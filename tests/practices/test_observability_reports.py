@@ -57,7 +57,7 @@ sentry_sdk.flush(10)
 """
 
 
-def test_errors_reach_sentry_redacted_and_with_their_request(sentry: tuple[str, list[bytes]], stack: Stack) -> None:
+def test_sentry_reports_are_redacted_and_have_request_ids(sentry: tuple[str, list[bytes]], stack: Stack) -> None:
     dsn, received = sentry
     status, request_id = script_run(REPORT, stack, SENTRY_DSN=dsn).stdout.split()
     assert status == "500"
@@ -71,11 +71,11 @@ def test_errors_reach_sentry_redacted_and_with_their_request(sentry: tuple[str, 
     assert not any("vars" in frame for value in values for frame in value["stacktrace"]["frames"])
 
 
-def test_without_a_dsn_sentry_is_not_even_imported(stack: Stack) -> None:
+def test_sentry_is_not_imported_without_dsn(stack: Stack) -> None:
     script = "import django; django.setup(); import sys; print('sentry_sdk' in sys.modules)"
     assert script_run(script, stack).stdout.strip() == "False"
 
 
-def test_djangos_loggers_have_no_second_handler() -> None:
+def test_django_loggers_have_no_handlers() -> None:
     assert logging.getLogger("django").handlers == []
     assert logging.getLogger("django.server").handlers == []

@@ -61,7 +61,7 @@ def test_unknown_and_read_only_fields_are_refused(owner: APIClient) -> None:
     assert not Note.objects.exists()
 
 
-def test_strictness_reaches_every_depth_and_comes_with_the_other_errors() -> None:
+def test_nested_unknown_fields_are_refused_with_other_errors() -> None:
     class Inner(StrictSerializer):
         name = serializers.CharField()
         made = serializers.DateTimeField(read_only=True)
@@ -104,7 +104,7 @@ def test_unclean_text_is_refused_by_name(owner: APIClient, document: str, expect
     assert expected in errors(response)
 
 
-def test_text_fields_need_a_bound() -> None:
+def test_text_fields_require_max_length() -> None:
     for field in (PlainTextField, RichTextField):
         with pytest.raises(TypeError, match="max_length"):
             field()
@@ -132,13 +132,13 @@ def test_text_fields_need_a_bound() -> None:
     ],
     ids=lambda document: document[:24].decode("latin-1"),
 )
-def test_doubtful_documents_are_malformed(owner: APIClient, document: bytes) -> None:
+def test_invalid_json_is_malformed(owner: APIClient, document: bytes) -> None:
     problem = assert_problem(post(owner, document), 400, "malformed")
     assert "sys." not in problem["detail"], "the interpreter speaks to a client"
     assert not Note.objects.exists()
 
 
-def test_depth_is_allowed_up_to_its_bound(owner: APIClient) -> None:
+def test_json_depth_up_to_the_bound_is_allowed(owner: APIClient) -> None:
     with override_settings(VALIDATION_JSON_DEPTH=3):
         assert_problem(post(owner, '{"title": [[1]]}'), 400, "validation")
         assert_problem(post(owner, '{"title": [[[1]]]}'), 400, "malformed")
@@ -161,7 +161,7 @@ def test_any_json_is_parsed_or_refused(document: Any) -> None:
     assert parsed == document
 
 
-def test_depth_beyond_the_interpreters_own_is_malformed() -> None:
+def test_json_deeper_than_the_recursion_limit_is_malformed() -> None:
     with pytest.raises(Malformed, match="nested too deep"):
         json_document(b"[" * 100_000)
 
@@ -193,12 +193,12 @@ def test_large_bodies_are_refused_before_they_are_read(owner: APIClient) -> None
         ({"CONTENT_LENGTH": "-5"}, 400, "malformed"),
     ],
 )
-def test_bodies_say_what_they_are(owner: APIClient, extra: dict[str, str], status: int, type: str) -> None:
+def test_content_type_and_encoding_are_checked(owner: APIClient, extra: dict[str, str], status: int, type: str) -> None:
     assert_problem(post(owner, '{"title": "a"}', **extra), status, type)
     assert not Note.objects.exists()
 
 
-def test_utf8_by_name_is_accepted(owner: APIClient) -> None:
+def test_charset_utf8_is_accepted(owner: APIClient) -> None:
     assert post(owner, '{"title": "é"}'.encode(), content_type='application/json; charset="UTF-8"').status_code == 201
 
 
@@ -206,12 +206,12 @@ def test_utf8_by_name_is_accepted(owner: APIClient) -> None:
 @pytest.mark.parametrize(
     "path", [f"{NOTES}?title=a%00", f"{NOTES}?title=%ff", f"{NOTES}?title=%ed%a0%80", "/api/v1/no%00tes"]
 )
-def test_doubtful_urls_are_malformed(path: str) -> None:
+def test_malformed_urls_are_refused(path: str) -> None:
     name, _, query = path.partition("?")
     assert_problem(Client().get(name.replace("%00", "\x00"), QUERY_STRING=query), 400, "malformed")
 
 
-def test_chunked_bodies_are_counted_and_kept() -> None:
+def test_chunked_bodies_are_bounded() -> None:
     seen = []
     middleware = BodyMiddleware(lambda request: seen.append(request.body))
     with override_settings(VALIDATION_BODY_BYTES=2_000):
@@ -223,7 +223,7 @@ def test_chunked_bodies_are_counted_and_kept() -> None:
 
 @override_settings(VALIDATION_BODY_BYTES=100)
 @pytest.mark.parametrize(("size", "content_type", "status"), [(200, "text/csv", 413), (50, "", 415)])
-def test_no_view_sees_what_is_out_of_bounds(size: int, content_type: str, status: int) -> None:
+def test_bounds_apply_before_any_view(size: int, content_type: str, status: int) -> None:
     """Views that parse nothing themselves, an admin form or an upload, are behind the same bounds."""
     middleware = RequestBoundsMiddleware(lambda request: pytest.fail("a view was called"))
     response = middleware(RequestFactory().generic("POST", "/any", b"x" * size, content_type=content_type))
@@ -252,7 +252,7 @@ def part(name: str, value: bytes) -> bytes:
     return b'--b\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n' % (name.encode(), value)
 
 
-def test_forms_are_utf8_and_bounded() -> None:
+def test_forms_must_be_utf8() -> None:
     assert form(part("a", "\u00e9".encode()) + b"--b--\r\n")["a"] == "\u00e9"
     with pytest.raises(Malformed, match='field "a" is not valid UTF-8'):
         form(part("a", b"\xff") + b"--b--\r\n")
@@ -262,7 +262,7 @@ def test_forms_are_utf8_and_bounded() -> None:
         form(part("a", b"x") * 5 + b"--b--\r\n")
 
 
-def test_query_parameters_are_declared_single_and_valid() -> None:
+def test_query_parameters_are_declared_unique_and_valid() -> None:
     allowed = {"page": serializers.IntegerField(min_value=1), "name": PlainTextField(max_length=5)}
     get = RequestFactory().get
     assert query_parameters(get("/?page=2&name=%20a"), allowed) == {"page": 2, "name": "a"}
@@ -288,7 +288,7 @@ def test_query_parameters_are_declared_single_and_valid() -> None:
         ({"DATA_UPLOAD_MAX_MEMORY_SIZE": 10}, "validation.E004"),
     ],
 )
-def test_checks_name_the_mistake(broken: dict[str, Any], id: str) -> None:
+def test_checks_find_mistakes(broken: dict[str, Any], id: str) -> None:
     assert not [message for message in run_checks(tags=["validation"]) if message.id == id]
     with override_settings(**broken):
         assert [message.id for message in run_checks(tags=["validation"])] == [id]
@@ -296,7 +296,7 @@ def test_checks_name_the_mistake(broken: dict[str, Any], id: str) -> None:
             call_command("check", tags=["validation"])
 
 
-def test_unbounded_default_parsers_are_found(settings: Any) -> None:
+def test_check_finds_unbounded_parsers(settings: Any) -> None:
     settings.REST_FRAMEWORK = {
         **settings.REST_FRAMEWORK,
         "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
@@ -313,9 +313,7 @@ def body_of(megabytes: int, *, chunked: bool) -> bytes | Iterator[bytes]:
 @pytest.mark.parametrize(
     ("path", "stated", "counted"), [(NOTES, 413, 401), (f"{NOTES}/counts", 401, 401), ("/api/v1/no/such", 413, 404)]
 )
-def test_the_answer_to_a_body_that_nobody_reads_arrives(
-    fleet: Fleet, path: str, stated: int, counted: int, chunked: bool
-) -> None:
+def test_response_to_an_unread_body_arrives(fleet: Fleet, path: str, stated: int, counted: int, chunked: bool) -> None:
     """Through the edge. A server that closed on the sender would make it a 502, and the rest of the body the next request."""
     connection = http.client.HTTPSConnection(fleet.url.partition("://")[2], timeout=30, context=fleet.ssl_context())
     with contextlib.closing(connection):
@@ -333,7 +331,7 @@ def test_the_answer_to_a_body_that_nobody_reads_arrives(
 @pytest.mark.parametrize(
     "sent", [b"20\r\n{}", b"2\r\n{}", b"2\r\n{}xx", b"2\r\n{}\r\n0\r\na b\r\n\r\n", b"-2\r\n", b"zz\r\n"]
 )
-def test_a_body_that_breaks_off_among_its_chunks_is_malformed(sent: bytes, content_type: str, status: int) -> None:
+def test_incomplete_chunks_are_malformed(sent: bytes, content_type: str, status: int) -> None:
     """Read by gunicorn's own reader, as it comes in or for a request that is refused before its body is looked at."""
     request = chunked_request(b"")
     head = b"POST / HTTP/1.1\r\nHost: testserver\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -101,7 +101,7 @@ def refused(field: Any, value: Any) -> str:
         (MOMENT, "2024-01-01T00:00:00+14:00", datetime.datetime(2023, 12, 31, 10, tzinfo=datetime.UTC)),
     ],
 )  # fmt: skip
-def test_what_is_meant_is_stored(field: Any, value: Any, stored: Any) -> None:
+def test_fields_accept(field: Any, value: Any, stored: Any) -> None:
     assert field.run_validation(value) == stored
 
 
@@ -144,7 +144,7 @@ def test_what_is_meant_is_stored(field: Any, value: Any, stored: Any) -> None:
         *((EmailAddressField(), value, "invalid") for value in NO_ADDRESSES),
     ],
 )  # fmt: skip
-def test_what_cannot_be_meant_is_refused(field: Any, value: Any, code: str) -> None:
+def test_fields_refuse(field: Any, value: Any, code: str) -> None:
     assert refused(field, value) == code
 
 
@@ -156,7 +156,7 @@ def test_what_cannot_be_meant_is_refused(field: Any, value: Any, code: str) -> N
 )
 @settings(derandomize=True, deadline=None, database=None)
 @pytest.mark.django_db
-def test_json_that_is_taken_is_stored_and_shown(document: Any) -> None:
+def test_accepted_json_is_stored_unchanged(document: Any) -> None:
     try:
         value = BoundedJSONField(max_length=500).run_validation(document)
     except serializers.ValidationError:
@@ -169,7 +169,7 @@ def test_json_that_is_taken_is_stored_and_shown(document: Any) -> None:
 
 @given(st.text(max_size=30))
 @settings(derandomize=True, deadline=None, database=None)
-def test_a_slug_is_clean_whatever_it_was(text: str) -> None:
+def test_slug_from_any_text_is_clean(text: str) -> None:
     try:
         slug = CleanSlugField(max_length=30).run_validation(text)
     except serializers.ValidationError:
@@ -178,7 +178,7 @@ def test_a_slug_is_clean_whatever_it_was(text: str) -> None:
 
 
 @pytest.mark.django_db
-def test_a_reference_is_found_by_one_query_or_refused() -> None:
+def test_reference_is_found_in_one_query() -> None:
     owner = user_create()
     shown, hidden = note_create(owner=owner, title="Shown"), note_create(owner=owner, title="Hidden", published=False)
     field = bound(ReferenceField(Note, readable=note_readable), viewer=user_create())
@@ -196,7 +196,7 @@ def test_a_reference_is_found_by_one_query_or_refused() -> None:
 
 
 @pytest.mark.django_db
-def test_two_references_to_one_model_are_no_loop() -> None:
+def test_two_references_to_one_model_are_allowed() -> None:
     """What looks for N+1, in development and in tests, takes two calls of get() on a line for one."""
     owner = user_create()
     given = {name: str(note_create(owner=owner, title=name).pk) for name in ("first", "second")}
@@ -214,7 +214,7 @@ def test_two_references_to_one_model_are_no_loop() -> None:
 
 
 @pytest.mark.django_db
-def test_a_reference_to_what_the_caller_may_not_read_is_one_to_nothing() -> None:
+def test_unreadable_and_missing_references_look_the_same() -> None:
     owner, other = user_create(), user_create()
     hidden = str(note_create(owner=owner, title="Hidden", published=False).pk)
 
@@ -233,7 +233,7 @@ def test_a_reference_to_what_the_caller_may_not_read_is_one_to_nothing() -> None
 
 
 @pytest.mark.django_db
-def test_what_a_row_refers_to_already_may_stay() -> None:
+def test_existing_reference_may_stay() -> None:
     """Who edits a remark on a note that they may not read saves the form unchanged."""
     owner, editor = user_create(), user_create()
     kept, hidden = (note_create(owner=owner, title=title, published=False) for title in ("Kept", "Hidden"))
@@ -248,7 +248,7 @@ def test_what_a_row_refers_to_already_may_stay() -> None:
         field.clean(str(hidden.pk))
 
 
-def test_a_reference_without_a_caller_or_a_rule_takes_nothing() -> None:
+def test_reference_requires_viewer_and_rule() -> None:
     with pytest.raises(TypeError, match="readable"):
         ReferenceField(Note)
     serializer = SampleRemarkWriteSerializer(data={"note": ID, "text": "One"})
@@ -266,7 +266,7 @@ def bound(field: ReferenceField, *, viewer: User | AnonymousUser) -> serializers
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("value", [ID, "x", "\x00", "1", f"{{{ID}}}x"])
-def test_a_form_refuses_what_names_no_row(value: str) -> None:
+def test_form_refuses_missing_references(value: str) -> None:
     field = ReferenceFormField(Note)
     field.confine(Note.objects.all())
     with pytest.raises(ValidationError) as refusal:
@@ -275,7 +275,7 @@ def test_a_form_refuses_what_names_no_row(value: str) -> None:
     assert ReferenceFormField(Note, required=False).clean("") is None
 
 
-def test_fields_that_need_a_bound_say_so() -> None:
+def test_bounds_of_fields_are_required() -> None:
     for field in (CleanSlugField, WebAddressField, BoundedJSONField):
         with pytest.raises(TypeError, match="max_length"):
             field()
@@ -304,7 +304,7 @@ def _unbounded(schema: dict[str, Any], where: str, components: dict[str, Any]) -
     return found
 
 
-def test_every_field_that_a_client_writes_is_bounded_by_its_serializer() -> None:
+def test_every_writable_field_is_bounded() -> None:
     """Of every app: the document as the serializers make it, before what the layers around them promise is added."""
     with patched_settings({"POSTPROCESSING_HOOKS": []}):
         document = SchemaGenerator().get_schema(request=None, public=True)

@@ -81,21 +81,21 @@ def depth(html: str) -> int:
 
 
 @pytest.mark.parametrize("html", DEEP.values(), ids=DEEP)
-def test_what_a_parser_would_nest_is_refused(html: str) -> None:
+def test_deep_html_is_refused(html: str) -> None:
     with pytest.raises(UncleanText) as refused:
         clean_html(html)
     assert refused.value.code == "html"
 
 
 @pytest.mark.parametrize("html", KEPT.values(), ids=KEPT)
-def test_what_pages_do_is_kept(html: str) -> None:
+def test_ordinary_html_is_kept(html: str) -> None:
     assert nesting_fault(html) is None
     clean_html(html)
 
 
 @given(st.lists(st.sampled_from(PIECES), min_size=1, max_size=10).map("".join))
 @settings(derandomize=True, deadline=None, database=None, max_examples=500)
-def test_no_pattern_nests_deeper_than_is_counted(pattern: str) -> None:
+def test_depth_is_never_underestimated(pattern: str) -> None:
     """Whatever is let through, a parser nests by no more than a factor: what tables imply is not counted."""
     html = pattern * 300
     if nesting_fault(html) is None:
@@ -103,7 +103,7 @@ def test_no_pattern_nests_deeper_than_is_counted(pattern: str) -> None:
 
 
 @pytest.mark.parametrize("feeds", range(9))
-def test_line_feeds_that_begin_a_text_are_kept(feeds: int) -> None:
+def test_leading_line_feeds_are_kept(feeds: int) -> None:
     """A parser drops the first line feed of a pre (HTML, 13.2.6.4.7), so that one was lost with each pass."""
     begin = "\n" * feeds
     clean = clean_html(f"<pre>{begin}x</pre>")
@@ -126,10 +126,10 @@ def test_line_feeds_that_begin_a_text_are_kept(feeds: int) -> None:
         ("<p>e<b>\u0301</b></p>", "\u00e9"),
     ],
 )
-def test_text_is_apart_where_blocks_are(html: str, text: str) -> None:
+def test_text_of_blocks_is_separated(html: str, text: str) -> None:
     assert plain_from_html(clean_html(html)) == text
 
 
-def test_marks_that_tags_kept_apart_make_no_text_that_is_refused() -> None:
+def test_marks_separated_by_tags_are_accepted_as_text() -> None:
     marks = "\u0301" * 20
     assert plain_from_html(clean_html("a" + f"<b>{marks}</b>" * 5))

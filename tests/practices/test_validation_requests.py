@@ -34,7 +34,7 @@ def padded(size: int) -> bytes:
     return json.dumps({"seconds": 0}).encode().ljust(size)
 
 
-def test_a_view_s_bounds_are_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bounds_differ_by_view(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(NoteCounts, "bounds", Bounds(body_bytes=100, json_depth=2, json_members=5))
     assert post(COUNTS, padded(100)).status_code == 202
     assert_problem(post(COUNTS, padded(101)), 413, "body-too-large")
@@ -44,7 +44,7 @@ def test_a_view_s_bounds_are_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     assert_problem(post(NOTES, padded(MEBIBYTE + 1)), 413, "body-too-large")
 
 
-def test_a_view_s_bound_holds_before_its_body_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bounds_of_a_view_apply_before_its_body_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     for bound, size in ((100, 101), (4 * MEBIBYTE, 10**12)):
         monkeypatch.setattr(NoteCounts, "bounds", Bounds(body_bytes=bound))
         request = RequestFactory().post(COUNTS, b"x", content_type="application/json")
@@ -75,13 +75,13 @@ def form(*parts: bytes, bounds: Bounds | None = None) -> Any:
         ([part("a", "x\x00y")], "nul"),
     ],
 )
-def test_a_form_has_each_name_once_and_text_in_it(parts: list[bytes], code: str) -> None:
+def test_repeated_and_unclean_form_fields_are_refused(parts: list[bytes], code: str) -> None:
     with pytest.raises(ValidationProblem) as refused:
         form(*parts)
     assert [(error.pointer, error.code) for error in refused.value.errors] == [("/a", code)]
 
 
-def test_a_view_counts_the_parts_of_its_forms() -> None:
+def test_form_parts_are_bounded_by_view() -> None:
     bounds = Bounds(form_fields=2, files=1)
     assert set(form(part("a"), part("b"), part("c", file=True), bounds=bounds)) == {"a", "b", "c"}
     for parts in ([part("a"), part("b"), part("c")], [part("a", file=True), part("b", file=True)]):
@@ -117,7 +117,7 @@ def test_query_parameters_are_counted() -> None:
         ({"CONTENT_LENGTH": "\u0662"}, 400),
     ],
 )
-def test_what_a_body_says_it_is(extra: dict[str, str], status: int) -> None:
+def test_content_type_decides_the_parser(extra: dict[str, str], status: int) -> None:
     response = post(NOTES, b'{"title": "a"}', **extra)
     assert response.status_code == status, response.content
     assert Note.objects.exists() is (status == 201)
@@ -127,18 +127,18 @@ def test_what_a_body_says_it_is(extra: dict[str, str], status: int) -> None:
     ("path", "status", "type"),
     [("\x00", 400, "malformed"), *((path, 404, "not-found") for path in ("\xed\xa0\x80", "\xff", "\xc3(", "\xc0\xaf"))],
 )
-def test_a_path_is_text(path: str, status: int, type: str) -> None:
+def test_paths_must_be_utf8(path: str, status: int, type: str) -> None:
     assert_problem(Client().generic("GET", "/", PATH_INFO=f"/api/v1/sample/notes/{path}"), status, type)
 
 
 @pytest.mark.parametrize("seconds", ["nan", "inf", "-inf", "1e400", "", "1,5", "x"])
-def test_a_number_in_a_query_is_one(seconds: str) -> None:
+def test_numbers_in_queries_are_strict(seconds: str) -> None:
     """NaN is neither below a bound nor above one; what it reached would fail."""
     response = Client().get(f"{NOTES}/busy", {"seconds": seconds})
     assert_problem(response, 400, "validation", pointer="?seconds")
 
 
-def test_an_unbounded_parser_reads_what_a_bounded_one_refuses() -> None:
+def test_stock_parser_accepts_what_the_bounded_one_refuses() -> None:
     """What the parsers are for: Django REST framework's own keeps the last of two names without a word."""
     request = RequestFactory().post("/", b'{"a": 1, "a": 2}', content_type="application/json")
     assert Request(request, parsers=[JSONParser()]).data == {"a": 2}

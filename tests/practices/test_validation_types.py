@@ -57,7 +57,7 @@ def errors_of(field: Any, data: Any) -> Any:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(("field", "types"), FIELDS, ids=lambda one: type(one).__name__)
-def test_a_field_takes_its_own_type_alone(field: Any, types: set[str]) -> None:
+def test_fields_accept_only_their_json_type(field: Any, types: set[str]) -> None:
     for kind, values in VALUES.items():
         for value in values:
             found = errors_of(field, {"value": value})
@@ -65,7 +65,7 @@ def test_a_field_takes_its_own_type_alone(field: Any, types: set[str]) -> None:
             assert (codes == {"type"}) == (kind not in types), (value, found)
 
 
-def test_the_error_says_what_is_wanted_and_where() -> None:
+def test_type_error_names_both_types_and_the_place() -> None:
     assert errors_of(serializers.CharField(), {"value": 5}) == ["This must be a string, not a number."]
     tags = serializers.ListField(child=fields.PlainTextField(max_length=9))
     assert errors_of(tags, {"value": ["a", 1, "b", True]}) == {
@@ -78,7 +78,7 @@ def test_the_error_says_what_is_wanted_and_where() -> None:
     assert errors_of(named, {"value": {"a": 1}}) == {"a": ["This must be true or false, not a number."]}
 
 
-def test_a_whole_number_may_have_a_point() -> None:
+def test_whole_number_may_have_a_decimal_point() -> None:
     """JSON has one kind of number; JSON Schema 2020-12 counts 5.0 as an integer, and so does the document of the API."""
 
     class Probe(StrictSerializer):
@@ -90,7 +90,7 @@ def test_a_whole_number_may_have_a_point() -> None:
     assert not Probe(data={"value": 5.5}).is_valid()
 
 
-def test_what_is_text_by_nature_is_read_by_its_field() -> None:
+def test_text_values_are_converted_by_their_fields() -> None:
     class Probe(StrictSerializer):
         size = fields.BoundedIntegerField()
         price = fields.BoundedDecimalField(max_digits=5, decimal_places=2)

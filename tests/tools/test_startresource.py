@@ -30,7 +30,7 @@ def parsed(name: str = "shop.Product", *fields: str, plural: str | None = None) 
     return parse(name=name, fields=[*(fields or ("name:str",))], is_public=True, plural=plural)
 
 
-def test_a_line_is_read() -> None:
+def test_command_line_is_parsed() -> None:
     resource = parsed("shop.OrderLine", *EXAMPLE)
     assert (resource.label, resource.entity, resource.plural, resource.path) == (
         *("shop", "order_line", "order_lines"),
@@ -98,7 +98,7 @@ def test_plurals(word: str, plural: str) -> None:
         (["name:str?!"], "not together"),
     ],
 )
-def test_fields_that_are_refused(fields: list[str], reason: str) -> None:
+def test_invalid_fields_are_refused(fields: list[str], reason: str) -> None:
     with pytest.raises(Refused, match=reason):
         parsed("shop.Product", *fields)
 
@@ -119,7 +119,7 @@ def test_fields_that_are_refused(fields: list[str], reason: str) -> None:
         (f"shop.{'P' * 41}", "app.Model"),
     ],
 )
-def test_names_that_are_refused(name: str, reason: str) -> None:
+def test_invalid_names_are_refused(name: str, reason: str) -> None:
     with pytest.raises(Refused, match=reason):
         parsed(name)
 
@@ -144,7 +144,7 @@ def written_or_refused(name: str, *fields: str, plural: str | None = None) -> st
 
 
 @pytest.mark.parametrize("word", WORDS)
-def test_no_word_of_pythons_own_ends_in_a_traceback(word: str) -> None:
+def test_python_words_never_cause_a_traceback(word: str) -> None:
     """As a model, a field, an owner, an app or a plural: it is written whole, or refused, and then the proposal is taken."""
     model = "".join(part[:1].upper() + part[1:] for part in word.split("_"))
     for name, fields, plural in (
@@ -163,7 +163,7 @@ def test_no_word_of_pythons_own_ends_in_a_traceback(word: str) -> None:
 
 
 @pytest.mark.parametrize("plural", ["product", "Products", "pro ducts", "import"])
-def test_plurals_that_are_refused(plural: str) -> None:
+def test_invalid_plurals_are_refused(plural: str) -> None:
     with pytest.raises(Refused, match="--plural"):
         parsed(plural=plural)
 
@@ -185,7 +185,7 @@ def test_plurals_that_are_refused(plural: str) -> None:
         ([UNHEARD, "name:str", "job:fk:jobs.Job"], "not a model of one of your apps"),
     ],
 )
-def test_what_the_project_has_already_is_refused(arguments: list[str], reason: str) -> None:
+def test_names_in_use_are_refused(arguments: list[str], reason: str) -> None:
     before = snapshot(ROOT)
     with pytest.raises(CommandError, match=reason):
         call_command("startresource", *arguments)
@@ -193,7 +193,7 @@ def test_what_the_project_has_already_is_refused(arguments: list[str], reason: s
 
 
 @pytest.mark.parametrize(("left", "is_free"), [("__pycache__/models.cpython-311.pyc", True), ("notes.txt", False)])
-def test_a_folder_with_anything_to_lose_is_refused(left: str, is_free: bool, tmp_path: Path) -> None:
+def test_existing_folder_is_refused(left: str, is_free: bool, tmp_path: Path) -> None:
     """Git leaves what Python compiled when it takes an app away again."""
     file = tmp_path / "apps" / "unheard_of" / left
     file.parent.mkdir(parents=True)
@@ -206,7 +206,7 @@ def test_a_folder_with_anything_to_lose_is_refused(left: str, is_free: bool, tmp
         settled(parsed(UNHEARD), root=tmp_path, contracts=contracts)
 
 
-def test_it_runs_where_code_is_written(settings: object) -> None:
+def test_command_requires_development(settings: object) -> None:
     settings.ENVIRONMENT_NAME = "prod"  # type: ignore[attr-defined]  # pytest-django's
     with pytest.raises(CommandError, match="where you develop"):
         call_command("startresource", "shop.Product", "name:str")
@@ -216,13 +216,13 @@ def test_it_runs_where_code_is_written(settings: object) -> None:
     ("goes", "optional", "rule"),
     [(True, False, "CASCADE"), (True, True, "SET_NULL"), (False, False, "PROTECT"), (False, True, "PROTECT")],
 )
-def test_a_reference_holds_nothing_that_goes_with_an_account(goes: bool, optional: bool, rule: str) -> None:
+def test_references_never_prevent_account_deletion(goes: bool, optional: bool, rule: str) -> None:
     target = Target(label="desk", model="Ticket", entity="ticket", key="UUID", sample="ticket", deleted_with_user=goes)
     spec = FieldSpec(name="ticket", type="fk", optional=optional, refers_to="desk.Ticket", target=target)
     assert f"on_delete=models.{rule}," in field_code(parsed(), spec).model
 
 
-def test_index_names_fit_and_stay_apart() -> None:
+def test_index_names_are_short_and_unique() -> None:
     first, second = (f"extraordinarily_long_field_name_{end}" for end in ("one", "two"))
     resource = parsed("warehouse.ConsignmentDocument", f"{first}:bool", f"{second}:bool")
     names = [name for _, name in indexes(resource, [field_code(resource, spec) for spec in resource.fields])]
@@ -230,13 +230,13 @@ def test_index_names_fit_and_stay_apart() -> None:
     assert max(map(len, names)) <= INDEX_NAME
 
 
-def test_index_names_stay_apart_whatever_the_fields_are_called() -> None:
+def test_index_names_are_unique_for_any_field_names() -> None:
     resource = parsed("shop.Product", "created:date", "state:choice:a,b", "state_new:int")
     names = [name for _, name in indexes(resource, [field_code(resource, spec) for spec in resource.fields])]
     assert len(set(names)) == len(names) == 4
 
 
-def test_a_field_may_be_called_as_what_a_template_calls() -> None:
+def test_field_may_have_a_name_of_the_template() -> None:
     text = rendered(parsed("shop.Product", "items:str"))["apps/shop/filters.py"]
     assert '"items": (' in text
     assert '"-items": (' in text
@@ -250,13 +250,13 @@ def test_a_field_may_be_called_as_what_a_template_calls() -> None:
         ("name:str", """    changed = {**form, **body(editor, "products_update")}\n    response = desk.post("""),
     ],
 )
-def test_the_written_test_posts_a_value_as_the_admins_form_does(first: str, posted: str) -> None:
+def test_generated_test_posts_values_like_the_admin(first: str, posted: str) -> None:
     text = rendered(parsed("shop.Product", first))["tests/apps/shop/test_products.py"]
     compile(text, "test_products.py", "exec")
     assert posted in text
 
 
-def test_what_may_be_null_orders_nothing() -> None:
+def test_nullable_fields_are_not_orders() -> None:
     names = set(orderings(parsed("shop.Product", "day:date?", "due:date", "name:str", "long:str:900", "size:int")))
     assert names == {f"{sign}{name}" for sign in ("", "-") for name in ("created_at", "due", "name", "size")}
 
@@ -265,7 +265,7 @@ def lists() -> dict[str, str]:
     return {path: (ROOT / path).read_text() for path in (SETTINGS, URLS, CONTRACTS, "README.md")}
 
 
-def test_an_app_is_named_in_each_list_once_and_nothing_else_changes() -> None:
+def test_app_is_registered_once_in_each_list() -> None:
     before = lists()
     after = registered(parsed(UNHEARD), before)
     assert yours(after[CONTRACTS]) == ["unheard_of", *yours(before[CONTRACTS])]
@@ -284,14 +284,14 @@ def re_words(text: str) -> list[str]:
 @pytest.mark.parametrize(
     ("path", "anchor"), [(SETTINGS, "# Your apps:"), (URLS, "# Your apps:"), (CONTRACTS, "# Your apps")]
 )
-def test_a_list_without_its_anchor_is_left_alone(path: str, anchor: str) -> None:
+def test_list_without_its_comment_is_refused(path: str, anchor: str) -> None:
     texts = lists()
     texts[path] = texts[path].replace(anchor, "# Ours")
     with pytest.raises(Refused, match="Put"):
         registered(parsed(UNHEARD), texts)
 
 
-def test_modules_are_put_together() -> None:
+def test_modules_are_merged() -> None:
     old = '"""One."""\n\nfrom a import b\n\nTABLE = {"a": 1}\nSAME = 1\n\n\ndef first() -> None:\n    """Kept."""  # as it is\n'
     new = '"""Two."""\n\nfrom a import c\n\nTABLE = {"b": 2}\nSAME = 1\n\n\ndef second() -> None:\n    """New."""\n'
     both = merged(old, new, name="module.py")
@@ -306,7 +306,7 @@ def test_modules_are_put_together() -> None:
         merged(old, "def first() -> int:\n    return 1\n", name="module.py")
 
 
-def test_what_has_an_owner_says_what_the_owner_gets() -> None:
+def test_resource_with_owner_declares_personal_data() -> None:
     path = "apps/shop/personal.py"
     assert path not in rendered(parsed())
     product, order = (rendered(parsed(f"shop.{model}", *EXAMPLE))[path] for model in ("Product", "Order"))
@@ -316,7 +316,7 @@ def test_what_has_an_owner_says_what_the_owner_gets() -> None:
     assert (both.count("model=Product"), both.count("model=Order")) == (1, 1)
 
 
-def test_tables_are_put_together() -> None:
+def test_tables_are_merged() -> None:
     head = "# operation method path on permission nobody ended other owner staff holder admin"
     row = "{} GET /api/v1/{} - - 200 401 200 200 200 200 200"
     both = merged_table(f"# kept\n{head}\n{row.format('a_list', 'a')}\n", f"{head}\n{row.format('longer_list', 'b')}\n")
@@ -337,7 +337,7 @@ def snapshot(folder: Path) -> dict[str, str]:
     return {str(file): file.read_text() for file in [*kept, *(folder / name for name in (CONTRACTS, "README.md"))]}
 
 
-def test_a_dry_run_shows_all_and_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_dry_run_shows_all_and_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     before = snapshot(ROOT)
     call_command("startresource", UNHEARD, "name:str", "owner:user", "--dry-run")
     said = capsys.readouterr().out
@@ -348,7 +348,7 @@ def test_a_dry_run_shows_all_and_writes_nothing(capsys: pytest.CaptureFixture[st
     assert snapshot(ROOT) == before
 
 
-def test_what_fails_in_the_copy_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failure_in_the_copy_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = staging.rendered
 
     def broken(resource: Resource) -> dict[str, str]:
@@ -361,9 +361,7 @@ def test_what_fails_in_the_copy_is_not_written(monkeypatch: pytest.MonkeyPatch) 
         changes_for(parsed(UNHEARD), root=ROOT)
 
 
-def test_a_disk_that_fails_half_way_leaves_everything_as_it_was(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_disk_failure_is_rolled_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "there.py").write_text("old")
     changes = [
         Change(path="there.py", before="old", after="new"),
@@ -387,7 +385,7 @@ def test_a_disk_that_fails_half_way_leaves_everything_as_it_was(
     assert (tmp_path / "fresh" / "two.py").read_text() == "two"
 
 
-def test_nothing_is_overwritten(tmp_path: Path) -> None:
+def test_existing_files_are_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "there.py").write_text("somebody else's")
     for before in (None, "old"):
         with pytest.raises(Refused, match="changed while"):
