@@ -16,7 +16,7 @@ from django.core.management import call_command
 from django.db.migrations.loader import MigrationLoader
 
 ROOT = Path(__file__).resolve().parent.parent
-HELP = 'docs/database.md, "Changing a table that lives",'
+HELP = 'docs/database.md, "Changing a table in use",'
 _EXCUSE = re.compile(r"# squawk-ignore: ([a-z-]+) - \S+")
 
 
