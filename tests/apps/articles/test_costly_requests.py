@@ -1,6 +1,6 @@
 """Costly requests from many clients at once: the excess is refused, and reads go on.
 
-Of forty searches for a phrase as many run as may, and the others are told when to come back.
+Of forty searches for a phrase, only as many run at once as allowed; the others get 503 with Retry-After.
 """
 
 from __future__ import annotations
