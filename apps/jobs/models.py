@@ -189,9 +189,9 @@ class JobWorker(models.Model):
 
 
 class IdempotencyKey(models.Model):
-    """A request made under a client's key, with its answer, stored in the transaction of its effect.
+    """A request made under a client's key, with its response, stored in the transaction of its effect.
 
-    ``fingerprint`` is the SHA-256 of the request; ``answer`` holds the bytes that were sent.
+    ``fingerprint`` is the SHA-256 of the request; ``body`` holds the bytes of the response.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -203,7 +203,7 @@ class IdempotencyKey(models.Model):
     created_at = models.DateTimeField(db_default=Now(), db_index=True)
     status = models.PositiveIntegerField(null=True)
     headers = models.JSONField(default=dict)
-    answer = models.BinaryField(default=b"")
+    body = models.BinaryField(default=b"")
 
     class Meta:
         db_table_comment = "Answers of requests that were sent with an Idempotency-Key."

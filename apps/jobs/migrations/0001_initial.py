@@ -94,7 +94,7 @@ class Migration(migrations.Migration):
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), db_index=True)),
                 ('status', models.PositiveIntegerField(null=True)),
                 ('headers', models.JSONField(default=dict)),
-                ('answer', models.BinaryField(default=b'')),
+                ('body', models.BinaryField(default=b'')),
                 ('owner', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
             ],
             options={

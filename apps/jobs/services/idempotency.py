@@ -31,7 +31,7 @@ _SET_LOCK_TIMEOUT = """
 """
 # An expired row that has not been pruned yet is taken over.
 _CLAIM = """
-    INSERT INTO jobs_idempotencykey AS stored (id, owner_id, method, route, key, fingerprint, headers, answer)
+    INSERT INTO jobs_idempotencykey AS stored (id, owner_id, method, route, key, fingerprint, headers, body)
     VALUES (%s, %s, %s, %s, %s, %s, '{}', '')
     ON CONFLICT (owner_id, method, route, key) DO UPDATE SET fingerprint = EXCLUDED.fingerprint, created_at = now()
     WHERE stored.created_at < now() - make_interval(hours => %s)
@@ -125,7 +125,7 @@ def _respond(
                 f"at most {RESPONSE_BYTES_MAX} can be stored."
             )
         else:
-            columns = {"status": response.status, "headers": response.headers, "answer": response.body}
+            columns = {"status": response.status, "headers": response.headers, "body": response.body}
             IdempotencyKey.objects.filter(pk=row_id).update(**columns)
         return response, False
 
@@ -157,4 +157,4 @@ def _stored(request: KeyedRequest) -> StoredResponse:
     if bytes(row.fingerprint) != request.fingerprint:
         raise IdempotencyKeyReused
     transaction.on_commit(partial(count, "idempotency_replayed"), robust=True)
-    return StoredResponse(status=row.status, headers=row.headers, body=bytes(row.answer))
+    return StoredResponse(status=row.status, headers=row.headers, body=bytes(row.body))
