@@ -19,7 +19,7 @@ OWN_WORDS = ("/healthz", "/readyz")
 
 
 def _routes(resolver: URLResolver, prefix: str = "/") -> Iterator[str]:
-    """Every path of the URL configuration, with a value for each parameter."""
+    """Yield every path of the URL configuration, with a value for each parameter."""
     for entry in resolver.url_patterns:
         path = prefix + _filled(entry.pattern)
         if isinstance(entry, URLPattern):
@@ -40,7 +40,7 @@ def _filled(pattern: Any) -> str:
 
 
 def _attacks(path: str) -> dict[str, dict[str, Any]]:
-    """Requests that should go wrong, by what is wrong with them."""
+    """Return bad requests, by what is wrong with them."""
     body = {"content_type": "application/json"}
     return {
         "no such method": {"method": "BREW"},

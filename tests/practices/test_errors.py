@@ -1,4 +1,4 @@
-"""errors: every failure leaves as one shape, tells what the client may know, and is logged once."""
+"""errors: every failure is a problem document without internal details, and is logged once."""
 
 import json
 import logging
@@ -32,7 +32,7 @@ def client() -> Client:
 
 
 class Lines(logging.Handler):
-    """Keeps what is logged, each record once however many loggers it passes."""
+    """Keeps log records, each once even if it passes several loggers."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -48,7 +48,7 @@ class Lines(logging.Handler):
 
 @pytest.fixture
 def lines() -> Iterator[Lines]:
-    """What the errors practice and Django's own loggers write."""
+    """Return the records of the errors practice and of Django's loggers."""
     handler = Lines()
     loggers = [logging.getLogger(name) for name in ("apps.practices.errors", "django.request", "django.security", "")]
     levels = [logger.level for logger in loggers]
@@ -76,7 +76,7 @@ def test_exceptions_become_problems(client: Client, prefix: str, name: str) -> N
 
 @pytest.mark.parametrize("path", ["/api/v1/%FF", "/api/v1/%C3%A9", "/api/v1/a%20b%25", "/%FE/%25", "/%2541"])
 def test_instance_is_the_requested_path(client: Client, path: str) -> None:
-    """Bytes that are no UTF-8 are not encoded twice."""
+    """Bytes that are not UTF-8 are not encoded twice."""
     assert assert_problem(client.get(path), 404, "not-found")["instance"] == path
 
 

@@ -23,7 +23,7 @@ NOTE = "/api/v1/sample/notes/01890000-0000-7000-8000-000000000000"
 
 @pytest.fixture
 def resolved(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The paths that the root of the URL configuration has resolved."""
+    """Return the paths that the root of the URL configuration has resolved."""
     paths: list[str] = []
     resolve = URLResolver.resolve
 

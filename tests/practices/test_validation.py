@@ -1,4 +1,4 @@
-"""validation, from outside: what a client may send, and what it is told of the rest."""
+"""validation from outside: what clients may send, and the errors for everything else."""
 
 import contextlib
 import http.client
@@ -224,14 +224,14 @@ def test_chunked_bodies_are_bounded() -> None:
 @override_settings(VALIDATION_BODY_BYTES=100)
 @pytest.mark.parametrize(("size", "content_type", "status"), [(200, "text/csv", 413), (50, "", 415)])
 def test_bounds_apply_before_any_view(size: int, content_type: str, status: int) -> None:
-    """Views that parse nothing themselves, an admin form or an upload, are behind the same bounds."""
+    """The bounds also apply to views without a parser, such as the admin's."""
     middleware = RequestBoundsMiddleware(lambda request: pytest.fail("a view was called"))
     response = middleware(RequestFactory().generic("POST", "/any", b"x" * size, content_type=content_type))
     assert response.status_code == status
 
 
 def chunked_request(body: bytes) -> Any:
-    """Make a request as a server gives it for Transfer-Encoding: chunked: decoded, without a length, in short reads."""
+    """Return a request with a chunked body as a server passes it on: decoded, without a length, in short reads."""
 
     class Chunks(io.BytesIO):
         def read(self, size: int | None = -1) -> bytes:
@@ -243,7 +243,7 @@ def chunked_request(body: bytes) -> Any:
 
 
 def form(body: bytes, content_type: str = "multipart/form-data; boundary=b") -> Any:
-    """Give the data of a multipart form of these parts, as a view that takes uploads sees it."""
+    """Return the data of a multipart form as a view for uploads gets it."""
     request = RequestFactory().post("/", body, content_type=content_type)
     return Request(request, parsers=[BoundedMultiPartParser()]).data
 
@@ -305,7 +305,7 @@ def test_check_finds_unbounded_parsers(settings: Any) -> None:
 
 
 def body_of(megabytes: int, *, chunked: bool) -> bytes | Iterator[bytes]:
-    """A body that http.client sends with its length, or in chunks."""
+    """Return a body that http.client sends with its length, or in chunks."""
     return (b"x" * 1024 * 1024 for _ in range(megabytes)) if chunked else b"x" * megabytes * 1024 * 1024
 
 

@@ -70,7 +70,7 @@ DECIMAL = BoundedDecimalField(max_digits=12, decimal_places=2)
 
 
 def refused(field: Any, value: Any) -> str:
-    """Give the code of the field's refusal."""
+    """Return the error code of a refusal."""
     with pytest.raises(serializers.ValidationError) as error:
         field.run_validation(value)
     return error.value.get_codes()[0]
@@ -259,7 +259,7 @@ def test_reference_requires_viewer_and_rule() -> None:
 
 
 def bound(field: ReferenceField, *, viewer: User | AnonymousUser) -> serializers.Field:
-    """Return the field as a serializer that serves ``viewer`` has it."""
+    """Return the field as in a serializer for ``viewer``."""
     serializer = type("One", (serializers.Serializer,), {"one": field})(context={"viewer": viewer})
     return serializer.fields["one"]
 
@@ -284,7 +284,7 @@ def test_bounds_of_fields_are_required() -> None:
 
 
 def _unbounded(schema: dict[str, Any], where: str, components: dict[str, Any]) -> list[str]:
-    """Name the places below a schema of what a client writes that nothing bounds."""
+    """Return the places below a request schema that have no bound."""
     if "$ref" in schema:
         return _unbounded(components[schema["$ref"].rpartition("/")[2]], where, components)
     found: list[str] = []

@@ -72,7 +72,7 @@ PARSER = nh3.Cleaner(tags=set(NAMES) - {"script"}, clean_content_tags=set())
 
 
 def depth(html: str) -> int:
-    """How deep well-formed HTML nests."""
+    """Return the depth of well-formed HTML."""
     now = deepest = 0
     for closing in re.findall(r"<(/?)\w+[^>]*>", html):
         now += -1 if closing else 1

@@ -84,7 +84,7 @@ HEADER = st.text(
 
 
 def _named(kind: str) -> dict[str, Row]:
-    """The operations of the document that have a row, by id; a row that A's object exists for is preferred."""
+    """Return the operations of the document that have a row, by id; prefer a row with an object."""
     writes = kind == "write"
     return {
         row.operation: row
@@ -101,7 +101,7 @@ def _resolved(schema: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _names(row: Row) -> tuple[list[str], bool]:
-    """The names that an operation's body may have, and whether it is a form."""
+    """Return the names that an operation's body may have, and whether it is a form."""
     content = operations()[row.method, row.path].get("requestBody", {}).get("content", {})
     media = next(iter(content), "application/json")
     schema = _resolved(content.get(media, {}).get("schema", {}))
@@ -133,7 +133,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _stored() -> Iterator[tuple[str, str]]:
-    """Every text that our tables hold, with its column."""
+    """Yield every text in our tables, with its column."""
     for model in apps.get_models():
         if not model.__module__.startswith(("apps.", "tests.")):
             continue
@@ -144,7 +144,7 @@ def _stored() -> Iterator[tuple[str, str]]:
 
 
 def _require_clean(text: str, where: Any) -> None:
-    """Fail for what no text may hold, said here once more: the code under test is not its own judge."""
+    """Fail for forbidden characters. They are listed here again, so that the code under test does not judge itself."""
     unclean = re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]", text)
     assert unclean is None, f"{where} holds {text!r}"
 

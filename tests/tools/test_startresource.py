@@ -331,7 +331,7 @@ def test_tables_are_merged() -> None:
 
 
 def snapshot(folder: Path) -> dict[str, str]:
-    """What there is below the folders that a resource is written to."""
+    """Return the files below the folders of a resource, with their texts."""
     files = [file for name in ("apps", "tests/apps", "settings", "project") for file in (folder / name).rglob("*")]
     kept = [file for file in files if file.suffix in (".py", ".txt") and file.is_file()]
     return {str(file): file.read_text() for file in [*kept, *(folder / name for name in (CONTRACTS, "README.md"))]}

@@ -1,7 +1,5 @@
 """The facts of a request that several layers need, determined once by the outermost middleware."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """Form fields for the admin, with the rules of the serializer fields."""
 
-from __future__ import annotations
-
 from typing import Any, cast
 
 from django import forms
