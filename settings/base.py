@@ -67,8 +67,8 @@ MIDDLEWARE = [
     "corsheaders.middleware.CorsMiddleware",  # so that browser apps can read the errors below
     "apps.practices.https.middleware.HostMiddleware",
     "apps.practices.https.middleware.HttpsMiddleware",
-    "apps.practices.validation.middleware.BodyMiddleware",  # bounds the reading of a body, and reads what views left
-    "apps.practices.validation.middleware.RequestBoundsMiddleware",  # size and type of the body, before it is read
+    "apps.practices.validation.middleware.BodyMiddleware",  # limits how a body is read, and reads the rest after the view
+    "apps.practices.validation.middleware.RequestBoundsMiddleware",  # refuses a body by its headers: size and type
     "apps.practices.caching.middleware.ConditionalMiddleware",  # ETag, Cache-Control and 304 of the API
     "apps.practices.caching.middleware.CachingMiddleware",  # public responses from the cache
     "whitenoise.middleware.WhiteNoiseMiddleware",

@@ -62,7 +62,7 @@ SERVICE = (
     ),
     Variable(
         name="TRUSTED_PROXIES",
-        why="The number of your proxies in front of it (Heroku 1, Cloudflare before Heroku 2, none 0), or their networks.",
+        why="The number of trusted proxies in front of it (Heroku 1, Cloudflare before Heroku 2, none 0), or their networks.",
         kind=kinds.proxies,
         defaults={"dev": "0", "test": "0"},
         required_in=DEPLOYED,
@@ -147,7 +147,7 @@ LIMITS = (
     limit("THROTTLE_ADDRESS", "All requests per client address.", default="6000/15m", dev="60000/15m"),
     limit(
         "THROTTLE_LOGIN",
-        "Requests per client address to the endpoints that take a password, including the admin's login.",
+        "Requests per client address to the endpoints that take a password or send mail, including the admin's login.",
         default="30/15m",
         dev="300/15m",
     ),
@@ -233,7 +233,7 @@ RETENTION = (
     ),
     days(
         "RETENTION_JOBS",
-        "How long jobs are kept after they ended, with the uploads of failed ones, in days.",
+        "How long jobs are kept after they ended, with the uploads of discarded ones, in days.",
         default=30,
     ),
     days(
@@ -281,7 +281,7 @@ OPERATIONS = (
         at_least=1024,
         at_most=10 * 1024**3,
     ),
-    integer("JOBS_PER_USER", "The most queued and running jobs of one user. More are refused (429).", default=100),
+    integer("JOBS_PER_USER", "The most waiting and running jobs of one user. More are refused (429).", default=100),
     integer(
         "JOBS_RUNNING_PER_USER",
         "The most running jobs of one user, in all workers. Keep it below the number of processes for heavy jobs.",

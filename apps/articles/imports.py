@@ -66,7 +66,7 @@ def _slug(values: Mapping[str, Any]) -> str:
 
 
 class _Upsert:
-    """Store a batch with the permissions of the owner: they author new articles, and update only those that they may change."""
+    """Store a batch with the owner's permissions: create articles by the owner, update only those that the owner may change."""
 
     def __init__(self, owner: AbstractBaseUser) -> None:
         self.owner = owner

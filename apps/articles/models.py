@@ -30,7 +30,7 @@ _UNDATED = Q(published_at__isnull=True)
 class Article(models.Model):
     """An article: public from ``published_at`` on, scheduled before that, and a draft without it.
 
-    Write rows with ``services`` only, which count the version and invalidate caches. PostgreSQL computes ``search``, which is
+    Write rows with ``services`` only, which increment the version and invalidate caches. PostgreSQL computes ``search``, which is
     as large as the text: leave it out of reads.
     """
 

@@ -33,7 +33,7 @@ def require_write(
     if may_write(viewer, author_id=author_id, action=action):
         return
     if may_read(viewer, author_id=author_id, published_at=published_at, now=now):
-        raise PermissionDenied(f"Only the author or staff with the permission may {action} this article.")
+        raise PermissionDenied(f"Only the author, or a user with the permission, may {action} this article.")
     raise NotFound()
 
 

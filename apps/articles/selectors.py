@@ -59,7 +59,7 @@ def article_may_read_all(viewer: Viewer) -> bool:
 
 
 def article_readable(viewer: Viewer, *, now: datetime | None = None) -> QuerySet[Article]:
-    """Return the articles that the viewer may read, and so may refer to from another resource."""
+    """Return the articles that the viewer may read, and therefore reference from another resource."""
     if article_may_read_all(viewer):
         return Article.objects.all()
     public = Q(published_at__lte=now or timezone.now())

@@ -29,7 +29,7 @@ BATCH = 10_000  # ids; a statement takes 65,535 values
 
 
 class SlugTaken(Conflict):
-    """Another article has the slug that the client chose."""
+    """Another article has the slug that this article would get."""
 
     type = "slug-taken"
     title = "Slug taken"

@@ -48,7 +48,8 @@ class JobTask(Task):
 def job_run(task: Task, job_id: str) -> None:
     """Run the next job of the queue that the message came from. A surplus message does nothing.
 
-    A message only wakes a process. There are as many messages as jobs, so the job that it names runs too, in its turn.
+    A message only wakes a process. There are as many messages as jobs, so the job that it
+    names runs too, when it reaches the head of the queue.
     """
     main, until = os.getppid(), time.monotonic() + CHAIN_SECONDS
     claimer = claims.Claimer(

@@ -9,7 +9,7 @@ THROTTLING_POLICIES = {
     "login": ENVIRONMENT["THROTTLE_LOGIN"],
 }
 
-# django-ratelimit, for HTML forms. It fails open: while Redis is unavailable, each process still counts the flood limit.
+# django-ratelimit, for HTML forms. It fails open: while Redis is unavailable, each process still counts the `address` limit.
 RATELIMIT_USE_CACHE = "default"
 RATELIMIT_FAIL_OPEN = True
 RATELIMIT_IP_META_KEY = "apps.practices.mechanisms.proxies.client_address"

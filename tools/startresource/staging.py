@@ -21,7 +21,7 @@ from tools.startresource.specification import Refused, Resource, plural_of, snak
 
 LINES = 320  # the longest that a module may get
 STEP_SECONDS = 120
-STRANGER = "Somethingelse"  # a model whose name nothing else has
+PLACEHOLDER_MODEL = "Somethingelse"  # a model whose name nothing else has
 _LISTS = (SETTINGS, URLS, CONTRACTS, README)
 _COPIED = ("apps", "project", "settings", "templates", "tests", "tools")
 _LINKED = (".venv", "var", ".env", ".env.local")
@@ -97,7 +97,7 @@ def _require_apart(files: Mapping[str, str], resource: Resource) -> None:
                 if sources.setdefault(name, source) != source:
                     raise _taken(resource, path, name)
     # Generated for a model of another name, no function may use names of both.
-    other = replace(resource, model=STRANGER, plural=plural_of(snake(STRANGER)))
+    other = replace(resource, model=PLACEHOLDER_MODEL, plural=plural_of(snake(PLACEHOLDER_MODEL)))
     theirs = {other.model, other.entity, other.plural}
     for path, text in zip(files, rendered(other).values(), strict=True):
         for function in ast.walk(ast.parse(text)) if path.endswith(".py") else []:
@@ -111,10 +111,10 @@ def _require_builtins(resource: Resource) -> None:
     """Refuse names that would shadow a builtin that the generated code uses."""
     plain = replace(
         resource,
-        model=STRANGER,
-        plural=plural_of(snake(STRANGER)),
-        owner=resource.owner and f"{snake(STRANGER)}_owner",
-        fields=tuple(replace(spec, name=f"{snake(STRANGER)}_{at}") for at, spec in enumerate(resource.fields)),
+        model=PLACEHOLDER_MODEL,
+        plural=plural_of(snake(PLACEHOLDER_MODEL)),
+        owner=resource.owner and f"{snake(PLACEHOLDER_MODEL)}_owner",
+        fields=tuple(replace(spec, name=f"{snake(PLACEHOLDER_MODEL)}_{at}") for at, spec in enumerate(resource.fields)),
     )
     mine = {resource.model, resource.entity, resource.plural}
     given = {spec.name for spec in resource.fields} | ({resource.owner} if resource.owner else set())

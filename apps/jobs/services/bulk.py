@@ -67,7 +67,7 @@ def jobs_cancel(*, jobs: QuerySet[Job], by: str) -> Iterator[Done]:
 
 
 def _batches(jobs: QuerySet[Job]) -> Iterator[list[UUID]]:
-    """Yield the ids of the jobs as they are now, BATCH at a time, so that no job is met twice."""
+    """Yield the ids of the jobs as they are now, BATCH at a time, so that no job is processed twice."""
     ids = iter(list(jobs.order_by("pk").values_list("pk", flat=True)))
     while batch := list(islice(ids, BATCH)):
         yield batch

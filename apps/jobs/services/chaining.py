@@ -4,7 +4,7 @@ The chained claim takes no lock, and that is safe because of what it leaves to `
 
 - Quarantined jobs. From before the statement until after it the worker runs a job, and beside a running job no quarantined
   job is claimed. It claims nothing after an isolated job, and nothing once a quarantined job is overdue.
-- Other owners' turns. If the next job belongs to another owner, it is not claimed. So no owner runs more jobs afterwards than
+- Jobs of other owners. If the next job belongs to another owner, it is not claimed. So no owner runs more jobs afterwards than
   before. (In the reserved queue, and for jobs of the service, there is no such limit.)
 """
 

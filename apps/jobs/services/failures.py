@@ -58,7 +58,10 @@ def claim_abandon(*, claim: Claim, error: str) -> None:
 
 
 def leases_reap(*, limit: int = 100) -> int:
-    """Reclaim jobs whose lease has expired, and return their number. Only one reaper runs at a time, so it sees them all."""
+    """Reclaim jobs whose lease has expired, and return their number.
+
+    An advisory lock lets one process reclaim at a time, so that the jobs of a dead worker are judged together.
+    """
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_try_advisory_xact_lock(hashtextextended('jobs reaper', 0))")

@@ -1,4 +1,4 @@
-"""Quotas on the files that jobs keep, uploads and results: per owner, and in all.
+"""Quotas on the files that jobs keep, uploads and results: per owner, and in total.
 
 Sizes are the lengths of the chunks, which PostgreSQL knows without reading them. An owner's are counted each time, exactly if
 the owner is locked; the total at most once in TOTAL_SECONDS per process.

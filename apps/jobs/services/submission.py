@@ -201,4 +201,4 @@ def _wake(job: Job) -> None:
     try:
         Job.objects.filter(pk=job.pk, state=JobState.QUEUED).update(sent_at=None)
     except DatabaseError as error:
-        logger.warning("job_sending_not_taken_back", job_id=str(job.id), error=type(error).__name__)
+        logger.warning("job_not_marked_unsent", job_id=str(job.id), error=type(error).__name__)

@@ -2,9 +2,9 @@
 
 Every error response of the application is one of these. A feature defines its own next to the function that raises it::
 
-    class RefreshReused(Problem):
+    class TokenReused(Problem):
         status = 401
-        type = "refresh-reused"
+        type = "token-reused"
         title = "Refresh token used twice"
         explanation = "A refresh token works once, and this one has been used before. Its session has been ended."
 """

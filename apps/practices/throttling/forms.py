@@ -1,6 +1,6 @@
 """Limits for HTML forms, by django-ratelimit: exact counts in fixed windows, in the shared cache.
 
-They fail open: while Redis is unavailable only the flood limit applies, counted in each process.
+They fail open: while Redis is unavailable only the `address` limit applies, counted in each process.
 """
 
 from collections.abc import Callable

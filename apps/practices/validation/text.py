@@ -27,7 +27,7 @@ _CONTROL_OR_BREAK = re.compile(r"[\x01-\x1f\x7f-\x9f\u2028\u2029]")
 # Any of the above: most texts contain none and need only this scan.
 _FAULTY = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _FAULTY_OR_BREAK = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-_SUSPECT = re.compile(r"[^\x20-\x7e]")
+_NEEDS_CLEANING = re.compile(r"[^\x20-\x7e]")
 # White space and default-ignorable characters. Joiners and marks are part of ordinary text (Persian, emoji), but not
 # visible alone.
 _INVISIBLE = re.compile(
@@ -68,7 +68,7 @@ def clean_plain(text: str, *, multiline: bool = False) -> str:
     ``UncleanText`` for NUL, lone surrogates, control and bidirectional control characters, and for
     more than 30 combining marks in a row.
     """
-    if not _SUSPECT.search(text):
+    if not _NEEDS_CLEANING.search(text):
         return text.strip()
     text = _checked(_with_line_feeds(text) if multiline else text, multiline=multiline)
     return unicodedata.normalize("NFC", text).strip()
@@ -110,7 +110,7 @@ def plain_from_html(clean: str) -> str:
 
 def require_clean(text: str, *, multiline: bool = False) -> str:
     """Return ``text`` unchanged, where spaces and spelling matter; raise ``UncleanText`` as ``clean_plain`` does."""
-    if _SUSPECT.search(text):
+    if _NEEDS_CLEANING.search(text):
         _checked(_with_line_feeds(text) if multiline else text, multiline=multiline)
     return text
 

@@ -19,7 +19,11 @@ LINES = {
         r'^    "articles",\n|(?<=^    ")articles \| | \| articles\b',
         r'"apps\.articles", |, "apps\.articles"',
     ),
-    "README.md": (r"^## A tour\n.*?(?=^## )", r"^apps/articles/ [^\n]*\n"),
+    "README.md": (
+        r"^## A tour\n.*?(?=^## )",
+        r"^apps/articles/ [^\n]*\n",
+        r"^\| How do I remove the example app\?[^\n]*\n",
+    ),
     "docs/quickstart.md": (
         r"^The \[README\]\([^)]*#a-tour\)[^\n]*\n\n",
         r"^2\. When you no longer [^\n]*\n",

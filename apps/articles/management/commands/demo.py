@@ -107,7 +107,7 @@ class Command(BaseCommand):
 
 
 def _articles(count: int, *, now: datetime) -> Iterator[dict[str, Any]]:
-    """Return the same articles each time, dated over the MONTHS before ``now``."""
+    """Yield the same articles in every run, dated over the MONTHS before ``now``."""
     chance = random.Random(7)  # noqa: S311 - sample texts, not secrets
     titles = list(product(TITLES, SUBJECTS))[:count]
     for number, (title, subject) in enumerate(titles):
