@@ -70,8 +70,8 @@ def test_profile_splits_the_time_of_a_request(run):
     assert profile["request_us"] > 0
     assert sum(profile["layers_us"].values()) == pytest.approx(profile["request_us"])
     assert profile["calls_by_layer"]["ORM"] > 1
-    assert profile["postgresql_trips"] >= 1
-    assert profile["redis_trips"] >= 1
+    assert profile["postgresql_trips"] in (1, 2)
+    assert profile["redis_trips"] == 2
 
 
 def test_layer_of_a_file():

@@ -25,7 +25,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -38,9 +37,12 @@ from tools.stack import Stack
 
 from .client import Load, Plan
 from .counters import Counters
+from .data import progress
+from .requests import application_load
 from .works import NAMES, Work
 
 CLIENT = [sys.executable, "-m", "tools.benchmarks.http.client"]
+FILL = [sys.executable, "-m", "tools.benchmarks.http.data"]
 COUNTED = 5  # requests of a round
 ROUNDS = 3
 WARM = 20
@@ -65,6 +67,7 @@ def main() -> int:
         )
         progress("data: migrations")
         database_migrate(environment=environment)
+        fill_apart(environment, options)
         os.environ.update(environment | {"PROCESS_KIND": "web"})
         application_load(options.folder / "profile.log")
         run = measured(stack, url, environment, options)
@@ -99,19 +102,6 @@ def arguments() -> argparse.Namespace:
     return options
 
 
-def progress(text: str) -> None:
-    """Write a line about what is under way."""
-    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
-
-
-def application_load(log: Path) -> None:
-    """Set Django up as a web process does. Its log lines, which go to descriptor 2, are written to a file."""
-    sys.stderr = os.fdopen(os.dup(2), "w")
-    with log.open("wb") as lines:
-        os.dup2(lines.fileno(), 2)
-    import project.wsgi  # noqa: F401 - as above
-
-
 def database(stack: Stack, options: argparse.Namespace) -> str:
     """Return the URL of the database for this many rows; create it if it is missing, and load pg_stat_statements."""
     progress(f"stack: PostgreSQL and Valkey in {options.folder}")
@@ -130,11 +120,19 @@ def database(stack: Stack, options: argparse.Namespace) -> str:
     return url.rpartition("/")[0] + f"/{name}"
 
 
+def fill_apart(environment: dict[str, str], options: argparse.Namespace) -> None:
+    """Fill the database in a process whose statements have no bound, unlike those of a web process."""
+    command = [*FILL, str(options.users), str(options.rows), str(options.folder / "fill.log")]
+    subprocess.run(  # noqa: S603 - argv is constant but for numbers and a path
+        command, cwd=ROOT, env=environment | {"PROCESS_KIND": "command"}, check=True
+    )
+
+
 def measured(stack: Stack, url: str, environment: dict[str, str], options: argparse.Namespace) -> dict[str, Any]:
-    """Fill the database, measure the works and the profiles, and return everything that was seen."""
+    """Measure the works and the profiles, and return everything that was seen."""
     import redis
 
-    from .data import fill, public_list, sign_in
+    from .data import public_list, sign_in
     from .profiling import profiled
     from .report import machine
     from .works import works
@@ -142,8 +140,7 @@ def measured(stack: Stack, url: str, environment: dict[str, str], options: argpa
     public = public_list()
     if public is None:
         progress("No list is open to everybody: the works of a public list are left out.")
-    fill(users=options.users, rows=options.rows, public=public, progress=progress)
-    people = sign_in(progress)
+    people = sign_in()
     progress("data: requests")
     names = list(dict.fromkeys([*options.works, *options.profile]))
     made = {work.name: work for work in works(people, public, names)}

@@ -1,16 +1,17 @@
 """The data that is asked for: many users, many rows of a public list, and accounts that are signed in.
 
-Django is set up before anything here is called.
+Run as a program, it fills the database: ``python -m tools.benchmarks.http.data USERS ROWS LOG``.
 """
 
-from collections.abc import Callable
+import sys
+import time
 from dataclasses import dataclass
+from pathlib import Path
 
-from .requests import list_declared
+from .requests import application_load, list_declared
 
 PASSWORD = "a benchmark's own long passphrase"  # noqa: S105 - of accounts in a private database
 ACCOUNTS = 400  # each submits one job in a run: an account has one export at a time
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,12 @@ class People:
     users: list[Account]
 
 
-def fill(*, users: int, rows: int, public: str | None, progress: Progress) -> None:
+def progress(text: str) -> None:
+    """Write a line about what is under way."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
+def fill(*, users: int, rows: int, public: str | None) -> None:
     """Fill the migrated database, in one transaction and once: nothing is done if it has users. 1,000,000 take a minute or two.
 
     ``public``: the path of the public list whose table gets ``rows`` rows.
@@ -75,7 +81,7 @@ def fill(*, users: int, rows: int, public: str | None, progress: Progress) -> No
         cursor.execute("RESET statement_timeout")
 
 
-def sign_in(progress: Progress) -> People:
+def sign_in() -> People:
     """Delete what an earlier run has written (jobs, sessions) and start a session of every account."""
     from django.utils import timezone
 
@@ -105,3 +111,8 @@ def public_list() -> str | None:
         if {"cursor", "ordering"} <= names and {} in operation.get("security", []):
             return str(path)
     return None
+
+
+if __name__ == "__main__":
+    application_load(Path(sys.argv[3]))
+    fill(users=int(sys.argv[1]), rows=int(sys.argv[2]), public=public_list())

@@ -1,10 +1,12 @@
 """One request, as bytes on the wire and as a call of the WSGI application in this process."""
 
 import io
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -63,6 +65,14 @@ class Request:
         elif self.method != "GET":
             fields["Content-Length"] = "0"
         return fields
+
+
+def application_load(log: Path) -> None:
+    """Set Django up as a web process does. Its log lines, which go to descriptor 2, are written to a file."""
+    sys.stderr = os.fdopen(os.dup(2), "w")
+    with log.open("wb") as lines:
+        os.dup2(lines.fileno(), 2)
+    import project.wsgi  # noqa: F401 - as above
 
 
 def call(request: Request) -> bytes:
