@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
+from django.utils import timezone
 
 from apps.articles.models import Article
 from apps.articles.services import article_create
@@ -98,6 +100,15 @@ def test_rejected_rows_have_line_field_and_reason(imported: Callable[..., Job], 
     ]
     assert all(row["detail"] for row in rows)
     assert rows[-1]["also"][0]["pointer"] == "/published_at"
+
+
+def test_errors_url_is_null_after_retention(
+    imported: Callable[..., Job], client: Client, author: Caller, settings: Any
+) -> None:
+    job = imported(HEADER + ",no title,,,\n")
+    Job.objects.update(finished_at=timezone.now() - timedelta(days=settings.RETENTION_FILES, minutes=1))
+    shown = client.get(f"/api/v1/jobs/{job.pk}", **author.headers).json()
+    assert (shown["result"]["rejected"], shown["result"]["errors_url"], shown["result_url"]) == (1, None, None)
 
 
 def test_conflicts_skip_update_or_reject(imported: Callable[..., Job], author: Caller) -> None:
