@@ -41,7 +41,7 @@ class Worker(gthread.ThreadWorker):
         self.lingering: deque[tuple[float, Any]] = deque()
 
     def enqueue_req(self, conn: Any) -> None:
-        """Give the connection to a thread, or to the poller if it is new and has sent nothing."""
+        """Pass the connection to a thread, or to the poller if it is new and has sent nothing."""
         if not conn.initialized and not isinstance(conn.sock, ClientSocket):
             conn.sock = ClientSocket(
                 conn.sock,

@@ -90,7 +90,7 @@ class Service:
 
     @property
     def is_running(self) -> bool:
-        """Whether it has been started and has not ended yet."""
+        """Return whether it has been started and has not ended yet."""
         return self.process is not None and self.process.poll() is None
 
     @property

@@ -38,7 +38,7 @@ class Readiness:
 
     @property
     def is_ready(self) -> bool:
-        """Whether the instance should receive requests."""
+        """Return whether the instance should receive requests."""
         return self.state in ("ready", "degraded")
 
 

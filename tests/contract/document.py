@@ -1,4 +1,4 @@
-"""The OpenAPI document as a judge of answers: is this status, type, header and body what the operation promises?"""
+"""Check responses against the OpenAPI document: the status, type, headers and body that the operation promises."""
 
 import json
 import re

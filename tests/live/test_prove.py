@@ -1,4 +1,4 @@
-"""``manage.py prove``: each practice's experiment fails when the practice is broken. (It passes in test_first_hour.)"""
+"""``manage.py prove``: each practice's experiment fails when the practice is broken. It passes in test_first_hour."""
 
 import subprocess
 import sys

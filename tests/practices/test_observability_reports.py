@@ -17,7 +17,7 @@ from tools.stack import Stack
 
 @pytest.fixture
 def sentry() -> Iterator[tuple[str, list[bytes]]]:
-    """A stand-in for Sentry's server, which keeps the envelopes."""
+    """Start a stand-in for Sentry's server, which keeps the envelopes."""
     received: list[bytes] = []
 
     class Handler(BaseHTTPRequestHandler):

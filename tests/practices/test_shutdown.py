@@ -108,7 +108,7 @@ def _open(connection: "psycopg.Connection[tuple[int]]", ports: list[int]) -> int
 
 
 def test_metrics_of_the_last_second_are_kept(fleet: Fleet) -> None:
-    """Lose no metrics at a clean stop. (A kill would lose at most a second.)"""
+    """Lose no metrics at a clean stop; a kill would lose those of at most a second."""
     first, second = fleet.webs
     token = {"Authorization": f"Bearer {first.environment['METRICS_TOKEN']}"}
     wanted = 'shipshape_http_requests_total{method="GET",route="/api/v1/sample/notes/busy",status="2xx"} '

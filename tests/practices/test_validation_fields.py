@@ -197,7 +197,7 @@ def test_reference_is_found_in_one_query() -> None:
 
 @pytest.mark.django_db
 def test_two_references_to_one_model_are_allowed() -> None:
-    """What looks for N+1, in development and in tests, takes two calls of get() on a line for one."""
+    """Allow what an N+1 detector, in development and in tests, would take for one: two calls of get() on a line."""
     owner = user_create()
     given = {name: str(note_create(owner=owner, title=name).pk) for name in ("first", "second")}
     fields = {name: ReferenceField(Note, readable=note_readable) for name in given}
@@ -234,7 +234,7 @@ def test_unreadable_and_missing_references_look_the_same() -> None:
 
 @pytest.mark.django_db
 def test_existing_reference_may_stay() -> None:
-    """Who edits a remark on a note that they may not read saves the form unchanged."""
+    """Save the form unchanged for an editor of a remark on a note that they may not read."""
     owner, editor = user_create(), user_create()
     kept, hidden = (note_create(owner=owner, title=title, published=False) for title in ("Kept", "Hidden"))
     remark = remark_create(owner=owner, note=kept, text="One")

@@ -139,6 +139,6 @@ def test_numbers_in_queries_are_strict(seconds: str) -> None:
 
 
 def test_stock_parser_accepts_what_the_bounded_one_refuses() -> None:
-    """What the parsers are for: Django REST framework's own keeps the last of two names without a word."""
+    """Show why the parsers exist: Django REST framework's own silently keeps the last of two equal names."""
     request = RequestFactory().post("/", b'{"a": 1, "a": 2}', content_type="application/json")
     assert Request(request, parsers=[JSONParser()]).data == {"a": 2}

@@ -32,7 +32,7 @@ class Breaker:
 
     @property
     def is_suspicious(self) -> bool:
-        """Whether the last call failed."""
+        """Return whether the last call failed."""
         return self._failures > 0
 
     def allows(self) -> bool:

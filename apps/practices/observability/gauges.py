@@ -49,7 +49,7 @@ class Gauges:
     """Collects from all sources, for a registry of prometheus_client."""
 
     def collect(self) -> Iterable[Metric]:
-        """Give every family that can be read, and for each source whether it could be."""
+        """Yield every family that can be read, and for each source whether it could be read."""
         told = {name: latest() for name, latest in _sources.items()}
         read = [({"source": name}, float(families is not None)) for name, families in told.items()]
         yield gauge("gauges_read", "Whether the store answered, 0 or 1.", read, labels=["source"])

@@ -40,7 +40,7 @@ class Work:
 
     @property
     def what(self) -> str:
-        """What the work is, in words."""
+        """Return what the work is, in words."""
         return NAMES[self.name]
 
 
