@@ -7,7 +7,7 @@
     python -m tools.benchmarks.http --users 10000 --rows 2000 --seconds 2      quick, for a first look
 
 It starts PostgreSQL and Valkey with their data in --folder, and the Procfile's web process under settings.prod, with limits too
-wide to matter. The tables are filled by SQL, once: 1,000,000 users take a minute or two and about a gigabyte, and are kept for
+wide to matter. The tables are filled by SQL, once: 1,000,000 users take about a minute and 1.4 GB, and are kept for
 the next run; delete the folder to remove them. The public list is the first that the OpenAPI document opens to everybody.
 Without one, its works are left out.
 
