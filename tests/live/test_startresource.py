@@ -103,7 +103,7 @@ def test_what_is_written_is_green_at_once(tmp_path: Path) -> None:
     by_hand(copy)
     ran = run(copy, "python", "-c", CHECKS, seconds=400)
     assert ran.returncode == 0, ran.stdout[-8000:]
-    folders = ("tests/apps/shop", "tests/apps/diary", "tests/apps/desk", "tests/apps/operations", *OWN)
+    folders = ("tests/apps/shop", "tests/apps/diary", "tests/apps/desk", "tests/apps/operations", "tests/tools", *OWN)
     for arguments in (
         # Which words Python keeps for itself is the same in both.
         (*folders, "tests/practices/test_error_map.py", *FIELDS, "-k", "not no_word_of_pythons_own"),
