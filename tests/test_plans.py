@@ -9,7 +9,7 @@ import itertools
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -22,6 +22,7 @@ from rest_framework.test import APIClient
 
 from apps.accounts.models import User
 from apps.practices.database.cursors import Cursor, cursor_encode
+from apps.practices.database.keys import uuid7
 from apps.practices.database.lists import Filter, KeysetList, ListQuery, Matching
 from tests.access import address, rows, scenarios
 from tests.caches import caches_clear
@@ -50,7 +51,8 @@ class World:
 
     def client(self, who: str) -> APIClient:
         client = APIClient()
-        client.force_authenticate({"owner": self.owner, "admin": self.admin}.get(who))
+        user = {"owner": self.owner, "admin": self.admin}.get(who)
+        client.force_authenticate(user, token=SimpleNamespace(session_id=uuid7()) if user else None)
         return client
 
 
