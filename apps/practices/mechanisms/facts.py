@@ -64,27 +64,30 @@ class RequestFactsMiddleware:
         return self.get_response(request)
 
 
-def route_match(request: HttpRequest) -> ResolverMatch:
-    """Return the route of a request, resolved once; raise ``Resolver404`` if there is none."""
+def route_found(request: HttpRequest) -> ResolverMatch | None:
+    """Return the route of a request, resolved once; None if there is none."""
     facts = facts_of(request)
-    if facts.match is not None:
-        return facts.match
-    if facts.unmatched is None:
+    if facts.match is None and facts.unmatched is None:
         try:
             facts.match = _resolved(request.path_info, getattr(request, "urlconf", None) or settings.ROOT_URLCONF)
         except Resolver404 as error:
-            facts.unmatched = Resolver404(*error.args)  # without the traceback, whose frames refer to the request
-        else:
-            return facts.match
-    raise Resolver404(*facts.unmatched.args)
+            facts.unmatched = error.with_traceback(None)  # whose frames refer to the request
+    return facts.match
+
+
+def route_match(request: HttpRequest) -> ResolverMatch:
+    """Return the route of a request; raise ``Resolver404`` if there is none."""
+    match = route_found(request)
+    if match is None:
+        unmatched = facts_of(request).unmatched
+        raise Resolver404(*(unmatched.args if unmatched else ()))
+    return match
 
 
 def view_of(request: HttpRequest) -> Any:
     """Return the view class of the request's route; None if there is no route or the view is a function."""
-    try:
-        view = route_match(request).func
-    except Resolver404:
-        return None
+    match = route_found(request)
+    view = match and match.func
     return getattr(view, "cls", None) or getattr(view, "view_class", None)
 
 

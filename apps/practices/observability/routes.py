@@ -1,20 +1,17 @@
 """The route and the user of a request, as logs and metrics show them."""
 
 from django.http import HttpRequest
-from django.urls import Resolver404
 from django.utils.functional import SimpleLazyObject
 
-from apps.practices.mechanisms.facts import route_match
+from apps.practices.mechanisms.facts import route_found
 
 UNMATCHED = "(unmatched)"
 
 
 def route_of(request: HttpRequest) -> str:
     """Return the route's template, as ``/api/v1/sample/notes/<uuid:id>``, or ``(unmatched)`` for a path without a route."""
-    try:
-        return "/" + route_match(request).route
-    except Resolver404:
-        return UNMATCHED
+    match = route_found(request)
+    return UNMATCHED if match is None else f"/{match.route}"
 
 
 def user_id_of(request: HttpRequest) -> str | None:
