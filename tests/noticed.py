@@ -1,4 +1,4 @@
-"""What others notice while somebody attacks: how long /healthz takes, and how many cached pages they get."""
+"""Measure what other clients notice during an attack: the time of /healthz, and the rate of cached pages."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, Self, TypeVar
 
 from tests.fleet import Answer, ask
@@ -43,17 +44,12 @@ class Felt:
     reads: float
 
 
-class Flood:
-    """So many clients at once: each sends its request, waits for the answer, then as long as that says, or a second.
+class Crowd:
+    """Threads that run while the block does; each run returns when ``_stop`` is set."""
 
-    ``answers`` counts statuses, ``refusals`` holds what was not a success.
-    """
-
-    def __init__(self, calls: Sequence[Callable[[], Answer]]) -> None:
-        self.answers: Counter[int] = Counter()
-        self.refusals: list[Answer] = []
+    def __init__(self, runs: Sequence[Callable[[], None]]) -> None:
         self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(call,), daemon=True) for call in calls]
+        self._threads = [threading.Thread(target=run, daemon=True) for run in runs]
 
     def __enter__(self) -> Self:
         for thread in self._threads:
@@ -65,6 +61,18 @@ class Flood:
         self._stop.set()
         for thread in self._threads:
             thread.join(60)
+
+
+class Flood(Crowd):
+    """Clients that each send a request, wait for the response, then as long as that says, or a second.
+
+    ``answers`` counts statuses, ``refusals`` holds what was not a success.
+    """
+
+    def __init__(self, calls: Sequence[Callable[[], Answer]]) -> None:
+        super().__init__([partial(self._run, call) for call in calls])
+        self.answers: Counter[int] = Counter()
+        self.refusals: list[Answer] = []
 
     def _run(self, call: Callable[[], Answer]) -> None:
         pause = 0.0

@@ -1,4 +1,4 @@
-"""Clients that hold connections: they send a little now and then, or take answers in sips, and come back when cut off."""
+"""Slow clients: they send or read a little at a time, and connect again when they are cut off."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import contextlib
 import selectors
 import socket
 import ssl
-import threading
 import time
 from collections import Counter
 from dataclasses import dataclass
-from typing import Self
 from urllib.parse import urlsplit
+
+from tests.noticed import Crowd
 
 AGAIN_SECONDS = 1.0  # until one that was cut off is back
 
 
 @dataclass(frozen=True, kw_only=True)
 class Slow:
-    """What each connection does: send ``first`` at once, then ``drip`` every ``every`` seconds; or take ``sip`` bytes so often.
+    """What each connection does: send ``first``, then ``drip`` every ``every`` seconds; or read ``sip`` bytes as often.
 
-    ``sip`` None: takes whatever comes. ``stays``: does not close its side when the server has.
+    ``sip`` None: read all that arrives. ``stays``: do not close the connection when the server has.
     """
 
     first: bytes = b""
@@ -30,26 +30,14 @@ class Slow:
     stays: bool = False
 
 
-class Attack:
-    """So many slow connections to a service, all the while. ``answers`` counts the first lines that came back."""
+class Attack(Crowd):
+    """Slow connections to a service. ``answers`` counts the first lines that came back."""
 
     def __init__(self, url: str, slow: Slow, *, connections: int, context: ssl.SSLContext | None = None) -> None:
+        super().__init__([self._run] * connections)
         self.answers: Counter[str] = Counter()
         self._address = (urlsplit(url).hostname or "", urlsplit(url).port or 443)
         self._slow, self._context = slow, context
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(connections)]
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        time.sleep(1)  # until it is felt
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(30)
 
     def _run(self) -> None:
         while not self._stop.is_set():
