@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NamedTuple
 from uuid import UUID
 
 from cachetools import LRUCache
@@ -23,11 +23,13 @@ _COLUMNS = ["expires_at", "transport", *(f"user__{name}" for name in _USER_FIELD
 _USER_ID = _COLUMNS.index("user__id")
 
 
-class _Check(NamedTuple):
+@dataclass(slots=True)
+class _Check:
     """What a query that started at `began` (monotonic seconds) read: _COLUMNS, or None if the session was not active."""
 
     began: float
     row: tuple | None
+    permissions: set[str] | None = None  # of the user, once a request has needed them (backends.py)
 
 
 class _Checks:
@@ -75,7 +77,8 @@ def session_user(*, session_id: UUID, transport: Transport, now: datetime) -> Us
 
     Return None as well if its tokens came by another transport: a stolen cookie does not work as a bearer token.
 
-    The user's row was read at most TOKENS_CHECK_SECONDS ago. Each call returns a new object, so requests do not share it.
+    The user's row and permissions were read at most TOKENS_CHECK_SECONDS ago. Each call returns a new object, so requests do not
+    share it.
     """
     check = _checks.get(session_id)
     if check is None:
@@ -83,7 +86,9 @@ def session_user(*, session_id: UUID, transport: Transport, now: datetime) -> Us
         _checks.put(session_id, check)
     if check.row is None or check.row[0] <= now or check.row[1] != transport:
         return None
-    return User.from_db(DEFAULT_DB_ALIAS, _USER_FIELDS, check.row[2:])
+    user = User.from_db(DEFAULT_DB_ALIAS, _USER_FIELDS, check.row[2:])
+    user.session_check = check
+    return user
 
 
 def _read(session_id: UUID) -> tuple | None:

@@ -13,7 +13,7 @@ from django.utils import timezone
 from apps.accounts.models import User
 from apps.accounts.services.account import account_update
 from apps.accounts.services.events import NOWHERE
-from apps.accounts.services.users import user_register
+from apps.accounts.services.users import user_register, user_save
 from tests.apps.accounts.factories import PASSWORD, bearer, user_create
 from tests.problems import assert_problem
 
@@ -128,10 +128,31 @@ def test_list_costs_one_query_and_none_when_cached(
     client.get("/api/v1/me", **header)
     with django_assert_num_queries(3):  # two for the permissions, by user and by group
         first = client.get("/api/v1/users", **header)
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(0):
         again = client.get("/api/v1/users", **header)
     assert first.json() == again.json()
     assert len(first.json()["results"]) == 6
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(60, 200), (0, 403)])
+def test_permissions_are_as_old_as_the_session_check(client: Client, settings: Any, seconds: int, status: int) -> None:
+    settings.TOKENS_CHECK_SECONDS = seconds
+    user = user_create(is_staff=True, permissions=("accounts.view_user",))
+    header = bearer(user)
+    assert client.get(f"/api/v1/users/{user.pk}", **header).status_code == 200
+    user.user_permissions.clear()
+    assert client.get(f"/api/v1/users/{user.pk}", **header).status_code == status
+
+
+@committed
+def test_saving_a_user_drops_cached_permissions(client: Client, settings: Any) -> None:
+    settings.TOKENS_CHECK_SECONDS = 60
+    user = user_create(is_staff=True, permissions=("accounts.view_user",))
+    header = bearer(user)
+    assert client.get(f"/api/v1/users/{user.pk}", **header).status_code == 200
+    user.user_permissions.clear()
+    user_save(user=user, fields=("name",))
+    assert client.get(f"/api/v1/users/{user.pk}", **header).status_code == 403
 
 
 @committed
