@@ -50,7 +50,7 @@ def test_readme_row_names_existing_files(word):
 @pytest.mark.parametrize("word", WORDS)
 def test_practice_page_has_all_sections(word):
     page = (ROOT / f"docs/{word}.md").read_text()
-    parts = ("**Promise.**", "## How it works here", "## Set it", "## See it", "## When a dependency is away")
+    parts = ("**Promise.**", "## How it works here", "## Set it", "## See it", "## When a dependency is unavailable")
     assert sorted(parts, key=page.find) == list(parts)
     assert [part for part in parts if part not in page] == []
     assert f"./manage.py prove --practice {word}" in page

@@ -10,7 +10,7 @@ from apps.jobs.kinds import kind_label, kind_names
 from apps.jobs.models import Job
 from apps.jobs.monitoring import job_stats
 from apps.practices.mechanisms.metrics import Durations, count
-from apps.practices.observability.gauges import SourceAway, gauge, gauges_from
+from apps.practices.observability.gauges import SourceUnavailable, gauge, gauges_from
 
 # In seconds, from a mail to the default time limit of a kind.
 BOUNDS = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
@@ -37,7 +37,7 @@ def _gauges() -> Sequence[Metric]:
     try:
         found = job_stats()
     except DatabaseError as error:
-        raise SourceAway from error
+        raise SourceUnavailable from error
     jobs = [({"queue": queue, "state": state}, number) for (queue, state), number in sorted(found.jobs.items())]
     oldest = [({"queue": queue}, seconds) for queue, seconds in sorted(found.oldest.items())]
     exhausted: dict[str, float] = dict.fromkeys(kind_names(), 0)  # an alert on an increase needs the 0 before it

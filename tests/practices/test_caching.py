@@ -244,7 +244,7 @@ class TestStampede:
 
 
 @pytest.mark.django_db(transaction=True)
-class TestRedisAway:
+class TestRedisUnavailable:
     def test_stopped_redis_stops_nothing(self, source: Source, settings: Any) -> None:
         with private_redis(settings) as server, capture_logs() as lines:
             source.remembered()
@@ -254,7 +254,7 @@ class TestRedisAway:
                 assert remember(f"key{number % 20}", build=source) == 1
                 assert cache.get("absent", "default") == "default"
             assert time.monotonic() - began < 10
-            away = [line for line in lines if line["event"] == "dependency_away"]
+            away = [line for line in lines if line["event"] == "breaker_opened"]
             assert len(away) == 1, "one line for the change of state, not one for each call"
             source.value = 2
             tags_change("things")

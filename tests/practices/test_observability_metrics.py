@@ -39,7 +39,7 @@ def test_command_sends_its_metrics_before_it_ends(stack: Stack, numbers: None) -
 import django
 django.setup()
 from apps.practices.mechanisms.metrics import count
-count("dependency_away", dependency="a-command")
+count("dependency_unavailable", dependency="a-command")
 """
     script_run(script, stack)
     assert [field for field in metrics_store.client().hkeys(metrics_store.totals_key()) if b"a-command" in field]

@@ -433,7 +433,7 @@ class TestForm:
         assert 429 not in found[:2]
 
 
-class TestRedisAway:
+class TestRedisUnavailable:
     def test_process_counts_for_itself_without_redis(self, client: Client, settings: Any) -> None:
         set_limits(settings, anon=(10, 900))
         with private_redis(settings) as server:

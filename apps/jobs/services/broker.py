@@ -23,7 +23,7 @@ TASK = "jobs.run"
 logger = structlog.get_logger(__name__)
 
 _breaker = Breaker("broker")
-_AWAY = (OperationalError, KombuError, RedisError, OSError)
+_UNAVAILABLE = (OperationalError, KombuError, RedisError, OSError)
 
 
 def publish(*, job_id: UUID, queue: str) -> bool:
@@ -33,7 +33,7 @@ def publish(*, job_id: UUID, queue: str) -> bool:
     try:
         with _producer() as producer:
             _send(producer, job_id=job_id, queue=queue)
-    except _AWAY as error:
+    except _UNAVAILABLE as error:
         _breaker.failed(error)
         logger.warning("job_not_published", job_id=str(job_id), error=type(error).__name__)
         return False
@@ -50,7 +50,7 @@ def depth(*, queue: str) -> int | None:
             # Not passive: kombu's check whether a queue exists ignores global_keyprefix, so it finds none.
             channel = cast(Any, producer.channel)
             waiting = int(channel.queue_declare(queue).message_count)
-    except _AWAY as error:
+    except _UNAVAILABLE as error:
         _breaker.failed(error)
         return None
     _breaker.succeeded()

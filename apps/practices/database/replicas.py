@@ -63,7 +63,7 @@ class Replica:
         except DatabaseError:
             self._probed_at, self._fresh, self._pause = time.monotonic(), False, RETRY_SECONDS
         if was_fresh and not self._fresh:
-            count("dependency_away", dependency=REPLICA)
+            count("dependency_unavailable", dependency=REPLICA)
 
 
 def _position(alias: str, sql: str) -> int:

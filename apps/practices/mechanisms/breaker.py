@@ -16,7 +16,7 @@ LONGEST_PAUSE = 4.0  # seconds; a dependency may have its own
 
 
 class Breaker:
-    """The health of one dependency. Each change of state, not each call, is logged and counted in ``dependency_away_total``."""
+    """The health of one dependency. Changes of state, not calls, are logged and counted (``dependency_unavailable_total``)."""
 
     def __init__(
         self, name: str, *, longest_pause: float = LONGEST_PAUSE, clock: Callable[[], float] = time.monotonic
@@ -57,7 +57,7 @@ class Breaker:
             was_open = self._retry_at is not None
             self._failures, self._pause, self._retry_at = 0, FIRST_PAUSE, None
         if was_open:
-            logger.warning("dependency_back", dependency=self.name)
+            logger.warning("breaker_closed", dependency=self.name)
 
     def failed(self, error: BaseException) -> None:
         """Record a call that failed."""
@@ -70,8 +70,8 @@ class Breaker:
                 return
             self._retry_at = self._clock() + self._pause
         if not was_open:
-            count("dependency_away", dependency=self.name)
-            logger.warning("dependency_away", dependency=self.name, error=type(error).__name__)
+            count("dependency_unavailable", dependency=self.name)
+            logger.warning("breaker_opened", dependency=self.name, error=type(error).__name__)
 
     def reset(self) -> None:
         """Forget all failures."""

@@ -25,14 +25,14 @@ from apps.practices.mechanisms.json import json_bytes
 AWAY = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError)
 
 
-class RedisAway(ConnectionError):
+class RedisUnavailable(ConnectionError):
     """The breaker is open; the call was not tried."""
 
 
 def guarded(breaker: Breaker, call: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    """Make one call to Redis if the breaker allows it, and record the outcome. Raise RedisAway if it does not."""
+    """Make one call to Redis if the breaker allows it, and record the outcome. Raise RedisUnavailable if it does not."""
     if not breaker.allows():
-        raise RedisAway("Redis is unavailable")
+        raise RedisUnavailable("Redis is unavailable")
     try:
         answer = call(*args, **options)
     except AWAY as error:

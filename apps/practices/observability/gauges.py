@@ -15,7 +15,7 @@ from apps.practices.mechanisms.metrics import PREFIX
 SECONDS = 5.0
 
 
-class SourceAway(Exception):
+class SourceUnavailable(Exception):
     """The store did not respond, so its gauges are unknown."""
 
 
@@ -23,13 +23,13 @@ _sources: dict[str, Callable[[], Sequence[Metric] | None]] = {}
 
 
 def gauges_from(name: str, read: Callable[[], Sequence[Metric]]) -> None:
-    """Register a function that returns metric families, made by ``gauge``, for each scrape; it may raise SourceAway."""
+    """Register a function that returns metric families, made by ``gauge``, for each scrape; it may raise SourceUnavailable."""
 
     @cached(TTLCache(maxsize=1, ttl=SECONDS), condition=Condition())
     def latest() -> Sequence[Metric] | None:
         try:
             return read()
-        except SourceAway:
+        except SourceUnavailable:
             return None
 
     _sources[name] = latest
