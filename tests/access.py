@@ -1,4 +1,4 @@
-"""Who may what: the tables beside each app's tests, and what a walk over them needs.
+"""Access rules: the tables beside each app's tests, and helpers to execute them.
 
 ``tests/apps/<app>/operations.txt`` has one row for each operation and each kind of object that it may meet; its columns are
 explained in CONTRIBUTING.md. ``scenario.py`` beside it makes the objects and gives the bodies.

@@ -1,4 +1,4 @@
-"""People on a fleet: they register, sign in and refresh over HTTP, and one of them opens the admin's pages."""
+"""HTTP clients of a fleet: they register, log in and refresh tokens, and open pages of the admin."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clocks of a test that a machine may hold up anywhere: PostgreSQL's stands still, and windows do not end in the middle."""
+"""Clocks for tests on a slow machine: PostgreSQL's clock stops, and windows do not end during a test."""
 
 import time
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Copies of the project, for what changes files: the copy is thrown away, the tree that people work in stays as it is."""
+"""Temporary copies of the project, for tests that change its files."""
 
 from __future__ import annotations
 

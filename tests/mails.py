@@ -1,4 +1,4 @@
-"""Mails as their recipients find them: the jobs that are due are done here, and what a link holds is read from the text."""
+"""Mails as their recipients get them: run the due jobs, and read the link from the text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lint the SQL of every migration of ours for locks and rewrites: `python -m tests.migrations`.
+"""Lint the SQL of the project's migrations for locks and rewrites: `python -m tests.migrations`.
 
 A finding is excused beside the operation, with its reason: ``# squawk-ignore: ban-drop-column - no release reads it since 1.4``.
 """

@@ -1,4 +1,4 @@
-"""What PostgreSQL did for a query, and what in it grows with the table."""
+"""Query plans of PostgreSQL, and the parts of them that grow with the table."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The one helper that knows what an error answer looks like: used on every route and by every practice's tests."""
+"""The check of a problem document, which all tests of errors use."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Watch processes from outside: wait for what they do, and know who lives."""
+"""Watch processes from outside: wait for what they do, and find out which are alive."""
 
 import contextlib
 import os

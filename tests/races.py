@@ -1,4 +1,4 @@
-"""Races: calls that begin at the same moment, each in a thread of its own."""
+"""Races: calls that begin at the same moment, each in its own thread."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests under an Idempotency-Key, and what a repetition has to be like, for the tests of everything that takes one."""
+"""Requests with an Idempotency-Key, and checks of their repetitions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A fault, again and again: how often, and what came of it each time."""
+"""Repetitions of a fault, and the result of each."""
 
 from __future__ import annotations
 

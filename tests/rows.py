@@ -1,4 +1,4 @@
-"""Many rows of any model, made by one statement from its fields: enough that a plan means something, in seconds."""
+"""Many rows of any model in seconds, made by one statement from its fields, so that query plans are realistic."""
 
 from collections.abc import Iterable, Mapping
 from types import ModuleType

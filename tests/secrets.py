@@ -1,4 +1,4 @@
-"""What the suite's accounts, drafts and processes have that no server may log, and a look for it in every server's log."""
+"""The secrets of the suite's accounts, drafts and processes, and a search for them in every server's log."""
 
 from __future__ import annotations
 

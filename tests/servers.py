@@ -1,4 +1,4 @@
-"""What befalls servers, as contexts: hurt inside of one, whole again after it."""
+"""Faults of servers as context managers: the server is restored at the end of the block."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A mail server for tests: takes mails, refuses, or falls silent, and keeps every byte it was sent."""
+"""A mail server for tests: it accepts mails, refuses them or stops responding, and keeps every byte that it received."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may what, walked: every route and method of the service, as everybody, against the tables beside the apps' tests."""
+"""Access control: every route and method, called as every kind of user, against the tables beside the apps' tests."""
 
 from __future__ import annotations
 

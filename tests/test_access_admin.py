@@ -1,4 +1,4 @@
-"""The admin, walked: every page and action of every model, as staff who hold nothing, one permission, or everything.
+"""Access to the admin: every page and action of every model, as staff with no permission, with one, or with all.
 
 The rule is Django's own and the same for each model: `view` opens lists, objects and their history, `change`, `add` and `delete`
 what they say, the staff flag by itself nothing but the door. What a model's admin closes to everybody stands in its app's

@@ -1,4 +1,4 @@
-"""Every list of the admin, asked what nobody asks: an address with a nonsensical look-up is no failure of ours."""
+"""Every list of the admin with impossible look-ups in the URL: never a 500."""
 
 from __future__ import annotations
 

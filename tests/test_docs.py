@@ -1,4 +1,4 @@
-"""The documents say what the files say."""
+"""The documents agree with the code."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Mass assignment (OWASP API3:2023; ASVS 5.0, 15.3.3), walked: a write sets what its operation declares, and nothing else.
+"""Mass assignment (OWASP API3:2023; ASVS 5.0, 15.3.3): a write sets what its operation declares, and nothing else.
 
 For each operation that writes, every field of the models it acts on, every member of what it answers, and names that have
 served elsewhere are sent along: refused by name, and no row changes.

@@ -1,4 +1,4 @@
-"""The lint of migrations finds what blocks a table that people are using, and lets new tables be."""
+"""The lint of migrations finds statements that block a table in use, and allows them on new tables."""
 
 import re
 from pathlib import Path

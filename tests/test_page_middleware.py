@@ -1,4 +1,4 @@
-"""The middlewares of pages: sessions, CSRF, messages and the signed-in user are for the admin, and for no other path."""
+"""The middlewares of pages (sessions, CSRF, messages, the signed-in user) apply to the admin only."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What the code uses of libraries beyond their documented API (docs/private-api.md): a test fails when an upgrade changes it."""
+"""The private API of libraries that the code uses (docs/private-api.md): a test fails when an upgrade changes it."""
 
 from __future__ import annotations
 

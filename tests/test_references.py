@@ -1,4 +1,4 @@
-"""References (OWASP API1:2023, object level authorisation), walked: nobody refers to a row that they may not read.
+"""References (OWASP API1:2023, object level authorisation): no user can refer to a row that they may not read.
 
 For each operation that writes and each member of its body that names a row, another user sends the id of somebody else's
 row. Where that row is closed to them, the answer is the one for an id that nobody has, and no row changes.

@@ -1,4 +1,4 @@
-"""The OpenAPI document: valid 3.1, stable operation ids, every error described, served with its page from here alone."""
+"""The OpenAPI document: valid 3.1, stable operation ids, every error described, served with its page by this host only."""
 
 import json
 import os

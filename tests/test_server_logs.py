@@ -1,4 +1,4 @@
-"""No server of the suite logs a secret, and a run in which one did fails: tests/conftest.py looks at the end."""
+"""The search for secrets in the logs of the suite's servers, which tests/conftest.py runs at the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON types, walked: each member of each body takes the types that the document says, and no other."""
+"""JSON types: each member of each body accepts the documented types, and no other."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def page_user(request: HttpRequest) -> User | AnonymousUser:
 
 
 def page_sign_in(request: HttpRequest, *, user: User, replaces: UUID | None = None) -> None:
-    """Sign in a user whose password has just been checked, under a new session key; raise SignInOvertaken.
+    """Sign in a user whose password has just been checked, under a new session key; raise AccountChanged.
 
     ``replaces`` is the session that the same browser had before, which ends.
     """

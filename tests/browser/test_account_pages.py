@@ -1,4 +1,4 @@
-"""What mailed links lead to, followed in a browser from mails that a worker wrote, over https and with no front end."""
+"""The pages behind mailed links, opened in a browser from mails that a worker wrote, over https without a front end."""
 
 import pytest
 

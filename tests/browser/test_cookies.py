@@ -1,4 +1,4 @@
-"""Cookie mode in a real browser over https: a front end of the same site uses it, pages of others get nowhere.
+"""Cookie mode in a real browser over https: a front end of the same site can use it, other pages cannot.
 
 The service's host is `localhost`, so pages of any port of it are of the same site, and `127.0.0.1` is another one. Pages are
 served with the edge's own certificate.

@@ -1,4 +1,4 @@
-"""The pages people open work in a browser, under the content security policy and from this machine alone."""
+"""The service's pages in a browser: they work under the content security policy and load nothing from elsewhere."""
 
 from apps.operations.catalogue import PRACTICES
 

@@ -1,1 +1,1 @@
-"""Faults: real processes, real servers, things taken away."""
+"""Faults: real processes and servers that are stopped, frozen or killed."""

@@ -1,4 +1,4 @@
-"""Who is there in every test of a fault: servers to be hurt, the service, a worker, who submits jobs, and the ledger."""
+"""Fixtures of fault tests: servers to break, the service, a worker, submitters of jobs, and a reader of the jobs table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests that would cost much to carry out, from many clients at once: they are refused first, and others notice nothing."""
+"""Expensive requests from many clients at once: they are refused before the cost, and other clients notice nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clients that send and read slowly, straight at an instance and through the edge: what the others notice."""
+"""Clients that send or read slowly, directly and through the edge: other clients notice nothing."""
 
 from __future__ import annotations
 

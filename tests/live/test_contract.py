@@ -1,4 +1,4 @@
-"""Schemathesis against the real service: nothing that the document allows, or forbids, makes it break its word."""
+"""Schemathesis against the real service: allowed and forbidden requests get the documented responses."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""errors on the wire: a real server process, its bytes and its log."""
+"""Errors of a real server process: its bytes and its log."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Resources of several shapes are written into a copy of the project, which is then as green as it was before, untouched.
+"""Resources of several shapes are generated in a copy of the project, which then passes all checks and tests without an edit.
 
 So is the one that `docs/add-a-resource.md` adds by hand.
 """

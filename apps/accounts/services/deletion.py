@@ -20,7 +20,7 @@ from apps.accounts.services.credentials import password_confirm
 from apps.accounts.services.events import Origin, event_record
 from apps.accounts.services.mails import KIND as MAIL_KIND
 from apps.accounts.services.mails import Mail, mail_submit
-from apps.accounts.services.sessions import SignInOvertaken
+from apps.accounts.services.sessions import AccountChanged
 from apps.accounts.services.tokens import TokenRefused
 from apps.jobs.services.purge import jobs_purge, jobs_purge_matching
 from apps.practices.caching import tags_change
@@ -42,7 +42,7 @@ class LastAdministrator(Conflict):
 def account_delete(*, user_id: UUID, password: str, origin: Origin, now: datetime) -> None:
     """Delete the account of a user who confirms it with the password.
 
-    Raise what `password_confirm` raises, SignInOvertaken if the account has changed since then, TokenRefused if it has just
+    Raise what `password_confirm` raises, AccountChanged if the account has changed since then, TokenRefused if it has just
     been deleted, and LastAdministrator.
     """
     checked = password_confirm(user_id=user_id, password=password, pointer="/password", origin=origin, now=now)
@@ -52,7 +52,7 @@ def account_delete(*, user_id: UUID, password: str, origin: Origin, now: datetim
         except NotFound as error:
             raise TokenRefused("The account has been deleted.") from error  # by a parallel request
         if user.password != checked.password or not user.is_active:
-            raise SignInOvertaken()
+            raise AccountChanged()
         _erase(user, now=now, by="owner")
 
 

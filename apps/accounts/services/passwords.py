@@ -16,7 +16,7 @@ from apps.accounts.services.credentials import password_confirm
 from apps.accounts.services.events import Origin, event_record
 from apps.accounts.services.links import LinkRefused, link_find, link_use
 from apps.accounts.services.mails import Mail, mail_submit
-from apps.accounts.services.sessions import SignInOvertaken, TokenPair, session_start
+from apps.accounts.services.sessions import AccountChanged, TokenPair, session_start
 from apps.accounts.services.users import user_hash_set, user_save
 from apps.practices.errors import FieldError, ValidationProblem
 from apps.practices.validation.addresses import email_normalised
@@ -29,7 +29,7 @@ def password_change(
 ) -> TokenPair:
     """Set a new password, end every session, and start a new one for the caller.
 
-    Raise ValidationProblem, what `password_confirm` raises, and SignInOvertaken if the account has changed since then.
+    Raise ValidationProblem, what `password_confirm` raises, and AccountChanged if the account has changed since then.
     """
     checked = password_confirm(user_id=user_id, password=current_password, origin=origin, now=now)
     _validate(new_password, user=checked)
@@ -42,13 +42,13 @@ def password_change(
 def password_replace(*, checked: User, hashed: str, origin: Origin, now: datetime) -> User:
     """Store a new hash for a user whose current password has just been checked, and end every session.
 
-    Return the updated user; raise SignInOvertaken if the account has changed since the check.
+    Return the updated user; raise AccountChanged if the account has changed since the check.
     """
     with transaction.atomic():
         unchanged = User.objects.select_for_update().filter(pk=checked.pk, is_active=True, password=checked.password)
         user = unchanged.first()
         if user is None:
-            raise SignInOvertaken()
+            raise AccountChanged()
         user_hash_set(user=user, hashed=hashed, by="password", origin=origin, now=now)
     return user
 

@@ -47,10 +47,10 @@ class TokenReused(Unauthorized):
     challenge = 'Bearer realm="api", error="invalid_token"'
 
 
-class SignInOvertaken(Unauthorized):
+class AccountChanged(Unauthorized):
     """401: the account was deactivated, or its password changed, after this request had checked the password."""
 
-    type = "sign-in-overtaken"
+    type = "account-changed"
     title = "Account changed"
     explanation = "The account changed while this request was being handled. Sign in again."
 
@@ -83,7 +83,7 @@ def session_start(
 def session_create(
     *, user: User, origin: Origin, now: datetime, transport: Transport, replaces: UUID | None = None
 ) -> Session:
-    """Store a session of a user whose password has just been checked; raise SignInOvertaken.
+    """Store a session of a user whose password has just been checked; raise AccountChanged.
 
     The user's row is locked and compared with what was checked. So a change of password or state that ends all sessions either
     ends this one too, or came first and is noticed here. ``replaces`` is the session that the same browser had before: it ends,
@@ -105,7 +105,7 @@ def session_create(
     with transaction.atomic():
         checked = User.objects.select_for_update(no_key=True).filter(pk=user.pk, is_active=True, password=user.password)
         if not checked.values_list("pk").first():
-            raise SignInOvertaken()
+            raise AccountChanged()
         session.save(force_insert=True)
         event_record(
             SecurityEventKind.SIGN_IN,

@@ -20,7 +20,7 @@ from apps.accounts.serializers import (
 )
 from apps.accounts.services.attempts import TooManyAttempts
 from apps.accounts.services.credentials import CredentialsRefused, EmailUnverified, session_login
-from apps.accounts.services.sessions import SignInOvertaken, TokenReused, session_end, session_refresh
+from apps.accounts.services.sessions import AccountChanged, TokenReused, session_end, session_refresh
 from apps.accounts.services.tokens import TokenRefused
 from apps.accounts.services.users import EmailTaken, user_register
 from apps.accounts.transports import (
@@ -83,7 +83,7 @@ class Login(CredentialView):
         responses={
             200: SIGNED_IN,
             **problems(
-                413, 415, CredentialsRefused, SignInOvertaken, EmailUnverified, TooManyAttempts, CsrfOriginRefused
+                413, 415, CredentialsRefused, AccountChanged, EmailUnverified, TooManyAttempts, CsrfOriginRefused
             ),
         },
     )

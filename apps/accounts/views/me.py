@@ -15,7 +15,7 @@ from apps.accounts.services.attempts import TooManyAttempts
 from apps.accounts.services.credentials import PasswordWrong
 from apps.accounts.services.deletion import LastAdministrator, account_delete
 from apps.accounts.services.exports import ExportUnderWay, export_submit
-from apps.accounts.services.sessions import SignInOvertaken
+from apps.accounts.services.sessions import AccountChanged
 from apps.accounts.services.tokens import TokenRefused
 from apps.accounts.transports import cookies_delete, has_cookies
 from apps.accounts.views.base import AccountView
@@ -79,7 +79,7 @@ class Me(AccountView):
         responses={
             204: OpenApiResponse(description="Deleted."),
             **problems(
-                401, 412, 413, 415, TokenRefused, SignInOvertaken, PasswordWrong, LastAdministrator, TooManyAttempts
+                401, 412, 413, 415, TokenRefused, AccountChanged, PasswordWrong, LastAdministrator, TooManyAttempts
             ),
         },
     )

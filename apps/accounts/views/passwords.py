@@ -15,7 +15,7 @@ from apps.accounts.services.attempts import TooManyAttempts
 from apps.accounts.services.credentials import PasswordWrong
 from apps.accounts.services.links import LinkRefused
 from apps.accounts.services.passwords import password_change, password_reset, password_reset_request
-from apps.accounts.services.sessions import SignInOvertaken
+from apps.accounts.services.sessions import AccountChanged
 from apps.accounts.services.tokens import TokenRefused
 from apps.accounts.views.base import NO_STORE, SIGNED_IN, AccountView, CredentialView, token_response
 from apps.accounts.views.emails import MAILED
@@ -37,7 +37,7 @@ class PasswordChange(AccountView):
         parameters=[SET_COOKIE],
         responses={
             200: SIGNED_IN,
-            **problems(401, 413, 415, TokenRefused, SignInOvertaken, PasswordWrong, TooManyAttempts),
+            **problems(401, 413, 415, TokenRefused, AccountChanged, PasswordWrong, TooManyAttempts),
         },
     )
     def post(self, request: Request) -> Response:

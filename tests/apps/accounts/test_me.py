@@ -140,5 +140,5 @@ def test_deletion_is_refused_after_a_new_password(client: Client, monkeypatch: p
         return checked
 
     monkeypatch.setattr(deletion, "password_confirm", overtaken)
-    assert_problem(delete(client, {"password": PASSWORD}, bearer(user)), 401, "sign-in-overtaken")
+    assert_problem(delete(client, {"password": PASSWORD}, bearer(user)), 401, "account-changed")
     assert User.objects.filter(pk=user.pk).exists()

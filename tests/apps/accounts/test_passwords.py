@@ -139,7 +139,7 @@ def test_password_changed_during_the_check_is_401(client: Client, monkeypatch: p
         return plain(password)
 
     monkeypatch.setattr(passwords, "make_password", change_during_hash)
-    assert_problem(change(client, **here), 401, "sign-in-overtaken")
+    assert_problem(change(client, **here), 401, "account-changed")
     user.refresh_from_db()
     assert user.check_password("set by an administrator")
 
