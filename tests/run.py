@@ -18,6 +18,7 @@ from tools.stack import Stack, StackError
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGE_SECONDS = 600
+LANES = 3  # runs of pytest at a time: on two processors, the tests that start the service mostly wait
 _ENVIRONMENT = os.environ
 
 # The variables that settings.prod requires, so that Django's deployment checks see the real settings.
@@ -128,9 +129,9 @@ def live_runs() -> dict[str, list[str]]:
 
 
 def run_side_by_side(runs: Mapping[str, Iterable[str]]) -> Counter[str]:
-    """Run pytest with each of these arguments, in order and two at a time, and print each run when it ends."""
+    """Run pytest with each of these arguments, in order and LANES at a time, and print each run when it ends."""
     counts: Counter[str] = Counter()
-    with ThreadPoolExecutor(max_workers=2) as pool:
+    with ThreadPoolExecutor(max_workers=LANES) as pool:
         futures = [pool.submit(run_pytest, arguments, name=name, quiet=True) for name, arguments in runs.items()]
         for future in as_completed(futures):
             counts += future.result()
@@ -203,7 +204,7 @@ def main() -> int:
         counts += run_pytest([*soak, *others, *options.paths])
     else:
         runs = {name: [*others, *arguments] for name, arguments in quick_runs().items()}
-        if not options.fast:  # in the same two lanes, so that neither waits for the other's quick tests
+        if not options.fast:  # in the same lanes, so that none waits for the other's quick tests
             runs |= {name: [*soak, *others, *arguments] for name, arguments in live_runs().items()}
         counts += run_side_by_side(runs)
     print(f"{time.monotonic() - start:.0f} s in total")
