@@ -25,7 +25,7 @@ LINES = {
         r"^\| How do I remove the example app\?[^\n]*\n",
     ),
     "docs/quickstart.md": (
-        r"^The \[README\]\([^)]*#a-tour\)[^\n]*\n\n",
+        r"^The \[README\]\([^)]*\) has a tour [^\n]*\n\n",
         r"^2\. When you no longer [^\n]*\n",
         r"^## Take the example out\n.*\Z",
     ),
