@@ -247,7 +247,10 @@ def test_field_may_have_a_name_of_the_template() -> None:
     [
         ("extra:json?", """    changed["extra"] = json.dumps(changed["extra"])\n"""),
         ("at:datetime", """    changed |= {f"at_{place}": part for place, part in """),
-        ("name:str", """    changed = {**form, **body(editor, "products_update")}\n    response = desk.post("""),
+        (
+            "name:str",
+            """    changed = {**form, **body(editor, "products_update")}\n    response = admin_client.post(""",
+        ),
     ],
 )
 def test_generated_test_posts_values_like_the_admin(first: str, posted: str) -> None:
