@@ -18,7 +18,8 @@ from tools.stack import Stack, StackError
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGE_SECONDS = 600
-LANES = 3  # runs of pytest at a time: on two processors, the tests that start the service mostly wait
+LANES = 3  # runs of pytest at a time: on two processors, tests that start the service mostly wait
+FAULT_LANES = 2  # a machine that is too busy would be the fault that these tests measure
 _ENVIRONMENT = os.environ
 
 # The variables that settings.prod requires, so that Django's deployment checks see the real settings.
@@ -122,16 +123,20 @@ def quick_runs() -> dict[str, list[str]]:
 
 def live_runs() -> dict[str, list[str]]:
     """Return the tests that start the service or stop parts of it. They mostly wait, so each file runs on its own servers."""
-    folders = [ROOT / "tests" / name for name in ("live", "faults", "browser")]
-    files = [str(path.relative_to(ROOT)) for folder in folders for path in sorted(folder.glob("test_*.py"))]
-    elsewhere = ["tests", *(f"--ignore={folder.relative_to(ROOT)}" for folder in folders)]
-    return {"practices, live": ["-m", "live", *elsewhere], **{path: [path] for path in files}}
+    elsewhere = ["tests", *(f"--ignore=tests/{folder}" for folder in ("live", "faults", "browser"))]
+    return {"practices, live": ["-m", "live", *elsewhere], **files_of("live"), **files_of("browser")}
 
 
-def run_side_by_side(runs: Mapping[str, Iterable[str]]) -> Counter[str]:
-    """Run pytest with each of these arguments, in order and LANES at a time, and print each run when it ends."""
+def files_of(folder: str) -> dict[str, list[str]]:
+    """Return a run for each file of a folder of tests, in reverse order, which puts the longest of tests/live first."""
+    paths = sorted((ROOT / "tests" / folder).glob("test_*.py"), reverse=True)
+    return {name: [name] for name in (str(path.relative_to(ROOT)) for path in paths)}
+
+
+def run_side_by_side(runs: Mapping[str, Iterable[str]], *, lanes: int = LANES) -> Counter[str]:
+    """Run pytest with each of these arguments, in order and so many at a time, and print each run when it ends."""
     counts: Counter[str] = Counter()
-    with ThreadPoolExecutor(max_workers=LANES) as pool:
+    with ThreadPoolExecutor(max_workers=lanes) as pool:
         futures = [pool.submit(run_pytest, arguments, name=name, quiet=True) for name, arguments in runs.items()]
         for future in as_completed(futures):
             counts += future.result()
@@ -207,6 +212,9 @@ def main() -> int:
         if not options.fast:  # in the same lanes, so that none waits for the other's quick tests
             runs |= {name: [*soak, *others, *arguments] for name, arguments in live_runs().items()}
         counts += run_side_by_side(runs)
+        if not options.fast:
+            faults = {name: [*soak, *others, *arguments] for name, arguments in files_of("faults").items()}
+            counts += run_side_by_side(faults, lanes=FAULT_LANES)
     print(f"{time.monotonic() - start:.0f} s in total")
     print(f"{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped", flush=True)
     return 1 if counts["failed"] else 0

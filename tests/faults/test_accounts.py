@@ -267,7 +267,8 @@ def test_excess_password_checks_are_refused_at_once(fleet: Fleet) -> None:
     for kind, good in (("api", 401), ("admin", 200)):
         answers = [(status, retry) for where, status, retry in seen if where == kind]
         assert {status for status, _ in answers} == {good, 503}, (kind, Counter(answers))
-        assert {retry for status, retry in answers if status == 503} == {"1"}
+        # 1: no slot for another hash; 2: PostgreSQL, which a busy machine may keep from responding in time.
+        assert {retry for status, retry in answers if status == 503} <= {"1", "2"}
 
 
 def test_refusals_apply_to_the_admin_login(fleet: Fleet, own_stack: Stack) -> None:
