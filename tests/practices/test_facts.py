@@ -109,3 +109,9 @@ def test_check_requires_facts_first(settings: Any, order: list[str]) -> None:
     assert [message.id for message in run_checks(tags=["mechanisms"])] == []
     settings.MIDDLEWARE = order
     assert [message.id for message in run_checks(tags=["mechanisms"])] == ["mechanisms.E001"]
+
+
+def test_long_paths_are_not_cached(resolved: list[str]) -> None:
+    for length in (facts.CACHED_PATH_LENGTH, facts.CACHED_PATH_LENGTH + 1):
+        assert route_match(RequestFactory().get("/admin/".ljust(length, "a")))  # any path below it has a route
+    assert facts._resolved.cache_info().currsize == 1

@@ -16,6 +16,7 @@ from apps.practices.mechanisms.proxies import client_address_and_bucket
 from apps.practices.mechanisms.scheme import forwarded_scheme
 
 _KEY = "facts"
+CACHED_PATH_LENGTH = 200  # characters; the matches of 4,096 longer paths would take tens of MB
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,11 +66,12 @@ class RequestFactsMiddleware:
 
 
 def route_found(request: HttpRequest) -> ResolverMatch | None:
-    """Return the route of a request, resolved once; None if there is none."""
+    """Return the route of a request, resolved once, or None."""
     facts = facts_of(request)
     if facts.match is None and facts.unmatched is None:
         try:
-            facts.match = _resolved(request.path_info, getattr(request, "urlconf", None) or settings.ROOT_URLCONF)
+            path, urlconf = request.path_info, getattr(request, "urlconf", None) or settings.ROOT_URLCONF
+            facts.match = (_resolved if len(path) <= CACHED_PATH_LENGTH else resolve)(path, urlconf)
         except Resolver404 as error:
             facts.unmatched = error.with_traceback(None)  # whose frames refer to the request
     return facts.match
