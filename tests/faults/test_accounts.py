@@ -59,7 +59,7 @@ def login(fleet: Fleet, email: str, password: str) -> Answer:
     return post(fleet, LOGIN, {"email": email, "password": password})
 
 
-class Desk:
+class AdminLogin:
     """Send the admin's login form, as a browser does."""
 
     def __init__(self, url: str) -> None:
@@ -101,7 +101,7 @@ class Guessing:
         self.by_form: list[Answer] = []
         self._fleet, self._email = fleet, email
         self._numbers = itertools.count()
-        self._desks = [Desk(web.url) for web in fleet.webs]
+        self._logins = [AdminLogin(web.url) for web in fleet.webs]
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(THREADS)]
 
@@ -120,8 +120,8 @@ class Guessing:
             number = next(self._numbers)
             guess, address = f"guess number {number}", ADDRESSES[number % len(ADDRESSES)]
             if number % 5 == 0:
-                desk = self._desks[number % len(self._desks)]
-                self.by_form.append(desk.post(self._email, guess, address=address))
+                admin_login = self._logins[number % len(self._logins)]
+                self.by_form.append(admin_login.post(self._email, guess, address=address))
                 continue
             body = {"email": self._email, "password": guess}
             self.answers.append(post(self._fleet, LOGIN, body, number=number, address=address))
@@ -248,38 +248,39 @@ def reset_tokens(mails: Path) -> list[str]:
 
 
 def test_excess_password_checks_are_refused_at_once(fleet: Fleet) -> None:
-    desk, url = Desk(fleet.webs[0].url), fleet.webs[0].url
-    seen: list[tuple[str, int, str | None]] = []
+    admin_login, url = AdminLogin(fleet.webs[0].url), fleet.webs[0].url
+    seen: list[tuple[str, Answer]] = []
 
     def api(number: int) -> None:
         body = {"email": f"nobody{number}@example.com", "password": "not what it should be"}
         answer = ask(url, LOGIN, method="POST", body=body)
-        seen.append(("api", answer.status, answer.headers.get("retry-after")))
+        seen.append(("api", answer))
 
     def admin(number: int) -> None:
-        answer = desk.post(f"nobody{number}@example.com", "not what it should be")
-        seen.append(("admin", answer.status, answer.headers.get("retry-after")))
+        answer = admin_login.post(f"nobody{number}@example.com", "not what it should be")
+        seen.append(("admin", answer))
 
     with ThreadPoolExecutor(16) as pool:
         for number in range(120):
             pool.submit(admin if number % 2 else api, number)
     assert len(seen) == 120
+    # On a busy machine a body may arrive so long after its head that it is refused as one of too many slow ones.
+    seen = [(kind, answer) for kind, answer in seen if b"Too many slow uploads" not in answer.content]
     for kind, good in (("api", 401), ("admin", 200)):
-        answers = [(status, retry) for where, status, retry in seen if where == kind]
-        assert {status for status, _ in answers} == {good, 503}, (kind, Counter(answers))
-        # 1: no slot for another hash; 2: PostgreSQL, which a busy machine may keep from responding in time.
-        assert {retry for status, retry in answers if status == 503} <= {"1", "2"}
+        answers = [answer for where, answer in seen if where == kind]
+        assert {answer.status for answer in answers} == {good, 503}, (kind, Counter(one.status for one in answers))
+        assert {answer.headers.get("retry-after") for answer in answers if answer.status == 503} == {"1"}
 
 
 def test_refusals_apply_to_the_admin_login(fleet: Fleet, own_stack: Stack) -> None:
-    email = "keeper@example.com"
+    email = "locked@example.com"
     registered(fleet, email)
-    desk = Desk(fleet.webs[1].url)
+    admin_login = AdminLogin(fleet.webs[1].url)
     for number in range(FREE):
         assert post(fleet, LOGIN, {"email": email, "password": f"guess number {number}"}).status == 401
     longer = "UPDATE accounts_attemptcount SET refused_until = refused_until + interval '1 minute'"
     with psycopg.connect(own_stack.state.urls["DATABASE_URL"], autocommit=True) as connection:
         connection.execute(longer)  # longer than the first refusal, of one second
-    answer = desk.post(email, PASSWORD)
+    answer = admin_login.post(email, PASSWORD)
     assert (answer.status, answer.headers["content-type"].partition(";")[0]) == (429, "text/html")
     assert int(answer.headers["retry-after"]) >= 1
