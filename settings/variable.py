@@ -25,7 +25,7 @@ class Variable:
     secret: bool = False
 
     def default_for(self, environment: str) -> str | None:
-        """Return the default as text, None if there is none."""
+        """Return the default as text, or None."""
         return self.defaults.get(environment, self.default)
 
 

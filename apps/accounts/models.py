@@ -147,7 +147,7 @@ class Session(models.Model):
 
 
 class SecurityEventKind(models.TextChoices):
-    """What can happen to an account that its owner or an administrator may need to look up later."""
+    """An event of an account that its owner or an administrator may need to look up later."""
 
     REGISTERED = "registered", "account created"
     SIGN_IN = "sign-in", "signed in"
@@ -207,7 +207,7 @@ class AttemptCount(models.Model):
 
 
 class LinkPurpose(models.TextChoices):
-    """What a mailed link does."""
+    """The purpose of a mailed link."""
 
     VERIFY_EMAIL = "verify-email", "verify the address"
     RESET_PASSWORD = "reset-password", "reset the password"

@@ -161,7 +161,7 @@ class SessionSerializer(serializers.ModelSerializer[Session]):
 
 
 class MeSerializer(StrictSerializer):
-    """What users can change about their own account."""
+    """The fields that users can change in their own account."""
 
     name = PlainTextField(max_length=NAME_LENGTH, required=False, allow_blank=True)
     email = EmailAddressField(

@@ -101,7 +101,7 @@ def article_list_ranked(*, ids: Sequence[UUID], text: str, columns: Sequence[str
 
 
 def article_read(*, article_id: UUID) -> dict[str, Any]:
-    """Return one article as the API shows it, with one query. Raise ``NotFound`` (404) if there is none."""
+    """Return one article as the API shows it, with one query. Raise ``NotFound`` (404) if it does not exist."""
     row = Article.objects.filter(pk=article_id).values(*_COLUMNS).first()
     if row is None:
         raise NotFound()
@@ -109,7 +109,7 @@ def article_read(*, article_id: UUID) -> dict[str, Any]:
 
 
 def article_get(*, article_id: UUID) -> Article:
-    """Return one article for writing. Raise ``NotFound`` (404) if there is none."""
+    """Return one article for writing. Raise ``NotFound`` (404) if it does not exist."""
     article = Article.objects.defer("search").filter(pk=article_id).first()
     if article is None:
         raise NotFound()

@@ -81,7 +81,7 @@ class JobContext:
 
     @property
     def checkpoint(self) -> Any:
-        """Return the checkpoint that the last committed step saved; None if there is none."""
+        """Return the checkpoint that the last committed step saved, or None."""
         return self.job.checkpoint
 
     def upload(self) -> io.BufferedReader:

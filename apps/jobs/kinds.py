@@ -22,7 +22,7 @@ class Kind:
     - ``keep``: whether the row is kept after success, until retention. If not, personal data in the parameters goes with it.
     - ``permission``: the Django permission ("shop.add_product") that the owner needs at submission and again at the start of the
       work. None: every signed-in user may submit.
-    - ``staff_read``: whether holders of ``jobs.view_job`` may read the job and its result, besides its owner.
+    - ``staff_read``: whether holders of ``jobs.view_job`` and not only its owner, may read the job and its result.
     - ``unique``: whether a submission with the same parameters returns the owner's job that has not started yet. For work
       that only reads.
     """

@@ -43,7 +43,7 @@ def jobs_filter(
 
 
 def owner_by_email(email: str) -> AbstractBaseUser | None:
-    """Return the account with an e-mail address, in any letter case; None if there is none."""
+    """Return the account with an e-mail address, in any letter case, or None."""
     users = get_user_model()._default_manager
     try:
         return users.get_by_natural_key(email)

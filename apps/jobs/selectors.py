@@ -96,7 +96,7 @@ def files_expired(finished_at: datetime | None) -> bool:
 
 
 def job_under_way(*, owner_id: UUID, kind: str) -> UUID | None:
-    """Return the id of an owner's unfinished job of a kind; None if there is none."""
+    """Return the id of an owner's unfinished job of a kind, or None."""
     unfinished = Job.objects.filter(owner_id=owner_id, kind=kind, state__in=UNFINISHED)
     return unfinished.values_list("pk", flat=True).first()
 

@@ -85,7 +85,7 @@ def result_body(row: Mapping[str, Any]) -> Any:
 
 
 def result_url(row: Mapping[str, Any]) -> str | None:
-    """Return the address of the job's result; None if there is none, or its file has expired."""
+    """Return the address of the job's result; None without a result, or after its file has expired."""
     has_file = bool(row["result_type"])
     has_result = row["state"] == JobState.SUCCEEDED and (has_file or row["result"] is not None)
     if has_file and files_expired(row["finished_at"]):

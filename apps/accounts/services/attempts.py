@@ -31,7 +31,7 @@ logger = structlog.get_logger("security")
 
 
 class AttemptPurpose(StrEnum):
-    """What is counted separately, so that using up one count leaves the others open."""
+    """A separate count of attempts, so that exhausting one leaves the others open."""
 
     SIGN_IN = "sign-in"
     CONFIRM = "confirm"  # by a signed-in user; strangers cannot use this count up

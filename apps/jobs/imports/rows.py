@@ -11,7 +11,7 @@ from rest_framework.serializers import Serializer
 
 
 class OnConflict(StrEnum):
-    """What to do with a row whose key exists."""
+    """The treatment of a row whose key exists."""
 
     SKIP = "skip"
     UPDATE = "update"
@@ -19,7 +19,7 @@ class OnConflict(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What became of a valid row. The values are names of counts in ``ImportCheckpoint``."""
+    """The outcome of a valid row. The values are names of counts in ``ImportCheckpoint``."""
 
     CREATED = "created"
     UPDATED = "updated"

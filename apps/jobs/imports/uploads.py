@@ -17,7 +17,7 @@ from apps.practices.validation.serializers import StrictSerializer
 
 IMPORT_BOUNDS = Bounds(body_bytes=lambda: settings.JOBS_IMPORT_MAX_BYTES + 64 * 1024, form_fields=10, files=1)
 
-# Content-Types, besides text/…, that clients send for CSV and NDJSON. NDJSON and JSON Lines have no registered type, and on
+# Content-Types other than text/… that clients send for CSV and NDJSON. NDJSON and JSON Lines have no registered type, and on
 # Windows with Excel browsers call any CSV file a spreadsheet. The bytes decide what the file is.
 _CONTENT_TYPES = {"", "application/octet-stream"} | {
     f"application/{name}"

@@ -70,7 +70,7 @@ class Claimer:
 
 
 def job_claim(*, claimer: Claimer) -> Job | None:
-    """Claim the queued job with the lowest start tag that the claimer may run; return None when there is none.
+    """Claim the queued job with the lowest start tag that the claimer may run; return None if no job is claimable.
 
     Concurrent callers claim different jobs. Jobs of an owner who already runs JOBS_RUNNING_PER_USER jobs are passed over, except
     in JOBS_RESERVED_QUEUE. Raise ``isolation.WorkerIsolated`` when a quarantined job keeps the worker from claiming.

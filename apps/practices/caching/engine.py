@@ -60,7 +60,7 @@ return 0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CacheSpec:
-    """What to look up, and how to build it. ``build`` returns the body and the headers to store with it, or raises."""
+    """A cached value: its key, and how to build it. ``build`` returns the body and the headers to store with it, or raises."""
 
     key: str
     tags: tuple[str, ...]

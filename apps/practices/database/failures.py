@@ -45,7 +45,7 @@ _CONFLICTS = frozenset({"23001", "23503", "23505", "23P01"})
 
 
 def problem_for(exception: BaseException) -> Problem | None:
-    """Return the problem for a database failure among ``exception`` and its causes, None if there is none."""
+    """Return the problem for a database failure among ``exception`` and its causes, or None."""
     outcome = _outcome(exception)
     if outcome is None:
         return None

@@ -102,7 +102,7 @@ def sign_in() -> People:
 
 
 def public_list() -> str | None:
-    """Return the path of the first list that anybody may read, by the OpenAPI document; None if there is none."""
+    """Return the path of the first list that anybody may read, by the OpenAPI document, or None."""
     from drf_spectacular.generators import SchemaGenerator
 
     for path, item in SchemaGenerator().get_schema(request=None, public=True)["paths"].items():

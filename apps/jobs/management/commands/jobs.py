@@ -71,7 +71,7 @@ Name ids or conditions. Finished jobs are not changed."""
 
 
 def duration(text: str) -> timedelta:
-    """Return the duration that 30s, 10m, 2h or 7d stands for."""
+    """Return the duration of 30s, 10m, 2h or 7d."""
     found = re.fullmatch(r"(\d{1,6})([smhd])", text)
     if not found:
         raise ArgumentTypeError(f"invalid time {text!r}; use for example 30s, 10m, 2h or 7d")
