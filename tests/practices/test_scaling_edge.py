@@ -20,7 +20,11 @@ from tools.fleet import ROOT, Fleet
 from tools.stack import port_free
 from tools.stack.servers import Caddy
 
-FOUND = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Request-ID: x\r\nContent-Type: application/json\r\n\r\n{}"
+# "Connection: close", or the edge may send a POST over a connection that is about to be closed, and may not repeat it.
+FOUND = (
+    b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\nX-Request-ID: x\r\n"
+    b"Content-Type: application/json\r\n\r\n{}"
+)
 CLOSED = b""
 TRIES = 3  # the first, and two more
 PATH = "/api/v1/sample/notes"
@@ -46,7 +50,8 @@ class Instance:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.refuse()
+        if self._listener.fileno() != -1:
+            self.refuse()
         self._held.close()
 
     def listen(self) -> None:
@@ -76,7 +81,7 @@ class Instance:
                 received += part
             line = received.split(b"\r\n", 1)[0].decode()
             if " /readyz " in line:
-                connection.sendall(FOUND.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+                connection.sendall(FOUND)
                 return
             self.asked.append(line)
             connection.sendall(self.says)
