@@ -79,6 +79,8 @@ CORS_ALLOW_HEADERS = (
 CORS_EXPOSE_HEADERS = (
     "Age",
     "Allow",
+    "Cache-Group-Invalidation",
+    "Cache-Groups",
     "Cache-Status",
     "Content-Disposition",
     "Deprecation",

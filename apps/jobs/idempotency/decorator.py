@@ -17,6 +17,8 @@ from apps.jobs.idempotency.fingerprint import fingerprint
 from apps.jobs.idempotency.schema import KEY_LENGTH, schema_add_key
 from apps.jobs.services.idempotency import KeyedRequest, StoredResponse, respond_once
 from apps.practices.caching.conditional import etag_add
+from apps.practices.caching.groups import invalidation_add
+from apps.practices.caching.tags import changes_in_transaction
 from apps.practices.errors import FieldError, NotAuthenticated, ValidationProblem
 from apps.practices.mechanisms.requests import django_request
 
@@ -90,4 +92,5 @@ def _to_store(view: APIView, request: Request, response: HttpResponseBase) -> St
     if not isinstance(response, HttpResponse):
         raise TypeError("A streamed response cannot be stored under an Idempotency-Key.")
     etag_add(django_request(request), response)
+    invalidation_add(django_request(request), response, changes_in_transaction())  # which a repetition would not change
     return StoredResponse(status=response.status_code, headers=dict(response.headers), body=response.content)

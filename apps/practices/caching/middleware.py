@@ -9,11 +9,13 @@ from django.utils.cache import patch_vary_headers
 from apps.practices.caching import responses
 from apps.practices.caching.conditional import LONGEST, etag_add, none_match
 from apps.practices.caching.engine import CacheSpec, fetch
-from apps.practices.caching.tags import changed_in_transaction
+from apps.practices.caching.groups import groups_add, invalidation_add
+from apps.practices.caching.tags import changed_in_transaction, changes_noted
 from apps.practices.errors import Malformed, is_api, problem_response
 
 Inner = Callable[[HttpRequest], HttpResponseBase]
 PRIVATE = "private, no-cache"
+SAFE = ("GET", "HEAD", "OPTIONS", "TRACE")
 
 
 class ServerError(Exception):
@@ -57,20 +59,24 @@ def _not_modified(response: HttpResponseBase) -> HttpResponse:
 class CachingMiddleware:
     """Answers anonymous reads of views that declare ``cached`` from a shared entry, without running anything below.
 
-    It is below the limits and the headers, so that hits are counted and get headers like other responses.
+    It is below the limits and the headers, so that hits are counted and get headers like other responses. Responses to writes
+    get the groups that the write has changed.
     """
 
     def __init__(self, get_response: Inner) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        declared = responses.cached_of(request) if request.method in ("GET", "HEAD") else None
+        if request.method not in SAFE:
+            return self._write(request)
+        declared = responses.cached_of(request) if request.method != "OPTIONS" else None
         if declared is None:
             return self.get_response(request)
         key, tags = responses.public_key(request, declared), declared.tags_for(request)
         if key is None or changed_in_transaction(tags):
             response = self.get_response(request)
             response.headers["Cache-Status"] = f"{responses.CACHE_NAME}; fwd=bypass"
+            groups_add(response, tags)
             return response
         ran: list[HttpResponseBase] = []
 
@@ -78,6 +84,7 @@ class CachingMiddleware:
             ran.append(self.get_response(request))
             if ran[0].status_code >= 500:
                 raise ServerError
+            groups_add(ran[0], tags)
             return responses.cacheable_parts(ran[0])
 
         spec = CacheSpec(
@@ -89,4 +96,11 @@ class CachingMiddleware:
             # Not shared. If another request ran the view, this one has to run it now.
             response = ran[0] if ran else self.get_response(request)
             response.headers["Cache-Status"] = f"{responses.CACHE_NAME}; fwd=uri-miss"
+            groups_add(response, tags)
             return response
+
+    def _write(self, request: HttpRequest) -> HttpResponseBase:
+        with changes_noted() as changed:
+            response = self.get_response(request)
+        invalidation_add(request, response, changed)
+        return response

@@ -13,11 +13,12 @@ from apps.practices.caching.conditional import etag
 from apps.practices.caching.data import BOUND
 from apps.practices.caching.engine import Lookup, entry_key
 from apps.practices.caching.entries import MAX_BYTES
+from apps.practices.caching.groups import GROUPS, MOST
 from apps.practices.mechanisms.facts import route_match, view_of
 
 PUBLIC = "public, no-cache"  # a shared cache may store it, but must revalidate: a 304 is cheap and never stale
 VARY = "Accept, Authorization, Cookie"
-CACHED_HEADERS = ("Content-Type", "Content-Language", "Link", "Deprecation", "Sunset")
+CACHED_HEADERS = ("Content-Type", "Content-Language", "Link", "Deprecation", "Sunset", GROUPS)
 LONGEST_QUERY = 2048  # characters; a request with a longer one is not cached
 CACHE_NAME = "app"  # in Cache-Status
 
@@ -36,7 +37,9 @@ class CachedResponse:
             raise ValueError(f"ttl + stale is {ttl + stale:g} s; the maximum for a public response is {BOUND} s")
         self.ttl = ttl
         self.stale = stale
-        self.tags = tuple(tags)
+        self.tags = tuple(dict.fromkeys(tags))
+        if len(self.tags) >= MOST:
+            raise ValueError(f"{len(self.tags)} tags; the maximum is {MOST - 1}")
         self.parameters = frozenset(parameters)
         self.arguments = {name for tag in self.tags for _, name, _, _ in string.Formatter().parse(tag) if name}
 

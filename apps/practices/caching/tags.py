@@ -8,6 +8,9 @@ absent id is a miss. If the change cannot reach Redis, the process ignores the e
 import atexit
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 import structlog
@@ -29,6 +32,7 @@ _changed: dict[str, float] = {}  # tag -> when this process changed it (monotoni
 _pending: dict[str, float] = {}  # changes that have not reached Redis
 _retrier: threading.Thread | None = None
 _ending = threading.Event()
+_noted: ContextVar[dict[str, None] | None] = ContextVar("noted", default=None)  # tags that the request has changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,8 @@ class TagChange:
 
     def __call__(self) -> None:
         now = time.monotonic()
+        if (noted := _noted.get()) is not None:
+            noted.update(dict.fromkeys(self.tags))
         with _lock:
             _forget_old(now)
             _changed.update(dict.fromkeys(self.tags, now))
@@ -66,15 +72,29 @@ def changed_here(tags: tuple[str, ...], *, since: float) -> bool:
     return any(_changed.get(tag, 0.0) >= since for tag in tags) if _changed else False
 
 
+@contextmanager
+def changes_noted() -> Iterator[dict[str, None]]:
+    """Collect the tags that this thread changes in the block, in their order."""
+    noted: dict[str, None] = {}
+    token = _noted.set(noted)
+    try:
+        yield noted
+    finally:
+        _noted.reset(token)
+
+
+def changes_in_transaction() -> dict[str, None]:
+    """Return the tags that the open transaction has changed, in their order."""
+    connection = transaction.get_connection()
+    changes = [call[1] for call in connection.run_on_commit if isinstance(call[1], TagChange)]
+    return {tag: None for change in changes for tag in change.tags}
+
+
 def changed_in_transaction(tags: tuple[str, ...]) -> bool:
     """Return whether the open transaction has changed one of the tags, so that what it reads must not be shared."""
-    connection = transaction.get_connection()
-    if not connection.in_atomic_block:
+    if not transaction.get_connection().in_atomic_block:
         return False
-    wanted = set(tags)
-    return any(
-        isinstance(call[1], TagChange) and wanted.intersection(call[1].tags) for call in connection.run_on_commit
-    )
+    return not changes_in_transaction().keys().isdisjoint(tags)
 
 
 def is_settled() -> bool:

@@ -4,6 +4,7 @@ from typing import Any
 
 _RETRY = frozenset({"429", "503", "504"})
 _TEXT = {"type": "string", "maxLength": 1024, "pattern": r"^[\x20-\x7e]+$"}
+_GROUPS = r'^"[A-Za-z0-9_-]+"(, "[A-Za-z0-9_-]+")*$'
 
 HEADERS: dict[str, dict[str, Any]] = {
     "X-Request-ID": {
@@ -42,6 +43,16 @@ HEADERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "maxLength": 100, "pattern": '^(W/)?"[^"]+"$'},
         "example": '"7.0123456789abcdef"',
     },
+    "Cache-Groups": {
+        "description": "The groups of this response in caches (RFC 9875). On responses that the service caches.",
+        "schema": {**_TEXT, "pattern": _GROUPS},
+        "example": '"Zm9vYmFyYmF6cXV4", "all"',
+    },
+    "Cache-Group-Invalidation": {
+        "description": "The groups whose stored responses this write has changed (RFC 9875): drop them.",
+        "schema": {**_TEXT, "pattern": _GROUPS},
+        "example": '"Zm9vYmFyYmF6cXV4"',
+    },
 }
 
 
@@ -69,4 +80,6 @@ def _names(method: str, status: str, *, is_job: bool) -> list[str]:
     names += ["Retry-After"] if status in _RETRY or is_job else []
     names += ["Location"] if status == "201" or is_job else []
     names += ["ETag"] if status in {"200", "201", "304"} and method != "delete" else []
+    names += ["Cache-Groups"] if method == "get" and status in {"200", "304"} else []
+    names += ["Cache-Group-Invalidation"] if method != "get" and status.startswith("2") else []
     return names
