@@ -1,7 +1,5 @@
 """Users, sessions and security events in the admin. It shows no hashes or token ids, and changes things through services."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.contrib import admin, messages

@@ -1,7 +1,5 @@
 """System checks of `tokens`: settings that make signing, verifying or hashing impossible or weak."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.conf import settings

@@ -1,7 +1,5 @@
 """The lists of users and sessions: their orderings and fields."""
 
-from __future__ import annotations
-
 from apps.accounts.models import Session, User
 from apps.accounts.selectors.users import USER_FIELDS
 from apps.practices.database.lists import KeysetList

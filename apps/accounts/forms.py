@@ -1,7 +1,5 @@
 """The admin's forms for accounts. They save through the services."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Hash passwords: normalised, with Argon2id and OWASP's parameters, and only so many at once per process."""
 
-from __future__ import annotations
-
 import threading
 import unicodedata
 from collections.abc import Iterator

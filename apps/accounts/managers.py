@@ -1,7 +1,5 @@
 """The user manager, for Django's own commands."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth.base_user import BaseUserManager
@@ -23,10 +21,10 @@ class UserManager(BaseUserManager["User"]):
     def normalize_email(cls, email: str | None) -> str:
         return email_normalised(email or "")
 
-    def get_by_natural_key(self, username: str | None) -> User:
+    def get_by_natural_key(self, username: str | None) -> "User":
         return self.get(email=email_normalised(username or ""))
 
-    def create_user(self, email: str, password: str | None = None, **fields: Any) -> User:
+    def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":
         """Store a user; without a password nobody can sign in to the account.
 
         Raise ValidationError, which Django's commands print, for an address that the API would refuse.
@@ -41,7 +39,7 @@ class UserManager(BaseUserManager["User"]):
         user.save(using=self._db)
         return user
 
-    def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> User:
+    def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> "User":
         """Store a superuser, for `manage.py createsuperuser`."""
         return self.create_user(
             email, password, **{**fields, "is_staff": True, "is_superuser": True, "email_verified": True}

@@ -1,7 +1,5 @@
 """Users, their sessions, and the security events, attempt counts and mailed links that belong to them."""
 
-from __future__ import annotations
-
 from typing import Any, ClassVar
 
 from django.contrib.auth.base_user import AbstractBaseUser

@@ -1,7 +1,5 @@
 """Sign in to pages. The browser's Django session stores the id of a `Session`, and is valid only while that is active."""
 
-from __future__ import annotations
-
 from uuid import UUID
 
 from django.contrib.auth import SESSION_KEY, login

@@ -1,7 +1,5 @@
 """View permissions: Django's model permissions, granted to users or groups."""
 
-from __future__ import annotations
-
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView

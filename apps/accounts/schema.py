@@ -1,7 +1,5 @@
 """What no view can add to the OpenAPI document: how requests are authorised, and which fields belong together."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.conf import settings

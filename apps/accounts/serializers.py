@@ -1,7 +1,5 @@
 """The request and response bodies of accounts and sessions."""
 
-from __future__ import annotations
-
 from typing import Any, ClassVar
 
 from django.conf import settings

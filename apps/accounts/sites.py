@@ -1,7 +1,5 @@
 """The admin site. Signing in to it starts a session that is counted, listed and ended like those of the API."""
 
-from __future__ import annotations
-
 import logging
 from functools import update_wrapper
 from typing import Any, cast

@@ -1,7 +1,5 @@
 """Jobs of accounts: sending mails, and exporting a user's data."""
 
-from __future__ import annotations
-
 from typing import Any
 from uuid import UUID
 

@@ -9,8 +9,6 @@ the binding cookie, an HMAC of the session's id, whose name (``__Host-``) no oth
 that holds no token of this service belongs to another application and is ignored.
 """
 
-from __future__ import annotations
-
 from datetime import datetime
 from functools import lru_cache
 from typing import TypeVar

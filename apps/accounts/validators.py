@@ -4,8 +4,6 @@ Django runs every validator even if another has failed, so each of these checks 
 nothing. All of them check the password in the form that is hashed (`password_normalised`).
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """Articles in the admin. Its forms use the serializer and the services of the API, so the same rules apply."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django import forms

@@ -1,7 +1,5 @@
 """The export of articles, built on ``apps.jobs.exports``: which articles and which columns. An import takes the file."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Any
 from uuid import UUID

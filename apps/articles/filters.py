@@ -4,8 +4,6 @@ Each ordering, and each filter in it, has its index in the model. Drafts have no
 orderings. Scheduled articles are few among those with a date, so only the orderings by date find them without a scan.
 """
 
-from __future__ import annotations
-
 from django.db.models import QuerySet
 from rest_framework import serializers
 from rest_framework.request import Request

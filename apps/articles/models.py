@@ -1,7 +1,5 @@
 """The articles table: columns, constraints, and an index for each ordering and filter of the API."""
 
-from __future__ import annotations
-
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex

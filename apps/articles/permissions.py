@@ -1,7 +1,5 @@
 """Who may read and write which article: authors their own, holders of Django's model permission all of them."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Literal
 from uuid import UUID

@@ -1,7 +1,5 @@
 """Word, tag and month statistics of all public articles: too slow for a request, so a job computes them."""
 
-from __future__ import annotations
-
 import html
 import re
 from collections import Counter

@@ -1,7 +1,5 @@
 """Every read of articles. Lists stay querysets: their declaration in ``filters`` adds the order, the page and the columns."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime

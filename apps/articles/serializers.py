@@ -1,7 +1,5 @@
 """Articles in requests and responses: what a client may write, validated and cleaned, and what it reads."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from rest_framework import serializers

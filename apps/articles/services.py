@@ -3,8 +3,6 @@
 Values must have been validated and cleaned by ``serializers.ArticleWriteSerializer``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime

@@ -1,7 +1,5 @@
 """The jobs of articles: import, export and report."""
 
-from __future__ import annotations
-
 from typing import Any
 from uuid import UUID
 

@@ -1,7 +1,5 @@
 """The endpoints of articles. A view reads the request, makes one domain call and turns the result into a response."""
 
-from __future__ import annotations
-
 from typing import Any, cast
 from uuid import UUID
 

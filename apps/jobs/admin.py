@@ -1,7 +1,5 @@
 """The admin of jobs: read, retry, cancel. Rows are never edited here."""
 
-from __future__ import annotations
-
 import json
 from datetime import timedelta
 from typing import Any, cast

@@ -1,7 +1,5 @@
 """Changes that users make to their own account."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from uuid import UUID
 

@@ -7,8 +7,6 @@ Addresses without an account are counted the same way. A device that has signed 
 count. The keys depend on SECRET_KEY: changing it resets every count.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,7 +1,5 @@
 """Check passwords, and sign users in with them. An attempt is counted before its one hash is computed."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from datetime import datetime
 from typing import Any

@@ -1,7 +1,5 @@
 """Delete accounts, with everything that identifies their users."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from uuid import UUID
 

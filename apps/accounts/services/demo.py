@@ -1,7 +1,5 @@
 """The demo account. Its password is public, so it exists only in dev and test."""
 
-from __future__ import annotations
-
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
 

@@ -5,8 +5,6 @@ the account's address. Someone who guesses from elsewhere can get unknown device
 stolen cookie gives as many guesses as any unknown device has, and signs nobody in.
 """
 
-from __future__ import annotations
-
 import secrets
 from datetime import datetime
 

@@ -1,7 +1,5 @@
 """Verify and change an account's e-mail address, by links that are mailed to it."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from uuid import UUID
 

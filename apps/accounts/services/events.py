@@ -1,7 +1,5 @@
 """Record security events: what happened to an account, as a row and as a log line."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial

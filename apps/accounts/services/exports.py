@@ -1,7 +1,5 @@
 """Export a user's data to a file: everything that each app declares in its `personal` module."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from typing import Any

@@ -1,7 +1,5 @@
 """Rotate the signing keys: add a new key, and drop those that nothing valid is signed with or that have leaked."""
 
-from __future__ import annotations
-
 import fcntl
 import json
 import os

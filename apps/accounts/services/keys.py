@@ -1,7 +1,5 @@
 """The ring of signing keys: one key signs, all of them verify."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime

@@ -3,8 +3,6 @@
 Whatever uses or deletes links, or ends sessions, locks the user's row first.
 """
 
-from __future__ import annotations
-
 import hashlib
 import secrets
 from collections.abc import Collection

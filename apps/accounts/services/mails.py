@@ -4,8 +4,6 @@ The texts are in ``templates/mails/``. They contain nothing that a stranger coul
 can register any address, and the first mail to it must not carry a stranger's message.
 """
 
-from __future__ import annotations
-
 import smtplib
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,7 +1,5 @@
 """Set a new password, confirmed by the current one or by a mailed link. Either way every session ends."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from uuid import UUID
 

@@ -5,8 +5,6 @@ immediate predecessor gets the same successor again for TOKENS_GRACE_SECONDS (a 
 Anything older is a stolen copy, and ends the session (RFC 9700, 4.14.2; OWASP ASVS 5.0, 10.4.5).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby

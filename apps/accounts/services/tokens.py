@@ -1,7 +1,5 @@
 """The access and refresh tokens of a session: their claims, and what is checked before a claim is trusted."""
 
-from __future__ import annotations
-
 import base64
 import json
 from datetime import datetime

@@ -1,7 +1,5 @@
 """Create and change users. Every write to the user table goes through this module."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from datetime import datetime
 

@@ -1,7 +1,5 @@
 """The base classes of the views of accounts, and the response that carries tokens."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import datetime
 from typing import cast

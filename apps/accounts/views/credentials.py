@@ -1,7 +1,5 @@
 """Register, sign in, refresh and sign out."""
 
-from __future__ import annotations
-
 from django.urls import reverse
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import status

@@ -1,7 +1,5 @@
 """Verify an e-mail address by a mailed link."""
 
-from __future__ import annotations
-
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import status
 from rest_framework.request import Request

@@ -1,7 +1,5 @@
 """Read, change, export and delete one's own account."""
 
-from __future__ import annotations
-
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import status
 from rest_framework.request import Request

@@ -1,7 +1,5 @@
 """The pages that mailed links lead to, unless ACCOUNT_URL names a front end."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from django.conf import settings

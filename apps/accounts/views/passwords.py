@@ -1,7 +1,5 @@
 """Change a password, or reset it with a mailed link."""
 
-from __future__ import annotations
-
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import status
 from rest_framework.request import Request

@@ -1,7 +1,5 @@
 """List and end one's sessions."""
 
-from __future__ import annotations
-
 from uuid import UUID
 
 from drf_spectacular.utils import OpenApiResponse, extend_schema

@@ -1,7 +1,5 @@
 """List and read accounts, for staff with permission to view them."""
 
-from __future__ import annotations
-
 from typing import Any
 from uuid import UUID
 

@@ -3,8 +3,6 @@
 An import reads both: lists of words are separated by semicolons, times are RFC 3339 in UTC.
 """
 
-from __future__ import annotations
-
 import codecs
 import json
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Running an export: rows in the order of their keys, in batches, each of which commits together with the checkpoint."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any

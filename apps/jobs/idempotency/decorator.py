@@ -1,7 +1,5 @@
 """The view decorator: reads the header, and answers from the stored response or by calling the view."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from functools import partial, wraps

@@ -13,8 +13,6 @@ Where the columns' ``on_delete`` is not enough, ``erase`` names the service that
     PersonalData(name="notes", model=Note, user="owner", fields=("id", "title", "body"), erase=notes_erase)
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -43,7 +41,7 @@ class PersonalData:
     withheld: str = ""
     erase: Callable[..., None] | None = None
 
-    declared: ClassVar[dict[str, PersonalData]] = {}
+    declared: ClassVar[dict[str, "PersonalData"]] = {}
 
     def __post_init__(self) -> None:
         if bool(self.fields) == bool(self.withheld):

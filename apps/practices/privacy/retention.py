@@ -9,8 +9,6 @@ Each app declares its own in its ``retention`` module, which is imported from ev
     )
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -38,7 +36,7 @@ class Retention:
     parts: Callable[[QuerySet[Any]], QuerySet[Any]] | None = None
     batch: int = BATCH
 
-    declared: ClassVar[dict[str, Retention]] = {}
+    declared: ClassVar[dict[str, "Retention"]] = {}
 
     def __post_init__(self) -> None:
         if self.declared.setdefault(self.name, self) is not self:

@@ -1,7 +1,5 @@
 """`manage.py changepassword`: Django's command, which here also ends the account's sessions and mailed links."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.contrib.auth.management.commands import changepassword

@@ -1,7 +1,5 @@
 """``manage.py demo``: sample articles for a new installation."""
 
-from __future__ import annotations
-
 import random
 from argparse import ArgumentParser
 from collections.abc import Iterator
