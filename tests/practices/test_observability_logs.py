@@ -185,3 +185,35 @@ def test_warnings_and_thread_failures_are_log_lines(stack: Stack) -> None:
     assert "Something is odd" in warned["event"]
     assert (failed["event"], failed["thread"], failed["level"]) == ("thread_failed", "one", "error")
     assert "LookupError" in failed["exception"]
+
+
+def test_access_line_has_the_bytes_of_structlog(stack: Stack) -> None:
+    """The line of every request is written without structlog's loggers, and differs from theirs in nothing but its time."""
+    script = """
+import django; django.setup()
+import structlog
+from apps.practices.observability.logs import info_write
+structlog.contextvars.bind_contextvars(request_id="r-1", other="token=hunter2")
+def fields():
+    return {"method": "GET", "route": "/a/<uuid:id>",
+        "path": "/a/token=hunter2\\u2028\\ud800", "status": 200, "duration_ms": 1.5, "user_id": None}
+structlog.get_logger("access").info("request", **fields())
+info_write("request", fields(), logger="access")
+structlog.get_logger("access").info("request", path="/plain")
+info_write("request", {"path": "/plain"}, logger="access")
+"""
+    lines = re.sub(r'"time": ?"[^"]+"', "", script_run(script, stack).stderr).splitlines()
+    assert len(lines) == 4
+    assert "hunter2" not in lines[1]
+    assert lines[0] == lines[1]
+    assert lines[2] == lines[3]
+
+
+@pytest.mark.parametrize(("level", "count"), [("INFO", 1), ("WARNING", 0)])
+def test_access_line_follows_the_level(stack: Stack, level: str, count: int) -> None:
+    script = f"import os; os.environ['LOG_LEVEL'] = '{level}'\n" + (
+        "import django; django.setup()\n"
+        "from apps.practices.observability.logs import info_write\n"
+        "info_write('request', {}, logger='access')\n"
+    )
+    assert len(script_run(script, stack).stderr.splitlines()) == count

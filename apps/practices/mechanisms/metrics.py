@@ -6,6 +6,7 @@ Label values must come from a small fixed set (a route's template, never a path)
 import re
 from collections.abc import Sequence
 from threading import Lock
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
 
@@ -32,7 +33,11 @@ _seconds = Histogram(
     registry=REGISTRY,
 )
 
+_answers: dict[
+    tuple[str, str, int], tuple[Counter, Counter | None, Histogram]
+] = {}  # the series of one kind of request
 _counters: dict[str, Counter] = {}
+_series: dict[tuple[Any, ...], Counter] = {}  # by a counter's name and labels
 _counters_lock = Lock()
 _bounds: dict[str, tuple[str, ...]] = {}
 
@@ -40,11 +45,20 @@ _bounds: dict[str, tuple[str, ...]] = {}
 def request_observe(*, route: str, method: str, status: int, seconds: float) -> None:
     """Count one answered request: unknown methods as ``OTHER``, the status by its class, such as ``2xx``."""
     method = method if method in _METHODS else "OTHER"
-    _requests.labels(route, method, f"{status // 100}xx").inc()
-    if status >= 500:
-        _errors.labels(route, method).inc()
-    _seconds.labels(route, method).observe(seconds)
+    key = (route, method, status // 100)
+    answered, failed, duration = _answers.get(key) or _answers_make(*key)
+    answered.inc()
+    if failed is not None:
+        failed.inc()
+    duration.observe(seconds)
     metrics_store.flusher_start(REGISTRY)
+
+
+def _answers_make(route: str, method: str, kind: int) -> tuple[Counter, Counter | None, Histogram]:
+    failed = _errors.labels(route, method) if kind >= 5 else None
+    series = _requests.labels(route, method, f"{kind}xx"), failed, _seconds.labels(route, method)
+    _answers[route, method, kind] = series
+    return series
 
 
 def count(name: str, amount: float = 1, **labels: str) -> None:
@@ -52,8 +66,12 @@ def count(name: str, amount: float = 1, **labels: str) -> None:
 
     Raise ValueError for a name that is not snake_case, or for other labels than before.
     """
-    counter = _counters.get(name) or _counter_make(name, tuple(sorted(labels)))
-    (counter.labels(**labels) if labels else counter).inc(amount)
+    key = (name, *labels.items())
+    series = _series.get(key)
+    if series is None:
+        counter = _counters.get(name) or _counter_make(name, tuple(sorted(labels)))
+        series = _series[key] = counter.labels(**labels) if labels else counter
+    series.inc(amount)
     metrics_store.flusher_start(REGISTRY)
 
 

@@ -10,6 +10,7 @@ from django.http import HttpRequest
 
 from apps.practices.mechanisms import ids, metrics
 from apps.practices.mechanisms.facts import facts_of
+from apps.practices.observability.logs import info_write
 from apps.practices.observability.routes import route_of, user_id_of
 
 PATH_MAX = 300
@@ -47,7 +48,7 @@ def access_record(request: HttpRequest, *, status: int, sent: int, problem: str 
     if route in _PROBES and status < 400:
         logger.debug("request", **fields)
     else:
-        logger.info("request", **fields)
+        info_write("request", fields, logger="access")
 
 
 @lru_cache(maxsize=4096)

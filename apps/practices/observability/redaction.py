@@ -23,8 +23,8 @@ _NAMES = (
     r"|access[_-]?key|signing[_-]?key|session[_-]?(?:id|key)|signature|dsn|one[_-]?time|otp"
 )
 _SENSITIVE_NAME = re.compile(_NAMES, re.IGNORECASE)
-# No rule below can match without one of these, so most short values need only this scan.
-_SUSPICIOUS = re.compile(r"[@=:]|%3d|%3a|%40|eyJ|bearer|basic", re.IGNORECASE)
+# No rule below can match without one of these, so most values need only this scan: in lower case, as the rules ignore case.
+_SUSPICIOUS = ("@", "=", ":", "%3d", "%3a", "%40", "eyj", "bearer", "basic")
 
 # Bounded repetitions only: attackers control this text, and matching must stay linear in its length.
 _RULES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
@@ -56,6 +56,8 @@ _RULES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]
     # The part of an e-mail address that names a person.
     (re.compile(r"[A-Za-z0-9._%+-]{1,64}(@|%40)(?=[A-Za-z0-9-]{1,63}\.[A-Za-z])", re.IGNORECASE), r"[e-mail]\1"),
 )
+
+_literals: tuple[str, ...] = ()  # all secrets in the settings, once they are read
 
 
 def redact(value: Any, *, depth: int = 0) -> Any:
@@ -99,26 +101,26 @@ def redact_text(text: str) -> str:
     """Return the text with everything hidden that is or looks like a secret, and with the local parts of e-mail addresses."""
     if len(text) > TEXT_MAX:
         text = text[:TEXT_MAX] + "…"
-    literals = _literals()
-    if literals is not None:
-        text = literals.sub(HIDDEN, text)
-    if _SUSPICIOUS.search(text):
-        for pattern, replacement in _RULES:
-            text = pattern.sub(replacement, text)
+    for literal in _literals or _literals_read():
+        if literal in text:
+            text = text.replace(literal, HIDDEN)
+    lower = text.lower()
+    if (
+        any(map(lower.__contains__, _SUSPICIOUS)) or not text.isascii()
+    ):  # some other letters equal ASCII ones without case
+        for rule, replacement in _RULES:
+            text = rule.sub(replacement, text)
     return text
 
 
-def _literals() -> re.Pattern[str] | None:
-    """Return the pattern of all secrets in the settings; None before the settings are loaded."""
-    return _literals_pattern() if settings.configured else None
-
-
-@lru_cache(maxsize=1)
-def _literals_pattern() -> re.Pattern[str] | None:
-    found = {text for text in _settings_secrets() if len(text) >= _LITERAL_MIN}
-    found |= {unquote(text) for text in found}
-    longest_first = sorted(found, key=len, reverse=True)
-    return re.compile("|".join(re.escape(text) for text in longest_first)) if longest_first else None
+def _literals_read() -> tuple[str, ...]:
+    """Return all secrets in the settings, the longest first; none before the settings are loaded."""
+    global _literals
+    if settings.configured:
+        found = {text for text in _settings_secrets() if len(text) >= _LITERAL_MIN}
+        found |= {unquote(text) for text in found}
+        _literals = tuple(sorted(found, key=len, reverse=True))
+    return _literals
 
 
 def _settings_secrets() -> list[str]:
