@@ -1,11 +1,12 @@
-"""System checks of ``jobs``: kinds that no worker would run, and invalid schedules."""
+"""System checks of ``jobs``: kinds that no worker would run, invalid schedules, and a broker that drops messages."""
 
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, Error, Warning, register
 
 from apps.jobs.kinds import kinds
+from apps.jobs.services.broker import eviction_policy
 from apps.jobs.services.schedules import schedule_error
 
 
@@ -31,4 +32,22 @@ def check_schedules(**_: Any) -> list[CheckMessage]:
         Error(f"Schedule {name!r} is invalid: {error}.", hint="Correct it in JOBS_SCHEDULES.", id="jobs.E002")
         for name, entry in settings.JOBS_SCHEDULES.items()
         if (error := schedule_error(entry))
+    ]
+
+
+@register("jobs", deploy=True)
+def check_eviction(**_: Any) -> list[CheckMessage]:
+    """Warn if the broker's Redis may evict keys that never expire, such as queues (jobs.W001). Silent if it does not answer."""
+    policy = eviction_policy() or ""
+    if not policy.startswith("allkeys-"):
+        return []
+    return [
+        Warning(
+            f"The Redis of the queues evicts any key when its memory is full (maxmemory-policy is {policy}).",
+            hint=(
+                "Set its maxmemory-policy to volatile-lru, which evicts only keys that expire, such as cached responses; or "
+                "give the cache its own Redis (CACHE_URL) and set noeviction on this one."
+            ),
+            id="jobs.W001",
+        )
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 from django.conf import settings
+from django.core.management import call_command
 from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 from kombu import Connection
@@ -58,6 +60,28 @@ def test_rolled_back_submission_sends_nothing(transactional_db: None, monkeypatc
 def no_broker(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.CELERY_BROKER_URL = NOBODY_LISTENS
     monkeypatch.setattr(broker, "_breaker", Breaker("broker"))
+
+
+@pytest.mark.parametrize(
+    ("policy", "is_reported"), [("noeviction", False), ("volatile-lru", False), ("allkeys-lru", True)]
+)
+def test_broker_that_may_evict_queues_is_reported(policy: str, is_reported: bool) -> None:
+    with Connection(settings.CELERY_BROKER_URL) as connection:
+        server = connection.default_channel.client
+        before = server.config_get("maxmemory-policy")["maxmemory-policy"]
+        server.config_set("maxmemory-policy", policy)
+        try:
+            found = io.StringIO()
+            call_command("check", "--deploy", "--tag", "jobs", stderr=found)
+        finally:
+            server.config_set("maxmemory-policy", before)
+    assert ("jobs.W001" in found.getvalue()) is is_reported
+
+
+def test_unavailable_broker_stops_no_check(no_broker: None) -> None:
+    began = time.monotonic()
+    call_command("check", "--deploy", "--tag", "jobs")
+    assert time.monotonic() - began < 5
 
 
 def test_submission_without_broker_is_left_to_the_relay(transactional_db: None, client: Any, no_broker: None) -> None:

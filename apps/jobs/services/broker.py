@@ -57,6 +57,16 @@ def depth(*, queue: str) -> int | None:
     return waiting
 
 
+def eviction_policy() -> str | None:
+    """Return the broker's maxmemory-policy; None if it does not tell."""
+    try:
+        with _producer() as producer:
+            memory: dict[str, Any] = cast(Any, producer.channel).client.info("memory")
+    except _UNAVAILABLE:
+        return None
+    return memory.get("maxmemory_policy")
+
+
 def _send(producer: Producer, *, job_id: UUID, queue: str) -> None:
     current_app.send_task(TASK, args=[str(job_id)], queue=queue, producer=producer, retry=False, ignore_result=True)
 
