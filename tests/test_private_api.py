@@ -297,6 +297,14 @@ def test_redis_commands_pass_one_method() -> None:
     assert parameters(Pipeline.execute) == ["self", "raise_on_error"]
 
 
+def test_redis_connections() -> None:
+    from redis.connection import Connection
+
+    connection = Connection()
+    assert (connection._sock, connection.is_connected, connection.should_reconnect()) == (None, False, False)
+    assert parameters(Connection.send_packed_command) == ["self", "command", "check_health"]
+
+
 def test_simplejwt_tokens() -> None:
     from rest_framework_simplejwt.backends import TokenBackend
     from rest_framework_simplejwt.tokens import Token

@@ -23,7 +23,7 @@ from apps.practices.caching.local import LocalTier
 from apps.practices.caching.tags import changed_here, is_settled, tag_key
 from apps.practices.database.replicas import primary_reads
 from apps.practices.mechanisms.metrics import count
-from apps.practices.mechanisms.redis import redis_client
+from apps.practices.mechanisms.redis import redis_client, redis_command, redis_trip
 
 TAG_SECONDS = 7 * 86400
 LONGEST_LIFE = 86400  # of an entry: far shorter than a tag's, so that a tag that expired never leaves an entry behind
@@ -130,9 +130,9 @@ def _look_up(spec: CacheSpec) -> tuple[Lookup | None, bool]:
         if not is_settled():
             return None, False
         if kept is not None and names and kept[0].is_fresh(time.time()):
-            entry, versions = kept[0], redis_client().mget(names)
+            entry, [versions] = kept[0], redis_trip(redis_command(("MGET", *names)))
         if entry is None or not _is_valid(entry, spec.tags, versions):
-            stored, *versions = redis_client().mget([spec.key, *names])
+            [(stored, *versions)] = redis_trip(redis_command(("MGET", spec.key, *names)))
             entry = entry_from_bytes(cast(bytes | None, stored))
     except RedisError:
         return None, False

@@ -2,24 +2,33 @@
 
 ``GuardedCacheClient`` is the CLIENT_CLASS of ``CACHES["default"]``. With IGNORE_EXCEPTIONS, ``cache.get()`` returns its
 default if Redis does not answer. ``redis_client()`` returns a client on the same connection pool for code that sends Redis
-commands itself: the cache engine, the limiter, the routing of reads.
+commands itself. ``redis_trip()`` is the short way for what every request needs, the limiter and the cache: redis-py's client
+takes 40 to 55 µs of processor time for a command, its connection 15 (decision 0052).
 """
 
+import os
+import select
 from collections.abc import Callable
+from functools import cache
 from typing import Any, ClassVar, cast
 
 import orjson
 from django.core.cache import caches
+from django.core.signals import setting_changed
 from django_redis.client import DefaultClient
 from django_redis.exceptions import ConnectionInterrupted
 from django_redis.pool import ConnectionFactory
 from django_redis.serializers.base import BaseSerializer
+from hiredis import pack_command
 from redis.client import Pipeline, Redis
-from redis.connection import ConnectionPool
+from redis.connection import Connection, ConnectionPool
 from redis.exceptions import BusyLoadingError, ConnectionError, ReadOnlyError, RedisError, ResponseError, TimeoutError
 
 from apps.practices.mechanisms.breaker import Breaker
 from apps.practices.mechanisms.json import json_bytes
+
+# Return a command as it is sent. (The stub of hiredis 3.5 allows tuples of one alone.)
+redis_command = cast(Callable[[tuple[Any, ...]], bytes], pack_command)
 
 # Failures that the breaker counts: no answer, or an answer that the server cannot serve.
 AWAY = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError)
@@ -51,6 +60,49 @@ class GuardedPool(ConnectionPool):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.breaker = Breaker("redis")
+
+    def reset(self) -> None:
+        """Forget all connections: those of the parent, in a process that was forked."""
+        self._ready: list[Connection] = []  # for redis_trip(), latest last; the pool counts them as in use
+        super().reset()
+
+    def exchange(self, commands: tuple[bytes, ...]) -> list[Any]:
+        """Send packed commands at once, and return their replies; raise the first error among them."""
+        connection = self._take()
+        replies, refused = [], None
+        try:
+            connection.send_packed_command((b"".join(commands),), check_health=False)
+            for _ in commands:
+                try:
+                    replies.append(connection.read_response())
+                except ResponseError as error:
+                    refused = refused or error
+            if connection.should_reconnect():
+                connection.disconnect()
+        except BaseException:  # replies may be left to read
+            connection.disconnect()
+            self.release(connection)
+            raise
+        self._ready.append(connection)
+        if refused:
+            raise refused
+        return replies
+
+    def _take(self) -> Connection:
+        """Return a connection that is ready to send; it is the caller's until it puts it back."""
+        try:
+            connection = self._ready.pop() if self.pid == os.getpid() else self.get_connection()
+        except IndexError:
+            return self.get_connection()
+        if connection.is_connected and _is_readable(connection):  # closed by the server, or not read to the end
+            connection.disconnect()  # sending connects it again
+        return connection
+
+
+def _is_readable(connection: Connection) -> bool:
+    poll = select.poll()
+    poll.register(connection._sock, select.POLLIN)  # type: ignore[arg-type]  # not None: it is connected
+    return bool(poll.poll(0))
 
 
 class GuardedPipeline(Pipeline):
@@ -146,7 +198,25 @@ class GuardedCacheClient(DefaultClient):
         self.delete_pattern("*", client=client, itersize=500)
 
 
+@cache
 def redis_client() -> GuardedRedis:
     """Return this process's client of CACHE_URL. Each command may raise ``redis.RedisError``, but does so quickly."""
     backend = cast(Any, caches["default"])
     return cast(GuardedRedis, backend.client.get_client(write=True))
+
+
+def redis_trip(*commands: bytes) -> list[Any]:
+    """Send commands, packed by ``redis_command``, in one round trip; return a reply for each.
+
+    Raise ``redis.RedisError`` as a client's commands do, for the first error among the replies, too.
+    """
+    pool = redis_client().connection_pool
+    return cast(list[Any], guarded(pool.breaker, pool.exchange, commands))
+
+
+def _setting_changed(*, setting: str, **_: Any) -> None:
+    if setting == "CACHES":
+        redis_client.cache_clear()
+
+
+setting_changed.connect(_setting_changed)

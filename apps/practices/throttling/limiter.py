@@ -17,7 +17,7 @@ from cachetools import LRUCache
 from django.conf import settings
 from redis.exceptions import NoScriptError, RedisError
 
-from apps.practices.mechanisms.redis import redis_client
+from apps.practices.mechanisms.redis import redis_command, redis_trip
 
 SCRIPT = """
 local now = redis.call('TIME')
@@ -114,11 +114,10 @@ def acquire(limits: Sequence[Limit]) -> tuple[bool, list[Decision]]:
 def _acquire_shared(limits: Sequence[Limit]) -> tuple[bool, list[float]]:
     keys = [f"{settings.CACHING_PREFIX}:l:{limit.key}" for limit in limits]
     numbers = [number for limit in limits for number in (limit.interval, limit.window)]
-    client = redis_client()
     try:
-        allowed, backlogs = client.evalsha(SHA, len(keys), *keys, *numbers)
+        [(allowed, backlogs)] = redis_trip(redis_command(("EVALSHA", SHA, len(keys), *keys, *numbers)))
     except NoScriptError:
-        allowed, backlogs = client.eval(SCRIPT, len(keys), *keys, *numbers)
+        [(allowed, backlogs)] = redis_trip(redis_command(("EVAL", SCRIPT, len(keys), *keys, *numbers)))
     return bool(allowed), [float(backlog) for backlog in backlogs]
 
 
