@@ -175,6 +175,10 @@ def test_django_database_backend() -> None:
     assert "_connection_pools" in names_in(backend.pool.fget)
     assert {"pool", "getconn"} <= names_in(backend.get_new_connection)
     assert parameters(backend.get_new_connection) == ["self", "conn_params"]
+    assert "_set_autocommit" in names_in(backend.set_autocommit)
+    assert "create_cursor" in names_in(backend._cursor)
+    # What create_cursor leaves out: only the loader of timestamps, which the backend sets for each connection.
+    assert {"register_tzloader", "TIMESTAMPTZ_OID"} <= names_in(backend.create_cursor)
     assert issubclass(base.ServerBindingCursor, psycopg.Cursor)
     assert features.DatabaseFeatures.max_query_params is None, "Django bounds it now: ours is not needed any more"
     assert parameters(operations.DatabaseOperations.bulk_batch_size) == ["self", "fields", "objs"]

@@ -1,16 +1,20 @@
 """Django's PostgreSQL backend, with a timeout on every wait of pooled connections and no dead ones among them.
 
-Its ``vendor`` is still ``postgresql``.
+A request takes its connection from the pool without a statement and without work that gives the same result each time (ADR
+0038). Its ``vendor`` is still ``postgresql``.
 """
 
 import os
 import time
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from django.db import connections
 from django.db.backends.postgresql import base, features, operations
 from psycopg import Connection
+from psycopg.adapt import AdaptersMap
+from psycopg.types.datetime import TimestamptzLoader
 from psycopg_pool import PoolTimeout
 
 from apps.practices.database.bounds import cursor_class
@@ -31,6 +35,17 @@ class DatabaseOperations(operations.DatabaseOperations):
         return min(len(objs), DatabaseFeatures.max_query_params // max(1, len(fields)))
 
 
+@cache
+def _adapters(template: AdaptersMap) -> AdaptersMap:
+    """Return Django's adapters, but psycopg's own loader of timestamps, which is written in C.
+
+    It returns what Django's returns, since Django sets the session's time zone to the one that its own loader would set.
+    """
+    adapters = AdaptersMap(template)
+    adapters.register_loader("timestamptz", TimestamptzLoader)
+    return adapters
+
+
 class DatabaseWrapper(base.DatabaseWrapper):
     """Adds the pool's connection class, its breaker, and a check of each connection before it is used."""
 
@@ -41,6 +56,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def pool(self) -> Any:
         """Return the process's pool of this alias, created at first use and so after a fork; None without a pool."""
         options = self.settings_dict["OPTIONS"].get("pool")
+        if not options:
+            return None
+        if (pool := self._connection_pools.get(self.alias)) is not None:  # type: ignore[attr-defined]  # not in the stubs
+            return pool
         if isinstance(options, dict):
             is_pgbouncer = bool(self.settings_dict.get("TRANSACTION_BOUNDS"))
             options.setdefault("connection_class", connection_class(self.alias, is_pgbouncer=is_pgbouncer))
@@ -48,7 +67,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def get_connection_params(self) -> dict[str, Any]:
         """Return psycopg's connection parameters. Cursors set the TRANSACTION_BOUNDS of the database."""
+        if self.settings_dict["OPTIONS"].get("pool") and self.alias in self._connection_pools:  # type: ignore[attr-defined]
+            return {}  # the pool connects, and was given them when it was created
         parameters: dict[str, Any] = super().get_connection_params()
+        parameters["context"] = _adapters(parameters["context"])
         if bounds := self.settings_dict.get("TRANSACTION_BOUNDS"):
             parameters["cursor_factory"] = cursor_class(tuple(bounds.items()))
         return parameters
@@ -79,6 +101,17 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 breaker.failed(error)
             raise
         return connection
+
+    def _set_autocommit(self, autocommit: bool) -> None:
+        """Set it where it differs: psycopg runs a generator for that, and the pool's connections have it on."""
+        if self.connection.autocommit != autocommit:
+            super()._set_autocommit(autocommit)  # type: ignore[misc]  # not in the stubs
+
+    def create_cursor(self, name: str | None = None) -> Any:
+        """Return a cursor. Named cursors are on the server, and outlive the statement's own transaction (``withhold``)."""
+        if name is None:
+            return self.connection.cursor()
+        return self.connection.cursor(name, scrollable=False, withhold=self.connection.autocommit)
 
 
 def connections_discard() -> None:
