@@ -10,6 +10,8 @@ from typing import Any
 
 from rest_framework import serializers
 
+from apps.practices.validation.cleaning import QuickFailure
+
 _FULL_DATE = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})")
 _DATE_TIME = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]+))?(?:[Zz]|([+-])([0-9]{2}):([0-9]{2}))"
@@ -17,7 +19,7 @@ _DATE_TIME = re.compile(
 DATE_TIME_LENGTH = 64  # characters; RFC 3339 allows a fraction of any length
 
 
-class StrictDateTimeField(serializers.DateTimeField):
+class StrictDateTimeField(QuickFailure, serializers.DateTimeField):
     """A moment, as `date-time` of RFC 3339, section 5.6: ``2026-01-31T12:00:00Z``, or with an offset. Code ``invalid``.
 
     ``T`` and ``Z`` may be lower case; an offset is required, and ``-00:00`` counts as UTC. A fraction is cut after
@@ -37,7 +39,7 @@ class StrictDateTimeField(serializers.DateTimeField):
         return moment
 
 
-class StrictDateField(serializers.DateField):
+class StrictDateField(QuickFailure, serializers.DateField):
     """A day, as `full-date` of RFC 3339, section 5.6: ``2026-01-31``, from the year 1 to 9999. Code ``invalid``."""
 
     default_error_messages = {"invalid": "Use an RFC 3339 date, such as 2026-01-31."}

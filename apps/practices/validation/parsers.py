@@ -85,19 +85,17 @@ def json_bounded(body: bytes, *, depth: int, members: int) -> Any:
     there is one.
     """
     document = json_document(body)
-    _require_bounds(document, depth=depth, members=members, escapes=b"\\u" in body)
+    opened = body.count(b"{") + body.count(b"[")
+    escapes = b"\\u" in body
+    if escapes or opened > depth or opened + body.count(b",") > members:
+        _require_bounds(document, depth=depth, members=members, escapes=escapes)
     return document
 
 
 def json_document(body: bytes) -> Any:
     """Return a JSON document; raise ``Malformed`` with the position of the error."""
     try:
-        return json.loads(
-            body.decode("utf-8"),
-            object_pairs_hook=_object,
-            parse_constant=_refuse_constant,
-            parse_float=_finite,
-        )
+        return _DECODER.decode(body.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise Malformed(f"The document is not valid UTF-8 (byte {error.start}).") from error
     except json.JSONDecodeError as error:
@@ -136,6 +134,10 @@ def _finite(digits: str) -> float:
     if not math.isfinite(number):
         raise _Refused("a number is too large")
     return number
+
+
+# Made once: `json.loads` makes a decoder for every document.
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse_constant, parse_float=_finite)
 
 
 def _require_bounds(document: Any, *, depth: int, members: int, escapes: bool) -> None:

@@ -6,8 +6,7 @@ forms, line ends, surrounding white space), one is stored.
 
 import re
 import unicodedata
-from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache
 
 import nh3
 from django.conf import settings
@@ -34,7 +33,8 @@ _INVISIBLE = re.compile(
     r"[\s\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0"
     r"\U000e0000-\U000e0fff]*"
 )
-_MARKUP = re.compile(r"[<>&]")
+# HTML without tags, as nh3 writes it: it would not change such text. (It drops a byte order mark at the start.)
+_CLEAN_WITHOUT_TAGS = re.compile(r"[^<>&\xa0\ufeff]*+(?:&(?:amp|lt|gt|nbsp);[^<>&\xa0\ufeff]*+)*+")
 _HTML_ROUNDS = 6
 
 # Combining marks in a row; no language needs more (UAX #15, Stream-Safe Text Format). Normalising sorts them by insertion, so its
@@ -48,8 +48,6 @@ _NO_ORDINARY_RUN = re.compile(
 # Limits of every rich text. `nesting.nesting_fault` limits its depth.
 _HTML_CHARACTERS = 400_000
 _HTML_TAGS = 20_000  # opening and closing tags
-
-_Attributes = tuple[tuple[str, frozenset[str]], ...]
 
 
 class UncleanText(ValueError):
@@ -83,18 +81,14 @@ def clean_html(text: str) -> str:
     disproportionately expensive to parse.
     """
     text = clean_plain(text, multiline=True)
-    if text.isascii() and not _MARKUP.search(text):
-        return text  # a parser would not change it; most rows of an import are such text
-    cleaner = _cleaner(
-        frozenset(settings.VALIDATION_HTML_TAGS),
-        _frozen(settings.VALIDATION_HTML_ATTRIBUTES),
-        frozenset(settings.VALIDATION_URL_SCHEMES),
-    )
+    if _CLEAN_WITHOUT_TAGS.fullmatch(text):
+        return text  # most rows of an import are such text
+    cleaner = _cleaner()
     _require_parsable(text)
     for _ in range(_HTML_ROUNDS):
         cleaned = clean_plain(keep_first_line_feed(cleaner.clean(text)), multiline=True)
-        if cleaned == text:
-            return text
+        if cleaned == text or _CLEAN_WITHOUT_TAGS.fullmatch(cleaned):
+            return cleaned
         text = cleaned
     raise UncleanText("html", "This HTML could not be cleaned. Simplify it.")
 
@@ -140,7 +134,7 @@ def _require_parsable(text: str) -> None:
         raise UncleanText("html", fault)
 
 
-@lru_cache(maxsize=1)
+@cache
 def _too_many_marks() -> re.Pattern[str]:
     """Return the pattern of too many characters in a row that normalising would sort."""
     marks = [
@@ -176,17 +170,14 @@ def _checked(text: str, *, multiline: bool) -> str:
     return text
 
 
-def _frozen(attributes: Mapping[str, set[str]]) -> _Attributes:
-    return tuple(sorted((tag, frozenset(names)) for tag, names in attributes.items()))
-
-
-@lru_cache(maxsize=8)
-def _cleaner(tags: frozenset[str], attributes: _Attributes, schemes: frozenset[str]) -> nh3.Cleaner:
-    """Return the cleaner of a set of rules, built once, since building it costs more than cleaning a short text."""
+@cache
+def _cleaner() -> nh3.Cleaner:
+    """Return the cleaner, built once, since building it costs more than cleaning a short text."""
+    tags = set(settings.VALIDATION_HTML_TAGS)
     return nh3.Cleaner(
-        tags=set(tags),
-        attributes={tag: set(names) for tag, names in attributes},
-        url_schemes=set(schemes),
+        tags=tags,
+        attributes={tag: set(names) for tag, names in settings.VALIDATION_HTML_ATTRIBUTES.items()},
+        url_schemes=set(settings.VALIDATION_URL_SCHEMES),
         clean_content_tags={"script", "style"} - tags,
         link_rel="nofollow noopener noreferrer",
         strip_comments=True,
