@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 
 from apps.accounts.models import AccountLink, AttemptCount, SecurityEvent, Session
 from apps.practices.database.keys import uuid7_floor
-from apps.practices.privacy.retention import Retention
+from apps.practices.privacy.retention import Retention, rows_before
 
 
 def _sessions(before: datetime) -> Sequence[QuerySet[Session]]:
@@ -20,19 +20,7 @@ def _sessions(before: datetime) -> Sequence[QuerySet[Session]]:
     return (ended, expired, old.filter(current_issued_at__lt=unused_since))
 
 
-def _events(before: datetime) -> Sequence[QuerySet[SecurityEvent]]:
-    return (SecurityEvent.objects.filter(created_at__lt=before).order_by("created_at", "id"),)
-
-
-def _attempts(before: datetime) -> Sequence[QuerySet[AttemptCount]]:
-    return (AttemptCount.objects.filter(expires_at__lt=before).order_by("expires_at"),)
-
-
-def _links(before: datetime) -> Sequence[QuerySet[AccountLink]]:
-    return (AccountLink.objects.filter(expires_at__lt=before).order_by("expires_at"),)
-
-
 Retention(name="sessions", days=lambda: settings.RETENTION_SESSIONS, rows=_sessions)
-Retention(name="security-events", days=lambda: settings.RETENTION_EVENTS, rows=_events)
-Retention(name="attempts", days=lambda: 0, rows=_attempts)
-Retention(name="links", days=lambda: 0, rows=_links)
+Retention(name="security-events", days=lambda: settings.RETENTION_EVENTS, rows=rows_before(SecurityEvent, "created_at"))
+Retention(name="attempts", days=lambda: 0, rows=rows_before(AttemptCount, "expires_at"))
+Retention(name="links", days=lambda: 0, rows=rows_before(AccountLink, "expires_at"))

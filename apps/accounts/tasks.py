@@ -9,7 +9,7 @@ from rest_framework import serializers
 from apps.accounts.services import exports, mails
 from apps.accounts.services.mails import Mail, mail_send
 from apps.jobs.context import JobContext
-from apps.jobs.kinds import job_kind
+from apps.jobs.kinds import JobKind
 from apps.practices.validation.addresses import EMAIL_LENGTH
 from apps.practices.validation.serializers import StrictSerializer
 
@@ -26,7 +26,7 @@ class MailParametersSerializer(StrictSerializer):
     requester = serializers.CharField(max_length=64, required=False)
 
 
-@job_kind(mails.KIND, serializer=MailParametersSerializer, queue="mail", attempts=ATTEMPTS, keep=False)
+@JobKind(mails.KIND, serializer=MailParametersSerializer, queue="mail", attempts=ATTEMPTS, keep=False)
 def accounts_mail(
     context: JobContext,
     *,
@@ -43,7 +43,7 @@ class ExportParametersSerializer(StrictSerializer):
     """No parameters: an export is of its owner's data."""
 
 
-@job_kind(exports.KIND, serializer=ExportParametersSerializer, unique=True)
+@JobKind(exports.KIND, serializer=ExportParametersSerializer, unique=True)
 def accounts_export(context: JobContext) -> dict[str, Any]:
     """Export the owner's data to a file."""
     return exports.account_export(context)

@@ -11,11 +11,11 @@ from apps.articles.reports import article_report
 from apps.jobs.context import JobContext
 from apps.jobs.exports import export_run
 from apps.jobs.imports import ImportParametersSerializer, OnConflict, import_run
-from apps.jobs.kinds import job_kind
+from apps.jobs.kinds import JobKind
 from apps.practices.validation.serializers import StrictSerializer
 
 
-@job_kind("articles.import", serializer=ImportParametersSerializer)
+@JobKind("articles.import", serializer=ImportParametersSerializer)
 def articles_import(context: JobContext, *, format: str, on_conflict: str) -> dict[str, Any]:
     """Import the uploaded rows as the owner's articles."""
     if context.owner is None:
@@ -24,7 +24,7 @@ def articles_import(context: JobContext, *, format: str, on_conflict: str) -> di
     return import_run(context, spec=spec, format=format, on_conflict=OnConflict(on_conflict))
 
 
-@job_kind("articles.export", serializer=ArticleExportSerializer, unique=True)
+@JobKind("articles.export", serializer=ArticleExportSerializer, unique=True)
 def articles_export(
     context: JobContext, *, format: str, state: str, author: UUID | None, tag: str | None
 ) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def articles_export(
     return export_run(context, spec=spec, format=format)
 
 
-@job_kind("articles.report", serializer=StrictSerializer, unique=True)
+@JobKind("articles.report", serializer=StrictSerializer, unique=True)
 def articles_report(context: JobContext) -> dict[str, Any]:
     """Compute statistics of all public articles."""
     return article_report(context, now=timezone.now())

@@ -1,6 +1,7 @@
 """The admin of jobs: read, retry, cancel. Rows are never edited here."""
 
 import json
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, cast
 from uuid import UUID
@@ -26,7 +27,6 @@ from apps.jobs.services.quota import files_size
 from apps.practices.observability.redaction import redact_text
 
 CONTENTS = ("parameters_shown", "checkpoint_shown", "result_shown")  # submitted by owners, or produced for them
-PROGRESS = ("state", "progress_done", "progress_total", "progress_message")
 HEAVY = ("parameters", "checkpoint", "result", "problem", "error")
 LOOKUPS = {"state__exact", "kind", "queue", "older"}  # the query parameters of the filters
 AGES = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(days=7)}
@@ -65,6 +65,16 @@ class AgeFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Job]) -> QuerySet[Job]:
         age = AGES.get(self.value() or "")
         return queryset.filter(created_at__lte=Now() - age) if age else queryset
+
+
+def _size_of(purpose: ChunkPurpose, name: str) -> Callable[[Any, Job], str]:
+    """Return the method that shows the size of a file."""
+    return admin.display(lambda _, job: filesizeformat(chunks_size(job_id=job.pk, purpose=purpose)), description=name)
+
+
+def _json_of(column: str) -> Callable[[Any, Job], str | None]:
+    """Return the method that shows a column as indented JSON."""
+    return admin.display(lambda _, job: _preformatted(getattr(job, column)), description=column)
 
 
 @admin.register(Job)
@@ -117,7 +127,7 @@ class JobAdmin(admin.ModelAdmin):
     @admin.display(description="progress")
     def progress(self, job: Job) -> str:
         """Return a progress bar, or the count if the total is unknown."""
-        shown = progress({name: getattr(job, name) for name in PROGRESS})
+        shown = progress(vars(job))
         percent = shown["percent"]
         if percent is None:
             return str(shown["done"])
@@ -133,20 +143,12 @@ class JobAdmin(admin.ModelAdmin):
     @admin.display(description="problem")
     def problem_shown(self, job: Job) -> str | None:
         """Return the problem as the owner reads it."""
-        return _preformatted(job_problem({"id": job.pk, "problem": job.problem, "request_id": job.request_id}))
+        return _preformatted(job_problem(vars(job)))
 
     @admin.display(description="error")
     def error_shown(self, job: Job) -> str | None:
         """Return the last error, redacted like the log."""
         return format_html('<pre class="job">{}</pre>', redact_text(job.error)) if job.error else None
-
-    @admin.display(description="upload")
-    def upload_size(self, job: Job) -> str:
-        return filesizeformat(chunks_size(job_id=job.pk, purpose=ChunkPurpose.UPLOAD))
-
-    @admin.display(description="result file")
-    def result_size(self, job: Job) -> str:
-        return filesizeformat(chunks_size(job_id=job.pk, purpose=ChunkPurpose.RESULT))
 
     @admin.display(description="files of the owner")
     def owner_files(self, job: Job) -> str | None:
@@ -156,17 +158,9 @@ class JobAdmin(admin.ModelAdmin):
         kept, most = files_size(owner_id=job.owner_id), settings.JOBS_FILES_PER_USER
         return f"{filesizeformat(kept)} of {filesizeformat(most)}"
 
-    @admin.display(description="parameters")
-    def parameters_shown(self, job: Job) -> str | None:
-        return _preformatted(job.parameters)
-
-    @admin.display(description="checkpoint")
-    def checkpoint_shown(self, job: Job) -> str | None:
-        return _preformatted(job.checkpoint)
-
-    @admin.display(description="result")
-    def result_shown(self, job: Job) -> str | None:
-        return _preformatted(job.result)
+    upload_size = _size_of(ChunkPurpose.UPLOAD, "upload")
+    result_size = _size_of(ChunkPurpose.RESULT, "result file")
+    parameters_shown, checkpoint_shown, result_shown = map(_json_of, ("parameters", "checkpoint", "result"))
 
     def get_fieldsets(self, request: HttpRequest, obj: Job | None = None) -> Any:
         contents = (("Contents", {"fields": CONTENTS}),) if request.user.is_superuser else ()

@@ -5,7 +5,6 @@ from typing import Any
 from rest_framework import serializers
 
 from apps.jobs.models import Job, JobState
-from apps.jobs.selectors import job_row
 from apps.jobs.serializers import job_problem, progress, result_body, result_url
 from apps.practices.database.lists import KeysetList, Projected
 from apps.practices.validation.fields import PlainTextField
@@ -36,5 +35,4 @@ JOBS = KeysetList(
 
 def job_body(job: Job) -> dict[str, Any]:
     """Return a job as the API shows it, with the fields of the list."""
-    row = job_row(job)
-    return {name: field.value(row) for name, field in JOBS.fields.items()}
+    return {name: field.value(vars(job)) for name, field in JOBS.fields.items()}

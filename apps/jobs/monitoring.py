@@ -16,7 +16,7 @@ from django.db.models.functions import Extract, Length, Now
 from apps.jobs.models import UNFINISHED, WAITING, ChunkPurpose, Job, JobChunk, JobState, JobWorker
 
 ALIVE = timedelta(seconds=60)  # a worker without a heartbeat for longer is considered dead
-EXHAUSTED = "/attempts-exhausted"  # how the type of ``failures.AttemptsExhausted`` ends
+EXHAUSTED = "/attempts-exhausted"  # how the type of ``outcomes.AttemptsExhausted`` ends
 
 
 def jobs_filter(

@@ -9,22 +9,14 @@ from django.db.models.functions import Now
 
 from apps.jobs.models import IdempotencyKey, Job, JobChunk, JobState
 from apps.jobs.services.schedules import LATE
-from apps.practices.privacy.retention import PARTS, Retention
+from apps.practices.privacy.retention import PARTS, Retention, rows_before
 
 
 def _rows(before: datetime) -> Sequence[QuerySet[Job]]:
     finished = Job.objects.filter(finished_at__lt=before)
-    done = Q(
-        schedule__gt="", scheduled_for__gt=Now() - 2 * LATE
-    )  # without the row, the due time would be inserted again
+    # Without the row, the due time would be inserted again.
+    done = Q(schedule__gt="", scheduled_for__gt=Now() - 2 * LATE)
     return (finished.exclude(done).order_by("finished_at"),)
-
-
-def _keys(before: datetime) -> Sequence[QuerySet[IdempotencyKey]]:
-    return (IdempotencyKey.objects.filter(created_at__lt=before).order_by("created_at"),)
-
-
-Retention(name="idempotency-keys", days=lambda: settings.RETENTION_IDEMPOTENCY / 24, rows=_keys)
 
 
 def _files(before: datetime) -> Sequence[QuerySet[JobChunk]]:
@@ -33,6 +25,11 @@ def _files(before: datetime) -> Sequence[QuerySet[JobChunk]]:
     return (files.order_by("job__finished_at", "pk"),)
 
 
+Retention(
+    name="idempotency-keys",
+    days=lambda: settings.RETENTION_IDEMPOTENCY / 24,
+    rows=rows_before(IdempotencyKey, "created_at"),
+)
 Retention(name="job-files", days=lambda: settings.RETENTION_FILES, rows=_files, batch=PARTS)
 Retention(
     name="jobs",

@@ -1,7 +1,6 @@
 """Reads of jobs: by their owners, and for some kinds by staff."""
 
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -99,8 +98,3 @@ def job_under_way(*, owner_id: UUID, kind: str) -> UUID | None:
     """Return the id of an owner's unfinished job of a kind, or None."""
     unfinished = Job.objects.filter(owner_id=owner_id, kind=kind, state__in=UNFINISHED)
     return unfinished.values_list("pk", flat=True).first()
-
-
-def job_row(job: Job) -> dict[str, Any]:
-    """Return the columns of the job that a list reads with ``.values()``."""
-    return {name: getattr(job, name) for name in PUBLIC_COLUMNS}

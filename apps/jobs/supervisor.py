@@ -22,7 +22,7 @@ from django.db import DatabaseError, connection
 from apps.jobs.limits import memory_exceeded, runner_kill, time_exceeded
 from apps.jobs.models import JobStop
 from apps.jobs.processes import runner_process, worker_identity
-from apps.jobs.services import failures, leases
+from apps.jobs.services import leases, outcomes
 from apps.jobs.services.claims import Claim
 from apps.jobs.services.relay import jobs_relay
 from apps.jobs.services.schedules import schedules_insert
@@ -68,7 +68,7 @@ class Supervisor(threading.Thread):
                 schedules_insert()
                 jobs_relay()
             if started >= self._reap_after:
-                reclaimed = failures.leases_reap()
+                reclaimed = outcomes.leases_reap()
                 if reclaimed:
                     logger.warning("jobs_reclaimed", count=reclaimed)
             leases.worker_heartbeat(name=self.worker, queues=list(current_app.amqp.queues.consume_from))
@@ -144,7 +144,7 @@ class Supervisor(threading.Thread):
     def _kill(self, active: leases.ActiveClaim, reason: str) -> None:
         logger.warning("job_process_killed", job_id=str(active.claim.job_id), runner=active.runner, reason=reason)
         runner_kill(active.runner)
-        failures.claim_abandon(claim=active.claim, error=reason)
+        outcomes.claim_abandon(claim=active.claim, error=reason)
 
     def _process_died(self, active: leases.ActiveClaim) -> None:
         """Charge the job an attempt, unless the worker is stopping, which ends processes too."""
@@ -152,7 +152,7 @@ class Supervisor(threading.Thread):
         if self._draining:
             leases.claim_release(claim=active.claim)
         else:
-            failures.claim_abandon(claim=active.claim, error=f"The process {active.runner} that ran the job died.")
+            outcomes.claim_abandon(claim=active.claim, error=f"The process {active.runner} that ran the job died.")
 
     def _pause_reaping(self) -> None:
         """Reclaim no job for one lease: while PostgreSQL was down, no living worker could renew its leases either."""

@@ -12,12 +12,12 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
 from apps.jobs.context import JobContext, JobStopped
-from apps.jobs.kinds import Kind, kind_named
+from apps.jobs.kinds import JobKind, kind_named
 from apps.jobs.limits import memory_bound, needs_replacement
 from apps.jobs.metrics import attempt_observe, claim_observe
 from apps.jobs.models import Job, JobStop
 from apps.jobs.processes import is_stopping, runner_identity, unreserved_limit, worker_identity
-from apps.jobs.services import chaining, claims, completion, failures, leases
+from apps.jobs.services import chaining, claims, leases, outcomes
 from apps.jobs.services.broker import TASK
 from apps.jobs.services.isolation import WorkerIsolated
 from apps.jobs.services.relay import message_missed, queue_wake
@@ -167,12 +167,12 @@ def _run(context: JobContext, next_claimer: NextClaimer) -> Report:
         result = _function_call(context)
     except JobStopped as stopped:
         if stopped.reason == JobStop.CANCEL:
-            return _reporting("cancelled", completion.job_stop, claim=claim)
-        return _reporting("released", completion.job_release, claim=claim)
+            return _reporting("cancelled", outcomes.job_stop, claim=claim)
+        return _reporting("released", outcomes.job_release, claim=claim)
     except claims.ClaimLost:
         return lambda: ("lost", None)
     except Problem as problem:
-        return _reporting("discarded", completion.job_discard, claim=claim, problem=problem)
+        return _reporting("discarded", outcomes.job_discard, claim=claim, problem=problem)
     except Exception as error:
         logger.warning("job_attempt_failed", attempt=job.attempts, error=type(error).__name__, exc_info=True)
         return _failure(claim, error)
@@ -184,7 +184,7 @@ def _run(context: JobContext, next_claimer: NextClaimer) -> Report:
 def _failure(claim: claims.Claim, error: Exception) -> Report:
     """Return the write that records a failed attempt."""
     text = "".join(traceback.format_exception(error)).replace("\0", "")
-    return _reporting("failed", failures.job_fail, claim=claim, error=text)
+    return _reporting("failed", outcomes.job_fail, claim=claim, error=text)
 
 
 def _orphans_release(job: Job) -> Report:
@@ -214,7 +214,7 @@ def _function_call(context: JobContext) -> Any:
         return kind.function(context, **parameters)
 
 
-def _parameters(kind: Kind, job: Job) -> dict[str, Any]:
+def _parameters(kind: JobKind, job: Job) -> dict[str, Any]:
     """Return the stored parameters as the serializer's Python values."""
     serializer = kind.serializer(data=job.parameters)
     if not serializer.is_valid():

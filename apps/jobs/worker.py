@@ -93,13 +93,10 @@ class Worker(CeleryWorker):
     def on_after_init(self, *arguments: Any, **options: Any) -> None:
         """Refuse to start with options that would leave jobs waiting, or limits unenforced."""
         super().on_after_init(*arguments, **options)
-        pool = get_implementation(self.pool_cls)
-        refusal = pool_refusal(pool, self.pool_start_method) or queues_refusal(
-            options.get("queues") or (), options.get("exclude_queues") or ()
-        )
-        if refusal is not None:
-            raise SystemExit(f"The worker cannot start. {refusal}")
         chosen, excluded = options.get("queues") or (), options.get("exclude_queues") or ()
+        pool = get_implementation(self.pool_cls)
+        if refusal := pool_refusal(pool, self.pool_start_method) or queues_refusal(chosen, excluded):
+            raise SystemExit(f"The worker cannot start. {refusal}")
         unreserved_limit_set(unreserved_limit_of(self.concurrency, chosen, excluded))
 
     def emit_banner(self) -> None:

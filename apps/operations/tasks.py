@@ -5,7 +5,7 @@ from typing import Any
 from django.utils import timezone
 
 from apps.jobs.context import JobContext
-from apps.jobs.kinds import job_kind
+from apps.jobs.kinds import JobKind
 from apps.practices.privacy.retention import retentions
 from apps.practices.validation.serializers import StrictSerializer
 
@@ -14,7 +14,7 @@ class PruneParametersSerializer(StrictSerializer):
     """No parameters: the settings say what is kept for how long."""
 
 
-@job_kind("operations.prune", serializer=PruneParametersSerializer)
+@JobKind("operations.prune", serializer=PruneParametersSerializer)
 def operations_prune(context: JobContext) -> dict[str, Any]:
     """Delete data past its retention, as ``manage.py prune`` does."""
     now = timezone.now()

@@ -18,7 +18,7 @@ from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 from kombu import Connection
 
-from apps.jobs.kinds import job_kind, kind_named
+from apps.jobs.kinds import JobKind, kind_named
 from apps.jobs.models import Job
 from apps.jobs.services import broker, job_submit
 from apps.jobs.services.relay import jobs_relay
@@ -159,7 +159,7 @@ def test_kind_is_registered_once() -> None:
 
     with pytest.raises(Exception, match=r"Job kind 'sample\.count' is registered twice"):
 
-        @job_kind("sample.count", serializer=kind.serializer)
+        @JobKind("sample.count", serializer=kind.serializer)
         def another(context: Any) -> None:
             """Never registered."""
 

@@ -11,7 +11,7 @@ from django.db import connection
 from rest_framework.serializers import ChoiceField
 
 from apps.jobs.context import JobContext
-from apps.jobs.kinds import job_kind
+from apps.jobs.kinds import JobKind
 from apps.practices.validation.fields import BoundedFloatField
 from apps.practices.validation.serializers import StrictSerializer
 from tests.sample.models import Effect, Note
@@ -33,7 +33,7 @@ class SampleCountSerializer(StrictSerializer):
     seconds = BoundedFloatField(min_value=0, max_value=120, default=1.0)
 
 
-@job_kind("sample.count", serializer=SampleCountSerializer)
+@JobKind("sample.count", serializer=SampleCountSerializer)
 def sample_count(context: JobContext, *, seconds: float) -> dict[str, Any]:
     """Keep a processor busy for ``seconds``, with progress in milliseconds, then store the effect in a fenced step."""
     if context.checkpoint is not None:
@@ -50,7 +50,7 @@ def sample_count(context: JobContext, *, seconds: float) -> dict[str, Any]:
     return {"counted": counted}
 
 
-@job_kind("sample.nothing", serializer=StrictSerializer)
+@JobKind("sample.nothing", serializer=StrictSerializer)
 def sample_nothing(context: JobContext) -> None:
     """Do nothing. Benchmarks use it to measure the cost of a job."""
 
@@ -70,7 +70,7 @@ class SampleTroubleSerializer(StrictSerializer):
     )
 
 
-@job_kind("sample.trouble", serializer=SampleTroubleSerializer, attempts=3, memory_mib=128)
+@JobKind("sample.trouble", serializer=SampleTroubleSerializer, attempts=3, memory_mib=128)
 def sample_trouble(context: JobContext, *, does: str) -> None:
     """Misbehave as ``does`` says."""
     match does:
@@ -93,13 +93,13 @@ def sample_trouble(context: JobContext, *, does: str) -> None:
             subprocess.run([sys.executable, "-c", _HOARD], check=True)
 
 
-@job_kind("sample.overtime", serializer=StrictSerializer, seconds=2, attempts=1)
+@JobKind("sample.overtime", serializer=StrictSerializer, seconds=2, attempts=1)
 def sample_overtime(context: JobContext) -> None:
     """Compute for longer than the kind's limit, without a checkpoint."""
     sum(range(10**10))
 
 
-@job_kind(
+@JobKind(
     "sample.census",
     serializer=StrictSerializer,
     permission="sample.view_note",

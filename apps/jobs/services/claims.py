@@ -2,7 +2,7 @@
 
 A claim is (job, fence). ``fence`` grows with every claim, and each write of a worker is a compare-and-set that names it, so a
 worker that lost its lease changes nothing: Kleppmann's fencing token, checked by the database itself. The worker's main process
-renews the lease (``leases``). ``completion`` and ``chaining`` end claims, ``failures`` decides what follows a failed attempt.
+renews the lease (``leases``). ``chaining`` ends a claim with success, ``outcomes`` in every other way.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,6 +1,6 @@
 """Isolation of quarantined jobs, to find out which job kills its worker.
 
-When a worker dies with several jobs, any of them may have killed it. ``failures`` requeues them all, quarantined. A quarantined
+When a worker dies with several jobs, any of them may have killed it. ``outcomes`` requeues them all, quarantined. A quarantined
 job runs isolated: its worker runs nothing else, so a second death has one possible cause. A worker claims by these rules:
 
 - While an isolated job runs, claim nothing.

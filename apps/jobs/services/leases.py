@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 
 from apps.jobs.models import Job, JobState, JobStop, JobWorker
 from apps.jobs.services.claims import Claim, ClaimLost, lease
-from apps.jobs.services.completion import job_release
+from apps.jobs.services.outcomes import job_release
 
 WORKER_KEPT = timedelta(days=1)  # how long the row of a killed worker stays
 

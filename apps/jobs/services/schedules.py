@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Max
 
-from apps.jobs.kinds import Kind, kind_named
+from apps.jobs.kinds import JobKind, kind_named
 from apps.jobs.models import Job
 from apps.jobs.services.fairness import start_tag_next
 
@@ -100,7 +100,7 @@ def _schedule_insert(name: str, entry: Mapping[str, Any], last: datetime | None,
     return _rows_insert(name, kind, dict(entry.get("parameters", {})), times) if times else 0
 
 
-def _rows_insert(name: str, kind: Kind, parameters: dict[str, Any], times: list[datetime]) -> int:
+def _rows_insert(name: str, kind: JobKind, parameters: dict[str, Any], times: list[datetime]) -> int:
     with transaction.atomic():
         first = start_tag_next(queue=kind.queue, kind=kind.name, owner_id=None)
         rows = [

@@ -5,7 +5,7 @@ Each app declares its own in its ``retention`` module, which is imported from ev
     Retention(
         name="sessions",
         days=lambda: settings.RETENTION_SESSIONS,
-        rows=lambda before: [Session.objects.filter(ended_at__lt=before).order_by("ended_at")],
+        rows=rows_before(Session, "ended_at"),
     )
 """
 
@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.utils.module_loading import autodiscover_modules
 
 BATCH = 500  # rows in one transaction, so that it holds its locks only briefly
@@ -65,6 +65,11 @@ class Retention:
                 if not deleted:
                     break
                 yield deleted
+
+
+def rows_before(model: type[Model], column: str) -> Callable[[datetime], Sequence[QuerySet[Any]]]:
+    """Return the ``rows`` of a rule that keeps rows by one indexed time of theirs."""
+    return lambda before: [model._default_manager.filter(**{f"{column}__lt": before}).order_by(column)]
 
 
 def retentions() -> list[Retention]:

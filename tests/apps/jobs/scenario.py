@@ -7,8 +7,7 @@ from django.db.models.functions import Now
 
 from apps.accounts.models import User
 from apps.jobs.models import Job
-from apps.jobs.services.completion import problem_stored
-from apps.jobs.services.failures import AttemptsExhausted
+from apps.jobs.services.outcomes import AttemptsExhausted, problem_stored
 
 
 def _job(**columns: Any) -> Callable[[User], Job]:

@@ -13,10 +13,10 @@ from structlog.testing import capture_logs
 from apps.accounts.models import SecurityEvent, SecurityEventKind
 from apps.accounts.services.events import event_record
 from apps.jobs.models import Job
-from apps.jobs.services import failures, job_submit
+from apps.jobs.services import job_submit, outcomes
 from apps.jobs.services.bulk import jobs_cancel, jobs_retry
 from apps.jobs.services.claims import Claim
-from apps.jobs.services.failures import claim_abandon, leases_reap
+from apps.jobs.services.outcomes import claim_abandon, leases_reap
 from apps.jobs.services.schedules import schedules_insert
 from tests.apps.accounts.factories import user_create
 
@@ -68,7 +68,7 @@ def test_rollback_logs_and_counts_nothing(
     effect: Callable[[], Any], event: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted: list[str] = []
-    monkeypatch.setattr(failures, "count", lambda name, *_, **__: counted.append(name))
+    monkeypatch.setattr(outcomes, "count", lambda name, *_, **__: counted.append(name))
     with capture_logs() as lines:
         with transaction.atomic():
             effect()

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from apps.jobs import processes, tasks
 from apps.jobs.context import JobContext
-from apps.jobs.kinds import job_kind
+from apps.jobs.kinds import JobKind
 from apps.jobs.models import Job, JobChunk
 from apps.jobs.services import chaining, claims, isolation
 from apps.jobs.services.files import upload_store
@@ -33,7 +33,7 @@ class NothingSerializer(StrictSerializer):
     """No parameters."""
 
 
-@job_kind("going.on", serializer=NothingSerializer)
+@JobKind("going.on", serializer=NothingSerializer)
 def record_context(context: JobContext) -> None:
     contexts.append(structlog.contextvars.get_contextvars())
 
@@ -207,7 +207,7 @@ def during() -> None:
     """Do nothing; a test replaces it with what happens while the job runs."""
 
 
-@job_kind("going.through", serializer=NothingSerializer)
+@JobKind("going.through", serializer=NothingSerializer)
 def goes_through(context: JobContext) -> None:
     during()
 

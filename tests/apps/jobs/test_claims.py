@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from apps.jobs.context import JobContext
 from apps.jobs.models import Job, JobChunk
-from apps.jobs.services import chaining, claims, completion, failures, leases
+from apps.jobs.services import chaining, claims, leases, outcomes
 from apps.jobs.services.bulk import jobs_cancel
 from apps.jobs.services.files import result_append, upload_store
 from apps.jobs.services.submission import job_cancel
@@ -72,7 +72,7 @@ def test_lost_claim_writes_nothing(job_make: Make) -> None:
     job = job_make()
     first = claim(job)
     expire(job)
-    assert failures.leases_reap() == 1
+    assert outcomes.leases_reap() == 1
     bring_forward(job)
     second = claim(job)
     assert second.fence == first.fence + 1
@@ -84,7 +84,7 @@ def test_lost_claim_writes_nothing(job_make: Make) -> None:
     with pytest.raises(claims.ClaimLost):
         claims.job_progress(claim=first, columns={"progress_done": 7})
     with pytest.raises(claims.ClaimLost):
-        failures.job_fail(claim=first, error="late")
+        outcomes.job_fail(claim=first, error="late")
     assert Effect.objects.count() == 0
     assert (stored(job).progress_done, job.state) == (0, "running")
 
@@ -99,7 +99,7 @@ def test_renewed_lease_is_not_reaped(job_make: Make) -> None:
     held = claim(job)
     expire(job)
     leases.claims_renew(worker="here", claims=[held])
-    assert failures.leases_reap() == 0
+    assert outcomes.leases_reap() == 0
     assert stored(job).state == "running"
 
 
@@ -146,7 +146,7 @@ def test_backoff_grows_until_the_job_is_discarded(job_make: Make, settings: Any)
     pauses, states = [], []
     for attempt in range(1, 6):
         bring_forward(job)
-        failures.job_fail(claim=claim(job), error=f"attempt {attempt} went wrong")
+        outcomes.job_fail(claim=claim(job), error=f"attempt {attempt} went wrong")
         states.append(stored(job).state)
         pauses.append((job.run_at - timezone.now()).total_seconds())
     assert states == ["retryable"] * 4 + ["discarded"]
@@ -160,7 +160,7 @@ def test_backoff_grows_until_the_job_is_discarded(job_make: Make, settings: Any)
 
 def test_release_does_not_count_the_attempt(job_make: Make) -> None:
     job = job_make()
-    completion.job_release(claim=claim(job))
+    outcomes.job_release(claim=claim(job))
     assert (stored(job).state, job.attempts, job.sent_at) == ("queued", 0, None)
 
 
@@ -169,7 +169,7 @@ def test_job_without_keep_is_deleted_with_its_files(job_make: Make) -> None:
     upload_store(job_id=gone.pk, blocks=[b"rows"])
     lost = claim(gone)
     expire(gone)
-    failures.leases_reap()
+    outcomes.leases_reap()
     with pytest.raises(claims.ClaimLost):
         chaining.job_succeed(claim=lost, result=None, keep=False)
     bring_forward(gone)
@@ -180,11 +180,11 @@ def test_job_without_keep_is_deleted_with_its_files(job_make: Make) -> None:
 
 
 ENDS: dict[str, Callable[[claims.Claim], object]] = {
-    "at a checkpoint": lambda held: completion.job_stop(claim=held),
-    "given back by a worker that stops": lambda held: completion.job_release(claim=held),
-    "failed": lambda held: failures.job_fail(claim=held, error="boom"),
-    "its process died": lambda held: failures.claim_abandon(claim=held, error="boom"),
-    "its worker fell silent": lambda held: failures.leases_reap(),
+    "at a checkpoint": lambda held: outcomes.job_stop(claim=held),
+    "given back by a worker that stops": lambda held: outcomes.job_release(claim=held),
+    "failed": lambda held: outcomes.job_fail(claim=held, error="boom"),
+    "its process died": lambda held: outcomes.claim_abandon(claim=held, error="boom"),
+    "its worker fell silent": lambda held: outcomes.leases_reap(),
 }
 
 
@@ -213,9 +213,9 @@ def test_cancelled_waiting_job_loses_its_files(job_make: Make) -> None:
 
 
 FILES_GO: dict[str, Callable[[Job], object]] = {
-    "cancelled at a checkpoint": lambda job: completion.job_stop(claim=claims.Claim(job.pk, job.fence)),
-    "given back": lambda job: completion.job_release(claim=claims.Claim(job.pk, job.fence)),
-    "failed": lambda job: failures.job_fail(claim=claims.Claim(job.pk, job.fence), error="boom"),
+    "cancelled at a checkpoint": lambda job: outcomes.job_stop(claim=claims.Claim(job.pk, job.fence)),
+    "given back": lambda job: outcomes.job_release(claim=claims.Claim(job.pk, job.fence)),
+    "failed": lambda job: outcomes.job_fail(claim=claims.Claim(job.pk, job.fence), error="boom"),
     "started again": lambda job: JobContext(job).result_file(name="all.csv", content_type="text/csv"),
 }
 

@@ -17,8 +17,8 @@ from django.test import Client
 from apps.accounts.models import User
 from apps.jobs import exports
 from apps.jobs.context import JobContext
-from apps.jobs.exports import EXPORT_FORMATS, ExportParametersSerializer, ExportSpec, export_run, run
-from apps.jobs.kinds import job_kind
+from apps.jobs.exports import EXPORT_FORMATS, ExportParametersSerializer, ExportSpec, export_run
+from apps.jobs.kinds import JobKind
 from apps.jobs.models import Job, JobChunk, JobStop
 from apps.jobs.services.claims import Claimer, ClaimLost, job_claim
 from apps.jobs.tasks import job_run
@@ -37,7 +37,7 @@ def spec() -> ExportSpec:
     return ExportSpec(name="notes", rows=Note.objects.all(), fields=FIELDS)
 
 
-@job_kind("sample.export", serializer=ExportParametersSerializer)
+@JobKind("sample.export", serializer=ExportParametersSerializer)
 def sample_export(context: JobContext, *, format: str) -> dict[str, Any]:
     """Export the notes."""
     return export_run(context, spec=spec(), format=format)
@@ -50,7 +50,7 @@ def notes(owner: User) -> list[Note]:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "CHUNK_BYTES", 1000)
+    monkeypatch.setattr(exports, "CHUNK_BYTES", 1000)
 
 
 def read(client: Client, job: Job, owner: User) -> list[dict[str, Any]]:
@@ -83,8 +83,8 @@ def test_failed_attempt_is_resumed(
             raise OSError("the machine stops")
         return written.row(row)
 
-    format = exports.formats.Format(content_type=written.content_type, header=written.header, row=dying)
-    monkeypatch.setitem(run.EXPORT_FORMATS, "csv", format)
+    format = exports.Format(content_type=written.content_type, header=written.header, row=dying)
+    monkeypatch.setitem(EXPORT_FORMATS, "csv", format)
     job = job_make(kind="sample.export", parameters={"format": "csv"})
     job_run(str(job.pk))
     job.refresh_from_db()
@@ -126,7 +126,7 @@ def test_cancellation_between_two_blocks(
         return written.row(row)
 
     monkeypatch.setitem(
-        run.EXPORT_FORMATS, "csv", exports.formats.Format(content_type="text/csv", header=written.header, row=asking)
+        EXPORT_FORMATS, "csv", exports.Format(content_type="text/csv", header=written.header, row=asking)
     )
     job = job_make(kind="sample.export", parameters={"format": "csv"})
     job_run(str(job.pk))

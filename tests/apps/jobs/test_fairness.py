@@ -10,7 +10,7 @@ from django.db import connection
 from django.utils import timezone
 
 from apps.jobs.models import Job
-from apps.jobs.services import claims, failures, job_retry, job_submit
+from apps.jobs.services import claims, job_retry, job_submit, outcomes
 from apps.jobs.services.relay import jobs_relay
 from tests.apps.accounts.factories import user_create
 
@@ -93,7 +93,7 @@ def test_retryable_job_keeps_its_start_tag() -> None:
     submit(owner)
     job = next(job for job in claimed(2) if job.owner_id == owner.pk)
     start_tag = job.start_tag
-    failures.job_fail(claim=claims.Claim(job.pk, job.fence), error="once")
+    outcomes.job_fail(claim=claims.Claim(job.pk, job.fence), error="once")
     Job.objects.filter(pk=job.pk).update(run_at=timezone.now() - timedelta(seconds=1))
     jobs_relay()
     job.refresh_from_db()

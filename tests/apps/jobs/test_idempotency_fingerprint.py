@@ -11,7 +11,7 @@ from django.test import RequestFactory
 from rest_framework.parsers import FormParser
 from rest_framework.request import Request
 
-from apps.jobs.idempotency.fingerprint import fingerprint
+from apps.jobs.idempotency import fingerprint
 from apps.practices.validation.parsers import BoundedJSONParser, BoundedMultiPartParser
 
 PARSERS = (BoundedJSONParser, BoundedMultiPartParser, FormParser)

@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from apps.jobs import processes, tasks
 from apps.jobs.context import JobContext
-from apps.jobs.kinds import job_kind
+from apps.jobs.kinds import JobKind
 from apps.jobs.models import Job
 from apps.jobs.processes import runner_process
 from apps.jobs.services import claims, job_submit
@@ -39,24 +39,24 @@ class NothingSerializer(StrictSerializer):
     """No parameters."""
 
 
-@job_kind("limits.memory", serializer=NothingSerializer, memory_mib=64)
+@JobKind("limits.memory", serializer=NothingSerializer, memory_mib=64)
 def memory(context: JobContext) -> None:
     bytearray(200 * MIB)
 
 
-@job_kind("limits.time", serializer=NothingSerializer, seconds=0.2)
+@JobKind("limits.time", serializer=NothingSerializer, seconds=0.2)
 def endless(context: JobContext) -> None:
     while True:
         time.sleep(0.05)
         context.progress(done=1)
 
 
-@job_kind("limits.object", serializer=NothingSerializer)
+@JobKind("limits.object", serializer=NothingSerializer)
 def returns_an_object(context: JobContext) -> Any:
     return {"it": object()}
 
 
-@job_kind("limits.nul", serializer=NothingSerializer)
+@JobKind("limits.nul", serializer=NothingSerializer)
 def returns_nul(context: JobContext) -> dict[str, str]:
     return {"it": "\0"}
 

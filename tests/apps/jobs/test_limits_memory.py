@@ -15,7 +15,7 @@ from billiard.compat import mem_rss
 
 from apps.jobs import limits, processes
 from apps.jobs.context import JobContext
-from apps.jobs.kinds import job_kind
+from apps.jobs.kinds import JobKind
 from apps.jobs.services import job_submit
 from apps.jobs.tasks import job_run
 from tests.apps.jobs.test_limits import GREEDY, IDLE, MIB, NothingSerializer, linux, pool_process
@@ -41,7 +41,7 @@ for mib, least, most in ((64, hard - {480 * MIB}, hard - {400 * MIB}), (1024, ha
 """
 
 
-@job_kind("limits.modest", serializer=NothingSerializer, memory_mib=64)
+@JobKind("limits.modest", serializer=NothingSerializer, memory_mib=64)
 def modest(context: JobContext) -> dict[str, int]:
     return {"bytes": len(bytearray(40 * MIB))}
 

@@ -226,16 +226,11 @@ def _chosen(
 
 def _columns(job: Job, names: Iterable[str]) -> dict[str, Any]:
     owner = None if job.owner is None else job.owner.get_username()
-    return {name: getattr(job, name) for name in names} | {"owner": owner, "progress": _progress(job)}
-
-
-def _progress(job: Job) -> dict[str, Any]:
-    names = ("state", "progress_done", "progress_total", "progress_message")
-    return progress({name: getattr(job, name) for name in names})
+    return {name: getattr(job, name) for name in names} | {"owner": owner, "progress": progress(vars(job))}
 
 
 def _line(job: Job, *, now: datetime) -> str:
-    done = _progress(job)
+    done = progress(vars(job))
     share = f"{done['done']}" if done["percent"] is None else f"{done['percent']} %"
     kind = kind_named(job.kind)
     attempts = f"{job.attempts}/{kind.attempts}" if kind else str(job.attempts)

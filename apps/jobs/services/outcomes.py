@@ -1,4 +1,4 @@
-"""What follows an attempt that did not end well: another attempt, quarantine, or the end of the job.
+"""The outcomes of an attempt, except success (``chaining``): another attempt, quarantine, or the end of the job.
 
 A job that was running alone when its process or worker died is charged an attempt. If a worker died with several jobs, no one
 knows which of them killed it: all are requeued, quarantined, and their attempts are not counted. A quarantined job runs
@@ -6,6 +6,7 @@ isolated (see ``isolation``) until it succeeds, or crashes again and is charged.
 """
 
 import random
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -17,10 +18,10 @@ from django.db.models.functions import Now
 
 from apps.jobs.kinds import kind_named
 from apps.jobs.models import Job, JobState, JobStop
-from apps.jobs.services.claims import Claim, ClaimLost
-from apps.jobs.services.completion import finished, problem_stored, requeued
+from apps.jobs.services.claims import Claim, ClaimLost, claim_lock, fenced
 from apps.jobs.services.files import files_delete
 from apps.practices.errors import Problem
+from apps.practices.errors.responses import problem_members
 from apps.practices.mechanisms.metrics import count
 
 LONGEST_BACKOFF = 600  # seconds
@@ -39,6 +40,30 @@ class AttemptsExhausted(Problem):
     )
 
 
+def job_discard(*, claim: Claim, problem: Problem) -> None:
+    """Discard the job with a problem that every attempt would meet again."""
+    with fenced(claim) as columns:
+        columns.update(_finished(JobState.DISCARDED), problem=problem_stored(problem))
+
+
+def job_stop(*, claim: Claim) -> None:
+    """Cancel the job, as its owner or an operator asked."""
+    with fenced(claim) as columns:
+        claim_lock(claim)
+        columns.update(_finished(JobState.CANCELLED))
+        files_delete(job_ids=[claim.job_id])
+
+
+def job_release(*, claim: Claim) -> None:
+    """Return the job to the queue without counting the attempt, because its worker stops. Cancel it if that was asked for."""
+    with fenced(claim) as columns:
+        if claim_lock(claim) == JobStop.CANCEL:
+            columns.update(_finished(JobState.CANCELLED))
+            files_delete(job_ids=[claim.job_id])
+        else:
+            columns.update(_requeued(), attempts=F("attempts") - 1)
+
+
 def job_fail(*, claim: Claim, error: str) -> None:
     """Record a failed attempt: retry the job after a growing pause, or discard it after the last attempt."""
     with transaction.atomic():
@@ -50,11 +75,9 @@ def job_fail(*, claim: Claim, error: str) -> None:
 
 def claim_abandon(*, claim: Claim, error: str) -> None:
     """End a claim whose process is known to be dead, as a failed attempt. Do nothing if the claim is lost."""
-    with transaction.atomic():
-        job = claim.rows().select_for_update().first()
-        if job is not None:
-            _attempt_failed(job, error)
-            transaction.on_commit(partial(count, "jobs_reclaimed", reason="process-died"), robust=True)
+    with suppress(ClaimLost), transaction.atomic():
+        job_fail(claim=claim, error=error)
+        transaction.on_commit(partial(count, "jobs_reclaimed", reason="process-died"), robust=True)
 
 
 def leases_reap(*, limit: int = 100) -> int:
@@ -89,7 +112,7 @@ def _worker_died(worker: str, expired: list[Job], concurrent: list[Job]) -> None
         if job.isolated or not (job.quarantined or len(expired) + len(concurrent) > 1):
             _attempt_failed(job, error)
         else:
-            _update(job, error, requeued() | {"attempts": F("attempts") - 1, "quarantined": True})
+            _update(job, error, _requeued() | {"attempts": F("attempts") - 1, "quarantined": True})
     Job.objects.filter(pk__in=[job.pk for job in concurrent]).update(quarantined=True)
 
 
@@ -97,9 +120,9 @@ def _attempt_failed(job: Job, error: str) -> None:
     """Retry or discard a locked, running job."""
     kind = kind_named(job.kind)
     if job.attempts < (kind.attempts if kind else UNKNOWN_KIND_ATTEMPTS):
-        columns = requeued() | {"state": JobState.RETRYABLE, "run_at": Now() + _backoff(job.attempts)}
+        columns = _requeued() | {"state": JobState.RETRYABLE, "run_at": Now() + _backoff(job.attempts)}
     else:
-        columns = finished(JobState.DISCARDED) | {"problem": problem_stored(AttemptsExhausted())}
+        columns = _finished(JobState.DISCARDED) | {"problem": problem_stored(AttemptsExhausted())}
     _update(job, error, columns)
 
 
@@ -107,9 +130,9 @@ def _update(job: Job, error: str, columns: dict[str, Any]) -> None:
     """Store what follows the attempt: cancel or release a job that was asked to stop, else write ``columns``."""
     if job.stop == JobStop.CANCEL:
         files_delete(job_ids=[job.pk])
-        columns = finished(JobState.CANCELLED)
+        columns = _finished(JobState.CANCELLED)
     elif job.stop == JobStop.RELEASE:
-        columns = requeued() | {"attempts": F("attempts") - 1}
+        columns = _requeued() | {"attempts": F("attempts") - 1}
     Job.objects.filter(pk=job.pk).update(**columns, error=error[-ERROR_LENGTH:])
 
 
@@ -117,3 +140,20 @@ def _backoff(attempts: int) -> timedelta:
     """Return a pause that doubles with each attempt. Half of it is random, so that jobs that failed together spread out."""
     seconds = min(settings.JOBS_BACKOFF_SECONDS * 2 ** (attempts - 1), LONGEST_BACKOFF)
     return timedelta(seconds=seconds * random.uniform(0.5, 1))  # noqa: S311 - spreads load, guards nothing
+
+
+def _finished(state: JobState) -> dict[str, Any]:
+    """Return the columns of a job that ends in ``state``."""
+    return {"state": state, "finished_at": Now(), "leased_until": None, "stop": JobStop.NONE}
+
+
+def _requeued() -> dict[str, Any]:
+    """Return the columns of a job that can be claimed again; the next tick of any relay sends its message."""
+    return {"state": JobState.QUEUED, "leased_until": None, "stop": JobStop.NONE, "sent_at": None, "run_at": Now()}
+
+
+def problem_stored(problem: Problem) -> dict[str, Any]:
+    """Return the problem as it is stored with the job. ``serializers`` adds the job's address and the request's id."""
+    members = problem_members(problem, instance="")
+    del members["instance"]
+    return members

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from apps.jobs.context import JobContext
 from apps.jobs.models import Job
-from apps.jobs.services import chaining, claims, completion, failures, isolation
+from apps.jobs.services import chaining, claims, isolation, outcomes
 
 pytestmark = pytest.mark.django_db
 Make = Callable[..., Job]
@@ -27,7 +27,7 @@ def take(worker: str = "a", **options: Any) -> Job | None:
 def silent(worker: str) -> int:
     """Expire the worker's leases, and reap."""
     Job.objects.filter(state="running", worker=worker).update(leased_until=timezone.now() - AGO)
-    return failures.leases_reap()
+    return outcomes.leases_reap()
 
 
 def bring_forward() -> None:
@@ -52,7 +52,7 @@ def test_unexpired_jobs_of_a_dead_worker_are_quarantined(job_make: Make) -> None
     first, second = job_make(), job_make()
     take(), take()
     Job.objects.filter(pk=first.pk).update(leased_until=timezone.now() - AGO)
-    assert failures.leases_reap() == 1
+    assert outcomes.leases_reap() == 1
     assert (stored(first).state, first.attempts, first.quarantined) == ("queued", 0, True)
     assert (stored(second).state, second.quarantined) == ("running", True)
     assert silent("a") == 1
@@ -99,7 +99,7 @@ def test_overdue_quarantined_job_gets_one_idle_worker(job_make: Make) -> None:
     assert take("b") == healthy, "healthy jobs go first"
     assert take("b") == other
     assert take("c") == quarantined
-    completion.job_release(claim=claims.Claim(quarantined.pk, stored(quarantined).fence))
+    outcomes.job_release(claim=claims.Claim(quarantined.pk, stored(quarantined).fence))
 
     Job.objects.filter(pk=quarantined.pk).update(run_at=timezone.now() - isolation.PATIENCE)
     with pytest.raises(isolation.WorkerIsolated):
@@ -107,7 +107,7 @@ def test_overdue_quarantined_job_gets_one_idle_worker(job_make: Make) -> None:
     late = job_make(start_tag=0)
     assert take("b") == late, "one worker becomes idle for it; the others go on"
     for done in (running, healthy, other, late):
-        completion.job_release(claim=claims.Claim(done.pk, stored(done).fence))
+        outcomes.job_release(claim=claims.Claim(done.pk, stored(done).fence))
     Job.objects.exclude(pk=quarantined.pk).filter(state="queued").update(start_tag=0)
     assert take("a") == quarantined, "an idle worker takes it first"
     assert stored(other).state == "queued"
@@ -187,11 +187,11 @@ def test_reapers_are_serialized(job_make: Make) -> None:
     thread.start()
     assert at_work.wait(30)
     try:
-        assert failures.leases_reap() == 0
+        assert outcomes.leases_reap() == 0
     finally:
         go_on.set()
         thread.join(30)
-    failures.leases_reap()
+    outcomes.leases_reap()
     assert {(stored(job).state, job.attempts, job.quarantined) for job in jobs} == {("queued", 0, True)}
 
 
