@@ -115,6 +115,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["apps.practices.validation.parsers.BoundedJSONParser"],
     # caching and speed
     "DEFAULT_RENDERER_CLASSES": ["apps.practices.mechanisms.json.FastJSONRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "apps.practices.mechanisms.negotiation.CachedNegotiation",
     # errors
     "EXCEPTION_HANDLER": "apps.practices.errors.handler.handle",
     # OpenAPI

@@ -30,6 +30,7 @@ from apps.practices.caching import CachedResponse, if_match_version, with_versio
 from apps.practices.database.schema import page_of
 from apps.practices.errors import NotFound
 from apps.practices.errors.schema import problems
+from apps.practices.mechanisms.json import JSONResponse
 from apps.practices.validation.parsers import BoundedMultiPartParser
 from apps.practices.validation.serializers import StrictSerializer
 from apps.practices.validation.views import StrictView
@@ -62,7 +63,7 @@ class ArticleList(StrictView):
         parameters=PARAMETERS,
         responses={200: page_of(ArticleSerializer), 304: UNCHANGED, **problems(400, 401)},
     )
-    def get(self, request: Request) -> Response:
+    def get(self, request: Request) -> JSONResponse:
         """Return published articles. With `state`, return your scheduled articles or drafts, or all with the permission."""
         declared = list_for_state(self.query.filters.get("state"))
         filters: dict[str, Any] = dict(self.query.filters)
@@ -71,7 +72,7 @@ class ArticleList(StrictView):
         ranked = filters.pop("ranked", False)
         articles = article_list(now=self.now, **filters)
         page = ranked_page(declared, self.query, articles) if ranked else declared.read(self.query, articles)
-        return Response(page.body())
+        return JSONResponse(page.body())
 
     @extend_schema(
         operation_id="articles_create",
@@ -83,7 +84,7 @@ class ArticleList(StrictView):
         },
     )
     @idempotent()
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> JSONResponse:
         """Create an article by the signed-in user: a draft, unless `published_at` is given."""
         author = cast(AbstractBaseUser, request.user)  # the permission class requires a signed-in user
         article = article_create(author=author, **self.body(ArticleWriteSerializer))
@@ -100,13 +101,13 @@ class ArticleDetail(StrictView):
         summary="Read an article",
         responses={200: ArticleSerializer, 304: UNCHANGED, **problems(401, 404)},
     )
-    def get(self, request: Request, id: UUID) -> Response:
+    def get(self, request: Request, id: UUID) -> JSONResponse:
         """Return an article. Until it is published, only its author and readers with the permission can read it."""
         article = article_read(article_id=id)
         author_id = article["author"] and article["author"]["id"]
         if not may_read(request.user, author_id=author_id, published_at=article["published_at"], now=self.now):
             raise NotFound()
-        return with_version(Response(article), article["version"])
+        return with_version(JSONResponse(article), article["version"])
 
     @extend_schema(
         operation_id="articles_replace",
@@ -115,7 +116,7 @@ class ArticleDetail(StrictView):
         parameters=[IF_MATCH],
         responses={200: ArticleSerializer, **problems(400, 401, 403, 404, SlugTaken, 412, 413, 415)},
     )
-    def put(self, request: Request, id: UUID) -> Response:
+    def put(self, request: Request, id: UUID) -> JSONResponse:
         """Set every field. A field that is left out gets its default, except the slug, which keeps its value."""
         return self._write(request, id, partial=False)
 
@@ -126,7 +127,7 @@ class ArticleDetail(StrictView):
         parameters=[IF_MATCH],
         responses={200: ArticleSerializer, **problems(400, 401, 403, 404, SlugTaken, 412, 413, 415)},
     )
-    def patch(self, request: Request, id: UUID) -> Response:
+    def patch(self, request: Request, id: UUID) -> JSONResponse:
         """Set the fields that are given."""
         return self._write(request, id, partial=True)
 
@@ -142,7 +143,7 @@ class ArticleDetail(StrictView):
         article_delete(article=article, expected=if_match_version(request, current=article.version))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
-    def _write(self, request: Request, id: UUID, *, partial: bool) -> Response:
+    def _write(self, request: Request, id: UUID, *, partial: bool) -> JSONResponse:
         article = self._writable(id, action="change")
         _ = request.data  # refuses an unreadable body (400, 413, 415) before If-Match is compared
         expected = if_match_version(request, current=article.version)
@@ -220,7 +221,7 @@ class ArticleReports(StrictView):
         return submitted(job_submit(kind="articles.report", owner=request.user, parameters={}))
 
 
-def _response(article: Article, **options: Any) -> Response:
+def _response(article: Article, **options: Any) -> JSONResponse:
     """Return the response to a write: the article as a GET returns it, with its ETag."""
     body = article_read(article_id=article.pk)
-    return with_version(Response(body, **options), body["version"])
+    return with_version(JSONResponse(body, **options), body["version"])

@@ -26,6 +26,7 @@ from apps.jobs.services.submission import JobNotDiscarded, TooManyJobs
 from apps.practices.database.schema import page_of
 from apps.practices.errors.schema import problems
 from apps.practices.headers.schema import HEADERS
+from apps.practices.mechanisms.json import JSONResponse
 from apps.practices.validation.serializers import StrictSerializer
 from apps.practices.validation.views import StrictView
 
@@ -73,10 +74,10 @@ class JobList(StrictView):
         parameters=JOBS.parameters(),
         responses={200: page_of(JobSerializer), **problems(400, 401)},
     )
-    def get(self, request: Request) -> Response:
+    def get(self, request: Request) -> JSONResponse:
         """List the jobs of the signed-in user."""
         jobs = job_list(owner_id=owner_id(request), **self.query.filters)
-        return Response(JOBS.read(self.query, jobs).body())
+        return JSONResponse(JOBS.read(self.query, jobs).body())
 
 
 class JobDetail(StrictView):
@@ -88,7 +89,7 @@ class JobDetail(StrictView):
         parameters=[LOOK_AGAIN],
         responses={200: JobSerializer, 304: UNCHANGED, **problems(401, 404)},
     )
-    def get(self, request: Request, id: UUID) -> Response:
+    def get(self, request: Request, id: UUID) -> JSONResponse:
         """Read one job. Until it is finished, Retry-After says when to ask again. The ETag changes with the content.
 
         For some kinds, staff with the permission to view jobs may read the job too.
@@ -101,7 +102,7 @@ class JobDetail(StrictView):
         parameters=[LOOK_AGAIN],
         responses={200: JobSerializer, **problems(401, 404)},
     )
-    def delete(self, request: Request, id: UUID) -> Response:
+    def delete(self, request: Request, id: UUID) -> JSONResponse:
         """Cancel a waiting job at once, a running job at its next checkpoint. A finished job stays as it is."""
         return _body(job_cancel(job_id=id, owner_id=owner_id(request)))
 
@@ -157,8 +158,8 @@ class JobResult(StrictView):
         return StreamingHttpResponse(download, content_type=job.result_type, headers=headers)
 
 
-def _body(job: Job) -> Response:
+def _body(job: Job) -> JSONResponse:
     headers: dict[str, Any] = {}
     if job.state in UNFINISHED:
         headers["Retry-After"] = str(POLL_SECONDS)
-    return Response(job_body(job), headers=headers)
+    return JSONResponse(job_body(job), headers=headers)

@@ -24,6 +24,7 @@ from apps.jobs.views import ACCEPTED, submitted
 from apps.practices.caching import refuse_if_any
 from apps.practices.errors import NotFound
 from apps.practices.errors.schema import problems
+from apps.practices.mechanisms.json import JSONResponse
 from apps.practices.mechanisms.requests import django_request
 from apps.practices.throttling.throttles import LoginThrottle
 from apps.practices.validation.schema import delete_with_body
@@ -42,9 +43,9 @@ class Me(AccountView):
         summary="Read your account",
         responses={200: UserSerializer, **problems(401, TokenRefused)},
     )
-    def get(self, request: Request) -> Response:
+    def get(self, request: Request) -> JSONResponse:
         try:
-            return Response(user_read(user_id=self.user.pk))
+            return JSONResponse(user_read(user_id=self.user.pk))
         except NotFound as error:
             # Another process has just deleted it, and this one has not checked the session since.
             raise TokenRefused("The account has been deleted.") from error

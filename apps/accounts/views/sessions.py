@@ -17,6 +17,7 @@ from apps.accounts.transports import CsrfTokenRefused, cookies_delete, has_cooki
 from apps.accounts.views.base import AccountView
 from apps.practices.database.schema import page_of
 from apps.practices.errors.schema import problems
+from apps.practices.mechanisms.json import JSONResponse
 from apps.practices.mechanisms.requests import django_request
 
 
@@ -30,9 +31,9 @@ class Sessions(AccountView):
         parameters=SESSIONS.parameters(),
         responses={200: page_of(SessionSerializer), **problems(401, TokenRefused)},
     )
-    def get(self, request: Request) -> Response:
+    def get(self, request: Request) -> JSONResponse:
         rows = session_list(user_id=self.user.pk, current=self.session_id, now=self.now)
-        return Response(SESSIONS.read(self.query, rows).body())
+        return JSONResponse(SESSIONS.read(self.query, rows).body())
 
     @extend_schema(
         operation_id="auth_sessions_end",

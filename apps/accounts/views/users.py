@@ -5,7 +5,6 @@ from uuid import UUID
 
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from apps.accounts.filters import USERS
 from apps.accounts.permissions import HasModelPermission
@@ -15,6 +14,7 @@ from apps.accounts.services.tokens import TokenRefused
 from apps.practices.caching import remember
 from apps.practices.database.schema import page_of
 from apps.practices.errors.schema import problems
+from apps.practices.mechanisms.json import JSONResponse
 from apps.practices.validation.views import StrictView
 
 
@@ -30,11 +30,11 @@ class UserList(StrictView):
         parameters=USERS.parameters(),
         responses={200: page_of(UserSerializer), **problems(401, 403, TokenRefused)},
     )
-    def get(self, request: Request) -> Response:
+    def get(self, request: Request) -> JSONResponse:
         def read() -> dict[str, Any]:
             return USERS.read(self.query, user_list()).body()
 
-        return Response(remember(f"users:{self.query.key}", ttl=60, tags=(USERS_TAG,), build=read))
+        return JSONResponse(remember(f"users:{self.query.key}", ttl=60, tags=(USERS_TAG,), build=read))
 
 
 class UserDetail(StrictView):
@@ -47,5 +47,5 @@ class UserDetail(StrictView):
         description="For staff with permission to view users.",
         responses={200: UserSerializer, **problems(401, 403, 404, TokenRefused)},
     )
-    def get(self, request: Request, id: UUID) -> Response:
-        return Response(user_read(user_id=id))
+    def get(self, request: Request, id: UUID) -> JSONResponse:
+        return JSONResponse(user_read(user_id=id))

@@ -21,6 +21,8 @@ def query_parameters(
     Raise ``ValidationProblem`` (400) with an error for each parameter that is unknown (code ``unknown``), repeated
     (``repeated``) or invalid (the code of its field); pointers are ``?name``. Stop after ERRORS_SHOWN errors.
     """
+    if request.META.get("QUERY_STRING") == "":
+        return {}  # before Django parses it
     values: dict[str, Any] = {}
     errors: list[FieldError] = []
     for name, given in request.GET.lists():

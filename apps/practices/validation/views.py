@@ -6,8 +6,8 @@ accepts no parameters. The query string is parsed after authentication, permissi
     class NoteList(StrictView):
         query_parsers = {"GET": NOTES.parse}
 
-        def get(self, request: Request) -> Response:
-            return Response(NOTES.read(self.query, note_list(**self.query.filters)).body())
+        def get(self, request: Request) -> JSONResponse:
+            return JSONResponse(NOTES.read(self.query, note_list(**self.query.filters)).body())
 """
 
 from collections.abc import Callable, Mapping
@@ -15,6 +15,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, ClassVar
 
+from django.http import HttpRequest
 from django.utils import timezone
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -28,6 +29,19 @@ _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 class StrictView(APIView):  # without a docstring, which would describe the operations of each view in OpenAPI
     query_parsers: ClassVar[Mapping[str, Callable[[Request], Any]]] = {}
     query: Any = None  # the result of the parser
+
+    @property
+    def allowed_methods(self) -> list[str]:
+        """The methods in the Allow header, found once for each class."""
+        key = (type(self), *self.http_method_names)
+        if key not in _allowed_methods:
+            _allowed_methods[key] = super().allowed_methods
+        return _allowed_methods[key]
+
+    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
+        wrapped = super().initialize_request(request, *args, **kwargs)
+        wrapped.method = request.method  # which DRF would look up in the Django request, by an exception each time
+        return wrapped
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Parse the query string; raise ``ValidationProblem`` (400) for what the method's parser does not accept."""
@@ -56,3 +70,6 @@ class StrictView(APIView):  # without a docstring, which would describe the oper
 
 def _no_parameters(request: Request) -> None:
     query_parameters(request, {})
+
+
+_allowed_methods: dict[tuple[object, ...], list[str]] = {}

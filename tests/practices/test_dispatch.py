@@ -1,0 +1,152 @@
+"""What the base view decides once instead of at each request: the same answers as Django REST framework's own."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.test import RequestFactory
+from rest_framework.exceptions import NotAcceptable
+from rest_framework.negotiation import DefaultContentNegotiation
+from rest_framework.permissions import AllowAny
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from apps.practices.errors import ValidationProblem
+from apps.practices.mechanisms import negotiation
+from apps.practices.mechanisms.json import FastJSONRenderer, JSONResponse
+from apps.practices.mechanisms.negotiation import CHOICES_MAX, HEADER_LENGTH, CachedNegotiation
+from apps.practices.validation.query import query_parameters
+from apps.practices.validation.views import StrictView
+
+
+class CSVRenderer(BaseRenderer):
+    media_type = "text/csv"
+    format = "csv"
+
+
+JSON_ONLY = [FastJSONRenderer]
+ACCEPTS = [
+    None,
+    "",
+    "*/*",
+    "application/json",
+    "application/json, text/plain, */*",
+    "application/json; indent=4",
+    "application/*;q=0.5, text/csv",
+    "text/csv",
+    "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+    "text/html",
+    "nonsense",
+    "text/csv, application/json",
+    f"text/html;a={'x' * HEADER_LENGTH}, application/json",
+]
+
+
+def chosen(negotiator: type[DefaultContentNegotiation], accept: str | None, renderers: list[Any]) -> Any:
+    """Return the class of the renderer and the media type, or NotAcceptable."""
+    request = Request(RequestFactory().get("/", headers={} if accept is None else {"accept": accept}))
+    try:
+        renderer, media_type = negotiator().select_renderer(request, [one() for one in renderers])
+    except NotAcceptable:
+        return NotAcceptable
+    return type(renderer), media_type
+
+
+@pytest.fixture(autouse=True)
+def _no_choices() -> None:
+    negotiation._choices.clear()
+
+
+@pytest.mark.parametrize("accept", ACCEPTS)
+@pytest.mark.parametrize("renderers", [JSON_ONLY, [FastJSONRenderer, CSVRenderer], [CSVRenderer, FastJSONRenderer]])
+def test_the_renderer_is_the_one_that_drf_chooses(accept: str | None, renderers: list[Any]) -> None:
+    chosen(CachedNegotiation, accept, [CSVRenderer])  # another view's choice for the same header
+    wanted = chosen(DefaultContentNegotiation, accept, renderers)
+    assert [chosen(CachedNegotiation, accept, renderers) for _ in range(2)] == [wanted, wanted]
+
+
+def test_remembered_accept_headers_are_bounded_in_number_and_length() -> None:
+    for number in range(CHOICES_MAX * 2):
+        chosen(CachedNegotiation, f"application/json;a={number}", JSON_ONLY)
+    chosen(CachedNegotiation, f"*/*,{'x' * HEADER_LENGTH}", JSON_ONLY)
+    assert 0 < len(negotiation._choices) <= CHOICES_MAX
+    assert all(len(str(key[0])) <= HEADER_LENGTH for key in negotiation._choices)
+
+
+def test_a_renderer_is_used_by_the_request_that_it_was_made_for() -> None:
+    request = Request(RequestFactory().get("/"))
+    CachedNegotiation().select_renderer(request, [FastJSONRenderer()])
+    mine = FastJSONRenderer()
+    assert CachedNegotiation().select_renderer(request, [mine])[0] is mine
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"id": UUID(int=7), "at": datetime(2026, 11, 30, 12, tzinfo=UTC), "price": Decimal("1.50"), "none": None},
+        [],
+        {},
+        "text",
+        [{"name": "Ünï\u2028"}],
+    ],
+)
+def test_a_json_response_is_what_drf_makes_of_the_data(data: Any) -> None:
+    class Both(APIView):
+        permission_classes = [AllowAny]
+        throttle_classes = ()
+        authentication_classes = ()
+        made: type[Any] = Response
+
+        def get(self, request: Request) -> Any:
+            return self.made(data, status=202, headers={"Retry-After": "1"})
+
+    def answered(made: type[Any]) -> Any:
+        response = Both.as_view(made=made)(RequestFactory().get("/"))
+        if isinstance(response, Response):
+            response.render()
+        return response.status_code, dict(response.headers), response.content
+
+    assert answered(JSONResponse) == answered(Response)
+
+
+class Small(StrictView):
+    permission_classes = [AllowAny]
+    throttle_classes = ()
+    authentication_classes = ()
+
+    def get(self, request: Request) -> JSONResponse:
+        return JSONResponse({})
+
+    def post(self, request: Request) -> JSONResponse:
+        return JSONResponse({})
+
+
+class Larger(Small):
+    def put(self, request: Request) -> JSONResponse:
+        return JSONResponse({})
+
+
+def test_allow_names_the_methods_of_the_class_and_of_its_route() -> None:
+    def allowed(view: type[StrictView], **options: Any) -> str:
+        return str(view.as_view(**options)(RequestFactory().get("/")).headers["Allow"])
+
+    for _ in range(2):
+        assert allowed(Small) == "GET, POST, HEAD, OPTIONS"
+        assert allowed(Larger) == "GET, POST, PUT, HEAD, OPTIONS"
+        assert allowed(Larger, http_method_names=["get", "put"]) == "GET, PUT"
+
+
+@pytest.mark.parametrize("path", ["/?a=1", "/?a", "/?=", "/?a=&b="])
+def test_any_query_string_is_read(path: str) -> None:
+    with pytest.raises(ValidationProblem):
+        query_parameters(RequestFactory().get(path), {})
+
+
+def test_an_empty_query_string_has_no_parameters() -> None:
+    assert query_parameters(RequestFactory().get("/"), {}) == {}
