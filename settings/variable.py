@@ -1,13 +1,13 @@
 """One environment variable, as ``variables.py`` declares it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from types import MappingProxyType
 
 from settings import kinds
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Variable:
     """A name that an operator can set.
 
@@ -19,6 +19,7 @@ class Variable:
     name: str
     why: str
     kind: kinds.Kind = kinds.text
+    _: KW_ONLY
     default: str | None = None
     defaults: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     required_in: frozenset[str] = frozenset()
@@ -31,17 +32,17 @@ class Variable:
 
 def limit(name: str, why: str, *, default: str, dev: str) -> Variable:
     """Declare a rate limit. Tests get one that they never reach."""
-    return Variable(name=name, why=why, kind=kinds.rate, default=default, defaults={"dev": dev, "test": "1000000/15m"})
+    return Variable(name, why, kinds.rate, default=default, defaults={"dev": dev, "test": "1000000/15m"})
 
 
 def integer(name: str, why: str, *, default: int, at_least: int = 1, at_most: int = 1_000_000) -> Variable:
     """Declare a whole number within bounds, both included."""
-    return Variable(name=name, why=why, kind=kinds.integer(at_least=at_least, at_most=at_most), default=str(default))
+    return Variable(name, why, kinds.integer(at_least=at_least, at_most=at_most), default=str(default))
 
 
 def seconds(name: str, why: str, *, default: int) -> Variable:
     """Declare a time of up to a minute, in seconds."""
-    return Variable(name=name, why=why, kind=kinds.number(at_least=0, at_most=60), default=str(default))
+    return Variable(name, why, kinds.number(at_least=0, at_most=60), default=str(default))
 
 
 def days(name: str, why: str, *, default: int, at_least: int = 0) -> Variable:

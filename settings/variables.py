@@ -16,54 +16,52 @@ INSECURE_KEY = "django-insecure-development-only-key-that-staging-and-prod-refus
 
 SERVICE = (
     Variable(
-        name="DJANGO_ENV",
-        why="The environment, which selects the settings module: dev, staging, prod or test. Defaults to prod, the safest one.",
-        kind=kinds.choice(*ENVIRONMENTS),
+        "DJANGO_ENV",
+        "The environment, which selects the settings module: dev, staging, prod or test. Defaults to prod, the safest one.",
+        kinds.choice(*ENVIRONMENTS),
         default="prod",
     ),
+    Variable("SITE_NAME", "The name shown in the admin, on pages and in the API's title.", default="Shipshape"),
     Variable(
-        name="SITE_NAME", why="The name shown in the admin, on pages and in the API's title.", default="Shipshape"
-    ),
-    Variable(
-        name="BIND",
-        why="The address that the web process listens on, or unix:/path for a socket. Use 127.0.0.1 behind a local proxy.",
-        kind=kinds.listening,
+        "BIND",
+        "The address that the web process listens on, or unix:/path for a socket. Use 127.0.0.1 behind a local proxy.",
+        kinds.listening,
         default="0.0.0.0",  # nosec B104 # noqa: S104 - a host's router connects from another machine; see docs/deploy.md
         defaults={"dev": "127.0.0.1"},  # dev shows tracebacks and has an account with a published password
     ),
     integer("PORT", "The port that the web process listens on, unless BIND is a socket.", default=8000, at_most=65535),
     Variable(
-        name="PUBLIC_URL",
-        why="The URL at which clients reach the service. Links and redirects are built from it, never from a Host header.",
-        kind=urls.base_url("https", "http"),
+        "PUBLIC_URL",
+        "The URL at which clients reach the service. Links and redirects are built from it, never from a Host header.",
+        urls.base_url("https", "http"),
         defaults={"dev": "http://localhost:{PORT}", "test": "http://testserver"},
         required_in=DEPLOYED,
     ),
     Variable(
-        name="SECRET_KEY",
-        why="The key that signs cursors and admin sessions: 50 random characters or more.",
+        "SECRET_KEY",
+        "The key that signs cursors and admin sessions: 50 random characters or more.",
         defaults={"dev": INSECURE_KEY, "test": INSECURE_KEY},
         required_in=DEPLOYED,
         secret=True,
     ),
     Variable(
-        name="SECRET_KEY_FALLBACKS",
-        why="Previous SECRET_KEYs, separated by commas. What they signed stays valid until you remove them.",
-        kind=kinds.listed,
+        "SECRET_KEY_FALLBACKS",
+        "Previous SECRET_KEYs, separated by commas. What they signed stays valid until you remove them.",
+        kinds.listed,
         default="",
         secret=True,
     ),
     Variable(
-        name="ALLOWED_HOSTS",
-        why="The host names of the service, separated by commas. Requests with another Host header are refused.",
-        kind=kinds.hosts,
+        "ALLOWED_HOSTS",
+        "The host names of the service, separated by commas. Requests with another Host header are refused.",
+        kinds.hosts,
         defaults={"dev": "localhost,127.0.0.1,[::1]", "test": "testserver,localhost,127.0.0.1"},
         required_in=DEPLOYED,
     ),
     Variable(
-        name="TRUSTED_PROXIES",
-        why="The number of trusted proxies in front of it (Heroku 1, Cloudflare before Heroku 2, none 0), or their networks.",
-        kind=kinds.proxies,
+        "TRUSTED_PROXIES",
+        "The number of trusted proxies in front of it (Heroku 1, Cloudflare before Heroku 2, none 0), or their networks.",
+        kinds.proxies,
         defaults={"dev": "0", "test": "0"},
         required_in=DEPLOYED,
     ),
@@ -71,22 +69,22 @@ SERVICE = (
 
 STORES = (
     Variable(
-        name="DATABASE_URL",
-        why="The PostgreSQL database, version 15 or newer.",
-        kind=urls.database_url,
+        "DATABASE_URL",
+        "The PostgreSQL database, version 15 or newer.",
+        urls.database_url,
         required_in=EVERYWHERE,
         secret=True,
     ),
     Variable(
-        name="DATABASE_PGBOUNCER",
-        why="A PgBouncer in transaction mode, used by web processes. All other processes use DATABASE_URL.",
-        kind=urls.pgbouncer_url,
+        "DATABASE_PGBOUNCER",
+        "A PgBouncer in transaction mode, used by web processes. All other processes use DATABASE_URL.",
+        urls.pgbouncer_url,
         secret=True,
     ),
     Variable(
-        name="DATABASE_REPLICA_URL",
-        why="A streaming replica that answers GET requests of signed-in users, while it is at most a few seconds behind.",
-        kind=urls.database_url,
+        "DATABASE_REPLICA_URL",
+        "A streaming replica that answers GET requests of signed-in users, while it is at most a few seconds behind.",
+        urls.database_url,
         secret=True,
     ),
     integer(
@@ -96,52 +94,44 @@ STORES = (
         at_most=200,
     ),
     Variable(
-        name="REDIS_URL",
-        why="A Redis or Valkey server for the cache, rate limits, metrics and job notifications.",
-        kind=urls.redis_url,
+        "REDIS_URL",
+        "A Redis or Valkey server for the cache, rate limits, metrics and job notifications.",
+        urls.redis_url,
         required_in=EVERYWHERE,
         secret=True,
     ),
     Variable(
-        name="CACHE_URL",
-        why="Another Redis for the cache and rate limits. Defaults to REDIS_URL.",
-        kind=urls.redis_url,
-        secret=True,
+        "CACHE_URL", "Another Redis for the cache and rate limits. Defaults to REDIS_URL.", urls.redis_url, secret=True
     ),
-    Variable(name="BROKER_URL", why="Another Redis for jobs. Defaults to REDIS_URL.", kind=urls.redis_url, secret=True),
+    Variable("BROKER_URL", "Another Redis for jobs. Defaults to REDIS_URL.", urls.redis_url, secret=True),
     Variable(
-        name="REDIS_PREFIX",
-        why="The prefix of all keys in Redis, so that several projects can share a server. Use the same in all processes.",
-        kind=kinds.redis_prefix,
+        "REDIS_PREFIX",
+        "The prefix of all keys in Redis, so that several projects can share a server. Use the same in all processes.",
+        kinds.redis_prefix,
         default="{SITE_NAME}-prod-{PUBLIC_URL}",
         defaults={"dev": "{SITE_NAME}-dev", "test": "{SITE_NAME}-test", "staging": "{SITE_NAME}-staging-{PUBLIC_URL}"},
     ),
     Variable(
-        name="ALLOW_PLAINTEXT_STORES",
-        why="Set to true to allow connections to PostgreSQL, Redis and the mail server without TLS, on a private network.",
-        kind=kinds.boolean,
+        "ALLOW_PLAINTEXT_STORES",
+        "Set to true to allow connections to PostgreSQL, Redis and the mail server without TLS, on a private network.",
+        kinds.boolean,
         default="false",
     ),
 )
 
 LIMITS = (
     Variable(
-        name="CORS_ALLOWED_ORIGINS",
-        why="The origins of your front ends, separated by commas. Their scripts may call the API with the user's cookies.",
-        kind=kinds.origins,
+        "CORS_ALLOWED_ORIGINS",
+        "The origins of your front ends, separated by commas. Their scripts may call the API with the user's cookies.",
+        kinds.origins,
         default="",
         defaults={"dev": "http://localhost:3000,http://localhost:5173"},
     ),
     Variable(
-        name="CSP_REPORT_URI",
-        why="The URL to which browsers report violations of the content security policy.",
-        kind=urls.report_url,
+        "CSP_REPORT_URI", "The URL to which browsers report violations of the content security policy.", urls.report_url
     ),
     limit(
-        "THROTTLE_ANON",
-        "Requests per client address without a valid access token.",
-        default="100/15m",
-        dev="1000/15m",
+        "THROTTLE_ANON", "Requests per client address without a valid access token.", default="100/15m", dev="1000/15m"
     ),
     limit("THROTTLE_USER", "Requests per signed-in user.", default="1000/15m", dev="10000/15m"),
     limit("THROTTLE_ADDRESS", "All requests per client address.", default="6000/15m", dev="60000/15m"),
@@ -183,43 +173,43 @@ ACCOUNTS = (
         default=10,
     ),
     Variable(
-        name="JWT_KEYS",
-        why='The signing keys: [{"kid": "2026-11", "key": "32 bytes or more", "sign_from": "2026-11-01T00:00:00Z"}].',
-        kind=kinds.key_ring,
+        "JWT_KEYS",
+        'The signing keys: [{"kid": "2026-11", "key": "32 bytes or more", "sign_from": "2026-11-01T00:00:00Z"}].',
+        kinds.key_ring,
         required_in=DEPLOYED,
         secret=True,
     ),
     Variable(
-        name="REQUIRE_VERIFIED_EMAIL",
-        why="Set to true to require a verified e-mail address. Registration then does not reveal whether an address exists.",
-        kind=kinds.boolean,
+        "REQUIRE_VERIFIED_EMAIL",
+        "Set to true to require a verified e-mail address. Registration then does not reveal whether an address exists.",
+        kinds.boolean,
         default="false",
     ),
     Variable(
-        name="ACCOUNT_URL",
-        why="The pages that mailed links open: they read the token after # and post it to the API. Defaults to "
+        "ACCOUNT_URL",
+        "The pages that mailed links open: they read the token after # and post it to the API. Defaults to "
         "PUBLIC_URL/account.",
-        kind=urls.base_url("https", "http"),
+        urls.base_url("https", "http"),
     ),
     Variable(
-        name="EMAIL_URL",
-        why="The mail server. Without mail, users cannot reset a password. dummymail:// sends no mail.",
-        kind=urls.mail_url,
+        "EMAIL_URL",
+        "The mail server. Without mail, users cannot reset a password. dummymail:// sends no mail.",
+        urls.mail_url,
         defaults={"dev": "consolemail://", "test": "memorymail://"},
         required_in=DEPLOYED,
         secret=True,
     ),
     Variable(
-        name="EMAIL_FROM",
-        why="The sender of all mails.",
-        kind=kinds.mailbox,
+        "EMAIL_FROM",
+        "The sender of all mails.",
+        kinds.mailbox,
         defaults={"dev": "Shipshape <noreply@localhost>", "test": "Shipshape <noreply@testserver>"},
         required_in=DEPLOYED,
     ),
     Variable(
-        name="EMAIL_REDIRECT",
-        why="The address that receives all mails instead of their recipients, so that a copy of real data mails no user.",
-        kind=kinds.mailbox,
+        "EMAIL_REDIRECT",
+        "The address that receives all mails instead of their recipients, so that a copy of real data mails no user.",
+        kinds.mailbox,
         required_in=frozenset({"staging"}),
     ),
 )
@@ -252,26 +242,23 @@ RETENTION = (
 
 OPERATIONS = (
     Variable(
-        name="SENTRY_DSN",
-        why="The Sentry project that errors are reported to. Unset: no reports.",
-        kind=urls.sentry_dsn,
+        "SENTRY_DSN", "The Sentry project that errors are reported to. Unset: no reports.", urls.sentry_dsn, secret=True
+    ),
+    Variable(
+        "METRICS_TOKEN",
+        "The bearer token for /metrics, 24 random characters or more. Unset: /metrics is closed.",
         secret=True,
     ),
     Variable(
-        name="METRICS_TOKEN",
-        why="The bearer token for /metrics, 24 random characters or more. Unset: /metrics is closed.",
-        secret=True,
-    ),
-    Variable(
-        name="LOG_LEVEL",
-        why="The lowest level that is logged: DEBUG, INFO, WARNING or ERROR.",
-        kind=kinds.choice("DEBUG", "INFO", "WARNING", "ERROR"),
+        "LOG_LEVEL",
+        "The lowest level that is logged: DEBUG, INFO, WARNING or ERROR.",
+        kinds.choice("DEBUG", "INFO", "WARNING", "ERROR"),
         default="INFO",
     ),
     Variable(
-        name="LOG_ADDRESSES",
-        why="How client addresses are logged: full, truncated (/24, /48) or none.",
-        kind=kinds.choice("full", "truncated", "none"),
+        "LOG_ADDRESSES",
+        "How client addresses are logged: full, truncated (/24, /48) or none.",
+        kinds.choice("full", "truncated", "none"),
         default="truncated",
     ),
     integer(
@@ -304,10 +291,10 @@ OPERATIONS = (
     integer("WEB_CONCURRENCY", "Web processes per instance. Heroku-style hosts set it.", default=2, at_most=256),
     integer("WEB_THREADS", "Threads per web process.", default=8, at_most=256),
     Variable(
-        name="PROCESS_KIND",
-        why="The kind of process: web, worker or command. Selects the database pool and timeouts. bin/web and the "
+        "PROCESS_KIND",
+        "The kind of process: web, worker or command. Selects the database pool and timeouts. bin/web and the "
         "Procfile set it.",
-        kind=kinds.choice("web", "worker", "command"),
+        kinds.choice("web", "worker", "command"),
         default="command",
     ),
 )

@@ -11,12 +11,9 @@ from django.contrib.auth.hashers import Argon2PasswordHasher
 from apps.practices.errors import Unavailable
 
 
-class HashingBusy(Unavailable):
+class HashingBusy(Unavailable, type="hashing-busy", title="Too many password checks"):
     """503: every hashing slot is taken. Raised at once, because attackers could fill a queue."""
 
-    status = 503
-    type = "hashing-busy"
-    title = "Too many password checks"
     explanation = (
         "The service is already checking as many passwords as it can. Try again after the time in Retry-After."
     )

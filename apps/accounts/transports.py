@@ -35,24 +35,18 @@ Refusal = TypeVar("Refusal", bound=Problem)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-class TwoTransports(Problem):
+class TwoTransports(Problem, status=400, type="two-transports", title="Two transports"):
     """400: tokens both in cookies and elsewhere, so it is not clear which session is meant."""
 
-    status = 400
-    type = "two-transports"
-    title = "Two transports"
     explanation = (
         "The request has tokens in cookies, and another in its Authorization header or body. Use one of them: send bearer "
         "tokens without cookies (in fetch, credentials: 'omit'), or send cookies alone."
     )
 
 
-class CookieRepeated(Problem):
+class CookieRepeated(Problem, status=400, type="cookie-repeated", title="Cookie sent twice"):
     """400: one of our cookies came twice, so another host of the domain has set one of the two."""
 
-    status = 400
-    type = "cookie-repeated"
-    title = "Cookie sent twice"
     explanation = (
         "The request has two cookies with the same name that hold tokens of this service, so another host of the same domain "
         "has set one of them. This host's cookies have been deleted. Sign in again. If the error returns, delete all cookies "
@@ -60,24 +54,18 @@ class CookieRepeated(Problem):
     )
 
 
-class CsrfTokenRefused(Problem):
+class CsrfTokenRefused(Problem, status=403, type="csrf-token", title="CSRF token missing or wrong"):
     """403: an unsafe method in cookie mode without the CSRF token."""
 
-    status = 403
-    type = "csrf-token"
-    title = "CSRF token missing or wrong"
     explanation = (
         "A request that is authorised by a cookie and changes something needs the X-CSRFToken header. Send the csrf_token from "
         "auth/login, auth/refresh or auth/csrf, of the same session."
     )
 
 
-class CsrfOriginRefused(Problem):
+class CsrfOriginRefused(Problem, status=403, type="csrf-origin", title="Origin not listed"):
     """403: a sign-in or refresh in cookie mode whose Origin is not listed."""
 
-    status = 403
-    type = "csrf-origin"
-    title = "Origin not listed"
     explanation = (
         "Only pages of a listed origin can sign in and refresh in cookie mode: the service's own, and those in "
         "CORS_ALLOWED_ORIGINS. Programs that are not browsers use bearer tokens."

@@ -26,11 +26,9 @@ SLUG_ATTEMPTS = 3
 BATCH = 10_000  # ids; a statement takes 65,535 values
 
 
-class SlugTaken(Conflict):
+class SlugTaken(Conflict, type="slug-taken", title="Slug taken"):
     """Another article has the slug that this article would get."""
 
-    type = "slug-taken"
-    title = "Slug taken"
     explanation = (
         "Another article has this slug. Choose a different one, or leave it out to have one made from the title."
     )

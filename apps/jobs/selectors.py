@@ -34,21 +34,15 @@ STAFF_READS = "jobs.view_job"
 Reader = AbstractBaseUser | AnonymousUser
 
 
-class JobUnfinished(Conflict):
+class JobUnfinished(Conflict, type="job-unfinished", title="No result"):
     """The job has no result, because it has not succeeded."""
 
-    status = 409
-    type = "job-unfinished"
-    title = "No result"
     explanation = "The job has no result, because it has not succeeded. Read the job: its state says why."
 
 
-class ResultExpired(Problem):
+class ResultExpired(Problem, status=410, type="result-expired", title="The result is gone"):
     """The result file has been deleted after RETENTION_FILES days."""
 
-    status = 410
-    type = "result-expired"
-    title = "The result is gone"
     explanation = "Result files are deleted some days after their jobs have succeeded. Submit the job again."
 
 

@@ -12,10 +12,7 @@ from apps.practices.errors import NotFound, Unavailable, problem_response
 from apps.practices.observability.exposition import exposition
 
 
-class NotReady(Unavailable):
-    status = 503
-    type = "not-ready"
-    title = "Not ready"
+class NotReady(Unavailable, type="not-ready", title="Not ready"):
     explanation = "This instance does not accept requests at the moment. Try again through the load balancer."
     retry_after = 1
 

@@ -33,10 +33,7 @@ __all__ = ["handler400", "handler403", "handler404", "handler500", "urlpatterns"
 SECRET = "hunter2-of-the-database"
 
 
-class TeapotBusy(Problem):
-    status = 418
-    type = "teapot-busy"
-    title = "The teapot is busy"
+class TeapotBusy(Problem, status=418, type="teapot-busy", title="The teapot is busy"):
     explanation = "Somebody else is brewing. Come back later."
 
 

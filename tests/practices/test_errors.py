@@ -389,14 +389,20 @@ def test_checks_accept_the_settings() -> None:
 def test_checks_find_duplicate_and_incomplete_types(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(declared, "DECLARED", [*declared.DECLARED])
 
-    class Again(Problem):
-        status, title, explanation = 409, "Again", "Once more."
-        type = "conflict"
+    class Again(Problem, status=409, type="conflict", title="Again"):
+        explanation = "Once more."
 
-    class Incomplete(Problem):
-        type = "Not A Slug"
+    class Incomplete(Problem, type="Not A Slug"):
+        pass
 
     assert _ids() == {"errors.E001", "errors.E002"}
+
+
+def test_type_as_attribute_is_refused() -> None:
+    with pytest.raises(TypeError, match="in the class statement"):
+
+        class Undeclared(Problem):
+            type = "undeclared"
 
 
 @pytest.mark.parametrize(

@@ -37,12 +37,9 @@ class AttemptPurpose(StrEnum):
     RESET = "reset"  # a mail too, counted apart: registrations of an address must not block its owner's reset
 
 
-class TooManyAttempts(Problem):
+class TooManyAttempts(Problem, status=429, type="too-many-attempts", title="Too many attempts"):
     """429: too many attempts at an account. Raised before any look-up, so it does not reveal whether the account exists."""
 
-    status = 429
-    type = "too-many-attempts"
-    title = "Too many attempts"
     explanation = (
         "There were too many attempts for this e-mail address, by you or someone else. Try again after the time in "
         "Retry-After, which doubles with each failed attempt. Sessions that exist and mailed links still work."

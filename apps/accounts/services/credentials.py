@@ -28,31 +28,23 @@ from apps.practices.errors import FieldError, Problem
 from apps.practices.validation.addresses import email_normalised
 
 
-class CredentialsRefused(Unauthorized):
+class CredentialsRefused(Unauthorized, type="credentials-refused", title="Sign-in refused"):
     """401: no active account has this address and this password. Does not reveal which of them is wrong."""
 
-    type = "credentials-refused"
-    title = "Sign-in refused"
     explanation = "The e-mail address or the password is wrong, or the account is not active."
 
 
-class PasswordWrong(Problem):
+class PasswordWrong(Problem, status=403, type="password-wrong", title="Wrong password"):
     """403: the password sent to confirm a change is wrong. Not a 401, which would make a client refresh its tokens."""
 
-    status = 403
-    type = "password-wrong"
-    title = "Wrong password"
     explanation = (
         "This request needs the account's current password, and the one sent is wrong. You are still signed in."
     )
 
 
-class EmailUnverified(Problem):
+class EmailUnverified(Problem, status=403, type="email-unverified", title="Address not verified"):
     """403: the password is correct, but the address has not been verified (REQUIRE_VERIFIED_EMAIL)."""
 
-    status = 403
-    type = "email-unverified"
-    title = "Address not verified"
     explanation = "Follow the link that was mailed to the account's address, then sign in again."
 
 

@@ -28,12 +28,9 @@ from apps.practices.privacy.personal import personal_data_erase
 DELETED = "a deleted account"  # replaces the address in the admin's log
 
 
-class LastAdministrator(Conflict):
+class LastAdministrator(Conflict, type="last-administrator", title="Last administrator"):
     """409: without this account nobody could manage permissions."""
 
-    status = 409
-    type = "last-administrator"
-    title = "Last administrator"
     explanation = "This is the only active superuser. Make another account a superuser first."
 
 

@@ -20,12 +20,9 @@ from apps.practices.privacy.personal import personal_data
 KIND = "accounts.export"
 
 
-class ExportUnderWay(Conflict):
+class ExportUnderWay(Conflict, type="export-under-way", title="Export under way"):
     """409: an account has one export at a time."""
 
-    status = 409
-    type = "export-under-way"
-    title = "Export under way"
     explanation = "This account already has an export queued or running. Wait for that job, or cancel it."
 
 

@@ -17,11 +17,9 @@ from apps.accounts.services.tokens import Unauthorized
 TOKEN_BYTES = 32  # too many to guess, so attempts are not counted
 
 
-class LinkRefused(Unauthorized):
+class LinkRefused(Unauthorized, type="link-refused", title="Link refused"):
     """401: a mailed link that is unknown, expired, used, or superseded by a later change."""
 
-    type = "link-refused"
-    title = "Link refused"
     explanation = (
         "This link is not valid, or no longer valid. A mailed link works once, within an hour, until a newer one is sent or "
         "the account changes. Request a new one."

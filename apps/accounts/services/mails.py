@@ -52,12 +52,9 @@ _LINKS = {
 }
 
 
-class MailRefused(Unprocessable):
+class MailRefused(Unprocessable, type="mail-refused", title="Mail refused"):
     """The mail server rejected this mail for good."""
 
-    status = 422
-    type = "mail-refused"
-    title = "Mail refused"
     explanation = "The mail server permanently rejected the recipient or the message, so it is not sent again."
 
 

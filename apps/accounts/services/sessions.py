@@ -33,11 +33,9 @@ from apps.practices.errors import NotFound
 END_BATCH = 500  # sessions per transaction when all those of a key end, so that locks are held briefly
 
 
-class TokenReused(Unauthorized):
+class TokenReused(Unauthorized, type="token-reused", title="Refresh token used twice"):
     """401: a refresh token was used a second time, so its session has been ended."""
 
-    type = "token-reused"
-    title = "Refresh token used twice"
     explanation = (
         "A refresh token works only once. This one had already been used, which suggests that it was stolen, so its "
         "session has been ended for everyone who holds one of its tokens. Sign in again."
@@ -45,11 +43,9 @@ class TokenReused(Unauthorized):
     challenge = 'Bearer realm="api", error="invalid_token"'
 
 
-class AccountChanged(Unauthorized):
+class AccountChanged(Unauthorized, type="account-changed", title="Account changed"):
     """401: the account was deactivated, or its password changed, after this request had checked the password."""
 
-    type = "account-changed"
-    title = "Account changed"
     explanation = "The account changed while this request was being handled. Sign in again."
 
 

@@ -28,21 +28,18 @@ HEADER = frozenset({"alg", "kid", "typ"})  # any other (jku, jwk, x5u, crit …)
 CLAIMS = ("exp", "iat", "iss", "aud", "jti", "sid", "typ")
 
 
-class Unauthorized(Problem):
+class Unauthorized(Problem, status=401):
     """401, with the challenge that RFC 9110, 11.6.1, requires."""
 
-    status = 401
     challenge = 'Bearer realm="api"'
 
     def __init__(self, detail: str | None = None) -> None:
         super().__init__(detail, headers={"WWW-Authenticate": self.challenge})
 
 
-class TokenRefused(Unauthorized):
+class TokenRefused(Unauthorized, type="token-refused", title="Token refused"):
     """401: the token is invalid, expired or of the wrong kind, or its session has ended."""
 
-    type = "token-refused"
-    title = "Token refused"
     explanation = (
         "The token is invalid or has expired, or its session has ended. Use the refresh token to get a new access token. If "
         "the refresh token was refused, sign in again."

@@ -21,12 +21,9 @@ from apps.practices.errors import FieldError, NotFound, Problem
 from apps.practices.validation.addresses import email_normalised
 
 
-class EmailTaken(Problem):
+class EmailTaken(Problem, status=409, type="email-taken", title="Address in use"):
     """409: an account with this address already exists."""
 
-    status = 409
-    type = "email-taken"
-    title = "Address in use"
     explanation = "An account with this e-mail address already exists. Sign in, or reset its password."
 
 

@@ -30,12 +30,9 @@ SEPARATORS = (",", ";", "\t")
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 
 
-class ImportMalformed(Unprocessable):
+class ImportMalformed(Unprocessable, type="import-malformed", title="The file cannot be read"):
     """The file's structure is broken."""
 
-    status = 422
-    type = "import-malformed"
-    title = "The file cannot be read"
     explanation = (
         "The file's structure is broken at the line given in detail, so none of its rows was imported. Correct the file and "
         "import it again."

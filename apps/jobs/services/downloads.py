@@ -12,12 +12,9 @@ from apps.jobs.services.files import chunks_read, chunks_size
 from apps.practices.errors import Unavailable
 
 
-class DownloadsBusy(Unavailable):
+class DownloadsBusy(Unavailable, type="downloads-busy", title="Too many downloads"):
     """The process, or one reader in it, has reached its number of downloads."""
 
-    status = 503
-    type = "downloads-busy"
-    title = "Too many downloads"
     explanation = (
         "This account, or the service as a whole, has too many downloads in progress. Try again when one has finished."
     )

@@ -39,12 +39,9 @@ _CLAIM = """
 """
 
 
-class IdempotencyKeyInUse(Conflict):
+class IdempotencyKeyInUse(Conflict, type="idempotency-key-in-use", title="Request in progress"):
     """Another request with this key is still running."""
 
-    status = 409
-    type = "idempotency-key-in-use"
-    title = "Request in progress"
     explanation = (
         "A request with this Idempotency-Key is still being processed. Send yours again with the same key after the number of "
         "seconds in Retry-After. You get that request's response or, if it failed, your request is processed."
@@ -52,12 +49,9 @@ class IdempotencyKeyInUse(Conflict):
     retry_after = 1
 
 
-class IdempotencyKeyReused(Unprocessable):
+class IdempotencyKeyReused(Unprocessable, type="idempotency-key-reused", title="Idempotency-Key reused"):
     """The key belongs to a different request."""
 
-    status = 422
-    type = "idempotency-key-reused"
-    title = "Idempotency-Key reused"
     explanation = (
         "This Idempotency-Key was already used for a different request. Use a key for one request and its repetitions only, "
         "and create a new key for each new request."

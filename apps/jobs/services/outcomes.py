@@ -29,12 +29,9 @@ UNKNOWN_KIND_ATTEMPTS = 12  # over an hour: during a release, workers of the pre
 ERROR_LENGTH = 4000
 
 
-class AttemptsExhausted(Problem):
+class AttemptsExhausted(Problem, status=500, type="attempts-exhausted", title="Every attempt failed"):
     """The last attempt at a job failed."""
 
-    status = 500
-    type = "attempts-exhausted"
-    title = "Every attempt failed"
     explanation = (
         "Every attempt at this job failed, so it was discarded. Retry it, or send its id to the service's operator."
     )

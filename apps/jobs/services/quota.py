@@ -18,12 +18,9 @@ from apps.practices.errors import TooManyRequests, Unavailable
 TOTAL_SECONDS = 10.0
 
 
-class FilesQuotaExceeded(TooManyRequests):
+class FilesQuotaExceeded(TooManyRequests, type="files-quota", title="File quota exceeded"):
     """One owner's jobs keep JOBS_FILES_PER_USER bytes."""
 
-    status = 429
-    type = "files-quota"
-    title = "File quota exceeded"
     explanation = (
         "The uploads and result files of this account's jobs use up its quota. Cancel jobs that have not finished, whose files "
         "are deleted at once, or wait some days until files of finished jobs are deleted. Then try again."
@@ -31,12 +28,9 @@ class FilesQuotaExceeded(TooManyRequests):
     retry_after = 3600
 
 
-class StorageFull(Unavailable):
+class StorageFull(Unavailable, type="storage-full", title="File storage full"):
     """All jobs keep JOBS_FILES_TOTAL bytes."""
 
-    status = 503
-    type = "storage-full"
-    title = "File storage full"
     explanation = (
         "The service has no space left for uploads and result files. Old files are deleted every day. Try again later."
     )

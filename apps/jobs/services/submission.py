@@ -47,21 +47,15 @@ class Upload(Protocol):
     def chunks(self) -> Iterable[bytes]: ...
 
 
-class JobNotDiscarded(Conflict):
+class JobNotDiscarded(Conflict, type="job-not-discarded", title="The job was not discarded"):
     """The job cannot be retried, because it was not discarded."""
 
-    status = 409
-    type = "job-not-discarded"
-    title = "The job was not discarded"
     explanation = "Only a discarded job can be retried. This job is waiting, running, succeeded or cancelled."
 
 
-class TooManyJobs(TooManyRequests):
+class TooManyJobs(TooManyRequests, type="too-many-jobs", title="Too many jobs"):
     """The owner has JOBS_PER_USER unfinished jobs."""
 
-    status = 429
-    type = "too-many-jobs"
-    title = "Too many jobs"
     explanation = (
         "This account has reached its limit of waiting and running jobs. Wait for some to finish, or cancel some."
     )

@@ -27,12 +27,9 @@ SORTED_MAX = 1_000
 SCANNED_MAX = 10_000
 
 
-class TooManySearches(Unavailable):
+class TooManySearches(Unavailable, type="too-many-searches", title="Too many searches at once"):
     """The process has reached its limit of concurrent searches."""
 
-    status = 503
-    type = "too-many-searches"
-    title = "Too many searches at once"
     explanation = "The service has reached its limit of concurrent searches. Try again after the time in Retry-After."
     retry_after = 1
 

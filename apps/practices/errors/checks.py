@@ -36,9 +36,8 @@ def check_types(**_: Any) -> list[CheckMessage]:
         if count > 1
     ]
     for cls in problems.DECLARED:
-        own = "title" in cls.__dict__ and "explanation" in cls.__dict__
-        if not (own and _SLUG.fullmatch(cls.type) and 400 <= cls.status <= 599):
-            hint = "Set type (a slug), title and explanation on the class; status is 400 to 599."
+        if not (cls.title and "explanation" in cls.__dict__ and _SLUG.fullmatch(cls.type) and 400 <= cls.status <= 599):
+            hint = "Give the class a type (a slug), a title and an explanation; status is 400 to 599."
             messages.append(Error("A problem class is incomplete.", hint=hint, obj=cls, id="errors.E002"))
     return messages
 

@@ -2,10 +2,7 @@
 
 Every error response of the application is one of these. A feature defines its own next to the function that raises it::
 
-    class TokenReused(Problem):
-        status = 401
-        type = "token-reused"
-        title = "Refresh token used twice"
+    class TokenReused(Problem, status=401, type="token-reused", title="Refresh token used twice"):
         explanation = "A refresh token works once, and this one has been used before. Its session has been ended."
 """
 
@@ -36,7 +33,7 @@ DECLARED: list[type["Problem"]] = []
 
 
 class Problem(Exception):
-    """An error with an HTTP status and a documented type.
+    """An error with an HTTP status and a documented type. A subclass inherits the status unless its statement gives one.
 
     ``type`` is a slug, described on the page ``/problems/<type>``. ``title`` is the same for every problem of a type.
     ``detail`` describes this occurrence; clients see it, so it must not contain anything internal. ``explanation`` is the
@@ -51,9 +48,15 @@ class Problem(Exception):
     explanation: ClassVar[str] = "Something went wrong on our side. If it happens again, report the request_id."
     retry_after: int | None = None
 
-    def __init_subclass__(cls, **kwargs: object) -> None:
-        super().__init_subclass__(**kwargs)
-        if "type" in cls.__dict__:
+    def __init_subclass__(
+        cls, *, status: int | None = None, type: str | None = None, title: str | None = None, **more: object
+    ) -> None:
+        super().__init_subclass__(**more)
+        if vars(cls).keys() & {"status", "type", "title"}:
+            raise TypeError(f"{cls.__name__}: give status, type and title in the class statement, not as attributes.")
+        cls.status = cls.status if status is None else status
+        if type is not None:
+            cls.type, cls.title = type, title or ""
             DECLARED.append(cls)
 
     def __init__(
@@ -95,162 +98,99 @@ def problem_types() -> dict[str, "type[Problem]"]:
     return {cls.type: cls for cls in sorted(DECLARED, key=lambda cls: cls.type)}
 
 
-class InternalError(Problem):
-    status = 500
-    type = "internal-error"
-    title = "Internal error"
+class InternalError(Problem, status=500, type="internal-error", title="Internal error"):
     explanation = "Something went wrong on our side. If it happens again, report the request_id."
 
 
-class Malformed(Problem):
-    status = 400
-    type = "malformed"
-    title = "Malformed request"
+class Malformed(Problem, status=400, type="malformed", title="Malformed request"):
     explanation = "The request could not be parsed. Its syntax, encoding or structure does not match its headers."
 
 
-class ValidationProblem(Problem):
-    status = 400
-    type = "validation"
-    title = "Invalid input"
+class ValidationProblem(Problem, status=400, type="validation", title="Invalid input"):
     explanation = (
         "Some values in the request are invalid. Each entry in errors points to one of them: "
         "a JSON pointer into the body, ?name for a query parameter, or Name: for a header."
     )
 
 
-class BadHost(Problem):
-    status = 400
-    type = "bad-host"
-    title = "Unknown host"
+class BadHost(Problem, status=400, type="bad-host", title="Unknown host"):
     explanation = "The Host header is not one of this service's host names."
 
 
-class TooManyFields(Problem):
-    status = 400
-    type = "too-many-fields"
-    title = "Too many fields"
+class TooManyFields(Problem, status=400, type="too-many-fields", title="Too many fields"):
     explanation = "The form, query string or upload has more fields or files than allowed."
 
 
-class NotAuthenticated(Problem):
-    status = 401
-    type = "not-authenticated"
-    title = "Authentication required"
+class NotAuthenticated(Problem, status=401, type="not-authenticated", title="Authentication required"):
     explanation = "This address requires authentication. Sign in, or send an access token."
 
 
-class AuthenticationFailed(Problem):
-    status = 401
-    type = "authentication-failed"
-    title = "Authentication failed"
+class AuthenticationFailed(Problem, status=401, type="authentication-failed", title="Authentication failed"):
     explanation = "The credentials are wrong, expired or revoked. Refresh the access token or sign in again."
 
 
-class PermissionDenied(Problem):
-    status = 403
-    type = "permission-denied"
-    title = "Permission denied"
+class PermissionDenied(Problem, status=403, type="permission-denied", title="Permission denied"):
     explanation = "Your account does not have permission to do this."
 
 
-class CsrfFailed(Problem):
-    status = 403
-    type = "csrf-failed"
-    title = "CSRF check failed"
+class CsrfFailed(Problem, status=403, type="csrf-failed", title="CSRF check failed"):
     explanation = (
         "The request has no valid CSRF token, so it may not come from one of our pages. Reload the page and try again."
     )
 
 
-class HttpsRequired(Problem):
-    status = 403
-    type = "https-required"
-    title = "HTTPS required"
+class HttpsRequired(Problem, status=403, type="https-required", title="HTTPS required"):
     explanation = (
         "The request was sent over plain HTTP, where anyone on the network can read it. It was neither executed nor "
         "redirected. Use https, and replace any token or password that the request contained."
     )
 
 
-class NotFound(Problem):
-    status = 404
-    type = "not-found"
-    title = "Not found"
+class NotFound(Problem, status=404, type="not-found", title="Not found"):
     explanation = "Nothing exists at this address, or your account cannot see it."
 
 
-class MethodNotAllowed(Problem):
-    status = 405
-    type = "method-not-allowed"
-    title = "Method not allowed"
+class MethodNotAllowed(Problem, status=405, type="method-not-allowed", title="Method not allowed"):
     explanation = "This address does not support the method. The Allow header lists the methods that it supports."
 
 
-class NotAcceptable(Problem):
-    status = 406
-    type = "not-acceptable"
-    title = "Not acceptable"
+class NotAcceptable(Problem, status=406, type="not-acceptable", title="Not acceptable"):
     explanation = "This address cannot respond in any of the media types in the Accept header."
 
 
-class Conflict(Problem):
-    status = 409
-    type = "conflict"
-    title = "Conflict"
+class Conflict(Problem, status=409, type="conflict", title="Conflict"):
     explanation = (
         "The request conflicts with stored data: the object already exists, is in use, or has changed since you "
         "read it."
     )
 
 
-class Gone(Problem):
-    status = 410
-    type = "gone"
-    title = "Gone"
+class Gone(Problem, status=410, type="gone", title="Gone"):
     explanation = "What was at this address has been removed permanently."
 
 
-class PreconditionFailed(Problem):
-    status = 412
-    type = "precondition-failed"
-    title = "Precondition failed"
+class PreconditionFailed(Problem, status=412, type="precondition-failed", title="Precondition failed"):
     explanation = "If-Match names a version that is not the current one. Read the object again before you change it."
 
 
-class BodyTooLarge(Problem):
-    status = 413
-    type = "body-too-large"
-    title = "Body too large"
+class BodyTooLarge(Problem, status=413, type="body-too-large", title="Body too large"):
     explanation = "The request body is larger than this address accepts."
 
 
-class UnsupportedMediaType(Problem):
-    status = 415
-    type = "unsupported-media-type"
-    title = "Unsupported media type"
+class UnsupportedMediaType(Problem, status=415, type="unsupported-media-type", title="Unsupported media type"):
     explanation = "This address does not accept a body with this Content-Type or Content-Encoding."
 
 
-class Unprocessable(Problem):
-    status = 422
-    type = "unprocessable"
-    title = "Cannot be processed"
+class Unprocessable(Problem, status=422, type="unprocessable", title="Cannot be processed"):
     explanation = "The request is well formed, but it cannot be carried out in the current state."
 
 
-class TooManyRequests(Problem):
-    status = 429
-    type = "too-many-requests"
-    title = "Too many requests"
+class TooManyRequests(Problem, status=429, type="too-many-requests", title="Too many requests"):
     explanation = "You have reached a rate limit. Wait for the number of seconds in Retry-After, then try again."
     retry_after = 1
 
 
-class Unavailable(Problem):
-    status = 503
-    type = "unavailable"
-    title = "Temporarily unavailable"
+class Unavailable(Problem, status=503, type="unavailable", title="Temporarily unavailable"):
     explanation = (
         "The service is overloaded, or a part of it is down. Wait for the number of seconds in Retry-After, then try "
         "again."
@@ -258,10 +198,7 @@ class Unavailable(Problem):
     retry_after = 5
 
 
-class TimedOut(Problem):
-    status = 504
-    type = "timed-out"
-    title = "Timed out"
+class TimedOut(Problem, status=504, type="timed-out", title="Timed out"):
     explanation = (
         "A part of the service did not respond in time. Wait for the number of seconds in Retry-After, then try again."
     )

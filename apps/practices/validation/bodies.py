@@ -15,21 +15,15 @@ from apps.practices.validation.clients import ClientSocket, TooManySlow
 CHUNK = 64 * 1024
 
 
-class BodyTooSlow(Problem):
+class BodyTooSlow(Problem, status=408, type="body-too-slow", title="Body too slow"):
     """A body that did not arrive in time, and would occupy a thread for as long as its sender wants."""
 
-    status = 408
-    type = "body-too-slow"
-    title = "Body too slow"
     explanation = "The request body arrived too slowly. Send it again over a faster connection, or in smaller parts."
 
 
-class TooManyUploads(Unavailable):
+class TooManyUploads(Unavailable, type="too-many-uploads", title="Too many slow uploads"):
     """A slow body, while the maximum number of slow bodies, in total or from one client, has been reached."""
 
-    status = 503
-    type = "too-many-uploads"
-    title = "Too many slow uploads"
     explanation = (
         "The request body arrived slowly, and the service is already waiting for the maximum number of slow bodies, "
         "in total or from your address. Try again."
