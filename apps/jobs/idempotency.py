@@ -18,7 +18,6 @@ from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpResponse, QueryDict
 from django.http.response import HttpResponseBase
 from rest_framework.request import Request
-from rest_framework.response import Response
 from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
@@ -34,7 +33,7 @@ from apps.practices.caching.groups import invalidation_add
 from apps.practices.caching.tags import changes_in_transaction
 from apps.practices.errors import FieldError, NotAuthenticated, Problem, ValidationProblem
 from apps.practices.errors.responses import CONTENT_TYPE
-from apps.practices.mechanisms.requests import django_request
+from apps.practices.mechanisms.requests import django_request, response_render
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
@@ -118,12 +117,7 @@ def _to_store(view: APIView, request: Request, response: HttpResponseBase) -> St
 
     Cookies are not stored: they belong to signing in, which takes no key.
     """
-    if isinstance(response, Response):
-        # As in DRF's finalize_response. Rendered here, because the transaction stores the bytes.
-        response.accepted_renderer = request.accepted_renderer
-        response.accepted_media_type = request.accepted_media_type
-        response.renderer_context = view.get_renderer_context()  # type: ignore[attr-defined]  # missing in the stubs
-        response.render()
+    response_render(view, request, response)  # the transaction stores the bytes
     if not isinstance(response, HttpResponse):
         raise TypeError("A streamed response cannot be stored under an Idempotency-Key.")
     etag_add(django_request(request), response)

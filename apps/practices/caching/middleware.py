@@ -8,6 +8,7 @@ from django.utils.cache import patch_vary_headers
 
 from apps.practices.caching import responses
 from apps.practices.caching.conditional import LONGEST, etag_add, none_match
+from apps.practices.caching.declarations import cached_of
 from apps.practices.caching.engine import CacheSpec, fetch
 from apps.practices.caching.groups import groups_add, invalidation_add
 from apps.practices.caching.tags import changed_in_transaction, changes_noted
@@ -69,13 +70,13 @@ class CachingMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if request.method not in SAFE:
             return self._write(request)
-        declared = responses.cached_of(request) if request.method != "OPTIONS" else None
+        declared = cached_of(request) if request.method != "OPTIONS" else None
         if declared is None:
             return self.get_response(request)
         key, tags = responses.public_key(request, declared), declared.tags_for(request)
         if key is None or changed_in_transaction(tags):
             response = self.get_response(request)
-            response.headers["Cache-Status"] = f"{responses.CACHE_NAME}; fwd=bypass"
+            response.headers["Cache-Status"] = responses.BYPASS
             groups_add(response, tags)
             return response
         ran: list[HttpResponseBase] = []
@@ -95,7 +96,7 @@ class CachingMiddleware:
         except (responses.NotCacheable, ServerError):
             # Not shared. If another request ran the view, this one has to run it now.
             response = ran[0] if ran else self.get_response(request)
-            response.headers["Cache-Status"] = f"{responses.CACHE_NAME}; fwd=uri-miss"
+            response.headers["Cache-Status"] = responses.MISS
             groups_add(response, tags)
             return response
 

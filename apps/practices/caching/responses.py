@@ -1,8 +1,7 @@
-"""Cached public responses: what a view declares, which requests may share a response, and the response from an entry."""
+"""Cached responses: which requests may share one, what of a response is cached, and the response from an entry."""
 
-import string
 import time
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, urlencode
 
 from django.conf import settings
@@ -10,58 +9,25 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
 from apps.practices.caching.conditional import etag
-from apps.practices.caching.data import BOUND
 from apps.practices.caching.engine import Lookup, entry_key
 from apps.practices.caching.entries import MAX_BYTES
-from apps.practices.caching.groups import GROUPS, MOST
-from apps.practices.mechanisms.facts import route_match, view_of
+from apps.practices.caching.groups import GROUPS
+from apps.practices.mechanisms.facts import route_match
+
+if TYPE_CHECKING:
+    from apps.practices.caching.declarations import CachedResponse
 
 PUBLIC = "public, no-cache"  # a shared cache may store it, but must revalidate: a 304 is cheap and never stale
 VARY = "Accept, Authorization, Cookie"
 CACHED_HEADERS = ("Content-Type", "Content-Language", "Link", "Deprecation", "Sunset", GROUPS)
 LONGEST_QUERY = 2048  # characters; a request with a longer one is not cached
 CACHE_NAME = "app"  # in Cache-Status
+BYPASS = f"{CACHE_NAME}; fwd=bypass"
+MISS = f"{CACHE_NAME}; fwd=uri-miss"
 
 
-class CachedResponse:
-    """The class attribute ``cached`` of a DRF view: anonymous readers share one response.
-
-    A response is fresh for ``ttl`` seconds. For ``stale`` more seconds it is served while one request builds the next, or
-    while the database is unavailable. Together they may be 60 at most, the time for which a change that never reached
-    Redis may go unseen. ``tags`` may contain the URL's keyword arguments (``"note:{id}"``). ``parameters`` are the query
-    parameters that the response depends on. Requests with any other parameter, or with credentials, run the view.
-    """
-
-    def __init__(self, *, ttl: float, tags: Iterable[str], parameters: Iterable[str] = (), stale: float = 0) -> None:
-        if not 0 < ttl + stale <= BOUND:
-            raise ValueError(f"ttl + stale is {ttl + stale:g} s; the maximum for a public response is {BOUND} s")
-        self.ttl = ttl
-        self.stale = stale
-        self.tags = tuple(dict.fromkeys(tags))
-        if len(self.tags) >= MOST:
-            raise ValueError(f"{len(self.tags)} tags; the maximum is {MOST - 1}")
-        self.parameters = frozenset(parameters)
-        self.arguments = {name for tag in self.tags for _, name, _, _ in string.Formatter().parse(tag) if name}
-
-    def tags_for(self, request: HttpRequest) -> tuple[str, ...]:
-        """Return the tags with the URL's keyword arguments filled in."""
-        if not self.arguments:
-            return self.tags
-        arguments = route_match(request).kwargs
-        return tuple(tag.format_map(arguments) for tag in self.tags)
-
-
-def cached_of(request: HttpRequest) -> CachedResponse | None:
-    """Return what the view of a request declares as ``cached``; None if it declares nothing, or there is no view."""
-    declared = getattr(view_of(request), "cached", None)
-    return declared if isinstance(declared, CachedResponse) else None
-
-
-def public_key(request: HttpRequest, declared: CachedResponse) -> str | None:
-    """Return the key of the shared response; None if this request must run the view.
-
-    The key contains the path and the declared parameters, sorted, and nothing else of the request: no host, no header.
-    """
+def public_key(request: HttpRequest, declared: "CachedResponse") -> str | None:
+    """Return the key of the response that anonymous readers share; None if this request must run the view."""
     meta = request.META
     if (
         request.method not in ("GET", "HEAD")
@@ -74,18 +40,26 @@ def public_key(request: HttpRequest, declared: CachedResponse) -> str | None:
         return None
     if not _takes_json(meta.get("HTTP_ACCEPT", "")):
         return None
+    address = address_of(request, declared)
+    return None if address is None else entry_key(f"public:{address}")
+
+
+def address_of(request: HttpRequest, declared: "CachedResponse") -> str | None:
+    """Return the path and the declared parameters, sorted, and nothing else of the request: no host, no header.
+
+    Return None if the query string is not plainly made of declared parameters.
+    """
     path = quote(request.path_info, errors="surrogateescape")  # so that no path equals another's path and query
-    query = meta.get("QUERY_STRING", "")
+    query = request.META.get("QUERY_STRING", "")
     if not query:
-        return entry_key(f"public:{path}")
+        return path
     if len(query) > LONGEST_QUERY or not query.isascii():  # raw bytes: WSGI decodes them as Latin-1, Django as UTF-8
         return None
     pairs = parse_qsl(query, keep_blank_values=True, errors="surrogateescape")
     names = {name for name, _ in pairs}
     if len(names) != len(pairs) or not names <= declared.parameters:
         return None
-    canonical = urlencode(sorted(pairs), errors="surrogateescape")
-    return entry_key(f"public:{path}?{canonical}")
+    return f"{path}?{urlencode(sorted(pairs), errors='surrogateescape')}"
 
 
 def _private_cookies() -> tuple[str, ...]:
@@ -110,7 +84,7 @@ class NotCacheable(Exception):
 
 
 def cacheable_parts(response: HttpResponseBase) -> tuple[bytes, dict[str, str]]:
-    """Return the body and the headers to cache; raise NotCacheable unless the response is a plain public 200."""
+    """Return the body and the headers to cache; raise NotCacheable unless the response is a plain 200."""
     if (
         response.status_code != 200
         or response.streaming
@@ -127,17 +101,23 @@ def cacheable_parts(response: HttpResponseBase) -> tuple[bytes, dict[str, str]]:
 
 
 def response_from(request: HttpRequest, lookup: Lookup) -> HttpResponse:
-    """Return the 200 response for an entry."""
+    """Return the public 200 response for an entry."""
+    response = response_of(lookup, is_head=request.method == "HEAD")
+    response.headers["Cache-Control"] = PUBLIC
+    response.headers["Vary"] = VARY
+    request.resolver_match = route_match(request)
+    return response
+
+
+def response_of(lookup: Lookup, *, is_head: bool) -> HttpResponse:
+    """Return the 200 response for an entry, without the headers that depend on its audience."""
     entry = lookup.entry
-    response = HttpResponse(b"" if request.method == "HEAD" else entry.body)
+    response = HttpResponse(b"" if is_head else entry.body)
     for name, value in entry.headers.items():
         response.headers[name] = value
     response.headers["Content-Length"] = str(len(entry.body))
-    response.headers["Cache-Control"] = PUBLIC
-    response.headers["Vary"] = VARY
     response.headers["Age"] = str(max(0, int(time.time() - entry.created)))
     response.headers["Cache-Status"] = cache_status(lookup)
-    request.resolver_match = route_match(request)
     return response
 
 

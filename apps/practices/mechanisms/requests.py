@@ -1,9 +1,25 @@
-"""The Django request within a request of Django REST framework."""
+"""The Django request within a request of Django REST framework, and responses rendered before the view returns them."""
+
+from typing import TYPE_CHECKING
 
 from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from rest_framework.request import Request
+from rest_framework.response import Response
+
+if TYPE_CHECKING:  # DRF's views load the classes of authentication, which use this module
+    from rest_framework.views import APIView
 
 
 def django_request(request: Request) -> HttpRequest:
     """Return the Django request that ``request`` wraps. REST framework has no public name for it (docs/private-api.md)."""
     return request._request
+
+
+def response_render(view: "APIView", request: Request, response: HttpResponseBase) -> None:
+    """Render a response of a view's handler now, as DRF would after ``finalize_response``."""
+    if isinstance(response, Response):
+        response.accepted_renderer = request.accepted_renderer
+        response.accepted_media_type = request.accepted_media_type
+        response.renderer_context = view.get_renderer_context()  # type: ignore[attr-defined]  # missing in the stubs
+        response.render()

@@ -29,6 +29,7 @@ _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 class StrictView(APIView):  # without a docstring, which would describe the operations of each view in OpenAPI
     query_parsers: ClassVar[Mapping[str, Callable[[Request], Any]]] = {}
     query: Any = None  # the result of the parser
+    cached: ClassVar[Any] = None  # a CachedResponse
 
     @property
     def allowed_methods(self) -> list[str]:
@@ -50,6 +51,8 @@ class StrictView(APIView):  # without a docstring, which would describe the oper
         if method in _METHODS and hasattr(self, method.lower()):
             parse = self.query_parsers.get(method, _no_parameters)
             self.query = parse(request)
+            if self.cached is not None and method == "GET":
+                self.cached.attach(self)
 
     def body(
         self, serializer: type[serializers.BaseSerializer[Any]], instance: Any = None, *, partial: bool = False
