@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from django.conf import settings
 from django.http import HttpRequest
 from django.utils import timezone
@@ -9,10 +11,12 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
 from apps.accounts.models import Transport, User
-from apps.accounts.selectors.sessions import session_user
+from apps.accounts.selectors.sessions import session_user, session_user_known
 from apps.accounts.services.events import Origin
 from apps.accounts.services.tokens import AccessToken, RefreshToken, SessionToken, TokenRefused
 from apps.accounts.transports import (
+    SAFE,
+    CookieRepeated,
     TwoTransports,
     bearer_text,
     cookie_text,
@@ -95,6 +99,24 @@ class LogoutAuthentication(CookieAuthentication):
         if found is None and refresh is not None:
             found = self.verified(django_request(request), refresh, kind=RefreshToken)
         return found
+
+
+def user_known(request: HttpRequest) -> UUID | None:
+    """Return the user of a valid access token whose session this process has seen active (THROTTLING_USER_KNOWN).
+
+    Whether the session still is active, authentication decides. An unsafe request by cookie has no known user, since another
+    site may have made the browser send it, which must not use up the user's limit.
+    """
+    text, transport = bearer_text(request), Transport.BEARER
+    try:
+        if text is None and request.method in SAFE:
+            text, transport = cookie_text(request, settings.TOKENS_ACCESS_COOKIE), Transport.COOKIE
+        if text is None:
+            return None
+        token = AccessToken.read(text)
+    except (CookieRepeated, TokenRefused):
+        return None
+    return session_user_known(session_id=token.session_id, transport=transport)
 
 
 def origin_of(request: HttpRequest) -> Origin:

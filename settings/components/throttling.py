@@ -9,6 +9,9 @@ THROTTLING_POLICIES = {
     "login": ENVIRONMENT["THROTTLE_LOGIN"],
 }
 
+# The function that names the user of a request before authentication, so that all its limits are counted in one round trip.
+THROTTLING_USER_KNOWN = "apps.accounts.authentication.user_known"
+
 # django-ratelimit, for HTML forms. It fails open: while Redis is unavailable, each process still counts the `address` limit.
 RATELIMIT_USE_CACHE = "default"
 RATELIMIT_FAIL_OPEN = True

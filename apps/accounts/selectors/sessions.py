@@ -6,6 +6,7 @@ import threading
 import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import cast
 from uuid import UUID
 
 from cachetools import LRUCache
@@ -50,6 +51,11 @@ class _Checks:
         is_fresh = check is not None and time.monotonic() - check.began < settings.TOKENS_CHECK_SECONDS
         return check if is_fresh else None
 
+    def last(self, session_id: UUID) -> _Check | None:
+        """Return the cached check, however old."""
+        with self._lock:
+            return self._cache.get(session_id)
+
     def put(self, session_id: UUID, check: _Check) -> None:
         """Cache a check, unless it began before a change and so may have read the old row."""
         with self._lock:
@@ -89,6 +95,17 @@ def session_user(*, session_id: UUID, transport: Transport, now: datetime) -> Us
     user = User.from_db(DEFAULT_DB_ALIAS, _USER_FIELDS, check.row[2:])
     user.session_check = check
     return user
+
+
+def session_user_known(*, session_id: UUID, transport: Transport) -> UUID | None:
+    """Return the id of a session's user if this process has found it active before, and not ended since. Runs no query.
+
+    This only says whose session it is, not that it is still active.
+    """
+    check = _checks.last(session_id)
+    if check is None or check.row is None or check.row[1] != transport:
+        return None
+    return cast("UUID", check.row[_USER_ID])
 
 
 def _read(session_id: UUID) -> tuple | None:

@@ -30,6 +30,7 @@ class RequestFacts:
     bucket: str  # what limits count by: the address, or its IPv6 network
     decisions: dict[str, Any] = field(default_factory=dict)  # throttling's Decision, by policy
     is_anon_counted: bool = False  # counted against the policy "anon"
+    throttles: tuple[type, ...] = ()  # those whose policies have been counted
     match: ResolverMatch | None = None
     unmatched: Resolver404 | None = None
 

@@ -46,32 +46,21 @@ LOCAL_CLIENTS = 20_000  # counted in a process's memory while Redis is unavailab
 Rate = tuple[int, int]  # requests, seconds
 
 
-@dataclass(frozen=True, slots=True)
 class Limit:
-    """A policy, and the client that it limits: an account or an address."""
+    """A policy, and the client that it limits: an account or an address. ``interval`` and ``window`` are in microseconds."""
 
-    policy: str
-    identity: str
-    rate: Rate
+    __slots__ = ("interval", "key", "policy", "rate", "window")
 
-    @property
-    def key(self) -> str:
-        """The key of the stored count. It includes the rate, so that a changed rate starts with a full quota."""
-        quota, seconds = self.rate
-        return f"{self.policy}:{quota}/{seconds}:{self.identity}"
-
-    @property
-    def interval(self) -> float:
-        """Microseconds between requests at the policy's sustained rate."""
-        return self.window / self.rate[0]
-
-    @property
-    def window(self) -> float:
-        """Microseconds of the policy's window."""
-        return self.rate[1] * 1_000_000
+    def __init__(self, policy: str, identity: str, rate: Rate) -> None:
+        quota, seconds = rate
+        self.policy = policy
+        self.rate = rate
+        self.key = f"{policy}:{quota}/{seconds}:{identity}"  # with the rate: a changed one starts with a full quota
+        self.window = seconds * 1_000_000
+        self.interval = self.window / quota  # between requests at the policy's sustained rate
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Decision:
     """The state of one limit after a request. ``backlog`` is the time until its quota is full again, in microseconds."""
 
@@ -112,7 +101,8 @@ def acquire(limits: Sequence[Limit]) -> tuple[bool, list[Decision]]:
 
 
 def _acquire_shared(limits: Sequence[Limit]) -> tuple[bool, list[float]]:
-    keys = [f"{settings.CACHING_PREFIX}:l:{limit.key}" for limit in limits]
+    prefix = settings.CACHING_PREFIX
+    keys = [f"{prefix}:l:{limit.key}" for limit in limits]
     numbers = [number for limit in limits for number in (limit.interval, limit.window)]
     try:
         [(allowed, backlogs)] = redis_trip(redis_command(("EVALSHA", SHA, len(keys), *keys, *numbers)))

@@ -3,9 +3,12 @@
 RateLimit-Policy and RateLimit follow draft-ietf-httpapi-ratelimit-headers-10: structured lists with a member per policy.
 """
 
+from functools import cache
+
 from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.utils.module_loading import import_string
 
 from apps.practices.errors import TooManyRequests
 from apps.practices.mechanisms.facts import facts_of
@@ -23,22 +26,31 @@ def has_credentials(request: HttpRequest) -> bool:
 def is_verified(request: HttpRequest) -> bool:
     """Return whether authentication has found a user."""
     user = getattr(request, "user", None)
-    return bool(user is not None and user.is_authenticated)
+    return user is not None and user.is_authenticated
 
 
-def acquire_for(request: HttpRequest, *limits: Limit | None, is_anonymous: bool) -> bool:
+def user_known(request: HttpRequest) -> str | None:
+    """Return the id of the user who will be found by authentication, if that is known without a query."""
+    user_id = _imported(settings.THROTTLING_USER_KNOWN)(request)
+    return None if user_id is None else str(user_id)
+
+
+_imported = cache(import_string)
+
+
+def acquire_for(request: HttpRequest, limits: list[Limit], *, is_anonymous: bool) -> bool:
     """Count a request against ``limits``, and an anonymous one against "anon" as well, but only once.
 
     Return whether it is allowed. The decisions are kept in the facts of the request; one replaces an earlier one of its policy.
     """
     facts = facts_of(request)
-    counted = [limit for limit in limits if limit]
     if is_anonymous and not facts.is_anon_counted:
         facts.is_anon_counted = True
         if anon := limit_for("anon", facts.bucket):
-            counted.append(anon)
-    allowed, decisions = acquire(counted)
-    facts.decisions.update({decision.limit.policy: decision for decision in decisions})
+            limits.append(anon)
+    allowed, decisions = acquire(limits)
+    for decision in decisions:
+        facts.decisions[decision.limit.policy] = decision
     return allowed
 
 
@@ -56,13 +68,11 @@ def too_many(request: HttpRequest) -> TooManyRequests:
 
 def limits_to_headers(request: HttpRequest, response: HttpResponseBase) -> None:
     """Add both fields to the response, if any limit applied to the request."""
-    decisions: list[Decision] = list(facts_of(request).decisions.values())
-    if not decisions:
-        return
-    policies = [(decision.limit.policy, *decision.limit.rate) for decision in decisions]
-    response.headers["RateLimit-Policy"] = ", ".join(
-        f'"{name}";q={quota};w={window}' for name, quota, window in policies
-    )
-    response.headers["RateLimit"] = ", ".join(
-        f'"{decision.limit.policy}";r={decision.remaining};t={decision.reset}' for decision in decisions
-    )
+    policies, states = [], []
+    for policy, decision in facts_of(request).decisions.items():
+        quota, window = decision.limit.rate
+        policies.append(f'"{policy}";q={quota};w={window}')
+        states.append(f'"{policy}";r={decision.remaining};t={decision.reset}')
+    if policies:
+        response.headers["RateLimit-Policy"] = ", ".join(policies)
+        response.headers["RateLimit"] = ", ".join(states)

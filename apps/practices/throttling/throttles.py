@@ -1,6 +1,10 @@
-"""DRF throttle classes that use the limiter: by user, by address on credential endpoints, and by the view's scope."""
+"""DRF throttle classes that use the limiter: by user, by address on credential endpoints, and by the view's scope.
 
-from typing import TYPE_CHECKING, ClassVar
+ThrottlingMiddleware counts the policies of a view's ``throttle_classes`` together with its own, in one round trip, if it knows
+the caller by then. The throttles count what is left: for a caller whom authentication found, and in ``get_throttles()``.
+"""
+
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
@@ -19,13 +23,22 @@ class PolicyThrottle(BaseThrottle):
 
     policy: ClassVar[str] = ""
 
-    def policy_limit(self, request: Request, view: "APIView") -> Limit | None:
-        """Return the limit to apply to a request; None applies none."""
+    @classmethod
+    def limit(cls, view: "APIView | type[APIView]", *, user: str | None, bucket: str) -> Limit | None:
+        """Return the limit to apply to a request of this user (None: not signed in) and address; None applies none."""
         raise NotImplementedError
 
     def allow_request(self, request: Request, view: "APIView") -> bool:
         plain = django_request(request)
-        if not acquire_for(plain, self.policy_limit(request, view), is_anonymous=not is_verified(plain)):
+        facts = facts_of(plain)
+        is_anonymous = not is_verified(plain)
+        limits = []
+        if type(self) not in facts.throttles:
+            user = None if is_anonymous else str(request.user.pk)
+            limits = [limit] if (limit := self.limit(view, user=user, bucket=facts.bucket)) else []
+        elif facts.is_anon_counted or not is_anonymous:
+            return True
+        if not acquire_for(plain, limits, is_anonymous=is_anonymous):
             raise too_many(plain)
         return True
 
@@ -35,8 +48,9 @@ class UserThrottle(PolicyThrottle):
 
     policy = "user"
 
-    def policy_limit(self, request: Request, view: "APIView") -> Limit | None:
-        return limit_for(self.policy, str(request.user.pk)) if is_verified(django_request(request)) else None
+    @classmethod
+    def limit(cls, view: Any, *, user: str | None, bucket: str) -> Limit | None:
+        return None if user is None else limit_for(cls.policy, user)
 
 
 class LoginThrottle(PolicyThrottle):
@@ -44,8 +58,9 @@ class LoginThrottle(PolicyThrottle):
 
     policy = "login"
 
-    def policy_limit(self, request: Request, view: "APIView") -> Limit | None:
-        return limit_for(self.policy, facts_of(django_request(request)).bucket)
+    @classmethod
+    def limit(cls, view: Any, *, user: str | None, bucket: str) -> Limit | None:
+        return limit_for(cls.policy, bucket)
 
 
 class ScopeThrottle(PolicyThrottle):
@@ -54,7 +69,6 @@ class ScopeThrottle(PolicyThrottle):
     A scope missing from THROTTLING_POLICIES is not limited; the check ``throttling.E003`` reports such views.
     """
 
-    def policy_limit(self, request: Request, view: "APIView") -> Limit | None:
-        plain = django_request(request)
-        identity = str(request.user.pk) if is_verified(plain) else facts_of(plain).bucket
-        return limit_for(getattr(view, "throttle_scope", ""), identity)
+    @classmethod
+    def limit(cls, view: Any, *, user: str | None, bucket: str) -> Limit | None:
+        return limit_for(getattr(view, "throttle_scope", ""), bucket if user is None else user)
