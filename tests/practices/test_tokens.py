@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from django.test import override_settings
 from django.utils import timezone
 
 from apps.accounts.checks import BLACKLIST, NO_MAIL, tokens_check
+from apps.accounts.services import tokens
 from settings.kinds import key_ring
 from tests.apps.accounts.factories import sign_in, user_create
 from tests.practices.tokens_bench import EPOCH, HEADER, KEY, NEXT, claims_of, forge, get_me, ring
@@ -104,3 +106,33 @@ def test_environment_refuses_invalid_rings(entries: Any, reason: str) -> None:
 def test_environment_accepts_a_ring() -> None:
     (entry,) = key_ring(json.dumps([{"kid": "a", "key": KEY, "sign_from": "2026-01-01T00:00:00Z"}]))
     assert entry == {"kid": "a", "key": KEY, "sign_from": datetime(2026, 1, 1, tzinfo=UTC)}
+
+
+class TestVerifiedTokens:
+    """What has been verified once is not verified again, and nothing else changes."""
+
+    def test_verified_token_expires(self, pair: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(tokens, "LEEWAY_SECONDS", 0)
+        end = int(time.time()) + 2
+        token = forge(HEADER, {**claims_of(pair.access), "exp": end})
+        assert [get_me(token).status_code for _ in range(2)] == [200, 200]
+        time.sleep(end - time.time())
+        assert_problem(get_me(token), 401, "token-refused")
+
+    @pytest.mark.parametrize(
+        "changed",
+        [
+            {"TOKENS_KEYS": ring(("a", NEXT, EPOCH))},
+            {"TOKENS_KEYS": ring(("b", KEY, EPOCH))},
+            {"TOKENS_ISSUER": "another"},
+            {"TOKENS_AUDIENCE": "another"},
+        ],
+    )
+    def test_verified_token_is_refused_once_its_terms_change(self, pair: Any, changed: dict[str, Any]) -> None:
+        assert get_me(pair.access).status_code == 200
+        with override_settings(**changed):
+            assert_problem(get_me(pair.access), 401, "token-refused")
+        assert get_me(pair.access).status_code == 200
+
+    def test_kept_tokens_are_bounded(self) -> None:
+        assert 0 < tokens._verified.cache_info().maxsize <= 10_000
