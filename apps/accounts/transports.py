@@ -95,6 +95,8 @@ def cookie_text(request: HttpRequest, name: str) -> str | None:
 
 def has_cookies(request: HttpRequest) -> bool:
     """Return whether a token came in a cookie."""
+    if "HTTP_COOKIE" not in request.META:
+        return False
     names = (settings.TOKENS_ACCESS_COOKIE, settings.TOKENS_REFRESH_COOKIE)
     return any(cookie_text(request, name) is not None for name in names)
 

@@ -14,7 +14,7 @@ from django.db import connection, transaction
 from django.test import Client, override_settings
 from django.utils import timezone
 
-from apps.accounts.models import EndReason, Session
+from apps.accounts.models import EndReason, Session, User
 from apps.accounts.selectors import sessions
 from apps.accounts.selectors.sessions import session_user
 from apps.accounts.services.sessions import session_end
@@ -44,6 +44,27 @@ def test_authorising_is_one_query_and_none_when_cached(pair: Any, django_assert_
             assert session_user(session_id=pair.session_id, transport=pair.transport, now=later) is None
     with override_settings(TOKENS_CHECK_SECONDS=0), django_assert_num_queries(1):
         session_user(session_id=pair.session_id, transport=pair.transport, now=now)
+
+
+def test_the_user_of_a_session_is_what_the_orm_reads(pair: Any, django_assert_num_queries: Any) -> None:
+    with override_settings(TOKENS_CHECK_SECONDS=60):
+        user, other = (
+            session_user(session_id=pair.session_id, transport=pair.transport, now=timezone.now()) for _ in range(2)
+        )
+    read = User.objects.get(pk=user.pk)
+    known = {field.attname: getattr(user, field.attname) for field in User._meta.concrete_fields}
+    assert known == {name: getattr(read, name) for name in known}
+    assert type(user) is User
+    assert user.get_deferred_fields() == set()  # the hash has been read now
+    assert other.get_deferred_fields() == {"password"}
+    assert vars(user._state) == vars(read._state)
+    assert user._state is not other._state
+    user.name = "Changed"
+    assert other.name == read.name
+    with django_assert_num_queries(1):
+        user.save(update_fields=["name"])  # an UPDATE: the row exists
+    other.refresh_from_db()
+    assert other.name == "Changed"
 
 
 def test_request_is_two_queries(pair: Any, django_assert_num_queries: Any) -> None:
