@@ -6,7 +6,8 @@ select_settings()
 
 import django  # noqa: E402 - the settings module is chosen first
 
-from project.handler import Application  # noqa: E402 - as above
-
 django.setup(set_prefix=False)
+
+from project.handler import Application  # noqa: E402 - it uses views, which need Django's apps
+
 application = Application()

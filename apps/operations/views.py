@@ -11,6 +11,8 @@ from apps.operations.health import readiness
 from apps.practices.errors import NotFound, Unavailable, problem_response
 from apps.practices.observability.exposition import exposition
 
+ALIVE = b'{"status": "alive"}'
+
 
 class NotReady(Unavailable, type="not-ready", title="Not ready"):
     explanation = "This instance does not accept requests at the moment. Try again through the load balancer."
@@ -26,7 +28,7 @@ _REASONS = {
 @require_safe
 def healthz(request: HttpRequest) -> HttpResponse:
     """Return 200: the process works. Touches neither the database nor Redis."""
-    return JsonResponse({"status": "alive"}, headers={"Cache-Control": "no-store"})
+    return HttpResponse(ALIVE, content_type="application/json", headers={"Cache-Control": "no-store"})
 
 
 @require_safe

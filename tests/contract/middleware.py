@@ -24,6 +24,8 @@ broken: list[str] = []
 class ContractMiddleware:
     """Outermost, so that it sees what a client sees."""
 
+    is_replayable = True  # what is replayed was seen here the first time
+
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 

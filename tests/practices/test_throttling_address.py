@@ -75,7 +75,7 @@ def test_no_other_header_counts(settings: Any) -> None:
     ],
 )
 def test_client_bucket(peer: str, bucket: str) -> None:
-    assert client_address_and_bucket(request_from(peer))[1] == bucket
+    assert client_address_and_bucket(request_from(peer).META)[1] == bucket
 
 
 @pytest.mark.parametrize(
@@ -91,4 +91,4 @@ def test_client_bucket(peer: str, bucket: str) -> None:
 )
 def test_trusted_peer(settings: Any, trusted: int | list[str], peer: str, believed: bool) -> None:
     settings.TRUSTED_PROXIES = trusted
-    assert trusted_peer(request_from(peer, "1.1.1.1")) is believed
+    assert trusted_peer(request_from(peer, "1.1.1.1").META) is believed

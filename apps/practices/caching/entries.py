@@ -9,7 +9,7 @@ MAX_BYTES = 256 * 1024  # a larger body is served but not cached
 FORMAT = 1  # of the stored bytes; an entry in another format is a miss
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, weakref_slot=True)
 class Entry:
     """A cached body: created at a Unix time, fresh for ``ttl`` seconds, usable for ``stale`` more."""
 

@@ -92,7 +92,7 @@ class CachingMiddleware:
             key=key, tags=tags, ttl=declared.ttl, stale=declared.stale, build=build, outages=(ServerError,)
         )
         try:
-            return responses.response_from(request, fetch(spec))
+            return responses.response_from(request, fetch(spec), key=key, tags=tags)
         except (responses.NotCacheable, ServerError):
             # Not shared. If another request ran the view, this one has to run it now.
             response = ran[0] if ran else self.get_response(request)

@@ -1,18 +1,20 @@
 """Cached responses: which requests may share one, what of a response is cached, and the response from an entry."""
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, urlencode
+from weakref import ref
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
 from apps.practices.caching.conditional import etag
-from apps.practices.caching.engine import Lookup, entry_key
-from apps.practices.caching.entries import MAX_BYTES
+from apps.practices.caching.engine import Lookup, entry_key, peek
+from apps.practices.caching.entries import MAX_BYTES, Entry
 from apps.practices.caching.groups import GROUPS
-from apps.practices.mechanisms.facts import route_match
+from apps.practices.mechanisms.facts import facts_of, route_match
 
 if TYPE_CHECKING:
     from apps.practices.caching.declarations import CachedResponse
@@ -100,12 +102,14 @@ def cacheable_parts(response: HttpResponseBase) -> tuple[bytes, dict[str, str]]:
     return body, headers
 
 
-def response_from(request: HttpRequest, lookup: Lookup) -> HttpResponse:
+def response_from(request: HttpRequest, lookup: Lookup, *, key: str, tags: tuple[str, ...]) -> HttpResponse:
     """Return the public 200 response for an entry."""
     response = response_of(lookup, is_head=request.method == "HEAD")
     response.headers["Cache-Control"] = PUBLIC
     response.headers["Vary"] = VARY
     request.resolver_match = route_match(request)
+    if lookup.source == "local":
+        facts_of(request).hit = Hit(key=key, tags=tags, entry=ref(lookup.entry))
     return response
 
 
@@ -116,9 +120,28 @@ def response_of(lookup: Lookup, *, is_head: bool) -> HttpResponse:
     for name, value in entry.headers.items():
         response.headers[name] = value
     response.headers["Content-Length"] = str(len(entry.body))
-    response.headers["Age"] = str(max(0, int(time.time() - entry.created)))
+    response.headers["Age"] = age(entry)
     response.headers["Cache-Status"] = cache_status(lookup)
     return response
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hit:
+    """A response from the local tier, which the next equal request may get from the WSGI application."""
+
+    key: str
+    tags: tuple[str, ...]
+    entry: ref[Entry]  # weak, so that the bounds of the local tier hold
+
+    def current(self) -> Lookup | None:
+        """Return the entry's lookup as long as it may be served without asking Redis."""
+        lookup = peek(self.key, self.tags)
+        return lookup if lookup is not None and lookup.entry is self.entry() else None
+
+
+def age(entry: Entry) -> str:
+    """Return the Age field of an entry (RFC 9111, 5.1)."""
+    return str(max(0, int(time.time() - entry.created)))
 
 
 def cache_status(lookup: Lookup) -> str:

@@ -1,12 +1,13 @@
-"""The facts of a request that several layers need, determined once by the outermost middleware."""
+"""The facts of a request that several layers need, determined once: by the WSGI application, or the outermost middleware."""
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from time import perf_counter
 from typing import Any
 
 from django.conf import settings
+from django.core.signals import setting_changed
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import Resolver404, ResolverMatch, resolve
@@ -15,8 +16,9 @@ from apps.practices.mechanisms.ids import request_id_new
 from apps.practices.mechanisms.proxies import client_address_and_bucket
 from apps.practices.mechanisms.scheme import forwarded_scheme
 
-_KEY = "facts"
+_KEY = "shipshape.facts"  # in the WSGI environ, which is request.META
 CACHED_PATH_LENGTH = 200  # characters; the matches of 4,096 longer paths would take tens of MB
+CACHED_HEADER_LENGTH = 200  # characters of X-Forwarded-For and X-Forwarded-Proto, for the same reason
 
 
 @dataclass(slots=True, kw_only=True)
@@ -31,28 +33,48 @@ class RequestFacts:
     decisions: dict[str, Any] = field(default_factory=dict)  # throttling's Decision, by policy
     is_anon_counted: bool = False  # counted against the policy "anon"
     throttles: tuple[type, ...] = ()  # those whose policies have been counted
+    is_refused: bool = False  # by the limits, before the middlewares
+    hit: Any = None  # caching's Hit, if the response is a shared one that is repeated
     match: ResolverMatch | None = None
     unmatched: Resolver404 | None = None
 
 
 def facts_of(request: HttpRequest) -> RequestFacts:
-    """Return the facts of a request; determine them if no middleware has, as for a request made in code."""
-    facts: RequestFacts | None = request.__dict__.get(_KEY)
-    return facts or _determine(request)
+    """Return the facts of a request; determine them if nothing has, as for a request made in code."""
+    return request.META.get(_KEY) or facts_determine(request.META)
 
 
-def _determine(request: HttpRequest) -> RequestFacts:
-    if scheme := forwarded_scheme(request):
-        request.META["wsgi.url_scheme"] = scheme  # where Django reads it: from now on request.is_secure() is right
-    address, bucket = client_address_and_bucket(request)
-    facts = request.__dict__[_KEY] = RequestFacts(
+def facts_determine(meta: MutableMapping[str, Any]) -> RequestFacts:
+    """Determine the facts of a request by its WSGI environ, and keep them there."""
+    peer = meta.get("REMOTE_ADDR", "")
+    chain, written = meta.get("HTTP_X_FORWARDED_FOR", ""), meta.get("HTTP_X_FORWARDED_PROTO", "")
+    is_short = len(chain) + len(written) <= CACHED_HEADER_LENGTH
+    scheme, address, bucket = (_client if is_short else _client.__wrapped__)(peer, chain, written)
+    if scheme:
+        meta["wsgi.url_scheme"] = scheme  # where Django reads it: from now on request.is_secure() is right
+    facts = meta[_KEY] = RequestFacts(
         request_id=request_id_new(),
         started=perf_counter(),
-        scheme=request.META.get("wsgi.url_scheme", "http"),
+        scheme=scheme or meta.get("wsgi.url_scheme", "http"),
         address=address,
         bucket=bucket,
     )
     return facts
+
+
+@lru_cache(maxsize=4096)
+def _client(peer: str, chain: str, written: str) -> tuple[str | None, str, str]:
+    """Return the scheme that a trusted proxy has reported, the client's address and its bucket."""
+    meta = {"REMOTE_ADDR": peer, "HTTP_X_FORWARDED_FOR": chain, "HTTP_X_FORWARDED_PROTO": written}
+    return forwarded_scheme(meta), *client_address_and_bucket(meta)
+
+
+def _settings_changed(*, setting: str, **_: Any) -> None:
+    if setting == "TRUSTED_PROXIES":
+        _client.cache_clear()
+
+
+setting_changed.connect(_settings_changed)
 
 
 class RequestFactsMiddleware:
@@ -62,7 +84,7 @@ class RequestFactsMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        _determine(request)
+        facts_of(request)
         return self.get_response(request)
 
 

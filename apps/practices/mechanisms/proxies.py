@@ -7,8 +7,9 @@ If the header cannot be parsed, the client is the peer of the connection.
 """
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -22,15 +23,18 @@ LONGEST_CHAIN = 32
 
 def client_address(request: HttpRequest) -> str:
     """Return the client's address in canonical form; an IPv4-mapped IPv6 address becomes IPv4."""
-    return client_address_and_bucket(request)[0]
+    return client_address_and_bucket(request.META)[0]
 
 
-def client_address_and_bucket(request: HttpRequest) -> tuple[str, str]:
-    """Return the client's address, and what limits count by: the address, or the IPv6 network, such as ``2001:db8::/64``."""
-    return _written(_client(request))
+def client_address_and_bucket(meta: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the client's address, and what limits count by: the address, or the IPv6 network, such as ``2001:db8::/64``.
+
+    ``meta`` is the WSGI environ, or ``request.META``, in all functions.
+    """
+    return _written(_client(meta))
 
 
-def trusted_peer(request: HttpRequest) -> bool:
+def trusted_peer(meta: Mapping[str, Any]) -> bool:
     """Return whether the connection comes from a trusted proxy.
 
     With a count above 0 every connection does: the operator guarantees that clients cannot bypass the proxies.
@@ -38,13 +42,13 @@ def trusted_peer(request: HttpRequest) -> bool:
     trusted = settings.TRUSTED_PROXIES
     if isinstance(trusted, int):
         return trusted > 0
-    peer = parse(request.META.get("REMOTE_ADDR", ""))
+    peer = parse(meta.get("REMOTE_ADDR", ""))
     return peer is not None and is_ours(peer, tuple(trusted or ()))
 
 
-def _client(request: HttpRequest) -> Address | None:
-    peer = parse(request.META.get("REMOTE_ADDR", ""))
-    chain = request.META.get("HTTP_X_FORWARDED_FOR", "")
+def _client(meta: Mapping[str, Any]) -> Address | None:
+    peer = parse(meta.get("REMOTE_ADDR", ""))
+    chain = meta.get("HTTP_X_FORWARDED_FOR", "")
     trusted = settings.TRUSTED_PROXIES
     if not chain or not trusted:
         return peer

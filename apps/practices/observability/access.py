@@ -9,7 +9,7 @@ from django.conf import settings
 from django.http import HttpRequest
 
 from apps.practices.mechanisms import ids, metrics
-from apps.practices.mechanisms.facts import facts_of
+from apps.practices.mechanisms.facts import RequestFacts, facts_of
 from apps.practices.observability.logs import info_write
 from apps.practices.observability.routes import route_of, user_id_of
 
@@ -25,22 +25,45 @@ def access_record(request: HttpRequest, *, status: int, sent: int, problem: str 
 
     ``sent`` is the length of the body in bytes; ``problem`` is the problem type of an error.
     """
-    facts = facts_of(request)
+    access_write(
+        facts_of(request),
+        inbound_id=request.META.get("HTTP_X_REQUEST_ID"),
+        method=request.method or "",
+        route=route_of(request),
+        path=request.path,
+        status=status,
+        sent=sent,
+        user_id=user_id_of(request),
+        problem=problem,
+    )
+
+
+def access_write(
+    facts: RequestFacts,
+    *,
+    inbound_id: str | None,
+    method: str,
+    route: str,
+    path: str,
+    status: int,
+    sent: int,
+    user_id: str | None = None,
+    problem: str | None = None,
+) -> None:
+    """Do what ``access_record`` does, without a request of Django."""
     seconds = perf_counter() - facts.started
-    route = route_of(request)
-    method = request.method or ""
     metrics.request_observe(route=route, method=method, status=status, seconds=seconds)
     fields = {
         "method": method[:16],
         "route": route,
-        "path": request.path[:PATH_MAX],
+        "path": path[:PATH_MAX],
         "status": status,
         "duration_ms": round(seconds * 1000, 2),
         "bytes": sent,
-        "user_id": user_id_of(request),
+        "user_id": user_id,
         "address": address_shown(facts.address, settings.OBSERVABILITY_ADDRESSES),
     }
-    parent = ids.parent_id(request.META.get("HTTP_X_REQUEST_ID"))
+    parent = ids.parent_id(inbound_id)
     if parent is not None:
         fields["parent_request_id"] = parent
     if problem is not None:

@@ -52,7 +52,7 @@ class ThrottlingMiddleware:
         limits = _address_limits(request)
         if is_anonymous or user is not None:
             limits += _view_limits(request, user=user)
-        if not acquire_for(request, limits, is_anonymous=is_anonymous):
+        if facts_of(request).is_refused or not acquire_for(request, limits, is_anonymous=is_anonymous):
             return _refusal(request)
         response = self.get_response(request)
         is_unverified = response.status_code < SERVER_ERROR and not is_verified(request)

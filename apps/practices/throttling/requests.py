@@ -11,7 +11,7 @@ from django.http.response import HttpResponseBase
 from django.utils.module_loading import import_string
 
 from apps.practices.errors import TooManyRequests
-from apps.practices.mechanisms.facts import facts_of
+from apps.practices.mechanisms.facts import RequestFacts, facts_of
 from apps.practices.mechanisms.metrics import count
 from apps.practices.throttling.limiter import Decision, Limit, acquire, limit_for
 
@@ -68,11 +68,16 @@ def too_many(request: HttpRequest) -> TooManyRequests:
 
 def limits_to_headers(request: HttpRequest, response: HttpResponseBase) -> None:
     """Add both fields to the response, if any limit applied to the request."""
-    policies, states = [], []
-    for policy, decision in facts_of(request).decisions.items():
-        quota, window = decision.limit.rate
-        policies.append(f'"{policy}";q={quota};w={window}')
-        states.append(f'"{policy}";r={decision.remaining};t={decision.reset}')
-    if policies:
-        response.headers["RateLimit-Policy"] = ", ".join(policies)
-        response.headers["RateLimit"] = ", ".join(states)
+    facts = facts_of(request)
+    if facts.decisions:
+        rates = [(policy, *decision.limit.rate) for policy, decision in facts.decisions.items()]
+        response.headers["RateLimit-Policy"] = ", ".join(
+            f'"{name}";q={quota};w={window}' for name, quota, window in rates
+        )
+        response.headers["RateLimit"] = limits_left(facts)
+
+
+def limits_left(facts: RequestFacts) -> str:
+    """Return the RateLimit field: what is left of each limit that applied to a request."""
+    decisions: dict[str, Decision] = facts.decisions
+    return ", ".join([f'"{policy}";r={one.remaining};t={one.reset}' for policy, one in decisions.items()])

@@ -1,6 +1,7 @@
 """Request bodies: reading them has limits of size and time, and what no view has read is read before the response."""
 
 import contextlib
+from collections.abc import Mapping
 from typing import IO, Any, cast
 
 from django.conf import settings
@@ -9,7 +10,6 @@ from django.http import HttpRequest
 from gunicorn.http.errors import ParseException
 
 from apps.practices.errors import BodyTooLarge, Malformed, Problem, Unavailable
-from apps.practices.mechanisms.facts import facts_of
 from apps.practices.validation.clients import ClientSocket, TooManySlow
 
 CHUNK = 64 * 1024
@@ -46,7 +46,7 @@ class Body:
 
     def __init__(self, request: HttpRequest, *, bound: int) -> None:
         self._source: IO[bytes] = request.META["wsgi.input"]
-        self._connection = client_socket(request)
+        self._connection = client_socket(request.META)
         self._length = None if is_chunked(request) else int(request.META["CONTENT_LENGTH"])
         self._bound = bound
         self._received = 0
@@ -107,14 +107,14 @@ class Body:
         return data
 
 
-def client_socket(request: HttpRequest) -> ClientSocket | None:
-    """Return the connection of the request, if the server limits how long it waits for clients (``project/threads.py``)."""
-    connection = request.META.get("gunicorn.socket")
+def client_socket(meta: Mapping[str, Any]) -> ClientSocket | None:
+    """Return the connection of a request, if the server limits how long it waits for clients (``project/threads.py``)."""
+    connection = meta.get("gunicorn.socket")
     return connection if isinstance(connection, ClientSocket) else None
 
 
-def client_set(request: HttpRequest) -> None:
-    """Set the client of the request's connection, since slow clients are also limited by address."""
-    connection = client_socket(request)
+def client_set(meta: Mapping[str, Any], *, bucket: str) -> None:
+    """Set the client of a request's connection, since slow clients are also limited by address."""
+    connection = client_socket(meta)
     if connection is not None:
-        connection.client_is(facts_of(request).bucket)
+        connection.client_is(bucket)

@@ -7,6 +7,7 @@ from urllib.parse import unquote_to_bytes
 from django.http import HttpRequest, HttpResponseBase
 
 from apps.practices.errors import BodyTooLarge, Malformed, Problem, UnsupportedMediaType, problem_response
+from apps.practices.mechanisms.facts import facts_of
 from apps.practices.validation.bodies import Body, client_set, is_chunked
 from apps.practices.validation.bounds import body_bound
 
@@ -25,7 +26,7 @@ class BodyMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        client_set(request)
+        client_set(request.META, bucket=facts_of(request).bucket)
         body = _body(request)
         response = self.get_response(request)
         if body is not None:
