@@ -7,14 +7,10 @@ stops choosing it. Then it stops accepting, finishes the requests in flight and 
 
 import gc
 import logging
-import mmap
 import signal
-import struct
 import sys
-import threading
-import time
+from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # gunicorn reads this file before it sets the path
@@ -22,17 +18,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # gunicorn read
 from gunicorn import glogging
 from gunicorn.workers import gthread
 
+from project.drain import asked, drain_on_sigterm
 from settings.env import ENVIRONMENT, select_settings
 
 ENVIRONMENT.require_valid()
 select_settings()
 
-DRAIN_SECONDS = 0.0 if ENVIRONMENT.name == "dev" else 2.5  # two health intervals of the edge, and a little
-# Load balancers check an instance's health, or send it requests, more often than this: 10 seconds is the longest usual interval.
-ASKED_SECONDS = 15.0
 if ENVIRONMENT.name == "dev":  # one person's browser, whose open connections a stop need not wait for
     gthread.STOP_KEEPALIVE_LINGER = 0.0
-_ASKED = mmap.mmap(-1, 8)  # the time of the instance's last request, in anonymous memory that its processes share
 
 
 class Log(glogging.Logger):
@@ -85,28 +78,12 @@ def when_ready(server: Any) -> None:
 
 
 def pre_request(worker: Any, request: Any) -> None:
-    """Store the time of the instance's last request, by the clock that all its processes share."""
-    struct.pack_into("d", _ASKED, 0, time.monotonic())
+    asked()
 
 
 def post_worker_init(worker: Any) -> None:
-    """Drain before gunicorn's own handling of SIGTERM."""
-    from apps.operations import shutdown
-
-    stop = worker.handle_exit
-    started = time.monotonic()
-
-    def drain(number: int, frame: FrameType | None) -> None:
-        if shutdown.is_draining():
-            return  # The host signalled every process, and the master passed the signal on as well.
-        shutdown.drain()
-        asked = max(started, *struct.unpack_from("d", _ASKED))
-        seconds = DRAIN_SECONDS if time.monotonic() - asked < ASKED_SECONDS else 0.0
-        timer = threading.Timer(seconds, worker.method_queue.defer, (stop, number, frame))  # in the main loop
-        timer.daemon = True
-        timer.start()
-
-    signal.signal(signal.SIGTERM, drain)
+    """Drain before gunicorn's own handling of SIGTERM, which runs in the worker's main loop."""
+    drain_on_sigterm(partial(worker.method_queue.defer, worker.handle_exit, signal.SIGTERM, None))
     signal.siginterrupt(signal.SIGTERM, False)
 
 

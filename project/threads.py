@@ -19,11 +19,15 @@ from gunicorn import util
 from gunicorn.http import wsgi
 from gunicorn.workers import gthread
 
-from apps.practices.validation.clients import ClientSocket, Slots
+from apps.practices.validation.clients import (
+    ANSWER_SECONDS,
+    BODY_SECONDS,
+    HEAD_SECONDS,
+    ClientSocket,
+    reader_slots,
+    sender_slots,
+)
 
-HEAD_SECONDS = 5.0  # waiting for the first byte of a connection, and for the rest of a request's head
-BODY_SECONDS = 50.0  # waiting for a body; the edge's time-out is longer
-ANSWER_SECONDS = 600.0  # waiting for a client to take its response
 LINGER_SECONDS = (
     2.0  # waiting for a client to close its side, so that it gets all of its response (RFC 9112, section 9.6)
 )
@@ -35,9 +39,7 @@ class Worker(gthread.ThreadWorker):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        quarter, half = max(1, self.cfg.threads // 4), max(1, self.cfg.threads // 2)
-        self.senders = Slots(quarter, each=1)
-        self.readers = Slots(half, each=max(1, half // 2))
+        self.senders, self.readers = sender_slots(self.cfg.threads), reader_slots(self.cfg.threads)
         self.lingering: deque[tuple[float, Any]] = deque()
 
     def enqueue_req(self, conn: Any) -> None:

@@ -291,6 +291,13 @@ OPERATIONS = (
     integer("WEB_CONCURRENCY", "Web processes per instance. Heroku-style hosts set it.", default=2, at_most=256),
     integer("WEB_THREADS", "Threads per web process.", default=8, at_most=256),
     Variable(
+        "WEB_SERVER",
+        "The server of web processes: gunicorn, or granian, which is faster and needs an edge that drops header names with "
+        "underscores, as deploy/Caddyfile does.",
+        kinds.choice("gunicorn", "granian"),
+        default="gunicorn",
+    ),
+    Variable(
         "PROCESS_KIND",
         "The kind of process: web, worker or command. Selects the database pool and timeouts. bin/web and the "
         "Procfile set it.",

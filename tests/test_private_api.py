@@ -151,6 +151,15 @@ def test_gunicorn_bodies() -> None:
     assert "gunicorn.socket" in names_in(default_environ)
 
 
+def test_granian_replaced_names() -> None:
+    from granian import Granian, _signals
+    from granian.server import mp
+
+    assert parameters(mp._wsgi_call_wrap) == ["callback", "scope_opts", "access_log_fmt"]
+    assert parameters(_signals.set_sync_signals) == []
+    assert {"_wsgi_call_wrap", "set_sync_signals", "WSGIWorker"} <= names_in(Granian._spawn_wsgi_worker.__wrapped__)
+
+
 class Impatient(psycopg.Connection[Any]):
     """A connection that waits a twentieth of a second for the server."""
 

@@ -16,6 +16,9 @@ SECURE_HSTS_SECONDS = 63_072_000 if _HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = _HTTPS
 SECURE_HSTS_PRELOAD = False
 
+# granian cannot tell X_Forwarded_For from X-Forwarded-For, so it needs a proxy that drops the first (check_scheme).
+WEB_SERVER = ENVIRONMENT["WEB_SERVER"]
+
 # All ports of localhost share their cookies. The service's name keeps these apart from those of other projects.
 _OWN = re.sub(r"[^a-z0-9]+", "-", (ENVIRONMENT["SITE_NAME"] or "").lower()).strip("-") or "site"
 

@@ -229,3 +229,11 @@ def test_checks_report_unsafe_settings(deployed: Any, name: str, value: Any, id:
     assert _ids(deploy=deploy) == {id}
     with pytest.raises(SystemCheckError, match=id):
         call_command("check", tags=["https"], deploy=deploy, fail_level="WARNING" if ".W" in id else "ERROR")
+
+
+def test_granian_needs_a_proxy(deployed: Any) -> None:
+    deployed.WEB_SERVER = "granian"
+    assert _ids(deploy=True) == set()
+    deployed.TRUSTED_PROXIES = 0
+    with pytest.raises(SystemCheckError, match=r"https\.E008"):
+        call_command("check")

@@ -11,7 +11,7 @@ HOST = "apps.practices.https.middleware.HostMiddleware"
 
 @register(Tags.security, "https")
 def check_scheme(**_: Any) -> list[CheckMessage]:
-    """Report E001 and E002: forwarded values trusted from anyone; E003: Host or HTTPS not checked."""
+    """Report E001, E002, E008: forwarded values trusted from anyone; E003: Host or HTTPS not checked."""
     messages: list[CheckMessage] = []
     if settings.SECURE_PROXY_SSL_HEADER is not None:
         hint = "Remove it and set TRUSTED_PROXIES. Django trusts this header from any client."
@@ -29,6 +29,12 @@ def check_scheme(**_: Any) -> list[CheckMessage]:
                 id="https.E003",
             )
         )
+    if settings.WEB_SERVER == "granian" and not settings.TRUSTED_PROXIES:
+        hint = (
+            "Put deploy/Caddyfile, or another proxy that drops header names with underscores, in front of it and set "
+            "TRUSTED_PROXIES, or use WEB_SERVER=gunicorn. Through granian, X_Forwarded_For replaces X-Forwarded-For."
+        )
+        messages.append(Error("WEB_SERVER is granian, but TRUSTED_PROXIES is 0.", hint=hint, id="https.E008"))
     return messages
 
 

@@ -10,9 +10,7 @@ from django.http import HttpRequest
 from gunicorn.http.errors import ParseException
 
 from apps.practices.errors import BodyTooLarge, Malformed, Problem, Unavailable
-from apps.practices.validation.clients import ClientSocket, TooManySlow
-
-CHUNK = 64 * 1024
+from apps.practices.validation.clients import CHUNK, ClientSocket, TooManySlow, Upload
 
 
 class BodyTooSlow(Problem, status=408, type="body-too-slow", title="Body too slow"):
@@ -107,10 +105,10 @@ class Body:
         return data
 
 
-def client_socket(meta: Mapping[str, Any]) -> ClientSocket | None:
-    """Return the connection of a request, if the server limits how long it waits for clients (``project/threads.py``)."""
-    connection = meta.get("gunicorn.socket")
-    return connection if isinstance(connection, ClientSocket) else None
+def client_socket(meta: Mapping[str, Any]) -> ClientSocket | Upload | None:
+    """Return what limits how long the server waits for a client (``project/threads.py``, ``project/granian.py``)."""
+    connection = meta.get("gunicorn.socket") or getattr(meta.get("wsgi.input"), "raw", None)
+    return connection if isinstance(connection, ClientSocket | Upload) else None
 
 
 def client_set(meta: Mapping[str, Any], *, bucket: str) -> None:

@@ -1,18 +1,26 @@
 """Limits for clients that send or read slowly, since each occupies a thread of the server.
 
-Used below Django, by the server's worker (``project/threads.py``). Imports no Django.
+Used below Django, by the servers (``project/threads.py``, ``project/granian.py``). Imports no Django.
 """
 
+import io
 import select
 import socket
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
+from typing import Any
 
 FREE_SECONDS = 0.02  # of waiting for a client before it counts as slow: the time of a packet or two
 GRACE_SECONDS = 5.0  # of waiting before the minimum rate applies
 LEAST_RATE = 16 * 1024  # bytes for each second of waiting
 STALL_SECONDS = 10.0  # of waiting without progress, after which the client counts as gone
+HEAD_SECONDS = 5.0  # waiting for the first byte of a connection, and for the rest of a request's head
+BODY_SECONDS = 50.0  # waiting for a body; the edge's time-out is longer
+ANSWER_SECONDS = 600.0  # waiting for a client to take its response
+CHUNK = 64 * 1024  # bytes that are read at a time
+WHOLE_BYTES = 1024 * 1024  # what an edge in front buffers for a slow client, at least
 
 _READ, _WRITE = select.POLLIN, select.POLLOUT
 
@@ -43,10 +51,22 @@ class Slots:
             return True
 
     def release(self, client: str) -> None:
+        """Release a slot of this client."""
         with self._lock:
             self._taken[client] -= 1
             if not self._taken[client]:
                 del self._taken[client]
+
+
+def sender_slots(threads: int) -> Slots:
+    """Return the slots for slow senders of a process: a quarter of its threads, one per address."""
+    return Slots(max(1, threads // 4), each=1)
+
+
+def reader_slots(threads: int) -> Slots:
+    """Return the slots for slow readers of a process: half of its threads, half of them per address."""
+    half = max(1, threads // 2)
+    return Slots(half, each=max(1, half // 2))
 
 
 class Transfer:
@@ -198,3 +218,44 @@ class ClientSocket:
             self._outgoing.wait(self._connection, _WRITE)
         except (TooSlow, TooManySlow) as error:
             raise ConnectionResetError(f"the client was slow with its answer: {type(error).__name__}") from error
+
+
+class Upload(io.RawIOBase):
+    """The body of a request, from a server whose reads wait without a limit, as granian's do.
+
+    The edge passes on a short body once it has all of it. One of more than WHOLE_BYTES may be slow, so it needs a slot:
+    TooManySlow if there is none.
+    """
+
+    def __init__(self, read: Callable[[int], bytes], *, length: int, slots: Slots) -> None:
+        self._read = read
+        self._is_long = length > WHOLE_BYTES
+        self._slots = slots
+        self._client = ""
+        self._held: str | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if self._is_long and self._held is None:
+            if not self._slots.acquire(self._client):
+                raise TooManySlow
+            self._held = self._client
+        data = self._read(min(len(buffer), CHUNK))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def client_is(self, client: str) -> None:
+        """Set the client of the body, so that one client cannot take all slots."""
+        self._client = client
+
+    def body_received(self) -> None:
+        """Release the slot of the body, which has arrived or is not read any more."""
+        self._is_long = False
+        if self._held is not None:
+            self._slots.release(self._held)
+            self._held = None
+
+    def hurry(self, seconds: float) -> None:
+        """Do nothing: the edge limits how long a body takes."""
