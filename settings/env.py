@@ -10,13 +10,13 @@ This module imports no Django. Reading never raises: errors are collected, and `
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
 from settings.files import UnreadableFile, read_file
-from settings.names import near
 from settings.rules import broken_rules
 from settings.variable import Variable
 from settings.variables import ENVIRONMENTS, VARIABLES
@@ -30,6 +30,7 @@ _UNREACHABLE = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none", "REDIS_U
 SERVERS_MISSING = (
     "The development servers are not running. Start them with bin/dev, or set DATABASE_URL and REDIS_URL in .env."
 )
+_SIMILARITY = 0.9  # difflib's ratio: one wrong letter among ten, or two letters swapped
 _READ = frozenset(f"{variable.name}{end}" for variable in VARIABLES for end in ("", "_FILE"))
 
 
@@ -203,6 +204,22 @@ def _typos(layers: list[Layer], entries: Mapping[str, Entry]) -> list[str]:
         for name in sorted(set(layer.values) - _READ)
         if (meant := near(name, open_names))
     ]
+
+
+def near(name: str, known: Collection[str]) -> str | None:
+    """Return the known name that ``name`` is probably a misspelling of, or None.
+
+    A name with another word or a number at its end (``DATABASE_URL_X``, ``REDIS_URL2``) is not a misspelling.
+    """
+    if any(letter.isdigit() for letter in name):
+        return None
+    upper = name.upper()
+    candidates = [
+        one
+        for one in known
+        if abs(len(one) - len(upper)) <= 2 and not upper.startswith(f"{one}_") and not one.startswith(f"{upper}_")
+    ]
+    return next(iter(get_close_matches(upper, candidates, n=1, cutoff=_SIMILARITY)), None)
 
 
 def _entry(variable: Variable, *, name: str, layers: list[Layer], known: Mapping[str, Any], errors: list[str]) -> Entry:

@@ -40,29 +40,22 @@ def boolean(value: str) -> bool:
 
 def integer(*, at_least: int, at_most: int) -> Kind:
     """Return a kind: a whole number within bounds, both included."""
-
-    def parse(value: str) -> int:
-        try:
-            number = int(value.strip())
-        except ValueError:
-            number = at_least - 1
-        if not at_least <= number <= at_most:
-            raise ValueError(f"write a whole number from {at_least} to {at_most}")
-        return number
-
-    return parse
+    return _within(int, "a whole number", at_least, at_most)
 
 
-def number(*, at_least: float, at_most: float) -> Kind:
+def number(*, at_least: int, at_most: int) -> Kind:
     """Return a kind: a decimal number within bounds, both included."""
+    return _within(float, "a number", at_least, at_most)
 
+
+def _within(read: Callable[[str], float], noun: str, at_least: int, at_most: int) -> Kind:
     def parse(value: str) -> float:
         try:
-            parsed = float(value.strip())
+            parsed = read(value.strip())
         except ValueError:
             parsed = at_least - 1
         if not at_least <= parsed <= at_most:
-            raise ValueError(f"write a number from {at_least:g} to {at_most:g}")
+            raise ValueError(f"write {noun} from {at_least} to {at_most}")
         return parsed
 
     return parse

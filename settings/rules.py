@@ -1,16 +1,25 @@
 """Rules of staging and prod beyond the kind of each value: weak secrets, wildcards, unencrypted connections."""
 
+import re
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from settings.strength import is_weak
 from settings.urls import is_local
 from settings.variables import DEPLOYED
 
 KEY_LENGTH = 50  # characters; Django's own security.W009 asks for as many
 TOKEN_LENGTH = 24
 UNENCRYPTED_MODES = frozenset({"disable", "allow", "prefer"})
+# Words of weak secrets, of six letters or more. The chance of one among 50 random URL-safe characters is one in ten million.
+_PLACEHOLDERS = re.compile(
+    "change(?:me|this|it)|replace|placeholder|your(?:own)?(?:secret|key|token|random)|secret|password|passphrase|insecure"
+    "|random|string|example|sample|default|django|shipshape|production|development|staging|letmein|goeshere|inserthere"
+    "|generate|characters|loremipsum|deadbeef",
+    re.IGNORECASE,
+)
+_WORDS = re.compile(r"(?:[a-z]+|[A-Z]+|[A-Z][a-z]+)(?:[\s_.,;!?-]+(?:[a-z]+|[A-Z]+|[A-Z][a-z]+)){3,}\W*")
 
 
 def broken_rules(*, name: str, values: Mapping[str, Any], process: Mapping[str, str]) -> list[str]:
@@ -40,6 +49,25 @@ def _secrets(values: Mapping[str, Any]) -> list[str]:
     if token is not None and is_weak(token, length=TOKEN_LENGTH):
         broken.append(f"METRICS_TOKEN is weak: use {TOKEN_LENGTH} random characters or more")
     return broken
+
+
+def is_weak(secret: str, *, length: int) -> bool:
+    """Return whether a secret is shorter than ``length`` or was probably not generated at random.
+
+    Signs of that are few different characters, words from examples in any spelling, repeated parts, runs such as ``abcdef``
+    and ``987654``, and plain words. The output of Python's ``secrets`` and of Django's ``get_random_secret_key`` passes.
+    """
+    pieces = [secret[start : start + 3] for start in range(len(secret) - 2)]
+    steps = [ord(after) - ord(before) for before, after in pairwise(secret)]
+    runs = sum(1 for one, two in pairwise(steps) if one == two and abs(one) <= 1)
+    return (
+        len(secret) < length
+        or len(set(secret)) < 8
+        or _PLACEHOLDERS.search(re.sub(r"[\W_]", "", secret)) is not None
+        or len(set(pieces)) < 0.7 * len(pieces)
+        or runs > 0.3 * len(steps)
+        or _WORDS.fullmatch(secret) is not None
+    )
 
 
 def _addresses(values: Mapping[str, Any]) -> list[str]:

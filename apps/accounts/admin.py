@@ -58,7 +58,6 @@ class UserAdmin(DjangoUserAdmin):
 
     @admin.display(description="history")
     def history_links(self, user: User) -> str:
-        """Link to the user's sessions and security events."""
         lists = (("session", "Sessions"), ("securityevent", "Security events"))
         links = ((reverse(f"admin:accounts_{name}_changelist"), user.pk, text) for name, text in lists)
         return format_html_join(" · ", '<a href="{}?user__id__exact={}">{}</a>', links)
@@ -169,7 +168,6 @@ class SessionAdmin(admin.ModelAdmin):
     has_delete_permission = has_add_permission
 
     def has_end_permission(self, request: HttpRequest) -> bool:
-        """Return whether the administrator can change sessions, which includes ending them."""
         return request.user.has_perm("accounts.change_session")
 
     @admin.action(description="End the selected sessions", permissions=["end"])

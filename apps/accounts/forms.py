@@ -14,12 +14,7 @@ from django.utils import timezone
 from apps.accounts.authentication import origin_of
 from apps.accounts.models import User
 from apps.accounts.selectors.users import is_last_administrator
-from apps.accounts.services.credentials import (
-    CredentialsRefused,
-    PasswordWrong,
-    password_confirm,
-    user_authenticate,
-)
+from apps.accounts.services.credentials import CredentialsRefused, PasswordWrong, password_confirm, user_authenticate
 from apps.accounts.services.deletion import LastAdministrator
 from apps.accounts.services.events import NOWHERE, Origin
 from apps.accounts.services.passwords import password_replace

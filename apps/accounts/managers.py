@@ -40,7 +40,6 @@ class UserManager(BaseUserManager["User"]):
         return user
 
     def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> "User":
-        """Store a superuser, for `manage.py createsuperuser`."""
         return self.create_user(
             email, password, **{**fields, "is_staff": True, "is_superuser": True, "email_verified": True}
         )

@@ -45,7 +45,6 @@ def page_sign_in(request: HttpRequest, *, user: User, replaces: UUID | None = No
 
 
 def page_sign_out(request: HttpRequest) -> None:
-    """End the browser's session."""
     session_id = page_session_id(request)
     if session_id is not None:
         session_end(session_id=session_id, reason=EndReason.LOGOUT, now=timezone.now(), origin=origin_of(request))

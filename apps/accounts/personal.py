@@ -51,12 +51,7 @@ PersonalData(
     user="user",
     fields=("id", "kind", "created_at", "session_id", "address", "device", "request_id", "detail"),
 )
-PersonalData(
-    name="links",
-    model=AccountLink,
-    user="user",
-    fields=("purpose", "email", "created_at", "expires_at"),
-)
+PersonalData(name="links", model=AccountLink, user="user", fields=("purpose", "email", "created_at", "expires_at"))
 PersonalData(
     name="admin-log",
     model=LogEntry,

@@ -65,10 +65,7 @@ class LogoutScheme(OpenApiAuthenticationExtension):
     name = REFRESH_COOKIE
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
-        return _cookie(
-            settings.TOKENS_REFRESH_COOKIE,
-            "The refresh token, which browsers only send below auth/.",
-        )
+        return _cookie(settings.TOKENS_REFRESH_COOKIE, "The refresh token, which browsers only send below auth/.")
 
     def get_security_requirement(self, auto_schema: Any) -> list[dict[str, list[Any]]]:
         return [{COOKIE: [], CSRF: []}, {REFRESH_COOKIE: [], CSRF: []}]

@@ -41,15 +41,6 @@ class NewPasswordField(PasswordField):
         return {"pattern": rf"^[^\u0000]{{{shortest},}}$"}
 
 
-class CSRFTokenField(serializers.CharField):
-    """The CSRF token of a session."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(
-            help_text="Send it in the X-CSRFToken header, for as long as the session is active.", **options
-        )
-
-
 class UserSerializer(serializers.ModelSerializer[User]):
     """An account."""
 
@@ -128,19 +119,20 @@ class TokenPairSerializer(serializers.Serializer[Any]):
     session = serializers.UUIDField(help_text="The session that the tokens belong to.")
 
 
-class CookiePairSerializer(serializers.Serializer[Any]):
-    """A session whose tokens are in cookies."""
-
-    csrf_token = CSRFTokenField()
-    token_type = serializers.ChoiceField(choices=["Bearer"])
-    expires_in = serializers.IntegerField(help_text="Seconds until the access cookie expires.")
-    session = serializers.UUIDField(help_text="The session that the tokens belong to.")
-
-
 class CSRFTokenSerializer(serializers.Serializer[Any]):
     """The token that shows that one of our pages sent a request."""
 
-    csrf_token = CSRFTokenField()
+    csrf_token = serializers.CharField(
+        help_text="Send it in the X-CSRFToken header, for as long as the session is active."
+    )
+
+
+class CookiePairSerializer(CSRFTokenSerializer):
+    """A session whose tokens are in cookies."""
+
+    token_type = serializers.ChoiceField(choices=["Bearer"])
+    expires_in = serializers.IntegerField(help_text="Seconds until the access cookie expires.")
+    session = serializers.UUIDField(help_text="The session that the tokens belong to.")
 
 
 class SessionSerializer(serializers.ModelSerializer[Session]):

@@ -1,7 +1,6 @@
 """Jobs of accounts: sending mails, and exporting a user's data."""
 
 from typing import Any
-from uuid import UUID
 
 from django.utils import timezone
 from rest_framework import serializers
@@ -21,22 +20,15 @@ class MailParametersSerializer(StrictSerializer):
     """The mail to send, and its recipient."""
 
     template = serializers.ChoiceField(choices=[mail.value for mail in Mail])
-    user = serializers.UUIDField(required=False)
+    user_id = serializers.UUIDField(required=False)
     address = serializers.CharField(max_length=EMAIL_LENGTH, required=False)
     requester = serializers.CharField(max_length=64, required=False)
 
 
 @JobKind(mails.KIND, serializer=MailParametersSerializer, queue="mail", attempts=ATTEMPTS, keep=False)
-def accounts_mail(
-    context: JobContext,
-    *,
-    template: str,
-    user: UUID | None = None,
-    address: str | None = None,
-    requester: str | None = None,
-) -> None:
+def accounts_mail(context: JobContext, *, template: str, **recipient: Any) -> None:
     """Send a mail at least once; its Message-ID identifies a repetition."""
-    mail_send(context, template=Mail(template), user_id=user, address=address, requester=requester, now=timezone.now())
+    mail_send(context, template=Mail(template), now=timezone.now(), **recipient)
 
 
 class ExportParametersSerializer(StrictSerializer):

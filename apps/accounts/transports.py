@@ -94,7 +94,6 @@ def cookie_text(request: HttpRequest, name: str) -> str | None:
 
 
 def has_cookies(request: HttpRequest) -> bool:
-    """Return whether a token came in a cookie."""
     if "HTTP_COOKIE" not in request.META:
         return False
     names = (settings.TOKENS_ACCESS_COOKIE, settings.TOKENS_REFRESH_COOKIE)
@@ -176,23 +175,21 @@ def cookies_set(response: HttpResponseBase, pair: TokenPair, *, now: datetime) -
         (settings.TOKENS_REFRESH_COOKIE, pair.refresh, refresh_seconds),
         (settings.TOKENS_BINDING_COOKIE, _signed(_BINDING_SALT, pair.session_id), refresh_seconds),
     ):
-        response.set_cookie(
-            name,
-            value,
-            max_age=seconds,
-            path=_path(name),
-            secure=settings.TOKENS_COOKIE_SECURE,
-            httponly=True,
-            samesite="Lax",
-        )
+        _cookie_set(response, name, value, seconds=seconds)
 
 
 def device_set(response: HttpResponseBase, *, email: str, now: datetime) -> None:
     """Set the device cookie, which shows at the next sign-in that this browser has signed in to the account before."""
+    proof = device_proof(email=email, now=now)
+    _cookie_set(response, settings.TOKENS_DEVICE_COOKIE, proof, seconds=settings.TOKENS_DEVICE_SECONDS)
+
+
+def _cookie_set(response: HttpResponseBase, name: str, value: str, *, seconds: int) -> None:
     response.set_cookie(
-        settings.TOKENS_DEVICE_COOKIE,
-        device_proof(email=email, now=now),
-        max_age=settings.TOKENS_DEVICE_SECONDS,
+        name,
+        value,
+        max_age=seconds,
+        path=_path(name),
         secure=settings.TOKENS_COOKIE_SECURE,
         httponly=True,
         samesite="Lax",
@@ -205,7 +202,6 @@ def device_cookie(request: HttpRequest) -> str | None:
 
 
 def cookies_delete(response: HttpResponseBase) -> None:
-    """Delete the cookies of a session's tokens."""
     for name in _names():
         response.delete_cookie(name, path=_path(name), samesite="Lax")
 
@@ -218,10 +214,7 @@ def deleting_cookies(problem: Refusal, *, access_only: bool = False) -> Refusal:
 
 def replaced_session_id(request: HttpRequest) -> UUID | None:
     """Return the session whose cookies a new session is about to replace in this browser, if there is one."""
-    for kind, name in (
-        (RefreshToken, settings.TOKENS_REFRESH_COOKIE),
-        (AccessToken, settings.TOKENS_ACCESS_COOKIE),
-    ):
+    for kind, name in ((RefreshToken, settings.TOKENS_REFRESH_COOKIE), (AccessToken, settings.TOKENS_ACCESS_COOKIE)):
         try:
             text = cookie_text(request, name)
             if text is not None:

@@ -65,11 +65,7 @@ def article_readable(viewer: Viewer, *, now: datetime | None = None) -> QuerySet
 
 
 def article_list(
-    *,
-    now: datetime,
-    state: str = State.PUBLISHED,
-    author: UUID | None = None,
-    restricted_to: UUID | None = None,
+    *, now: datetime, state: str = State.PUBLISHED, author: UUID | None = None, restricted_to: UUID | None = None
 ) -> QuerySet[Article]:
     """Return the articles in a state at ``now``, by ``author`` and by ``restricted_to`` if given.
 
@@ -115,7 +111,6 @@ def article_get(*, article_id: UUID) -> Article:
 
 
 def article_tag_filter(tag: str) -> Q:
-    """Return the condition that an article has the tag."""
     return Q(tags__contains=[tag])
 
 

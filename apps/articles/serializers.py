@@ -45,10 +45,7 @@ class ArticleWriteSerializer(StrictSerializer):
         help_text="Plain text. Null: taken from the body, and updated whenever the body changes.",
     )
     tags = BoundedListField(
-        child=TagField(),
-        max_length=TAGS_MAX,
-        default=list,
-        help_text="Stored in lower case, without duplicates.",
+        child=TagField(), max_length=TAGS_MAX, default=list, help_text="Stored in lower case, without duplicates."
     )
     published_at = StrictDateTimeField(
         allow_null=True, default=None, help_text="Null: a draft. In the future: scheduled."

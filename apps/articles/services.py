@@ -133,7 +133,6 @@ def user_articles_erase(*, user_id: UUID, now: datetime) -> None:
 
 
 def articles_delete(*, articles: QuerySet[Article]) -> int:
-    """Delete these articles and return their number."""
     with transaction.atomic():
         ids = list(articles.order_by("pk").select_for_update(of=("self",)).values_list("pk", flat=True))
         for start in range(0, len(ids), BATCH):

@@ -68,12 +68,10 @@ class AgeFilter(admin.SimpleListFilter):
 
 
 def _size_of(purpose: ChunkPurpose, name: str) -> Callable[[Any, Job], str]:
-    """Return the method that shows the size of a file."""
     return admin.display(lambda _, job: filesizeformat(chunks_size(job_id=job.pk, purpose=purpose)), description=name)
 
 
 def _json_of(column: str) -> Callable[[Any, Job], str | None]:
-    """Return the method that shows a column as indented JSON."""
     return admin.display(lambda _, job: _preformatted(getattr(job, column)), description=column)
 
 
@@ -136,7 +134,6 @@ class JobAdmin(admin.ModelAdmin):
 
     @admin.display(description="attempts", ordering="attempts")
     def attempts_shown(self, job: Job) -> str:
-        """Return the number of attempts and its limit."""
         kind = kind_named(job.kind)
         return f"{job.attempts} of {kind.attempts}" if kind else str(job.attempts)
 

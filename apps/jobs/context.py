@@ -85,7 +85,6 @@ class JobContext:
         return self.job.checkpoint
 
     def upload(self) -> io.BufferedReader:
-        """Open the upload from its beginning."""
         return io.BufferedReader(ChunkStream(job_id=self.job.pk, purpose=ChunkPurpose.UPLOAD), CHUNK_BYTES)
 
     def progress(self, *, done: int, total: int | None = None, message: str = "") -> None:

@@ -50,7 +50,6 @@ class JobKind:
         return function
 
     def permits(self, user: object) -> bool:
-        """Return whether the user may submit jobs of this kind."""
         return self.permission is None or (isinstance(user, PermissionsMixin) and user.has_perm(self.permission))
 
 
@@ -68,7 +67,6 @@ def kind_label(name: str) -> str:
 
 
 def kind_names() -> list[str]:
-    """Return the names of all kinds, sorted."""
     return sorted(_KINDS)
 
 
@@ -78,5 +76,4 @@ def kinds_staff_may_read() -> list[str]:
 
 
 def kinds() -> list[JobKind]:
-    """Return all registered kinds."""
     return list(_KINDS.values())

@@ -28,18 +28,15 @@ def jobs_filter(
     older: timedelta | None = None,
 ) -> QuerySet[Job]:
     """Return the jobs that meet every condition, newest first. ``older``: the least time since the submission."""
-    conditions: dict[str, Any] = {}
-    if ids:
-        conditions["pk__in"] = list(ids)
-    if states:
-        conditions["state__in"] = list(states)
-    if kind is not None:
-        conditions["kind"] = kind
-    if owner is not None:
-        conditions["owner_id"] = owner.pk
-    if older is not None:
-        conditions["created_at__lte"] = Now() - older
-    return Job.objects.filter(**conditions).order_by("-created_at", "-id")
+    conditions: dict[str, Any] = {
+        "pk__in": list(ids) or None,
+        "state__in": list(states) or None,
+        "kind": kind,
+        "owner_id": None if owner is None else owner.pk,
+        "created_at__lte": None if older is None else Now() - older,
+    }
+    given = {name: value for name, value in conditions.items() if value is not None}
+    return Job.objects.filter(**given).order_by("-created_at", "-id")
 
 
 def owner_by_email(email: str) -> AbstractBaseUser | None:
@@ -87,7 +84,6 @@ def job_stats() -> JobStats:
 
 
 def queues_known() -> list[str]:
-    """Return the names of the queues in the settings."""
     return [queue.name for queue in settings.CELERY_TASK_QUEUES]
 
 

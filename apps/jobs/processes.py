@@ -23,7 +23,6 @@ def stopping_set() -> None:
 
 
 def is_stopping() -> bool:
-    """Return whether this worker is stopping."""
     return _STOPPING[0] == 1
 
 
@@ -45,7 +44,6 @@ def worker_identity() -> str:
 
 
 def runner_identity() -> str:
-    """Return the name of this pool process."""
     return _name(os.getpid())
 
 

@@ -47,7 +47,6 @@ class ResultExpired(Problem, status=410, type="result-expired", title="The resul
 
 
 def job_list(*, owner_id: UUID, state: str | None = None, kind: str | None = None) -> QuerySet[Job]:
-    """Return the owner's jobs."""
     jobs = Job.objects.filter(owner_id=owner_id)
     if state is not None:
         jobs = jobs.filter(state=state)

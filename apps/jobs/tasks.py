@@ -182,7 +182,6 @@ def _run(context: JobContext, next_claimer: NextClaimer) -> Report:
 
 
 def _failure(claim: claims.Claim, error: Exception) -> Report:
-    """Return the write that records a failed attempt."""
     text = "".join(traceback.format_exception(error)).replace("\0", "")
     return _reporting("failed", outcomes.job_fail, claim=claim, error=text)
 

@@ -60,7 +60,6 @@ def submitted(job: Job) -> Response:
 
 
 def owner_id(request: Request) -> UUID:
-    """Return the id of the signed-in user."""
     return cast(UUID, request.user.pk)
 
 

@@ -38,7 +38,6 @@ class Readiness:
 
     @property
     def is_ready(self) -> bool:
-        """Return whether the instance should receive requests."""
         return self.state in ("ready", "degraded")
 
 

@@ -67,7 +67,6 @@ def describe_operations(result: dict[str, Any], **_: Any) -> dict[str, Any]:
 
 
 def _server_error(description: str) -> dict[str, Any]:
-    """Return the description of a response without a request id."""
     headers = {name: {"$ref": f"#/components/headers/{name}"} for name in _HEADERS}
     content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ServerProblem"}}}
     return {"description": description, "headers": headers, "content": content}

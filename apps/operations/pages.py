@@ -24,7 +24,6 @@ def _schema() -> tuple[bytes, str]:
 
 @require_safe
 def schema(request: HttpRequest) -> HttpResponse:
-    """Return the OpenAPI 3.1 document as JSON."""
     document, etag = _schema()
     response = HttpResponse(
         document,
@@ -37,7 +36,6 @@ def schema(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def docs(request: HttpRequest) -> HttpResponse:
-    """Return the API reference, without files from other hosts."""
     return render(request, "docs.html", {"site_name": settings.SITE_NAME})
 
 

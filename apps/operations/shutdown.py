@@ -16,7 +16,6 @@ def drain() -> None:
 
 
 def is_draining() -> bool:
-    """Return whether this process will stop soon."""
     return _draining.is_set()
 
 

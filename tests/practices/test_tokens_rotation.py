@@ -59,7 +59,7 @@ def test_parallel_uses_without_grace_end_the_session_once(pair: Any, case: str) 
     assert session_of(pair).ended_reason == "reuse"
     assert SecurityEvent.objects.filter(kind="token-reused", session_id=pair.session_id).count() == 1
     (mail,) = Job.objects.all()
-    assert mail.parameters == {"template": "token-reused", "user": str(session_of(pair).user_id)}
+    assert mail.parameters == {"template": "token-reused", "user_id": str(session_of(pair).user_id)}
     winner = next(answer for answer in answers if answer.status_code == 200)
     assert_problem(refresh(winner.json()["refresh"]), 401, "token-refused")
     assert_problem(get_me(winner.json()["access"]), 401, "token-refused")

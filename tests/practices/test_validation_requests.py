@@ -10,7 +10,7 @@ from rest_framework.parsers import JSONParser
 from rest_framework.request import Request
 
 from apps.practices.errors import Malformed, ValidationProblem
-from apps.practices.validation.bounds import Bounds, allowed_by
+from apps.practices.validation.bounds import Bounds, bound_of
 from apps.practices.validation.middleware import RequestBoundsMiddleware
 from apps.practices.validation.parsers import BoundedMultiPartParser
 from tests.apps.accounts.factories import bearer, user_create
@@ -51,8 +51,8 @@ def test_bounds_of_a_view_apply_before_its_body_is_read(monkeypatch: pytest.Monk
         request.META |= {"CONTENT_LENGTH": str(size), "wsgi.input": io.BytesIO(b"x")}
         response = RequestBoundsMiddleware(lambda _: pytest.fail("a view was called"))(request)
         assert response.status_code == 413
-    assert allowed_by(NoteCounts).body_bytes == 4 * MEBIBYTE
-    assert allowed_by(None).body_bytes == MEBIBYTE
+    assert bound_of(NoteCounts, "body_bytes") == 4 * MEBIBYTE
+    assert bound_of(None, "body_bytes") == MEBIBYTE
 
 
 def part(name: str, value: str = "x", *, file: bool = False) -> bytes:

@@ -6,7 +6,7 @@ import secrets
 import pytest
 from django.core.management.utils import get_random_secret_key
 
-from settings.strength import is_weak
+from settings.rules import is_weak
 
 
 @pytest.mark.parametrize(

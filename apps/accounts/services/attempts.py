@@ -115,7 +115,6 @@ def attempt_cancel(attempt: Attempt) -> None:
 
 
 def attempt_succeeded(attempt: Attempt) -> None:
-    """Clear the count after a success."""
     AttemptCount.objects.filter(key=attempt.key).delete()
 
 

@@ -80,7 +80,7 @@ def _erase(user: User, *, now: datetime, by: str) -> None:
     jobs_purge(owner_id=user_id)
     User.objects.select_for_update().get(pk=user_id)
     _admin_forget(user)
-    jobs_purge_matching(kind=MAIL_KIND, user=str(user_id), address=email)
+    jobs_purge_matching(kind=MAIL_KIND, user_id=str(user_id), address=email)
     attempts_clear(email=email)
     personal_data_erase(user_id=user_id, now=now)
     user.delete()

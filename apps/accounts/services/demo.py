@@ -15,7 +15,6 @@ class DemoRefused(RuntimeError):
 
 
 def demo_user_exists() -> bool:
-    """Return whether the demo account exists."""
     return User.objects.filter(email=DEMO_EMAIL).exists()
 
 

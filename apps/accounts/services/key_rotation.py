@@ -127,12 +127,7 @@ def _written(entry: Mapping[str, Any]) -> dict[str, str]:
 
 def _record(*, now: datetime, made: str | None, dropped: Sequence[str], compromised: str | None) -> None:
     event_record(
-        SecurityEventKind.KEYS_ROTATED,
-        now=now,
-        user_id=None,
-        made=made,
-        dropped=list(dropped),
-        compromised=compromised,
+        SecurityEventKind.KEYS_ROTATED, now=now, user_id=None, made=made, dropped=list(dropped), compromised=compromised
     )
 
 

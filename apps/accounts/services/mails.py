@@ -75,14 +75,14 @@ def mail_submit(
     ``requester`` is a user whose password has just been checked: if the password or address has changed by the time the worker
     writes the mail, it sends nothing.
     """
-    parameters: dict[str, Any] = {"template": template.value}
-    if user_id is not None:
-        parameters["user"] = str(user_id)
-    if address is not None:
-        parameters["address"] = address
-    if requester is not None:
-        parameters["requester"] = _fingerprint(requester)
-    job_submit(kind=KIND, owner=None, parameters=parameters)
+    parameters = {
+        "template": template.value,
+        "user_id": user_id and str(user_id),
+        "address": address,
+        "requester": requester and _fingerprint(requester),
+    }
+    given = {name: value for name, value in parameters.items() if value is not None}
+    job_submit(kind=KIND, owner=None, parameters=given)
 
 
 def _fingerprint(user: User) -> str:
@@ -90,23 +90,15 @@ def _fingerprint(user: User) -> str:
     return salted_hmac(_FINGERPRINT_SALT, f"{user.password}\n{user.email}", algorithm="sha256").hexdigest()
 
 
-def mail_send(
-    context: JobContext,
-    *,
-    template: Mail,
-    user_id: UUID | None,
-    address: str | None,
-    requester: str | None,
-    now: datetime,
-) -> None:
-    """Write the mail and send it, unless its recipient does not need it; raise MailRefused.
+def mail_send(context: JobContext, *, template: Mail, now: datetime, **recipient: Any) -> None:
+    """Write the mail and send it, unless its recipient (the arguments of `_letter`) does not need it; raise MailRefused.
 
     A link is created here and committed before the mail is sent, so its token is in no job parameter, row or log, and a
     request for a mail does the same work whether or not the account exists.
     """
     with context.step():
         asked_at = context.job.created_at
-        letter = _letter(template, user_id=user_id, address=address, requester=requester, asked_at=asked_at, now=now)
+        letter = _letter(template, **recipient, asked_at=asked_at, now=now)
     if letter is None:
         logger.info("mail_not_needed", template=template.value)
         return
@@ -117,11 +109,11 @@ def mail_send(
 def _letter(
     template: Mail,
     *,
-    user_id: UUID | None,
-    address: str | None,
-    requester: str | None,
     asked_at: datetime,
     now: datetime,
+    user_id: UUID | None = None,
+    address: str | None = None,
+    requester: str | None = None,
 ) -> Letter | None:
     purpose = _LINKS.get(template)
     if purpose is None and address is not None:

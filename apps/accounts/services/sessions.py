@@ -62,12 +62,7 @@ class TokenPair:
 
 
 def session_start(
-    *,
-    user: User,
-    origin: Origin,
-    now: datetime,
-    transport: Transport = Transport.BEARER,
-    replaces: UUID | None = None,
+    *, user: User, origin: Origin, now: datetime, transport: Transport = Transport.BEARER, replaces: UUID | None = None
 ) -> TokenPair:
     """Start a session as `session_create` does, and return its first tokens."""
     session = session_create(user=user, origin=origin, now=now, transport=transport, replaces=replaces)
@@ -149,25 +144,20 @@ def refresh_until(session: Session) -> datetime:
 
 
 def _rotate(session: Session, *, origin: Origin, now: datetime) -> None:
-    session.previous_id, session.previous_issued_at = session.current_id, session.current_issued_at
-    session.current_id, session.current_issued_at = token_id_new(), now
-    session.signed_by = key_ring().signing(at=now).kid
-    session.rotated_at = session.last_used_at = now
-    # A browser that has updated itself has a new User-Agent, in the same session.
-    session.device, session.address = origin.device_stored, origin.address
-    session.save(
-        update_fields=[
-            "previous_id",
-            "previous_issued_at",
-            "current_id",
-            "current_issued_at",
-            "signed_by",
-            "rotated_at",
-            "last_used_at",
-            "device",
-            "address",
-        ]
-    )
+    columns = {
+        "previous_id": session.current_id,
+        "previous_issued_at": session.current_issued_at,
+        "current_id": token_id_new(),
+        "current_issued_at": now,
+        "signed_by": key_ring().signing(at=now).kid,
+        "rotated_at": now,
+        "last_used_at": now,
+        "device": origin.device_stored,  # a browser that has updated itself has a new User-Agent, in the same session
+        "address": origin.address,
+    }
+    for name, value in columns.items():
+        setattr(session, name, value)
+    session.save(update_fields=columns)
 
 
 def _in_grace(session: Session, *, token_id: UUID, origin: Origin, now: datetime) -> bool:

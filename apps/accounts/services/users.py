@@ -81,7 +81,6 @@ def user_email_set(*, user: User, former: str, by: str, origin: Origin, now: dat
 
 
 def user_deactivate(*, user: User, now: datetime) -> None:
-    """Deactivate an account and end its sessions."""
     with transaction.atomic():
         user.is_active = False
         user_save(user=user, fields=("is_active",))

@@ -24,9 +24,7 @@ from apps.practices.validation.views import StrictView
 # RFC 6749, 5.1: no cache may store a response that holds a token.
 NO_STORE = {"Cache-Control": "no-store"}
 SIGNED_IN = PolymorphicProxySerializer(
-    component_name="SignedIn",
-    serializers=[TokenPairSerializer, CookiePairSerializer],
-    resource_type_field_name=None,
+    component_name="SignedIn", serializers=[TokenPairSerializer, CookiePairSerializer], resource_type_field_name=None
 )
 
 
@@ -38,12 +36,10 @@ class AccountView(StrictView):
 
     @property
     def user(self) -> User:
-        """The user who is signed in."""
         return cast("User", self.request.user)
 
     @property
     def session_id(self) -> UUID:
-        """The session that authorised the request."""
         return cast("SessionToken", self.request.auth).session_id
 
 

@@ -16,11 +16,7 @@ ACTIONS = {
     LinkPurpose.RESET_PASSWORD: "auth-password-reset-confirm",
     LinkPurpose.CHANGE_EMAIL: "auth-email-verify",
 }
-HEADERS = {
-    "Cache-Control": "no-store",
-    "Referrer-Policy": "no-referrer",
-    "X-Robots-Tag": "noindex, nofollow",
-}
+HEADERS = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "X-Robots-Tag": "noindex, nofollow"}
 
 
 def _page(purpose: LinkPurpose) -> Callable[[HttpRequest], HttpResponse]:

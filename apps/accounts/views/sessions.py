@@ -55,10 +55,7 @@ class SessionDetail(AccountView):
         summary="End a session",
         description="Ends one of your sessions. Ending the one that sends this request signs you out.",
         request=None,
-        responses={
-            204: OpenApiResponse(description="Ended."),
-            **problems(401, 404, TokenRefused, CsrfTokenRefused),
-        },
+        responses={204: OpenApiResponse(description="Ended."), **problems(401, 404, TokenRefused, CsrfTokenRefused)},
     )
     def delete(self, request: Request, id: UUID) -> Response:
         session_end_own(user_id=self.user.pk, session_id=id, now=self.now, origin=self.origin)

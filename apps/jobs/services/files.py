@@ -38,12 +38,10 @@ def result_append(*, job_id: UUID, owner_id: UUID | None = None, data: bytes) ->
 
 
 def chunks_delete(*, job_id: UUID, purpose: ChunkPurpose) -> None:
-    """Delete one of the job's files."""
     JobChunk.objects.filter(job_id=job_id, purpose=purpose).delete()
 
 
 def files_delete(*, job_ids: Iterable[UUID]) -> None:
-    """Delete all files of these jobs."""
     JobChunk.objects.filter(job_id__in=job_ids).delete()
 
 

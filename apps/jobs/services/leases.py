@@ -27,18 +27,13 @@ class ActiveClaim:
 
 
 def claims_active(*, worker: str) -> list[ActiveClaim]:
-    """Return the active claims of a worker."""
     age = ExpressionWrapper(Now() - F("started_at"), output_field=DurationField())
     rows = Job.objects.filter(state=JobState.RUNNING, worker=worker).values_list(
         "pk", "fence", "runner", "kind", "stop", age
     )
     return [
         ActiveClaim(
-            claim=Claim(pk, fence),
-            runner=runner,
-            kind=kind,
-            seconds=age.total_seconds() if age else 0.0,
-            stop=stop,
+            claim=Claim(pk, fence), runner=runner, kind=kind, seconds=age.total_seconds() if age else 0.0, stop=stop
         )
         for pk, fence, runner, kind, stop, age in rows
     ]
@@ -52,14 +47,12 @@ def claims_release_orphaned(*, worker: str, runner: str) -> None:
 
 
 def claims_renew(*, worker: str, claims: Sequence[Claim]) -> None:
-    """Extend the leases of these claims of the worker."""
     Job.objects.filter(state=JobState.RUNNING, worker=worker, pk__in=[claim.job_id for claim in claims]).update(
         leased_until=Now() + lease(), heartbeat_at=Now()
     )
 
 
 def claims_count(*, worker: str) -> int:
-    """Return how many jobs the worker runs."""
     return Job.objects.filter(state=JobState.RUNNING, worker=worker).count()
 
 
@@ -84,5 +77,4 @@ def worker_heartbeat(*, name: str, queues: Sequence[str]) -> None:
 
 
 def worker_delete(*, name: str) -> None:
-    """Delete the row of a worker that has stopped."""
     JobWorker.objects.filter(pk=name).delete()

@@ -140,7 +140,6 @@ def _backoff(attempts: int) -> timedelta:
 
 
 def _finished(state: JobState) -> dict[str, Any]:
-    """Return the columns of a job that ends in ``state``."""
     return {"state": state, "finished_at": Now(), "leased_until": None, "stop": JobStop.NONE}
 
 

@@ -49,7 +49,6 @@ def quota_check(*, owner_id: UUID | None, size: int) -> None:
 
 
 def files_size(*, owner_id: UUID) -> int:
-    """Return how many bytes the files of an owner's jobs take."""
     return JobChunk.objects.filter(owner_id=owner_id).aggregate(size=Sum(Length("data")))["size"] or 0
 
 

@@ -28,14 +28,7 @@ from apps.practices.mechanisms.ids import current_request_id
 logger = structlog.get_logger(__name__)
 
 # A job that is retried runs now, as if it had not been tried before; its checkpoint remains.
-RETRIED = {
-    "attempts": 0,
-    "stop": JobStop.NONE,
-    "run_at": Now(),
-    "finished_at": None,
-    "problem": None,
-    "error": "",
-}
+RETRIED = {"attempts": 0, "stop": JobStop.NONE, "run_at": Now(), "finished_at": None, "problem": None, "error": ""}
 
 
 class Upload(Protocol):

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 from django.conf import settings
@@ -23,37 +24,30 @@ _SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
 @register("errors")
-def check_types(**_: Any) -> list[CheckMessage]:
-    """Require each problem type to be unique and to have what its page shows (errors.E001, E002)."""
-    counts = Counter(cls.type for cls in problems.DECLARED)
-    messages: list[CheckMessage] = [
-        Error(
-            f"The problem type {slug!r} is declared {count} times.",
-            hint="Use a different type for each class.",
-            id="errors.E001",
-        )
-        for slug, count in counts.items()
-        if count > 1
-    ]
+def errors_check(**_: Any) -> list[CheckMessage]:
+    """Check that each problem type is unique and has what its page shows, and that every error passes through this package."""
+    return [*_types(), *_wiring()]
+
+
+def _types() -> Iterator[Error]:
+    for slug, count in Counter(cls.type for cls in problems.DECLARED).items():
+        if count > 1:
+            hint = "Use a different type for each class."
+            yield Error(f"The problem type {slug!r} is declared {count} times.", hint=hint, id="errors.E001")
     for cls in problems.DECLARED:
         if not (cls.title and "explanation" in cls.__dict__ and _SLUG.fullmatch(cls.type) and 400 <= cls.status <= 599):
             hint = "Give the class a type (a slug), a title and an explanation; status is 400 to 599."
-            messages.append(Error("A problem class is incomplete.", hint=hint, obj=cls, id="errors.E002"))
-    return messages
+            yield Error("A problem class is incomplete.", hint=hint, obj=cls, id="errors.E002")
 
 
-@register("errors")
-def check_wiring(**_: Any) -> list[CheckMessage]:
-    """Require Django, DRF and the middleware to use this package's handlers (errors.E003 to E006)."""
-    messages: list[CheckMessage] = []
+def _wiring() -> Iterator[Error]:
     if MIDDLEWARE not in settings.MIDDLEWARE:
-        messages.append(Error(f"{MIDDLEWARE} is not in MIDDLEWARE.", id="errors.E003"))
+        yield Error(f"{MIDDLEWARE} is not in MIDDLEWARE.", id="errors.E003")
     if settings.REST_FRAMEWORK.get("EXCEPTION_HANDLER") != HANDLER:
-        messages.append(Error(f"REST_FRAMEWORK['EXCEPTION_HANDLER'] is not {HANDLER!r}.", id="errors.E004"))
+        yield Error(f"REST_FRAMEWORK['EXCEPTION_HANDLER'] is not {HANDLER!r}.", id="errors.E004")
     if settings.CSRF_FAILURE_VIEW != CSRF_VIEW:
-        messages.append(Error(f"CSRF_FAILURE_VIEW is not {CSRF_VIEW!r}.", id="errors.E005"))
+        yield Error(f"CSRF_FAILURE_VIEW is not {CSRF_VIEW!r}.", id="errors.E005")
     for status, path in HANDLERS.items():
         view = get_resolver().resolve_error_handler(status)
         if f"{view.__module__}.{view.__name__}" != path:
-            messages.append(Error(f"handler{status} of the URL configuration is not {path!r}.", id="errors.E006"))
-    return messages
+            yield Error(f"handler{status} of the URL configuration is not {path!r}.", id="errors.E006")

@@ -35,7 +35,6 @@ def _quality(request: HttpRequest, media_type: str) -> float:
 
 
 def type_url(slug: str) -> str:
-    """Return the absolute URL of the page of a problem type."""
     return f"{settings.PUBLIC_URL}/problems/{slug}"
 
 

@@ -55,14 +55,12 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 @require_safe
 def problem_index(request: HttpRequest) -> HttpResponse:
-    """Return the list of all problem types."""
     types = [_facts(cls) for cls in problem_types().values()]
     return _page(request, {"problems": types}, template="errors/types.html")
 
 
 @require_safe
 def problem_type(request: HttpRequest, slug: str) -> HttpResponse:
-    """Return the description of one problem type."""
     cls = problem_types().get(slug)
     if cls is None:
         raise Http404

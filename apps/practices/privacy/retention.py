@@ -43,7 +43,6 @@ class Retention:
             raise ValueError(f"Retention {self.name!r} is declared twice")
 
     def cutoff(self, now: datetime) -> datetime:
-        """Return the time before which rows are deleted."""
         return now - timedelta(days=self.days())
 
     def count(self, *, now: datetime) -> int:

@@ -33,34 +33,25 @@ class Bounds:
     files: int | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Allowed:
-    """The bounds that apply to a request: those of its view and of the settings."""
+# The settings that hold the bounds of views without their own.
+_GENERAL = {
+    "body_bytes": "VALIDATION_BODY_BYTES",
+    "json_depth": "VALIDATION_JSON_DEPTH",
+    "json_members": "VALIDATION_JSON_MEMBERS",
+    "form_fields": "DATA_UPLOAD_MAX_NUMBER_FIELDS",
+    "files": "DATA_UPLOAD_MAX_NUMBER_FILES",
+}
 
-    body_bytes: int
-    json_depth: int
-    json_members: int
-    form_fields: int
-    files: int
 
-
-def allowed_by(view: Any) -> Allowed:
-    """Return the bounds that apply to a view (class or instance; None without a view)."""
-    own: Bounds = getattr(view, "bounds", None) or Bounds()
-    size = own.body_bytes() if callable(own.body_bytes) else own.body_bytes
-    return Allowed(
-        body_bytes=_given(size, settings.VALIDATION_BODY_BYTES),
-        json_depth=_given(own.json_depth, settings.VALIDATION_JSON_DEPTH),
-        json_members=_given(own.json_members, settings.VALIDATION_JSON_MEMBERS),
-        form_fields=_given(own.form_fields, settings.DATA_UPLOAD_MAX_NUMBER_FIELDS),
-        files=_given(own.files, settings.DATA_UPLOAD_MAX_NUMBER_FILES),
-    )
+def bound_of(view: Any, name: str) -> int:
+    """Return a bound that applies to a view (class or instance; None without a view). ``name`` is a field of ``Bounds``."""
+    own = getattr(getattr(view, "bounds", None), name, None)
+    if own is None:
+        own = getattr(settings, _GENERAL[name])
+    bound: int = own() if callable(own) else own
+    return bound
 
 
 def body_bound(request: HttpRequest) -> int:
     """Return the largest body in bytes that the request's route takes; without a route, the general bound."""
-    return allowed_by(view_of(request)).body_bytes
-
-
-def _given(own: int | None, general: int) -> int:
-    return general if own is None else own
+    return bound_of(view_of(request), "body_bytes")

@@ -1,9 +1,8 @@
 """System checks of the validation practice."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import Any
 
-from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 from django.utils.module_loading import import_string
@@ -20,57 +19,35 @@ MIDDLEWARE = (
 ACTIVE_TAGS = frozenset(
     {"script", "style", "iframe", "object", "embed", "base", "form", "svg", "math", "meta", "link", "template"}
 )
+ACTIVE_ATTRIBUTES = frozenset({"style", "srcdoc", "formaction"})
 ACTIVE_SCHEMES = frozenset({"javascript", "data", "vbscript", "file"})
 
 
 @register("validation")
-def check_middleware(app_configs: Sequence[AppConfig] | None = None, **options: Any) -> list[CheckMessage]:
-    """Require the bounds of requests and of their bodies (validation.E001)."""
-    present = {import_string(path) for path in settings.MIDDLEWARE}
-    if present.issuperset(map(import_string, MIDDLEWARE)):
-        return []
-    hint = f"List {MIDDLEWARE[0]}, then {MIDDLEWARE[1]}."
-    return [Error("MIDDLEWARE does not bound the bodies of requests.", hint=hint, id="validation.E001")]
+def validation_check(**_: Any) -> list[CheckMessage]:
+    """Check that requests, their bodies and documents are bounded, and that no active content is allowed in HTML."""
+    return list(_errors())
 
 
-@register("validation")
-def check_parsers(app_configs: Sequence[AppConfig] | None = None, **options: Any) -> list[CheckMessage]:
-    """Require every default parser to be bounded (validation.E002)."""
+def _errors() -> Iterator[Error]:
+    if not {import_string(path) for path in settings.MIDDLEWARE}.issuperset(map(import_string, MIDDLEWARE)):
+        hint = f"List {MIDDLEWARE[0]}, then {MIDDLEWARE[1]}."
+        yield Error("MIDDLEWARE does not bound the bodies of requests.", hint=hint, id="validation.E001")
     parsers: Any = api_settings.DEFAULT_PARSER_CLASSES  # classes at this point; the stubs have their names
-    return [
-        Error(
-            f"The default parser {parser.__name__} does not bound the documents that it reads.",
-            hint="Use the parsers in apps.practices.validation.parsers.",
-            id="validation.E002",
-        )
-        for parser in parsers
-        if not issubclass(parser, Bounded)
-    ]
+    for parser in parsers:
+        if not issubclass(parser, Bounded):
+            text = f"The default parser {parser.__name__} does not bound the documents that it reads."
+            yield Error(text, hint="Use the parsers in apps.practices.validation.parsers.", id="validation.E002")
+    if active := _active_content():
+        text = f"VALIDATION_HTML_* or VALIDATION_URL_SCHEMES allows active content: {', '.join(sorted(active))}."
+        yield Error(text, id="validation.E003")
+    if (settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0) < settings.VALIDATION_BODY_BYTES:
+        text = "DATA_UPLOAD_MAX_MEMORY_SIZE must be set to at least VALIDATION_BODY_BYTES."
+        yield Error(text, id="validation.E004")
 
 
-@register("validation")
-def check_html(app_configs: Sequence[AppConfig] | None = None, **options: Any) -> list[CheckMessage]:
-    """Refuse active content among the allowed HTML (validation.E003)."""
-    attributes = {name for names in settings.VALIDATION_HTML_ATTRIBUTES.values() for name in names}
-    active = sorted(
-        {tag for tag in settings.VALIDATION_HTML_TAGS if tag in ACTIVE_TAGS}
-        | {name for name in attributes if name.startswith("on") or name in {"style", "srcdoc", "formaction"}}
-        | (set(settings.VALIDATION_URL_SCHEMES) & ACTIVE_SCHEMES)
-    )
-    if not active:
-        return []
-    return [
-        Error(
-            f"VALIDATION_HTML_* or VALIDATION_URL_SCHEMES allows active content: {', '.join(active)}.",
-            id="validation.E003",
-        )
-    ]
-
-
-@register("validation")
-def check_sizes(app_configs: Sequence[AppConfig] | None = None, **options: Any) -> list[CheckMessage]:
-    """Require Django's own bound of bodies, not below VALIDATION_BODY_BYTES (validation.E004)."""
-    bound = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-    if bound is not None and bound >= settings.VALIDATION_BODY_BYTES:
-        return []
-    return [Error("DATA_UPLOAD_MAX_MEMORY_SIZE must be set to at least VALIDATION_BODY_BYTES.", id="validation.E004")]
+def _active_content() -> set[str]:
+    attributes = set().union(*settings.VALIDATION_HTML_ATTRIBUTES.values())
+    handlers = {name for name in attributes if name.startswith("on")}
+    schemes = ACTIVE_SCHEMES.intersection(settings.VALIDATION_URL_SCHEMES)
+    return handlers | ACTIVE_ATTRIBUTES & attributes | ACTIVE_TAGS.intersection(settings.VALIDATION_HTML_TAGS) | schemes

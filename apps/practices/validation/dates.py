@@ -5,7 +5,7 @@ as a year.
 """
 
 import re
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from rest_framework import serializers
@@ -14,7 +14,7 @@ from apps.practices.validation.cleaning import QuickFailure
 
 _FULL_DATE = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})")
 _DATE_TIME = re.compile(
-    r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]+))?(?:[Zz]|([+-])([0-9]{2}):([0-9]{2}))"
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt]((?:[01][0-9]|2[0-3]):[0-9]{2}):([0-9]{2})(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-5][0-9])"
 )
 DATE_TIME_LENGTH = 64  # characters; RFC 3339 allows a fraction of any length
 
@@ -59,18 +59,13 @@ class StrictDateField(QuickFailure, serializers.DateField):
 
 def _moment(found: re.Match[str]) -> datetime | None:
     """Return the matched time in UTC; None if it does not exist."""
-    year, month, day, hour, minute, second = map(int, found.groups()[:6])
-    fraction, sign, hours, minutes = found.groups()[6:]
-    east = timedelta(hours=int(hours or 0), minutes=int(minutes or 0))
-    if int(hours or 0) > 23 or int(minutes or 0) > 59:
-        return None
-    leap = second == 60
+    day, minute, second, fraction, zone = found.groups()
+    is_leap = second == "60"
+    text = f"{day}T{minute}:59{zone}" if is_leap else f"{day}T{minute}:{second}{fraction or ''}{zone}"
     try:
-        zone = timezone(-east if sign == "-" else east)
-        microsecond = 0 if leap else int((fraction or "0")[:6].ljust(6, "0"))
-        moment = datetime(year, month, day, hour, minute, 59 if leap else second, microsecond, zone).astimezone(UTC)
-        if leap and (moment.hour, moment.minute) != (23, 59):
+        moment = datetime.fromisoformat(text.upper()).astimezone(UTC)
+        if is_leap and (moment.hour, moment.minute) != (23, 59):
             return None
-        return moment + timedelta(seconds=1) if leap else moment
+        return moment + timedelta(seconds=is_leap)
     except (ValueError, OverflowError):
         return None

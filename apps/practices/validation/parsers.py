@@ -8,14 +8,15 @@ The JSON parser of the standard library is used instead of orjson, because orjso
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from typing import IO, Any, NoReturn
 
 from django.http import QueryDict
 from rest_framework import parsers
 
 from apps.practices.errors import BodyTooLarge, FieldError, Malformed, UnsupportedMediaType, ValidationProblem
-from apps.practices.validation.bounds import Allowed, allowed_by
+from apps.practices.validation.bounds import bound_of
 from apps.practices.validation.text import text_fault
 
 _CHARSET = re.compile(r";\s*charset\s*=\s*\"?([^\s;\"]*)", re.IGNORECASE)
@@ -44,13 +45,14 @@ class BoundedJSONParser(Bounded, parsers.JSONParser):
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Any:
         _require_utf8(media_type)
-        allowed = _allowed(parser_context)
-        body = stream.read(allowed.body_bytes + 1)
-        if len(body) > allowed.body_bytes:
+        view = (parser_context or {}).get("view")
+        bound = bound_of(view, "body_bytes")
+        body = stream.read(bound + 1)
+        if len(body) > bound:
             raise BodyTooLarge()
         if not body:  # chunked and empty: the same as no body
             return {}
-        return json_bounded(body, depth=allowed.json_depth, members=allowed.json_members)
+        return json_bounded(body, depth=bound_of(view, "json_depth"), members=bound_of(view, "json_members"))
 
 
 class BoundedMultiPartParser(Bounded, parsers.MultiPartParser):
@@ -66,9 +68,10 @@ class BoundedMultiPartParser(Bounded, parsers.MultiPartParser):
     ) -> Any:
         _require_utf8(media_type)
         form = super().parse(stream, media_type, parser_context)
-        allowed = _allowed(parser_context)
-        if len(form.data) > allowed.form_fields or len(form.files) > allowed.files:
-            raise Malformed(f"The maximum here is {allowed.form_fields} fields and {allowed.files} files.")
+        view = (parser_context or {}).get("view")
+        fields, files = bound_of(view, "form_fields"), bound_of(view, "files")
+        if len(form.data) > fields or len(form.files) > files:
+            raise Malformed(f"The maximum here is {fields} fields and {files} files.")
         _require_text_fields(form.data)
         for name in form.files:
             if len(form.files.getlist(name)) > 1 or name in form.data:
@@ -111,18 +114,9 @@ def json_document(body: bytes) -> Any:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise _Refused(f"the name {json.dumps(_twice(name for name, _ in pairs)[:100])} occurs twice in one object")
+        twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
+        raise _Refused(f"the name {json.dumps(twice[:100])} occurs twice in one object")
     return members
-
-
-def _twice(names: Iterable[str]) -> str:
-    """Return the first repeated name."""
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            return name
-        seen.add(name)
-    raise ValueError("no name occurs twice")
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -167,7 +161,6 @@ def _children(value: Any) -> list[tuple[Any, Any]]:
 
 
 def _pointer(trail: _Trail) -> str:
-    """Return the JSON pointer of a trail."""
     names: list[str] = []
     while trail is not None:
         trail, name = trail
@@ -193,11 +186,6 @@ def _require_text_fields(form: QueryDict) -> None:
             fault = ("repeated", "This field is repeated. Send it once.")
         if fault:
             raise ValidationProblem(errors=[FieldError(f"/{name[:100]}", *fault)])
-
-
-def _allowed(context: Mapping[str, Any] | None) -> Allowed:
-    """Return the bounds of the parser's view."""
-    return allowed_by((context or {}).get("view"))
 
 
 def _require_utf8(media_type: str | None) -> None:

@@ -2,6 +2,10 @@
 
 They are the bounds that the layers around the views enforce: no text is longer than the largest body or contains NUL, no
 document has more members than allowed, and an integer fits PostgreSQL's bigint.
+
+Patterns of clean text are regular expressions of JSON Schema (ECMA-262): allowed characters, and at least one visible. They agree
+with `text.clean_plain`, which strips white space first. They do not express the normal form, the number of combining marks in a
+row, or what is visible beyond the first plane.
 """
 
 from collections.abc import Callable
@@ -14,7 +18,28 @@ from drf_spectacular.openapi import AutoSchema
 from rest_framework import serializers
 
 from apps.practices.validation.fields import CleanSlugField, EmailAddressField, PlainTextField, RichTextField
-from apps.practices.validation.patterns import EMAIL, NO_NUL, NOT_BLANK, SLUG, text_pattern
+
+_SPACE = r"\t-\r\u001c-\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"  # what str.strip() removes
+_UNSEEN = (
+    r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2060-\u2065\u206a-\u206f\u2800\u3164\ufe00-\ufe0f"
+    r"\ufeff\uffa0"
+)
+_CONTROL = r"\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069"  # in no text
+_BREAK = r"\t\n\r\u2028\u2029"  # not in text of one line
+
+_NO_NUL = r"^[^\u0000]*$"
+_NOT_BLANK = rf"^[^\u0000]*[^\u0000{_SPACE}][^\u0000]*$"
+# The letters, digits and signs of a dot-string (RFC 5321, 4.1.2), and a domain of two labels or more.
+_EMAIL = (
+    r"^[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]{1,64}(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]{1,62})*"
+    r"@([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]([A-Za-z0-9-]{0,61}[A-Za-z0-9])$"
+)
+# The most common signs, of Latin-1 and general punctuation. `slugs` checks the letters and marks of every script.
+_SIGNS = (
+    r"!-,./:-@\[-^`{-~\u00a1-\u00a9\u00ab-\u00b1\u00b4\u00b6-\u00b8\u00bb\u00bf\u00d7\u00f7"
+    r"\u200b\u200e-\u2027\u2030-\u205e\u2060-\u206f"
+)
+_SLUG = rf"^[{_SPACE}]*[^\s{_SIGNS}{_CONTROL}]+[{_SPACE}]*$"
 
 _BIGINT = 2**63 - 1
 _INT = 2**31 - 1
@@ -32,6 +57,13 @@ _LENGTH_BY_FORMAT = {
     "uri": 2048,
     "binary": _INT,
 }
+
+
+def _text_pattern(*, multiline: bool, blank: bool, without: str = "") -> str:
+    """Return the pattern of clean text; ``without`` excludes further characters."""
+    refused = _CONTROL + without + ("" if multiline else _BREAK)
+    seen = "" if blank else rf"[\u0020{_UNSEEN}]*[^{refused}{_SPACE}{_UNSEEN}]"
+    return rf"^[{_SPACE}]*{seen}[^{refused}]*[{_SPACE}]*$"
 
 
 class TextExtension(OpenApiSerializerFieldExtension):
@@ -59,15 +91,15 @@ def text_schema(field: Any) -> dict[str, Any]:
 def _pattern(field: serializers.CharField) -> str | None:
     match field:
         case PlainTextField():
-            return text_pattern(multiline=field.multiline, blank=field.allow_blank, without=field.refused)
+            return _text_pattern(multiline=field.multiline, blank=field.allow_blank, without=field.refused)
         case RichTextField():
-            return text_pattern(multiline=True, blank=field.allow_blank)
+            return _text_pattern(multiline=True, blank=field.allow_blank)
         case CleanSlugField():
-            return SLUG
+            return _SLUG
         case EmailAddressField():
-            return EMAIL
+            return _EMAIL
     trimmed = type(field) is serializers.CharField and field.trim_whitespace and not field.allow_blank
-    return NOT_BLANK if trimmed else None
+    return _NOT_BLANK if trimmed else None
 
 
 class _BodySchema(AutoSchema):
@@ -138,7 +170,7 @@ def _bound_schema(schema: dict[str, Any], kinds: set[str]) -> None:
         form = schema.get("format", "")
         schema.setdefault("maxLength", _LENGTH_BY_FORMAT.get(form, settings.VALIDATION_BODY_BYTES))
         if not form:
-            schema.setdefault("pattern", NO_NUL)
+            schema.setdefault("pattern", _NO_NUL)
     if "array" in kinds:
         schema.setdefault("maxItems", settings.VALIDATION_JSON_MEMBERS)
     if "integer" in kinds:

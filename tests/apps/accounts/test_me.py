@@ -40,7 +40,7 @@ def test_new_address_needs_password_and_link(client: Client) -> None:
     assert (answer.json()["email"], answer.json()["name"]) == (user.email, "Adele")
     parameters = Job.objects.get().parameters
     assert re.fullmatch("[0-9a-f]{64}", parameters.pop("requester"))  # an HMAC of the password hash and address
-    assert parameters == {"template": "change-email", "user": str(user.pk), "address": NEW}
+    assert parameters == {"template": "change-email", "user_id": str(user.pk), "address": NEW}
     assert PASSWORD not in str(Job.objects.values())
     assert user.password not in str(Job.objects.values())
 

@@ -44,10 +44,7 @@ If a key may have leaked:
             "--dry-run", action="store_true", help="show what would be done; change nothing and print no key"
         )
         parser.add_argument(
-            "--print",
-            action="store_true",
-            dest="is_printed",
-            help="print the value even if JWT_KEYS_FILE names a file",
+            "--print", action="store_true", dest="is_printed", help="print the value even if JWT_KEYS_FILE names a file"
         )
 
     def handle(self, *, compromised: str | None, dry_run: bool, is_printed: bool, **options: Any) -> None:
