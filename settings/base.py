@@ -65,7 +65,7 @@ MIDDLEWARE = [
     "apps.practices.errors.middleware.ProblemMiddleware",  # turns failures below into problem documents
     "apps.operations.middleware.HealthMiddleware",  # /healthz, before the Host check
     "apps.practices.throttling.middleware.ThrottlingMiddleware",  # limits by address
-    "corsheaders.middleware.CorsMiddleware",  # so that browser apps can read the errors below
+    "apps.practices.headers.middleware.OriginMiddleware",  # CORS, so that browser apps can read the errors below
     "apps.practices.https.middleware.HostMiddleware",
     "apps.practices.https.middleware.HttpsMiddleware",
     "apps.practices.validation.middleware.BodyMiddleware",  # limits how a body is read, and reads the rest after the view

@@ -8,7 +8,11 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from corsheaders.middleware import CorsMiddleware
+from django.http import HttpResponse
 from django.test import RequestFactory
+from django.test.utils import override_settings
+from django.utils.cache import patch_vary_headers
 from rest_framework.exceptions import NotAcceptable
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.permissions import AllowAny
@@ -18,9 +22,11 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.practices.errors import ValidationProblem
+from apps.practices.headers.middleware import OriginMiddleware
 from apps.practices.mechanisms import negotiation
 from apps.practices.mechanisms.json import FastJSONRenderer, JSONResponse
 from apps.practices.mechanisms.negotiation import CHOICES_MAX, HEADER_LENGTH, CachedNegotiation
+from apps.practices.mechanisms.responses import header_of, header_set, vary_add
 from apps.practices.validation.query import query_parameters
 from apps.practices.validation.views import StrictView
 
@@ -150,3 +156,35 @@ def test_any_query_string_is_read(path: str) -> None:
 
 def test_an_empty_query_string_has_no_parameters() -> None:
     assert query_parameters(RequestFactory().get("/"), {}) == {}
+
+
+@pytest.mark.parametrize("before", [None, "", "*", "Accept", "accept, Cookie", "Accept,origin"])
+@pytest.mark.parametrize("names", [("origin",), ("Accept", "Authorization", "Cookie"), ("*",)])
+def test_vary_is_what_django_makes_of_it(before: str | None, names: tuple[str, ...]) -> None:
+    ours, theirs = (HttpResponse(headers=None if before is None else {"Vary": before}) for _ in range(2))
+    vary_add(ours, *names)
+    patch_vary_headers(theirs, names)
+    assert dict(ours.headers) == dict(theirs.headers)
+
+
+def test_headers_set_directly_are_django_headers() -> None:
+    response = HttpResponse(headers={"ETag": '"1"'})
+    header_set(response, "ETag", '"2"')
+    assert response["etag"] == '"2"' == header_of(response, "etag")
+    assert header_of(response, "allow") is None
+    assert list(response.headers) == ["ETag", "Content-Type"]
+
+
+@pytest.mark.parametrize("path", ["/api/v1/me", "/page"])
+@pytest.mark.parametrize("origin", [None, "", "https://app.example.com", "https://other.example.com", "null"])
+@pytest.mark.parametrize("method", ["get", "options"])
+def test_cors_headers_are_those_of_the_library(path: str, origin: str | None, method: str) -> None:
+    headers = {"Access-Control-Request-Method": "PUT"} | ({} if origin is None else {"Origin": origin})
+
+    def answered(middleware: type[CorsMiddleware]) -> Any:
+        request = getattr(RequestFactory(), method)(path, headers=headers)
+        response = middleware(lambda _: HttpResponse(headers={"Vary": "Accept"}))(request)
+        return response.status_code, dict(response.headers)
+
+    with override_settings(CORS_ALLOWED_ORIGINS=["https://app.example.com"], CORS_ALLOW_CREDENTIALS=True):
+        assert answered(OriginMiddleware) == answered(CorsMiddleware)

@@ -12,6 +12,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from apps.practices.errors import Malformed, PreconditionFailed
+from apps.practices.mechanisms.responses import header_of, header_set
 
 _TAG = re.compile(r'\s*(?:W/)?"([\x21\x23-\x7e\x80-\xff]*)"\s*(?:,|$)')
 _VERSIONED = re.compile(r"(\d{1,18})\.[0-9a-f]+(?:-[a-z]+)?")
@@ -32,13 +33,13 @@ def etag_add(request: HttpRequest, response: HttpResponseBase) -> None:
     reads = request.method in ("GET", "HEAD") and response.status_code == 200
     if (
         response.streaming
-        or response.has_header("ETag")
+        or header_of(response, "etag") is not None
         or not (reads or (version is not None and response.status_code < 300))
     ):
         return
-    storable = "no-store" not in response.get("Cache-Control", "")
-    if storable and response.get("Content-Type", "").startswith("application/json"):
-        response.headers["ETag"] = etag(response.content, version)  # type: ignore[attr-defined]  # not streaming
+    storable = "no-store" not in (header_of(response, "cache-control") or "")
+    if storable and (header_of(response, "content-type") or "").startswith("application/json"):
+        header_set(response, "ETag", etag(response.content, version))  # type: ignore[attr-defined]  # not streaming
 
 
 def none_match(request: HttpRequest, current: str) -> bool:

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.utils.cache import patch_vary_headers
 
 from apps.practices.caching import responses
 from apps.practices.caching.conditional import LONGEST, etag_add, none_match
@@ -13,6 +12,7 @@ from apps.practices.caching.engine import CacheSpec, fetch
 from apps.practices.caching.groups import groups_add, invalidation_add
 from apps.practices.caching.tags import changed_in_transaction, changes_noted
 from apps.practices.errors import Malformed, is_api, problem_response
+from apps.practices.mechanisms.responses import header_of, header_set, vary_add
 
 Inner = Callable[[HttpRequest], HttpResponseBase]
 PRIVATE = "private, no-cache"
@@ -37,12 +37,13 @@ class ConditionalMiddleware:
             return problem_response(request, Malformed(detail))
         response = self.get_response(request)
         etag_add(request, response)
-        if not response.has_header("Cache-Control"):
-            response.headers["Cache-Control"] = PRIVATE
-            patch_vary_headers(response, ["Accept", "Authorization", "Cookie"])
-        reads = request.method in ("GET", "HEAD") and response.status_code == 200
-        if reads and response.has_header("ETag") and none_match(request, response.headers["ETag"]):
-            return _not_modified(response)
+        if header_of(response, "cache-control") is None:
+            header_set(response, "Cache-Control", PRIVATE)
+            vary_add(response, "Accept", "Authorization", "Cookie")
+        if request.method in ("GET", "HEAD") and response.status_code == 200:
+            current = header_of(response, "etag")
+            if current is not None and none_match(request, current):
+                return _not_modified(response)
         return response
 
 

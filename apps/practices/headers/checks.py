@@ -10,7 +10,7 @@ from django.core.checks import CheckMessage, Error, Tags, register
 HEADERS = "apps.practices.headers.middleware.HeadersMiddleware"
 SECURITY = "django.middleware.security.SecurityMiddleware"
 POLICY = "apps.practices.headers.middleware.PolicyMiddleware"
-CORS = "corsheaders.middleware.CorsMiddleware"
+CORS = "apps.practices.headers.middleware.OriginMiddleware"
 PROBLEMS = "apps.practices.errors.middleware.ProblemMiddleware"
 
 

@@ -3,12 +3,15 @@
 from collections.abc import Callable
 from typing import Any
 
+from corsheaders.middleware import CorsMiddleware
 from csp.constants import HEADER
 from csp.middleware import CSPMiddleware
 from csp.utils import build_policy
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase, ResponseHeaders
+
+from apps.practices.mechanisms.responses import header_of, vary_add
 
 # Set by django-csp's decorators on a response with its own policy.
 _DECORATED = ("_csp_exempt", "_csp_config", "_csp_update", "_csp_replace")
@@ -49,14 +52,25 @@ class PolicyMiddleware(CSPMiddleware):
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         super().__init__(get_response)
         self.page_policy = build_policy()
+        [self.data_policy] = ResponseHeaders({HEADER: settings.HEADERS_DATA_POLICY})._store.items()
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-        if not response.headers.get("Content-Type", "").startswith("text/html"):
-            response.headers.setdefault(HEADER, settings.HEADERS_DATA_POLICY)
+        if not (header_of(response, "content-type") or "").startswith("text/html"):
+            response.headers._store.setdefault(*self.data_policy)
             return response
         if getattr(request, "_csp_nonce", None) or _is_decorated(response):
             return super().process_response(request, response)
         response.headers.setdefault(HEADER, self.page_policy)
+        return response
+
+
+class OriginMiddleware(CorsMiddleware):
+    """django-cors-headers; of a request without Origin, it reads no headers."""
+
+    def add_response_headers(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        if "HTTP_ORIGIN" in request.META or not self.is_enabled(request):
+            return super().add_response_headers(request, response)
+        vary_add(response, "origin")
         return response
 
 

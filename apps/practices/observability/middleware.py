@@ -9,6 +9,7 @@ from django.http.response import HttpResponseBase
 from apps.practices.errors.responses import problem_type_of
 from apps.practices.mechanisms import ids
 from apps.practices.mechanisms.facts import facts_of
+from apps.practices.mechanisms.responses import header_set
 from apps.practices.observability.access import access_record
 
 
@@ -24,7 +25,7 @@ class ObservabilityMiddleware:
         structlog.contextvars.bind_contextvars(request_id=request_id)
         try:
             response = self.get_response(request)
-            response[ids.HEADER] = request_id
+            header_set(response, ids.HEADER, request_id)
             # A file is left to the server, which can use sendfile.
             if isinstance(response, StreamingHttpResponse) and not isinstance(response, FileResponse):
                 response.streaming_content = Measured(response, request)
