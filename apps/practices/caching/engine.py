@@ -206,6 +206,10 @@ def _build_under_lock(spec: CacheSpec, *, stale: Lookup | None) -> Lookup:
     pause, deadline = 0.01, time.monotonic() + WAIT_SECONDS
     while True:
         asked_at = time.monotonic()
+        if not is_settled():
+            return _build_unshared(
+                spec
+            )  # since this began to wait, the process has changed a tag that Redis does not know
         try:
             locked, stored, versions = _prepare(spec, token)
         except RedisError:

@@ -48,13 +48,14 @@ class TagChange:
         with _lock:
             _forget_old(now)
             _changed.update(dict.fromkeys(self.tags, now))
+            _pending.update(dict.fromkeys(self.tags, now))  # until Redis has it, other threads must not believe Redis
         try:
             _delete(self.tags)
         except RedisError as error:
             logger.warning("cache_tags_pending", tags=len(self.tags), error=type(error).__name__)
-            with _lock:
-                _pending.update(dict.fromkeys(self.tags, now))
             _keep_trying()
+        else:
+            _sent(dict.fromkeys(self.tags, now))
 
 
 def tags_change(*tags: str) -> None:
@@ -107,8 +108,13 @@ def is_settled() -> bool:
         _delete(tuple(waiting))
     except RedisError:
         return False
+    return _sent(waiting)
+
+
+def _sent(changes: dict[str, float]) -> bool:
+    """Drop changes that have reached Redis, unless their tags have changed again; return whether none are left."""
     with _lock:
-        for tag, when in waiting.items():
+        for tag, when in changes.items():
             if _pending.get(tag) == when:
                 del _pending[tag]
         return not _pending
