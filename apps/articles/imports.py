@@ -10,7 +10,7 @@ from psycopg import sql
 
 from apps.articles.models import Article
 from apps.articles.permissions import may_write
-from apps.articles.serializers import ArticleWriteSerializer
+from apps.articles.serializers import ArticleWriteSerializer, TagsField
 from apps.articles.services import article_caches_invalidate, slug_from_title, summary_from_body
 from apps.jobs.imports import Columns, ImportRow, ImportSpec, OnConflict, Outcome, Rejection, staging_table
 from apps.practices.database.keys import uuid7
@@ -46,14 +46,21 @@ _UPDATE = sql.SQL(
 ).format(**_TABLES)
 
 
-class ArticleRowSerializer(ArticleWriteSerializer):
-    """One row of the file: the fields that the API takes, with tags as one text separated by semicolons."""
+class RowTagsField(TagsField):
+    """Tags as a list, or as one text separated by semicolons."""
 
-    def to_internal_value(self, data: Any) -> Any:
-        tags = data.get("tags")
-        if isinstance(tags, str):
-            data = type(data)({**data, "tags": [tag for part in tags.split(TAG_SEPARATOR) if (tag := part.strip())]})
+    json_types = ("array", "string")
+
+    def to_internal_value(self, data: Any) -> list[str]:
+        if isinstance(data, str):
+            data = [tag for part in data.split(TAG_SEPARATOR) if (tag := part.strip())]
         return super().to_internal_value(data)
+
+
+class ArticleRowSerializer(ArticleWriteSerializer):
+    """One row of the file: the fields that the API takes."""
+
+    tags = RowTagsField(default=list)
 
 
 def article_import(*, owner: AbstractBaseUser) -> ImportSpec:

@@ -1,5 +1,6 @@
 """Articles in requests and responses: what a client may write, validated and cleaned, and what it reads."""
 
+import re
 from typing import Any
 
 from rest_framework import serializers
@@ -15,6 +16,7 @@ class TagField(PlainTextField):
     """One tag: lower case, without the separators of tags in files (;) and forms (,)."""
 
     refused = ",;"
+    unchanged = re.compile(r"[a-z0-9](?:[a-z0-9 _.+-]*[a-z0-9])?")
     default_error_messages = {"separator": "A tag cannot contain a comma or a semicolon."}
 
     def __init__(self, **options: Any) -> None:
@@ -25,6 +27,16 @@ class TagField(PlainTextField):
         if "," in tag or ";" in tag:
             self.fail("separator")
         return tag
+
+
+class TagsField(BoundedListField):
+    """The tags of an article, without duplicates."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(child=TagField(), max_length=TAGS_MAX, **options)
+
+    def to_internal_value(self, data: Any) -> list[str]:
+        return list(dict.fromkeys(super().to_internal_value(data)))
 
 
 class ArticleWriteSerializer(StrictSerializer):
@@ -44,9 +56,7 @@ class ArticleWriteSerializer(StrictSerializer):
         default=None,
         help_text="Plain text. Null: taken from the body, and updated whenever the body changes.",
     )
-    tags = BoundedListField(
-        child=TagField(), max_length=TAGS_MAX, default=list, help_text="Stored in lower case, without duplicates."
-    )
+    tags = TagsField(default=list, help_text="Stored in lower case, without duplicates.")
     published_at = StrictDateTimeField(
         allow_null=True, default=None, help_text="Null: a draft. In the future: scheduled."
     )
@@ -56,9 +66,6 @@ class ArticleWriteSerializer(StrictSerializer):
         required=False,
         help_text="Unique, stored in lower case. If left out, it is made from the title.",
     )
-
-    def validate_tags(self, tags: list[str]) -> list[str]:
-        return list(dict.fromkeys(tags))
 
 
 class ArticleAuthorSerializer(serializers.Serializer[Any]):

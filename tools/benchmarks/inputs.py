@@ -67,9 +67,9 @@ def parsers() -> dict[str, Parser]:
     from rest_framework.request import Request
 
     from apps.jobs.imports import Columns, ImportSpec
-    from apps.jobs.imports.formats import import_rows
+    from apps.jobs.imports.formats import IMPORT_FORMATS
     from apps.jobs.imports.run import batches
-    from apps.jobs.imports.validation import batch_validate
+    from apps.jobs.imports.validation import RowChecker
     from apps.practices.errors import Problem
     from apps.practices.mechanisms.json import FastJSONRenderer
     from apps.practices.validation.dates import StrictDateTimeField
@@ -104,8 +104,10 @@ def parsers() -> dict[str, Parser]:
         return run
 
     def imported(text: str, form: str) -> None:
-        for batch in batches(import_rows(io.BytesIO(text.encode()), form, columns)):
-            batch_validate(batch, spec)
+        rows = IMPORT_FORMATS[form](io.BytesIO(text.encode()), columns)
+        checker = RowChecker(rows, spec)
+        for batch in batches(rows):
+            checker.check_batch(batch)
 
     def multipart(text: str) -> object:
         request = factory.post("/", text.encode(), content_type="multipart/form-data; boundary=b")
@@ -167,12 +169,12 @@ def parsers() -> dict[str, Parser]:
         ),
         "NDJSON, no two rows alike": Parser(
             parse=lambda text: imported(text, "ndjson"),
-            pieces=('{"a":#}\n', '{"#":1}\n', '{"title":"#","body":"b"}\n'),
+            pieces=('{"a":#}\n', '{"#":1}\n', '{"#}\n', '{"title":#}\n', '{"title":"#","body":"b"}\n', "#\n"),
             largest=8 * KILOBYTE,
         ),
         "CSV, no two rows alike": Parser(
             parse=lambda text: imported(text, "csv"),
-            pieces=("#,\n", "#,b\n", "#,<b>\n"),
+            pieces=("#,\n", ",#\n", "#,b\n", "#,<b>\n", "b,#<\n", "é#,é\n", "\x01#,b\n"),
             largest=8 * KILOBYTE,
             around="title,body\n{}",
         ),

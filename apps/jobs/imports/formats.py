@@ -7,26 +7,28 @@ A row that is readable but wrong is rejected. A file whose structure is broken (
 whole, since the rows after the break would be guesses.
 """
 
+import codecs
 import csv
 import io
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import lru_cache
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice
 from typing import Any, BinaryIO
 
 from apps.jobs.imports.rows import Columns, Rejection, SourceRow
 from apps.practices.errors import Malformed, Unprocessable, ValidationProblem
 from apps.practices.validation.parsers import json_bounded
-from apps.practices.validation.types import TextValues
 
 ROWS_MAX = 1_000_000  # each is counted, and may be rejected and listed; as many blank ones at most
 ROW_BYTES_MAX = 1024**2  # of an NDJSON line; characters of a CSV row, which ends an unclosed quote early
 ROW_DEPTH_MAX = 8  # of an NDJSON line
 ROW_VALUES_MAX = 2_000  # of an NDJSON line
-CACHED_LENGTH_MAX = 100  # characters; a file of many rows that are equal has short ones
-CACHED_ROWS_MAX = 1_000
+BLOCK_BYTES = 64 * 1024
 SEPARATORS = (",", ";", "\t")
+_TOO_LONG = f"the row is longer than {ROW_BYTES_MAX} characters; a quote may be unclosed"
+_OBJECT = re.compile(rb'\{\s*["}]')  # how one begins
+_NO_OBJECT = Rejection("", "malformed", 'The line is not a JSON object, such as {"name": 1}.')
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 
 
@@ -43,93 +45,138 @@ class HeaderError(ValueError):
     """The CSV header is missing, or its columns are not those of the import. The message is for the client."""
 
 
-def import_rows(stream: BinaryIO, format: str, columns: Columns) -> Iterator[SourceRow]:
-    """Read the rows of a file in one of IMPORT_FORMATS. Raise ``ImportMalformed`` at more than ROWS_MAX rows."""
-    for number, row in enumerate(IMPORT_FORMATS[format](stream, columns), start=1):
-        if number > ROWS_MAX:
-            raise ImportMalformed(
-                f"Line {row.line}: the file has more than {ROWS_MAX} rows. Split it into several files."
-            )
-        yield row
+class Rows(ABC):
+    """The rows of a file, in its order, at most ROWS_MAX (else ``ImportMalformed``). ``is_text``: all cells are text."""
+
+    is_text: bool
+
+    def __iter__(self) -> Iterator[SourceRow]:
+        rows = self._read()
+        return chain(islice(rows, ROWS_MAX), _no_more(rows))
+
+    @abstractmethod
+    def cells(self, raw: Any) -> dict[str, Any] | Rejection:
+        """Return the cells of a row by name, or why they cannot be read."""
+
+    @abstractmethod
+    def _read(self) -> Iterator[SourceRow]: ...
 
 
-def csv_rows(stream: BinaryIO, columns: Columns) -> Iterator[SourceRow]:
-    """Read CSV in UTF-8, with or without a byte order mark, with any line endings."""
-    with _csv_lines(stream) as lines:
+class CsvRows(Rows):
+    """CSV in UTF-8, with or without a byte order mark, with any line endings."""
+
+    is_text = True
+
+    def __init__(self, stream: BinaryIO, columns: Columns) -> None:
+        self._blocks = _Blocks(stream)
+        self._lines = chain.from_iterable(self._blocks)
         try:
-            names, separator, header_lines = _csv_start(lines, columns)
+            self._names, self._separator, self._header_lines = _csv_start(self._lines, columns)
         except HeaderError as error:
             raise ImportMalformed(f"Line 1: {error}") from error
-        yield from _csv_records(lines, names, separator, header_lines)
+
+    def cells(self, raw: list[str]) -> dict[str, Any] | Rejection:
+        """Pair names and cells. An empty cell counts as not given."""
+        if len(raw) != len(self._names):
+            detail = f"The row has {len(raw)} cells, but the header has {len(self._names)} columns."
+            return Rejection("", "columns", detail)
+        return {name: cell for name, cell in zip(self._names, raw, strict=True) if cell}
+
+    def _read(self) -> Iterator[SourceRow]:
+        reader = csv.reader(self._lines, delimiter=self._separator, strict=True)
+        first = line = self._header_lines + 1
+        blank = 0
+        self._blocks.characters = 0
+        try:
+            for record in reader:
+                self._blocks.characters = 0
+                size = sum(map(len, record)) + len(record)
+                if size > ROW_BYTES_MAX:
+                    raise csv.Error(_TOO_LONG)
+                if any(map(str.strip, record)):
+                    yield line, size, record
+                else:
+                    blank = _count_blank(blank, line)
+                line = first + reader.line_num
+        except csv.Error as error:
+            raise ImportMalformed(f"Line {line}: {error}.") from error
+
+
+class NdjsonRows(Rows):
+    """One JSON object per line, as strict as a request body. A line that is not an object, or has a name twice, is rejected."""
+
+    is_text = False
+
+    def __init__(self, stream: BinaryIO, columns: Columns) -> None:
+        self._stream = stream
+
+    def cells(self, raw: bytes) -> dict[str, Any] | Rejection:
+        """Parse a line."""
+        if not _OBJECT.match(raw):
+            return _NO_OBJECT
+        try:
+            return json_bounded(raw, depth=ROW_DEPTH_MAX, members=ROW_VALUES_MAX)
+        except Malformed as error:
+            return Rejection("", "malformed", error.detail)
+        except ValidationProblem as error:
+            return Rejection(*error.errors[0])
+
+    def _read(self) -> Iterator[SourceRow]:
+        line = blank = 0
+        while data := self._stream.readline(ROW_BYTES_MAX + 1):
+            line += 1
+            if len(data) > ROW_BYTES_MAX:
+                raise ImportMalformed(f"Line {line}: longer than {ROW_BYTES_MAX} bytes.")
+            if line == 1:
+                data = data.removeprefix(codecs.BOM_UTF8)
+            if text := data.strip():
+                yield line, len(text), text
+            else:
+                blank = _count_blank(blank, line)
+
+
+IMPORT_FORMATS: dict[str, Callable[[BinaryIO, Columns], Rows]] = {"csv": CsvRows, "ndjson": NdjsonRows}
 
 
 def csv_check_header(stream: BinaryIO, columns: Columns) -> None:
     """Raise ``HeaderError`` unless the file begins with the header of the import."""
-    with _csv_lines(stream) as lines:
-        _csv_start(lines, columns)
+    _csv_start(chain.from_iterable(_Blocks(stream)), columns)
 
 
-def ndjson_rows(stream: BinaryIO, columns: Columns) -> Iterator[SourceRow]:
-    """Read one JSON object per line, as strictly as a request body, holding one line in memory.
+class _Blocks:
+    """The lines of a text, a block at a time: a CSV reader gets them without a step of Python for each.
 
-    A line that is not an object, or has a name twice, is a rejected row.
-    """
-    cached_document = lru_cache(CACHED_ROWS_MAX)(_document)
-    line = blank = 0
-    while data := stream.readline(ROW_BYTES_MAX + 1):
-        line += 1
-        if len(data) > ROW_BYTES_MAX:
-            raise ImportMalformed(f"Line {line}: longer than {ROW_BYTES_MAX} bytes.")
-        if line == 1:
-            data = data.removeprefix(b"\xef\xbb\xbf")
-        if text := data.strip():
-            yield SourceRow(line, len(data), (cached_document if len(text) <= CACHED_LENGTH_MAX else _document)(text))
-        else:
-            blank = _count_blank(blank, line)
-
-
-IMPORT_FORMATS: dict[str, Callable[[BinaryIO, Columns], Iterator[SourceRow]]] = {
-    "csv": csv_rows,
-    "ndjson": ndjson_rows,
-}
-
-
-class _BoundedLines:
-    """The lines of a text, for a CSV reader whose rows may span several; ``characters`` counts those of the current row.
-
-    Raise ``csv.Error``, as the reader does, once a row exceeds ROW_BYTES_MAX characters.
+    ``characters`` counts those of the blocks that were begun since its reader set it to 0, at the start of each row. Raise
+    ``csv.Error``, as the reader does, once a row exceeds ROW_BYTES_MAX characters: a quote may be unclosed.
     """
 
-    def __init__(self, text: io.TextIOWrapper) -> None:
-        self._text = text
+    def __init__(self, stream: BinaryIO) -> None:
+        csv.field_size_limit(ROW_BYTES_MAX + 1)  # rows are bounded here; the library's default is lower
+        self._stream = stream
         self.characters = 0
 
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        line = self._text.readline(ROW_BYTES_MAX + 1)
-        self.characters += len(line)
-        if not line:
-            raise StopIteration
-        if self.characters > ROW_BYTES_MAX:
-            raise csv.Error(f"the row is longer than {ROW_BYTES_MAX} characters; a quote may be unclosed")
-        return line
-
-
-@contextmanager
-def _csv_lines(stream: BinaryIO) -> Iterator[_BoundedLines]:
-    csv.field_size_limit(ROW_BYTES_MAX + 1)  # lines are bounded here; the library's default is lower
-    # Uploads are checked for UTF-8. A wrong byte that gets here all the same becomes a lone surrogate, which the field refuses.
-    text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    try:
-        yield _BoundedLines(text)
-    finally:
-        if not stream.closed:
-            text.detach()  # otherwise it would close the caller's stream
+    def __iter__(self) -> Iterator[Iterable[str]]:
+        # Uploads are checked for UTF-8. A wrong byte that gets here all the same becomes a surrogate, which the field refuses.
+        decoder = codecs.getincrementaldecoder("utf-8-sig")(errors="surrogateescape")
+        rest, is_last = "", False
+        while not is_last:
+            data = self._stream.read(BLOCK_BYTES)
+            is_last = not data
+            block = rest + decoder.decode(data, final=is_last)
+            end = len(block) if is_last else _end_of_lines(block)
+            rest = block[end:]
+            if self.characters > ROW_BYTES_MAX or len(rest) > ROW_BYTES_MAX:
+                raise csv.Error(_TOO_LONG)
+            self.characters += end
+            yield io.StringIO(block[:end], newline="")
 
 
-def _csv_start(lines: _BoundedLines, columns: Columns) -> tuple[list[str], str, int]:
+def _end_of_lines(block: str) -> int:
+    """Return where the last whole line ends. A carriage return at the end of the block may be half of a line end."""
+    return max(block.rfind("\n"), block.rfind("\r", 0, -1)) + 1
+
+
+def _csv_start(lines: Iterator[str], columns: Columns) -> tuple[list[str], str, int]:
     """Read the header, and return the column names, the separator and the number of lines read."""
     try:
         first = next(lines, "")
@@ -144,25 +191,10 @@ def _csv_start(lines: _BoundedLines, columns: Columns) -> tuple[list[str], str, 
     return _header_names(record, columns), separator, 2 if declared else 1
 
 
-def _csv_records(lines: _BoundedLines, names: list[str], separator: str, header_lines: int) -> Iterator[SourceRow]:
-    reader = csv.reader(lines, delimiter=separator, strict=True)
-    cached_cells = lru_cache(CACHED_ROWS_MAX)(lambda record: _cells(names, record))
-    blank = 0
-    while True:
-        line = header_lines + reader.line_num + 1
-        lines.characters = 0
-        try:
-            record = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise ImportMalformed(f"Line {line}: {error}.") from error
-        if any(map(str.strip, record)):
-            size = lines.characters
-            cells = cached_cells(tuple(record)) if size <= CACHED_LENGTH_MAX else _cells(names, record)
-            yield SourceRow(line, size, cells)
-        else:
-            blank = _count_blank(blank, line)
+def _no_more(rows: Iterator[SourceRow]) -> Iterator[SourceRow]:
+    for line, _, _ in rows:
+        raise ImportMalformed(f"Line {line}: the file has more than {ROWS_MAX} rows. Split it into several files.")
+    yield from ()
 
 
 def _count_blank(blank: int, line: int) -> int:
@@ -185,22 +217,3 @@ def _header_names(record: Sequence[str], columns: Columns) -> list[str]:
             f"semicolons or tabs, each at most once; {', '.join(columns.required)} must be present."
         )
     return names
-
-
-def _cells(names: Sequence[str], record: Sequence[str]) -> TextValues | Rejection:
-    """Pair names and cells. An empty cell counts as not given."""
-    if len(record) != len(names):
-        return Rejection("", "columns", f"The row has {len(record)} cells, but the header has {len(names)} columns.")
-    return TextValues({name: cell for name, cell in zip(names, record, strict=True) if cell})
-
-
-def _document(data: bytes) -> dict[str, Any] | Rejection:
-    try:
-        document = json_bounded(data, depth=ROW_DEPTH_MAX, members=ROW_VALUES_MAX)
-    except Malformed as error:
-        return Rejection("", "malformed", error.detail)
-    except ValidationProblem as error:
-        return Rejection(*error.errors[0])
-    if not isinstance(document, dict):
-        return Rejection("", "malformed", "The line is not a JSON object.")
-    return document

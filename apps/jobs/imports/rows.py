@@ -47,15 +47,8 @@ class Rejection:
         return document
 
 
-class SourceRow(NamedTuple):
-    """A row as read: its first line, its size in characters, and its cells or why they cannot be read.
-
-    Equal short rows may share their cells.
-    """
-
-    line: int
-    size: int
-    cells: Mapping[str, Any] | Rejection
+# A row as read: its first line, about its size in characters, and what ``Rows.cells`` reads its cells from.
+SourceRow = tuple[int, int, Any]
 
 
 class ImportRow(NamedTuple):

@@ -1,6 +1,6 @@
 """Running an import: read, validate and store batches, each of which commits together with the checkpoint."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any
@@ -8,10 +8,10 @@ from typing import Any
 import orjson
 
 from apps.jobs.context import JobContext
-from apps.jobs.imports.formats import import_rows
+from apps.jobs.imports.formats import IMPORT_FORMATS
 from apps.jobs.imports.rows import ImportRow, ImportSpec, OnConflict, Outcome, Rejection, SourceRow
 from apps.jobs.imports.storage import rows_store
-from apps.jobs.imports.validation import CheckedRow, batches_validate
+from apps.jobs.imports.validation import CheckedRow, RowChecker
 
 BATCH_ROWS = 1000
 BATCH_CHARACTERS = 2 * 1024**2  # bounds memory when rows are long
@@ -74,19 +74,20 @@ def import_run(context: JobContext, *, spec: ImportSpec, format: str, on_conflic
     checkpoint = ImportCheckpoint(**(context.checkpoint or {"total": _count(context, spec, format)}))
     context.result_file(name="rejected.ndjson", content_type=NDJSON)
     with context.upload() as stream:
-        rows = islice(import_rows(stream, format, spec.columns), checkpoint.rows, None)
-        for batch in batches_validate(batches(rows), spec):
+        rows = IMPORT_FORMATS[format](stream, spec.columns)
+        remaining = islice(rows, checkpoint.rows, None)
+        for batch in RowChecker(rows, spec).check(batches(remaining)):
             _store(context, batch, checkpoint, spec, on_conflict)
     return checkpoint.result()
 
 
-def batches(rows: Iterator[SourceRow]) -> Iterator[list[SourceRow]]:
+def batches(rows: Iterable[SourceRow]) -> Iterator[list[SourceRow]]:
     """Group rows into batches of at most BATCH_ROWS, ended early at BATCH_CHARACTERS."""
     batch: list[SourceRow] = []
     size = 0
     for row in rows:
         batch.append(row)
-        size += row.size
+        size += row[1]
         if len(batch) >= BATCH_ROWS or size >= BATCH_CHARACTERS:
             yield batch
             batch, size = [], 0
@@ -98,9 +99,9 @@ def _count(context: JobContext, spec: ImportSpec, format: str) -> int:
     """Return the number of rows. Reading the whole file first finds a broken structure before anything is stored."""
     total = 0
     with context.upload() as stream:
-        for row in import_rows(stream, format, spec.columns):
-            total += 1
-            context.progress(done=0, message=f"Reading line {row.line}")
+        for batch in batches(IMPORT_FORMATS[format](stream, spec.columns)):
+            total += len(batch)
+            context.progress(done=0, message=f"Reading line {batch[-1][0]}")
     return total
 
 

@@ -1,71 +1,77 @@
 """Validation of rows, a batch at a time, in a thread that works while the batch before is stored."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
+from typing import Any
 
-from rest_framework.exceptions import ValidationError
-
+from apps.jobs.imports.formats import Rows
 from apps.jobs.imports.rows import ImportRow, ImportSpec, Rejection, SourceRow
-from apps.practices.errors.pointers import field_errors
-from apps.practices.errors.problems import error_cut
+from apps.practices.errors import FieldError
+from apps.practices.validation.rows import RowValidator
 
 # Errors kept of one row. A hostile file has rows with as many errors as characters, and all are stored in the checkpoint.
 ROW_ERRORS_MAX = 20
 
+# Equal rows of so many characters are validated once per batch. A file of many equal rows has short ones.
+SHORT = 100
+
 CheckedRow = tuple[int, ImportRow | Rejection]  # the line, and the row or why it is rejected
 
 
-def batches_validate(batches: Iterable[list[SourceRow]], spec: ImportSpec) -> Iterator[list[CheckedRow]]:
-    """Validate each batch in a thread while the caller stores the one before it: Python and PostgreSQL work in parallel.
+class RowChecker:
+    """Validates the rows of a file, a batch at a time."""
 
-    ``batches`` is read in the caller's thread, which owns the database connection.
-    """
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="import") as pool:
-        previous: Future[list[CheckedRow]] | None = None
-        for batch in batches:
-            current = pool.submit(batch_validate, batch, spec)
+    def __init__(self, rows: Rows, spec: ImportSpec) -> None:
+        self._cells = rows.cells
+        self._key = spec.key
+        self._validator = RowValidator(spec.serializer, is_text=rows.is_text)
+
+    def check(self, batches: Iterable[list[SourceRow]]) -> Iterator[list[CheckedRow]]:
+        """Validate each batch in a thread while the caller stores the one before it: Python and PostgreSQL work in parallel.
+
+        ``batches`` is read in the caller's thread, which owns the database connection.
+        """
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="import") as pool:
+            previous: Future[list[CheckedRow]] | None = None
+            for batch in batches:
+                current = pool.submit(self.check_batch, batch)
+                if previous is not None:
+                    yield previous.result()
+                previous = current
             if previous is not None:
                 yield previous.result()
-            previous = current
-        if previous is not None:
-            yield previous.result()
+
+    def check_batch(self, batch: Iterable[SourceRow]) -> list[CheckedRow]:
+        """Validate the rows of a batch. Equal short rows share their values, unless a default is computed for each row."""
+        checked: list[CheckedRow] = []
+        known: dict[Any, Mapping[str, Any] | Rejection] = {}
+        for line, size, raw in batch:
+            if size > SHORT:
+                result = self.check_row(raw)
+            else:
+                content = tuple(raw) if type(raw) is list else raw
+                if content in known:
+                    result = known[content]
+                else:
+                    result = self.check_row(raw)
+                    if self._validator.is_repeatable or isinstance(result, Rejection):
+                        known[content] = result
+            checked.append(
+                (line, result if isinstance(result, Rejection) else ImportRow(line, self._key(result), result))
+            )
+        return checked
+
+    def check_row(self, raw: Any) -> Mapping[str, Any] | Rejection:
+        """Return the validated values, or why the row is rejected."""
+        cells = self._cells(raw)
+        if isinstance(cells, Rejection):
+            return cells
+        result = self._validator(cells)
+        return _rejection(result[:ROW_ERRORS_MAX]) if isinstance(result, tuple) else result
 
 
-def batch_validate(batch: Iterable[SourceRow], spec: ImportSpec) -> list[CheckedRow]:
-    """Validate the rows of a batch, and equal ones once: a file of short rows holds hundreds of each.
-
-    Valid rows are validated twice first. If the results differ, a default sets a new value each time (an id, a time), and
-    every row is validated on its own.
-    """
-    first_results: dict[int, ImportRow | Rejection] = {}  # by id() of the cells, which the batch keeps alive
-    reusable: set[int] = set()
-    checked: list[CheckedRow] = []
-    for row in batch:
-        line, _, cells = row
-        cells_id = id(cells)
-        result = first_results.get(cells_id)
-        if result is None:
-            result = first_results[cells_id] = row_validate(row, spec)
-        elif isinstance(result, ImportRow) and cells_id in reusable:
-            result = ImportRow(line, spec.key(result.values), result.values)
-        elif isinstance(result, ImportRow):
-            first, result = result, row_validate(row, spec)
-            if isinstance(result, ImportRow) and result.values == first.values:
-                reusable.add(cells_id)
-        checked.append((line, result))
-    return checked
-
-
-def row_validate(row: SourceRow, spec: ImportSpec) -> ImportRow | Rejection:
-    """Return the validated row, or why it is rejected.
-
-    All rows pass through one serializer: creating one costs several times as much as the validation.
-    """
-    if isinstance(row.cells, Rejection):
-        return row.cells
-    try:
-        values = spec.serializer.run_validation(row.cells)
-    except ValidationError as error:
-        first, *rest = (Rejection(*error_cut(fault)) for fault in field_errors(error.detail)[:ROW_ERRORS_MAX])
-        return Rejection(first.pointer, first.code, first.detail, tuple(rest))
-    return ImportRow(row.line, spec.key(values), values)
+@lru_cache(1_000)
+def _rejection(errors: tuple[FieldError, ...]) -> Rejection:
+    first, *rest = (Rejection(*error) for error in errors)
+    return Rejection(first.pointer, first.code, first.detail, tuple(rest))

@@ -36,6 +36,11 @@ def model_errors(error: DjangoValidationError) -> list[FieldError]:
     ]
 
 
+def pointer_to(name: str) -> str:
+    """Return the JSON pointer of a member of the document."""
+    return _join("", name)
+
+
 def _walk(detail: Any, *, pointer: str) -> Iterator[FieldError]:
     if isinstance(detail, Mapping):
         for key, value in detail.items():

@@ -68,7 +68,7 @@ class Problem(Exception):
         headers: Mapping[str, str] | None = None,
     ) -> None:
         self.detail = detail or self.explanation
-        self.errors, more = _shown(errors)
+        self.errors, more = _shown(errors) if errors else ((), False)
         if more:
             self.detail += f" Only the first {ERRORS_SHOWN} errors are listed; there are more."
         self.headers = dict(headers or {})

@@ -8,25 +8,18 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from decimal import Decimal
-from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
-from django.core.validators import (
-    EmailValidator,
-    MaxLengthValidator,
-    ProhibitNullCharactersValidator,
-    URLValidator,
-)
+from django.core.validators import EmailValidator, URLValidator
 from django.db.models import Model, QuerySet
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
-from rest_framework.fields import empty
 
 from apps.practices.errors.problems import ERRORS_SHOWN
 from apps.practices.validation.addresses import EMAIL_LENGTH, email_clean
-from apps.practices.validation.cleaning import QuickFailure, cleaned, drop_slow_validators, require_visible
+from apps.practices.validation.cleaning import CleanTextField, QuickFailure, cleaned, require_visible
 from apps.practices.validation.slugs import slug_clean
 from apps.practices.validation.text import clean_html, clean_plain, require_clean
 
@@ -37,31 +30,6 @@ _DECIMAL = re.compile(r"[+-]?(?:[0-9]{1,100}(?:\.[0-9]{0,100})?|\.[0-9]{1,100})"
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 
 
-class CleanTextField(QuickFailure, serializers.CharField):
-    """A text that a subclass cleans in ``to_internal_value``, so that it has no NUL and no surrogates."""
-
-    max_length: int
-
-    def __init__(self, *, max_length: int, **options: Any) -> None:
-        super().__init__(max_length=max_length, **options)
-        drop_slow_validators(self)
-
-    def run_validation(self, data: Any = empty) -> Any:
-        """Validate ordinary text with less machinery than ``CharField``, and to the same effect."""
-        if type(data) is not str or not data or data.isspace():
-            return super().run_validation(data)
-        text = self.to_internal_value(data)
-        if not self._only_limits_length:
-            self.run_validators(text)
-        elif len(text) > self.max_length:
-            self.fail("max_length", max_length=self.max_length)
-        return text
-
-    @cached_property
-    def _only_limits_length(self) -> bool:
-        return all(isinstance(one, (MaxLengthValidator, ProhibitNullCharactersValidator)) for one in self.validators)
-
-
 class PlainTextField(CleanTextField):
     """Text without markup: normal form C, no NUL, control or bidirectional control characters.
 
@@ -70,6 +38,7 @@ class PlainTextField(CleanTextField):
     """
 
     refused = ""  # further characters that a subclass refuses, for the OpenAPI document
+    unchanged = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 
     def __init__(self, *, max_length: int, multiline: bool = False, **options: Any) -> None:
         super().__init__(max_length=max_length, **options)
@@ -86,6 +55,8 @@ class RichTextField(CleanTextField):
     ``max_length`` is required, and counts characters of the cleaned HTML. Error codes as ``PlainTextField``, and ``html``.
     """
 
+    unchanged = re.compile(r"[!-%'-;=?-~](?:[ -%'-;=?-~]*[!-%'-;=?-~])?")
+
     def to_internal_value(self, data: Any) -> str:
         return require_visible(self, cleaned(clean_html, super().to_internal_value(data)))
 
@@ -95,6 +66,8 @@ class CleanSlugField(CleanTextField):
 
     ``lowercase=True`` converts it to lower case. Error code ``invalid`` for any other text.
     """
+
+    unchanged = re.compile(r"[a-z0-9_-]+")
 
     def __init__(self, *, max_length: int, lowercase: bool = False, **options: Any) -> None:
         super().__init__(max_length=max_length, **options)
@@ -199,7 +172,9 @@ class BoundedListField(QuickFailure, serializers.ListField):
             if len(errors) > ERRORS_SHOWN:
                 break
         if errors:
-            raise serializers.ValidationError(errors)
+            refused = serializers.ValidationError([])
+            refused.detail = errors  # as it is: its parts are details already
+            raise refused
         return values
 
 

@@ -9,7 +9,6 @@ import re
 import unicodedata
 
 from django.core.exceptions import ValidationError
-from django.utils.text import slugify
 
 from apps.practices.validation.text import UncleanText, clean_plain, invisible
 
@@ -17,6 +16,8 @@ _WORD, _MARK, _JOINER, _OTHER = range(4)
 _JOINERS = "\u200c\u200d"
 _VIRAMA = 9  # canonical combining class
 _PLAIN = re.compile(r"[a-z0-9_-]*")
+_NO_SLUG = re.compile(r"[^\w\s-]", re.ASCII)
+_HYPHENS = re.compile(r"[-\s]+")
 _DOTTED = "i\u0307"  # what İ becomes in lower case
 _REFUSED = "A slug contains only letters, digits, hyphens and underscores, of any script."
 
@@ -40,10 +41,10 @@ def slug_from(text: str, *, length: int) -> str:
     As in Django's ``slugify``, white space becomes a hyphen, and other characters are removed.
     """
     if text.isascii():
-        slug = slugify(text)
+        slug = _HYPHENS.sub("-", _NO_SLUG.sub("", text.lower()))
     else:
         text = unicodedata.normalize("NFC", _lower(unicodedata.normalize("NFKC", text)))
-        text = _kept(re.sub(r"[-\s]+", "-", text.strip()))
+        text = _kept(_HYPHENS.sub("-", text.strip()))
         slug = re.sub(r"-+", "-", text)
     return slug.strip("-_")[:length].rstrip(f"-_{_JOINERS}")
 

@@ -6,7 +6,7 @@ forms, line ends, surrounding white space), one is stored.
 
 import re
 import unicodedata
-from functools import cache
+from functools import cache, lru_cache
 
 import nh3
 from django.conf import settings
@@ -34,8 +34,15 @@ _INVISIBLE = re.compile(
     r"\U000e0000-\U000e0fff]*"
 )
 # HTML without tags, as nh3 writes it: it would not change such text. (It drops a byte order mark at the start.)
-_CLEAN_WITHOUT_TAGS = re.compile(r"[^<>&\xa0\ufeff]*+(?:&(?:amp|lt|gt|nbsp);[^<>&\xa0\ufeff]*+)*+")
+_TEXT = r"[^<>&\xa0\ufeff]*+(?:&(?:amp|lt|gt|nbsp);[^<>&\xa0\ufeff]*+)*+"
+_WITHOUT_TAGS = re.compile(_TEXT)
+# Text with characters that begin neither a tag nor an entity, which nh3 escapes.
+_UNESCAPED = re.compile(r"[^<&\xa0\ufeff]*+(?:(?:<(?![a-zA-Z!/?])|&(?![a-zA-Z#]))[^<&\xa0\ufeff]*+)*+")
+# HTML that nh3 wrote and would not change: paragraphs, and formatting that is not nested.
+_INLINE = rf"{_TEXT}(?:<(b|i|em|strong|code|s|u|sub|sup)>{_TEXT}</\{{}}>{_TEXT})*+"
+_STABLE = re.compile(rf"{_INLINE.format(1)}(?:<p>{_INLINE.format(2)}</p>{_TEXT})*+")
 _HTML_ROUNDS = 6
+_SHORT = 100  # characters
 
 # Combining marks in a row; no language needs more (UAX #15, Stream-Safe Text Format). Normalising sorts them by insertion, so its
 # cost grows with the square of their number, while no other thread runs.
@@ -81,16 +88,11 @@ def clean_html(text: str) -> str:
     disproportionately expensive to parse.
     """
     text = clean_plain(text, multiline=True)
-    if _CLEAN_WITHOUT_TAGS.fullmatch(text):
+    if _WITHOUT_TAGS.fullmatch(text):
         return text  # most rows of an import are such text
-    cleaner = _cleaner()
-    _require_parsable(text)
-    for _ in range(_HTML_ROUNDS):
-        cleaned = clean_plain(keep_first_line_feed(cleaner.clean(text)), multiline=True)
-        if cleaned == text or _CLEAN_WITHOUT_TAGS.fullmatch(cleaned):
-            return cleaned
-        text = cleaned
-    raise UncleanText("html", "This HTML could not be cleaned. Simplify it.")
+    if _UNESCAPED.fullmatch(text):
+        return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _parsed_short(text) if len(text) <= _SHORT else _parsed(text)
 
 
 def plain_from_html(clean: str) -> str:
@@ -123,6 +125,21 @@ def text_fault(text: str) -> tuple[str, str] | None:
         if pattern.search(text):
             return code, detail
     return None
+
+
+def _parsed(text: str) -> str:
+    """Return what the parser makes of HTML, once parsing it again changes nothing."""
+    cleaner = _cleaner()
+    _require_parsable(text)
+    for _ in range(_HTML_ROUNDS):
+        cleaned = clean_plain(keep_first_line_feed(cleaner.clean(text)), multiline=True)
+        if cleaned == text or _STABLE.fullmatch(cleaned):
+            return cleaned
+        text = cleaned
+    raise UncleanText("html", "This HTML could not be cleaned. Simplify it.")
+
+
+_parsed_short = lru_cache(maxsize=1_000)(_parsed)  # rows of an import repeat short texts
 
 
 def _require_parsable(text: str) -> None:

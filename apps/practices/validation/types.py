@@ -22,6 +22,14 @@ _NAMES = {
     "array": "a list",
     "object": "an object",
 }
+_PYTHON: dict[str, type] = {
+    "string": str,
+    "integer": int,
+    "number": float,
+    "boolean": bool,
+    "array": list,
+    "object": dict,
+}
 _BY_CLASS: list[tuple[type[Any] | tuple[type[Any], ...], frozenset[str]]] = [
     (serializers.BooleanField, frozenset({"boolean"})),
     (serializers.IntegerField, frozenset({"integer"})),
@@ -65,13 +73,20 @@ def type_errors(field: AnyField, value: Any) -> Any:
         return None
     if isinstance(value, list) and len(value) > (getattr(field, "max_length", None) or len(value)):
         return None  # the field refuses its length
+    if isinstance(value, list) and (sure_types(child) or frozenset()).issuperset(map(type, value)):
+        return None
     members = value.items() if isinstance(value, dict) else enumerate(value)
     found = ((name, type_errors(child, one)) for name, one in members)
     return dict(islice(((name, errors) for name, errors in found if errors), ERRORS_SHOWN + 1)) or None
 
 
 def field_types(field: AnyField) -> frozenset[str] | None:
-    """Return the JSON types that a field accepts; None if it accepts any, or checks them itself."""
+    """Return the JSON types that a field accepts; None if it accepts any, or checks them itself.
+
+    A field may declare its own as ``json_types``.
+    """
+    if declared := getattr(field, "json_types", None):
+        return frozenset(declared)
     if isinstance(field, serializers.ChoiceField) and not isinstance(field, serializers.MultipleChoiceField):
         return frozenset(filter(None, (_json_type(choice) for choice in field.choices)))
     if isinstance(field, serializers.DecimalField):  # a float would lose digits
@@ -81,6 +96,15 @@ def field_types(field: AnyField) -> frozenset[str] | None:
         key = getattr(field, "model", None)
         return frozenset({"integer" if _has_whole_key(key) else "string"}) if key else None
     return next((types for classes, types in _BY_CLASS if isinstance(field, classes)), None)
+
+
+def sure_types(field: AnyField) -> frozenset[type] | None:
+    """Return the Python types of JSON values in which `type_errors` finds no error; None if it finds none in any."""
+    taken = field_types(field)
+    is_nested = getattr(field, "child", None) is not None and not isinstance(field, serializers.ListSerializer)
+    if taken is None:
+        return frozenset() if is_nested else None
+    return frozenset(_PYTHON[name] for name in taken if not (is_nested and name in ("array", "object"))) | {type(None)}
 
 
 def _has_whole_key(model: Any) -> bool:

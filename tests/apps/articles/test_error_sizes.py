@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from typing import Any
 
@@ -9,9 +10,10 @@ import pytest
 from django.test import Client
 from rest_framework import serializers
 
-from apps.articles.imports import article_import
-from apps.jobs.imports.rows import Rejection, SourceRow
-from apps.jobs.imports.validation import row_validate
+from apps.articles.imports import COLUMNS, article_import
+from apps.jobs.imports.formats import NdjsonRows
+from apps.jobs.imports.rows import Rejection
+from apps.jobs.imports.validation import RowChecker
 from apps.practices.errors import FieldError, ValidationProblem
 from apps.practices.errors.problems import DETAIL_LENGTH, ERRORS_SHOWN, POINTER_LENGTH
 from apps.practices.validation.fields import BoundedIntegerField, BoundedListField
@@ -82,11 +84,9 @@ def test_error_texts_are_cut() -> None:
 
 @pytest.mark.django_db
 def test_errors_of_a_rejected_row_are_bounded() -> None:
-    cells = {f"key-{number}" * 20: number for number in range(1_900)}
-    rejected = row_validate(SourceRow(1, 1, cells), article_import(owner=user_create()))
-    assert isinstance(rejected, Rejection)
-    assert len(json.dumps(rejected.document(1))) < ANSWER
-    long = row_validate(
-        SourceRow(1, 1, {"title": "a", "body": "b", "k" * 500_000: 1}), article_import(owner=user_create())
-    )
-    assert len(json.dumps(long.document(1))) < ANSWER
+    checker = RowChecker(NdjsonRows(io.BytesIO(), COLUMNS), article_import(owner=user_create()))
+    many = {f"key-{number}" * 20: number for number in range(1_900)}
+    for cells in (many, {"title": "a", "body": "b", "k" * 500_000: 1}):
+        rejected = checker.check_row(json.dumps(cells).encode())
+        assert isinstance(rejected, Rejection)
+        assert len(json.dumps(rejected.document(1))) < ANSWER

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -14,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apps.jobs.imports import formats
-from apps.jobs.imports.formats import ROW_BYTES_MAX, ImportMalformed, csv_rows, import_rows, ndjson_rows
-from apps.jobs.imports.rows import Columns, ImportRow, ImportSpec, OnConflict, Outcome, Rejection, SourceRow
+from apps.jobs.imports.formats import BLOCK_BYTES, IMPORT_FORMATS, ROW_BYTES_MAX, CsvRows, ImportMalformed, NdjsonRows
+from apps.jobs.imports.rows import Columns, ImportRow, ImportSpec, OnConflict, Outcome, Rejection
 from apps.jobs.imports.storage import rows_store
 from apps.jobs.imports.uploads import upload_validate
-from apps.jobs.imports.validation import row_validate
+from apps.jobs.imports.validation import RowChecker
 from apps.practices.errors import ValidationProblem
 from apps.practices.validation.serializers import StrictSerializer
 from tests.processes import ROOT
@@ -36,8 +37,13 @@ SENT = (
 FORMATS = [("csv", b"title\n"), ("ndjson", b"")]
 
 
+def read(data: bytes, format: str) -> list[tuple[int, object]]:
+    rows = IMPORT_FORMATS[format](io.BytesIO(data), COLUMNS)
+    return [(line, rows.cells(raw)) for line, _, raw in rows]
+
+
 def read_csv(data: bytes) -> list[tuple[int, object]]:
-    return [(row.line, row.cells) for row in csv_rows(io.BytesIO(data), COLUMNS)]
+    return read(data, "csv")
 
 
 @pytest.mark.parametrize(
@@ -73,6 +79,17 @@ def test_header_decides_the_separator() -> None:
     assert read_csv(b"title\na;b\n") == [(2, {"title": "a;b"})]
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("shift", range(4))
+def test_rows_cross_the_blocks_of_a_file(end: str, shift: int) -> None:
+    """The file is read in blocks, one of which may end within a row, a character or a line end."""
+    body = "é" * (BLOCK_BYTES // 8 + shift)
+    data = f"title,body{end}" + "".join(f'{number},"{body}{end}{number}"{end}' for number in range(40))
+    assert read_csv(data.encode()) == [
+        (2 + 2 * number, {"title": str(number), "body": f"{body}{end}{number}"}) for number in range(40)
+    ]
+
+
 def test_row_of_wrong_length_is_rejected() -> None:
     (_, short), (_, long), (_, good) = read_csv(b"title,body\nonly\na,b,c\nx,y\n")
     assert isinstance(short, Rejection)
@@ -105,14 +122,14 @@ def test_broken_structure_names_its_line(data: bytes, line: int) -> None:
 
 def test_ndjson() -> None:
     data = b'{"title": "one"}\r\n\n[1]\n{broken\n{"title": "two", "tags": ["a"]}'
-    rows = list(ndjson_rows(io.BytesIO(data), COLUMNS))
-    assert [row.line for row in rows] == [1, 3, 4, 5]
-    assert rows[0].cells == {"title": "one"}
-    assert isinstance(rows[1].cells, Rejection)
-    assert isinstance(rows[2].cells, Rejection)
-    assert rows[3].cells == {"title": "two", "tags": ["a"]}
+    lines, (first, second, third, fourth) = zip(*read(data, "ndjson"), strict=True)
+    assert lines == (1, 3, 4, 5)
+    assert first == {"title": "one"}
+    assert isinstance(second, Rejection)
+    assert isinstance(third, Rejection)
+    assert fourth == {"title": "two", "tags": ["a"]}
     with pytest.raises(ImportMalformed, match="Line 1"):
-        list(ndjson_rows(io.BytesIO(b"x" * (ROW_BYTES_MAX + 1)), COLUMNS))
+        read(b"x" * (ROW_BYTES_MAX + 1), "ndjson")
 
 
 @pytest.mark.django_db
@@ -140,8 +157,8 @@ def test_rows_with_one_key_count_in_turn(on_conflict: OnConflict, stored: str, o
 def test_errors_of_one_row_are_bounded() -> None:
     """A row of many unknown names would have as many errors, which are stored in the checkpoint and the result."""
     spec = ImportSpec(columns=COLUMNS, serializer=StrictSerializer(), key=str, upsert=lambda **_: {})
-    cells = {"k" * 10_000 + str(number): 1 for number in range(100)}
-    rejection = row_validate(SourceRow(1, 1, cells), spec)
+    cells = json.dumps({"k" * 10_000 + str(number): 1 for number in range(100)})
+    rejection = RowChecker(NdjsonRows(io.BytesIO(), COLUMNS), spec).check_row(cells.encode())
     assert isinstance(rejection, Rejection)
     assert rejection.code == "unknown"
     assert len(rejection.also) == 19
@@ -167,7 +184,7 @@ def test_errors_of_one_row_are_bounded() -> None:
 )
 def test_ndjson_is_as_strict_as_a_body(data: bytes, code: str, pointer: str) -> None:
     """A line that cannot be read rejects one row, not the file."""
-    bad, good = (row.cells for row in ndjson_rows(io.BytesIO(data + b'\n{"title": "b"}\n'), COLUMNS))
+    (_, bad), (_, good) = read(data + b'\n{"title": "b"}\n', "ndjson")
     assert isinstance(bad, Rejection)
     assert (bad.code, bad.pointer) == (code, pointer)
     assert len(bad.detail) < 300
@@ -179,7 +196,7 @@ def test_multi_line_row_is_bounded() -> None:
     cells = b'"' + b"y\n" * 1_000 + b'",'
     stream = io.BytesIO(b"title,body\n" + cells * (8 * ROW_BYTES_MAX // len(cells)))
     with pytest.raises(ImportMalformed, match="Line 2: the row is longer than"):
-        list(csv_rows(stream, COLUMNS))
+        list(CsvRows(stream, COLUMNS))
     assert stream.tell() < 2 * ROW_BYTES_MAX
 
 
@@ -193,18 +210,18 @@ def test_wide_row_has_the_wrong_length() -> None:
 def test_blank_rows_are_bounded(format: str, head: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """The job cannot be stopped while it skips blank rows, as there is no checkpoint between them."""
     monkeypatch.setattr(formats, "ROWS_MAX", 3)
-    assert list(import_rows(io.BytesIO(head + b"\n" * 3), format, COLUMNS)) == []
+    assert read(head + b"\n" * 3, format) == []
     with pytest.raises(ImportMalformed, match="more than 3 blank rows"):
-        list(import_rows(io.BytesIO(head + b"\n" * 4), format, COLUMNS))
+        read(head + b"\n" * 4, format)
 
 
 @pytest.mark.parametrize("format", ["csv", "ndjson"])
 def test_number_of_rows_is_bounded(format: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(formats, "ROWS_MAX", 3)
     head, row = (b"title\n", b"a\n") if format == "csv" else (b"", b'{"title": "a"}\n')
-    assert len(list(import_rows(io.BytesIO(head + row * 3), format, COLUMNS))) == 3
+    assert len(read(head + row * 3, format)) == 3
     with pytest.raises(ImportMalformed, match="more than 3 rows"):
-        list(import_rows(io.BytesIO(head + row * 4), format, COLUMNS))
+        read(head + row * 4, format)
 
 
 @pytest.mark.parametrize("format", ["csv", "ndjson"])
@@ -220,12 +237,13 @@ def test_memory_does_not_grow_with_the_file(format: str, tmp_path: Path) -> None
     script = (
         "import django; django.setup()\n"
         "import sys, tracemalloc\n"
-        "from apps.jobs.imports.formats import import_rows\n"
+        "from apps.jobs.imports.formats import IMPORT_FORMATS\n"
         "from apps.jobs.imports.rows import Columns\n"
         "for path in sys.argv[2:]:\n"
         "    tracemalloc.start()\n"
         "    with open(path, 'rb') as file:\n"
-        "        rows = sum(1 for _ in import_rows(file, sys.argv[1], Columns(known=['title'], required=['title'])))\n"
+        "        columns = Columns(known=['title'], required=['title'])\n"
+        "        rows = sum(1 for _ in IMPORT_FORMATS[sys.argv[1]](file, columns))\n"
         "    print(rows, tracemalloc.get_traced_memory()[1])\n"
         "    tracemalloc.stop()\n"
     )
@@ -242,8 +260,7 @@ def test_memory_does_not_grow_with_the_file(format: str, tmp_path: Path) -> None
 def test_any_bytes_are_rows_or_refused(data: bytes) -> None:
     for format, head in (("csv", b"title,body\n"), ("csv", b""), ("ndjson", b"")):
         with contextlib.suppress(ImportMalformed):
-            rows = list(import_rows(io.BytesIO(head + data), format, COLUMNS))
-            assert all(isinstance(row.cells, (dict, Rejection)) for row in rows)
+            assert all(isinstance(cells, (dict, Rejection)) for _, cells in read(head + data, format))
 
 
 @pytest.mark.parametrize(
