@@ -11,3 +11,5 @@ DEBUG = True
 INSTALLED_APPS = [*_INSTALLED_APPS, "tools", "zeal"]
 MIDDLEWARE = [*_MIDDLEWARE, "zeal.middleware.zeal_middleware"]
 ZEAL_RAISE = True
+# A selector that depends on more than its arguments fails, since its SQL is kept (apps/practices/database/prepared.py).
+DATABASE_VERIFIES_PREPARED = True

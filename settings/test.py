@@ -9,6 +9,8 @@ INSTALLED_APPS = [*_INSTALLED_APPS, "tools", "zeal", "tests.sample"]
 # Every response is checked against the OpenAPI document.
 MIDDLEWARE = ["tests.contract.middleware.ContractMiddleware", *_MIDDLEWARE, "zeal.middleware.zeal_middleware"]
 ZEAL_RAISE = True
+# Each kept statement is compared with what the ORM compiles.
+DATABASE_VERIFIES_PREPARED = True
 ROOT_URLCONF = "tests.sample.urls"
 JOBS_RUNNING_PER_USER = 1_000  # most tests use one owner
 STORAGES = {

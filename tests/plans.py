@@ -1,11 +1,13 @@
 """Query plans of PostgreSQL, and the parts of them that grow with the table."""
 
+import itertools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg
 from django.db import connection
 
 from apps.practices.database.matching import SCANNED_MAX, SORTED_MAX
@@ -21,6 +23,7 @@ class Plan:
     """The executed plan of one statement."""
 
     sql: str
+    parameters: Sequence[Any] | None = None  # of a prepared statement
     root: dict[str, Any]
 
     def nodes(self) -> Iterator[dict[str, Any]]:
@@ -36,14 +39,27 @@ class Plan:
         return sum(_fetched(node) for node in self.nodes() if node.get("Relation Name") == table)
 
 
-def explained(sql: str, *, sorting: bool = True) -> Plan:
-    """Run a statement under EXPLAIN ANALYZE; without ``sorting``, in the best way that sorts nothing if there is one."""
+def explained(sql: str, parameters: Sequence[Any] | None = None, *, sorting: bool = True) -> Plan:
+    """Run a statement under EXPLAIN ANALYZE; without ``sorting``, in the best way that sorts nothing if there is one.
+
+    With parameters it is run as prepared, with the plan that PostgreSQL makes for all values.
+    """
     with connection.cursor() as cursor:
         cursor.execute(f"SET LOCAL enable_sort = {sorting}; SET LOCAL enable_incremental_sort = {sorting}")
-        cursor.execute(f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {sql}")
+        command = sql
+        if parameters is not None:
+            numbers = itertools.count(1)
+            cursor.execute(f"PREPARE kept AS {re.sub('%s', lambda _: f'${next(numbers)}', sql)}")
+            cursor.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+            places = f"({', '.join(['%s'] * len(parameters))})" if parameters else ""
+            command = psycopg.ClientCursor(cursor.connection).mogrify(f"EXECUTE kept{places}", parameters)
+        cursor.execute(f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {command}")
         [(found,)] = cursor.fetchall()
+        if parameters is not None:
+            cursor.execute("DEALLOCATE kept; SET LOCAL plan_cache_mode = auto")
         cursor.execute("SET LOCAL enable_sort = on; SET LOCAL enable_incremental_sort = on")
-    return Plan(sql=sql, root=(json.loads(found) if isinstance(found, str) else found)[0]["Plan"])
+    root = (json.loads(found) if isinstance(found, str) else found)[0]["Plan"]
+    return Plan(sql=sql, parameters=parameters, root=root)
 
 
 def faults(plan: Plan, table: str, *, wanted: int) -> list[str]:
@@ -56,7 +72,7 @@ def faults(plan: Plan, table: str, *, wanted: int) -> list[str]:
     # Near the end of a table that was never vacuumed, as in a test, also for the position SCANNED_MAX rows on.
     handful = SCANNED_MAX * 3 if f"OFFSET {SCANNED_MAX - 1}" in plan.sql or "CASE WHEN" in plan.sql else SORTED_MAX
     if UNBOUNDED_SORT in found and all(came <= handful for _, came in _sorts(plan)):
-        return _faults(explained(plan.sql, sorting=False), table, wanted=wanted)
+        return _faults(explained(plan.sql, plan.parameters, sorting=False), table, wanted=wanted)
     return found
 
 

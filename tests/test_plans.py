@@ -21,9 +21,12 @@ from rest_framework import serializers
 from rest_framework.test import APIClient
 
 from apps.accounts.models import User
+from apps.practices.database import prepared
 from apps.practices.database.cursors import Cursor, cursor_encode
 from apps.practices.database.keys import uuid7
 from apps.practices.database.lists import Filter, KeysetList, ListQuery, Matching
+from apps.practices.database.prepared import Statement
+from apps.practices.database.statements import PreparableSQL
 from tests.access import address, rows, scenarios
 from tests.caches import caches_clear
 from tests.plans import UNBOUNDED_SORT, explained, faults
@@ -46,7 +49,8 @@ class World:
     positions: dict[tuple[str, ...], list[tuple[Any, ...]]] = field(default_factory=dict)
     common: dict[tuple[type[models.Model], str], list[str]] = field(default_factory=dict)
     seen: list[tuple[KeysetList, ListQuery]] = field(default_factory=list)
-    explained: set[str] = field(default_factory=set)
+    explained: set[tuple[str, str]] = field(default_factory=set)
+    kept: list[tuple[str, list[Any]]] = field(default_factory=list)  # statements and parameters, since the last request
     pages: int = 0
 
     def client(self, who: str) -> APIClient:
@@ -82,11 +86,21 @@ def world(django_db_setup: None, django_db_blocker: Any) -> Iterator[World]:
                 fill(model, ROWS, owner=owner.pk, told=told_by(says(model), "COLUMNS"))
         read = KeysetList.read
 
-        def noting(self: KeysetList, query: ListQuery, queryset: Any) -> Any:
+        def noting(self: KeysetList, query: ListQuery, *more: Any, **values: Any) -> Any:
             world.seen.append((self, query))
-            return read(self, query, queryset)
+            return read(self, query, *more, **values)
+
+        keep = Statement._keep
+
+        def keeping(self: Statement, queryset: Any, build: Any, values: Any, by_key: bool) -> None:
+            keep(self, queryset, build, values, by_key)
+            if isinstance(self.sql, PreparableSQL):
+                world.kept.append((self.sql, self._parameters(values)))
 
         patch.setattr(KeysetList, "read", noting)
+        patch.setattr(Statement, "_keep", keeping)
+        patch.setattr(prepared, "KEPT_FROM", 1)
+        prepared._statement.cache_clear()
         yield world
         transaction.set_rollback(True)
 
@@ -111,6 +125,11 @@ def test_every_query_of_a_list_is_served_by_an_index(world: World, path: str) ->
     found = list(bad_plans(world, path))
     assert world.pages > 10
     assert not found, "\n\n".join(found)
+
+
+def test_prepared_statements_are_looked_at(world: World) -> None:
+    """After the lists: those of their statements that PostgreSQL prepares were explained so, too."""
+    assert {table for table, sql in world.explained if "%s" in sql} >= {"sample_note", "accounts_user"}
 
 
 @pytest.mark.parametrize("index", ["sample_note_created", "sample_note_title", "sample_note_title_created"])
@@ -241,10 +260,12 @@ def bad_plans_of(world: World, client: APIClient, who: str, path: str, asked: di
         return  # refused: no index serves it, or not for nobody
     assert answer.status_code == 200, (url, answer.content)
     world.pages += 1
+    statements = [*((query["sql"], None) for query in queries.captured_queries), *world.kept]
+    world.kept.clear()
     for table in {declared.model._meta.db_table for declared in KeysetList.declared}:
-        for sql in (query["sql"] for query in queries.captured_queries):
+        for sql, parameters in statements:
             if f'"{table}"' in sql and sql.startswith(("SELECT", "WITH")) and (table, sql) not in world.explained:
                 world.explained.add((table, sql))
-                plan = explained(sql)
+                plan = explained(sql, parameters)
                 for fault in faults(plan, table, wanted=LIMIT + 1):
                     yield f"{who} {asked}: {fault}\n    {sql[:600]}"

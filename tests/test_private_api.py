@@ -193,6 +193,20 @@ def test_django_database_backend() -> None:
     assert parameters(operations.DatabaseOperations.bulk_batch_size) == ["self", "fields", "objs"]
 
 
+def test_django_queries() -> None:
+    from django.db.models import Value
+    from django.db.models.query import QuerySet, ValuesListIterable
+    from django.db.models.sql.compiler import SQLCompiler
+    from django.db.models.sql.query import Query
+
+    assert {"select", "col_count", "get_converters"} <= names_in(SQLCompiler.results_iter)
+    assert parameters(SQLCompiler.as_sql) == ["self", "with_limits", "with_col_aliases"]
+    assert "selected" in names_in(Query.set_values)
+    assert "results_iter" in names_in(ValuesListIterable.__iter__)
+    assert "_db" in names_in(QuerySet.db.fget)
+    assert parameters(Value.as_sql) == ["self", "compiler", "connection"]
+
+
 def test_django_request_body() -> None:
     from django.core.handlers.wsgi import LimitedStream
 

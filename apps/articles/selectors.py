@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from apps.articles.models import SEARCH_CONFIG, Article
 from apps.practices.database.declarations import Projected
+from apps.practices.database.prepared import prepared
 from apps.practices.errors import NotFound
 
 Viewer = AbstractBaseUser | AnonymousUser
@@ -96,10 +97,15 @@ def article_list_ranked(*, ids: Sequence[UUID], text: str, columns: Sequence[str
 
 def article_read(*, article_id: UUID) -> dict[str, Any]:
     """Return one article as the API shows it, with one query. Raise ``NotFound`` (404) if it does not exist."""
-    row = Article.objects.filter(pk=article_id).values(*_COLUMNS).first()
+    row = _article_row.first(article_id=article_id)
     if row is None:
         raise NotFound()
     return {name: field.value(row) for name, field in ARTICLE_FIELDS.items()}
+
+
+@prepared
+def _article_row(*, article_id: UUID) -> QuerySet[Article, Any]:
+    return Article.objects.filter(pk=article_id).values(*_COLUMNS)
 
 
 def article_get(*, article_id: UUID) -> Article:

@@ -70,9 +70,10 @@ class ArticleList(StrictView):
         if filters.get("state", State.PUBLISHED) != State.PUBLISHED:
             filters["restricted_to"] = unpublished_author(request.user)
         ranked = filters.pop("ranked", False)
-        articles = article_list(now=self.now, **filters)
-        page = ranked_page(declared, self.query, articles) if ranked else declared.read(self.query, articles)
-        return JSONResponse(page.body())
+        filters["now"] = self.now
+        if ranked:
+            return JSONResponse(ranked_page(declared, self.query, article_list(**filters)).body())
+        return JSONResponse(declared.read(self.query, article_list, **filters).body())
 
     @extend_schema(
         operation_id="articles_create",

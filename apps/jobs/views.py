@@ -75,8 +75,8 @@ class JobList(StrictView):
     )
     def get(self, request: Request) -> JSONResponse:
         """List the jobs of the signed-in user."""
-        jobs = job_list(owner_id=owner_id(request), **self.query.filters)
-        return JSONResponse(JOBS.read(self.query, jobs).body())
+        page = JOBS.read(self.query, job_list, owner_id=owner_id(request), **self.query.filters)
+        return JSONResponse(page.body())
 
 
 class JobDetail(StrictView):

@@ -38,6 +38,9 @@ _POOL = {
     "max_lifetime": 1800,
 }
 
+# Compare each kept statement with what the ORM compiles, at each use. On in development and tests.
+DATABASE_VERIFIES_PREPARED = False
+
 # Concurrent searches in a web process: each may read thousands of rows, so they get half of the threads.
 DATABASE_SEARCHES = max(1, ENVIRONMENT["WEB_THREADS"] // 2)
 
@@ -58,6 +61,8 @@ def _database(url: str, *, is_pgbouncer: bool = False) -> dict[str, Any]:
         **({"pool": {**_POOL}} if _KIND == "web" else {}),
         **database.get("OPTIONS", {}),  # the URL's options win, except over the timeouts
     }
+    if _KIND == "web" and not is_pgbouncer:
+        options.setdefault("prepare_threshold", 5)  # executions of a kept statement until it is prepared (ADR 0038)
     # PgBouncer refuses connections that set these, so each transaction sets them there. Of two values the server uses the last.
     if not is_pgbouncer:
         asked = [f"-c {name}={bound}" for name, bound in bounds.items()]

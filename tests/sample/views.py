@@ -52,7 +52,7 @@ class NoteList(StrictView):
         responses={200: page_of(SampleNoteSerializer), **problems(400, 429)},
     )
     def get(self, request: Request) -> Response:
-        return Response(NOTES.read(self.query, note_list(**self.query.filters)).body())
+        return Response(NOTES.read(self.query, note_list, **self.query.filters).body())
 
     @extend_schema(
         operation_id="sample_notes_create",

@@ -132,7 +132,10 @@ def read(size: Size, path: str, asked: dict[str, str]) -> tuple[Any, Any]:
     noted: list[tuple[Any, Any]] = []
     reading = KeysetList.read
     connections["default"] = size.connection
-    KeysetList.read = lambda self, query, queryset: (noted.append((self, query)), reading(self, query, queryset))[1]
+    KeysetList.read = lambda self, query, *more, **values: (
+        noted.append((self, query)),
+        reading(self, query, *more, **values),
+    )[1]
     try:
         caches_clear()
         answer = size.client.get(path, asked)

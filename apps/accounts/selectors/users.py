@@ -9,6 +9,7 @@ from uuid import UUID
 from django.db.models import QuerySet
 
 from apps.accounts.models import User
+from apps.practices.database.prepared import prepared
 from apps.practices.errors import NotFound
 
 # On every cached list of users; changed by every service that writes a user.
@@ -32,7 +33,12 @@ def is_last_administrator(user_ids: Collection[UUID]) -> bool:
 
 def user_read(*, user_id: UUID) -> dict[str, Any]:
     """Return a user as the API shows it; raise NotFound."""
-    found = User.objects.filter(pk=user_id).values(*USER_FIELDS).first()
+    found = _user_row.first(user_id=user_id)
     if found is None:
         raise NotFound()
     return found
+
+
+@prepared
+def _user_row(*, user_id: UUID) -> QuerySet[User, Any]:
+    return User.objects.filter(pk=user_id).values(*USER_FIELDS)

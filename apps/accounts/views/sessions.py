@@ -32,8 +32,8 @@ class Sessions(AccountView):
         responses={200: page_of(SessionSerializer), **problems(401, TokenRefused)},
     )
     def get(self, request: Request) -> JSONResponse:
-        rows = session_list(user_id=self.user.pk, current=self.session_id, now=self.now)
-        return JSONResponse(SESSIONS.read(self.query, rows).body())
+        page = SESSIONS.read(self.query, session_list, user_id=self.user.pk, current=self.session_id, now=self.now)
+        return JSONResponse(page.body())
 
     @extend_schema(
         operation_id="auth_sessions_end",

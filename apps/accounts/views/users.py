@@ -34,7 +34,7 @@ class UserList(StrictView):
         responses={200: page_of(UserSerializer), **problems(401, 403, TokenRefused)},
     )
     def get(self, request: Request) -> JSONResponse:
-        return JSONResponse(USERS.read(self.query, user_list()).body())
+        return JSONResponse(USERS.read(self.query, user_list).body())
 
 
 class UserDetail(StrictView):

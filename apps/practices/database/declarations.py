@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
@@ -21,6 +22,30 @@ class Projected:
     def value(self, row: Mapping[str, Any]) -> Any:
         """Return the value for one row of ``.values()``."""
         return self.shape(row) if self.shape else row[self.columns[0]]
+
+
+class Projection:
+    """How rows of the columns ``columns``, which begin with those of the fields, are shown."""
+
+    def __init__(self, fields: Mapping[str, Projected], *, more: Sequence[str] = ()) -> None:
+        self.columns = tuple(dict.fromkeys([*(name for of in fields.values() for name in of.columns), *more]))
+        self._names = tuple(fields)
+        positions = [self.columns.index(of.columns[0]) for of in fields.values()]
+        # With one position itemgetter returns a value instead of a tuple, and a row that begins with the values needs neither.
+        in_order = positions == list(range(len(positions)))
+        self._pick = None if in_order else itemgetter(*positions)
+        self._shaped = [(name, of.shape) for name, of in fields.items() if of.shape]
+
+    def shown(self, rows: Sequence[tuple[Any, ...]]) -> list[dict[str, Any]]:
+        """Return the rows as dictionaries of the fields."""
+        names, picked = self._names, map(self._pick, rows) if self._pick else rows
+        results = [dict(zip(names, values, strict=False)) for values in picked]
+        if self._shaped:
+            for result, row in zip(results, rows, strict=True):
+                values = dict(zip(self.columns, row, strict=True))
+                for name, shape in self._shaped:
+                    result[name] = shape(values)
+        return results
 
 
 def checked_columns(

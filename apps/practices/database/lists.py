@@ -11,12 +11,13 @@ and deletes neither repeat nor skip rows. Each list is declared once::
     )
 
 with an index ``(*columns compared by filters, *columns of the ordering)`` for each combination that it offers. A view
-reads it in two lines: ``query = NOTES.parse(request)`` and ``NOTES.read(query, queryset)``.
+reads it in two lines: ``query = NOTES.parse(request)`` and ``NOTES.read(query, note_list, **query.filters)``.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
@@ -27,11 +28,13 @@ from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from apps.practices.database.cursors import BadCursor, Cursor, cursor_decode, cursor_encode
-from apps.practices.database.declarations import Projected, checked_columns, checked_names
+from apps.practices.database.cursors import BadCursor, Cursor, cursor_decode
+from apps.practices.database.declarations import Projected, Projection, checked_columns, checked_names
 from apps.practices.database.filters import Filter, FilterField, Matching, declared_filters
 from apps.practices.database.indexes import index_serves
 from apps.practices.database.matching import SCANNED_MAX, SORTED_MAX, MatchingFilters, searching, unindexed_condition
+from apps.practices.database.pages import ListQuery, Page
+from apps.practices.database.prepared import statement_for
 from apps.practices.database.scans import Scan, rows_fitting
 from apps.practices.database.schema import LIMIT_DEFAULT, LIMIT_MAX, list_parameters
 from apps.practices.errors import FieldError, ValidationProblem
@@ -41,40 +44,10 @@ from apps.practices.validation.query import parameter_error, query_parameters
 __all__ = ["LIMIT_DEFAULT", "LIMIT_MAX", "Filter", "KeysetList", "ListQuery", "Matching", "Page", "Projected"]
 
 
-_Rows = tuple[list[dict[str, Any]], int]  # the rows of a page and one more if there is one, and the size of the page
-
-
-@dataclass(frozen=True, slots=True)
-class ListQuery:
-    """The validated query of one request.
-
-    ``filters`` are the values of the filters given, for the selector; ``matching`` those of ``Matching`` filters, which the
-    list applies. ``key`` is part of a cache key: equal queries have the same, in any order of their parameters.
-    """
-
-    path: str
-    limit: int
-    ordering: str
-    fields: tuple[str, ...]
-    filters: dict[str, Any]
-    matching: dict[str, Any]
-    cursor: Cursor | None
-    parameters: dict[str, str]  # those that differ from the defaults, as text, sorted, without the cursor
-    binding: str
-    key: str
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """One page: rows as dictionaries, and the path and query of the next and previous pages, or None."""
-
-    results: list[dict[str, Any]]
-    next: str | None
-    previous: str | None
-
-    def body(self) -> dict[str, Any]:
-        """Return the page as a response body."""
-        return {"results": self.results, "next": self.next, "previous": self.previous}
+_Rows = tuple[
+    Sequence[tuple[Any, ...]], int
+]  # the rows of a page and one more if there is one, and the size of the page
+_LITERAL = (serializers.ChoiceField, serializers.BooleanField)  # fields with few values, each with its own SQL
 
 
 class KeysetList:
@@ -115,6 +88,13 @@ class KeysetList:
         self.filters = declared_filters(model, filters or {})
         self.scope = tuple(scope)
         self.heavy = tuple(heavy)
+        # Of a filter without a column the selector decides what it means.
+        self._literals = frozenset(
+            name
+            for name, declared in self.filters.items()
+            if not declared.equal and not declared.range and isinstance(declared.field, _LITERAL)
+        )
+        self._projection = lru_cache(maxsize=256)(self._projected)  # by the fields and the ordering of a query
         self.nonnull = tuple(nonnull)
         self._parameters: dict[str, FilterField] = {
             "limit": BoundedIntegerField(min_value=1, max_value=LIMIT_MAX),
@@ -166,20 +146,46 @@ class KeysetList:
             ranges={one.range for one in declared if one.range},
         )
 
-    def read(self, query: ListQuery, queryset: QuerySet[Any]) -> Page:
-        """Read one page of ``queryset``: at most limit + 1 rows, and only the columns asked for.
+    def read(self, query: ListQuery, rows: QuerySet[Any] | Callable[..., QuerySet[Any]], **arguments: Any) -> Page:
+        """Read one page of ``rows``: at most limit + 1 rows, and only the columns asked for.
+
+        ``rows`` is a selector, which gets the ``arguments``, or its result. Of a selector the SQL is kept (see ``prepared``).
 
         This takes one query, and up to five with a ``Matching`` filter.
         """
         scan = Scan.along(self.orderings[query.ordering], query.cursor)
-        rows = self._with_values(queryset, scan)
-        sought = MatchingFilters.of(self.filters, query.matching)
+        sought = MatchingFilters.of(self.filters, query.matching) if query.matching else None
+        is_heavy = bool(self.heavy) and not set(self.heavy).isdisjoint(query.fields)
+        if not isinstance(rows, QuerySet):
+            if sought is None and not is_heavy:
+                return self._page(query, scan, self._read_kept(query, rows, arguments), query.limit, end=None)
+            rows = rows(**arguments)
+        rows = self._with_values(rows, scan)
         if sought is None:
             found, end = self._read(query, scan, scan.ordered(scan.following(rows))), None
         else:
             with searching():
                 found, end = self._read_matches(query, scan, rows, sought)
         return self._page(query, scan, *found, end=end)
+
+    def _read_kept(
+        self, query: ListQuery, selector: Callable[..., QuerySet[Any]], arguments: Mapping[str, Any]
+    ) -> Sequence[tuple[Any, ...]]:
+        """Return the rows of a page and one more. The values of the cursor are arguments, too, whose names are numbers."""
+        cursor = query.cursor
+        values: dict[Any, Any] = {**arguments, **dict(enumerate(cursor.values))} if cursor else dict(arguments)
+        direction = (cursor.backward, cursor.inclusive) if cursor else None
+
+        def build(values: Mapping[Any, Any]) -> QuerySet[Any]:
+            given = {name: value for name, value in values.items() if isinstance(name, str)}
+            start = cursor and replace(cursor, values=tuple(values[place] for place in range(len(cursor.values))))
+            scan = Scan.along(self.orderings[query.ordering], start)
+            rows = scan.ordered(scan.following(self._with_values(selector(**given), scan)))
+            columns = self._projection(query.fields, query.ordering).columns
+            return rows.values_list(*columns)[: query.limit + 1]
+
+        shape = (self, selector, query.ordering, query.fields, query.limit, direction)
+        return statement_for(shape, values, self._literals).rows(build, values)
 
     def _read_matches(
         self, query: ListQuery, scan: Scan, rows: QuerySet[Any], sought: MatchingFilters
@@ -197,10 +203,15 @@ class KeysetList:
 
     def _read(self, query: ListQuery, scan: Scan, rows: QuerySet[Any]) -> _Rows:
         """Return the page's rows and one more, with the columns asked for and those of the order, and the page's size."""
-        wanted = dict.fromkeys(column for name in query.fields for column in self.fields[name].columns)
+        columns = self._projection(query.fields, query.ordering).columns
         heavy = [column for name in query.fields if name in self.heavy for column in self.fields[name].columns]
         count = rows_fitting(rows, columns=heavy, limit=query.limit) if heavy else query.limit
-        return list(rows.values(*dict.fromkeys([*wanted, *scan.names]))[: count + 1]), count
+        return list(rows.values_list(*columns)[: count + 1]), count
+
+    def _projected(self, fields: tuple[str, ...], ordering: str) -> Projection:
+        """Return the columns of these fields and of the ordering, and how rows of them are shown."""
+        order = [column.lstrip("-") for column in self.orderings[ordering]]
+        return Projection({name: self.fields[name] for name in fields}, more=order)
 
     def first_matches(self, query: ListQuery, queryset: QuerySet[Any]) -> list[Any]:
         """Return the primary keys of the first matches of ``query``, at most SORTED_MAX, in no order.
@@ -229,30 +240,27 @@ class KeysetList:
         return queryset.filter(**{f"{name}__isnull": False for name in scan.names if name in self.nonnull})
 
     def _page(
-        self, query: ListQuery, scan: Scan, found: list[dict[str, Any]], count: int, *, end: tuple[Any, ...] | None
+        self, query: ListQuery, scan: Scan, found: Sequence[tuple[Any, ...]], count: int, *, end: tuple[Any, ...] | None
     ) -> Page:
         """Return the page of the rows found, of which there may be one more than ``count``. ``end`` is where a scan stopped."""
+        projection = self._projection(query.fields, query.ordering)
         more = len(found) > count
-        found = found[:count]
-        keys = [tuple(row[name] for name in scan.names) for row in found]
-        onward = keys[-1] if more else end
-        back = query.cursor is not None
-        if scan.backward:
-            found.reverse()
+        rows = found[:count]
+        places = [projection.columns.index(name) for name in scan.names]
+        onward = tuple([rows[-1][place] for place in places]) if more else end
         ahead = Cursor(values=onward, backward=scan.backward) if onward else None
         behind = None
-        if back and keys:
-            behind = Cursor(values=keys[0], backward=not scan.backward)
+        if query.cursor is not None and rows:
+            behind = Cursor(values=tuple([rows[0][place] for place in places]), backward=not scan.backward)
         elif (
             query.cursor is not None
         ):  # an empty page leads back to the position that it was read from, including its row
             behind = Cursor(values=query.cursor.values, backward=not scan.backward, inclusive=True)
         following, previous = (behind, ahead) if scan.backward else (ahead, behind)
-        return Page(
-            results=[{name: self.fields[name].value(row) for name in query.fields} for row in found],
-            next=_reference(query, following),
-            previous=_reference(query, previous),
-        )
+        results = projection.shown(rows)
+        if scan.backward:
+            results.reverse()
+        return Page(results=results, next=query.reference(following), previous=query.reference(previous))
 
     def parameters(self) -> list[OpenApiParameter]:
         """Return the query parameters for ``@extend_schema(parameters=...)``."""
@@ -294,10 +302,3 @@ class KeysetList:
     def _refuse(self, name: str, code: str, detail: str) -> Any:
         errors: list[FieldError] = [parameter_error(name, code, detail)]
         raise ValidationProblem(errors=errors)
-
-
-def _reference(query: ListQuery, cursor: Cursor | None) -> str | None:
-    """Return the path and query of the page at ``cursor``."""
-    if cursor is None:
-        return None
-    return f"{query.path}?{urlencode({**query.parameters, 'cursor': cursor_encode(cursor, binding=query.binding)})}"

@@ -7,7 +7,7 @@ accepts no parameters. The query string is parsed after authentication, permissi
         query_parsers = {"GET": NOTES.parse}
 
         def get(self, request: Request) -> JSONResponse:
-            return JSONResponse(NOTES.read(self.query, note_list(**self.query.filters)).body())
+            return JSONResponse(NOTES.read(self.query, note_list, **self.query.filters).body())
 """
 
 from collections.abc import Callable, Mapping

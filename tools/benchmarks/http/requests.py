@@ -111,7 +111,10 @@ def _reads() -> Iterator[list[tuple[Any, Any]]]:
 
     noted: list[tuple[Any, Any]] = []
     read = KeysetList.read
-    KeysetList.read = lambda self, query, queryset: (noted.append((self, query)), read(self, query, queryset))[1]
+    KeysetList.read = lambda self, query, *more, **values: (
+        noted.append((self, query)),
+        read(self, query, *more, **values),
+    )[1]
     try:
         yield noted
     finally:

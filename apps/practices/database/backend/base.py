@@ -19,6 +19,7 @@ from psycopg_pool import PoolTimeout
 
 from apps.practices.database.bounds import cursor_class
 from apps.practices.database.connections import CircuitOpen, connection_class, connection_lost
+from apps.practices.database.statements import PreparingCursor
 
 
 class DatabaseFeatures(features.DatabaseFeatures):
@@ -71,6 +72,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             return {}  # the pool connects, and was given them when it was created
         parameters: dict[str, Any] = super().get_connection_params()
         parameters["context"] = _adapters(parameters["context"])
+        parameters["cursor_factory"] = PreparingCursor
         if bounds := self.settings_dict.get("TRANSACTION_BOUNDS"):
             parameters["cursor_factory"] = cursor_class(tuple(bounds.items()))
         return parameters
