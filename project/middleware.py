@@ -6,7 +6,7 @@ from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest
 from django.middleware.csrf import CsrfViewMiddleware
 from django.utils.functional import SimpleLazyObject
 
@@ -21,35 +21,34 @@ def is_page(request: HttpRequest) -> bool:
     return request.path_info.startswith(PAGE_PREFIXES)
 
 
-class PageSessionMiddleware(SessionMiddleware):
-    def process_request(self, request: HttpRequest) -> None:
-        if is_page(request):
-            super().process_request(request)
+class PageOnly:
+    """Skips a middleware, and those of this kind directly below it, unless the request is for a page."""
 
-    def process_response(self, request: HttpRequest, response: HttpResponse) -> Any:
-        return super().process_response(request, response) if hasattr(request, "session") else response
+    def __init__(self, get_response: Any) -> None:
+        super().__init__(get_response)  # type: ignore[call-arg]  # the middleware's
+        # Django wraps what it puts into a chain, and copies its attributes (functools.wraps).
+        self.below_pages = getattr(get_response, "below_pages", get_response)
+
+    def __call__(self, request: HttpRequest) -> Any:
+        return super().__call__(request) if is_page(request) else self.below_pages(request)  # type: ignore[misc]
 
 
-class PageCsrfMiddleware(CsrfViewMiddleware):
-    def process_request(self, request: HttpRequest) -> None:
-        if is_page(request):
-            super().process_request(request)
+class PageSessionMiddleware(PageOnly, SessionMiddleware):
+    pass
 
+
+class PageCsrfMiddleware(PageOnly, CsrfViewMiddleware):
     def process_view(self, request: HttpRequest, callback: Any, callback_args: Any, callback_kwargs: Any) -> Any:
         if is_page(request):
             return super().process_view(request, callback, callback_args, callback_kwargs)
         return None
 
-    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> Any:
-        return super().process_response(request, response) if is_page(request) else response
 
-
-class PageAuthenticationMiddleware(AuthenticationMiddleware):
+class PageAuthenticationMiddleware(PageOnly, AuthenticationMiddleware):
     """Sets the user of the active session, which is loaded on first access."""
 
     def process_request(self, request: HttpRequest) -> None:
-        if is_page(request):
-            request.user = SimpleLazyObject(lambda: _user(request))  # type: ignore[assignment]  # behaves like the user
+        request.user = SimpleLazyObject(lambda: _user(request))  # type: ignore[assignment]  # behaves like the user
 
 
 def _user(request: HttpRequest) -> User | AnonymousUser:
@@ -57,7 +56,5 @@ def _user(request: HttpRequest) -> User | AnonymousUser:
     return request._cached_user  # type: ignore[attr-defined]  # set one line above
 
 
-class PageMessageMiddleware(MessageMiddleware):
-    def process_request(self, request: HttpRequest) -> None:
-        if is_page(request):
-            super().process_request(request)
+class PageMessageMiddleware(PageOnly, MessageMiddleware):
+    pass

@@ -38,7 +38,7 @@ UNUSUAL = frozenset({"HTTP_AUTHORIZATION", "HTTP_COOKIE", "HTTP_TRANSFER_ENCODIN
 # Headers that differ between two responses of one shape.
 MOVING = frozenset({ids.HEADER, "Age", "Cache-Status", "RateLimit"})
 INNERMOST = "apps.practices.caching.middleware.CachingMiddleware"
-KNOWN = ("apps.practices.", "apps.operations.", "corsheaders.middleware.", "django.middleware.security.")
+KNOWN = ("apps.practices.", "apps.operations.", "django.middleware.security.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

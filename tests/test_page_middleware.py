@@ -31,3 +31,14 @@ def test_only_admin_paths_are_pages(settings: Any, address: str, status: int, ha
     client = Client(enforce_csrf_checks=True)
     assert client.post(address).status_code == status
     assert client.get(address).content.decode() == has_session
+
+
+def test_other_requests_skip_all_page_middlewares_at_once(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.ROOT_URLCONF = __name__
+    client = Client()
+    client.get("/administrators")  # loads the middlewares
+    for name in ("PageCsrfMiddleware", "PageAuthenticationMiddleware", "PageMessageMiddleware"):
+        monkeypatch.setattr(f"project.middleware.{name}.__call__", None)
+    assert client.get("/administrators").status_code == 200
+    with pytest.raises(TypeError):
+        client.get("/admin/thing")

@@ -54,6 +54,11 @@ class PolicyMiddleware(CSPMiddleware):
         self.page_policy = build_policy()
         [self.data_policy] = ResponseHeaders({HEADER: settings.HEADERS_DATA_POLICY})._store.items()
 
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        self.process_request(request)
+        response: Any = self.get_response(request)
+        return self.process_response(request, response)
+
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         if not (header_of(response, "content-type") or "").startswith("text/html"):
             response.headers._store.setdefault(*self.data_policy)
@@ -67,10 +72,12 @@ class PolicyMiddleware(CSPMiddleware):
 class OriginMiddleware(CorsMiddleware):
     """django-cors-headers; of a request without Origin, it reads no headers."""
 
-    def add_response_headers(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-        if "HTTP_ORIGIN" in request.META or not self.is_enabled(request):
-            return super().add_response_headers(request, response)
-        vary_add(response, "origin")
+    def __call__(self, request: HttpRequest) -> Any:
+        if "HTTP_ORIGIN" in request.META or request.method == "OPTIONS":
+            return super().__call__(request)
+        response: Any = self.get_response(request)
+        if self.is_enabled(request):
+            vary_add(response, "origin")
         return response
 
 

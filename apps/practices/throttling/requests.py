@@ -13,6 +13,7 @@ from django.utils.module_loading import import_string
 from apps.practices.errors import TooManyRequests
 from apps.practices.mechanisms.facts import RequestFacts, facts_of
 from apps.practices.mechanisms.metrics import count
+from apps.practices.mechanisms.responses import header_set
 from apps.practices.throttling.limiter import Decision, Limit, acquire, limit_for
 
 
@@ -71,10 +72,9 @@ def limits_to_headers(request: HttpRequest, response: HttpResponseBase) -> None:
     facts = facts_of(request)
     if facts.decisions:
         rates = [(policy, *decision.limit.rate) for policy, decision in facts.decisions.items()]
-        response.headers["RateLimit-Policy"] = ", ".join(
-            f'"{name}";q={quota};w={window}' for name, quota, window in rates
-        )
-        response.headers["RateLimit"] = limits_left(facts)
+        policies = ", ".join([f'"{name}";q={quota};w={window}' for name, quota, window in rates])
+        header_set(response, "RateLimit-Policy", policies)
+        header_set(response, "RateLimit", limits_left(facts))
 
 
 def limits_left(facts: RequestFacts) -> str:
