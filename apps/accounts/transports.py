@@ -36,8 +36,6 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class TwoTransports(Problem, status=400, type="two-transports", title="Two transports"):
-    """400: tokens both in cookies and elsewhere, so it is not clear which session is meant."""
-
     explanation = (
         "The request has tokens in cookies, and another in its Authorization header or body. Use one of them: send bearer "
         "tokens without cookies (in fetch, credentials: 'omit'), or send cookies alone."
@@ -55,8 +53,6 @@ class CookieRepeated(Problem, status=400, type="cookie-repeated", title="Cookie 
 
 
 class CsrfTokenRefused(Problem, status=403, type="csrf-token", title="CSRF token missing or wrong"):
-    """403: an unsafe method in cookie mode without the CSRF token."""
-
     explanation = (
         "A request that is authorised by a cookie and changes something needs the X-CSRFToken header. Send the csrf_token from "
         "auth/login, auth/refresh or auth/csrf, of the same session."
@@ -64,8 +60,6 @@ class CsrfTokenRefused(Problem, status=403, type="csrf-token", title="CSRF token
 
 
 class CsrfOriginRefused(Problem, status=403, type="csrf-origin", title="Origin not listed"):
-    """403: a sign-in or refresh in cookie mode whose Origin is not listed."""
-
     explanation = (
         "Only pages of a listed origin can sign in and refresh in cookie mode: the service's own, and those in "
         "CORS_ALLOWED_ORIGINS. Programs that are not browsers use bearer tokens."

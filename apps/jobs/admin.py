@@ -23,7 +23,6 @@ from apps.jobs.monitoring import owner_by_email
 from apps.jobs.serializers import job_problem, progress
 from apps.jobs.services.bulk import jobs_cancel, jobs_retry
 from apps.jobs.services.files import chunks_size
-from apps.jobs.services.quota import files_size
 from apps.practices.observability.redaction import redact_text
 
 CONTENTS = ("parameters_shown", "checkpoint_shown", "result_shown")  # submitted by owners, or produced for them
@@ -152,7 +151,7 @@ class JobAdmin(admin.ModelAdmin):
         """Return how much of their quota the files of the owner use."""
         if job.owner_id is None:
             return None
-        kept, most = files_size(owner_id=job.owner_id), settings.JOBS_FILES_PER_USER
+        kept, most = chunks_size(owner_id=job.owner_id), settings.JOBS_FILES_PER_USER
         return f"{filesizeformat(kept)} of {filesizeformat(most)}"
 
     upload_size = _size_of(ChunkPurpose.UPLOAD, "upload")

@@ -1,4 +1,4 @@
-"""Retention of finished jobs, their uploads and results, and of answers stored under an Idempotency-Key."""
+"""Retention of finished jobs, their uploads and results, and of responses stored under an Idempotency-Key."""
 
 from collections.abc import Sequence
 from datetime import datetime

@@ -35,8 +35,6 @@ Reader = AbstractBaseUser | AnonymousUser
 
 
 class JobUnfinished(Conflict, type="job-unfinished", title="No result"):
-    """The job has no result, because it has not succeeded."""
-
     explanation = "The job has no result, because it has not succeeded. Read the job: its state says why."
 
 

@@ -1,4 +1,4 @@
-"""Jobs in answers of the API."""
+"""Jobs in responses of the API."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -31,7 +31,7 @@ class JobProblemSerializer(ProblemSerializer):
 
 
 class JobSerializer(serializers.Serializer[Any]):
-    """A job as its owner reads it. For the schema; ``filters.JOBS`` builds the answer."""
+    """A job as its owner reads it. For the schema; ``filters.JOBS`` builds the response."""
 
     id = serializers.UUIDField()
     kind = serializers.CharField()

@@ -136,7 +136,7 @@ def _attempt(job: Job, next_claimer: NextClaimer) -> Job | None:
         try:
             outcome, next_job = report()
         except claims.ClaimLost:
-            if tries:  # an earlier try may have been committed, with a claim whose answer was lost
+            if tries:  # an earlier try may have been committed, with a claim whose result was lost
                 report, tries = _orphans_release(job), 0
                 continue
             outcome = "lost"
@@ -187,7 +187,7 @@ def _failure(claim: claims.Claim, error: Exception) -> Report:
 
 
 def _orphans_release(job: Job) -> Report:
-    """Return the write that releases what this process claimed without receiving the answer."""
+    """Return the write that releases what this process claimed without receiving the result."""
     return _reporting("lost", leases.claims_release_orphaned, worker=job.worker, runner=job.runner)
 
 

@@ -30,8 +30,7 @@ def schema(request: HttpRequest) -> HttpResponse:
         content_type="application/vnd.oai.openapi+json",
         headers={"Cache-Control": "public, max-age=60", "ETag": etag},
     )
-    answer = get_conditional_response(request, etag=etag, response=response)
-    return response if answer is None else answer
+    return get_conditional_response(request, etag=etag, response=response) or response
 
 
 @require_safe

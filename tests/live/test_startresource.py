@@ -35,7 +35,7 @@ SHAPES = (
 # One more than the app's views.py has room for: that is made a package, as the refusal says.
 THIRD = ("shop.Review", "text:text", "stars:int", "product:fk:shop.Product", "author:user?", "--public")
 # A development environment whose servers are away: writing a resource needs none.
-AWAY = {"DJANGO_ENV": "dev", "DATABASE_URL": "postgresql://a@127.0.0.1:1/x", "REDIS_URL": "redis://127.0.0.1:1"}
+UNREACHABLE = {"DJANGO_ENV": "dev", "DATABASE_URL": "postgresql://a@127.0.0.1:1/x", "REDIS_URL": "redis://127.0.0.1:1"}
 CHECKS = "import sys; from tests.run import run_stages; sys.exit(run_stages()['failed'])"
 # In the ids of tests about them.
 WRITTEN = ("categor", "product", "notes", "event", "review", "shop", "diary", "ticket", "comment", "desk")
@@ -80,7 +80,7 @@ def by_hand(copy: Path) -> None:
     resource = parse(name="events.Event", fields=["title:str"], is_public=True, plural=None)
     for path, text in registered(resource, lists).items():
         (copy / path).write_text(text)
-    ran = run(copy, "python", "manage.py", "makemigrations", "events", **AWAY)
+    ran = run(copy, "python", "manage.py", "makemigrations", "events", **UNREACHABLE)
     assert ran.returncode == 0, ran.stdout
 
 
@@ -91,14 +91,14 @@ def test_what_is_written_is_green_at_once(tmp_path: Path) -> None:
         shutil.copytree(ROOT / ".mypy_cache", copy / ".mypy_cache")
     made_their_own(copy)
     for shape in SHAPES:
-        ran = run(copy, "python", "manage.py", "startresource", *shape, **AWAY)
+        ran = run(copy, "python", "manage.py", "startresource", *shape, **UNREACHABLE)
         assert ran.returncode == 0, ran.stdout
-    refused = run(copy, "python", "manage.py", "startresource", *THIRD, **AWAY)
+    refused = run(copy, "python", "manage.py", "startresource", *THIRD, **UNREACHABLE)
     assert refused.returncode == 1
     advice = refused.stdout.rpartition(": ")[2].strip()
     assert advice.startswith("mkdir apps/shop/views && git mv "), refused.stdout
     for step in (f"git add apps/shop && {advice}", f"python manage.py startresource {' '.join(THIRD)}"):
-        ran = run(copy, "sh", "-e", script=step, **AWAY)
+        ran = run(copy, "sh", "-e", script=step, **UNREACHABLE)
         assert ran.returncode == 0, ran.stdout
     by_hand(copy)
     ran = run(copy, "python", "-c", CHECKS, seconds=400)

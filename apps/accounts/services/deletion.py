@@ -29,8 +29,6 @@ DELETED = "a deleted account"  # replaces the address in the admin's log
 
 
 class LastAdministrator(Conflict, type="last-administrator", title="Last administrator"):
-    """409: without this account nobody could manage permissions."""
-
     explanation = "This is the only active superuser. Make another account a superuser first."
 
 

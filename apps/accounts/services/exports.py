@@ -21,8 +21,6 @@ KIND = "accounts.export"
 
 
 class ExportUnderWay(Conflict, type="export-under-way", title="Export under way"):
-    """409: an account has one export at a time."""
-
     explanation = "This account already has an export queued or running. Wait for that job, or cancel it."
 
 

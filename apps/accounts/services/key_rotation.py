@@ -7,7 +7,7 @@ import secrets
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +15,6 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import QuerySet
 
 from apps.accounts.models import SecurityEventKind, Session
 from apps.accounts.services.events import event_record
@@ -39,11 +38,11 @@ class KeyRotation:
     it, and secret. `file` is where it was written; None if an operator has to set it. `ended` counts the sessions that ended.
     """
 
-    kid: str | None
-    sign_from: datetime | None
-    dropped: tuple[str, ...]
-    value: str = field(repr=False)
-    file: Path | None
+    kid: str | None = None
+    sign_from: datetime | None = None
+    dropped: tuple[str, ...] = ()
+    value: str = field(default="", repr=False)
+    file: Path | None = None
     ended: int = 0
 
 
@@ -57,60 +56,48 @@ def keys_rotate(
     discards its new key. Raise KeyRotationRefused.
     """
     entries = list(settings.TOKENS_KEYS)
-    if compromised is not None and compromised not in {entry["kid"] for entry in entries}:
-        return _late_sessions_end(kid=compromised, now=now, is_rehearsal=is_rehearsal)
-    new, kept = _ring_next(entries, now=now, compromised=compromised)
-    gone = tuple(entry["kid"] for entry in entries if entry not in kept)
-    value = json.dumps([_written(entry) for entry in [*kept, new]], indent=None if file is None else 2)
-    ended = 0
-    if is_rehearsal:
-        ended = _signed_by(compromised).count() if compromised else 0
-    elif file is not None:
-        with _file_held(file, entries=entries), transaction.atomic():
-            _record(now=now, made=new["kid"], dropped=gone, compromised=compromised)
-            _file_replace(file.resolve(), f"{value}\n")
-    elif compromised:
-        _record(now=now, made=None, dropped=(), compromised=compromised)
-    if compromised and not is_rehearsal:
-        ended = sessions_end_signed_by(kid=compromised, now=now)
-    return KeyRotation(
-        kid=new["kid"], sign_from=new["sign_from"], dropped=gone, value=value, file=file and file.resolve(), ended=ended
-    )
-
-
-def _signed_by(kid: str) -> QuerySet[Session]:
-    return Session.objects.filter(ended_at=None, signed_by=kid)
-
-
-def _late_sessions_end(*, kid: str, now: datetime, is_rehearsal: bool) -> KeyRotation:
-    signed = _signed_by(kid)
-    if not signed.exists():
-        known = ", ".join(entry["kid"] for entry in settings.TOKENS_KEYS)
+    signed = Session.objects.filter(ended_at=None, signed_by=compromised)
+    if compromised is None or compromised in {entry["kid"] for entry in entries}:
+        rotation = _planned(entries, now=now, compromised=compromised, file=file and file.resolve())
+    elif signed.exists():
+        rotation = KeyRotation()
+    else:
+        known = ", ".join(entry["kid"] for entry in entries)
         raise KeyRotationRefused(
-            f"No key of the ring has the kid {kid!r}, and no active session is signed by one. The ring has {known}."
+            f"No key of the ring has the kid {compromised!r}, and no active session is signed by one. The ring has {known}."
         )
     if is_rehearsal:
-        ended = signed.count()
-    else:
-        _record(now=now, made=None, dropped=(), compromised=kid)
-        ended = sessions_end_signed_by(kid=kid, now=now)
-    return KeyRotation(kid=None, sign_from=None, dropped=(), value="", file=None, ended=ended)
+        return replace(rotation, ended=0 if compromised is None else signed.count())
+    if file is not None and rotation.file is not None:
+        with _file_held(file, entries=entries), transaction.atomic():
+            _record(rotation, now=now, compromised=compromised)
+            _file_replace(rotation.file, f"{rotation.value}\n")
+    elif compromised is not None:
+        _record(KeyRotation(), now=now, compromised=compromised)
+    ended = 0 if compromised is None else sessions_end_signed_by(kid=compromised, now=now)
+    return replace(rotation, ended=ended)
 
 
-def _ring_next(
-    entries: Sequence[Mapping[str, Any]], *, now: datetime, compromised: str | None
-) -> tuple[dict[str, Any], list[Mapping[str, Any]]]:
+def _planned(
+    entries: Sequence[Mapping[str, Any]], *, now: datetime, compromised: str | None, file: Path | None
+) -> KeyRotation:
     """Create a key, and choose which of the others stay."""
     trusted = [entry for entry in entries if entry["kid"] != compromised]
     idle = _idle(trusted, now=now)
     kept = [entry for entry in trusted if entry["kid"] not in idle]
     has_signing_key = any(entry["sign_from"] <= now for entry in kept)
-    new = {
+    new: dict[str, Any] = {
         "kid": f"{now:%Y-%m-%d}-{secrets.token_hex(3)}",
         "key": secrets.token_urlsafe(NEW_KEY_BYTES),
         "sign_from": (now + SIGNS_AFTER if has_signing_key else now).replace(microsecond=0),
     }
-    return new, kept
+    return KeyRotation(
+        kid=new["kid"],
+        sign_from=new["sign_from"],
+        dropped=tuple(entry["kid"] for entry in entries if entry not in kept),
+        value=json.dumps([_written(entry) for entry in [*kept, new]], indent=None if file is None else 2),
+        file=file,
+    )
 
 
 def _idle(entries: Sequence[Mapping[str, Any]], *, now: datetime) -> set[str]:
@@ -125,10 +112,9 @@ def _written(entry: Mapping[str, Any]) -> dict[str, str]:
     return {"kid": entry["kid"], "key": entry["key"], "sign_from": sign_from}
 
 
-def _record(*, now: datetime, made: str | None, dropped: Sequence[str], compromised: str | None) -> None:
-    event_record(
-        SecurityEventKind.KEYS_ROTATED, now=now, user_id=None, made=made, dropped=list(dropped), compromised=compromised
-    )
+def _record(rotation: KeyRotation, *, now: datetime, compromised: str | None) -> None:
+    detail: dict[str, Any] = {"made": rotation.kid, "dropped": list(rotation.dropped), "compromised": compromised}
+    event_record(SecurityEventKind.KEYS_ROTATED, now=now, user_id=None, **detail)
 
 
 @contextmanager

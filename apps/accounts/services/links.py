@@ -18,8 +18,6 @@ TOKEN_BYTES = 32  # too many to guess, so attempts are not counted
 
 
 class LinkRefused(Unauthorized, type="link-refused", title="Link refused"):
-    """401: a mailed link that is unknown, expired, used, or superseded by a later change."""
-
     explanation = (
         "This link is not valid, or no longer valid. A mailed link works once, within an hour, until a newer one is sent or "
         "the account changes. Request a new one."

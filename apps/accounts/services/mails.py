@@ -53,8 +53,6 @@ _LINKS = {
 
 
 class MailRefused(Unprocessable, type="mail-refused", title="Mail refused"):
-    """The mail server rejected this mail for good."""
-
     explanation = "The mail server permanently rejected the recipient or the message, so it is not sent again."
 
 

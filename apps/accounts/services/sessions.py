@@ -34,8 +34,6 @@ END_BATCH = 500  # sessions per transaction when all those of a key end, so that
 
 
 class TokenReused(Unauthorized, type="token-reused", title="Refresh token used twice"):
-    """401: a refresh token was used a second time, so its session has been ended."""
-
     explanation = (
         "A refresh token works only once. This one had already been used, which suggests that it was stolen, so its "
         "session has been ended for everyone who holds one of its tokens. Sign in again."

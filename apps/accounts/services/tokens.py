@@ -40,8 +40,6 @@ class Unauthorized(Problem, status=401):
 
 
 class TokenRefused(Unauthorized, type="token-refused", title="Token refused"):
-    """401: the token is invalid, expired or of the wrong kind, or its session has ended."""
-
     explanation = (
         "The token is invalid or has expired, or its session has ended. Use the refresh token to get a new access token. If "
         "the refresh token was refused, sign in again."

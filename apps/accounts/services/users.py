@@ -22,8 +22,6 @@ from apps.practices.validation.addresses import email_normalised
 
 
 class EmailTaken(Problem, status=409, type="email-taken", title="Address in use"):
-    """409: an account with this address already exists."""
-
     explanation = "An account with this e-mail address already exists. Sign in, or reset its password."
 
 

@@ -100,7 +100,7 @@ def _blames_a_row(error: DatabaseError) -> bool:
 
 
 def _rejection(error: DatabaseError) -> Rejection:
-    """Return what the API would answer for such a row. PostgreSQL's message may hold the row's values, so it is not shown."""
+    """Return the API's response to such a row. PostgreSQL's message may hold the row's values, so it is not shown."""
     problem = problem_from(error)
     if problem is not None and problem.errors:
         return Rejection(*problem.errors[0])

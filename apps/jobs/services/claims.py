@@ -38,7 +38,7 @@ class Claim:
         return Job.objects.filter(pk=self.job_id, fence=self.fence, state=JobState.RUNNING)
 
 
-def lease() -> timedelta:
+def lease_length() -> timedelta:
     """Return how long a claim lasts unless it is renewed."""
     return timedelta(seconds=settings.JOBS_LEASE_SECONDS)
 
@@ -61,7 +61,7 @@ class Claimer:
             "queue": self.queue,
             "worker": self.worker,
             "runner": self.runner,
-            "lease": lease(),
+            "lease": lease_length(),
             "patience": isolation.PATIENCE,
             "reserved_queue": settings.JOBS_RESERVED_QUEUE,
             "running_per_user": settings.JOBS_RUNNING_PER_USER,

@@ -13,8 +13,6 @@ from apps.practices.errors import Unavailable
 
 
 class DownloadsBusy(Unavailable, type="downloads-busy", title="Too many downloads"):
-    """The process, or one reader in it, has reached its number of downloads."""
-
     explanation = (
         "This account, or the service as a whole, has too many downloads in progress. Try again when one has finished."
     )

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterable, Iterator
+from typing import Any
 from uuid import UUID
 
 from django.db.models import Sum
@@ -45,10 +46,9 @@ def files_delete(*, job_ids: Iterable[UUID]) -> None:
     JobChunk.objects.filter(job_id__in=job_ids).delete()
 
 
-def chunks_size(*, job_id: UUID, purpose: ChunkPurpose) -> int:
-    """Return the size of a file in bytes. PostgreSQL knows it without reading the file."""
-    chunks = JobChunk.objects.filter(job_id=job_id, purpose=purpose)
-    return chunks.aggregate(size=Sum(Length("data")))["size"] or 0
+def chunks_size(**columns: Any) -> int:
+    """Return the size in bytes of the chunks with these columns. PostgreSQL knows it without reading them."""
+    return JobChunk.objects.filter(**columns).aggregate(size=Sum(Length("data")))["size"] or 0
 
 
 def chunks_read(*, job_id: UUID, purpose: ChunkPurpose) -> Iterator[bytes]:

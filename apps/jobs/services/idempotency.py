@@ -40,8 +40,6 @@ _CLAIM = """
 
 
 class IdempotencyKeyInUse(Conflict, type="idempotency-key-in-use", title="Request in progress"):
-    """Another request with this key is still running."""
-
     explanation = (
         "A request with this Idempotency-Key is still being processed. Send yours again with the same key after the number of "
         "seconds in Retry-After. You get that request's response or, if it failed, your request is processed."
@@ -50,8 +48,6 @@ class IdempotencyKeyInUse(Conflict, type="idempotency-key-in-use", title="Reques
 
 
 class IdempotencyKeyReused(Unprocessable, type="idempotency-key-reused", title="Idempotency-Key reused"):
-    """The key belongs to a different request."""
-
     explanation = (
         "This Idempotency-Key was already used for a different request. Use a key for one request and its repetitions only, "
         "and create a new key for each new request."

@@ -9,7 +9,7 @@ from django.db.models import DurationField, ExpressionWrapper, F
 from django.db.models.functions import Now
 
 from apps.jobs.models import Job, JobState, JobStop, JobWorker
-from apps.jobs.services.claims import Claim, ClaimLost, lease
+from apps.jobs.services.claims import Claim, ClaimLost, lease_length
 from apps.jobs.services.outcomes import job_release
 
 WORKER_KEPT = timedelta(days=1)  # how long the row of a killed worker stays
@@ -40,7 +40,7 @@ def claims_active(*, worker: str) -> list[ActiveClaim]:
 
 
 def claims_release_orphaned(*, worker: str, runner: str) -> None:
-    """Release the claims of a process that is idle: it never received the answer to its claim."""
+    """Release the claims of a process that is idle: it never received the result of its claim."""
     for active in claims_active(worker=worker):
         if active.runner == runner:
             claim_release(claim=active.claim)
@@ -48,7 +48,7 @@ def claims_release_orphaned(*, worker: str, runner: str) -> None:
 
 def claims_renew(*, worker: str, claims: Sequence[Claim]) -> None:
     Job.objects.filter(state=JobState.RUNNING, worker=worker, pk__in=[claim.job_id for claim in claims]).update(
-        leased_until=Now() + lease(), heartbeat_at=Now()
+        leased_until=Now() + lease_length(), heartbeat_at=Now()
     )
 
 

@@ -30,8 +30,6 @@ ERROR_LENGTH = 4000
 
 
 class AttemptsExhausted(Problem, status=500, type="attempts-exhausted", title="Every attempt failed"):
-    """The last attempt at a job failed."""
-
     explanation = (
         "Every attempt at this job failed, so it was discarded. Retry it, or send its id to the service's operator."
     )

@@ -9,10 +9,8 @@ from uuid import UUID
 
 from cachetools import TTLCache, cached
 from django.conf import settings
-from django.db.models import Sum
-from django.db.models.functions import Length
 
-from apps.jobs.models import JobChunk
+from apps.jobs.services.files import chunks_size
 from apps.practices.errors import TooManyRequests, Unavailable
 
 TOTAL_SECONDS = 10.0
@@ -39,7 +37,7 @@ class StorageFull(Unavailable, type="storage-full", title="File storage full"):
 
 def quota_check(*, owner_id: UUID | None, size: int) -> None:
     """Raise ``FilesQuotaExceeded`` or ``StorageFull`` unless ``size`` more bytes fit. Without an owner only the total counts."""
-    if owner_id is not None and files_size(owner_id=owner_id) + size > settings.JOBS_FILES_PER_USER:
+    if owner_id is not None and chunks_size(owner_id=owner_id) + size > settings.JOBS_FILES_PER_USER:
         raise FilesQuotaExceeded(
             f"The files of this account's jobs may take {settings.JOBS_FILES_PER_USER} bytes. Cancel jobs that have not "
             "finished, or try again when files of finished jobs have been deleted."
@@ -48,11 +46,7 @@ def quota_check(*, owner_id: UUID | None, size: int) -> None:
         raise StorageFull
 
 
-def files_size(*, owner_id: UUID) -> int:
-    return JobChunk.objects.filter(owner_id=owner_id).aggregate(size=Sum(Length("data")))["size"] or 0
-
-
 @cached(TTLCache(maxsize=1, ttl=TOTAL_SECONDS), condition=Condition())
 def files_total() -> int:
     """Return how many bytes the files of all jobs take, as of at most TOTAL_SECONDS ago."""
-    return JobChunk.objects.aggregate(size=Sum(Length("data")))["size"] or 0
+    return chunks_size()

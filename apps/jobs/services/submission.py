@@ -41,8 +41,6 @@ class Upload(Protocol):
 
 
 class JobNotDiscarded(Conflict, type="job-not-discarded", title="The job was not discarded"):
-    """The job cannot be retried, because it was not discarded."""
-
     explanation = "Only a discarded job can be retried. This job is waiting, running, succeeded or cancelled."
 
 

@@ -53,7 +53,7 @@ class CachedResponse:
         self.arguments = {name for tag in self.tags for _, name, _, _ in string.Formatter().parse(tag) if name}
 
     def attach(self, view: Any) -> None:
-        """Let a view whose checks are done answer its request from the cache, unless the audience is public."""
+        """Make a view whose checks have run answer from the cache, unless the audience is public."""
         if self.audience != "public":
             view.get = view.head = checked_handler(self, view, view.get)
 

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from apps.practices.errors.answers import answer
+from apps.practices.errors.handler import respond
 from apps.practices.errors.mapping import problem_from
 from apps.practices.errors.problems import problem_for_status
 from apps.practices.errors.responses import ProblemResponse, is_api, prefers_html, problem_response
@@ -42,7 +42,7 @@ class ProblemMiddleware:
         """Return the problem response to what a view raised. In development, a browser gets Django's traceback page."""
         if settings.DEBUG and not is_api(request) and prefers_html(request) and problem_from(exception) is None:
             return None
-        return answer(request, exception)
+        return respond(request, exception)
 
 
 def _is_page(request: HttpRequest, response: HttpResponseBase) -> bool:

@@ -41,22 +41,21 @@ class ProblemSerializer(serializers.Serializer):
     errors = FieldErrorSerializer(many=True, required=False)  # type: ignore[assignment]  # see above
 
 
-def problems(*answers: int | type[Problem]) -> dict[tuple[int, str], OpenApiResponse]:
+def problems(*named: int | type[Problem]) -> dict[tuple[int, str], OpenApiResponse]:
     """Return the error part of ``@extend_schema(responses=…)`` for statuses and problem classes, one entry for each status.
 
     The errors of every operation (bad request, limits, failures) are always included.
     """
     titles: dict[int, list[str]] = {}
-    for named in (*answers, *ALWAYS):
-        problem = problem_for_status(named) if isinstance(named, int) else named
+    for one in (*named, *ALWAYS):
+        problem = problem_for_status(one) if isinstance(one, int) else one
         found = titles.setdefault(problem.status, [])
         if problem.title not in found:
             found.append(problem.title)
-    return {(status, CONTENT_TYPE): _response("; ".join(found)) for status, found in sorted(titles.items())}
-
-
-def _response(description: str) -> OpenApiResponse:
-    return OpenApiResponse(response=ProblemSerializer, description=description)
+    return {
+        (status, CONTENT_TYPE): OpenApiResponse(ProblemSerializer, description="; ".join(found))
+        for status, found in sorted(titles.items())
+    }
 
 
 def describe_everywhere(result: dict[str, Any], **_: Any) -> dict[str, Any]:
@@ -68,11 +67,8 @@ def describe_everywhere(result: dict[str, Any], **_: Any) -> dict[str, Any]:
                 continue
             # An invalid token is refused (401) even where no token is required.
             signed_in = (401,) if any(operation.get("security", ())) else ()
-            for status in (
-                *ALWAYS,
-                *signed_in,
-                *(WITH_BODY if method in BODY_METHODS or "requestBody" in operation else ()),
-            ):
-                answer = {"description": HTTPStatus(status).phrase, "content": schema}
-                operation["responses"].setdefault(str(status), answer)
+            with_body = WITH_BODY if method in BODY_METHODS or "requestBody" in operation else ()
+            for status in (*ALWAYS, *signed_in, *with_body):
+                response = {"description": HTTPStatus(status).phrase, "content": schema}
+                operation["responses"].setdefault(str(status), response)
     return result

@@ -7,7 +7,7 @@ from itertools import chain
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from apps.practices.errors.answers import answer, report
+from apps.practices.errors.handler import report, respond
 from apps.practices.errors.mapping import problem_from
 from apps.practices.errors.problems import InternalError
 
@@ -30,7 +30,7 @@ def guard_stream(request: HttpRequest, response: HttpResponseBase) -> HttpRespon
     try:
         first = next(chunks, b"")
     except Exception as exception:  # noqa: BLE001 - any exception becomes a response, as in a view
-        failed = answer(request, exception)
+        failed = respond(request, exception)
         failed._resource_closers += response._resource_closers  # type: ignore[attr-defined]  # the stream's own resources are closed too
         return failed
     response.streaming_content = _watched(request, chain((first,), chunks))  # type: ignore[attr-defined]  # streaming only

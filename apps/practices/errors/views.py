@@ -10,7 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
 from django.views.decorators.http import require_safe
 
-from apps.practices.errors.answers import answer, logger
+from apps.practices.errors.handler import logger, respond
 from apps.practices.errors.problems import (
     CsrfFailed,
     InternalError,
@@ -27,22 +27,22 @@ _PAGE_SECONDS = 3600
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """Return the problem response for ``handler400``: suspicious, malformed or too large requests, and unknown hosts."""
-    return answer(request, exception or Malformed())
+    return respond(request, exception or Malformed())
 
 
 def permission_denied(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """Return the problem response for ``handler403``."""
-    return answer(request, exception or PermissionDenied())
+    return respond(request, exception or PermissionDenied())
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """Return the problem response for ``handler404``, also for a path without a route."""
-    return answer(request, exception or NotFound())
+    return respond(request, exception or NotFound())
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """Return the problem response for ``handler500``: an exception in a middleware, which is being handled at this point."""
-    return answer(request, sys.exc_info()[1] or InternalError())
+    return respond(request, sys.exc_info()[1] or InternalError())
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:

@@ -133,8 +133,8 @@ def describe_bounds(result: dict[str, Any], **_: Any) -> dict[str, Any]:
             schema = parameter.get("schema", {})
             if schema.get("type") == "string" and not {"enum", "format"} & schema.keys():
                 schema.setdefault("maxLength", _PARAMETER)
-        for answer in operation["responses"].values():
-            for media in answer.get("content", {}).values():
+        for response in operation["responses"].values():
+            for media in response.get("content", {}).values():
                 if media.get("schema", {}).get("format") == "binary":
                     media["schema"] = {}
     for name, schema in result.get("components", {}).get("schemas", {}).items():

@@ -15,8 +15,8 @@ from django.utils import timezone
 from apps.accounts.models import User
 from apps.jobs.imports import run
 from apps.jobs.models import Job, JobChunk
-from apps.jobs.services.files import result_append
-from apps.jobs.services.quota import files_size, files_total
+from apps.jobs.services.files import chunks_size, result_append
+from apps.jobs.services.quota import files_total
 from apps.jobs.tasks import job_run
 from apps.practices.privacy.retention import retentions
 from tests.apps.accounts.factories import admin_sign_in, bearer, user_create
@@ -73,7 +73,7 @@ def test_upload_over_quota_is_refused(client: Client, owner: User, settings: Any
     answer = send(client, owner, content)
     assert_problem(answer, 429, "files-quota")
     assert int(answer.headers["Retry-After"]) > 0
-    assert (Job.objects.count(), files_size(owner_id=owner.pk)) == (1, len(content))
+    assert (Job.objects.count(), chunks_size(owner_id=owner.pk)) == (1, len(content))
     assert send(client, user_create(), content).status_code == 202, "each owner has a quota"
     client.delete(f"/api/v1/jobs/{Job.objects.filter(owner=owner).get().pk}", **bearer(owner))
     assert send(client, owner, content).status_code == 202, "files of cancelled jobs are deleted"
@@ -100,14 +100,14 @@ def test_result_over_quota_fails_and_can_resume(client: Client, owner: User, set
     job_run(job_id)
     shown = client.get(f"/api/v1/jobs/{job_id}", **bearer(owner)).json()
     assert (shown["state"], shown["problem"]["type"].rpartition("/")[2]) == ("discarded", "files-quota")
-    assert files_size(owner_id=owner.pk) <= 3000
+    assert chunks_size(owner_id=owner.pk) <= 3000
     settings.JOBS_FILES_PER_USER = 10**6
     again = client.post(f"/api/v1/jobs/{job_id}/retry", content_type="application/json", **bearer(owner))
     assert again.status_code == 202
     job_run(job_id)
     content = b"".join(client.get(f"/api/v1/jobs/{job_id}/result", **bearer(owner)).streaming_content)
     assert content.count(b"\n") == ROWS
-    assert files_size(owner_id=owner.pk) == len(content)
+    assert chunks_size(owner_id=owner.pk) == len(content)
 
 
 def test_list_of_rejected_rows_is_bounded(client: Client, owner: User, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,12 +112,12 @@ def test_gauges_are_cached(client: Client, job_make: Make) -> None:
     assert scraped(client)['jobs{queue="default",state="queued"}'] == before['jobs{queue="default",state="queued"}']
 
 
-AWAY = f"""
+SCRAPE = f"""
 import django; django.setup()
 from django.test import Client, override_settings
 with override_settings(OBSERVABILITY_METRICS_TOKEN="{TOKEN}"):
-    answer = Client().get("/metrics", headers={{"Authorization": "Bearer {TOKEN}"}})
-print(answer.status_code, answer.content.decode())
+    response = Client().get("/metrics", headers={{"Authorization": "Bearer {TOKEN}"}})
+print(response.status_code, response.content.decode())
 """
 
 
@@ -125,7 +125,13 @@ def test_scrape_works_without_postgresql(stack: Stack) -> None:
     nobody = f"postgres://nobody@127.0.0.1:{port_free()}/none"
     environment = {**stack.state.urls, "DJANGO_SETTINGS_MODULE": "settings.test", "DATABASE_URL": nobody}
     done = subprocess.run(
-        [sys.executable, "-c", AWAY], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", SCRAPE],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
     )
     assert done.stdout.startswith("200 ")
     samples = numbers(done.stdout)
