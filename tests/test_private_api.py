@@ -261,6 +261,13 @@ def test_django_commands_and_validators() -> None:
     assert parameters(MigrationExecutor.migration_plan) == ["self", "targets", "clean_start"]
 
 
+def test_rest_framework_authenticates_in_the_property_user() -> None:
+    from rest_framework.request import Request
+
+    assert parameters(Request._authenticate) == ["self"]
+    assert {"_user", "_authenticate"} <= names_in(Request.user.fget)
+
+
 def test_rest_framework_wrapped_request() -> None:
     from rest_framework.request import Request
 

@@ -13,7 +13,8 @@ from django.http import HttpResponse
 from django.test import RequestFactory
 from django.test.utils import override_settings
 from django.utils.cache import patch_vary_headers
-from rest_framework.exceptions import NotAcceptable
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import AuthenticationFailed, NotAcceptable
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.permissions import AllowAny
 from rest_framework.renderers import BaseRenderer
@@ -146,6 +147,32 @@ def test_allow_names_the_methods_of_the_class_and_of_its_route() -> None:
         assert allowed(Small) == "GET, POST, HEAD, OPTIONS"
         assert allowed(Larger) == "GET, POST, PUT, HEAD, OPTIONS"
         assert allowed(Larger, http_method_names=["get", "put"]) == "GET, PUT"
+
+
+class Broken(BaseAuthentication):
+    def authenticate(self, request: Request) -> Any:
+        return request.no_such_attribute
+
+
+class Refusing(BaseAuthentication):
+    def authenticate(self, request: Request) -> Any:
+        raise AuthenticationFailed
+
+    def authenticate_header(self, request: Request) -> str:
+        return "Basic"
+
+
+class Silent(BaseAuthentication):
+    def authenticate(self, request: Request) -> Any:
+        return None
+
+
+@pytest.mark.parametrize(
+    ("classes", "status"), [([Broken], 500), ([Refusing], 401), ([Silent, Refusing], 401), ([Silent], 200), ([], 200)]
+)
+def test_authentication_runs_before_the_handler(classes: list[Any], status: int) -> None:
+    response = Small.as_view(authentication_classes=classes)(RequestFactory().get("/"))
+    assert response.status_code == status
 
 
 @pytest.mark.parametrize("path", ["/?a=1", "/?a", "/?=", "/?a=&b="])

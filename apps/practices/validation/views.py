@@ -12,15 +12,16 @@ accepts no parameters. The query string is parsed after authentication, permissi
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from functools import cached_property
 from typing import Any, ClassVar
 
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.functional import cached_property
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from apps.practices.mechanisms.responses import header_set
 from apps.practices.validation.query import query_parameters
 
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
@@ -43,6 +44,17 @@ class StrictView(APIView):  # without a docstring, which would describe the oper
         wrapped = super().initialize_request(request, *args, **kwargs)
         wrapped.method = request.method  # which DRF would look up in the Django request, by an exception each time
         return wrapped
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        allow = self.headers.pop("Allow", None)
+        response = super().finalize_response(request, response, *args, **kwargs)
+        if allow is not None:
+            header_set(response, "Allow", allow)
+        return response
+
+    def perform_authentication(self, request: Request) -> None:
+        # What the property ``user`` calls, after looking in two objects for a user that there cannot be yet.
+        request._authenticate()  # type: ignore[attr-defined]  # private: docs/private-api.md
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Parse the query string; raise ``ValidationProblem`` (400) for what the method's parser does not accept."""
@@ -67,7 +79,7 @@ class StrictView(APIView):  # without a docstring, which would describe the oper
 
     @cached_property
     def now(self) -> datetime:
-        """The time of the request, the same throughout its handler."""
+        """Return the time of the request, the same throughout its handler."""
         return timezone.now()
 
 
