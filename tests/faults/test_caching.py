@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import secrets
@@ -16,6 +17,7 @@ import psycopg
 import pytest
 import redis
 
+from tests.clients import bearer, registered, signed_in
 from tests.faults.histories import Clients, History
 from tests.faults.submitters import WIDE
 from tests.fleet import ask, fleet_on
@@ -100,7 +102,7 @@ class Faults:
     rng: random.Random
 
     def all_once(self) -> None:
-        """Let everything fail once, in any order; the death early, so that the history is longer than its bound."""
+        """Break everything once, in any order; the death early, so that the history is longer than its bound."""
         faults = [self.redis_stopped, self.redis_killed, self.redis_hung, self.redis_flushed, self.replica_lagging]
         self.rng.shuffle(faults)
         faults.insert(self.rng.randrange(2), self.process_killed)
@@ -149,3 +151,79 @@ class Faults:
                 self.history.deaths.append((number, time.monotonic()))
                 write.result(30)
             server.execute_command("CLIENT", "UNPAUSE")
+
+
+NOTES = "/api/v1/sample/notes"
+EVIL = "evil.example"
+# Requests for a page that others read as well, by what differs from theirs: path and query, headers, and the status. Those
+# with 200 must share one entry with the others.
+VARIANTS: dict[str, tuple[str, dict[str, str], int]] = {
+    "forged host": ("{path}?{query}", {"Host": EVIL}, 400),
+    "port in the host": ("{path}?{query}", {"Host": "localhost:1"}, 200),
+    "target with another host": (f"http://{EVIL}{{path}}?{{query}}", {}, 200),
+    "forwarded host": ("{path}?{query}", {"X-Forwarded-Host": EVIL, "X-Host": EVIL}, 200),
+    "forwarded, standard": ("{path}?{query}", {"Forwarded": f"host={EVIL};proto=http"}, 200),
+    "forwarded prefix": ("{path}?{query}", {"X-Forwarded-Prefix": f"/{EVIL}", "X-Script-Name": f"/{EVIL}"}, 200),
+    "plain http": ("{path}?{query}", {"X-Forwarded-Proto": "http"}, 403),
+    "other schemes": ("{path}?{query}", {"X-Forwarded-Scheme": "http", "X-Forwarded-Ssl": "off"}, 200),
+    "forwarded port": ("{path}?{query}", {"X-Forwarded-Port": "1"}, 200),
+    "another client": ("{path}?{query}", {"X-Forwarded-For": "198.51.100.9", "True-Client-IP": "198.51.100.9"}, 200),
+    "rewritten address": ("{path}?{query}", {"X-Original-URL": f"/{EVIL}", "X-Rewrite-URL": f"/{EVIL}"}, 200),
+    "rewritten method": ("{path}?{query}", {"X-HTTP-Method-Override": "POST", "X-Method-Override": "DELETE"}, 200),
+    "language": ("{path}?{query}", {"Accept-Language": EVIL}, 200),
+    "encoding": ("{path}?{query}", {"Accept-Encoding": EVIL}, 200),
+    "origin": ("{path}?{query}", {"Origin": f"https://{EVIL}"}, 200),
+    "agent": ("{path}?{query}", {"User-Agent": EVIL, "Referer": f"https://{EVIL}"}, 200),
+    "cookie": ("{path}?{query}", {"Cookie": f"theme={EVIL}"}, 200),
+    "range": ("{path}?{query}", {"Range": "bytes=0-1"}, 200),
+    "no-cache": ("{path}?{query}", {"Cache-Control": "no-cache, no-store", "Pragma": "no-cache"}, 200),
+    "preconditions": ("{path}?{query}", {"If-None-Match": f'"{EVIL}"', "If-Modified-Since": EVIL}, 200),
+    "request id": ("{path}?{query}", {"X-Request-ID": f"{EVIL}-0123456789"}, 200),
+    "type": ("{path}?{query}", {"Content-Type": "text/html", "Content-Length": "0"}, 200),
+    "reordered": ("{path}?{reordered}", {}, 200),
+    "encoded name": ("{path}?%6C{query_tail}", {}, 200),
+    "encoded path": ("/api/v1/sample/note%73?{query}", {}, 200),
+    "empty pairs": ("{path}?&{query}&&", {}, 200),
+    "unknown parameter": (f"{{path}}?{{query}}&utm={EVIL}", {}, 400),
+    "unknown blank parameter": ("{path}?{query}&utm", {}, 400),
+    "repeated": ("{path}?{query}&limit=1", {}, 400),
+    "repeated with another value": ("{path}?{query}&limit=2", {}, 400),
+    "re-cased": ("{path}?L{query_tail}", {}, 400),
+    "semicolon": ("{path}?{query};limit=2", {}, 400),
+    "encoded separator": ("{path}?{query}%26limit=2", {}, 400),
+    "slash": ("{path}/?{query}", {}, 404),
+    "two slashes": ("/{path}?{query}", {}, 404),
+    "re-cased path": ("/api/v1/sample/NOTES?{query}", {}, 404),
+    "path parameter": (f"{{path}};{EVIL}?{{query}}", {}, 404),
+    "dots": ("/api/v1/x/../sample/notes?{query}", {}, 404),
+    "encoded question mark": ("{path}%3F{query}", {}, 404),
+}
+
+
+def test_nothing_of_a_request_poisons_or_splits_an_entry(fleet: Fleet) -> None:
+    """Each variant comes first, when the page is in no cache, and again when it is."""
+    url = fleet.webs[0].url
+    writer = bearer(signed_in(url, registered(url)))
+    for title in ("one", "two"):
+        body = {"title": title, "body": "", "published": True}
+        assert ask(url, NOTES, method="POST", body=body, headers=writer).status == 201
+    wrong = {}
+    projections = itertools.permutations(("id", "title", "body", "owner", "version", "created_at"))
+    for (name, (target, headers, status)), fields in zip(VARIANTS.items(), projections, strict=False):
+        query, reordered = f"limit=1&fields={','.join(fields)}", f"fields={','.join(fields)}&limit=1"
+        path = target.format(path=NOTES, query=query, query_tail=query[1:], reordered=reordered)
+        first = ask(url, path, headers=headers)
+        plain = ask(url, f"{NOTES}?{query}")
+        again = ask(url, path, headers=headers)
+        true = ask(url, f"{NOTES}?{query}", headers=writer)
+        checks = {
+            "status": [answer.status for answer in (first, plain, again)] == [status, 200, status],
+            "content": (plain.content, plain.headers["etag"]) == (true.content, true.headers["etag"]),
+            "reflection": EVIL not in f"{plain.headers}{plain.content!r}",
+        }
+        if status == 200:
+            checks["same content"] = first.content == again.content == plain.content
+            checks["one entry"] = all("hit" in answer.headers["cache-status"] for answer in (plain, again))
+        if not all(checks.values()):
+            wrong[name] = checks
+    assert wrong == {}
