@@ -1,11 +1,13 @@
 """scaling: two instances behind the edge share all state, and nothing is lost when one dies."""
 
 import json
+import platform
 import re
 import secrets
 import socket
 import ssl
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
@@ -211,3 +213,19 @@ def test_edge_without_instances_answers_503(fleet: Fleet) -> None:
         assert "server" not in answer.headers
     finally:
         all_started(fleet)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="bin/web sets options of glibc's allocator")
+def test_password_hashes_return_their_memory(fleet: Fleet) -> None:
+    """Three threads hash at the same time, 19 MiB each."""
+    [process] = psutil.Process(fleet.webs[0].pid).children()
+
+    def attempt(number: int) -> int:
+        body = {"email": f"nobody-{number}@example.com", "password": "wrong password"}
+        return ask(fleet.webs[0].url, "/api/v1/auth/login", method="POST", body=body).status
+
+    attempt(0)
+    before = process.memory_info().rss
+    with ThreadPoolExecutor(3) as pool:
+        assert set(pool.map(attempt, range(24))) == {401}
+    assert process.memory_info().rss - before < 25 * 2**20
