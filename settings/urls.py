@@ -38,44 +38,44 @@ def base_url(*schemes: str) -> Kind:
     """Return a kind: the base of other URLs. A slash at its end is removed."""
 
     def parse(value: str) -> str:
-        address, parts = _web(value, schemes)
+        url, parts = _web(value, schemes)
         if parts.query:
             raise ValueError("remove the query: paths are appended to this URL")
-        return address.rstrip("/")
+        return url.rstrip("/")
 
     return parse
 
 
 def report_url(value: str) -> str:
     """Return a URL for the content security policy, where ``;`` and ``,`` end a value."""
-    address, _ = _web(value, ("https", "http"))
-    if re.search("[;,\"']", address):
+    url, _ = _web(value, ("https", "http"))
+    if re.search("[;,\"']", url):
         raise ValueError("percent-encode ; , and quotes, which would end the value in the policy (%3B, %2C, %22, %27)")
-    return address
+    return url
 
 
 def _web(value: str, schemes: Collection[str]) -> tuple[str, SplitResult]:
-    address, parts = _split(value, schemes, is_store=False)
+    url, parts = _split(value, schemes, is_store=False)
     if not parts.hostname or parts.username is not None or parts.fragment:
         raise ValueError("write a host after the scheme, without a user and without a fragment (#)")
-    return address, parts
+    return url, parts
 
 
 def sentry_dsn(value: str) -> str:
     """Return the DSN. Raise ``ValueError`` if Sentry's client cannot read it."""
-    address, _ = _split(value, ("https", "http"), is_store=True)
+    url, _ = _split(value, ("https", "http"), is_store=True)
     from sentry_sdk.utils import BadDsn, Dsn
 
     try:
-        Dsn(address)
+        Dsn(url)
     except BadDsn:
         raise ValueError("write the DSN as Sentry shows it: https://key@host/number") from None
-    return address
+    return url
 
 
 def database_url(value: str) -> str:
     """Return a PostgreSQL URL. Raise ``ValueError`` for an option that neither Django nor libpq accepts."""
-    address, parts = _split(value, _POSTGRES, is_store=True)
+    url, parts = _split(value, _POSTGRES, is_store=True)
     options = _query(parts)
     database = unquote(parts.path).rpartition("/")[2]
     if not (database or "service" in options) or len(database.encode()) > 63:
@@ -88,7 +88,7 @@ def database_url(value: str) -> str:
     _require_files(options, [name for name in _POSTGRES_FILES if options.get(name) != "system"])
     if options := {name: text for name, text in options.items() if name not in _DJANGO_OPTIONS}:
         _ask_libpq(options)
-    return address
+    return url
 
 
 def _ask_libpq(options: Mapping[str, str]) -> None:
@@ -115,13 +115,13 @@ def _ask_libpq(options: Mapping[str, str]) -> None:
 
 def pgbouncer_url(value: str) -> str:
     """Return a PostgreSQL URL without session options, which do not work in transaction mode."""
-    address = database_url(value)
-    if asked := _OF_A_SESSION.intersection(_query(urlsplit(address))):
+    url = database_url(value)
+    if asked := _OF_A_SESSION.intersection(_query(urlsplit(url))):
         raise ValueError(
             f"remove {', '.join(sorted(asked))}, which needs a session: in transaction mode there is none. "
             "Set a default for the role instead (ALTER ROLE ... SET ...)"
         )
-    return address
+    return url
 
 
 def redis_url(value: str) -> str:
@@ -130,23 +130,23 @@ def redis_url(value: str) -> str:
     The server's certificate is verified unless the operator writes ``none``; kombu by itself would not verify it. Only TLS
     options are accepted: each of the others breaks one of the clients or overrides one of our timeouts.
     """
-    address, parts = _split(value, ("redis", "rediss", "unix"), is_store=True)
-    if ";" in address:
+    url, parts = _split(value, ("redis", "rediss", "unix"), is_store=True)
+    if ";" in url:
         raise ValueError("percent-encode ; as %3B: for the client of the job queue it ends the URL")
     options = _query(parts)
     if parts.scheme == "unix":
         if set(options) - {"db"} or not options.get("db", "0").isdecimal() or parts.hostname or parts.path in ("", "/"):
             raise ValueError("write unix:///path/of/the/socket, with ?db=1 at the end for another database than 0")
-        return address
+        return url
     if not re.fullmatch(r"/?\d*", parts.path.rstrip("/")):
         raise ValueError("write only the number of the database after the host: redis://host:6379/0")
-    address = urlunsplit(parts._replace(path=parts.path.rstrip("/")))
+    url = urlunsplit(parts._replace(path=parts.path.rstrip("/")))
     allowed = {"ssl_cert_reqs", "ssl_check_hostname", *_REDIS_FILES} if parts.scheme == "rediss" else set()
     if unknown := sorted(set(options) - allowed):
         names = ", ".join(map(_shown, unknown))
         raise ValueError(f"remove {names} from the query: rediss:// URLs may have ssl_… options, others none")
     if parts.scheme == "redis":
-        return address
+        return url
     words = {"required": "required", "cert_required": "required", "none": "none", "cert_none": "none"}
     found = words.get(options.get("ssl_cert_reqs", "required").lower())
     if found is None:
@@ -154,14 +154,14 @@ def redis_url(value: str) -> str:
     if options.get("ssl_check_hostname", "true") not in ("true", "false"):
         raise ValueError("write ssl_check_hostname=true or ssl_check_hostname=false")
     _require_files(options, _REDIS_FILES)
-    return f"{address.partition('?')[0]}?{urlencode({**options, 'ssl_cert_reqs': found}, safe='/')}"
+    return f"{url.partition('?')[0]}?{urlencode({**options, 'ssl_cert_reqs': found}, safe='/')}"
 
 
-def broker_url(address: str) -> str:
+def broker_url(url: str) -> str:
     """Return a Redis URL for kombu, which uses another scheme for sockets than redis-py."""
-    parts = urlsplit(address)
+    parts = urlsplit(url)
     if parts.scheme != "unix":
-        return address
+        return url
     return f"redis+socket://{parts.netloc}{parts.path}?virtual_host={_query(parts).get('db', '0')}"
 
 
@@ -176,14 +176,14 @@ def mail_url(value: str) -> str:
         if (scheme == "filemail") != bool(rest):
             raise ValueError("write the folder after filemail://, and nothing after the other schemes")
         return value.strip()
-    address, parts = _split(value, _MAIL_SERVERS, is_store=True)
+    url, parts = _split(value, _MAIL_SERVERS, is_store=True)
     if not parts.hostname or parts.path not in ("", "/") or parts.query:
         raise ValueError("write a host and, if needed, a port, but no path or query: the scheme selects TLS")
     if not unquote(f"{parts.username}{parts.password}").isascii():
         raise ValueError(
             "use only ASCII in the user and the password: Python's mail client (smtplib) cannot send others"
         )
-    return address
+    return url
 
 
 def is_local(url: str) -> bool:
@@ -208,8 +208,8 @@ def _is_this_machine(host: str) -> bool:
 
 def _split(value: str, schemes: Collection[str], *, is_store: bool) -> tuple[str, SplitResult]:
     """Return an absolute URL and its parts. Raise ``ValueError`` for the URL of a store whose password would cut it short."""
-    address = value.strip()
-    scheme, separator, rest = address.partition("://")
+    url = value.strip()
+    scheme, separator, rest = url.partition("://")
     if not separator or scheme not in schemes or not rest.strip("/"):
         raise ValueError(f"write a URL that begins with {' or '.join(f'{scheme}://' for scheme in schemes)}")
     authority = re.split("[/?#]", rest, maxsplit=1)[0]
@@ -217,16 +217,16 @@ def _split(value: str, schemes: Collection[str], *, is_store: bool) -> tuple[str
     path, _, query = rest[len(authority) :].partition("?")
     if is_store and ("#" in rest or "@" in path or ("@" in query and not at) or not _USERINFO.fullmatch(userinfo)):
         raise ValueError(_ENCODE)
-    if re.search(r"[\s\x00-\x1f\x7f]|%00", address):
+    if re.search(r"[\s\x00-\x1f\x7f]|%00", url):
         raise ValueError("percent-encode spaces and line breaks, and remove zero bytes")
     try:
-        parts = urlsplit(address)
+        parts = urlsplit(url)
         if "," not in authority:  # only PostgreSQL's URLs may list several servers, each with its port
             _ = parts.port  # raises unless it is a number
-        unquote(address, errors="strict")
+        unquote(url, errors="strict")
     except ValueError:
         raise ValueError(f"write scheme://host:port/… with a number as the port, or {_ENCODE}") from None
-    return address, parts
+    return url, parts
 
 
 def _query(parts: SplitResult) -> dict[str, str]:

@@ -155,13 +155,15 @@ class MeSerializer(StrictSerializer):
 
     name = PlainTextField(max_length=NAME_LENGTH, required=False, allow_blank=True)
     email = EmailAddressField(
-        required=False, help_text="A new address, which takes effect once the link mailed to it is followed."
+        required=False, help_text="A new e-mail address, which takes effect once the link mailed to it is followed."
     )
     current_password = PasswordField(required=False, help_text="Required with email.")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if "email" in attrs and "current_password" not in attrs:
-            detail = serializers.ErrorDetail("Enter the current password to change the address.", code="required")
+            detail = serializers.ErrorDetail(
+                "Enter the current password to change the e-mail address.", code="required"
+            )
             raise serializers.ValidationError({"current_password": [detail]})
         return attrs
 

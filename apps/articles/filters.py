@@ -107,7 +107,7 @@ def ranked_page(declared: KeysetList, query: ListQuery, articles: QuerySet[Artic
         detail = "ranked needs search, and cannot be combined with cursor or ordering."
         raise ValidationProblem(errors=[parameter_error("ranked", "invalid", detail)])
     if set(query.fields) & set(declared.heavy):
-        detail = "A ranked page cannot include body. Remove it from fields, and read each article at its own address."
+        detail = "A ranked page cannot include body. Remove it from fields, and read each article at its own URL."
         raise ValidationProblem(errors=[parameter_error("fields", "unsupported", detail)])
     ids = declared.first_matches(query, articles)
     columns = dict.fromkeys(column for name in query.fields for column in ARTICLE_FIELDS[name].columns)

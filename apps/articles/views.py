@@ -80,7 +80,7 @@ class ArticleList(StrictView):
         summary="Create an article",
         request=ArticleWriteSerializer,
         responses={
-            201: OpenApiResponse(ArticleSerializer, description="Created. Location is its address, ETag its version."),
+            201: OpenApiResponse(ArticleSerializer, description="Created. Location is its URL, ETag its version."),
             **problems(400, 401, SlugTaken, 413, 415),
         },
     )

@@ -42,14 +42,12 @@ class JobSerializer(serializers.Serializer[Any]):
     started_at = serializers.DateTimeField(allow_null=True)
     finished_at = serializers.DateTimeField(allow_null=True)
     result = serializers.JSONField(allow_null=True, help_text="The result of a succeeded job, as its kind defines it.")
-    result_url = serializers.CharField(
-        allow_null=True, help_text="The address of the whole result, while it is available."
-    )
+    result_url = serializers.CharField(allow_null=True, help_text="The URL of the whole result, while it is available.")
     problem = JobProblemSerializer(allow_null=True, help_text="Why the job was discarded.")
 
 
 def job_problem(row: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the stored problem with the job's address, and with the id of the request that submitted the job, as in the log."""
+    """Return the stored problem with the job's path, and with the id of the request that submitted the job, as in the log."""
     problem: dict[str, Any] | None = row["problem"]
     if problem is None:
         return None
@@ -77,7 +75,7 @@ def progress(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def result_body(row: Mapping[str, Any]) -> Any:
-    """Return the result. An import's gets ``errors_url``, the address of its file of rejected rows."""
+    """Return the result. An import's gets ``errors_url``, the URL of its file of rejected rows."""
     result = row["result"]
     if isinstance(result, dict) and "errors_listed" in result:
         return {**result, "errors_url": result_url(row)}
@@ -85,7 +83,7 @@ def result_body(row: Mapping[str, Any]) -> Any:
 
 
 def result_url(row: Mapping[str, Any]) -> str | None:
-    """Return the address of the job's result; None without a result, or after its file has expired."""
+    """Return the path of the job's result; None without a result, or after its file has expired."""
     has_file = bool(row["result_type"])
     has_result = row["state"] == JobState.SUCCEEDED and (has_file or row["result"] is not None)
     if has_file and files_expired(row["finished_at"]):

@@ -48,12 +48,12 @@ SAVED_AS = OpenApiParameter(
 )
 ACCEPTED = OpenApiResponse(
     JobSerializer,
-    description="Accepted. Location is the address of the job, Retry-After the seconds to wait before reading it.",
+    description="Accepted. Location is the URL of the job, Retry-After the seconds to wait before reading it.",
 )
 
 
 def submitted(job: Job) -> Response:
-    """Return 202 with the job, its address (Location) and when to read it (Retry-After)."""
+    """Return 202 with the job, its URL (Location) and when to read it (Retry-After)."""
     location = reverse("jobs:detail", kwargs={"id": job.pk})
     headers = {"Location": location, "Retry-After": str(POLL_SECONDS)}
     return Response(job_body(job), status=status.HTTP_202_ACCEPTED, headers=headers)

@@ -1,4 +1,4 @@
-"""Count attempts at an account's password, in PostgreSQL and by its clock, from any address.
+"""Count attempts at an account's password, in PostgreSQL and by its clock, from any IP address.
 
 An attempt is counted before its hash is computed, in one statement, so that of any number of parallel attempts only
 TOKENS_ATTEMPTS are computed. After that, each attempt refuses the next ones for a time that doubles, up to

@@ -42,10 +42,10 @@ class PasswordWrong(Problem, status=403, type="password-wrong", title="Wrong pas
     )
 
 
-class EmailUnverified(Problem, status=403, type="email-unverified", title="Address not verified"):
+class EmailUnverified(Problem, status=403, type="email-unverified", title="E-mail address not verified"):
     """403: the password is correct, but the address has not been verified (REQUIRE_VERIFIED_EMAIL)."""
 
-    explanation = "Follow the link that was mailed to the account's address, then sign in again."
+    explanation = "Follow the link that was mailed to the account's e-mail address, then sign in again."
 
 
 def session_login(

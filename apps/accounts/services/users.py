@@ -21,7 +21,7 @@ from apps.practices.errors import FieldError, NotFound, Problem
 from apps.practices.validation.addresses import email_normalised
 
 
-class EmailTaken(Problem, status=409, type="email-taken", title="Address in use"):
+class EmailTaken(Problem, status=409, type="email-taken", title="E-mail address in use"):
     explanation = "An account with this e-mail address already exists. Sign in, or reset its password."
 
 

@@ -47,8 +47,8 @@ class Register(CredentialView):
         operation_id="auth_register",
         summary="Create an account",
         description=(
-            "Mails a link that verifies the address. If the service requires verified addresses (REQUIRE_VERIFIED_EMAIL), the "
-            "response is always 202, and the owner of an address that is already in use is told by mail. Otherwise it is 201, "
+            "Mails a link that verifies the e-mail address. If the service requires verified addresses (REQUIRE_VERIFIED_EMAIL), "
+            "the response is always 202, and the owner of an address that is already in use gets a mail. Otherwise it is 201, "
             "or 409 for such an address."
         ),
         auth=[],

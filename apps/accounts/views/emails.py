@@ -22,7 +22,7 @@ class EmailVerify(CredentialView):
         summary="Verify an address with a mailed link",
         description=(
             "Marks the account's address as verified. A link that was mailed for a change of address makes the new address the "
-            "account's, and a mail tells the old one."
+            "account's, and the old one gets a mail."
         ),
         auth=[],
         request=LinkSerializer,

@@ -29,7 +29,7 @@ class PasswordChange(AccountView):
         summary="Change your password",
         description=(
             "Ends every session of the account, including this one, and returns the tokens of a new session with the same "
-            "transport. A mail tells the account's address."
+            "transport. The account's owner gets a mail."
         ),
         request=PasswordChangeSerializer,
         parameters=[SET_COOKIE],
@@ -68,7 +68,7 @@ class PasswordResetConfirm(CredentialView):
     @extend_schema(
         operation_id="auth_password_reset_confirm",
         summary="Set a new password with a mailed link",
-        description="Also verifies the address, and ends every session of the account. A mail tells the account's address.",
+        description="Also verifies the e-mail address, and ends every session of the account. The account's owner gets a mail.",
         auth=[],
         request=PasswordResetSerializer,
         responses={

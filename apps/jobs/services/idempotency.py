@@ -22,7 +22,7 @@ from apps.practices.mechanisms.metrics import count
 WAIT_SECONDS = 2.0  # for the request that holds the key
 FIRST_WAIT_SECONDS = 0.05  # before a request counts as one of WAITERS_MAX
 WAITERS_MAX = 2  # per process: each holds a thread and a connection that other clients need
-RESPONSE_BYTES_MAX = 1024**2  # a larger response needs an address of its own
+RESPONSE_BYTES_MAX = 1024**2  # a larger response needs a URL of its own
 
 # Set lock_timeout until the end of the transaction, and return its previous value.
 _SET_LOCK_TIMEOUT = """

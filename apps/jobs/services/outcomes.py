@@ -147,7 +147,7 @@ def _requeued() -> dict[str, Any]:
 
 
 def problem_stored(problem: Problem) -> dict[str, Any]:
-    """Return the problem as it is stored with the job. ``serializers`` adds the job's address and the request's id."""
+    """Return the problem as it is stored with the job. ``serializers`` adds the job's path and the request's id."""
     members = problem_members(problem, instance="")
     del members["instance"]
     return members

@@ -122,7 +122,7 @@ class TooManyFields(Problem, status=400, type="too-many-fields", title="Too many
 
 
 class NotAuthenticated(Problem, status=401, type="not-authenticated", title="Authentication required"):
-    explanation = "This address requires authentication. Sign in, or send an access token."
+    explanation = "This endpoint requires authentication. Sign in, or send an access token."
 
 
 class AuthenticationFailed(Problem, status=401, type="authentication-failed", title="Authentication failed"):
@@ -147,15 +147,15 @@ class HttpsRequired(Problem, status=403, type="https-required", title="HTTPS req
 
 
 class NotFound(Problem, status=404, type="not-found", title="Not found"):
-    explanation = "Nothing exists at this address, or your account cannot see it."
+    explanation = "Nothing exists at this URL, or your account cannot see it."
 
 
 class MethodNotAllowed(Problem, status=405, type="method-not-allowed", title="Method not allowed"):
-    explanation = "This address does not support the method. The Allow header lists the methods that it supports."
+    explanation = "This endpoint does not support the method. The Allow header lists the methods that it supports."
 
 
 class NotAcceptable(Problem, status=406, type="not-acceptable", title="Not acceptable"):
-    explanation = "This address cannot respond in any of the media types in the Accept header."
+    explanation = "This endpoint cannot respond in any of the media types in the Accept header."
 
 
 class Conflict(Problem, status=409, type="conflict", title="Conflict"):
@@ -166,7 +166,7 @@ class Conflict(Problem, status=409, type="conflict", title="Conflict"):
 
 
 class Gone(Problem, status=410, type="gone", title="Gone"):
-    explanation = "What was at this address has been removed permanently."
+    explanation = "What was at this URL has been removed permanently."
 
 
 class PreconditionFailed(Problem, status=412, type="precondition-failed", title="Precondition failed"):
@@ -174,11 +174,11 @@ class PreconditionFailed(Problem, status=412, type="precondition-failed", title=
 
 
 class BodyTooLarge(Problem, status=413, type="body-too-large", title="Body too large"):
-    explanation = "The request body is larger than this address accepts."
+    explanation = "The request body is larger than this endpoint accepts."
 
 
 class UnsupportedMediaType(Problem, status=415, type="unsupported-media-type", title="Unsupported media type"):
-    explanation = "This address does not accept a body with this Content-Type or Content-Encoding."
+    explanation = "This endpoint does not accept a body with this Content-Type or Content-Encoding."
 
 
 class Unprocessable(Problem, status=422, type="unprocessable", title="Cannot be processed"):

@@ -20,7 +20,7 @@ _ENCODED_TWICE = re.compile("%25([89A-F][0-9A-F])")
 
 
 def is_api(request: HttpRequest) -> bool:
-    """Return whether the address belongs to the API, where every error is JSON regardless of Accept."""
+    """Return whether the path belongs to the API, where every error is JSON regardless of Accept."""
     return request.path_info.startswith(API_PREFIX)
 
 
