@@ -10,6 +10,8 @@ from uuid import uuid4
 
 import pytest
 from django.conf import settings
+from django.contrib.auth.backends import ModelBackend
+from django.contrib.auth.models import Group, Permission
 from django.db import connection, transaction
 from django.test import Client, override_settings
 from django.utils import timezone
@@ -19,7 +21,7 @@ from apps.accounts.selectors import sessions
 from apps.accounts.selectors.sessions import session_user
 from apps.accounts.services.sessions import session_end
 from apps.accounts.services.users import user_save
-from tests.apps.accounts.factories import bearer, user_create
+from tests.apps.accounts.factories import bearer, sign_in, user_create
 from tests.practices.test_database_failures import second_connection
 from tests.practices.tokens_bench import get_me, refresh
 from tests.problems import assert_problem
@@ -80,14 +82,74 @@ def test_cached_checks_are_bounded(pair: Any, monkeypatch: pytest.MonkeyPatch) -
     assert len(checks) == 5
 
 
+@pytest.fixture
+def crowd(settings: Any) -> list[Any]:
+    """Return ten sessions in use, whose cached checks have just become too old."""
+    settings.TOKENS_CHECK_SECONDS = 60
+    pairs = [sign_in(user_create()) for _ in range(10)]
+    assert all(is_active(pair) for pair in pairs)
+    for check in sessions._checks._cache.values():
+        check.began -= 60
+    return pairs
+
+
+def is_active(pair: Any) -> bool:
+    return session_user(session_id=pair.session_id, transport=pair.transport, now=timezone.now()) is not None
+
+
+def test_sessions_in_use_are_checked_together(crowd: list[Any], django_assert_num_queries: Any) -> None:
+    Session.objects.filter(pk=crowd[3].session_id).update(ended_at=timezone.now(), ended_reason=EndReason.OWNER)
+    User.objects.filter(sessions=crowd[5].session_id).update(is_active=False)
+    with django_assert_num_queries(1):
+        found = [is_active(pair) for pair in crowd]
+    assert [number for number, active in enumerate(found) if not active] == [3, 5]
+    with django_assert_num_queries(0):
+        assert [is_active(pair) for pair in crowd] == found
+
+
+def test_idle_sessions_are_not_checked(crowd: list[Any], django_assert_num_queries: Any) -> None:
+    for check in sessions._checks._cache.values():
+        check.used -= 60
+    with django_assert_num_queries(2):
+        assert [is_active(pair) for pair in crowd[:2]] == [True, True]
+
+
+def test_one_query_checks_a_bounded_number(
+    crowd: list[Any], monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
+) -> None:
+    monkeypatch.setattr(sessions, "CHECKED_TOGETHER", 4)
+    with django_assert_num_queries(2):
+        assert all(is_active(pair) for pair in crowd)
+
+
+def test_sessions_are_due_for_one_query_alone(crowd: list[Any]) -> None:
+    first, *others = [pair.session_id for pair in crowd]
+    assert sessions._checks.due(first) == {first, *others}
+    assert sessions._checks.due(first) == {first}
+
+
+def test_permissions_are_those_of_django() -> None:
+    group = Group.objects.create(name="readers")
+    group.permissions.set(Permission.objects.filter(codename__in=("view_user", "view_securityevent")))
+    user = user_create(permissions=("accounts.view_user", "accounts.change_user"))
+    user.groups.add(group)
+    Group.objects.create(name="others").permissions.set(Permission.objects.filter(codename="delete_user"))
+    for each in (user, user_create(), user_create(is_superuser=True)):
+        pair = sign_in(each)
+        found = session_user(session_id=pair.session_id, transport=pair.transport, now=timezone.now())
+        assert found is not None
+        assert found.get_all_permissions() == ModelBackend().get_all_permissions(each)
+    assert user.get_all_permissions() == {"accounts.view_user", "accounts.change_user", "accounts.view_securityevent"}
+
+
 @committed
 def test_check_that_began_before_the_end_is_not_cached(pair: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A request reads the row, the session ends, and only then the request caches what it read."""
     read = sessions._read
 
-    def slowly(session_id: Any) -> Any:
-        row = read(session_id)
-        session_end(session_id=session_id, reason=EndReason.LOGOUT, now=timezone.now())
+    def slowly(session_ids: Any) -> Any:
+        row = read(session_ids)
+        session_end(session_id=pair.session_id, reason=EndReason.LOGOUT, now=timezone.now())
         return row
 
     monkeypatch.setattr(sessions, "_read", slowly)

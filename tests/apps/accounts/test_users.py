@@ -126,7 +126,7 @@ def test_list_costs_one_query_and_none_when_cached(
     for _ in range(5):
         user_create()
     client.get("/api/v1/me", **header)
-    with django_assert_num_queries(3):  # two for the permissions, by user and by group
+    with django_assert_num_queries(1):  # permissions were read with the session
         first = client.get("/api/v1/users", **header)
     with django_assert_num_queries(0):
         again = client.get("/api/v1/users", **header)
