@@ -117,7 +117,7 @@ def test_a_json_response_is_what_drf_makes_of_the_data(data: Any) -> None:
         response = Both.as_view(made=made)(RequestFactory().get("/"))
         if isinstance(response, Response):
             response.render()
-        return response.status_code, dict(response.headers), response.content
+        return response.status_code, list(response.items()), dict(response.headers), response.content
 
     assert answered(JSONResponse) == answered(Response)
 

@@ -1,6 +1,6 @@
 """JSON output by orjson: rendered once, then hashed for the ETag, cached and sent."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -57,3 +57,7 @@ class JSONResponse(HttpResponse):
         super().__init__(json_bytes(data), content_type=FastJSONRenderer.media_type, status=status)
         for name, value in (headers or {}).items():
             self.headers[name] = value
+
+    def items(self) -> Collection[tuple[str, str]]:  # read by Django's handler
+        """Return the headers, as they are stored: Django's mapping looks each up by its name in lower case again."""
+        return self.headers._store.values()
