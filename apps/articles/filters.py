@@ -87,12 +87,12 @@ PARAMETERS = list_parameters(
     heavy=_HEAVY,
     filters={name: declared.field for name, declared in ARTICLES.filters.items()},
 )
-_LISTS = {State.DRAFT: DRAFTS, State.SCHEDULED: SCHEDULED}
+_LISTS: dict[str | None, KeysetList] = {State.DRAFT: DRAFTS, State.SCHEDULED: SCHEDULED}
 
 
 def list_for_state(state: str | None) -> KeysetList:
     """Return the list of the articles in a state, as ``?state=`` names it."""
-    return _LISTS.get(State(state), ARTICLES) if state in State.values else ARTICLES
+    return _LISTS.get(state, ARTICLES)
 
 
 def list_query(request: Request) -> ListQuery:

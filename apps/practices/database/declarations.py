@@ -25,13 +25,17 @@ class Projected:
 
 
 class Projection:
-    """How rows of the columns ``columns``, which begin with those of the fields, are shown."""
+    """How rows of ``columns``, which are those of the fields and of the order, are shown; ``key(row)`` is their position."""
 
-    def __init__(self, fields: Mapping[str, Projected], *, more: Sequence[str] = ()) -> None:
-        self.columns = tuple(dict.fromkeys([*(name for of in fields.values() for name in of.columns), *more]))
+    def __init__(self, fields: Mapping[str, Projected], *, order: Sequence[str]) -> None:
+        self.columns = tuple(dict.fromkeys([*(name for of in fields.values() for name in of.columns), *order]))
+        places = [self.columns.index(name) for name in order]
+        self.key: Callable[[Sequence[Any]], tuple[Any, ...]] = itemgetter(*places)
+        if len(places) == 1:  # for which itemgetter returns the value alone
+            self.key = lambda row: (row[places[0]],)
         self._names = tuple(fields)
         positions = [self.columns.index(of.columns[0]) for of in fields.values()]
-        # With one position itemgetter returns a value instead of a tuple, and a row that begins with the values needs neither.
+        # A row that begins with the values is taken as it is; so is one with a single field, whose position is the first.
         in_order = positions == list(range(len(positions)))
         self._pick = None if in_order else itemgetter(*positions)
         self._shaped = [(name, of.shape) for name, of in fields.items() if of.shape]

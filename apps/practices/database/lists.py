@@ -15,9 +15,11 @@ reads it in two lines: ``query = NOTES.parse(request)`` and ``NOTES.read(query, 
 """
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
@@ -38,8 +40,9 @@ from apps.practices.database.prepared import statement_for
 from apps.practices.database.scans import Scan, rows_fitting
 from apps.practices.database.schema import LIMIT_DEFAULT, LIMIT_MAX, list_parameters
 from apps.practices.errors import FieldError, ValidationProblem
+from apps.practices.mechanisms.requests import django_request
 from apps.practices.validation.fields import BoundedIntegerField
-from apps.practices.validation.query import parameter_error, query_parameters
+from apps.practices.validation.query import parameter_error, parameters_validate, query_parameters
 
 __all__ = ["LIMIT_DEFAULT", "LIMIT_MAX", "Filter", "KeysetList", "ListQuery", "Matching", "Page", "Projected"]
 
@@ -47,6 +50,9 @@ __all__ = ["LIMIT_DEFAULT", "LIMIT_MAX", "Filter", "KeysetList", "ListQuery", "M
 _Rows = tuple[
     Sequence[tuple[Any, ...]], int
 ]  # the rows of a page and one more if there is one, and the size of the page
+REMEMBERED = 256  # parsed queries of a list, of the most recently used parameters
+_SHORT = 500  # characters of a query string that is remembered
+_is_plain = re.compile(r"[A-Za-z0-9_.-]+").fullmatch  # what a cursor consists of
 _LITERAL = (serializers.ChoiceField, serializers.BooleanField)  # fields with few values, each with its own SQL
 
 
@@ -94,7 +100,8 @@ class KeysetList:
             for name, declared in self.filters.items()
             if not declared.equal and not declared.range and isinstance(declared.field, _LITERAL)
         )
-        self._projection = lru_cache(maxsize=256)(self._projected)  # by the fields and the ordering of a query
+        self._projection = lru_cache(maxsize=REMEMBERED)(self._projected)  # by the fields and the ordering of a query
+        self._parsed_before = lru_cache(maxsize=REMEMBERED)(self._parsed)  # by the path and the parameters
         self.nonnull = tuple(nonnull)
         self._parameters: dict[str, FilterField] = {
             "limit": BoundedIntegerField(min_value=1, max_value=LIMIT_MAX),
@@ -107,33 +114,47 @@ class KeysetList:
 
     def parse(self, request: HttpRequest | Request) -> ListQuery:
         """Return the validated query of a request. Raise ``ValidationProblem`` (400) with each invalid parameter."""
-        values = query_parameters(request, self._parameters)
+        if isinstance(request, Request):
+            request = django_request(request)
+        given = dict(request.GET.lists())
+        texts = given.pop("cursor", None)
+        text = texts and texts[0]
+        if texts and not (len(texts) == 1 and _is_plain(texts[0])):
+            text = query_parameters(request, self._parameters).get("cursor")
+        parameters = tuple([(name, *values) for name, values in given.items()])
+        is_short = len(request.META.get("QUERY_STRING", "")) <= _SHORT
+        query = (self._parsed_before if is_short else self._parsed)(request.path, parameters)
+        return query.at(self._cursor(text, query), text) if text else query
+
+    def _parsed(self, path: str, parameters: tuple[tuple[str, ...], ...]) -> ListQuery:
+        """Return the query of the first page for the name and values of each parameter."""
+        values = parameters_validate([(name, texts) for name, *texts in parameters], self._parameters)
         fields = self._fields(values.get("fields"))
         ordering = values.get("ordering", self.default)
         limit = values.get("limit", LIMIT_DEFAULT)
         filters = {name: values[name] for name in sorted(self.filters) if name in values}
-        asked = {name: request.GET[name] for name in filters}
+        asked = {name: texts[-1] for name, *texts in parameters if name in filters}
+        asked = {name: asked[name] for name in filters}
         if not self.served(ordering, filters):
             self._refuse_combination(ordering, sorted(filters))
-        binding = json.dumps([request.path, ordering, asked])
         differing = {
             **asked,
             **({"ordering": ordering} if ordering != self.default else {}),
             **({"limit": str(limit)} if limit != LIMIT_DEFAULT else {}),
             **({"fields": ",".join(fields)} if fields != self._fields(None) else {}),
         }
-        parameters = dict(sorted(differing.items()))
+        base = urlencode({**dict(sorted(differing.items())), "cursor": ""})
+        matching = {name: value for name, value in filters.items() if isinstance(self.filters[name], Matching)}
         return ListQuery(
-            path=escape_uri_path(request.path),
+            path=escape_uri_path(path),
             limit=limit,
             ordering=ordering,
             fields=fields,
-            filters={name: value for name, value in filters.items() if not isinstance(self.filters[name], Matching)},
-            matching={name: value for name, value in filters.items() if isinstance(self.filters[name], Matching)},
-            cursor=self._cursor(values.get("cursor"), binding=binding, ordering=ordering),
-            parameters=parameters,
-            binding=binding,
-            key=urlencode({**parameters, "cursor": values.get("cursor", "")}),
+            filters=MappingProxyType({name: value for name, value in filters.items() if name not in matching}),
+            matching=MappingProxyType(matching),
+            binding=json.dumps([path, ordering, asked]),
+            base=base,
+            key=base,
         )
 
     def served(self, ordering: str, filters: Iterable[str]) -> bool:
@@ -211,7 +232,7 @@ class KeysetList:
     def _projected(self, fields: tuple[str, ...], ordering: str) -> Projection:
         """Return the columns of these fields and of the ordering, and how rows of them are shown."""
         order = [column.lstrip("-") for column in self.orderings[ordering]]
-        return Projection({name: self.fields[name] for name in fields}, more=order)
+        return Projection({name: self.fields[name] for name in fields}, order=order)
 
     def first_matches(self, query: ListQuery, queryset: QuerySet[Any]) -> list[Any]:
         """Return the primary keys of the first matches of ``query``, at most SORTED_MAX, in no order.
@@ -246,12 +267,11 @@ class KeysetList:
         projection = self._projection(query.fields, query.ordering)
         more = len(found) > count
         rows = found[:count]
-        places = [projection.columns.index(name) for name in scan.names]
-        onward = tuple([rows[-1][place] for place in places]) if more else end
+        onward = projection.key(rows[-1]) if more else end
         ahead = Cursor(values=onward, backward=scan.backward) if onward else None
         behind = None
         if query.cursor is not None and rows:
-            behind = Cursor(values=tuple([rows[0][place] for place in places]), backward=not scan.backward)
+            behind = Cursor(values=projection.key(rows[0]), backward=not scan.backward)
         elif (
             query.cursor is not None
         ):  # an empty page leads back to the position that it was read from, including its row
@@ -287,17 +307,12 @@ class KeysetList:
             self._refuse("fields", "unknown", f"Unknown fields: {', '.join(unknown)[:200]}.")
         return tuple(name for name in self.fields if name in asked)
 
-    def _cursor(self, text: str | None, *, binding: str, ordering: str) -> Cursor | None:
-        if text is None:
-            return None
+    def _cursor(self, text: str, query: ListQuery) -> Cursor:
         try:
-            return cursor_decode(text, binding=binding, columns=self.columns[ordering])
+            return cursor_decode(text, binding=query.binding, columns=self.columns[query.ordering])
         except BadCursor:
-            return self._refuse(
-                "cursor",
-                "invalid",
-                "This cursor belongs to another list, ordering or filter, or was changed. Use the next or previous of a page.",
-            )
+            detail = "This cursor was changed, or is of another list, ordering or filter. Use the next or previous of a page."
+            return self._refuse("cursor", "invalid", detail)
 
     def _refuse(self, name: str, code: str, detail: str) -> Any:
         errors: list[FieldError] = [parameter_error(name, code, detail)]

@@ -1,6 +1,6 @@
 """Strict query parameters: an undeclared, repeated or invalid parameter is a 400 that names it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.http import HttpRequest
@@ -23,9 +23,16 @@ def query_parameters(
     """
     if request.META.get("QUERY_STRING") == "":
         return {}  # before Django parses it
+    return parameters_validate(request.GET.lists(), allowed)
+
+
+def parameters_validate(
+    parameters: Iterable[tuple[str, Sequence[str]]], allowed: Mapping[str, serializers.Field[Any, Any, Any, Any]]
+) -> dict[str, Any]:
+    """Return the same of the names and values of parameters."""
     values: dict[str, Any] = {}
     errors: list[FieldError] = []
-    for name, given in request.GET.lists():
+    for name, given in parameters:
         if name not in allowed:
             errors.append(parameter_error(name, "unknown", "Unknown query parameter."))
         elif len(given) > 1:
