@@ -1,9 +1,8 @@
 """System checks of caching."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import Any
 
-from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.exceptions import ImproperlyConfigured
@@ -13,32 +12,26 @@ from apps.practices.mechanisms.redis import GuardedCacheClient, JSONOrBytes
 
 
 @register(Tags.caches)
-def check_caching(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+def check_caching(**_: Any) -> list[CheckMessage]:
     """Report E001: a default cache that is not shared and guarded; E002: pickled values; E003: a bound below 1."""
-    return [*_check_client(), *_check_bounds()]
+    return list(_errors())
 
 
-def _check_client() -> list[CheckMessage]:
+def _errors() -> Iterator[Error]:
     cache: dict[str, Any] = settings.CACHES.get("default", {})
     options: dict[str, Any] = cache.get("OPTIONS", {})
     guarded = options.get("IGNORE_EXCEPTIONS") is True and _is_subclass(options.get("CLIENT_CLASS"), GuardedCacheClient)
     if cache.get("BACKEND") != "django_redis.cache.RedisCache" or not guarded:
-        return [
-            Error(
-                'CACHES["default"] is not django-redis with GuardedCacheClient and IGNORE_EXCEPTIONS.',
-                hint="Restore them. Without them processes share no cache, or each request waits for an unavailable Redis.",
-                id="caching.E001",
-            )
-        ]
-    if not _is_subclass(options.get("SERIALIZER"), JSONOrBytes):
-        return [
-            Error(
-                'CACHES["default"] unpickles values from Redis.',
-                hint="Set SERIALIZER to JSONOrBytes.",
-                id="caching.E002",
-            )
-        ]
-    return []
+        text = 'CACHES["default"] is not django-redis with GuardedCacheClient and IGNORE_EXCEPTIONS.'
+        hint = "Restore them. Without them processes share no cache, or each request waits for an unavailable Redis."
+        yield Error(text, hint=hint, id="caching.E001")
+    elif not _is_subclass(options.get("SERIALIZER"), JSONOrBytes):
+        hint = "Set SERIALIZER to JSONOrBytes."
+        yield Error('CACHES["default"] unpickles values from Redis.', hint=hint, id="caching.E002")
+    for name in ("CACHING_LOCAL_ENTRIES", "CACHING_LOCAL_BYTES"):
+        if getattr(settings, name) <= 0:
+            hint = "Raise it. To switch the local tier off, set CACHE_LOCAL_SECONDS=0."
+            yield Error(f"{name} is below 1.", hint=hint, id="caching.E003")
 
 
 def _is_subclass(path: str | None, wanted: type) -> bool:
@@ -47,16 +40,3 @@ def _is_subclass(path: str | None, wanted: type) -> bool:
     except (ImportError, ImproperlyConfigured):
         return False
     return isinstance(imported, type) and issubclass(imported, wanted)
-
-
-def _check_bounds() -> list[CheckMessage]:
-    names = ("CACHING_LOCAL_ENTRIES", "CACHING_LOCAL_BYTES")
-    return [
-        Error(
-            f"{name} is below 1.",
-            hint="Raise it. To switch the local tier off, set CACHE_LOCAL_SECONDS=0.",
-            id="caching.E003",
-        )
-        for name in names
-        if getattr(settings, name) <= 0
-    ]

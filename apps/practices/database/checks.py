@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.db import connections
@@ -13,7 +12,7 @@ from apps.practices.database.lists import KeysetList
 
 
 @register("database")
-def check_vendor(app_configs: Sequence[AppConfig] | None = None, **options: Any) -> list[CheckMessage]:
+def check_vendor(**_: Any) -> list[CheckMessage]:
     """database.E001: every database is PostgreSQL."""
     return [
         Error(
@@ -27,7 +26,7 @@ def check_vendor(app_configs: Sequence[AppConfig] | None = None, **options: Any)
 
 
 @register("database")
-def check_pool(app_configs: Sequence[AppConfig] | None = None, **options: Any) -> list[CheckMessage]:
+def check_pool(**_: Any) -> list[CheckMessage]:
     """database.E002: every pool has a size and a short timeout, and Django does not keep connections in addition."""
     return [
         Error(
@@ -47,9 +46,7 @@ def check_pool(app_configs: Sequence[AppConfig] | None = None, **options: Any) -
 
 
 @register("database")
-def check_ctype(
-    app_configs: Sequence[AppConfig] | None = None, databases: Sequence[str] | None = None, **options: Any
-) -> list[CheckMessage]:
+def check_ctype(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
     """database.W001: PostgreSQL knows which characters are letters. Runs in migrate and check --database default."""
     found: list[CheckMessage] = []
     for alias in databases or ():
@@ -71,7 +68,7 @@ def check_ctype(
 
 
 @register("database")
-def check_orderings(app_configs: Sequence[AppConfig] | None = None, **options: Any) -> list[CheckMessage]:
+def check_orderings(**options: Any) -> list[CheckMessage]:
     """database.E003: each ordering of each list has an index, and so has each filter in the default ordering.
 
     Lists are declared next to views, so the views are imported first.

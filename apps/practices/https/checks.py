@@ -1,5 +1,6 @@
 """System checks of https."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from django.conf import settings
@@ -12,70 +13,59 @@ HOST = "apps.practices.https.middleware.HostMiddleware"
 @register(Tags.security, "https")
 def check_scheme(**_: Any) -> list[CheckMessage]:
     """Report E001, E002, E008: forwarded values trusted from anyone; E003: Host or HTTPS not checked."""
-    messages: list[CheckMessage] = []
+    return list(_scheme())
+
+
+def _scheme() -> Iterator[Error]:
     if settings.SECURE_PROXY_SSL_HEADER is not None:
         hint = "Remove it and set TRUSTED_PROXIES. Django trusts this header from any client."
-        messages.append(Error("SECURE_PROXY_SSL_HEADER is set.", hint=hint, id="https.E001"))
+        yield Error("SECURE_PROXY_SSL_HEADER is set.", hint=hint, id="https.E001")
     if settings.USE_X_FORWARDED_HOST or settings.USE_X_FORWARDED_PORT:
         hint = "Switch both off, and configure your proxy to pass on the Host header."
-        messages.append(Error("USE_X_FORWARDED_HOST or USE_X_FORWARDED_PORT is on.", hint=hint, id="https.E002"))
+        yield Error("USE_X_FORWARDED_HOST or USE_X_FORWARDED_PORT is on.", hint=hint, id="https.E002")
     order = [name for name in settings.MIDDLEWARE if name in (HOST, MIDDLEWARE)]
     if order != [HOST, MIDDLEWARE]:
         hint = f"List {HOST} in MIDDLEWARE, and below it {MIDDLEWARE}."
-        messages.append(
-            Error(
-                "HttpsMiddleware or HostMiddleware is missing, or they are in the wrong order.",
-                hint=hint,
-                id="https.E003",
-            )
+        yield Error(
+            "HttpsMiddleware or HostMiddleware is missing, or they are in the wrong order.", hint=hint, id="https.E003"
         )
     if settings.WEB_SERVER == "granian" and not settings.TRUSTED_PROXIES:
         hint = (
             "Put deploy/Caddyfile, or another proxy that drops header names with underscores, in front of it and set "
             "TRUSTED_PROXIES, or use WEB_SERVER=gunicorn. Through granian, X_Forwarded_For replaces X-Forwarded-For."
         )
-        messages.append(Error("WEB_SERVER is granian, but TRUSTED_PROXIES is 0.", hint=hint, id="https.E008"))
-    return messages
+        yield Error("WEB_SERVER is granian, but TRUSTED_PROXIES is 0.", hint=hint, id="https.E008")
 
 
 @register(Tags.security, "https", deploy=True)
 def check_deployment(**_: Any) -> list[CheckMessage]:
     """Report E004 to E007 and W001: settings that leave a deployed service open to plain HTTP."""
-    messages: list[CheckMessage] = []
+    return [*_deployment(), *_cookies()]
+
+
+def _deployment() -> Iterator[CheckMessage]:
     if not settings.PUBLIC_URL.startswith("https://"):
         hint = "Set it to the address that clients use, such as https://api.example.com."
-        messages.append(Error("PUBLIC_URL does not start with https://.", hint=hint, id="https.E004"))
+        yield Error("PUBLIC_URL does not start with https://.", hint=hint, id="https.E004")
     if not settings.SECURE_SSL_REDIRECT:
-        messages.append(Error("SECURE_SSL_REDIRECT is off, so plain HTTP is served.", id="https.E005"))
+        yield Error("SECURE_SSL_REDIRECT is off, so plain HTTP is served.", id="https.E005")
     if settings.SECURE_HSTS_SECONDS < 1:
-        messages.append(Error("SECURE_HSTS_SECONDS is 0, so browsers try plain HTTP first.", id="https.E006"))
-    messages += _check_cookies()
+        yield Error("SECURE_HSTS_SECONDS is 0, so browsers try plain HTTP first.", id="https.E006")
     if settings.TRUSTED_PROXIES == 0:
         hint = "This is right only if the process itself terminates TLS. Behind a proxy, every request counts as plain HTTP."
-        messages.append(Warning("TRUSTED_PROXIES is 0.", hint=hint, id="https.W001"))
-    return messages
+        yield Warning("TRUSTED_PROXIES is 0.", hint=hint, id="https.W001")
 
 
-def _check_cookies() -> list[CheckMessage]:
-    messages: list[CheckMessage] = []
+def _cookies() -> Iterator[Error]:
     for word in ("SESSION", "CSRF"):
         name, secure = getattr(settings, f"{word}_COOKIE_NAME"), getattr(settings, f"{word}_COOKIE_SECURE")
         domain, path = getattr(settings, f"{word}_COOKIE_DOMAIN"), getattr(settings, f"{word}_COOKIE_PATH")
         bound = name.startswith("__Secure-") or (name.startswith("__Host-") and domain is None and path == "/")
         if not (secure and bound):
             hint = f"Set {word}_COOKIE_SECURE, and start the name with __Host- (no domain, path /) or __Secure-."
-            messages.append(
-                Error(f"{word}_COOKIE_NAME can be set or sent over plain HTTP.", hint=hint, id="https.E007")
-            )
-    for word, prefix in (
-        ("ACCESS", "__Host-"),
-        ("REFRESH", "__Secure-"),
-        ("BINDING", "__Host-"),
-        ("DEVICE", "__Host-"),
-    ):
+            yield Error(f"{word}_COOKIE_NAME can be set or sent over plain HTTP.", hint=hint, id="https.E007")
+    for word in ("ACCESS", "REFRESH", "BINDING", "DEVICE"):
+        prefix = "__Secure-" if word == "REFRESH" else "__Host-"  # it has a path
         if not (settings.TOKENS_COOKIE_SECURE and getattr(settings, f"TOKENS_{word}_COOKIE").startswith(prefix)):
             hint = f"Set TOKENS_COOKIE_SECURE, and start the name with {prefix}."
-            messages.append(
-                Error(f"TOKENS_{word}_COOKIE can be set or sent over plain HTTP.", hint=hint, id="https.E007")
-            )
-    return messages
+            yield Error(f"TOKENS_{word}_COOKIE can be set or sent over plain HTTP.", hint=hint, id="https.E007")

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-from django.apps import AppConfig
 from django.core.checks import CheckMessage, Error, register
 from django.core.exceptions import FieldError
 from django.db import models
@@ -12,7 +11,7 @@ from apps.practices.privacy.personal import PersonalData, cascade_columns, perso
 
 
 @register("privacy")
-def check_personal_data(app_configs: Sequence[AppConfig] | None = None, **options: Any) -> list[CheckMessage]:
+def check_personal_data(**_: Any) -> list[CheckMessage]:
     """privacy.E001: each column that refers to users is declared. privacy.E002: none prevents the deletion of an account."""
     declared = personal_data()
     columns = user_columns()
