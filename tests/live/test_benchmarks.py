@@ -29,7 +29,7 @@ def run(tmp_path_factory):
         "--json",
         folder / "run.json",
     ]
-    command += ["--users", "100", "--rows", "100", "--seconds", "0.2", "--processes", "1", "--profile", "me"]
+    command += ["--users", "100", "--rows", "100", "--seconds", "0.2", "--processes", "1", "--profile", "me", "--costs"]
     for name in WORKS:
         command += ["--only", name]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
@@ -71,7 +71,17 @@ def test_profile_splits_the_time_of_a_request(run):
     assert sum(profile["layers_us"].values()) == pytest.approx(profile["request_us"])
     assert profile["calls_by_layer"]["ORM"] > 1
     assert profile["postgresql_trips"] in (1, 2)
-    assert profile["redis_trips"] == 2
+    assert profile["redis_trips"] == 1
+
+
+def test_costs_of_features_are_counted(run):
+    for cost in run["costs"].values():
+        whole = cost.pop("the whole request")["calls"]
+        assert 0 < sum(feature["calls"] for feature in cost.values()) < whole
+    features = run["costs"]["user-by-key"]
+    assert {"limits", "session check", "headers", "log line", "metrics", "CSP", "CORS"} <= set(features)
+    assert all(features[name]["calls"] > 0 for name in features)
+    assert "| log line |" in run["printed"]
 
 
 def test_layer_of_a_file():

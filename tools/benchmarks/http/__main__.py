@@ -2,8 +2,10 @@
 
     python -m tools.benchmarks.http                          everything, as a table
     python -m tools.benchmarks.http --only me --only login   some works
+    python -m tools.benchmarks.http --server granian         everything, by another server
     python -m tools.benchmarks.http --profile user-by-key    where the microseconds of one request go, in this process
-    python -m tools.benchmarks.http --docs                   everything, and the figures of docs/performance.md anew
+    python -m tools.benchmarks.http --costs                  what each feature adds to a request, in this process
+    python -m tools.benchmarks.http --docs                   everything, for docs/performance.md: some ten minutes
     python -m tools.benchmarks.http --users 10000 --rows 2000 --seconds 2      quick, for a first look
 
 It starts PostgreSQL and Valkey with their data in --folder, and the Procfile's web process under settings.prod, with limits too
@@ -46,7 +48,8 @@ FILL = [sys.executable, "-m", "tools.benchmarks.http.data"]
 COUNTED = 5  # requests of a round
 ROUNDS = 3
 WARM = 20
-PROFILED = ("list-cached", "user-by-key")
+PROFILED = ("list-cached", "user-by-key")  # and their costs by feature
+SERVERS = ("gunicorn", "granian")
 _WIDE = "100000000/15m"
 
 
@@ -73,9 +76,13 @@ def main() -> int:
         run = measured(stack, url, environment, options)
     if options.json:
         options.json.write_text(json.dumps(run, indent=1) + "\n")
-    from .report import docs_write, profile_lines, table
+    from .report import costs_table, docs_write, profile_lines, table
 
-    print("\n".join([*table(run), *(line for profile in run["profiles"] for line in profile_lines(profile))]))
+    print(
+        "\n".join(
+            [*table(run), *costs_table(run), *(line for profile in run["profiles"] for line in profile_lines(profile))]
+        )
+    )
     if options.docs:
         docs_write(run)
         progress("docs/performance.md is written")
@@ -92,13 +99,21 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=10, metavar="S", help="of each work, and of a profile (10)")
     parser.add_argument("--connections", type=int, default=16, metavar="N", help="of the client (16)")
     parser.add_argument("--processes", type=int, default=2, metavar="N", help="web processes (2)")
+    parser.add_argument(
+        "--server", action="append", default=[], choices=SERVERS, metavar="NAME", help="gunicorn (default) or granian"
+    )
+    parser.add_argument("--sessions", type=int, default=200, metavar="N", help="of the staff who reads users (200)")
+    parser.add_argument("--costs", action="store_true", help="what each feature adds to a request")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was seen to a file")
     parser.add_argument("--docs", action="store_true", help="write the figures and charts of docs/performance.md")
     parser.add_argument("--folder", type=Path, default=ROOT / "var/benchmarks/http", help="keeps the data")
     options = parser.parse_args()
-    options.works = [] if options.profile and not options.only and not options.docs else options.only or list(NAMES)
+    is_apart = (options.profile or options.costs) and not options.only and not options.docs
+    options.works = [] if is_apart else options.only or list(NAMES)
     if options.docs:
         options.profile = options.profile or list(PROFILED)
+        options.costs = True
+    options.server = options.server or list(SERVERS if options.docs else SERVERS[:1])
     return options
 
 
@@ -132,6 +147,7 @@ def measured(stack: Stack, url: str, environment: dict[str, str], options: argpa
     """Measure the works and the profiles, and return everything that was seen."""
     import redis
 
+    from .costs import costs
     from .data import public_list, sign_in
     from .profiling import profiled
     from .report import machine
@@ -140,9 +156,9 @@ def measured(stack: Stack, url: str, environment: dict[str, str], options: argpa
     public = public_list()
     if public is None:
         progress("No list is open to everybody: the works of a public list are left out.")
-    people = sign_in()
+    people = sign_in(sessions=options.sessions)
     progress("data: requests")
-    names = list(dict.fromkeys([*options.works, *options.profile]))
+    names = list(dict.fromkeys([*options.works, *options.profile, *(PROFILED if options.costs else ())]))
     made = {work.name: work for work in works(people, public, names)}
     with redis.Redis.from_url(stack.state.urls["REDIS_URL"]) as client:
         client.flushall()  # what an earlier run, and the making of the requests, have left in the cache
@@ -152,19 +168,26 @@ def measured(stack: Stack, url: str, environment: dict[str, str], options: argpa
         "client": {"seconds": options.seconds, "connections": options.connections, "web_processes": options.processes},
         "works": [],
         "profiles": [],
+        "costs": {},
     }
     wanted = [made[name] for name in options.works if name in made]
-    if wanted:
-        with Fleet(environment=environment, instances=1, edge=False) as fleet:
+    for server in options.server if wanted else ():
+        progress(f"server: {server}")
+        with Fleet(environment=environment | {"WEB_SERVER": server}, instances=1, edge=False) as fleet:
             counters = Counters(stack=stack, fleet=fleet, database_url=url)
             run["machine"]["servers"] = counters.versions()
             for work in wanted:
-                run["works"].append(work_measured(work, fleet, counters, options))
+                if not work.once or server == options.server[0]:
+                    run["works"].append({"server": server} | work_measured(work, fleet, counters, options))
             counters.close()
     for name in options.profile:
         if name in made:
             progress(f"profile {name}: {options.seconds:g} s")
             run["profiles"].append(profiled(made[name], seconds=options.seconds))
+    for name in PROFILED if options.costs else ():
+        if name in made:
+            progress(f"costs of {name}")
+            run["costs"][name] = costs(made[name], turns=max(1, round(options.seconds)))
     run["machine"]["load_after"] = os.getloadavg()[0]
     return run
 

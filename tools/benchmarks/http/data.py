@@ -28,6 +28,7 @@ class People:
 
     staff: Account
     users: list[Account]
+    staff_tokens: list[str]  # of the sessions of the same staff, the first that of ``staff``
 
 
 def progress(text: str) -> None:
@@ -81,8 +82,8 @@ def fill(*, users: int, rows: int, public: str | None) -> None:
         cursor.execute("RESET statement_timeout")
 
 
-def sign_in() -> People:
-    """Delete what an earlier run has written (jobs, sessions) and start a session of every account."""
+def sign_in(*, sessions: int) -> People:
+    """Delete what an earlier run has written (jobs, sessions), start so many sessions of the staff, and one of all others."""
     from django.utils import timezone
 
     from apps.accounts.models import Session, User
@@ -94,11 +95,13 @@ def sign_in() -> People:
     Session.objects.all().delete()
     found = list(User.objects.filter(email__endswith="@bench.example.com").order_by("-is_staff", "email"))
     progress(f"data: sessions of {len(found)} accounts")
-    made = [
-        Account(email=user.email, token=session_start(user=user, origin=NOWHERE, now=timezone.now()).access)
-        for user in found
-    ]
-    return People(staff=made[0], users=made[1:])
+
+    def token_of(user: User) -> str:
+        return str(session_start(user=user, origin=NOWHERE, now=timezone.now()).access)
+
+    made = [Account(email=user.email, token=token_of(user)) for user in found]
+    tokens = [made[0].token, *(token_of(found[0]) for _ in range(sessions - 1))]
+    return People(staff=made[0], users=made[1:], staff_tokens=tokens)
 
 
 def public_list() -> str | None:

@@ -122,7 +122,7 @@ def profiled(work: Work, *, seconds: float) -> dict[str, Any]:
         "layers_us": microseconds(sampler.layers),
         "own_us": microseconds(sampler.own, 25),
         "inclusive_us": microseconds(sampler.inclusive, 60),
-        **_counted(once),
+        **calls_counted(once),
     }
 
 
@@ -140,7 +140,7 @@ def _timed(once: Callable[[], None], seconds: float) -> tuple[float, float]:
     return best / BATCH * 1e6, (time.process_time() - start) / calls * 1e6
 
 
-def _counted(once: Callable[[], None]) -> dict[str, Any]:
+def calls_counted(once: Callable[[], Any]) -> dict[str, Any]:
     """Return the Python calls, by layer too, and the round trips of one request: the one of some with the fewest calls.
 
     The others did what is done once in a while, as the check of a session.
@@ -148,7 +148,7 @@ def _counted(once: Callable[[], None]) -> dict[str, Any]:
     return min((_counted_once(once) for _ in range(20)), key=itemgetter("calls"))
 
 
-def _counted_once(once: Callable[[], None]) -> dict[str, Any]:
+def _counted_once(once: Callable[[], Any]) -> dict[str, Any]:
     profile = cProfile.Profile()
     gc.disable()
     try:

@@ -18,9 +18,9 @@ PAGE = ROOT / "docs/performance.md"
 CHARTS = ROOT / "docs/performance"
 BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
 _TEMPLATE = Path(__file__).with_name("bars.svg")
-_PACKAGES = ("django", "djangorestframework", "psycopg", "redis", "gunicorn")
+_PACKAGES = ("django", "djangorestframework", "psycopg", "redis", "gunicorn", "granian")
 _COLOURS = ("#1f5fa8", "#d9822b", "#5b8c5a", "#8a5a9e", "#b0413e", "#3b8f93", "#8f7a2f", "#6b7280")
-_WIDTH, _LEFT, _ROW = 860, 190, 30  # pixels
+_WIDTH, _LEFT, _ROW = 860, 230, 30  # pixels
 BUSY = 0.5  # the load beside a run that makes its figures no more than a smoke test
 
 
@@ -50,10 +50,10 @@ def table(run: dict[str, Any]) -> Iterator[str]:
     if not run["works"]:
         return
     yield (
-        "| work | requests/s | p50 ms | p99 ms | CPU µs: web | PostgreSQL | Redis | queries | statements | Redis trips "
+        "| work | server | requests/s | p50 ms | p99 ms | CPU µs: web | PostgreSQL | Redis | queries | statements | Redis trips "
         "| MiB a web process |"
     )
-    yield f"|---|{'---:|' * 10}"
+    yield f"|---|---|{'---:|' * 10}"
     for work in run["works"]:
         cpu = work["cpu_us"]
         cells = [
@@ -64,7 +64,19 @@ def table(run: dict[str, Any]) -> Iterator[str]:
             *(f"{work[name]:.1f}" for name in ("queries", "statements", "redis_trips")),
             f"{work['memory_mib']['web']:.0f}",
         ]
-        yield f"| {work['name']} | {' | '.join(cells)} |"
+        yield f"| {work['name']} | {work['server']} | {' | '.join(cells)} |"
+
+
+def costs_table(run: dict[str, Any]) -> Iterator[str]:
+    """Yield the lines of the Markdown table of what each feature adds to a request."""
+    if not run["costs"]:
+        return
+    names = list(run["costs"])
+    yield f"| feature | {' | '.join(f'{name}: µs | calls' for name in names)} |"
+    yield f"|---|{'---:|---:|' * len(names)}"
+    for feature in run["costs"][names[0]]:
+        cells = [f"{cost[feature][part]:,.0f}" for cost in run["costs"].values() for part in ("us", "calls")]
+        yield f"| {feature} | {' | '.join(cells)} |"
 
 
 def profile_lines(profile: dict[str, Any], most: int = 15) -> Iterator[str]:
@@ -90,8 +102,11 @@ def docs_write(run: dict[str, Any]) -> None:
     after = rest.partition(END)[2]
     PAGE.write_text(before + BEGIN + "\n".join(_part(run)) + "\n" + END + after)
     CHARTS.mkdir(exist_ok=True)
-    throughput = [(work["name"], {"requests": work["requests_per_second"]}) for work in run["works"]]
-    cpu = [(work["name"], work["cpu_us"]) for work in run["works"]]
+    labels = [_label(work) for work in run["works"]]
+    throughput = [
+        (label, {"requests": work["requests_per_second"]}) for label, work in zip(labels, run["works"], strict=True)
+    ]
+    cpu = [(label, work["cpu_us"]) for label, work in zip(labels, run["works"], strict=True)]
     (CHARTS / "throughput.svg").write_text(chart("Requests a second", throughput))
     (CHARTS / "cpu.svg").write_text(chart("Microseconds of processor time a request", cpu))
     for profile in run["profiles"]:
@@ -138,6 +153,10 @@ def chart(title: str, rows: list[tuple[str, dict[str, float]]]) -> str:
     return Engine().from_string(_TEMPLATE.read_text()).render(Context(context, use_l10n=False))
 
 
+def _label(work: dict[str, Any]) -> str:
+    return work["name"] if work["server"] == "gunicorn" else f"{work['name']}, {work['server']}"
+
+
 def _colour(names: list[str], name: str) -> str:
     return _COLOURS[names.index(name) % len(_COLOURS)]
 
@@ -162,6 +181,11 @@ def _part(run: dict[str, Any]) -> Iterator[str]:
     yield "![Requests a second](performance/throughput.svg)"
     yield ""
     yield "![Processor time a request, by kind of process](performance/cpu.svg)"
+    if run["costs"]:
+        yield ""
+        yield "What each feature adds to a request (`--costs`), in processor time and Python calls of the application:"
+        yield ""
+        yield from costs_table(run)
     for profile in run["profiles"]:
         yield ""
         yield (

@@ -75,10 +75,11 @@ def application_load(log: Path) -> None:
     import project.wsgi  # noqa: F401 - as above
 
 
-def call(request: Request) -> bytes:
+def call(request: Request, application: Any = None) -> bytes:
     """Call the application in this process and return the response's body. Raise RuntimeError unless the status is 2xx."""
-    from project.wsgi import application
+    from project import wsgi
 
+    application = application or wsgi.application
     seen: list[str] = []
 
     def start_response(status: str, headers: object, failure: object = None) -> None:

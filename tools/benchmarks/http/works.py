@@ -14,6 +14,7 @@ NAMES = {
     "health": "is the process alive",
     "list-cached": "first page of the public list, anonymous, from the cache",
     "user-by-key": "staff with permission reads one of the users",
+    "user-by-key-sessions": "the same with the tokens of --sessions sessions in turn",
     "me": "a user reads the own account",
     "item": "a user reads one row of the public list",
     "page-first": "first page of 25 rows of the public list, signed in, not cached",
@@ -59,6 +60,10 @@ def _requests(name: str, people: People, public: str) -> list[Request]:
         "list-cached": lambda: [Request(path=public)],
         "user-by-key": lambda: [
             Request(path=f"/api/v1/users/{id}", token=staff) for id in _ids("/api/v1/users", staff)
+        ],
+        "user-by-key-sessions": lambda: [
+            Request(path=f"/api/v1/users/{id}", token=people.staff_tokens[number % len(people.staff_tokens)])
+            for number, id in enumerate(_ids("/api/v1/users", staff))
         ],
         "me": lambda: [Request(path="/api/v1/me", token=user)],
         "item": lambda: [Request(path=f"{public}/{id}", token=user) for id in _ids(public, user)],
