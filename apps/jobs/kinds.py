@@ -19,7 +19,7 @@ class JobKind:
     - ``attempts``: after how many attempts the job is discarded. Released claims do not count, and the count starts again
       when the checkpoint changes.
     - ``seconds``: the time limit of one attempt. ``memory_mib``: its memory limit in MiB, on top of what the process used before.
-    - ``keep``: whether the row is kept after success, until retention. If not, personal data in the parameters goes with it.
+    - ``keep``: whether the row is kept after success, until retention. If not, personal data in the parameters is deleted too.
     - ``permission``: the Django permission ("shop.add_product") that the owner needs at submission and again at the start of the
       work. None: every signed-in user may submit.
     - ``staff_read``: whether holders of ``jobs.view_job``, and not only its owner, may read the job and its result.

@@ -25,5 +25,5 @@ PersonalData(
     name="idempotency-keys",
     model=IdempotencyKey,
     user="owner",
-    withheld="Deleted within a day. Whatever the requests created is listed on its own.",
+    withheld="Deleted within a day. What the requests created is listed separately.",
 )

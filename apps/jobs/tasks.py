@@ -4,6 +4,7 @@ import os
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import structlog
@@ -30,7 +31,7 @@ ISOLATED_SECONDS = 0.5  # between two tries to claim while the worker is isolate
 CHAIN_SECONDS = 0.5  # how long one message keeps a process claiming: other queues have messages too
 
 NextClaimer = Callable[[], claims.Claimer | None]  # who may claim the next job; None: nobody
-Report = Callable[[], tuple[str, Job | None]]  # records the outcome; returns its name and the next job
+Report = tuple[str, Callable[[], Job | None]]  # an outcome, and the write that records it and returns the next job
 logger = structlog.get_logger(__name__)
 
 
@@ -129,17 +130,16 @@ def _attempt(job: Job, next_claimer: NextClaimer) -> Job | None:
     logger.info("job_started", attempt=job.attempts)
     claim_observe(job)
     context = JobContext(job)
-    report = _run(context, next_claimer)
-    next_job: Job | None = None
+    outcome, record = _run(context, next_claimer)
     tries, is_unstorable = 0, False
     while True:
         try:
-            outcome, next_job = report()
+            next_job = record()
         except claims.ClaimLost:
-            if tries:  # an earlier try may have been committed, with a claim whose result was lost
-                report, tries = _orphans_release(job), 0
+            outcome, next_job = "lost", None
+            if tries:  # an earlier try may have been committed, with a claim whose result this process never received
+                record, tries = partial(leases.claims_release_orphaned, worker=job.worker, runner=job.runner), 0
                 continue
-            outcome = "lost"
         except (OperationalError, InterfaceError):
             connection.close()
             tries += 1
@@ -152,7 +152,8 @@ def _attempt(job: Job, next_claimer: NextClaimer) -> Job | None:
             logger.exception("job_end_not_storable")
             if is_unstorable:
                 os._exit(EX_TEMPFAIL)
-            is_unstorable, report = True, _failure(context.claim, error)
+            is_unstorable = True
+            outcome, record = _failure(context.claim, error)
             continue
         seconds = time.monotonic() - started
         logger.info("job_ended", outcome=outcome, seconds=round(seconds, 3))
@@ -161,42 +162,29 @@ def _attempt(job: Job, next_claimer: NextClaimer) -> Job | None:
 
 
 def _run(context: JobContext, next_claimer: NextClaimer) -> Report:
-    """Run the kind's function, and return the write that records the outcome."""
+    """Run the kind's function, and return the outcome with the write that records it."""
     job, claim = context.job, context.claim
     try:
         result = _function_call(context)
     except JobStopped as stopped:
         if stopped.reason == JobStop.CANCEL:
-            return _reporting("cancelled", outcomes.job_stop, claim=claim)
-        return _reporting("released", outcomes.job_release, claim=claim)
+            return "cancelled", partial(outcomes.job_stop, claim=claim)
+        return "released", partial(outcomes.job_release, claim=claim)
     except claims.ClaimLost:
-        return lambda: ("lost", None)
+        return "lost", lambda: None
     except Problem as problem:
-        return _reporting("discarded", outcomes.job_discard, claim=claim, problem=problem)
+        return "discarded", partial(outcomes.job_discard, claim=claim, problem=problem)
     except Exception as error:
         logger.warning("job_attempt_failed", attempt=job.attempts, error=type(error).__name__, exc_info=True)
         return _failure(claim, error)
     kind = kind_named(job.kind)
     keep = kind is None or kind.keep
-    return lambda: ("succeeded", chaining.job_succeed(claim=claim, result=result, keep=keep, claimer=next_claimer()))
+    return "succeeded", lambda: chaining.job_succeed(claim=claim, result=result, keep=keep, claimer=next_claimer())
 
 
 def _failure(claim: claims.Claim, error: Exception) -> Report:
     text = "".join(traceback.format_exception(error)).replace("\0", "")
-    return _reporting("failed", outcomes.job_fail, claim=claim, error=text)
-
-
-def _orphans_release(job: Job) -> Report:
-    """Return the write that releases what this process claimed without receiving the result."""
-    return _reporting("lost", leases.claims_release_orphaned, worker=job.worker, runner=job.runner)
-
-
-def _reporting(outcome: str, write: Callable[..., None], **arguments: Any) -> Report:
-    def report() -> tuple[str, None]:
-        write(**arguments)
-        return outcome, None
-
-    return report
+    return "failed", partial(outcomes.job_fail, claim=claim, error=text)
 
 
 def _function_call(context: JobContext) -> Any:

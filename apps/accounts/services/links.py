@@ -1,6 +1,6 @@
 """Mailed links: random tokens that work once, for an hour. Only their hashes are stored.
 
-Whatever uses or deletes links, or ends sessions, locks the user's row first.
+Code that uses or deletes links, or ends sessions, locks the user's row first.
 """
 
 import hashlib

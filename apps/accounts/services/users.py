@@ -28,7 +28,7 @@ class EmailTaken(Problem, status=409, type="email-taken", title="E-mail address 
 def user_register(*, email: str, password: str, name: str = "", origin: Origin = NOWHERE, now: datetime) -> User | None:
     """Store a new user and mail a link to verify the address; raise EmailTaken or TooManyAttempts.
 
-    With REQUIRE_VERIFIED_EMAIL, return None and do the same work whether or not the address is free: its owner is told by
+    With REQUIRE_VERIFIED_EMAIL, return None and do the same work whether or not the address is free: its owner gets a
     mail. The caller has validated the password.
     """
     attempt_begin(purpose=AttemptPurpose.MAIL, email=email)

@@ -58,7 +58,7 @@ def depth(*, queue: str) -> int | None:
 
 
 def eviction_policy() -> str | None:
-    """Return the broker's maxmemory-policy; None if it does not tell."""
+    """Return the broker's maxmemory-policy; None if it does not report one."""
     try:
         with _producer() as producer:
             memory: dict[str, Any] = cast(Any, producer.channel).client.info("memory")
