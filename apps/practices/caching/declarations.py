@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from typing import Any, Literal, get_args
 
 from django.http import HttpRequest
+from rest_framework.request import Request
 
-from apps.practices.caching.checked import checked_handler
+from apps.practices.caching.checked import answer_from_cache
 from apps.practices.caching.data import BOUND
 from apps.practices.caching.groups import MOST
 from apps.practices.mechanisms.facts import route_match, view_of
@@ -52,10 +53,9 @@ class CachedResponse:
         self.parameters = frozenset(parameters)
         self.arguments = {name for tag in self.tags for _, name, _, _ in string.Formatter().parse(tag) if name}
 
-    def attach(self, view: Any) -> None:
-        """Make a view whose checks have run answer from the cache, unless the audience is public."""
-        if self.audience != "public":
-            view.get = view.head = checked_handler(self, view, view.get)
+    def attach(self, view: Any, request: Request) -> bool:
+        """Make a view whose checks have run answer from the cache, unless the audience is public; return whether it can."""
+        return self.audience != "public" and answer_from_cache(self, view, request)
 
     def tags_for(self, request: HttpRequest) -> tuple[str, ...]:
         """Return the tags with the URL's keyword arguments filled in."""

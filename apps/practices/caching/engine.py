@@ -99,12 +99,20 @@ def entry_key(name: str) -> str:
 
 def fetch(spec: CacheSpec) -> Lookup:
     """Return the entry from memory, from Redis, or built by exactly one of the callers that miss."""
-    lookup = peek(spec.key, spec.tags)
+    lookup = hit(spec.key, spec.tags)
     if lookup is None:
         lookup, is_reachable = _look_up(spec)
         if lookup is None or lookup.source == "stale":
             lookup = _single_flight(spec, stale=lookup, is_reachable=is_reachable)
-    count("cache_lookups", source=lookup.source)
+        count("cache_lookups", source=lookup.source)
+    return lookup
+
+
+def hit(key: str, tags: tuple[str, ...]) -> Lookup | None:
+    """Return the local entry if it may be served without asking Redis, and count that."""
+    lookup = peek(key, tags)
+    if lookup is not None:
+        count("cache_lookups", source="local")
     return lookup
 
 

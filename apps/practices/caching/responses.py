@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, urlencode
 from weakref import ref
@@ -15,6 +16,7 @@ from apps.practices.caching.engine import Lookup, entry_key, peek
 from apps.practices.caching.entries import MAX_BYTES, Entry
 from apps.practices.caching.groups import GROUPS
 from apps.practices.mechanisms.facts import facts_of, route_match
+from apps.practices.mechanisms.responses import header_set
 
 if TYPE_CHECKING:
     from apps.practices.caching.declarations import CachedResponse
@@ -23,6 +25,7 @@ PUBLIC = "public, no-cache"  # a shared cache may store it, but must revalidate:
 VARY = "Accept, Authorization, Cookie"
 CACHED_HEADERS = ("Content-Type", "Content-Language", "Link", "Deprecation", "Sunset", GROUPS)
 LONGEST_QUERY = 2048  # characters; a request with a longer one is not cached
+REMEMBERED_LENGTH = 200  # characters of path and query: the keys of 4,096 longer ones would take MB
 CACHE_NAME = "app"  # in Cache-Status
 BYPASS = f"{CACHE_NAME}; fwd=bypass"
 MISS = f"{CACHE_NAME}; fwd=uri-miss"
@@ -42,26 +45,33 @@ def public_key(request: HttpRequest, declared: "CachedResponse") -> str | None:
         return None
     if not _takes_json(meta.get("HTTP_ACCEPT", "")):
         return None
-    address = address_of(request, declared)
-    return None if address is None else entry_key(f"public:{address}")
+    return shared_key(request, declared, audience="public")
 
 
-def address_of(request: HttpRequest, declared: "CachedResponse") -> str | None:
-    """Return the path and the declared parameters, sorted, and nothing else of the request: no host, no header.
+def shared_key(request: HttpRequest, declared: "CachedResponse", *, audience: str) -> str | None:
+    """Return the key of the response for an audience: the path and the declared parameters, sorted, but no host, no header.
 
     Return None if the query string is not plainly made of declared parameters.
     """
-    path = quote(request.path_info, errors="surrogateescape")  # so that no path equals another's path and query
-    query = request.META.get("QUERY_STRING", "")
+    path, query = request.path_info, request.META.get("QUERY_STRING", "")
+    find = _remembered_key if len(path) + len(query) <= REMEMBERED_LENGTH else _shared_key
+    return find(audience, path, query, declared.parameters)
+
+
+def _shared_key(audience: str, path: str, query: str, parameters: frozenset[str]) -> str | None:
+    path = quote(path, errors="surrogateescape")  # so that no path equals another's path and query
     if not query:
-        return path
+        return entry_key(f"{audience}:{path}")
     if len(query) > LONGEST_QUERY or not query.isascii():  # raw bytes: WSGI decodes them as Latin-1, Django as UTF-8
         return None
     pairs = parse_qsl(query, keep_blank_values=True, errors="surrogateescape")
     names = {name for name, _ in pairs}
-    if len(names) != len(pairs) or not names <= declared.parameters:
+    if len(names) != len(pairs) or not names <= parameters:
         return None
-    return f"{path}?{urlencode(sorted(pairs), errors='surrogateescape')}"
+    return entry_key(f"{audience}:{path}?{urlencode(sorted(pairs), errors='surrogateescape')}")
+
+
+_remembered_key = lru_cache(maxsize=4096)(_shared_key)
 
 
 def _private_cookies() -> tuple[str, ...]:
@@ -116,12 +126,13 @@ def response_from(request: HttpRequest, lookup: Lookup, *, key: str, tags: tuple
 def response_of(lookup: Lookup, *, is_head: bool) -> HttpResponse:
     """Return the 200 response for an entry, without the headers that depend on its audience."""
     entry = lookup.entry
-    response = HttpResponse(b"" if is_head else entry.body)
+    kind = entry.headers.get("Content-Type", "application/json")  # otherwise Django would look for a charset
+    response = HttpResponse(b"" if is_head else entry.body, content_type=kind)
     for name, value in entry.headers.items():
-        response.headers[name] = value
-    response.headers["Content-Length"] = str(len(entry.body))
-    response.headers["Age"] = age(entry)
-    response.headers["Cache-Status"] = cache_status(lookup)
+        header_set(response, name, value)
+    header_set(response, "Content-Length", str(len(entry.body)))
+    header_set(response, "Age", age(entry))
+    header_set(response, "Cache-Status", cache_status(lookup))
     return response
 
 

@@ -32,6 +32,7 @@ _changed: dict[str, float] = {}  # tag -> when this process changed it (monotoni
 _pending: dict[str, float] = {}  # changes that have not reached Redis
 _retrier: threading.Thread | None = None
 _ending = threading.Event()
+_thread = threading.local()  # may_be_open: whether its open transaction may have changed tags
 _noted: ContextVar[dict[str, None] | None] = ContextVar("noted", default=None)  # tags that the request has changed
 
 
@@ -65,6 +66,7 @@ def tags_change(*tags: str) -> None:
     unavailable, within the lifetime of an entry (at most 60 s for data that services write).
     """
     if tags:
+        _thread.may_be_open = True
         transaction.on_commit(TagChange(tuple(dict.fromkeys(tags))))
 
 
@@ -93,7 +95,10 @@ def changes_in_transaction() -> dict[str, None]:
 
 def changed_in_transaction(tags: tuple[str, ...]) -> bool:
     """Return whether the open transaction has changed one of the tags, so that what it reads must not be shared."""
+    if not getattr(_thread, "may_be_open", False):
+        return False  # without a look at the connection, for which Django asks asgiref
     if not transaction.get_connection().in_atomic_block:
+        _thread.may_be_open = False
         return False
     return not changes_in_transaction().keys().isdisjoint(tags)
 

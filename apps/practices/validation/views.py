@@ -61,10 +61,10 @@ class StrictView(APIView):  # without a docstring, which would describe the oper
         super().initial(request, *args, **kwargs)
         method = "GET" if request.method == "HEAD" else str(request.method)
         if method in _METHODS and hasattr(self, method.lower()):
+            if self.cached is not None and method == "GET" and self.cached.attach(self, request):
+                return  # what is cached was the response to a valid query string
             parse = self.query_parsers.get(method, _no_parameters)
             self.query = parse(request)
-            if self.cached is not None and method == "GET":
-                self.cached.attach(self)
 
     def body(
         self, serializer: type[serializers.BaseSerializer[Any]], instance: Any = None, *, partial: bool = False

@@ -9,7 +9,7 @@ from typing import Any
 from .data import PASSWORD, People
 from .requests import Request, call, list_declared
 
-PAGES = 4000  # different deep pages; the list of users keeps each for a minute
+PAGES = 4000  # different deep pages
 NAMES = {
     "health": "is the process alive",
     "list-cached": "first page of the public list, anonymous, from the cache",
@@ -19,6 +19,7 @@ NAMES = {
     "item": "a user reads one row of the public list",
     "page-first": "first page of 25 rows of the public list, signed in, not cached",
     "page-deep": "pages of 25 rows of the public list at any depth, signed in, not cached",
+    "users-first": "staff reads the first page of 25 users, its representation cached, rights checked",
     "users-deep": "staff pages through the users, at any depth",
     "write": "a user changes the own name",
     "login": "email and password for tokens",
@@ -69,6 +70,7 @@ def _requests(name: str, people: People, public: str) -> list[Request]:
         "item": lambda: [Request(path=f"{public}/{id}", token=user) for id in _ids(public, user)],
         "page-first": lambda: [Request(path=f"{public}?limit=25", token=user)],
         "page-deep": lambda: _pages(public, user),
+        "users-first": lambda: [Request(path="/api/v1/users?limit=25", token=staff)],
         "users-deep": lambda: _pages("/api/v1/users", staff),
         "write": lambda: [
             _json("PATCH", "/api/v1/me", {"name": f"Name {number}"}, token=account.token)
