@@ -2,7 +2,11 @@
 
 from typing import Any
 
+from django.conf import settings
+from django.core.cache import close_caches
 from django.core.handlers.wsgi import WSGIHandler
+from django.core.signals import request_finished, request_started
+from django.db import close_old_connections, reset_queries
 from django.http import HttpRequest
 from django.urls import ResolverMatch
 
@@ -15,6 +19,7 @@ class Application(WSGIHandler):
 
     def __init__(self) -> None:
         super().__init__()
+        receivers_disconnect()
         self.replays = Replays()
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
@@ -41,3 +46,14 @@ class Application(WSGIHandler):
             return super().resolve_request(request)
         request.resolver_match = route_match(request)
         return request.resolver_match
+
+
+def receivers_disconnect() -> None:
+    """Disconnect those of Django's receivers that have nothing to do before and after each request of this service."""
+    if not settings.DEBUG:  # then no queries are recorded
+        request_started.disconnect(reset_queries)
+    if all(database.get("CONN_MAX_AGE", 0) == 0 for database in settings.DATABASES.values()):
+        request_started.disconnect(close_old_connections)  # each request closes its own at its end
+    are_redis = all(str(cache["BACKEND"]).startswith("django_redis.") for cache in settings.CACHES.values())
+    if are_redis and not getattr(settings, "DJANGO_REDIS_CLOSE_CONNECTION", False):
+        request_finished.disconnect(close_caches)  # django-redis keeps its connections
