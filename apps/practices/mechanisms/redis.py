@@ -201,7 +201,7 @@ class GuardedCacheClient(DefaultClient):
 @cache
 def redis_client() -> GuardedRedis:
     """Return this process's client of CACHE_URL. Each command may raise ``redis.RedisError``, but does so quickly."""
-    backend = cast(Any, caches["default"])
+    backend = cast(Any, caches.create_connection("default"))  # not the thread's: Django closes those after each request
     return cast(GuardedRedis, backend.client.get_client(write=True))
 
 
