@@ -10,10 +10,11 @@ from django.conf import settings
 from django.core.signals import setting_changed
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
-from django.urls import Resolver404, ResolverMatch, resolve
+from django.urls import Resolver404, ResolverMatch
 
 from apps.practices.mechanisms.ids import request_id_new
 from apps.practices.mechanisms.proxies import client_address_and_bucket
+from apps.practices.mechanisms.routes import resolve
 from apps.practices.mechanisms.scheme import forwarded_scheme
 
 _KEY = "shipshape.facts"  # in the WSGI environ, which is request.META
