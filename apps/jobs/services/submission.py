@@ -59,7 +59,6 @@ def job_submit(
     owner: AbstractBaseUser | AnonymousUser | None,
     parameters: Mapping[str, Any],
     upload: Upload | None = None,
-    request_id: str | None = None,
     run_at: datetime | None = None,
 ) -> Job:
     """Store the job with its upload in one transaction, and wake a worker after the commit.
@@ -85,7 +84,7 @@ def job_submit(
         queue=found.queue,
         owner_id=owner_id,
         parameters=json.loads(json.dumps(serializer.validated_data, cls=DjangoJSONEncoder)),
-        request_id=request_id or current_request_id() or "",
+        request_id=current_request_id() or "",
         # Set before the message is sent, which saves a write for each job; _wake resets it on failure.
         sent_at=None if run_at else Now(),
     )
