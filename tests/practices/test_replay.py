@@ -19,11 +19,13 @@ from structlog.testing import capture_logs
 
 from apps.practices.caching.tags import TagChange
 from apps.practices.mechanisms.metrics import REGISTRY
+from apps.practices.throttling.throttles import ScopeThrottle
 from apps.practices.validation.clients import ClientSocket
 from project import replay
 from project.handler import Application
 from tests.caches import caches_clear
 from tests.practices.cache_servers import black_hole
+from tests.sample.views import NoteList
 
 NOTES = "/api/v1/sample/notes"
 APP = "https://app.example.com"
@@ -343,3 +345,21 @@ def test_cors_by_signal_ends_all_replays() -> None:
         assert not replay.replays_allowed()
     finally:
         check_request_enabled.disconnect(anybody)
+
+
+def test_limits_of_the_view_are_counted(
+    servers: tuple[Server, Server], settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replaying, plain = servers
+    settings.THROTTLING_POLICIES = {**settings.THROTTLING_POLICIES, "reads": (5, 90_000)}
+    monkeypatch.setattr(NoteList, "throttle_classes", (ScopeThrottle,))
+    monkeypatch.setattr(NoteList, "throttle_scope", "reads", raising=False)
+    for _ in range(2):
+        plain.ask(HTTP_X_FORWARDED_FOR="203.0.113.7")
+    statuses = []
+    for _ in range(6):
+        ours, theirs = replaying.ask(), plain.ask()
+        assert [name for name, _ in ours.headers] == [name for name, _ in theirs.headers]
+        assert '"reads";r=' in dict(ours.headers)["RateLimit"]
+        statuses.append((ours.line["status"], theirs.line["status"]))
+    assert statuses == [(200, 200)] * 5 + [(429, 429)]
