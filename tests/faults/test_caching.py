@@ -213,7 +213,7 @@ def test_nothing_of_a_request_poisons_or_splits_an_entry(fleet: Fleet) -> None:
         query, reordered = f"limit=1&fields={','.join(fields)}", f"fields={','.join(fields)}&limit=1"
         path = target.format(path=NOTES, query=query, query_tail=query[1:], reordered=reordered)
         first = ask(url, path, headers=headers)
-        plain = ask(url, f"{NOTES}?{query}")
+        plain = [ask(url, f"{NOTES}?{query}") for _ in range(3)][-1]  # by now a hit, and one that is replayed
         again = ask(url, path, headers=headers)
         true = ask(url, f"{NOTES}?{query}", headers=writer)
         checks = {
