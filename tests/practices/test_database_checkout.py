@@ -1,4 +1,4 @@
-"""database, what a request costs before its first statement: a pooled connection is taken without a round trip."""
+"""database, how a request gets a connection: without a round trip, and for a kept read only as long as the read takes."""
 
 import json
 from collections.abc import Iterator
@@ -7,11 +7,14 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.db import connection
+from django.db import DataError, OperationalError, ProgrammingError, connection
+from django.test import override_settings
 from psycopg.types.datetime import TimestamptzLoader
 
 from apps.practices.database.backend.base import DatabaseWrapper
-from apps.practices.database.connections import BoundedConnection
+from apps.practices.database.connections import BoundedConnection, CircuitOpen, breaker_of
+from apps.practices.database.failures import problem_for
+from apps.practices.database.statements import PreparableSQL
 
 TIMES = [
     "2026-11-30 12:00:00+00",
@@ -78,3 +81,121 @@ def test_server_side_cursors_load_the_same(db: None) -> None:
     with connection.chunked_cursor() as cursor:
         cursor.execute("SELECT unnest(%s::timestamptz[])", [TIMES])
         assert [value for (value,) in cursor] == [datetime.fromisoformat(text) for text in TIMES]
+
+
+# --- reads that return their connection at once
+
+NUMBER = "SELECT %s::int + 1"
+
+
+def available(wrapper: Any) -> int:
+    """Return how many connections of the pool nobody holds."""
+    return int(wrapper.pool.get_stats()["pool_available"])
+
+
+def other(wrapper: Any) -> psycopg.Connection[Any]:
+    """Return another connection to the same database."""
+    names = {"host": "HOST", "port": "PORT", "user": "USER", "password": "PASSWORD", "dbname": "NAME"}
+    given = {name: wrapper.settings_dict[key] for name, key in names.items() if wrapper.settings_dict[key]}
+    return psycopg.connect(autocommit=True, **given)
+
+
+def test_reads_return_their_connection_at_once(pooled: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert pooled.rows_read(NUMBER, [6]) == [(7,)]
+    waits: list[int] = []
+    wait = BoundedConnection.wait
+    monkeypatch.setattr(BoundedConnection, "wait", lambda self, *given: (waits.append(1), wait(self, *given))[1])
+    assert pooled.rows_read(NUMBER, [7]) == [(8,)]
+    assert len(waits) == 1
+    assert pooled.connection is None
+    assert available(pooled) == 1
+
+
+def test_reads_of_a_request_that_holds_a_connection_use_it(pooled: Any) -> None:
+    pooled.ensure_connection()
+    assert pooled.rows_read(NUMBER, [6]) is None, "with a pool of one, this would wait for itself"
+    pooled.set_autocommit(False)
+    assert pooled.rows_read(NUMBER, [6]) is None
+
+
+def test_reads_that_are_observed_use_djangos_cursor(pooled: Any) -> None:
+    with pooled.execute_wrapper(lambda execute, *given: execute(*given)):
+        assert pooled.rows_read(NUMBER, [6]) is None
+    pooled.force_debug_cursor = True
+    assert pooled.rows_read(NUMBER, [6]) is None
+    pooled.force_debug_cursor = False
+    with override_settings(OBSERVABILITY_SENTRY_DSN="https://key@sentry.example.com/1"):
+        assert pooled.rows_read(NUMBER, [6]) is None
+    assert pooled.rows_read(NUMBER, [6]) == [(7,)]
+
+
+def test_failed_reads_return_their_connection(pooled: Any) -> None:
+    for _ in range(3):
+        with pytest.raises(DataError):
+            pooled.rows_read("SELECT 1 / %s::int", [0])
+        with pytest.raises(ProgrammingError):
+            pooled.rows_read("SELECT nothing", [])
+    assert available(pooled) == 1
+    assert pooled.rows_read(NUMBER, [6]) == [(7,)]
+
+
+def test_connections_that_died_are_replaced_before_a_read(pooled: Any) -> None:
+    for _ in range(3):
+        ((pid,),) = pooled.rows_read("SELECT pg_backend_pid()", [])
+        with other(pooled) as rival:
+            rival.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+        ((following,),) = pooled.rows_read("SELECT pg_backend_pid()", [])
+        assert following != pid
+
+
+def test_reads_without_a_response_are_given_up(pooled: Any) -> None:
+    assert pooled.rows_read(NUMBER, [6]) == [(7,)]
+    breaker_of("default").reset()
+    try:
+        with override_settings(DATABASE_WAIT_SECONDS=0.3), pytest.raises(OperationalError) as raised:
+            pooled.rows_read("SELECT pg_sleep(%s)", [5])
+        problem = problem_for(raised.value)
+        assert problem is not None
+        assert problem.status == 503
+        assert pooled.rows_read(NUMBER, [6]) == [(7,)]
+    finally:
+        breaker_of("default").reset()
+
+
+def test_reads_are_refused_while_the_breaker_is_open(pooled: Any) -> None:
+    breaker = breaker_of("default")
+    assert pooled.rows_read(NUMBER, [6]) == [(7,)]
+    try:
+        for _ in range(2):
+            breaker.failed(psycopg.OperationalError())
+        with pytest.raises(OperationalError) as raised:
+            pooled.rows_read(NUMBER, [6])
+        assert isinstance(raised.value.__cause__, CircuitOpen)
+    finally:
+        breaker.reset()
+
+
+def test_a_busy_pool_is_503(pooled: Any) -> None:
+    pooled.ensure_connection()
+    second = DatabaseWrapper(pooled.settings_dict, alias="default")
+    pooled.pool.timeout = 0.2
+    with pytest.raises(OperationalError) as raised:
+        second.rows_read(NUMBER, [6])
+    problem = problem_for(raised.value)
+    assert problem is not None
+    assert (problem.status, problem.retry_after) == (503, 1)
+    breaker_of("default").reset()
+
+
+def test_prepared_reads_survive_lost_statements(pooled: Any) -> None:
+    sql = PreparableSQL(NUMBER)
+    pooled.settings_dict["OPTIONS"]["prepare_threshold"] = 0
+    for _ in range(3):
+        assert pooled.rows_read(sql, [6]) == [(7,)]
+    prepared = "SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%%+ 1'"
+    assert pooled.rows_read(prepared, []) == [(1,)]
+    pooled.ensure_connection()
+    pooled.connection.pgconn.exec_(b"DEALLOCATE ALL")  # as another session of a pooler would have it
+    pooled.close()
+    for _ in range(3):
+        assert pooled.rows_read(sql, [6]) == [(7,)]

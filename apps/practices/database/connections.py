@@ -6,7 +6,7 @@ packets. Only a timeout of the client ends such a wait.
 
 import select
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -17,6 +17,7 @@ from django.conf import settings
 from psycopg import errors
 from psycopg.abc import RV, PQGen
 
+from apps.practices.database.statements import execute_read
 from apps.practices.mechanisms.breaker import Breaker
 
 INTERVAL_SECONDS = 0.1  # psycopg's default interval between checks for an interrupt
@@ -75,6 +76,7 @@ class BoundedConnection(psycopg.Connection[Any]):
 
     breaker: ClassVar[Breaker] = Breaker("postgresql", longest_pause=LONGEST_PAUSE)
     has_fallback: ClassVar[bool] = False
+    _reader: psycopg.Cursor[Any] | None = None
 
     @classmethod
     def connect(cls, conninfo: str = "", **options: Any) -> Self:
@@ -110,6 +112,12 @@ class BoundedConnection(psycopg.Connection[Any]):
         if steps.have_waited:
             self.breaker.succeeded()
         return answer
+
+    def rows_read(self, sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """Return the rows of a SELECT outside of a transaction. All such reads of a connection use the same cursor."""
+        if self._reader is None:
+            self._reader = self.cursor()
+        return execute_read(self._reader, sql, parameters).fetchall()
 
     @classmethod
     def _connected(cls) -> None:

@@ -28,14 +28,14 @@ from uuid import UUID
 
 from django.conf import settings
 from django.core.exceptions import EmptyResultSet
-from django.db import DatabaseError, connections, router
+from django.db import connections, router
 from django.db.models import Field, Model, QuerySet, Value
 from django.db.models.expressions import Col, Subquery
 from django.db.models.sql import Query
 from django.db.models.sql.where import WhereNode
 from psycopg.types.numeric import Int4, Int8
 
-from apps.practices.database.statements import PreparableSQL
+from apps.practices.database.statements import PreparableSQL, execute_read
 
 SHAPES = 512  # statements that a process keeps; the least recently used ones leave first
 KEPT_FROM = 2  # the use at which a statement is compiled: many shapes are used once
@@ -46,9 +46,6 @@ _VARIABLE = frozenset({UUID, datetime, date, Decimal, str, int})  # types of val
 _TIMES = frozenset({datetime, date})
 _CONSTANT = (bool, str)  # types of values in the function itself; others may have been computed from the time
 _INT4_MAX = 2**31 - 1
-# SQLSTATE of a statement whose table has changed, and of one that the server does not have, or has already: a pooler may give
-# each transaction another session.
-_NOT_PREPARED = frozenset({"0A000", "26000", "42P05"})
 
 
 class ValueNeeded(Exception):
@@ -241,15 +238,10 @@ def _refuse_query(*arguments: Any) -> NoReturn:
 
 def _executed(alias: str, sql: str, parameters: list[Any]) -> Sequence[tuple[Any, ...]]:
     connection = connections[alias]
+    if (rows := connection.rows_read(sql, parameters)) is not None:  # type: ignore[attr-defined]  # of our backend
+        return rows
     with connection.cursor() as cursor:
-        if not connection.autocommit:  # in a transaction, where a failure could not be repeated
-            cursor.execute(str(sql), parameters)
-        else:
-            try:
-                cursor.execute(sql, parameters)
-            except DatabaseError as error:
-                if getattr(error.__cause__, "sqlstate", None) not in _NOT_PREPARED:
-                    raise
-                cursor.execute("DEALLOCATE ALL")  # psycopg forgets its prepared statements, too
-                cursor.execute(str(sql), parameters)
+        if connection.autocommit:
+            return execute_read(cursor, sql, parameters).fetchall()
+        cursor.execute(str(sql), parameters)  # a failure in a transaction could not be repeated
         return cursor.fetchall()

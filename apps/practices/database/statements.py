@@ -1,9 +1,16 @@
 """Cursors that prepare only the statements that say so."""
 
+from collections.abc import Sequence
 from typing import Any, Self
 
+import psycopg
+from django.db import DatabaseError
 from django.db.backends.postgresql.base import ServerBindingCursor
 from psycopg import Cursor
+
+# SQLSTATE of a statement whose table has changed, and of one that the server does not have, or has already: a pooler may give
+# each transaction another session.
+_NOT_PREPARED = frozenset({"0A000", "26000", "42P05"})
 
 
 class PreparableSQL(str):
@@ -26,3 +33,16 @@ class PreparingCursor(ServerBindingCursor, Cursor[Any]):
         if prepare is None and type(query) is not PreparableSQL:
             prepare = False
         return super().execute(query, params, prepare=prepare, binary=binary)
+
+
+def execute_read(cursor: Any, sql: str, parameters: Sequence[Any]) -> Any:
+    """Execute a SELECT outside of a transaction, and return the cursor. A prepared statement that failed as such is repeated."""
+    try:
+        cursor.execute(sql, parameters)
+    except (psycopg.Error, DatabaseError) as error:
+        found = error if isinstance(error, psycopg.Error) else error.__cause__
+        if getattr(found, "sqlstate", None) not in _NOT_PREPARED:
+            raise
+        cursor.execute("DEALLOCATE ALL")  # psycopg forgets its prepared statements, too
+        cursor.execute(str(sql), parameters)
+    return cursor

@@ -6,10 +6,11 @@ A request takes its connection from the pool without a statement and without wor
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
+from django.conf import settings
 from django.db import connections
 from django.db.backends.postgresql import base, features, operations
 from psycopg import Connection
@@ -18,7 +19,7 @@ from psycopg.types.datetime import TimestamptzLoader
 from psycopg_pool import PoolTimeout
 
 from apps.practices.database.bounds import cursor_class
-from apps.practices.database.connections import CircuitOpen, connection_class, connection_lost
+from apps.practices.database.connections import CircuitOpen, breaker_of, connection_class, connection_lost
 from apps.practices.database.statements import PreparingCursor
 
 
@@ -87,13 +88,39 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """
         if not self.pool:
             return super().get_new_connection(conn_params)
-        breaker = connection_class(self.alias).breaker
+        return self._taken(lambda: super(DatabaseWrapper, self).get_new_connection(conn_params))
+
+    def rows_read(self, sql: str, parameters: Sequence[Any]) -> Sequence[tuple[Any, ...]] | None:
+        """Return the rows of one SELECT outside of a transaction, or None where Django's own cursor has to execute it.
+
+        The connection is returned to the pool at once, before the response is made. So the request has none, and nothing of what
+        Django does with the connection of a request is needed: state, signals, and closing it at the end.
+        """
+        pool = self.pool
+        if pool is None or self.connection is not None or self.in_atomic_block or self._is_observed():
+            return None
+        if pool.closed:
+            pool.open()
+        with self.wrap_database_errors:
+            connection = self._taken(pool.getconn)
+            try:
+                return connection.rows_read(sql, parameters)
+            finally:
+                pool.putconn(connection)
+
+    def _is_observed(self) -> bool:
+        """Return whether something looks at Django's cursors: a wrapper, the log of queries, or Sentry's breadcrumbs."""
+        return bool(self.execute_wrappers or self.queries_logged or settings.OBSERVABILITY_SENTRY_DSN)
+
+    def _taken(self, take: Callable[[], Any]) -> Any:
+        """Return a connection of the pool that the server has not closed, as ``get_new_connection`` says."""
+        breaker = breaker_of(self.alias)
         if not breaker.allows():
             raise CircuitOpen("PostgreSQL is unreachable")
         asked_at = time.monotonic()
         try:
             for _ in range(self.pool.max_size + 1):
-                connection: Connection[Any] = super().get_new_connection(conn_params)
+                connection = take()
                 if not connection_lost(connection):
                     break
                 connection.close()
