@@ -1,13 +1,12 @@
 """Imports: rows are read within bounds, validated by a serializer, and stored in batches that can be resumed.
 
-An app gives a serializer for one row and an upsert for a batch: its own, or ``ModelUpsert``.
+An app gives a serializer for one row and an upsert for a batch, such as ``ModelUpsert``.
 """
 
 from apps.jobs.imports.formats import ImportMalformed
 from apps.jobs.imports.model_upsert import ModelUpsert
 from apps.jobs.imports.rows import Columns, ImportRow, ImportSpec, OnConflict, Outcome, Rejection
 from apps.jobs.imports.run import import_run
-from apps.jobs.imports.storage import staging_table
 from apps.jobs.imports.uploads import (
     IMPORT_BOUNDS,
     IMPORT_REQUEST,
@@ -30,6 +29,5 @@ __all__ = [
     "Outcome",
     "Rejection",
     "import_run",
-    "staging_table",
     "upload_validate",
 ]

@@ -1,12 +1,9 @@
-"""Storing a batch of valid rows: duplicates within it, rows that PostgreSQL refuses, and COPY into a staging table."""
+"""Storing a batch of valid rows: duplicates within it, and rows that PostgreSQL refuses."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from django.db import Error as DatabaseError
 from django.db import connection, transaction
-from psycopg import sql
 
 from apps.jobs.imports.rows import ImportRow, OnConflict, Outcome, Rejection, Upsert
 from apps.practices.errors.mapping import problem_from
@@ -35,31 +32,6 @@ def rows_store(rows: Sequence[ImportRow], upsert: Upsert, on_conflict: OnConflic
         for row in repeated:
             outcomes[row.line] = stored[key] if isinstance(stored[key], Rejection) else _repeated(on_conflict)
     return outcomes
-
-
-@contextmanager
-def staging_table(*, name: str, columns: Mapping[str, str], rows: Iterable[Sequence[Any]]) -> Iterator[Any]:
-    """COPY ``rows`` into the temporary table ``name`` and yield the cursor. ``columns`` maps names to SQL types.
-
-    COPY is the fastest way in, but knows no ON CONFLICT: one or two statements move the rows on from the staging table. Call
-    it in the transaction of the batch; earlier rows of the table are deleted. Names and types must never come from input.
-    """
-    table = sql.Identifier(name)
-    definitions = sql.SQL(", ").join(
-        sql.SQL("{} {}").format(sql.Identifier(column), sql.SQL(kind)) for column, kind in columns.items()
-    )
-    column_names = sql.SQL(", ").join(map(sql.Identifier, columns))
-    with connection.cursor() as cursor:
-        cursor.execute(sql.SQL("CREATE TEMPORARY TABLE IF NOT EXISTS {} ({})").format(table, definitions))
-        cursor.execute(sql.SQL("TRUNCATE {}").format(table))
-        # Django wraps the errors of `execute`, but not of `copy`.
-        with (
-            connection.wrap_database_errors,
-            cursor.copy(sql.SQL("COPY {} ({}) FROM STDIN").format(table, column_names)) as copy,
-        ):
-            for row in rows:
-                copy.write_row(row)
-        yield cursor
 
 
 def _repeated(on_conflict: OnConflict) -> Outcome | Rejection:

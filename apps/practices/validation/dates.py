@@ -27,6 +27,7 @@ class StrictDateTimeField(QuickFailure, serializers.DateTimeField):
     from the year 1 to 9999.
     """
 
+    is_pure = True
     default_error_messages = {"invalid": "Use an RFC 3339 date and time with an offset, such as 2026-01-31T12:00:00Z."}
 
     def to_internal_value(self, value: Any) -> datetime:
@@ -42,6 +43,7 @@ class StrictDateTimeField(QuickFailure, serializers.DateTimeField):
 class StrictDateField(QuickFailure, serializers.DateField):
     """A day, as `full-date` of RFC 3339, section 5.6: ``2026-01-31``, from the year 1 to 9999. Code ``invalid``."""
 
+    is_pure = True
     default_error_messages = {"invalid": "Use an RFC 3339 date, such as 2026-01-31."}
 
     def to_internal_value(self, value: Any) -> date:

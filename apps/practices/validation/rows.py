@@ -19,6 +19,7 @@ Errors = tuple[FieldError, ...]
 
 # A class that overrides one of these decides itself how a row is read.
 _READING = ("run_validation", "to_internal_value", "validate_empty_values", "run_validators", "_writable_fields")
+_SHORT = 100  # characters
 _UNKNOWN = ("unknown", "Unknown field.")
 _READ_ONLY = ("read_only", "This field is read-only.")
 _CONSTANT_DEFAULTS = (list, dict, set, tuple, str)
@@ -38,7 +39,8 @@ class RowValidator:
     A serializer takes 30 to 80 microseconds for a row, and a KB may hold 250 rows. So what is the same for all rows is found
     out once, and errors are collected without exceptions where that is possible. Whatever is unusual (a serializer that
     overrides how it reads, an error of ``validate``, very many errors) is left to the serializer itself.
-    `tests/practices/test_validation_rows.py` compares both. Rows may share the values of defaults.
+    `tests/practices/test_validation_rows.py` compares both. Rows may share the values of defaults, and those of fields that
+    are ``is_pure``: equal texts have equal values, which are dear to find.
 
     With ``is_text``, all values are text, as in CSV. The texts of errors are cut, as in a response.
     """
@@ -95,7 +97,9 @@ class RowValidator:
     def _described(self, name: str, field: AnyField) -> _Field:
         method = getattr(self._serializer, f"validate_{name}", None)
         validate = field.run_validation if method is None else lambda value: method(field.run_validation(value))
-        return _Field(field, validate, sure_types(field))
+        return _Field(
+            field, _remembering(validate) if getattr(field, "is_pure", False) else validate, sure_types(field)
+        )
 
     def _add_default(self, name: str, field: AnyField) -> None:
         method = getattr(self._serializer, f"validate_{name}", None)
@@ -139,7 +143,8 @@ class RowValidator:
     def _whole(self, row: Mapping[str, Any], values: dict[str, Any]) -> dict[str, Any] | Errors:
         """Apply the validators of whole rows."""
         try:
-            self._serializer.run_validators(values)
+            if self._serializer.validators:
+                self._serializer.run_validators(values)
             return self._serializer.validate(values)
         except (serializers.ValidationError, DjangoValidationError):
             return self._run(row)
@@ -169,6 +174,12 @@ def _reads_plainly(serializer: serializers.Serializer[Any], fields: Mapping[str,
 def _is_constant(field: AnyField) -> bool:
     """Return whether the field's default, if it has one, is the same for all rows."""
     return field.default is empty or not callable(field.default) or field.default in _CONSTANT_DEFAULTS
+
+
+def _remembering(validate: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return the function with a memory of short texts, which the rows of a file repeat."""
+    remembered = lru_cache(maxsize=1_000)(validate)
+    return lambda value: remembered(value) if type(value) is str and len(value) <= _SHORT else validate(value)
 
 
 def _flat(name: str, error: serializers.ValidationError) -> Errors:
