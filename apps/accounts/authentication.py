@@ -1,7 +1,5 @@
 """Authenticate requests, by bearer token or by cookie. Imports no views, because DRF loads it before its own."""
 
-from __future__ import annotations
-
 from uuid import UUID
 
 from django.conf import settings

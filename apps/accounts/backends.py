@@ -1,7 +1,5 @@
 """Where Django reads permissions (AUTHENTICATION_BACKENDS)."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.contrib.auth.backends import ModelBackend

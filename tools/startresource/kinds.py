@@ -1,7 +1,5 @@
 """The field types of startresource: in the model, in JSON, as an annotation, and in tests."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The merging of two modules: imports at the top, equal definitions once, lists and tables extended."""
 
-from __future__ import annotations
-
 import ast
 
 from tools.startresource.specification import Refused

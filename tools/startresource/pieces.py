@@ -1,7 +1,5 @@
 """A resource's fields as pieces of Python, ready for the templates."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from hashlib import sha256
 

@@ -1,7 +1,5 @@
 """The lists that name an app: each gets one line or word, and nothing else changes."""
 
-from __future__ import annotations
-
 import re
 
 from tools.startresource.specification import Refused, Resource

@@ -1,7 +1,5 @@
 """The files of a resource, from the templates beside this module."""
 
-from __future__ import annotations
-
 from functools import cache
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The command line of startresource: a resource and its fields, or the reason why it is refused."""
 
-from __future__ import annotations
-
 import inspect
 import keyword
 import re

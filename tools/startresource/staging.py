@@ -1,7 +1,5 @@
 """All or nothing: the files are generated, formatted, migrated and checked in a copy before they are put in place."""
 
-from __future__ import annotations
-
 import ast
 import builtins
 import difflib

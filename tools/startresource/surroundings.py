@@ -1,7 +1,5 @@
 """The check of a resource against the project: apps, models, routes, names in the OpenAPI document."""
 
-from __future__ import annotations
-
 import ast
 from dataclasses import replace
 from importlib import import_module

@@ -1,7 +1,5 @@
 """Read sessions. Checking whose session a request has is one query by primary key, cached for TOKENS_CHECK_SECONDS."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections import OrderedDict

@@ -1,7 +1,5 @@
 """Read users, as the API shows them."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from typing import Any
 from uuid import UUID

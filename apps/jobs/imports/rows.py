@@ -1,7 +1,5 @@
 """The types of an import: what an app declares, the rows on their way, and what became of each."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -36,7 +34,7 @@ class Rejection:
     pointer: str
     code: str
     detail: str
-    also: tuple[Rejection, ...] = ()
+    also: "tuple[Rejection, ...]" = ()
 
     def document(self, line: int | None = None) -> dict[str, Any]:
         """Return the rejection as the API shows it; ``line`` counts from 1."""

@@ -3,8 +3,6 @@
 They contain no values. Models and numbers of rows are only named if the caller may see these rows.
 """
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from typing import Any

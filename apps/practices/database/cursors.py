@@ -4,8 +4,6 @@ A cursor contains the ordering values of one row and a direction. The signing ke
 ordering, so the signature of a changed cursor, or of one from another list, is invalid.
 """
 
-from __future__ import annotations
-
 import hmac
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -46,7 +44,7 @@ def cursor_encode(cursor: Cursor, *, binding: str) -> str:
     return f"{text}.{_signature(text, _key(binding, settings.SECRET_KEY))}"
 
 
-def cursor_decode(text: str, *, binding: str, columns: Sequence[Field[Any, Any]]) -> Cursor:
+def cursor_decode(text: str, *, binding: str, columns: "Sequence[Field[Any, Any]]") -> Cursor:
     """Return the cursor that ``cursor_encode`` signed for ``binding``, with values of the types of ``columns``.
 
     Signatures by SECRET_KEY_FALLBACKS are accepted, so cursors survive a rotation. Raises ``BadCursor`` for any other string.

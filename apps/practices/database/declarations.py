@@ -1,7 +1,5 @@
 """Rules for the declaration of a list, checked when it is created."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
@@ -54,7 +52,7 @@ class Projection:
 
 def checked_columns(
     model: type[Model], columns: Sequence[str], *, nonnull: Sequence[str]
-) -> tuple[Field[Any, Any], ...]:
+) -> "tuple[Field[Any, Any], ...]":
     """Return the fields of an ordering. Raise ``ImproperlyConfigured`` if it breaks a rule."""
     label = f"{model._meta.label} ordered by {', '.join(columns)}"
     if len({column.startswith("-") for column in columns}) != 1:

@@ -1,7 +1,5 @@
 """Filters of a list, and the columns that an index needs for them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 

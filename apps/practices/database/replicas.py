@@ -1,7 +1,5 @@
 """The replica: whether it is recent enough to be read, and which requests may read it. Used by ``routing``."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Iterator

@@ -4,8 +4,6 @@ With DATABASE_REPLICA_URL the settings name ``ReplicaRouter`` and ``ReplicaMiddl
 permissions, jobs, everything in a transaction and everything that is cached is read from the primary.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

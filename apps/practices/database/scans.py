@@ -1,7 +1,5 @@
 """Scans of an ordered list from a position in one direction, in SQL."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -46,7 +44,7 @@ class Scan:
     descending: bool
 
     @classmethod
-    def along(cls, ordering: Sequence[str], cursor: Cursor | None) -> Scan:
+    def along(cls, ordering: Sequence[str], cursor: Cursor | None) -> "Scan":
         """Return the scan for ``cursor`` along the columns of an ordering."""
         backward = cursor is not None and cursor.backward
         names = tuple(column.lstrip("-") for column in ordering)

@@ -1,7 +1,5 @@
 """The mail backend of staging, which sends all mail to one address so that no user gets it."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Sequence
 from typing import Any
