@@ -34,7 +34,14 @@ API = "/api/"
 MOST = 1024  # shapes that are kept, of about 3 KiB each
 LONGEST = 300  # characters of a query string and of If-None-Match
 # With one of these a request is not replayed.
-UNUSUAL = frozenset({"HTTP_AUTHORIZATION", "HTTP_COOKIE", "HTTP_TRANSFER_ENCODING"})
+UNUSUAL = frozenset(
+    {
+        "HTTP_AUTHORIZATION",
+        "HTTP_COOKIE",
+        "HTTP_TRANSFER_ENCODING",
+        "HTTP_ACCESS_CONTROL_REQUEST_PRIVATE_NETWORK",  # answered by CORS, where a setting allows it
+    }
+)
 # Headers that differ between two responses of one shape.
 MOVING = frozenset({ids.HEADER, "Age", "Cache-Status", "RateLimit"})
 INNERMOST = "apps.practices.caching.middleware.CachingMiddleware"

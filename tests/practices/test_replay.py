@@ -226,6 +226,7 @@ def test_hit_is_replayed_to_the_byte(servers: tuple[Server, Server], clock: Cloc
         {"CONTENT_LENGTH": "3", "CONTENT_TYPE": "text/plain"},
         {"CONTENT_LENGTH": "three"},
         {"HTTP_TRANSFER_ENCODING": "chunked"},
+        {"HTTP_ORIGIN": APP, "HTTP_ACCESS_CONTROL_REQUEST_PRIVATE_NETWORK": "true"},
     ],
 )
 def test_unusual_request_passes_the_middlewares(servers: tuple[Server, Server], fields: dict[str, str]) -> None:
