@@ -1,7 +1,7 @@
 """granian's configuration: the same application behind a server that speaks HTTP in Rust, with the limits of project/gunicorn.py.
 
 Here is what granian leaves out: a drain before the stop, an end that runs our exit functions (granian runs no atexit handlers), a
-WSGI environ without the process's environment, limits for slow clients, and streams that cannot end early unnoticed.
+WSGI environ without the process's environment, limits for slow clients, and no request body that can end early unnoticed.
 docs/scaling.md lists the differences from gunicorn.
 """
 
@@ -32,7 +32,7 @@ HEAD_BYTES = 16 * 1024  # of a request line and all headers, as at the edge
 HEAD_SECONDS = 95
 STOP_SECONDS = 20.0  # for requests in flight, after the drain
 KILL_SECONDS = 25  # counted by the main process from SIGTERM
-# For the last bytes of responses, and connections that have sent nothing: granian would wait for them without a limit.
+# For the last bytes of responses, and for connections that have sent half a request, for which granian waits HEAD_SECONDS.
 LINGER_SECONDS = 0.0 if ENVIRONMENT.name == "dev" else 2.0
 
 _THREADS: int = ENVIRONMENT["WEB_THREADS"]
@@ -167,7 +167,8 @@ def responder() -> Callable[[Any, dict[str, Any]], int]:
 
             response = application(environ, start_response)
             try:
-                content = getattr(response, "content", None)  # a stream has none
+                # A replayed response is a list. A stream has no content.
+                content = b"".join(response) if isinstance(response, list) else getattr(response, "content", None)
                 if content is None:
                     return _stream(proto, status, headers, response, readers)
                 proto.response_bytes(status, headers, content)
@@ -186,10 +187,10 @@ def responder() -> Callable[[Any, dict[str, Any]], int]:
 def _stream(proto: Any, status: int, headers: list[tuple[str, str]], response: Iterable[bytes], readers: Slots) -> int:
     """Send a streamed response. One of more than WHOLE_BYTES holds a thread while its client reads, so they are limited.
 
-    Without a Content-Length, granian would end a stream that breaks off as if it were complete. It is read whole first.
+    An error after the first bytes breaks the connection.
     """
-    length = next((int(value) for name, value in headers if name.lower() == "content-length"), 0)
-    if length <= WHOLE_BYTES:
+    length = next((int(value) for name, value in headers if name.lower() == "content-length"), None)
+    if length is not None and length <= WHOLE_BYTES:
         try:
             content = b"".join(response)
         except Exception:  # noqa: BLE001 - the application has reported it

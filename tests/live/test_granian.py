@@ -171,8 +171,9 @@ def test_stop_loses_nothing(fleet: Fleet) -> None:
     ]
     with (
         psycopg.connect(fleet.webs[0].environment["DATABASE_URL"], autocommit=True) as database,
-        socket.create_connection(("127.0.0.1", fleet.webs[0].port or 0), timeout=10),  # it never sends a byte
+        socket.create_connection(("127.0.0.1", fleet.webs[0].port or 0), timeout=10) as silent,
     ):
+        silent.sendall(b"GET / HT")
         for client in clients:
             client.start()
         time.sleep(1)
@@ -248,12 +249,12 @@ def test_requests_do_not_carry_the_environment(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.django_db
-def test_stream_without_a_length_that_breaks_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_short_stream_that_breaks_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def chunks() -> Iterator[bytes]:
         yield b"x"
         raise ConnectionResetError
 
-    answers, _ = answered(monkeypatch, StreamingHttpResponse(chunks()))
+    answers, _ = answered(monkeypatch, StreamingHttpResponse(chunks(), headers={"Content-Length": "9"}))
     assert [status for status, *_ in answers] == [500]
 
 

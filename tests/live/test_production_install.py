@@ -15,7 +15,7 @@ from tests.run import PROD
 # Import what the processes of the Procfile import, then print what none of them may import.
 LOADED = """
 import sys
-import project.wsgi, project.celery, project.gunicorn
+import project.wsgi, project.celery, project.gunicorn, project.granian
 from django.core.management import get_commands
 from django.urls import get_resolver
 get_resolver().url_patterns
