@@ -27,26 +27,29 @@ class Projection:
 
     def __init__(self, fields: Mapping[str, Projected], *, order: Sequence[str]) -> None:
         self.columns = tuple(dict.fromkeys([*(name for of in fields.values() for name in of.columns), *order]))
-        places = [self.columns.index(name) for name in order]
-        self.key: Callable[[Sequence[Any]], tuple[Any, ...]] = itemgetter(*places)
-        if len(places) == 1:  # for which itemgetter returns the value alone
-            self.key = lambda row: (row[places[0]],)
+        self.key = self._values_of(order)
         self._names = tuple(fields)
-        positions = [self.columns.index(of.columns[0]) for of in fields.values()]
-        # A row that begins with the values is taken as it is; so is one with a single field, whose position is the first.
-        in_order = positions == list(range(len(positions)))
-        self._pick = None if in_order else itemgetter(*positions)
-        self._shaped = [(name, of.shape) for name, of in fields.items() if of.shape]
+        first = [of.columns[0] for of in fields.values()]
+        # A row that begins with the values is taken as it is.
+        self._pick = None if self.columns[: len(first)] == tuple(first) else self._values_of(first)
+        self._shaped = [
+            (name, of.shape, of.columns, self._values_of(of.columns)) for name, of in fields.items() if of.shape
+        ]
+
+    def _values_of(self, columns: Sequence[str]) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
+        """Return a function from a row to the values of these columns."""
+        places = [self.columns.index(name) for name in columns]
+        if len(places) == 1:  # for which itemgetter returns the value alone
+            return lambda row: (row[places[0]],)
+        return itemgetter(*places)
 
     def shown(self, rows: Sequence[tuple[Any, ...]]) -> list[dict[str, Any]]:
         """Return the rows as dictionaries of the fields."""
         names, picked = self._names, map(self._pick, rows) if self._pick else rows
         results = [dict(zip(names, values, strict=False)) for values in picked]
-        if self._shaped:
+        for name, shape, columns, pick in self._shaped:
             for result, row in zip(results, rows, strict=True):
-                values = dict(zip(self.columns, row, strict=True))
-                for name, shape in self._shaped:
-                    result[name] = shape(values)
+                result[name] = shape(dict(zip(columns, pick(row), strict=True)))
         return results
 
 

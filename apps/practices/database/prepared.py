@@ -107,8 +107,8 @@ class Statement:
         """Read the rows as the ORM does, and keep the SQL if this is the use for that."""
         queryset = build(values)
         self.names = tuple(queryset.query.selected or ())
-        self._uses += 1
-        if self._uses == KEPT_FROM:
+        uses = self._uses = self._uses + 1
+        if uses == KEPT_FROM:
             self._model = queryset.model
             self._keep(queryset, build, values, by_key)
         return list(queryset.values_list(*self.names))
