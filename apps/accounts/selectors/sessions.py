@@ -39,7 +39,7 @@ SELECT s.id, s.expires_at, s.transport, {", ".join(f'u."{name}"' for name in _US
   ) END
 FROM accounts_session s JOIN accounts_user u ON u.id = s.user_id
 WHERE s.id = ANY(%s) AND s.ended_at IS NULL AND u.is_active
-"""  # noqa: S608 - the names of columns
+"""  # nosec B608 # noqa: S608 - the names of columns
 
 
 @dataclass(slots=True)
