@@ -13,7 +13,7 @@ from apps.jobs.imports.rows import ImportRow, ImportSpec, OnConflict, Outcome, R
 from apps.jobs.imports.storage import rows_store
 from apps.jobs.imports.validation import CheckedRow, RowChecker
 
-BATCH_ROWS = 1000
+BATCH_ROWS = 500
 BATCH_CHARACTERS = 2 * 1024**2  # bounds memory when rows are long
 ERRORS_SHOWN = 100
 REJECTED_BYTES = 2 * 1024**2  # size of the file of rejected rows: a hostile file makes each longer than the row

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -92,3 +93,18 @@ def test_unreserved_limit(
     from apps.jobs.worker import unreserved_limit_of
 
     assert unreserved_limit_of(concurrency, chosen, excluded) == most
+
+
+def test_garbage_collection_skips_what_the_worker_loaded(stack: Stack) -> None:
+    """Each process of the pool would visit it all, several times a second."""
+    script = (
+        "import django; django.setup()\n"
+        "import gc; from project.celery import app\n"
+        "app.Worker(); print(gc.get_freeze_count())"
+    )
+    environment = {**os.environ, **stack.state.urls, "DJANGO_SETTINGS_MODULE": "settings.test"}
+    ran = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert int(ran.stdout.split()[-1]) > 50_000
