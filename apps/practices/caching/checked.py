@@ -26,6 +26,7 @@ from apps.practices.caching.responses import (
 )
 from apps.practices.caching.tags import changed_in_transaction
 from apps.practices.mechanisms.requests import django_request, response_render
+from apps.practices.mechanisms.responses import header_set
 
 if TYPE_CHECKING:  # at run time DRF's views load the classes of authentication, which use caching
     from rest_framework.views import APIView
@@ -82,7 +83,7 @@ def _run(
     handler: Handler, status: str, tags: tuple[str, ...], request: Request, *args: Any, **kwargs: Any
 ) -> HttpResponseBase:
     response = handler(request, *args, **kwargs)
-    response.headers["Cache-Status"] = status
+    header_set(response, "Cache-Status", status)
     groups_add(response, tags)
     return response
 

@@ -13,6 +13,8 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.crypto import salted_hmac
 
+from apps.practices.mechanisms.responses import header_of, header_set
+
 GROUPS = "Cache-Groups"
 INVALIDATION = "Cache-Group-Invalidation"
 ALL = "all"  # the group of every response, for writes that change more than a field may name
@@ -26,6 +28,7 @@ def group_of(tag: str) -> str:
     return base64.urlsafe_b64encode(digest[:12]).decode()
 
 
+@lru_cache(maxsize=4096)
 def groups_field(tags: tuple[str, ...]) -> str:
     """Return the Cache-Groups of a response with these tags: a list of strings (RFC 9651, 3.1)."""
     return ", ".join(f'"{group}"' for group in (*map(group_of, tags), ALL))
@@ -33,8 +36,8 @@ def groups_field(tags: tuple[str, ...]) -> str:
 
 def groups_add(response: HttpResponseBase, tags: tuple[str, ...]) -> None:
     """Add Cache-Groups to a response that its reader may store."""
-    if response.status_code in (200, 304) and "no-store" not in response.get("Cache-Control", ""):
-        response.headers[GROUPS] = groups_field(tags)
+    if response.status_code in (200, 304) and "no-store" not in (header_of(response, "cache-control") or ""):
+        header_set(response, GROUPS, groups_field(tags))
 
 
 def invalidation_add(request: HttpRequest, response: HttpResponseBase, tags: Iterable[str]) -> None:

@@ -1,5 +1,6 @@
 """Cached responses: which requests may share one, what of a response is cached, and the response from an entry."""
 
+import re
 import time
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 PUBLIC = "public, no-cache"  # a shared cache may store it, but must revalidate: a 304 is cheap and never stale
 VARY = "Accept, Authorization, Cookie"
 CACHED_HEADERS = ("Content-Type", "Content-Language", "Link", "Deprecation", "Sunset", GROUPS)
+_NAME = re.compile(r"(?:^|&)([^&=]*)")
 LONGEST_QUERY = 2048  # characters; a request with a longer one is not cached
 REMEMBERED_LENGTH = 200  # characters of path and query: the keys of 4,096 longer ones would take MB
 CACHE_NAME = "app"  # in Cache-Status
@@ -59,16 +61,20 @@ def shared_key(request: HttpRequest, declared: "CachedResponse", *, audience: st
 
 
 def _shared_key(audience: str, path: str, query: str, parameters: frozenset[str]) -> str | None:
-    path = quote(path, errors="surrogateescape")  # so that no path equals another's path and query
-    if not query:
-        return entry_key(f"{audience}:{path}")
-    if len(query) > LONGEST_QUERY or not query.isascii():  # raw bytes: WSGI decodes them as Latin-1, Django as UTF-8
-        return None
-    pairs = parse_qsl(query, keep_blank_values=True, errors="surrogateescape")
-    names = {name for name, _ in pairs}
-    if len(names) != len(pairs) or not names <= parameters:
-        return None
-    return entry_key(f"{audience}:{path}?{urlencode(sorted(pairs), errors='surrogateescape')}")
+    if query:
+        if any(name.isidentifier() and name not in parameters for name in _NAME.findall(query)):
+            return None  # the usual case, such as a cursor, is found before the query string is parsed
+        if (
+            len(query) > LONGEST_QUERY or not query.isascii()
+        ):  # raw bytes: WSGI decodes them as Latin-1, Django as UTF-8
+            return None
+        pairs = parse_qsl(query, keep_blank_values=True, errors="surrogateescape")
+        names = {name for name, _ in pairs}
+        if len(names) != len(pairs) or not names <= parameters:
+            return None
+        query = f"?{urlencode(sorted(pairs), errors='surrogateescape')}" if pairs else ""
+    # The path is quoted, so that none equals another's path and query.
+    return entry_key(f"{audience}:{quote(path, errors='surrogateescape')}{query}")
 
 
 _remembered_key = lru_cache(maxsize=4096)(_shared_key)
