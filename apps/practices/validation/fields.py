@@ -45,8 +45,8 @@ class PlainTextField(CleanTextField):
         self.multiline = multiline
 
     def to_internal_value(self, data: Any) -> str:
-        text = cleaned(clean_plain, super().to_internal_value(data), multiline=self.multiline)
-        return require_visible(self, text)
+        text = data if type(data) is str else super().to_internal_value(data)
+        return require_visible(self, cleaned(clean_plain, text, multiline=self.multiline))
 
 
 class RichTextField(CleanTextField):
@@ -58,7 +58,8 @@ class RichTextField(CleanTextField):
     unchanged = re.compile(r"[!-%'-;=?-~](?:[ -%'-;=?-~]*[!-%'-;=?-~])?")
 
     def to_internal_value(self, data: Any) -> str:
-        return require_visible(self, cleaned(clean_html, super().to_internal_value(data)))
+        text = data if type(data) is str else super().to_internal_value(data)
+        return require_visible(self, cleaned(clean_html, text))
 
 
 class CleanSlugField(CleanTextField):

@@ -57,6 +57,7 @@ class RowValidator:
             for name, field in writable.items()
             if field.required
         }
+        self._types_refused: dict[tuple[str, type], Errors] = {}
         self._constants: dict[str, Any] = {}
         self._computed: dict[str, Callable[[], Any]] = {}
         for name, field in writable.items():
@@ -89,9 +90,8 @@ class RowValidator:
                     values[name] = compute()
         except (SkipField, serializers.ValidationError, DjangoValidationError):
             return self._run(row)
-        missing = self._required.keys() - row.keys()
-        if errors or refused or missing:
-            return self._ordered(missing, errors, refused)
+        if errors or refused or not row.keys() >= self._required.keys():
+            return self._ordered(self._required.keys() - row.keys(), errors, refused)
         return self._whole(row, values) if self._validates else values
 
     def _described(self, name: str, field: AnyField) -> _Field:
@@ -120,14 +120,25 @@ class RowValidator:
                 refused[name] = (error_cut(FieldError(pointer_to(name), *error)),)
             elif self._is_text or known.types is None or type(value) in known.types:
                 continue
-            elif found := type_errors(known.field, value):
-                refused[name] = tuple(map(error_cut, field_errors({name: found})))
+            elif found := self._type_refused(name, value):
+                refused[name] = found
             if len(refused) > ERRORS_SHOWN:
                 break
         return refused
 
+    def _type_refused(self, name: str, value: Any) -> Errors:
+        """Return the errors of a value that may be of the wrong type: the same for all texts, whole numbers and booleans."""
+        of_type = (name, type(value))
+        if of_type in self._types_refused:
+            return self._types_refused[of_type]
+        found = type_errors(self._fields[name].field, value)
+        errors = tuple(map(error_cut, field_errors({name: found}))) if found else ()
+        return self._types_refused.setdefault(of_type, errors) if type(value) in (str, int, bool) else errors
+
     def _ordered(self, missing: Set[str], errors: Mapping[str, Errors], refused: dict[str, Errors]) -> Errors:
         """Return the errors in the serializer's order: those of its fields, then what else it refused."""
+        if len(errors) == 1 and not missing and not refused:
+            return next(iter(errors.values()))
         found: list[FieldError] = []
         for name in self._fields:
             if name in errors:

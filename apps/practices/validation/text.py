@@ -21,6 +21,9 @@ _FAULTS = (
     (re.compile(r"[\ud800-\udfff]"), "surrogate", "Lone surrogates are not allowed."),
     (re.compile(r"[\u202a-\u202e\u2066-\u2069]"), "bidi", "Bidirectional control characters are not allowed."),
 )
+_WORSE_THAN_CONTROL = re.compile(r"[\x00\ud800-\udfff\u202a-\u202e\u2066-\u2069]")  # any of these
+_NO_CONTROL = "Control characters are not allowed."
+_NO_CONTROL_OR_BREAK = "Control characters and line breaks are not allowed."
 _CONTROL = re.compile(r"[\x01-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and line feed
 _CONTROL_OR_BREAK = re.compile(r"[\x01-\x1f\x7f-\x9f\u2028\u2029]")
 # Any of the above: most texts contain none and need only this scan.
@@ -175,12 +178,10 @@ def _with_line_feeds(text: str) -> str:
 def _checked(text: str, *, multiline: bool) -> str:
     """Return ``text``, or raise ``UncleanText`` naming the first fault."""
     if (_FAULTY if multiline else _FAULTY_OR_BREAK).search(text):
-        for pattern, code, detail in _FAULTS:
-            if pattern.search(text):
-                raise UncleanText(code, detail)
+        if _WORSE_THAN_CONTROL.search(text):
+            raise UncleanText(*next((code, detail) for pattern, code, detail in _FAULTS if pattern.search(text)))
         if (_CONTROL if multiline else _CONTROL_OR_BREAK).search(text):
-            kind = "Control characters" if multiline else "Control characters and line breaks"
-            raise UncleanText("control", f"{kind} are not allowed.")
+            raise UncleanText("control", _NO_CONTROL if multiline else _NO_CONTROL_OR_BREAK)
     for run in _NO_ORDINARY_RUN.finditer(text):
         if _too_many_marks().search(text, *run.span()):
             raise UncleanText("marks", f"More than {_MARKS_MAX} combining marks in a row are not allowed.")
