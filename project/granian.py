@@ -8,6 +8,7 @@ docs/scaling.md lists the differences from gunicorn.
 import io
 import json
 import os
+import signal
 import socket
 import sys
 import threading
@@ -92,6 +93,8 @@ _LOGGING = {
 
 def worker(*arguments: Any) -> None:
     """Serve in a new process. The end of the process is ours, because granian's ends without atexit handlers."""
+    # Until granian sets its own: the handler of the main process, which is inherited, would lose the signal.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     signals = _signals.set_sync_signals
 
     def set_sync_signals() -> Any:

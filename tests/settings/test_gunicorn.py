@@ -1,4 +1,4 @@
-"""How gunicorn is configured."""
+"""How the servers are configured."""
 
 import http.client
 import socket
@@ -73,15 +73,22 @@ class _OverSocket(http.client.HTTPConnection):
 
 
 @contextmanager
-def instance(folder: Path, *, bind: str, port: int) -> Iterator[None]:
+def instance(folder: Path, *, server: str, bind: str, port: int) -> Iterator[None]:
     environment = production_environment(
-        database_url=STORES["DATABASE_URL"], redis_url=STORES["REDIS_URL"], BIND=bind, PORT=str(port)
+        database_url=STORES["DATABASE_URL"],
+        redis_url=STORES["REDIS_URL"],
+        WEB_SERVER=server,
+        BIND=bind,
+        PORT=str(port),
     )
     log = folder / "log"
     process = process_start(["bin/web"], log=log, folder=ROOT, environment=environment)
 
     def listens() -> bool:
-        return "Listening at" in log.read_text()
+        """Return whether somebody accepts connections. granian writes "Listening at" before it does."""
+        family, address = (socket.AF_UNIX, bind[5:]) if bind.startswith("unix:") else (socket.AF_INET, (bind, port))
+        with socket.socket(family) as probe:
+            return probe.connect_ex(address) == 0
 
     try:
         ready_wait(listens, process=process, name="web", log=log, seconds=60)
@@ -96,11 +103,12 @@ def status(connection: http.client.HTTPConnection) -> int:
         return connection.getresponse().status
 
 
-def test_listening_on_a_socket() -> None:
+@pytest.mark.parametrize("server", ["gunicorn", "granian"])
+def test_listening_on_a_socket(server: str) -> None:
     port = port_free()
     with tempfile.TemporaryDirectory(dir="/tmp") as name:  # a socket's path has 107 bytes at most
         path = Path(name) / "web.sock"
-        with instance(Path(name), bind=f"unix:{path}", port=port):
+        with instance(Path(name), server=server, bind=f"unix:{path}", port=port):
             assert status(_OverSocket(str(path))) == 200
             with pytest.raises(ConnectionRefusedError):
                 socket.create_connection(("127.0.0.1", port), timeout=5)
@@ -108,9 +116,10 @@ def test_listening_on_a_socket() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere 127.0.0.2 is no address of the machine")
-def test_listening_on_loopback(tmp_path: Path) -> None:
+@pytest.mark.parametrize("server", ["gunicorn", "granian"])
+def test_listening_on_loopback(tmp_path: Path, server: str) -> None:
     port = port_free()
-    with instance(tmp_path, bind="127.0.0.1", port=port):
+    with instance(tmp_path, server=server, bind="127.0.0.1", port=port):
         assert status(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) == 200
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.2", port), timeout=5)
