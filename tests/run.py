@@ -19,6 +19,8 @@ from tools.stack import Stack, StackError
 ROOT = Path(__file__).resolve().parent.parent
 STAGE_SECONDS = 600
 LANES = 3  # runs of pytest at a time: on two processors, tests that start the service mostly wait
+LONG = ("first_steps", "first_hour", "prove", "contract")  # files of tests/live that are started first, each alone
+FILES_TOGETHER = 4
 FAULT_LANES = 2  # a machine that is too busy would be the fault that these tests measure
 _ENVIRONMENT = os.environ
 
@@ -122,15 +124,24 @@ def quick_runs() -> dict[str, list[str]]:
 
 
 def live_runs() -> dict[str, list[str]]:
-    """Return the tests that start the service or stop parts of it. They mostly wait, so each file runs on its own servers."""
+    """Return the tests that start the service, longest runs first, so that all lanes end at about the same time."""
     elsewhere = ["tests", *(f"--ignore=tests/{folder}" for folder in ("live", "faults", "browser"))]
-    return {"practices, live": ["-m", "live", *elsewhere], **files_of("live"), **files_of("browser")}
+    live = files_of("live")
+    alone = {name: live.pop(name) for name in (f"tests/live/test_{subject}.py" for subject in LONG) if name in live}
+    return {"practices, live": ["-m", "live", *elsewhere]} | alone | together(live) | {"tests/browser": ["tests/browser"]}
 
 
 def files_of(folder: str) -> dict[str, list[str]]:
-    """Return a run for each file of a folder of tests, in reverse order, which puts the longest of tests/live first."""
-    paths = sorted((ROOT / "tests" / folder).glob("test_*.py"), reverse=True)
+    """Return a run for each file of a folder of tests."""
+    paths = sorted((ROOT / "tests" / folder).glob("test_*.py"), reverse=True)  # which starts faults' longest early
     return {name: [name] for name in (str(path.relative_to(ROOT)) for path in paths)}
+
+
+def together(files: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    """Return runs of several files each, since a run takes seconds of processor time before its first test."""
+    names = list(files)
+    groups = [names[first : first + FILES_TOGETHER] for first in range(0, len(names), FILES_TOGETHER)]
+    return {", ".join(Path(name).stem for name in group): group for group in groups}
 
 
 def run_side_by_side(runs: Mapping[str, Iterable[str]], *, lanes: int = LANES) -> Counter[str]:

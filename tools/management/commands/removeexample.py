@@ -34,7 +34,7 @@ LINES = {
 PATHS = (
     "apps/articles",
     "tests/apps/articles",
-    "tests/live/test_removal.py",
+    "tests/live/example.py",
     "tools/management/commands/removeexample.py",
 )
 
