@@ -128,7 +128,9 @@ def live_runs() -> dict[str, list[str]]:
     elsewhere = ["tests", *(f"--ignore=tests/{folder}" for folder in ("live", "faults", "browser"))]
     live = files_of("live")
     alone = {name: live.pop(name) for name in (f"tests/live/test_{subject}.py" for subject in LONG) if name in live}
-    return {"practices, live": ["-m", "live", *elsewhere]} | alone | together(live) | {"tests/browser": ["tests/browser"]}
+    return (
+        {"practices, live": ["-m", "live", *elsewhere]} | alone | together(live) | {"tests/browser": ["tests/browser"]}
+    )
 
 
 def files_of(folder: str) -> dict[str, list[str]]:

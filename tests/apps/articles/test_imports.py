@@ -12,13 +12,16 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.utils import timezone
 
+from apps.articles.imports import ArticleRowSerializer
 from apps.articles.models import Article
 from apps.articles.services import article_create
 from apps.jobs.imports import run
 from apps.jobs.models import Job, JobChunk
 from apps.jobs.tasks import job_run
+from apps.practices.validation.rows import RowValidator
 from tests.apps.accounts.factories import bearer, user_create
 from tests.apps.articles.conftest import Caller
+from tests.practices.test_validation_rows import rows_agree
 from tests.problems import assert_problem
 
 pytestmark = pytest.mark.django_db
@@ -244,3 +247,9 @@ def test_nul_in_a_form_fields_name_is_replaced(client: Client, db: None) -> None
     path = "/api/v1/articles/imports"
     answer = client.generic("POST", path, body, "multipart/form-data; boundary=b", **bearer(user_create()))
     assert_problem(answer, 400, "validation", pointer="/a\N{REPLACEMENT CHARACTER}b")
+
+
+@pytest.mark.parametrize("is_text", [True, False], ids=["text", "json"])
+def test_rows_get_the_values_and_errors_of_the_serializer(is_text: bool) -> None:
+    rows_agree(ArticleRowSerializer, is_text=is_text)
+    assert RowValidator(ArticleRowSerializer(), is_text=is_text).is_repeatable
