@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from rest_framework import serializers
 
 from apps.jobs.imports.formats import IMPORT_FORMATS
 from apps.jobs.imports.rows import Columns, ImportSpec
-from apps.jobs.imports.validation import RowChecker
+from apps.jobs.imports.validation import SWITCH_SECONDS, RowChecker
 from apps.practices.database.keys import uuid7
 from apps.practices.validation.serializers import StrictSerializer
 
@@ -73,3 +74,12 @@ def test_equal_rows_get_separate_defaults() -> None:
     found = checked(b'{"title": "a"}\n' * 500, serializer)
     assert len({row.values["id"] for _, row in found}) == 500
     assert serializer.calls == 500
+
+
+def test_threads_switch_often_only_while_they_share_the_work() -> None:
+    rows = IMPORT_FORMATS["ndjson"](io.BytesIO(b"{}\n" * 3), COLUMNS)
+    spec = ImportSpec(columns=COLUMNS, serializer=CountedSerializer(), key=str, upsert=lambda **_: {})
+    before = sys.getswitchinterval()
+    during = [sys.getswitchinterval() for _ in RowChecker(rows, spec).check([list(rows)] * 2)]
+    assert during == [pytest.approx(SWITCH_SECONDS)] * 2
+    assert sys.getswitchinterval() == before > SWITCH_SECONDS
