@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.accounts.models import EndReason, Session, Transport
+from apps.accounts.selectors import sessions
 from apps.practices.mechanisms.redis import redis_client
 from apps.practices.throttling.throttles import LoginThrottle, ScopeThrottle, UserThrottle
 from apps.practices.validation.views import StrictView
@@ -36,7 +37,16 @@ class Guarded(Mine):
         return [*super().get_throttles(), LoginThrottle()]
 
 
-urlpatterns = [path("api/v1/mine", Mine.as_view()), path("api/v1/guarded", Guarded.as_view())]
+class Open(Mine):
+    authentication_classes = ()
+    permission_classes = ()
+
+
+urlpatterns = [
+    path("api/v1/mine", Mine.as_view()),
+    path("api/v1/guarded", Guarded.as_view()),
+    path("api/v1/open", Open.as_view()),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -115,6 +125,26 @@ def test_ended_session_counts_as_anonymous(pair: Any, settings: Any) -> None:
     assert [answer.status_code for answer in found] == [401] * 3
     assert ['"user"' in answer["RateLimit"] for answer in found] == [True, False, False]
     assert ['"anon"' in answer["RateLimit"] for answer in found] == [True] * 3
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_old_token_counts_for_nobody(pair: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise requests that are refused before authentication would use up the limits of a user whose session has ended."""
+    client = bearer(pair)
+    client.get("/api/v1/mine")
+    monkeypatch.setattr(sessions, "_KNOWN_SECONDS", 0)
+    settings.TOKENS_CHECK_SECONDS = 0
+    Session.objects.filter(pk=pair.session_id).update(ended_at=timezone.now(), ended_reason=EndReason.OWNER)
+    assert '"user"' not in client.get("/api/v1/mine")["RateLimit"]
+
+
+def test_view_without_authentication_counts_by_address() -> None:
+    pairs = [sign_in(user_create()) for _ in range(2)]
+    for number, client in enumerate(map(bearer, pairs)):
+        client.get("/api/v1/mine")
+        limits = client.get("/api/v1/open")["RateLimit"]
+        assert f'"imports";r={19 - number}' in limits
+        assert '"user"' not in limits
 
 
 def test_another_site_cannot_use_up_the_limit_of_a_user(settings: Any) -> None:

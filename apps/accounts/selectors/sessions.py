@@ -1,5 +1,6 @@
 """Read sessions. Checking whose session a request has is one query by primary key, cached for TOKENS_CHECK_SECONDS."""
 
+import sys
 import threading
 import time
 from collections import OrderedDict
@@ -19,6 +20,7 @@ from apps.accounts.models import Session, Transport, User
 CHECKS_MAX = 10_000  # sessions whose checks a process caches, about 10 MB
 CHECKED_TOGETHER = 50  # other sessions that one query checks
 _SCANNED_MAX = 1000  # cached checks looked at to find them
+_KNOWN_SECONDS = 10  # after a check: limits are counted for its user before authentication
 
 # Everything a request may need of its user except the hash, which stays out of memory (Django reads it when it is needed).
 _USER_FIELDS = [field.attname for field in User._meta.concrete_fields if field.attname != "password"]
@@ -145,7 +147,9 @@ def _check(session_id: UUID) -> _Check:
     checks = {}
     for each in session_ids:
         _, *row, permissions = rows.get(each) or (None, None)
-        check = checks[each] = _Check(began, tuple(row) or None, None if permissions is None else set(permissions))
+        # Many sessions have the same permissions: the names are kept once.
+        names = None if permissions is None else set(map(sys.intern, permissions))
+        check = checks[each] = _Check(began, tuple(row) or None, names)
         _checks.put(each, check)
     return checks[session_id]
 
@@ -168,12 +172,15 @@ def _user(check: _Check, row: tuple[Any, ...]) -> User:
 
 
 def session_user_known(*, session_id: UUID, transport: Transport) -> UUID | None:
-    """Return the id of a session's user if this process has found it active before, and not ended since. Runs no query.
+    """Return the id of a session's user if this process has found it active a moment ago, and not ended since. Runs no query.
 
     This only says whose session it is, not that it is still active.
     """
     check = _checks.last(session_id)
     if check is None or check.row is None or check.row[1] != transport:
+        return None
+    # An older one may have ended, and whoever has its token must not use up the limits of its user.
+    if time.monotonic() - check.began > _KNOWN_SECONDS:
         return None
     return cast("UUID", check.row[_USER_ID])
 

@@ -34,6 +34,7 @@ class RequestFacts:
     decisions: dict[str, Any] = field(default_factory=dict)  # throttling's Decision, by policy
     is_anon_counted: bool = False  # counted against the policy "anon"
     throttles: tuple[type, ...] = ()  # those whose policies have been counted
+    throttled_user: str | None = None  # for this user; None: by address
     is_refused: bool = False  # by the limits, before the middlewares
     hit: Any = None  # caching's Hit, if the response is a shared one that is repeated
     match: ResolverMatch | None = None

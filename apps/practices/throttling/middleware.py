@@ -48,7 +48,7 @@ class ThrottlingMiddleware:
 
     def _api_response(self, request: HttpRequest) -> HttpResponseBase:
         is_anonymous = not has_credentials(request)
-        user = None if is_anonymous else user_known(request)
+        user = None if is_anonymous or not _authenticates(request) else user_known(request)
         limits = _address_limits(request)
         if is_anonymous or user is not None:
             limits += _view_limits(request, user=user)
@@ -70,9 +70,13 @@ def _view_limits(request: HttpRequest, *, user: str | None) -> list[Limit]:
     """Return the limits of the throttles of the request's view, which then need not count any more."""
     view, facts = view_of(request), facts_of(request)
     throttles = [throttle for throttle in getattr(view, "throttle_classes", ()) if issubclass(throttle, PolicyThrottle)]
-    facts.throttles = tuple(throttles)
+    facts.throttles, facts.throttled_user = tuple(throttles), user
     limits = [throttle.limit(view, user=user, bucket=facts.bucket) for throttle in throttles]
     return [limit for limit in limits if limit]
+
+
+def _authenticates(request: HttpRequest) -> bool:
+    return bool(getattr(view_of(request), "authentication_classes", ()))
 
 
 def _is_preflight(request: HttpRequest) -> bool:

@@ -32,9 +32,9 @@ class PolicyThrottle(BaseThrottle):
         plain = django_request(request)
         facts = facts_of(plain)
         is_anonymous = not is_verified(plain)
+        user = None if is_anonymous else str(request.user.pk)
         limits = []
-        if type(self) not in facts.throttles:
-            user = None if is_anonymous else str(request.user.pk)
+        if type(self) not in facts.throttles or user != facts.throttled_user:
             limits = [limit] if (limit := self.limit(view, user=user, bucket=facts.bucket)) else []
         elif facts.is_anon_counted or not is_anonymous:
             return True
