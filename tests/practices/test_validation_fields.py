@@ -97,6 +97,8 @@ def refused(field: Any, value: Any) -> str:
         (BoundedJSONField(max_length=99), {"a": [1, "e\u0301\n", None]}, {"a": [1, "e\u0301\n", None]}),
         (PlainTextField(max_length=9), "a\u200db", "a\u200db"),  # the joiner is part of words and emoji
         (PlainTextField(max_length=9), "\u0645\u06cc\u200c", "\u0645\u06cc\u200c"),
+        (PlainTextField(max_length=9), "\x85a\r\n", "a"),  # surrounding white space goes first, control characters included
+        (RichTextField(max_length=99), "\x1ca\x1c", "a"),
         (RichTextField(max_length=99), "<img src='x.png'>", '<img src="x.png">'),
         (MOMENT, "2024-01-01T00:00:00+14:00", datetime.datetime(2023, 12, 31, 10, tzinfo=datetime.UTC)),
     ],

@@ -45,7 +45,7 @@ class PlainTextField(CleanTextField):
         self.multiline = multiline
 
     def to_internal_value(self, data: Any) -> str:
-        text = data if type(data) is str else super().to_internal_value(data)
+        text = data.strip() if type(data) is str and self.trim_whitespace else super().to_internal_value(data)
         return require_visible(self, cleaned(clean_plain, text, multiline=self.multiline))
 
 
@@ -58,7 +58,7 @@ class RichTextField(CleanTextField):
     unchanged = re.compile(r"[!-%'-;=?-~](?:[ -%'-;=?-~]*[!-%'-;=?-~])?")
 
     def to_internal_value(self, data: Any) -> str:
-        text = data if type(data) is str else super().to_internal_value(data)
+        text = data.strip() if type(data) is str and self.trim_whitespace else super().to_internal_value(data)
         return require_visible(self, cleaned(clean_html, text))
 
 
