@@ -136,6 +136,10 @@ def _end() -> None:
         os._exit(status)
 
 
+# granian hands over "" in place of a header that has other characters than ASCII. For these that would change who is asking.
+READABLE = ("HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", "HTTP_COOKIE", "HTTP_AUTHORIZATION")
+
+
 def responder() -> Callable[[Any, dict[str, Any]], int]:
     """Return the function that granian calls with each request, in one of WEB_THREADS threads of a process."""
     from project.wsgi import application
@@ -157,6 +161,8 @@ def responder() -> Callable[[Any, dict[str, Any]], int]:
         try:
             asked()
             environ = constant | scope
+            if any(environ.get(name) == "" for name in READABLE):
+                return _problem(proto, 400, "Bad Request", "A header has characters that are not ASCII.")
             if "HTTP_TRANSFER_ENCODING" in environ:
                 return _problem(proto, 411, "Length Required", "Send the body with a Content-Length.")
             if length := int(environ.get("CONTENT_LENGTH", 0)):  # granian has checked that it is a number

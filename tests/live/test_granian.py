@@ -133,6 +133,14 @@ def test_ambiguous_requests_are_refused(fleet: Fleet, shape: str) -> None:
         assert word not in answer
 
 
+@pytest.mark.parametrize("name", [b"X-Forwarded-For", b"Cookie"])
+def test_unreadable_headers_are_refused(fleet: Fleet, name: bytes) -> None:
+    """Granian would hand over an empty one: the client's address would be the edge's, and a session would be missing."""
+    for value, status in ((b"192.0.2.7", b"200"), (b"\xff, 192.0.2.7", b"400")):
+        head = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-Proto: https\r\nConnection: close\r\n"
+        assert sent(fleet, head + name + b": " + value + b"\r\n\r\n").startswith(b"HTTP/1.1 " + status)
+
+
 def test_body_in_two_parts_is_read(fleet: Fleet) -> None:
     body = b'{"email": "nobody@example.com", "password": "wrong password"}'
     head = HEAD + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
