@@ -6,12 +6,15 @@ here than a parameter, or a field of COPY, for each value, and needs no staging 
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal
 from functools import cache
 from typing import Any, cast
 
 import orjson
+from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, connection, transaction
-from django.db.models import Field, Model, Q
+from django.db.models import NOT_PROVIDED, BinaryField, Field, Model, Q
 from django.utils import timezone
 from psycopg import sql
 
@@ -146,14 +149,30 @@ class ModelUpsert:
 def _executed(statement: sql.Composed, records: Sequence[_Record]) -> int:
     """Execute a statement with these records, and return the number of rows written."""
     with connection.cursor() as cursor:
-        cursor.execute(statement, [orjson.dumps(records, default=str).decode()])
+        cursor.execute(statement, [orjson.dumps(records, default=_plain).decode()])
         return int(cursor.rowcount)
+
+
+def _plain(value: object) -> str:
+    """Return the text of a value that orjson does not know."""
+    if isinstance(value, (Decimal, timedelta)):
+        return str(value)
+    raise TypeError(f"ModelUpsert cannot store a value of the type {type(value).__name__}.")
 
 
 def _columns(model: type[Model]) -> "dict[str, Field[Any, Any]]":
     """Return the fields that have a column of their own to write, by attribute."""
     fields = cast("Iterable[Field[Any, Any]]", model._meta.concrete_fields)
-    return {one.attname: one for one in fields if not one.generated}
+    columns = {one.attname: one for one in fields if not one.generated}
+    for one in columns.values():
+        prepares = (type(one).get_prep_value, type(one).get_db_prep_value, type(one).get_db_prep_save)
+        is_own = any(not method.__module__.startswith("django.") for method in prepares)
+        by_database = not one.has_default() and one.db_default is not NOT_PROVIDED
+        if is_own or by_database or isinstance(one, BinaryField):
+            raise ImproperlyConfigured(
+                f"ModelUpsert cannot store {one}: its value is not what it is in JSON. Write an Upsert."
+            )
+    return columns
 
 
 def _defaults(model: type[Model]) -> tuple[_Record, dict[str, Callable[[], Any]]]:

@@ -76,7 +76,7 @@ class RowChecker:
 
 @contextmanager
 def _switching_often() -> Iterator[None]:
-    """Let the thread that stores wait less for the one that validates: by default, 5 ms after each of PostgreSQL's answers."""
+    """Shorten the waits of the thread that stores for the one that validates: by default, 5 ms after each query."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_SECONDS)
     try:

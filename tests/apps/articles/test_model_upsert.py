@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 from django.db.models import Q
 from django.test.utils import CaptureQueriesContext
@@ -14,6 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from apps.accounts.models import User
 from apps.articles.models import Article
 from apps.jobs.imports import ImportRow, ModelUpsert, OnConflict, Outcome, Rejection
+from apps.jobs.models import JobChunk
 from tests.apps.accounts.factories import user_create
 from tests.sample.models import Note
 
@@ -126,3 +128,9 @@ def test_clash_of_another_column_is_rejected_alone(owner: User) -> None:
     assert outcomes["T3"] is Outcome.UPDATED
     assert all(isinstance(outcomes[key], Rejection) for key in ("T1", "T2"))
     assert list(Article.objects.order_by("title").values_list("slug", "body")) == [("s1", ""), ("s2", ""), ("s3", "x")]
+
+
+def test_fields_that_json_cannot_carry_are_refused(owner: User) -> None:
+    upsert = ModelUpsert(model=JobChunk, key=None)
+    with pytest.raises(ImproperlyConfigured, match="Write an Upsert"):
+        upsert(rows=[ImportRow(2, "1", {"data": b"1"})], on_conflict=ERROR)
