@@ -23,6 +23,7 @@ from apps.practices.mechanisms.metrics import count
 from apps.practices.observability.access import access_write
 from apps.practices.throttling.limiter import Limit, Rate, acquire
 from apps.practices.throttling.requests import limits_left
+from apps.practices.throttling.throttles import LoginThrottle, ScopeThrottle, UserThrottle
 from apps.practices.validation.bodies import client_set
 
 Environ = dict[str, Any]
@@ -32,7 +33,7 @@ Shape = tuple[Any, ...]
 LIVENESS = "/healthz"
 API = "/api/"
 MOST = 1024  # shapes that are kept, of about 3 KiB each
-LONGEST = 300  # characters of a query string and of If-None-Match
+LONGEST = 500  # characters of the query string, If-None-Match, Host and Accept together
 # With one of these a request is not replayed.
 UNUSUAL = frozenset(
     {
@@ -44,6 +45,8 @@ UNUSUAL = frozenset(
 )
 # Headers that differ between two responses of one shape.
 MOVING = frozenset({ids.HEADER, "Age", "Cache-Status", "RateLimit"})
+# Throttles that limit all anonymous clients alike. Another may know some by their address.
+ALIKE = frozenset({LoginThrottle, ScopeThrottle, UserThrottle})
 INNERMOST = "apps.practices.caching.middleware.CachingMiddleware"
 KNOWN = ("apps.practices.", "apps.operations.", "django.middleware.security.")
 
@@ -91,14 +94,16 @@ class Replays:
         if not path.startswith(API) or environ.get("CONTENT_LENGTH") not in (None, "", "0"):
             return None
         query, condition = environ.get("QUERY_STRING", ""), environ.get("HTTP_IF_NONE_MATCH", "")
-        if len(path) > CACHED_PATH_LENGTH or len(query) + len(condition) > LONGEST or not path.isascii():
+        host, accept = environ.get("HTTP_HOST", ""), environ.get("HTTP_ACCEPT", "")
+        if len(path) > CACHED_PATH_LENGTH or not path.isascii():
+            return None
+        if len(query) + len(condition) + len(host) + len(accept) > LONGEST:
             return None
         if environ.get("SCRIPT_NAME") or not UNUSUAL.isdisjoint(environ):
             return None
         origin = environ.get("HTTP_ORIGIN", "")
         if origin and origin not in settings.CORS_ALLOWED_ORIGINS:
             return None
-        host, accept = environ.get("HTTP_HOST", ""), environ.get("HTTP_ACCEPT", "")
         return (method, path, facts.scheme, query, host, accept, origin, condition)
 
     def replayed(
@@ -150,7 +155,9 @@ class Replays:
         is_alive = shape[1] == LIVENESS and code == 200
         is_hit = facts.hit is not None and code in (200, 304)
         limits = [decision.limit for decision in facts.decisions.values()]
-        is_by_bucket = all(limit.key == Limit(limit.policy, facts.bucket, limit.rate).key for limit in limits)
+        is_by_bucket = ALIKE.issuperset(facts.throttles) and all(
+            limit.key == Limit(limit.policy, facts.bucket, limit.rate).key for limit in limits
+        )
         if "Set-Cookie" in names or facts.match is None or not (is_alive or is_hit) or not is_by_bucket:
             return
         replay = Replay(

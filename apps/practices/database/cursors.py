@@ -18,6 +18,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import Field
 
 MAX_LENGTH = 4_000  # characters; positions have some hundred bytes
+_KEPT_LENGTH = 500  # characters of a binding, which has the texts of filters, whose key is kept
 
 
 class BadCursor(ValueError):
@@ -68,8 +69,12 @@ def cursor_decode(text: str, *, binding: str, columns: "Sequence[Field[Any, Any]
 # The signatures are those of Django's Signer, whose key does not depend on what is signed.
 
 
-@lru_cache(maxsize=1024)
 def _key(binding: str, secret: str) -> bytes:
+    return _kept_key(binding, secret) if len(binding) <= _KEPT_LENGTH else _kept_key.__wrapped__(binding, secret)
+
+
+@lru_cache(maxsize=1024)
+def _kept_key(binding: str, secret: str) -> bytes:
     return sha256(f"database.cursor:{binding}signer{secret}".encode()).digest()
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from django.conf import settings
 from django.db import connections
 from django.db.backends.postgresql import base, features, operations
-from psycopg import Connection
+from psycopg import Connection, OperationalError
 from psycopg.adapt import AdaptersMap
 from psycopg.types.datetime import TimestamptzLoader
 from psycopg_pool import PoolTimeout
@@ -122,14 +122,14 @@ class DatabaseWrapper(base.DatabaseWrapper):
             for _ in range(self.pool.max_size + 1):
                 connection = take()
                 if not connection_lost(connection):
-                    break
+                    return connection
                 connection.close()
                 self.pool.putconn(connection)
         except PoolTimeout as error:
             if breaker.answered_at < asked_at:  # no other request got a response either, so the pool is not merely busy
                 breaker.failed(error)
             raise
-        return connection
+        raise OperationalError("PostgreSQL closed every connection of the pool")
 
     def _set_autocommit(self, autocommit: bool) -> None:
         """Set it where it differs: psycopg runs a generator for that, and the pool's connections have it on."""
