@@ -89,7 +89,7 @@ def test_twenty_parallel_thieves_end_the_session(fleet: Fleet, database: psycopg
         counts = database.execute(
             "SELECT (SELECT count(*) FROM accounts_securityevent WHERE kind = 'token-reused' AND session_id = f.id),"
             " (SELECT count(*) FROM jobs_job WHERE kind = 'accounts.mail' AND parameters ->> 'template' = 'token-reused'"
-            "  AND parameters ->> 'user' = f.user_id::text AND created_at >= f.created_at), f.ended_reason"
+            "  AND parameters ->> 'user_id' = f.user_id::text AND created_at >= f.created_at), f.ended_reason"
             " FROM accounts_session f WHERE f.id = %s",
             [winner["session"]],
         ).fetchone()
