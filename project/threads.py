@@ -11,12 +11,9 @@ import selectors
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
 from functools import partial
-from queue import SimpleQueue
-from threading import Thread
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any
 
 from gunicorn import util
 from gunicorn.http import wsgi
@@ -35,42 +32,6 @@ LINGER_SECONDS = (
     2.0  # waiting for a client to close its side, so that it gets all of its response (RFC 9112, section 9.6)
 )
 LINGERING = 200  # connections that linger at the same time
-
-
-class Finished(NamedTuple):
-    """What gunicorn reads of a future: whether the connection is kept."""
-
-    is_kept: Any
-
-    def cancelled(self) -> bool:
-        return False
-
-    def result(self) -> Any:
-        return self.is_kept
-
-
-class Threads:
-    """A fixed pool of threads. A ``ThreadPoolExecutor`` makes a future with a lock for each request, which nobody waits for."""
-
-    def __init__(self, count: int) -> None:
-        self._calls: SimpleQueue[tuple[Callable[[Any], None], Any] | None] = SimpleQueue()
-        self._count = count
-        for number in range(count):
-            Thread(target=self._run, name=f"request-{number}", daemon=True).start()
-
-    def submit(self, call: Callable[[Any], None], argument: Any) -> None:
-        """Make the call in a thread. It must not raise."""
-        self._calls.put((call, argument))
-
-    def shutdown(self, *, wait: bool) -> None:
-        """End the threads that are free, and each of the others after its call. Nothing waits for them."""
-        for _ in range(self._count):
-            self._calls.put(None)
-
-    def _run(self) -> None:
-        while (task := self._calls.get()) is not None:
-            call, argument = task
-            call(argument)
 
 
 class Worker(gthread.ThreadWorker):
@@ -98,19 +59,7 @@ class Worker(gthread.ThreadWorker):
                 self.poller.register(conn.sock, selectors.EVENT_READ, readable)
                 return
             conn.data_ready = True
-        self.tpool.submit(self.serve, conn)
-
-    def get_thread_pool(self) -> Threads:
-        return Threads(self.cfg.threads)
-
-    def serve(self, conn: Any) -> None:
-        """Handle a request in a thread, and have the main loop keep the connection or close it."""
-        try:
-            is_kept = self.handle(conn)
-        except BaseException:  # the thread serves other requests as well
-            self.log.exception("A request failed in the server.")
-            is_kept = False
-        self.method_queue.defer(self.finish_request, conn, Finished(is_kept))
+        super().enqueue_req(conn)
 
     def handle(self, conn: Any) -> Any:
         conn.sock.begin()

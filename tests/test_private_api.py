@@ -112,8 +112,6 @@ def test_gunicorn_worker_methods() -> None:
     assert {"murder_pending", "poller"} <= names_in(ThreadWorker.run)
     assert {"enqueue_req", "nr_conns"} <= names_in(ThreadWorker.accept)
     assert {"handle", "method_queue", "submit"} <= names_in(ThreadWorker.enqueue_req)
-    assert parameters(ThreadWorker.finish_request) == ["self", "conn", "fs"]
-    assert {"cancelled", "result"} <= names_in(ThreadWorker.finish_request)
     assert {"pending_conns", "timeout"} <= names_in(ThreadWorker.murder_pending)
     assert STOP_KEEPALIVE_LINGER == 2.0
 

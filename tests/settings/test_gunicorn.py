@@ -123,37 +123,3 @@ def test_listening_on_loopback(tmp_path: Path, server: str) -> None:
         assert status(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) == 200
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.2", port), timeout=5)
-
-
-def test_a_request_that_ends_its_thread_ends_no_other(tmp_path: Path) -> None:
-    """SystemExit passes gunicorn's own handling, and the one thread still serves what comes after."""
-    (tmp_path / "ends.py").write_text(
-        "from project.wsgi import application as service\n"
-        "def application(environ, start_response):\n"
-        "    if environ['PATH_INFO'] == '/end':\n"
-        "        raise SystemExit\n"
-        "    return service(environ, start_response)\n"
-    )
-    port, log = port_free(), tmp_path / "log"
-    environment = production_environment(
-        database_url=STORES["DATABASE_URL"],
-        redis_url=STORES["REDIS_URL"],
-        BIND="127.0.0.1",
-        PORT=str(port),
-        WEB_THREADS="1",
-    )
-    command = [sys.executable, "-m", "gunicorn", "-c", "project/gunicorn.py", "--pythonpath", str(tmp_path), "ends"]
-    process = process_start(command, log=log, folder=ROOT, environment=environment)
-    try:
-        ready_wait(lambda: "Booting worker" in log.read_text(), process=process, name="web", log=log, seconds=60)
-        for path, expected in (("/healthz", 200), ("/end", None), ("/healthz", 200)):
-            with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
-                connection.request("GET", path)
-                if expected is None:
-                    with pytest.raises(http.client.RemoteDisconnected):
-                        connection.getresponse()
-                else:
-                    assert connection.getresponse().status == expected
-    finally:
-        process_stop(process, signals=((15, 27.0),))
-    assert "A request failed in the server." in log.read_text()
