@@ -21,7 +21,6 @@ STAGE_SECONDS = 600
 LANES = 3  # runs of pytest at a time: on two processors, tests that start the service mostly wait
 LONG = ("first_steps", "first_hour", "prove", "contract")  # files of tests/live that are started first, each alone
 FILES_TOGETHER = 4
-FAULT_LANES = 2  # a machine that is too busy would be the fault that these tests measure
 _ENVIRONMENT = os.environ
 
 # The variables that settings.prod requires, so that Django's deployment checks see the real settings.
@@ -146,10 +145,10 @@ def together(files: Mapping[str, list[str]]) -> dict[str, list[str]]:
     return {", ".join(Path(name).stem for name in group): group for group in groups}
 
 
-def run_side_by_side(runs: Mapping[str, Iterable[str]], *, lanes: int = LANES) -> Counter[str]:
-    """Run pytest with each of these arguments, in order and so many at a time, and print each run when it ends."""
+def run_side_by_side(runs: Mapping[str, Iterable[str]]) -> Counter[str]:
+    """Run pytest with each of these arguments, in order and LANES at a time, and print each run when it ends."""
     counts: Counter[str] = Counter()
-    with ThreadPoolExecutor(max_workers=lanes) as pool:
+    with ThreadPoolExecutor(max_workers=LANES) as pool:
         futures = [pool.submit(run_pytest, arguments, name=name, quiet=True) for name, arguments in runs.items()]
         for future in as_completed(futures):
             counts += future.result()
@@ -222,12 +221,10 @@ def main() -> int:
         counts += run_pytest([*soak, *others, *options.paths])
     else:
         runs = {name: [*others, *arguments] for name, arguments in quick_runs().items()}
-        if not options.fast:  # in the same lanes, so that none waits for the other's quick tests
-            runs |= {name: [*soak, *others, *arguments] for name, arguments in live_runs().items()}
+        if not options.fast:  # the faults last, when the tests that need most processor time have ended
+            slow = live_runs() | files_of("faults")
+            runs |= {name: [*soak, *others, *arguments] for name, arguments in slow.items()}
         counts += run_side_by_side(runs)
-        if not options.fast:
-            faults = {name: [*soak, *others, *arguments] for name, arguments in files_of("faults").items()}
-            counts += run_side_by_side(faults, lanes=FAULT_LANES)
     print(f"{time.monotonic() - start:.0f} s in total")
     print(f"{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped", flush=True)
     return 1 if counts["failed"] else 0
