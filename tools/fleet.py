@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from settings.variables import VARIABLES
 
 from .stack import StackError, port_free
-from .stack.processes import process_start, process_stop, ready_wait
+from .stack.processes import log_tail, process_start, process_stop, ready_wait
 from .stack.servers import Caddy
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -125,8 +125,13 @@ class Service:
         self._running().wait(10)
 
     def wait(self, timeout: float) -> int:
-        """Wait at most ``timeout`` seconds for its end and return the exit status."""
-        return self._running().wait(timeout)
+        """Wait for its end and return the exit status. Raise StackError with the end of its log after ``timeout`` seconds."""
+        try:
+            return self._running().wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise StackError(
+                f"{self.name} did not end within {timeout:g} s. {self.log_path} ends:\n{log_tail(self.log_path, lines=30)}"
+            ) from None
 
     def stop(self) -> None:
         """Stop it cleanly, or by force if it does not end. Do nothing if it is not running."""
