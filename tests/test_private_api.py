@@ -355,7 +355,7 @@ def test_celery_worker_methods() -> None:
     assert "safe_say" in names_in(worker.on_SIGINT)
     assert "on_after_init" in names_in(WorkController.__init__)
     assert {"on_consumer_ready", "on_stopped"} <= names_in(WorkController.setup_instance)
-    assert "emit_banner" in names_in(worker.Worker.on_start)
+    assert {"emit_banner", "install_platform_tweaks"} <= names_in(worker.Worker.on_start)
     assert "wait_for_soft_shutdown" in names_in(worker.on_cold_shutdown)
     assert parameters(WorkController.on_consumer_ready) == ["self", "consumer"]
     assert parameters(WorkController.wait_for_soft_shutdown) == ["self"]

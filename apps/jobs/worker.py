@@ -4,13 +4,16 @@ Celery's own soft shutdown sleeps for its whole timeout; this one looks at the j
 """
 
 import gc
-from collections.abc import Collection
+import signal
+from collections.abc import Callable, Collection
+from functools import partial
+from types import FrameType
 from typing import Any
 
 import structlog
 from celery.apps import worker as celery_worker
 from celery.apps.worker import Worker as CeleryWorker
-from celery.concurrency import get_implementation
+from celery.concurrency import asynpool, get_implementation
 from celery.concurrency.base import BasePool
 from celery.concurrency.prefork import TaskPool
 from celery.signals import worker_process_shutdown
@@ -102,6 +105,12 @@ class Worker(CeleryWorker):
         # fifth of the time of an import, and copied the memory that processes share.
         gc.freeze()
 
+    def install_platform_tweaks(self, worker: Any) -> None:
+        super().install_platform_tweaks(worker)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            if callable(handler := signal.getsignal(number)):
+                signal.signal(number, partial(_after_write, handler))
+
     def emit_banner(self) -> None:
         """Log one line instead of Celery's banner of thirty."""
         queues = sorted(str(name) for name in self.app.amqp.queues.consume_from)
@@ -129,6 +138,19 @@ class Worker(CeleryWorker):
             self.supervisor.finish()
         metrics_store.shutdown()
         gc.freeze()  # saves three garbage collections at the interpreter's exit, a third of a second
+
+
+def _after_write(handler: Callable[[int, FrameType | None], Any], number: int, frame: FrameType | None) -> None:
+    """Handle a signal, in the event loop if it has interrupted the pool, which may be writing a job to a process.
+
+    Celery stops the pool in the handler. A job of which only a part is written then has no result that the stop could wait for.
+    """
+    while frame is not None and frame.f_code.co_filename != asynpool.__file__:
+        frame = frame.f_back
+    if frame is None or JobRequest.hub is None:
+        handler(number, frame)
+    else:
+        JobRequest.hub.call_soon(handler, number, None)
 
 
 class JobRequest(Request):
