@@ -216,7 +216,7 @@ def _stream(proto: Any, status: int, headers: list[tuple[str, str]], response: I
 
 
 class _Chunks:
-    """An iterator with the ``close`` that granian calls. The response is closed by whoever called the application."""
+    """An iterator with the ``close`` that granian calls. ``respond`` closes the response itself."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self.__next__ = iter(chunks).__next__

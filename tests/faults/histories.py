@@ -39,7 +39,7 @@ class Operation:
 
 @dataclass(kw_only=True)
 class History:
-    """What the clients did, and when Redis or an instance was in trouble."""
+    """The record of the clients' reads and writes, and of the times when Redis or an instance was in trouble."""
 
     writes: list[Operation] = field(default_factory=list)
     reads: list[Operation] = field(default_factory=list)

@@ -92,7 +92,7 @@ def test_history_stays_within_the_bounds(
 
 @dataclass(frozen=True, kw_only=True)
 class Faults:
-    """What fails during a history, each for a second or so."""
+    """The faults of a history, each for a second or so."""
 
     fleet: Fleet
     stack: Stack

@@ -220,7 +220,7 @@ def test_killed_process_is_replaced(fleet: Fleet) -> None:
 
 
 class _Proto:
-    """What granian gives a request to answer through."""
+    """A stand-in for the object through which granian sends a response."""
 
     def __init__(self) -> None:
         self.answers: list[tuple[int, list[tuple[str, str]], bytes]] = []

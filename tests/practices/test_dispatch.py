@@ -1,4 +1,4 @@
-"""What the base view decides once instead of at each request: the same answers as Django REST framework's own."""
+"""The base view decides some things once, with the same results as Django REST framework's own code."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ def _counted() -> dict[str, float]:
 
 
 class Clock:
-    """A clock that stands still until it is moved on."""
+    """A clock that changes only when a test advances it."""
 
     def __init__(self) -> None:
         self.now = time.time()

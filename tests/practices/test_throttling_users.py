@@ -8,10 +8,11 @@ from django.db import connections
 from django.test import Client
 from django.urls import path
 from django.utils import timezone
+from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.accounts.models import EndReason, Session, Transport
+from apps.accounts.models import EndReason, Session, Transport, User
 from apps.accounts.selectors import sessions
 from apps.practices.mechanisms.redis import redis_client
 from apps.practices.throttling.throttles import LoginThrottle, ScopeThrottle, UserThrottle
@@ -42,7 +43,19 @@ class Open(Mine):
     permission_classes = ()
 
 
+class OfAnother(BaseAuthentication):
+    """A project's own authentication: the header X-User names the user, whatever token the request has."""
+
+    def authenticate(self, request: Request) -> tuple[User, None]:
+        return User.objects.get(pk=request.headers["X-User"]), None
+
+
+class Foreign(Mine):
+    authentication_classes = (OfAnother,)
+
+
 urlpatterns = [
+    path("api/v1/foreign", Foreign.as_view()),
     path("api/v1/mine", Mine.as_view()),
     path("api/v1/guarded", Guarded.as_view()),
     path("api/v1/open", Open.as_view()),
@@ -145,6 +158,13 @@ def test_view_without_authentication_counts_by_address() -> None:
         limits = client.get("/api/v1/open")["RateLimit"]
         assert f'"imports";r={19 - number}' in limits
         assert '"user"' not in limits
+
+
+def test_request_counts_for_the_user_whom_authentication_finds(pair: Any) -> None:
+    client, other = bearer(pair), user_create()
+    client.get("/api/v1/mine")
+    found = [client.get("/api/v1/foreign", headers={"X-User": str(other.pk)})["RateLimit"] for _ in range(2)]
+    assert ['"user";r=9' in found[0], '"user";r=8' in found[1]] == [True, True]
 
 
 def test_another_site_cannot_use_up_the_limit_of_a_user(settings: Any) -> None:

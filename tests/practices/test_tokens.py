@@ -109,7 +109,7 @@ def test_environment_accepts_a_ring() -> None:
 
 
 class TestVerifiedTokens:
-    """What has been verified once is not verified again, and nothing else changes."""
+    """A token is verified once, and nothing else changes."""
 
     def test_verified_token_expires(self, pair: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(tokens, "LEEWAY_SECONDS", 0)

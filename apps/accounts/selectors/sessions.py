@@ -46,7 +46,7 @@ WHERE s.id = ANY(%s) AND s.ended_at IS NULL AND u.is_active
 
 @dataclass(slots=True)
 class _Check:
-    """What a query that started at `began` (monotonic seconds) read, or no row if the session was not active."""
+    """The result of a query that started at `began` (monotonic seconds); no row if the session was not active."""
 
     began: float
     row: tuple[Any, ...] | None  # expires_at, transport, and the user's _USER_FIELDS
@@ -179,7 +179,7 @@ def session_user_known(*, session_id: UUID, transport: Transport) -> UUID | None
     check = _checks.last(session_id)
     if check is None or check.row is None or check.row[1] != transport:
         return None
-    # An older one may have ended, and whoever has its token must not use up the limits of its user.
+    # An older one may have ended, and a stolen token must not use up the limits of its former user.
     if time.monotonic() - check.began > _KNOWN_SECONDS:
         return None
     return cast("UUID", check.row[_USER_ID])

@@ -1,4 +1,4 @@
-"""What serializer fields of text have in common, and adapters to the functions that clean it."""
+"""The base of serializer fields of text, and adapters to the functions that clean it."""
 
 import re
 from collections.abc import Callable

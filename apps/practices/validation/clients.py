@@ -224,7 +224,7 @@ class Upload(io.RawIOBase):
     """The body of a request, from a server whose reads wait without a limit, as granian's do.
 
     The edge passes on a short body once it has all of it. One of more than WHOLE_BYTES may be slow, so it needs a slot:
-    TooManySlow if there is none.
+    TooManySlow if no slot is free.
     """
 
     def __init__(self, read: Callable[[int], bytes], *, length: int, slots: Slots) -> None:

@@ -1,4 +1,4 @@
-"""What each feature adds to a request: the same request with and without it, in this process, in turns.
+"""The cost of each feature: the same request with and without it, in this process, in turns.
 
 A feature is switched off by a setting or by leaving out its middleware, or, where nobody may switch it off, by a function that
 does nothing in its place. What is left of it, as the call of that function, is not counted.
