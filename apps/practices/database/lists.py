@@ -47,9 +47,8 @@ from apps.practices.validation.query import parameter_error, parameters_validate
 __all__ = ["LIMIT_DEFAULT", "LIMIT_MAX", "Filter", "KeysetList", "ListQuery", "Matching", "Page", "Projected"]
 
 
-_Rows = tuple[
-    Sequence[tuple[Any, ...]], int
-]  # the rows of a page and one more if there is one, and the size of the page
+# The rows of a page and one more if there is one, and the size of the page.
+_Rows = tuple[Sequence[tuple[Any, ...]], int]
 REMEMBERED = 256  # parsed queries of a list, of the most recently used parameters
 _SHORT = 500  # characters of a query string that is remembered
 _is_plain = re.compile(r"[A-Za-z0-9_.-]+").fullmatch  # what a cursor consists of
