@@ -44,13 +44,12 @@ class Layer:
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A variable's value in force, the text it was parsed from, its source, and the file if X_FILE named one."""
+    """A variable's value in force, the text it was parsed from, and its source."""
 
     variable: Variable
     value: Any
     source: str
     text: str | None = None
-    path: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,7 +222,7 @@ def near(name: str, known: Collection[str]) -> str | None:
 
 
 def _entry(variable: Variable, *, name: str, layers: list[Layer], known: Mapping[str, Any], errors: list[str]) -> Entry:
-    text, source, path = _text(variable, layers=layers, errors=errors)
+    text, source = _text(variable, layers=layers, errors=errors)
     if text is None:
         if source is None and name in variable.required_in:
             missing = f"{variable.name} is missing: set it. {variable.why}"
@@ -233,14 +232,14 @@ def _entry(variable: Variable, *, name: str, layers: list[Layer], known: Mapping
     if text is None:
         return Entry(variable=variable, value=None, source="unset")
     try:
-        return Entry(variable=variable, value=variable.kind(text), source=source or "default", text=text, path=path)
+        return Entry(variable=variable, value=variable.kind(text), source=source or "default", text=text)
     except ValueError as error:
         errors.append(f"{variable.name} in {source} is invalid: {error}")
         return Entry(variable=variable, value=None, source=source or "default")
 
 
-def _text(variable: Variable, *, layers: list[Layer], errors: list[str]) -> tuple[str | None, str | None, Path | None]:
-    """Return the strongest layer's text, its source, and its file; no text, but a source, if the file cannot be read."""
+def _text(variable: Variable, *, layers: list[Layer], errors: list[str]) -> tuple[str | None, str | None]:
+    """Return the strongest layer's text and its source; no text, but a source, if a file cannot be read."""
     for layer in reversed(layers):
         direct = layer.values.get(variable.name, "")
         path = layer.values.get(f"{variable.name}_FILE", "")
@@ -249,20 +248,20 @@ def _text(variable: Variable, *, layers: list[Layer], errors: list[str]) -> tupl
                 f"{variable.name} and {variable.name}_FILE are both set in {layer.source}: remove one of them"
             )
         if direct:
-            return direct, layer.source, None
+            return direct, layer.source
         if not path and variable.name in layer.values:
-            return None, None, None
+            return None, None
         if path:
             try:
                 text = Path(path).read_text(encoding="utf-8-sig").rstrip("\r\n")
-                return text, f"{variable.name}_FILE in {layer.source}", Path(path)
+                return text, f"{variable.name}_FILE in {layer.source}"
             except (OSError, UnicodeDecodeError):
                 errors.append(
                     f"{variable.name}_FILE in {layer.source} names a file that cannot be read: check the path, and that "
                     "this user may read it as UTF-8 text"
                 )
-                return None, layer.source, None
-    return None, None, None
+                return None, layer.source
+    return None, None
 
 
 ENVIRONMENT = read_environment(process=os.environ, arguments=sys.argv)

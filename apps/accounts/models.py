@@ -156,7 +156,7 @@ class SecurityEventKind(models.TextChoices):
     EMAIL_VERIFIED = "email-verified", "e-mail address verified"
     EMAIL_CHANGED = "email-changed", "e-mail address changed"
     UNLOCKED = "unlocked", "failed attempts cleared"
-    KEYS_ROTATED = "keys-rotated", "signing keys rotated"
+    KEY_COMPROMISED = "key-compromised", "signing key compromised"
     DELETED = "deleted", "account deleted"
 
 

@@ -3,7 +3,6 @@
 import datetime
 import hashlib
 import hmac
-from pathlib import Path
 from typing import Any
 
 from settings.env import ENVIRONMENT
@@ -14,7 +13,6 @@ _DERIVED = hmac.new((ENVIRONMENT["SECRET_KEY"] or "").encode(), b"shipshape toke
 TOKENS_KEYS: list[dict[str, Any]] = ENVIRONMENT["JWT_KEYS"] or [
     {"kid": "derived", "key": _DERIVED, "sign_from": datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)}
 ]
-TOKENS_KEYS_FILE: Path | None = ENVIRONMENT.entries["JWT_KEYS"].path  # manage.py rotate_keys writes this file
 TOKENS_ISSUER: str = ENVIRONMENT["PUBLIC_URL"]
 TOKENS_AUDIENCE = f"{ENVIRONMENT['PUBLIC_URL']}/api/"
 TOKENS_ACCESS_SECONDS: int = (ENVIRONMENT["ACCESS_TOKEN_MINUTES"] or 0) * 60

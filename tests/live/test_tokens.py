@@ -153,7 +153,8 @@ def test_key_rollout_refuses_nobody(fleet: Fleet, ring: Path) -> None:
         check=False,
     )
     assert rotated.returncode == 0, rotated.stderr
-    entries = json.loads(ring.read_text())
+    ring.write_text(rotated.stdout)
+    entries = json.loads(rotated.stdout)
     assert [entry["kid"] for entry in entries[:-1]] == [old]
     new = entries[-1]["kid"]
 

@@ -63,7 +63,7 @@ class Migration(migrations.Migration):
             name='SecurityEvent',
             fields=[
                 ('id', models.UUIDField(default=apps.practices.database.keys.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('kind', models.CharField(choices=[('registered', 'account created'), ('sign-in', 'signed in'), ('sign-in-failed', 'sign-in failed'), ('sessions-ended', 'sessions ended'), ('token-reused', 'refresh token used twice'), ('password-changed', 'password changed'), ('email-verified', 'e-mail address verified'), ('email-changed', 'e-mail address changed'), ('unlocked', 'failed attempts cleared'), ('keys-rotated', 'signing keys rotated'), ('deleted', 'account deleted')], max_length=20)),
+                ('kind', models.CharField(choices=[('registered', 'account created'), ('sign-in', 'signed in'), ('sign-in-failed', 'sign-in failed'), ('sessions-ended', 'sessions ended'), ('token-reused', 'refresh token used twice'), ('password-changed', 'password changed'), ('email-verified', 'e-mail address verified'), ('email-changed', 'e-mail address changed'), ('unlocked', 'failed attempts cleared'), ('key-compromised', 'signing key compromised'), ('deleted', 'account deleted')], max_length=20)),
                 ('created_at', models.DateTimeField()),
                 ('session_id', models.UUIDField(null=True)),
                 ('address', models.CharField(blank=True, default='', max_length=45)),

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from django.test import Client
@@ -45,27 +44,3 @@ def clock(db: None) -> Iterator[None]:
 
     with clock_held():
         yield
-
-
-@pytest.fixture
-def ring() -> list[dict[str, Any]]:
-    """Return a ring of one key, which signs."""
-    from django.utils import timezone
-
-    from tests.apps.accounts.rings import DAY, OLD, entry
-
-    return [entry("old", OLD, timezone.now() - 3 * DAY)]
-
-
-@pytest.fixture
-def file(tmp_path: Path, ring: list[dict[str, Any]]) -> Iterator[Path]:
-    """Write the ring to a file that the settings were read from."""
-    from django.test import override_settings
-
-    from tests.apps.accounts.rings import text_of
-
-    path = tmp_path / "ring"
-    path.write_text(text_of(*ring))
-    path.chmod(0o600)
-    with override_settings(TOKENS_KEYS=ring, TOKENS_KEYS_FILE=path):
-        yield path
