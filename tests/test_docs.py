@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from django.core.management import get_commands
 
-from apps.operations.catalogue import PRACTICES, WORDS
 from tools.fleet import procfile_line
+from tools.prove.practices import PRACTICES, WORDS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -29,8 +29,14 @@ SOURCES = sorted(
 @ours
 def test_readme_table_has_thirteen_rows_in_order():
     assert tuple(ROWS) == WORDS
-    assert [int(row[0]) for row in ROWS.values()] == [practice.number for practice in PRACTICES]
-    assert [row[3] for row in ROWS.values()] == [practice.replaces for practice in PRACTICES]
+    assert [int(row[0]) for row in ROWS.values()] == list(PRACTICES.values())
+
+
+@ours
+def test_welcome_page_lists_the_rows_of_the_readme():
+    page = (ROOT / "templates/welcome.html").read_text()
+    shown = re.findall(r'<li value="(\d+)">\s*<h3>(\w+)</h3>.*?In Node: (.+?)\. Here: ', page, re.DOTALL)
+    assert shown == [(row[0], row[1], row[3]) for row in ROWS.values()]
 
 
 @ours

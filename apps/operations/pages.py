@@ -11,7 +11,6 @@ from django.views.decorators.http import require_safe
 from drf_spectacular.renderers import OpenApiJsonRenderer2
 
 from apps.accounts.services.demo import DEMO_EMAIL, DEMO_PASSWORD, demo_user_exists
-from apps.operations.catalogue import PRACTICES
 from apps.operations.openapi import document_generate
 
 
@@ -49,9 +48,6 @@ def home(request: HttpRequest) -> HttpResponse:
 @require_safe
 def welcome(request: HttpRequest) -> HttpResponse:
     """Return the welcome page: the demo account, and a command for each of the thirteen practices."""
-    url = request.build_absolute_uri("/").rstrip("/")
-    practices = [(practice, practice.try_it.format(url=url)) for practice in PRACTICES]
     demo = {"demo_email": DEMO_EMAIL, "demo_password": DEMO_PASSWORD} if demo_user_exists() else {}
-    return render(
-        request, "welcome.html", {"site_name": settings.SITE_NAME, "practices": practices, "url": url, **demo}
-    )
+    url = request.build_absolute_uri("/").rstrip("/")
+    return render(request, "welcome.html", {"site_name": settings.SITE_NAME, "url": url, **demo})

@@ -1,6 +1,6 @@
 """The service's pages in a browser: they work under the content security policy and load nothing from elsewhere."""
 
-from apps.operations.catalogue import PRACTICES
+from tools.prove.practices import PRACTICES
 
 
 def test_the_welcome_page_shows_the_thirteen(page):

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from apps.operations.catalogue import WORDS
 from tools.fleet import Fleet
+from tools.prove.practices import WORDS
 from tools.prove.runner import prove
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 
-from apps.operations.catalogue import PRACTICES
+from tools.prove.practices import PRACTICES
 from tools.prove.sandbox import Result, Sandbox, sandbox_open
 
 SETTINGS_MODULE = "tests.sample.settings"
@@ -31,9 +31,9 @@ def prove(
     ``extra`` holds environment variables for the service. Raises StackError if the stack does not start.
     """
     with sandbox_open(settings_module=settings_module, extra=extra or {}) as sandbox:
-        for practice in PRACTICES:
-            if practice.word in words:
-                yield _outcome(practice.word, practice.number, sandbox)
+        for word, number in PRACTICES.items():
+            if word in words:
+                yield _outcome(word, number, sandbox)
 
 
 def _outcome(word: str, number: int, sandbox: Sandbox) -> Outcome:

@@ -10,8 +10,8 @@ from django.contrib.auth import get_user_model
 from django.urls import Resolver404, resolve
 from drf_spectacular.generators import SchemaGenerator
 
-from apps.operations.catalogue import WORDS
 from apps.practices.privacy.personal import deleted_with_user
+from tools.prove.practices import WORDS
 from tools.startresource.registration import yours
 from tools.startresource.specification import FieldSpec, Refused, Resource, Target
 

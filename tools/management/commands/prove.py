@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from apps.operations.catalogue import WORDS
+from tools.prove.practices import WORDS
 from tools.prove.runner import Outcome, prove
 from tools.stack import StackError
 
