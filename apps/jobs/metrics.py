@@ -40,12 +40,14 @@ def _gauges() -> Sequence[Metric]:
         raise SourceUnavailable from error
     jobs = [({"queue": queue, "state": state}, number) for (queue, state), number in sorted(found.jobs.items())]
     oldest = [({"queue": queue}, seconds) for queue, seconds in sorted(found.oldest.items())]
+    paused = [({"queue": queue}, float(queue in found.paused)) for queue in sorted(found.oldest)]
     exhausted: dict[str, float] = dict.fromkeys(kind_names(), 0)  # an alert on an increase needs the 0 before it
     for kind, number in found.exhausted.items():
         exhausted[kind_label(kind)] = exhausted.get(kind_label(kind), 0) + number
     return [
         gauge("jobs", "Unfinished jobs.", jobs, labels=["queue", "state"]),
         gauge("jobs_oldest_seconds", "How long the longest-due job has been waiting.", oldest, labels=["queue"]),
+        gauge("jobs_queue_paused", "Whether the queue is paused, 0 or 1.", paused, labels=["queue"]),
         gauge(
             "jobs_exhausted",
             "Discarded jobs whose last attempt failed.",

@@ -1,4 +1,4 @@
-"""Tables of jobs: one row for each job, its files in chunks, and the workers that are running.
+"""Tables of jobs: one row for each job, its files in chunks, the workers that are running, and the queues that are paused.
 
 The row is both the record of the job and its outbox. All times that a claim depends on come from the database's clock, so a
 worker's wrong clock does no harm.
@@ -186,6 +186,22 @@ class JobWorker(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class QueuePause(models.Model):
+    """A paused queue: workers claim none of its jobs while the row exists. Running jobs go on."""
+
+    queue = models.CharField(max_length=50, primary_key=True)
+    paused_at = models.DateTimeField(db_default=Now())
+    paused_by = models.CharField(max_length=200, db_comment="The user's id, or the command.")
+
+    class Meta:
+        db_table_comment = "Paused queues: none of their jobs is claimed."
+        default_permissions = ()
+        permissions = [("pause_queue", "Can pause and resume queues")]
+
+    def __str__(self) -> str:
+        return self.queue
 
 
 class IdempotencyKey(models.Model):

@@ -1,4 +1,4 @@
-"""Reads for operators: jobs of all owners, statistics, and workers."""
+"""Reads for operators: jobs of all owners, statistics, workers, and paused queues."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models import Count, DurationField, ExpressionWrapper, F, FloatField, QuerySet, Sum
 from django.db.models.functions import Extract, Length, Now
 
-from apps.jobs.models import UNFINISHED, WAITING, ChunkPurpose, Job, JobChunk, JobState, JobWorker
+from apps.jobs.models import UNFINISHED, WAITING, ChunkPurpose, Job, JobChunk, JobState, JobWorker, QueuePause
 
 ALIVE = timedelta(seconds=60)  # a worker without a heartbeat for longer is considered dead
 EXHAUSTED = "/attempts-exhausted"  # how the type of ``outcomes.AttemptsExhausted`` ends
@@ -53,11 +53,13 @@ class JobStats:
     """Statistics of jobs, workers and files.
 
     ``jobs``: unfinished jobs by queue and state. ``oldest``: how long the longest-due job of each queue waits, in seconds.
-    ``exhausted``: discarded jobs by kind whose last attempt failed. ``files``: bytes by purpose.
+    ``paused``: the queues that are paused. ``exhausted``: discarded jobs by kind whose last attempt failed. ``files``: bytes by
+    purpose.
     """
 
     jobs: dict[tuple[str, str], int]
     oldest: dict[str, float]
+    paused: frozenset[str]
     exhausted: dict[str, int]
     workers: int
     files: dict[str, int]
@@ -76,6 +78,7 @@ def job_stats() -> JobStats:
         return JobStats(
             jobs={(queue, state): jobs.get((queue, state), 0) for queue in queues for state in UNFINISHED},
             oldest={queue: _oldest_waits(queue) for queue in queues},
+            paused=frozenset(queue_pauses().values_list("queue", flat=True)),
             exhausted=dict(exhausted.values_list("kind").annotate(Count("pk")).order_by()),
             workers=_workers().count(),
             files=dict.fromkeys(ChunkPurpose.values, 0)
@@ -85,6 +88,11 @@ def job_stats() -> JobStats:
 
 def queues_known() -> list[str]:
     return [queue.name for queue in settings.CELERY_TASK_QUEUES]
+
+
+def queue_pauses() -> QuerySet[QueuePause]:
+    """Return the paused queues by name, with who paused each, and when."""
+    return QueuePause.objects.order_by("queue")
 
 
 def queues_without_worker() -> tuple[list[str], bool]:

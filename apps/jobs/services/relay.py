@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from apps.jobs.models import DELAYED, Job, JobState
+from apps.jobs.models import DELAYED, Job, JobState, QueuePause
 from apps.jobs.services.broker import depth, publish
 from apps.jobs.services.fairness import owners_at_limit, start_tag_next
 
@@ -21,13 +21,14 @@ BATCH = 500
 
 
 def jobs_relay() -> int:
-    """Queue delayed jobs that are due, send missing messages, and return how many were sent.
+    """Queue delayed jobs that are due, send missing messages except for paused queues, and return how many were sent.
 
     Takes little longer than JOBS_TICK_SECONDS even with a slow broker, because the same thread renews leases.
     """
     until = time.monotonic() + settings.JOBS_TICK_SECONDS
     _delayed_queue()
-    queues = Job.objects.filter(state=JobState.QUEUED).order_by("queue").values_list("queue", flat=True).distinct()
+    queued = Job.objects.filter(state=JobState.QUEUED).exclude(queue__in=QueuePause.objects.values("queue"))
+    queues = queued.order_by("queue").values_list("queue", flat=True).distinct()
     return sum(_messages_send(queue, until) for queue in list(queues))
 
 

@@ -3,11 +3,12 @@
 Claiming is what a worker does most often, so each claim is one short statement. Its parameters are ``Claimer.parameters()``.
 """
 
-# Queued jobs of the queue, without those of owners who already run JOBS_RUNNING_PER_USER jobs. The job that the same
-# statement finishes (chaining) does not count.
+# Queued jobs of the queue unless it is paused, without those of owners who already run JOBS_RUNNING_PER_USER jobs. The job that
+# the same statement finishes (chaining) does not count.
 _CLAIMABLE = """
 SELECT id, owner_id FROM jobs_job
 WHERE state = 'queued' AND queue = %(queue)s
+    AND NOT EXISTS (SELECT FROM jobs_queuepause WHERE queue = %(queue)s)
     AND (owner_id IS NULL OR queue = %(reserved_queue)s OR owner_id NOT IN (
         SELECT owner_id FROM jobs_job
         WHERE state = 'running' AND owner_id IS NOT NULL AND queue <> %(reserved_queue)s

@@ -16,7 +16,9 @@ from apps.jobs.models import Job, JobChunk
 from apps.jobs.services import chaining, claims, leases, outcomes
 from apps.jobs.services.bulk import jobs_cancel
 from apps.jobs.services.files import result_append, upload_store
+from apps.jobs.services.pausing import queue_pause, queue_resume
 from apps.jobs.services.submission import job_cancel
+from tests.apps.accounts.factories import user_create
 from tests.apps.jobs.test_bulk import row_lock_is_awaited
 from tests.processes import wait_until
 from tests.races import at_once
@@ -66,6 +68,22 @@ def test_one_of_many_claimers_gets_the_job(job_make: Make) -> None:
 def test_only_queued_jobs_are_claimed(job_make: Make, columns: dict[str, Any]) -> None:
     job_make(**columns)
     assert claims.job_claim(claimer=claims.Claimer(queue="default", worker="here", runner="1-1")) is None
+
+
+def test_jobs_of_a_paused_queue_wait(job_make: Make) -> None:
+    first, second, mail = job_make(), job_make(owner=user_create()), job_make(queue="mail")
+    held = claim(first)
+    queue_pause(queue="default", by="a test")
+    claimer = claims.Claimer(queue="default", worker="here", runner="1-1")
+    assert chaining.job_succeed(claim=held, result={}, claimer=claimer) is None, (
+        "a running job ends, and claims no other"
+    )
+    assert stored(first).state == "succeeded"
+    assert claims.job_claim(claimer=claimer) is None
+    assert claims.job_claim(claimer=claims.Claimer(queue="mail", worker="here", runner="1-2")) == mail
+    assert (stored(second).state, second.attempts) == ("queued", 0)
+    assert queue_resume(queue="default", by="a test")
+    assert claims.job_claim(claimer=claimer) == second
 
 
 def test_lost_claim_writes_nothing(job_make: Make) -> None:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from datetime import timedelta
+from io import StringIO
 from typing import Any
 
 import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
 from django.db import connection
 from django.utils import timezone
 
 from apps.accounts.models import User
-from apps.jobs.models import Job, JobWorker
+from apps.jobs.models import Job, JobWorker, QueuePause
 from tests.apps.accounts.factories import user_create
 from tests.fleet import path_replaced
 from tests.processes import ROOT
@@ -129,6 +133,31 @@ def test_workers_are_listed_with_queues(run: Run) -> None:
     assert gone.startswith("gone/2")
     assert "seen 3h ago" in gone
     assert [row["name"] for row in lines(run("workers", "--json"))] == ["here/1", "gone/2"]
+
+
+def test_queues_are_paused_and_resumed(run: Run, job_make: Make) -> None:
+    def said(*arguments: str) -> tuple[str, str]:
+        out, err = StringIO(), StringIO()
+        call_command("jobs", *arguments, stdout=out, stderr=err, no_color=True)
+        return out.getvalue(), err.getvalue()
+
+    job_make(run_at=NOW - timedelta(hours=3))
+    assert said("queues")[0] == "default: 1 queued, the oldest for 3h, 0 running\nmail: 0 queued, 0 running\n"
+    assert said("pause", "default") == ("The queue default is paused.\n", "")
+    told, warned = said("pause", "mail")
+    assert told == "The queue mail is paused.\n"
+    assert "no mail is sent" in warned
+    assert json.loads(said("pause", "default", "--json")[0]) == {"queue": "default", "changed": False}
+    first = json.loads(said("queues", "--json")[0].splitlines()[0])
+    assert (first["queued"], first["paused_by"]) == (1, "manage.py jobs")
+    assert re.search(r"paused \d+s ago by manage.py jobs", said("queues")[0])
+    assert run("resume", "default").stdout == "The queue default is resumed.\n"  # without Redis
+    assert said("resume", "default")[0] == "The queue default was not paused.\n"
+    assert list(QueuePause.objects.values_list("queue", flat=True)) == ["mail"]
+    for action in ("pause", "resume"):
+        with pytest.raises(CommandError, match="Choose from default, mail") as refused:
+            said(action, "defualt")
+        assert refused.value.returncode == 2
 
 
 def test_postgresql_down_is_one_line(run: Run) -> None:

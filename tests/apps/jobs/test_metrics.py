@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -14,7 +15,7 @@ from django.db.models.functions import Now
 from django.test import Client, override_settings
 from django.utils import timezone
 
-from apps.jobs.models import Job, JobWorker
+from apps.jobs.models import Job, JobWorker, QueuePause
 from apps.jobs.services.files import result_append, upload_store
 from apps.operations import health
 from apps.practices.observability import gauges
@@ -69,6 +70,7 @@ def test_gauges_count_jobs_and_workers(client: Client, job_make: Make) -> None:
     job_make(**{**exhausted, "problem": {"type": "https://example.com/problems/validation"}})
     JobWorker.objects.create(name="here/1")
     JobWorker.objects.create(name="gone/2", seen_at=Now() - LONG_AGO)
+    QueuePause.objects.create(queue="mail")
     samples = scraped(client)
     assert samples['jobs{queue="default",state="queued"}'] == 1
     assert samples['jobs{queue="default",state="scheduled"}'] == 1
@@ -81,6 +83,7 @@ def test_gauges_count_jobs_and_workers(client: Client, job_make: Make) -> None:
     assert samples['jobs_exhausted{kind="sample.count"}'] == 1
     assert samples['jobs_exhausted{kind="unknown"}'] == 2
     assert samples["jobs_workers"] == 1
+    assert (samples['jobs_queue_paused{queue="default"}'], samples['jobs_queue_paused{queue="mail"}']) == (0, 1)
     assert samples['gauges_read{source="jobs"}'] == 1
 
 
@@ -180,6 +183,11 @@ def told(fleet: Fleet) -> dict[str, float]:
     return numbers(answer.content.decode())
 
 
+def manage(fleet: Fleet, *words: str) -> None:
+    command = [sys.executable, "manage.py", *words]
+    subprocess.run(command, cwd=ROOT, env=fleet.webs[0].environment, check=True, timeout=60, capture_output=True)
+
+
 def test_fleet_counts_workers_and_attempts(fleet: Fleet) -> None:
     url, worker = fleet.webs[0].url, fleet.worker
     assert worker is not None
@@ -204,6 +212,7 @@ def test_fleet_counts_workers_and_attempts(fleet: Fleet) -> None:
     def tells(seconds: float = 30, **expected: Any) -> None:
         names = {
             "workers": "jobs_workers",
+            "paused": 'jobs_queue_paused{queue="default"}',
             "running": 'jobs{queue="default",state="running"}',
             "queued": 'jobs{queue="default",state="queued"}',
             "succeeded": 'jobs_attempts_total{kind="sample.count",outcome="succeeded"}',
@@ -223,6 +232,13 @@ def test_fleet_counts_workers_and_attempts(fleet: Fleet) -> None:
     assert found['jobs_run_seconds_bucket{kind="sample.count",le="0.1"}'] == 0
     assert found['jobs_run_seconds_bucket{kind="sample.count",le="3600.0"}'] == 1
     assert 0.2 <= found['jobs_run_seconds_sum{kind="sample.count"}'] < 10
+
+    manage(fleet, "jobs", "pause", "default")
+    submit(0.1)
+    time.sleep(3)  # longer than a tick of the relay
+    tells(queued=1, running=0, succeeded=1, paused=1)
+    manage(fleet, "jobs", "resume", "default")
+    tells(queued=0, running=0, succeeded=2, paused=0)
 
     long = [submit(60) for _ in range(3)]
     tells(running=2, queued=1)

@@ -14,6 +14,7 @@ from kombu import Connection
 
 from apps.jobs.models import Job
 from apps.jobs.services import broker
+from apps.jobs.services.pausing import queue_pause, queue_resume
 from apps.jobs.services.relay import jobs_relay, message_missed
 from tests.apps.accounts.factories import user_create
 
@@ -117,3 +118,20 @@ def test_missed_message_is_sent_again(job_make: Make) -> None:
     job = job_make(sent_at=timezone.now())
     message_missed(job_id=str(job.pk))
     assert jobs_relay() == 1
+
+
+def test_paused_queue_gets_no_messages_until_it_is_resumed(
+    job_make: Make, django_capture_on_commit_callbacks: Any
+) -> None:
+    """Each would wake a process that claims nothing, again and again."""
+    for _ in range(3):
+        job_make(sent_at=LONG_AGO)
+    job_make(sent_at=LONG_AGO, queue="mail")
+    queue_pause(queue="default", by="a test")
+    assert jobs_relay() == 1
+    assert (broker.depth(queue="default"), broker.depth(queue="mail")) == (0, 1)
+    with django_capture_on_commit_callbacks(execute=True):
+        assert queue_resume(queue="default", by="a test")
+    assert broker.depth(queue="default") == 1, "a worker starts at once"
+    messages_drop()
+    assert jobs_relay() == 3

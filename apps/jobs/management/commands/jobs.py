@@ -1,4 +1,4 @@
-"""`manage.py jobs`: inspect, retry and cancel jobs. Needs only PostgreSQL."""
+"""`manage.py jobs`: inspect, retry and cancel jobs, pause and resume queues. Needs only PostgreSQL."""
 
 import json
 import re
@@ -16,9 +16,10 @@ from django.utils import timezone
 
 from apps.jobs.kinds import kind_named, kind_names
 from apps.jobs.models import UNFINISHED, Job, JobState
-from apps.jobs.monitoring import jobs_filter, owner_by_email, workers_list
+from apps.jobs.monitoring import job_stats, jobs_filter, owner_by_email, queue_pauses, workers_list
 from apps.jobs.serializers import progress
 from apps.jobs.services.bulk import Done, jobs_cancel, jobs_retry
+from apps.jobs.services.pausing import UnknownQueue, pause_warning, queue_pause, queue_resume
 from apps.practices.observability.redaction import redact_text
 
 BY = "manage.py jobs"
@@ -43,13 +44,18 @@ SHOWN = (
 )
 LINE = "{:36}  {:9}  {:>9}  {:>8}  {:>6}  {:24}  {}"
 
-ABOUT = """Inspect, retry and cancel jobs of all owners. Needs only PostgreSQL: neither Redis nor a worker has to be running.
+ABOUT = """Inspect, retry and cancel jobs of all owners; pause and resume queues.
+
+Needs only PostgreSQL: neither Redis nor a worker has to be running.
 
   manage.py jobs list --state discarded              discarded jobs, newest first
   manage.py jobs show ID                             one job in detail, with its last error
   manage.py jobs retry --state discarded --kind accounts.mail --older 1h
   manage.py jobs cancel --owner ada@example.com --dry-run
   manage.py jobs workers                             workers and their queues
+  manage.py jobs queues                              queues, and whether they are paused
+  manage.py jobs pause default                       let the jobs of a queue wait until it is resumed
+  manage.py jobs resume default
 
 Exit status: 0 success; 1 failure, explained in the last line; 2 invalid arguments."""
 LIST = """List jobs, newest first.
@@ -65,6 +71,11 @@ Name ids or conditions. Other jobs are not changed. The relay queues the jobs wi
 WORKERS = """List workers: uptime, last heartbeat, and the queues that each consumes.
 
 A worker that stops normally is removed at once. A killed worker stays listed until another one starts a day later."""
+QUEUES = """List queues: queued and running jobs, how long the longest-due job waits, and who has paused the queue."""
+PAUSE = """Pause a queue: no worker starts another of its jobs until it is resumed.
+
+Running jobs go on. Waiting jobs stay queued, and new ones are accepted; none is lost."""
+RESUME = """Resume a queue: the workers start its jobs again, within seconds."""
 CANCEL = """Cancel jobs: waiting jobs at once, running jobs at their next checkpoint.
 
 Name ids or conditions. Finished jobs are not changed."""
@@ -106,6 +117,9 @@ class Command(BaseCommand):
         listing.add_argument("--limit", type=count, default=50, help="the maximum number of jobs (default: 50)")
         action("show", SHOW).add_argument("id", type=UUID, help="the id of the job")
         action("workers", WORKERS)
+        action("queues", QUEUES)
+        for name, text in (("pause", PAUSE), ("resume", RESUME)):
+            action(name, text).add_argument("queue", help="the name of the queue")
         for name, text, states in (("retry", RETRY, RETRIED), ("cancel", CANCEL, CANCELLED)):
             changing = action(name, text)
             changing.add_argument("ids", type=UUID, nargs="*", metavar="id", help="ids of jobs")
@@ -155,6 +169,40 @@ class Command(BaseCommand):
             since, seen = _age(now - worker.started_at), _age(now - worker.seen_at)
             line = f"{worker.name}  up {since}, seen {seen} ago  {', '.join(worker.queues)}"
             self.stdout.write(_json(columns) if json else line)
+
+    def _queues(self, *, json: bool, **options: Any) -> None:
+        found, pauses, now = job_stats(), {pause.queue: pause for pause in queue_pauses()}, timezone.now()
+        for queue, oldest in sorted(found.oldest.items()):
+            pause = pauses.get(queue)
+            columns = {
+                "name": queue,
+                "queued": found.jobs[queue, JobState.QUEUED],
+                "running": found.jobs[queue, JobState.RUNNING],
+                "oldest_seconds": round(oldest, 1),
+                "paused_at": pause and pause.paused_at,
+                "paused_by": pause and pause.paused_by,
+            }
+            state = f", paused {_age(now - pause.paused_at)} ago by {pause.paused_by}" if pause else ""
+            waits = f", the oldest for {_age(timedelta(seconds=oldest))}" if oldest else ""
+            line = f"{queue}: {columns['queued']:,} queued{waits}, {columns['running']:,} running{state}"
+            self.stdout.write(_json(columns) if json else line)
+
+    def _pause(self, *, queue: str, json: bool, **options: Any) -> None:
+        if warning := pause_warning(queue):
+            self.stderr.write(f"Warning: {warning}")
+        self._switch(queue_pause, queue=queue, verb="paused", json=json)
+
+    def _resume(self, *, queue: str, json: bool, **options: Any) -> None:
+        self._switch(queue_resume, queue=queue, verb="resumed", json=json)
+
+    def _switch(self, act: Callable[..., bool], *, queue: str, verb: str, json: bool) -> None:
+        try:
+            changed = act(queue=queue, by=BY)
+        except UnknownQueue as error:
+            raise CommandError(str(error), returncode=2) from error
+        unchanged = {"paused": "was paused already", "resumed": "was not paused"}[verb]
+        line = f"The queue {queue} {f'is {verb}' if changed else unchanged}."
+        self.stdout.write(_json({"queue": queue, "changed": changed}) if json else line)
 
     def _retry(self, **options: Any) -> None:
         self._change(jobs_retry, states=RETRIED, verb="scheduled to run again", refused="not discarded", **options)
