@@ -120,6 +120,8 @@ class Replays:
         body = (lookup.entry.body if lookup else ALIVE) if replay.has_body else b""
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=facts.request_id)
+        if facts.span is not None:
+            facts.span.enter()
         try:
             fields = {ids.HEADER: facts.request_id}
             if lookup is not None:
@@ -145,6 +147,8 @@ class Replays:
                 sent=0 if shape[0] == "HEAD" else len(body),
             )
         finally:
+            if facts.span is not None:
+                facts.span.leave()
             structlog.contextvars.clear_contextvars()
         start_response(replay.status, headers)
         return [body]

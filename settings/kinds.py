@@ -163,6 +163,16 @@ def proxies(value: str) -> int | list[str]:
         ) from error
 
 
+def callers(value: str) -> str | list[str]:
+    """Return the networks of callers in CIDR form, or the word ``proxies``."""
+    if value.strip().lower() == "proxies":
+        return "proxies"
+    found = proxies(value)
+    if isinstance(found, int):
+        raise ValueError("write networks, separated by commas: 10.0.0.0/8, or the word proxies")
+    return found
+
+
 def key_ring(value: str) -> list[dict[str, Any]]:
     """Return the keys of a JSON list of ``{kid, key, sign_from}``, with ``sign_from`` as a time. No message repeats a key."""
     try:

@@ -261,6 +261,11 @@ OPERATIONS = (
         kinds.choice("full", "truncated", "none"),
         default="truncated",
     ),
+    Variable(
+        "TRACE_CALLERS",
+        "The networks whose requests may continue a trace (traceparent), or proxies: those of TRUSTED_PROXIES. Unset: none.",
+        kinds.callers,
+    ),
     integer(
         "IMPORT_MAX_BYTES",
         "The largest file that can be imported, in bytes.",

@@ -106,7 +106,7 @@ class JobAdmin(admin.ModelAdmin):
         ("Times", {"fields": ("created_at", "run_at", "sent_at", "started_at", "finished_at")}),
         ("Claim", {"fields": ("worker", "runner", "fence", "leased_until", "heartbeat_at", "stop", "quarantined", "isolated")}),
         ("Files", {"fields": ("upload_size", "result_size", "owner_files")}),
-        ("Origin", {"fields": ("queue", "start_tag", "request_id", "schedule", "scheduled_for")}),
+        ("Origin", {"fields": ("queue", "start_tag", "request_id", "traceparent", "schedule", "scheduled_for")}),
     )  # fmt: skip
 
     class Media:

@@ -63,6 +63,9 @@ class Job(models.Model):
     request_id = models.CharField(
         max_length=64, blank=True, default="", db_comment="The submitting request, as in the log."
     )
+    traceparent = models.CharField(
+        max_length=55, blank=True, default="", db_default="", db_comment="The submission in its trace, if it has one."
+    )
     schedule = models.CharField(
         max_length=100, blank=True, default="", db_default="", db_comment="Its schedule, if any."
     )

@@ -4,6 +4,7 @@ import os
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -23,6 +24,7 @@ from apps.jobs.services.broker import TASK
 from apps.jobs.services.isolation import WorkerIsolated
 from apps.jobs.services.relay import message_missed, queue_wake
 from apps.practices.errors import PermissionDenied, Problem, ValidationProblem
+from apps.practices.observability.work import Outcome, working
 
 EX_TEMPFAIL = 75  # sysexits.h
 REPORT_TRIES = 120  # about ten minutes
@@ -68,13 +70,25 @@ def job_run(task: Task, job_id: str) -> None:
     job = _claim(claimer, message_job_id=job_id)
     has_worked = job is not None
     while job is not None:
-        bound = {"job_id": str(job.pk), "kind": job.kind}
-        if job.request_id:
-            bound["request_id"] = job.request_id
-        with structlog.contextvars.bound_contextvars(**bound):
-            job = _attempt(job, next_claimer)
+        with _working(job) as work:
+            job = _attempt(job, next_claimer, work)
     if has_worked and claimer.queue != settings.JOBS_RESERVED_QUEUE and not is_stopping():
         _queue_wake(claimer.queue)
+
+
+def _working(job: Job) -> AbstractContextManager[Outcome]:
+    fields = {"job_id": str(job.pk), "kind": job.kind}
+    if job.owner_id is not None:
+        fields["user_id"] = str(job.owner_id)
+    attributes = {
+        "job.id": str(job.pk),
+        "job.queue": job.queue,
+        "job.attempt": job.attempts,
+        "job.schedule": job.schedule,
+    }
+    return working(
+        job.kind, request_id=job.request_id, traceparent=job.traceparent, fields=fields, attributes=attributes
+    )
 
 
 def _queue_wake(queue: str) -> None:
@@ -119,7 +133,7 @@ def _claim(claimer: claims.Claimer, *, message_job_id: str) -> Job | None:
     return None
 
 
-def _attempt(job: Job, next_claimer: NextClaimer) -> Job | None:
+def _attempt(job: Job, next_claimer: NextClaimer, work: Outcome) -> Job | None:
     """Run the function and record the outcome; return the job that was claimed with it.
 
     The worker's main process renews the lease as long as this process lives. So if the outcome cannot be recorded, this process
@@ -158,6 +172,7 @@ def _attempt(job: Job, next_claimer: NextClaimer) -> Job | None:
         seconds = time.monotonic() - started
         logger.info("job_ended", outcome=outcome, seconds=round(seconds, 3))
         attempt_observe(job, outcome=outcome, seconds=seconds)
+        work.name, work.is_failure = outcome, outcome in ("failed", "discarded")
         return next_job
 
 

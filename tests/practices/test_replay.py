@@ -297,7 +297,8 @@ def test_hit_reads_nothing_but_its_shape(servers: tuple[Server, Server]) -> None
     plain.ask()
     answer = plain.ask(environ=Seen)
     assert "hit" in dict(answer.headers)["Cache-Status"]
-    facts = {"REMOTE_ADDR", "HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", "wsgi.url_scheme", "shipshape.facts"}
+    facts = {"REMOTE_ADDR", "HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", "wsgi.url_scheme"}
+    facts |= {"HTTP_TRACEPARENT", "shipshape.facts"}
     shape = {"REQUEST_METHOD", "PATH_INFO", "QUERY_STRING", "HTTP_HOST", "HTTP_ACCEPT", "HTTP_ORIGIN", "SCRIPT_NAME"}
     body = {"CONTENT_LENGTH", "CONTENT_TYPE", "wsgi.input", "wsgi.file_wrapper"}
     server = {"SCRIPT_URL", "REDIRECT_URL", "gunicorn.socket", "HTTP_X_REQUEST_ID", "HTTP_IF_NONE_MATCH"}

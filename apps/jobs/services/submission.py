@@ -24,6 +24,7 @@ from apps.jobs.services.files import files_delete, upload_store
 from apps.jobs.services.quota import quota_check
 from apps.practices.errors import Conflict, NotFound, PermissionDenied, TooManyRequests
 from apps.practices.mechanisms.ids import current_request_id
+from apps.practices.mechanisms.traces import current_trace
 
 logger = structlog.get_logger(__name__)
 
@@ -78,13 +79,14 @@ def job_submit(
         raise PermissionDenied
     serializer = found.serializer(data=dict(parameters))
     serializer.is_valid(raise_exception=True)
-    owner_id = cast("UUID | None", owner and owner.pk)
+    owner_id, trace = cast("UUID | None", owner and owner.pk), current_trace()
     job = Job(
         kind=kind,
         queue=found.queue,
         owner_id=owner_id,
         parameters=json.loads(json.dumps(serializer.validated_data, cls=DjangoJSONEncoder)),
         request_id=current_request_id() or "",
+        traceparent=trace.traceparent if trace else "",
         # Set before the message is sent, which saves a write for each job; _wake resets it on failure.
         sent_at=None if run_at else Now(),
     )

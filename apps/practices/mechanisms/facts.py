@@ -12,6 +12,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import Resolver404, ResolverMatch
 
+from apps.practices.mechanisms import traces
 from apps.practices.mechanisms.ids import request_id_new
 from apps.practices.mechanisms.proxies import client_address_and_bucket
 from apps.practices.mechanisms.routes import resolve
@@ -39,6 +40,7 @@ class RequestFacts:
     hit: Any = None  # caching's Hit, if the response is a shared one that is repeated
     match: ResolverMatch | None = None
     unmatched: Resolver404 | None = None
+    span: traces.Span | None = None  # in the caller's trace, or in one that is recorded
 
 
 def facts_of(request: HttpRequest) -> RequestFacts:
@@ -61,6 +63,8 @@ def facts_determine(meta: MutableMapping[str, Any]) -> RequestFacts:
         address=address,
         bucket=bucket,
     )
+    if traces.recorder is not None or "HTTP_TRACEPARENT" in meta:
+        facts.span = traces.request_span(meta, address)
     return facts
 
 

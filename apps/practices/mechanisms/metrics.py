@@ -15,7 +15,7 @@ from apps.practices.mechanisms import metrics_store
 PREFIX = "shipshape_"
 # Seconds. All request durations use the same buckets, because they are summed across processes and releases.
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
+METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 disable_created_metrics()
@@ -44,7 +44,7 @@ _bounds: dict[str, tuple[str, ...]] = {}
 
 def request_observe(*, route: str, method: str, status: int, seconds: float) -> None:
     """Count one answered request: unknown methods as ``OTHER``, the status by its class, such as ``2xx``."""
-    method = method if method in _METHODS else "OTHER"
+    method = method if method in METHODS else "OTHER"
     key = (route, method, status // 100)
     answered, failed, duration = _answers.get(key) or _answers_make(*key)
     answered.inc()

@@ -10,8 +10,9 @@ from django.http import HttpRequest
 
 from apps.practices.mechanisms import ids, metrics
 from apps.practices.mechanisms.facts import RequestFacts, facts_of
+from apps.practices.mechanisms.traces import Span
 from apps.practices.observability.logs import info_write
-from apps.practices.observability.routes import route_of, user_id_of
+from apps.practices.observability.routes import UNMATCHED, route_of, user_id_of
 
 PATH_MAX = 300
 # Load balancers call these every second. Successful calls are counted, but only logged at DEBUG.
@@ -68,10 +69,35 @@ def access_write(
         fields["parent_request_id"] = parent
     if problem is not None:
         fields["problem"] = problem
+    if facts.span is not None:
+        span_end(facts.span, facts, method=method, route=route, path=path, status=status, user_id=user_id)
     if route in _PROBES and status < 400:
         logger.debug("request", **fields)
     else:
         info_write("request", fields, logger="access")
+
+
+def span_end(
+    span: Span, facts: RequestFacts, *, method: str, route: str, path: str, status: int, user_id: str | None
+) -> None:
+    """End a request's span, with the names of OpenTelemetry's semantic conventions for HTTP servers (1.23, stable)."""
+    known = method if method in metrics.METHODS else "_OTHER"
+    attributes = {
+        "http.request.method": known,
+        "http.route": None if route == UNMATCHED else route,
+        "http.response.status_code": status,
+        "url.scheme": facts.scheme,
+        "url.path": path[:PATH_MAX],
+        "user.id": user_id,
+        "client.address": address_shown(facts.address, settings.OBSERVABILITY_ADDRESSES),
+        "request.id": facts.request_id,
+    }
+    name = "HTTP" if known == "_OTHER" else known
+    span.end(
+        name if route == UNMATCHED else f"{name} {route}",
+        attributes,
+        error=str(status) if status >= 500 else None,
+    )
 
 
 @lru_cache(maxsize=4096)

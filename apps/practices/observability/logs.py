@@ -19,10 +19,13 @@ import structlog
 from django.conf import settings
 from structlog.types import EventDict, Processor, WrappedLogger
 
+from apps.practices.mechanisms import traces
 from apps.practices.observability import redaction
 
 # Our own values, which cannot contain a secret: not worth a scan on every line.
-_PLAIN_NAMES = frozenset({"time", "level", "logger", "method", "request_id", "user_id", "route", "address"})
+_PLAIN_NAMES = frozenset(
+    {"time", "level", "logger", "method", "request_id", "user_id", "route", "address", *traces.FIELDS}
+)
 # Control characters could end a line, move a terminal's cursor or hide text; JSON escapes the first 32 only.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _CONTROL_BEYOND_JSON = re.compile("[\x7f-\x9f\u2028\u2029]")

@@ -20,9 +20,12 @@ class ObservabilityMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        request_id = facts_of(request).request_id
+        facts = facts_of(request)
+        request_id, span = facts.request_id, facts.span
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
+        if span is not None:
+            span.enter()
         try:
             response = self.get_response(request)
             header_set(response, ids.HEADER, request_id)
@@ -33,6 +36,8 @@ class ObservabilityMiddleware:
                 sent = 0 if request.method == "HEAD" else _length(response)
                 access_record(request, status=response.status_code, sent=sent, problem=problem_type_of(response))
         finally:
+            if span is not None:
+                span.leave()
             structlog.contextvars.clear_contextvars()
         return response
 
@@ -52,8 +57,13 @@ class Measured:
             yield chunk
 
     def close(self) -> None:
-        with structlog.contextvars.bound_contextvars(request_id=facts_of(self._measured).request_id):
+        facts = facts_of(self._measured)
+        with structlog.contextvars.bound_contextvars(request_id=facts.request_id):
+            if facts.span is not None:
+                facts.span.enter()
             access_record(self._measured, status=self._status, sent=self._sent)
+            if facts.span is not None:
+                facts.span.leave()
 
 
 def _length(response: HttpResponseBase) -> int:
