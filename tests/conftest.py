@@ -83,7 +83,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Stop the stack and remove its folder."""
     stack = config.stash.get(_STACK, None)
     if stack is not None:
-        from apps.practices.mechanisms.metrics_store import shutdown
+        from apps.practices.mechanisms.metrics_flusher import shutdown
 
         shutdown()  # while there is somebody to take this process's last numbers
         stack.stop()

@@ -9,15 +9,17 @@ from prometheus_client.core import Metric
 from apps.jobs.kinds import kind_label, kind_names
 from apps.jobs.models import Job
 from apps.jobs.monitoring import job_stats
-from apps.practices.mechanisms.metrics import Durations, count
+from apps.practices.mechanisms.metrics import PREFIX, Durations, count
 from apps.practices.observability.gauges import SourceUnavailable, gauge, gauges_from
 
 # In seconds, from a mail to the default time limit of a kind.
 BOUNDS = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
 _waits = Durations(
-    "jobs_wait_seconds", "Time from when a job was due until it was claimed.", labels=["kind"], bounds=BOUNDS
+    f"{PREFIX}jobs_wait_seconds", "Time from when a job was due until it was claimed.", labels=["kind"], bounds=BOUNDS
 )
-_runs = Durations("jobs_run_seconds", "Time from a claim to its end, with any outcome.", labels=["kind"], bounds=BOUNDS)
+_runs = Durations(
+    f"{PREFIX}jobs_run_seconds", "Time from a claim to its end, with any outcome.", labels=["kind"], bounds=BOUNDS
+)
 
 
 def claim_observe(job: Job) -> None:

@@ -25,7 +25,7 @@ from redis.exceptions import RedisError
 from apps.jobs.monitoring import queues_known
 from apps.jobs.processes import stopping_set, unreserved_limit_set
 from apps.jobs.supervisor import Supervisor
-from apps.practices.mechanisms import metrics_store
+from apps.practices.mechanisms import metrics_flusher
 from apps.practices.observability import logs
 
 # Celery looks for dead processes when one closes its end of a pipe, perhaps before the system has reaped it, and then only
@@ -45,7 +45,7 @@ celery_worker.safe_say = _say  # type: ignore[attr-defined]  # not in the stubs;
 @worker_process_shutdown.connect
 def _metrics_send(**options: object) -> None:
     """Send the metrics of a pool process's last second."""
-    metrics_store.shutdown()
+    metrics_flusher.shutdown()
 
 
 def queues_refusal(chosen: Collection[str], excluded: Collection[str]) -> str | None:
@@ -136,7 +136,7 @@ class Worker(CeleryWorker):
         super().on_stopped()
         if self.supervisor is not None:
             self.supervisor.finish()
-        metrics_store.shutdown()
+        metrics_flusher.shutdown()
         gc.freeze()  # saves three garbage collections at the interpreter's exit, a third of a second
 
 

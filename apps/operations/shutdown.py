@@ -5,7 +5,7 @@ from threading import Event
 
 from django.db import connections
 
-from apps.practices.mechanisms import metrics_store
+from apps.practices.mechanisms import metrics_flusher
 
 _draining = Event()
 
@@ -21,7 +21,7 @@ def is_draining() -> bool:
 
 def process_shutdown() -> None:
     """Send the last metrics and error reports, and close every connection. Takes at most about four seconds."""
-    metrics_store.shutdown()
+    metrics_flusher.shutdown()
     sentry = sys.modules.get("sentry_sdk")  # imported only where SENTRY_DSN is set
     if sentry is not None:
         sentry.flush(timeout=2)

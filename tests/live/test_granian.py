@@ -202,7 +202,10 @@ def test_stop_loses_nothing(fleet: Fleet) -> None:
         assert database.execute(others).fetchall() == [(0,)]
     web = fleet.webs[0]
     web.start()
-    counted = 'shipshape_http_requests_total{method="GET",route="/api/v1/sample/notes/busy",status="2xx"} '
+    counted = (
+        'http_server_request_duration_seconds_count{http_request_method="GET",http_response_status_code="200",'
+        'http_route="/api/v1/sample/notes/busy"} '
+    )
     token = {"Authorization": f"Bearer {web.environment['METRICS_TOKEN']}"}
     lines = ask(web.url, "/metrics", headers=token).content.decode().splitlines()
     assert [int(float(line.removeprefix(counted))) for line in lines if line.startswith(counted)] == [2]

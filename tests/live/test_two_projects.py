@@ -118,7 +118,7 @@ def test_projects_share_no_data_limits_jobs_or_metrics(projects: list[Fleet], st
     assert waiting not in second.worker.log()
 
     # Metrics.
-    wanted = 'route="/api/v1/sample/notes/busy"'
+    wanted = 'http_route="/api/v1/sample/notes/busy"'
     assert ask(first.url, "/api/v1/sample/notes/busy?seconds=0").status == 200
     wait_until(lambda: wanted in _metrics(first), seconds=10, what="the first to count it")
     assert wanted not in _metrics(second)

@@ -18,7 +18,7 @@ from django.db import close_old_connections
 from structlog.testing import capture_logs
 
 from apps.practices.caching.tags import TagChange
-from apps.practices.mechanisms.metrics import REGISTRY
+from apps.practices.mechanisms.metrics_numbers import field_read, numbers
 from apps.practices.throttling.throttles import ScopeThrottle
 from apps.practices.validation.clients import ClientSocket
 from project import replay
@@ -135,13 +135,19 @@ class Server:
 
 
 def _counted() -> dict[str, float]:
-    names = ("http_requests_total", "http_request_seconds_count", "cache_lookups_total", "throttled_total")
-    return {
-        f"{sample.name}{sample.labels}": sample.value
-        for family in REGISTRY.collect()
-        for sample in family.samples
-        if sample.name.removeprefix("shipshape_") in names
-    }
+    """Return how often requests, cached values and refusals were counted, whatever the requests' durations."""
+    names = (
+        "http_server_request_duration_seconds_bucket",
+        "shipshape_cache_lookups_total",
+        "shipshape_throttled_total",
+    )
+    counted: dict[str, float] = {}
+    for field, value in numbers().items():
+        name, labels = field_read(field)
+        if name in names:
+            key = f"{name}{[label for label in labels if label[0] != 'le']}"
+            counted[key] = counted.get(key, 0.0) + value
+    return counted
 
 
 class Clock:

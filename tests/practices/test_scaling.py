@@ -66,7 +66,10 @@ def test_instances_share_state(fleet: Fleet) -> None:
 
 def test_each_instance_serves_the_fleets_metrics(fleet: Fleet) -> None:
     token = {"Authorization": f"Bearer {fleet.webs[0].environment['METRICS_TOKEN']}"}
-    wanted = 'shipshape_http_requests_total{method="GET",route="/api/v1/sample/notes/busy",status="2xx"} '
+    wanted = (
+        'http_server_request_duration_seconds_count{http_request_method="GET",http_response_status_code="200",'
+        'http_route="/api/v1/sample/notes/busy"} '
+    )
     for web in fleet.webs:
         assert ask(web.url, "/api/v1/sample/notes/busy?seconds=0").status == 200
 

@@ -111,7 +111,10 @@ def test_metrics_of_the_last_second_are_kept(fleet: Fleet) -> None:
     """Lose no metrics at a clean stop; a kill would lose those of at most a second."""
     first, second = fleet.webs
     token = {"Authorization": f"Bearer {first.environment['METRICS_TOKEN']}"}
-    wanted = 'shipshape_http_requests_total{method="GET",route="/api/v1/sample/notes/busy",status="2xx"} '
+    wanted = (
+        'http_server_request_duration_seconds_count{http_request_method="GET",http_response_status_code="200",'
+        'http_route="/api/v1/sample/notes/busy"} '
+    )
 
     def reported() -> float:
         lines = ask(second.url, "/metrics", headers=token).content.decode().splitlines()

@@ -1,64 +1,77 @@
 """The metrics of this process. ``metrics_store`` adds them to those of all other processes.
 
-Label values must come from a small fixed set (a route's template, never a path): each new value is kept for a day.
+Label values must come from a small fixed set (a route's template, never a path). Each metric has at most MOST_SERIES combinations
+of label values in a process; any further one is counted with ``(overflow)`` for every label.
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
 from threading import Lock
-from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
-
-from apps.practices.mechanisms import metrics_store
+from apps.practices.mechanisms import metrics_flusher, metrics_numbers
+from apps.practices.mechanisms.metrics_numbers import field_of, slow_keep
 
 PREFIX = "shipshape_"
-# Seconds. All request durations use the same buckets, because they are summed across processes and releases.
-BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+# Seconds. All durations of requests and queries use the same buckets, because they are summed across processes and releases.
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+MOST_SERIES = 2000  # as the default cardinality limit of OpenTelemetry's metrics SDK specification
+OVERFLOW = "(overflow)"
 METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
-disable_created_metrics()
-REGISTRY = CollectorRegistry(auto_describe=True)
+_lock = Lock()
+_durations: dict[str, "Durations"] = {}
+_labels: dict[str, tuple[str, ...]] = {}  # the label names of each counter
+_counted: dict[str, int] = {}  # the series of each counter
+_fields: dict[tuple[object, ...], bytes] = {}  # by a counter's name and labels
 
-_requests = Counter(f"{PREFIX}http_requests", "Requests answered.", ["route", "method", "status"], registry=REGISTRY)
-_errors = Counter(
-    f"{PREFIX}http_errors", "Requests answered with a 5xx status.", ["route", "method"], registry=REGISTRY
-)
-_seconds = Histogram(
-    f"{PREFIX}http_request_seconds",
+
+class Durations:
+    """A histogram of seconds with its own bounds. Declare it once, where every process imports it.
+
+    ``name`` is the whole name in Prometheus; names that are not OpenTelemetry's begin with PREFIX.
+    """
+
+    def __init__(self, name: str, text: str, *, labels: Sequence[str], bounds: Sequence[float] = BUCKETS) -> None:
+        self.name, self.text, self.labels, self.bounds = name, text, tuple(labels), tuple(map(float, bounds))
+        self._fields: dict[tuple[str, ...], list[bytes]] = {}  # the buckets, then the sum
+        _durations[name] = self
+
+    def observe(self, seconds: float, **labels: str) -> None:
+        """Count one event of this duration."""
+        self.observe_values(seconds, tuple([labels[name] for name in self.labels]))
+
+    def observe_values(self, seconds: float, values: tuple[str, ...]) -> None:
+        """Count one event of this duration; ``values`` are those of the labels, in their order."""
+        fields = self._fields.get(values) or self._fields_make(values)
+        metrics_numbers.add_two(fields[bisect_left(self.bounds, seconds)], fields[-1], seconds)
+        metrics_flusher.start()
+
+    def _fields_make(self, values: tuple[str, ...]) -> list[bytes]:
+        with _lock:
+            if len(self._fields) >= MOST_SERIES:
+                values = (OVERFLOW,) * len(self.labels)
+            labels = dict(zip(self.labels, values, strict=True))
+            buckets = [
+                field_of(f"{self.name}_bucket", {**labels, "le": bound}) for bound in [*map(str, self.bounds), "+Inf"]
+            ]
+            return self._fields.setdefault(values, [*buckets, field_of(f"{self.name}_sum", labels)])
+
+
+# The names are those of OpenTelemetry's semantic conventions (HTTP metrics, stable since 1.23), as Prometheus spells them.
+_requests = Durations(
+    "http_server_request_duration_seconds",
     "Time from the arrival of a request in the application to its response.",
-    ["route", "method"],
-    buckets=BUCKETS,
-    registry=REGISTRY,
+    labels=["http_request_method", "http_response_status_code", "http_route"],
 )
 
-_answers: dict[
-    tuple[str, str, int], tuple[Counter, Counter | None, Histogram]
-] = {}  # the series of one kind of request
-_counters: dict[str, Counter] = {}
-_series: dict[tuple[Any, ...], Counter] = {}  # by a counter's name and labels
-_counters_lock = Lock()
-_bounds: dict[str, tuple[str, ...]] = {}
 
-
-def request_observe(*, route: str, method: str, status: int, seconds: float) -> None:
-    """Count one answered request: unknown methods as ``OTHER``, the status by its class, such as ``2xx``."""
-    method = method if method in METHODS else "OTHER"
-    key = (route, method, status // 100)
-    answered, failed, duration = _answers.get(key) or _answers_make(*key)
-    answered.inc()
-    if failed is not None:
-        failed.inc()
-    duration.observe(seconds)
-    metrics_store.flusher_start(REGISTRY)
-
-
-def _answers_make(route: str, method: str, kind: int) -> tuple[Counter, Counter | None, Histogram]:
-    failed = _errors.labels(route, method) if kind >= 5 else None
-    series = _requests.labels(route, method, f"{kind}xx"), failed, _seconds.labels(route, method)
-    _answers[route, method, kind] = series
-    return series
+def request_observe(*, route: str, method: str, status: int, seconds: float, request_id: str) -> None:
+    """Count one answered request, with unknown methods as ``_OTHER``."""
+    method = method if method in METHODS else "_OTHER"
+    _requests.observe_values(seconds, (method, str(status), route))
+    slow_keep(route, seconds, method, status, request_id)
 
 
 def count(name: str, amount: float = 1, **labels: str) -> None:
@@ -67,36 +80,31 @@ def count(name: str, amount: float = 1, **labels: str) -> None:
     Raise ValueError for a name that is not snake_case, or for other labels than before.
     """
     key = (name, *labels.items())
-    series = _series.get(key)
-    if series is None:
-        counter = _counters.get(name) or _counter_make(name, tuple(sorted(labels)))
-        series = _series[key] = counter.labels(**labels) if labels else counter
-    series.inc(amount)
-    metrics_store.flusher_start(REGISTRY)
+    metrics_numbers.add(_fields.get(key) or _field_make(key, name, labels), amount)
+    metrics_flusher.start()
 
 
-class Durations:
-    """A histogram ``shipshape_<name>`` with its own bounds in seconds. Declare it once, where every process imports it."""
-
-    def __init__(self, name: str, text: str, *, labels: Sequence[str], bounds: Sequence[float]) -> None:
-        self._histogram = Histogram(f"{PREFIX}{name}", text, labels, buckets=bounds, registry=REGISTRY)
-        _bounds[f"{PREFIX}{name}"] = tuple(str(float(bound)) for bound in bounds)
-
-    def observe(self, seconds: float, **labels: str) -> None:
-        """Count one event of this duration."""
-        self._histogram.labels(**labels).observe(seconds)
-        metrics_store.flusher_start(REGISTRY)
+def _field_make(key: tuple[object, ...], name: str, labels: dict[str, str]) -> bytes:
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"The name of a counter must be snake_case, not {name!r}.")
+    sample = f"{PREFIX}{name}_total"
+    with _lock:
+        expected = _labels.setdefault(name, tuple(sorted(labels)))
+        if expected != tuple(sorted(labels)):
+            raise ValueError(f"The counter {name} has the labels {expected}, not {tuple(labels)}.")
+        if _counted.get(name, 0) >= MOST_SERIES:
+            return field_of(sample, dict.fromkeys(labels, OVERFLOW))
+        _counted[name] = _counted.get(name, 0) + 1
+        return _fields.setdefault(key, field_of(sample, labels))
 
 
 def bounds_of(name: str) -> tuple[str, ...]:
     """Return the finite bounds of a histogram, as written in its samples."""
-    return _bounds.get(name, tuple(str(bound) for bound in BUCKETS))
+    found = _durations.get(name)
+    return tuple(map(str, found.bounds)) if found else ()
 
 
-def _counter_make(name: str, labels: tuple[str, ...]) -> Counter:
-    if not _NAME.fullmatch(name):
-        raise ValueError(f"The name of a counter must be snake_case, not {name!r}.")
-    with _counters_lock:
-        if name not in _counters:
-            _counters[name] = Counter(PREFIX + name, name.replace("_", " "), labels, registry=REGISTRY)
-        return _counters[name]
+def text_of(name: str) -> str:
+    """Return what a metric's ``HELP`` line says about it; ``name`` is that of its family."""
+    found = _durations.get(name)
+    return found.text if found else name.removeprefix(PREFIX).replace("_", " ").capitalize() + "."

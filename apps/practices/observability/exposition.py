@@ -6,17 +6,18 @@ from typing import Any
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from apps.practices.mechanisms import metrics_store
-from apps.practices.mechanisms.metrics import PREFIX, REGISTRY, bounds_of
+from apps.practices.mechanisms import metrics_flusher, metrics_numbers, metrics_store
+from apps.practices.mechanisms.metrics import PREFIX, bounds_of, text_of
 from apps.practices.observability import gauges
 
 
 def exposition() -> bytes:
     """Return all metrics in Prometheus's text format; ``shipshape_metrics_scope`` tells fleet and process apart."""
     try:
+        metrics_flusher.flush()
         numbers, scope = metrics_store.fleet_totals(), "fleet"
     except metrics_store.FleetUnavailable:
-        numbers, scope = metrics_store.additive_samples(REGISTRY), "process"
+        numbers, scope = metrics_numbers.numbers(), "process"
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Numbers(numbers, scope=scope))
     registry.register(gauges.Gauges())
@@ -30,11 +31,11 @@ class _Numbers:
 
     def collect(self) -> Iterable[Metric]:
         yield _scope(self._scope)
-        helps = {family.name: family.documentation for family in REGISTRY.collect()}
         counters: dict[str, list[tuple[dict[str, str], float]]] = {}
         histograms: dict[str, dict[tuple[tuple[str, str], ...], dict[str, float]]] = {}
         for field, value in self._numbers.items():
-            name, labels = metrics_store.field_read(field)
+            name, pairs = metrics_numbers.field_read(field)
+            labels = dict(pairs)
             family, _, part = name.rpartition("_")
             if part == "total":
                 counters.setdefault(family, []).append((labels, value))
@@ -43,9 +44,9 @@ class _Numbers:
                 series = tuple(sorted(labels.items()))
                 histograms.setdefault(family, {}).setdefault(series, {})[bound] = value
         for family, samples in sorted(counters.items()):
-            yield _counter(family, helps.get(family, family), samples)
+            yield _counter(family, text_of(family), samples)
         for family, every in sorted(histograms.items()):
-            yield _histogram(family, helps.get(family, family), every)
+            yield _histogram(family, text_of(family), every)
 
 
 def _scope(scope: str) -> Metric:

@@ -1,0 +1,265 @@
+"""The metrics of the last hours: of the whole fleet, from the buckets in Redis, or of this process since it started."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import orjson
+import redis
+
+from apps.practices.mechanisms import metrics_flusher, metrics_numbers, metrics_process, metrics_store
+from apps.practices.mechanisms.metrics import bounds_of
+from apps.practices.mechanisms.metrics_numbers import Labels, Slow
+from apps.practices.mechanisms.metrics_process import Process
+from apps.practices.mechanisms.metrics_store import RESOLUTIONS, FleetUnavailable
+
+REQUESTS = "http_server_request_duration_seconds"
+# By minutes: the length of a step, and how many there are.
+RANGES = {60: (RESOLUTIONS[0], 60), 360: (RESOLUTIONS[1], 72), 1440: (RESOLUTIONS[2], 96)}
+
+Points = list[float]  # a number for each step
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A release, and when its first process started (seconds since 1970). One that returns is listed again."""
+
+    name: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """The requests of one route and method in the whole range. Durations are seconds."""
+
+    route: str
+    method: str
+    requests: float
+    by_class: dict[str, float]  # of the status: "2xx" and so on
+    mean: float
+    p50: float | None
+    p95: float | None
+    p99: float | None
+    points: Points  # requests
+    slowest: Slow | None  # of the route, whatever its method
+
+    @property
+    def errors(self) -> float:
+        """Return how many had a 5xx status."""
+        return self.by_class.get("5xx", 0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """Numbers by step. The last step is not over; ``seconds`` says how long each one has been, to make rates of counts.
+
+    Counters are named as in ``/metrics``, with ``_total``; histograms without a suffix. ``labels`` choose series by exact values.
+    """
+
+    is_fleet: bool  # or this process alone
+    step: int  # seconds
+    times: list[int]  # the start of each step, seconds since 1970
+    seconds: list[float]
+    series: dict[str, dict[Labels, Points]]  # by the name of the sample: histograms have _bucket and _sum
+    processes: list[Process]  # those that live
+    releases: list[Release]  # those that began within the range, and the one before
+    slow: dict[str, list[Slow]]  # by route, slowest first: at most one a step
+
+    def points(self, name: str, **labels: str) -> Points:
+        """Return the sum of a counter's chosen series, by step."""
+        return self._sum(row for found, row in self.series.get(name, {}).items() if _fits(found, labels))
+
+    def total(self, name: str, **labels: str) -> float:
+        """Return the sum of a counter's chosen series, in the whole range."""
+        return sum(self.points(name, **labels))
+
+    def by(self, name: str, label: str, **labels: str) -> dict[str, Points]:
+        """Return a counter's points by the values of one label."""
+        return self._by(name, lambda found: dict(found).get(label, ""), labels)
+
+    def counts(self, name: str, **labels: str) -> Points:
+        """Return how many events of a histogram there were, by step."""
+        return self.points(f"{name}_bucket", **labels)
+
+    def counts_by(self, name: str, label: str, **labels: str) -> dict[str, Points]:
+        """Return the same by the values of one label."""
+        return self.by(f"{name}_bucket", label, **labels)
+
+    def quantile_points(self, name: str, q: float, **labels: str) -> list[float | None]:
+        """Return a quantile of a histogram in seconds, by step; None for a step without events."""
+        rows = self.by(f"{name}_bucket", "le", **labels)
+        steps: Iterable[tuple[float, ...]] = zip(*rows.values(), strict=True) if rows else ()
+        bounds = bounds_of(name)
+        found = [quantile(q, dict(zip(rows, step, strict=True)), bounds) for step in steps]
+        return found or [None] * len(self.times)
+
+    def quantiles(self, name: str, wanted: Sequence[float] = (0.5, 0.95, 0.99), **labels: str) -> list[float | None]:
+        """Return quantiles of a histogram in seconds, in the whole range; None without events."""
+        buckets = {bound: sum(row) for bound, row in self.by(f"{name}_bucket", "le", **labels).items()}
+        return [quantile(q, buckets, bounds_of(name)) for q in wanted]
+
+    def requests_by_class(self) -> dict[str, Points]:
+        """Return how many requests there were by class of the status, such as "2xx", by step."""
+        return self._by(f"{REQUESTS}_bucket", lambda found: _class_of(dict(found)), {})
+
+    def routes(self) -> list[Route]:
+        """Return all routes that were requested, those with the most requests first."""
+        buckets: dict[tuple[str, str], dict[str, float]] = {}
+        classes: dict[tuple[str, str], dict[str, float]] = {}
+        points: dict[tuple[str, str], Points] = {}
+        for labels, row in self.series.get(f"{REQUESTS}_bucket", {}).items():
+            named, number = dict(labels), sum(row)
+            key = named["http_route"], named["http_request_method"]
+            for table, part in ((buckets, named["le"]), (classes, _class_of(named))):
+                counted = table.setdefault(key, {})
+                counted[part] = counted.get(part, 0.0) + number
+            points[key] = self._sum((points[key], row)) if key in points else row
+        seconds: dict[tuple[str, str], float] = {}
+        for labels, row in self.series.get(f"{REQUESTS}_sum", {}).items():
+            named = dict(labels)
+            key = named["http_route"], named["http_request_method"]
+            seconds[key] = seconds.get(key, 0.0) + sum(row)
+        bounds = bounds_of(REQUESTS)
+        found = []
+        for key, counted in buckets.items():
+            requests = sum(counted.values())
+            p50, p95, p99 = (quantile(q, counted, bounds) for q in (0.5, 0.95, 0.99))
+            slow = self.slow.get(key[0])
+            found.append(
+                Route(
+                    route=key[0],
+                    method=key[1],
+                    requests=requests,
+                    by_class=classes[key],
+                    mean=seconds.get(key, 0.0) / requests if requests else 0.0,
+                    p50=p50,
+                    p95=p95,
+                    p99=p99,
+                    points=points[key],
+                    slowest=slow[0] if slow else None,
+                )
+            )
+        return sorted(found, key=lambda route: (-route.requests, route.route, route.method))
+
+    def slowest(self, most: int = 20) -> list[tuple[str, Slow]]:
+        """Return the slowest requests with their routes: of each route at most one a step."""
+        found = [(route, slow) for route, every in self.slow.items() for slow in every]
+        return sorted(found, key=lambda pair: -pair[1].seconds)[:most]
+
+    def _by(self, name: str, group: Callable[[Labels], str], labels: Mapping[str, str]) -> dict[str, Points]:
+        rows: dict[str, list[Points]] = {}
+        for found, row in self.series.get(name, {}).items():
+            if _fits(found, labels):
+                rows.setdefault(group(found), []).append(row)
+        return {value: self._sum(every) for value, every in sorted(rows.items())}
+
+    def _sum(self, rows: Iterable[Points]) -> Points:
+        every = list(rows)
+        if len(every) == 1:
+            return every[0]
+        return [sum(step) for step in zip(*every, strict=True)] or [0.0] * len(self.times)
+
+
+def quantile(q: float, buckets: Mapping[str, float], bounds: Sequence[str]) -> float | None:
+    """Return a quantile in seconds by the counts of a histogram's buckets (not cumulated), or None if they are empty.
+
+    ``bounds`` are the finite ones of the histogram; empty buckets may be missing. As Prometheus's histogram_quantile(): linear
+    within a bucket, and the highest finite bound for what is above it.
+    """
+    rank = q * sum(buckets.values())
+    below = upto = 0.0
+    for bound in sorted({*buckets, *bounds} - {"+Inf"}, key=float):
+        number = buckets.get(bound, 0.0)
+        if number and upto + number >= rank:
+            return below + (float(bound) - below) * (rank - upto) / number
+        below, upto = float(bound), upto + number
+    return below if buckets.get("+Inf") else None
+
+
+def history(minutes: int = 60, *, now: float | None = None) -> History:
+    """Return the fleet's numbers of the last 60, 360 or 1,440 minutes, in 60, 72 or 96 steps.
+
+    Raise FleetUnavailable if Redis does not answer; ``local`` has this process's numbers.
+    """
+    resolution, number = RANGES[minutes]
+    now = time.time() if now is None else now
+    last = int(now // resolution.seconds) * resolution.seconds
+    times = [last - resolution.seconds * back for back in range(number - 1, -1, -1)]
+    metrics_flusher.flush()
+    try:
+        stored = metrics_store.buckets_read(resolution, times)
+    except redis.RedisError as error:
+        raise FleetUnavailable from error
+    return History(
+        is_fleet=True,
+        step=resolution.seconds,
+        times=times,
+        seconds=[float(resolution.seconds)] * (number - 1) + [max(1.0, now - last)],
+        series=_series(stored.names, stored.numbers),
+        processes=metrics_store.live(stored.processes, now=now),
+        releases=_releases(stored.releases, since=times[0]),
+        slow=_slow(stored.slowest),
+    )
+
+
+def local(*, now: float | None = None) -> History:
+    """Return this process's numbers since its start, as one step."""
+    now = time.time() if now is None else now
+    process = metrics_process.Heart().beat()
+    series: dict[str, dict[Labels, Points]] = {}
+    for field, value in metrics_numbers.numbers().items():
+        name, labels = metrics_numbers.field_read(field)
+        series.setdefault(name, {})[labels] = [value]
+    seconds = max(1.0, now - process.started)
+    return History(
+        is_fleet=False,
+        step=max(1, int(seconds)),
+        times=[int(process.started)],
+        seconds=[seconds],
+        series=series,
+        processes=[process],
+        releases=[Release(process.release, process.started)],
+        slow={route: [slow] for route, slow in metrics_numbers.slowest().items()},
+    )
+
+
+def _fits(found: Labels, labels: Mapping[str, str]) -> bool:
+    return all(pair in found for pair in labels.items())
+
+
+def _class_of(labels: Mapping[str, str]) -> str:
+    code = labels.get("http_response_status_code", "")
+    return f"{code[0]}xx" if len(code) == 3 else code
+
+
+def _series(names: Mapping[bytes, bytes], stored: Sequence[Mapping[bytes, bytes]]) -> dict[str, dict[Labels, Points]]:
+    rows: dict[bytes, Points] = {}
+    for place, bucket in enumerate(stored):
+        for field_id, value in bucket.items():
+            row = rows.get(field_id)
+            if row is None:
+                row = rows[field_id] = [0.0] * len(stored)
+            row[place] = float(value)
+    series: dict[str, dict[Labels, Points]] = {}
+    for field_id, row in rows.items():
+        if field_id in names:  # a name that is being added is missing for a moment
+            name, labels = metrics_numbers.field_read(names[field_id])
+            series.setdefault(name, {})[labels] = row
+    return series
+
+
+def _releases(stored: Sequence[bytes], *, since: float) -> list[Release]:
+    found: list[Release] = []
+    for name, at in sorted((orjson.loads(one) for one in stored), key=lambda pair: pair[1]):
+        if not found or found[-1].name != name:  # two processes of a release may have added it at the same moment
+            found.append(Release(name, at))
+    before = [release for release in found if release.at < since]
+    return before[-1:] + [release for release in found if release.at >= since]
+
+
+def _slow(stored: Sequence[Mapping[bytes, bytes]]) -> dict[str, list[Slow]]:
+    found: dict[str, list[Slow]] = {}
+    for bucket in stored:
+        for route, written in bucket.items():
+            found.setdefault(route.decode(), []).append(metrics_store.slow_read(written))
+    return {route: sorted(every, key=lambda slow: -slow.seconds) for route, every in found.items()}
