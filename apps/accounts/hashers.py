@@ -53,36 +53,22 @@ def hashing_slot() -> Iterator[None]:
             _taken -= 1
 
 
-class BoundedArgon2Hasher(Argon2PasswordHasher):
-    """Argon2id, m = 19 MiB, t = 2, p = 1 (OWASP Password Storage Cheat Sheet), behind `hashing_slot`.
+class NormalisedArgon2Hasher(Argon2PasswordHasher):
+    """Argon2id, m = 19 MiB, t = 2, p = 1 (OWASP Password Storage Cheat Sheet), of the normalised password, behind `hashing_slot`.
 
-    Django's own parameters take 100 MiB and eight threads per hash: a few parallel sign-ins would fill a machine.
+    Django's own parameters take 100 MiB and eight threads per hash: a few parallel sign-ins would fill a machine. The algorithm
+    has its own name, because Django's hashers hash the password as typed.
     """
 
+    algorithm = "argon2nfkc"
     time_cost = 2
     memory_cost = 19 * 1024  # KiB
     parallelism = 1
 
     def encode(self, password: str, salt: str) -> str:
         with hashing_slot():
-            return super().encode(password, salt)
+            return super().encode(password_normalised(password), salt)
 
     def verify(self, password: str, encoded: str) -> bool:
         with hashing_slot():
-            return super().verify(password, encoded)
-
-
-class NormalisedArgon2Hasher(BoundedArgon2Hasher):
-    """The same, for the password in normal form KC.
-
-    The algorithm name distinguishes these hashes from those of BoundedArgon2Hasher, which are of the password as typed. So
-    each attempt costs one hash, and Django replaces an older hash when its owner signs in.
-    """
-
-    algorithm = "argon2nfkc"
-
-    def encode(self, password: str, salt: str) -> str:
-        return super().encode(password_normalised(password), salt)
-
-    def verify(self, password: str, encoded: str) -> bool:
-        return super().verify(password_normalised(password), encoded)
+            return super().verify(password_normalised(password), encoded)

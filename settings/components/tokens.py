@@ -42,10 +42,7 @@ SESSION_COOKIE_AGE = 12 * 60 * 60
 # The claim that prevents the use of a refresh token as an access token.
 SIMPLE_JWT = {"TOKEN_TYPE_CLAIM": "typ"}
 
-PASSWORD_HASHERS = [
-    "apps.accounts.hashers.NormalisedArgon2Hasher",
-    "apps.accounts.hashers.BoundedArgon2Hasher",  # for older hashes, of passwords as typed, which are replaced at sign-in
-]
+PASSWORD_HASHERS = ["apps.accounts.hashers.NormalisedArgon2Hasher"]
 
 # OWASP ASVS 5.0, 6.2: a minimum length instead of composition rules, and no common passwords.
 AUTH_PASSWORD_VALIDATORS = [
