@@ -1,4 +1,4 @@
-"""System checks of `tokens`: settings that make signing, verifying or hashing impossible or weak."""
+"""System checks of `tokens`: settings that make tokens, hashes or the verification of addresses weak."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,10 +6,8 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.hashers import get_hashers
 from django.core.checks import CheckMessage, Error, Tags, register
-from django.utils import timezone
 
 from apps.accounts.hashers import NormalisedArgon2Hasher
-from apps.accounts.services.keys import KeyRing
 
 NO_MAIL = "django.core.mail.backends.dummy.EmailBackend"
 BLACKLIST = "rest_framework_simplejwt.token_blacklist"
@@ -17,18 +15,11 @@ BLACKLIST = "rest_framework_simplejwt.token_blacklist"
 
 @register(Tags.security)
 def tokens_check(**_: Any) -> list[CheckMessage]:
-    """Check the ring of keys, token lifetimes, password hashing, and that mails are sent if addresses must be verified."""
+    """Check token lifetimes, password hashing, and that mails are sent if addresses must be verified."""
     return list(_errors())
 
 
 def _errors() -> Iterator[Error]:
-    try:
-        ring = KeyRing(settings.TOKENS_KEYS)
-        if not any(entry.sign_from <= timezone.now() for entry in ring.keys):
-            hint = "Set the sign_from of one key in JWT_KEYS to a time in the past."
-            yield Error("No key can sign yet, so nobody can sign in.", hint=hint, id="tokens.E002")
-    except (TypeError, ValueError) as error:
-        yield Error(f"The ring of signing keys is invalid: {error}.", hint="Correct JWT_KEYS.", id="tokens.E001")
     if settings.TOKENS_ACCESS_SECONDS >= settings.TOKENS_REFRESH_SECONDS:
         hint = "Lower ACCESS_TOKEN_MINUTES or raise REFRESH_TOKEN_DAYS."
         yield Error("Access tokens live as long as refresh tokens, or longer.", hint=hint, id="tokens.E003")

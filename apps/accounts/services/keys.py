@@ -8,8 +8,6 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-KEY_BYTES = 32  # RFC 7518, 3.2: a key of HS256 is at least as long as its hash.
-
 
 @dataclass(frozen=True, kw_only=True)
 class Key:
@@ -20,23 +18,13 @@ class Key:
     sign_from: datetime
 
 
-def _key(entry: Mapping[str, Any]) -> Key:
-    """Build a key from an entry of TOKENS_KEYS; raise ValueError, with a message that does not contain the key."""
-    secret = entry["key"].encode()
-    if len(secret) < KEY_BYTES:
-        raise ValueError(f"key {entry['kid']} is shorter than {KEY_BYTES} bytes")
-    return Key(kid=entry["kid"], secret=secret, sign_from=entry["sign_from"])
-
-
 class KeyRing:
-    """The keys of TOKENS_KEYS, a list of `{kid, key, sign_from}`: two strings and an aware datetime."""
+    """The keys of TOKENS_KEYS, a list of `{kid, key, sign_from}`, as ``settings.kinds.key_ring`` has checked it."""
 
     def __init__(self, entries: Sequence[Mapping[str, Any]]) -> None:
         self.entries = entries
-        keys = [_key(entry) for entry in entries]
+        keys = [Key(kid=one["kid"], secret=one["key"].encode(), sign_from=one["sign_from"]) for one in entries]
         self._by_kid = {key.kid: key for key in keys}
-        if len(self._by_kid) != len(keys):
-            raise ValueError("two keys have the same kid")
         self.keys = sorted(keys, key=lambda key: key.sign_from, reverse=True)  # newest first
 
     def signing(self, *, at: datetime) -> Key:
