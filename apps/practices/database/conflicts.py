@@ -1,19 +1,13 @@
-"""Details of conflicts (409): the field whose value is taken, and the rows that prevent a deletion.
-
-They contain no values. Models and numbers of rows are only named if the caller may see these rows.
-"""
+"""Conflicts (409): the field whose value is taken, without the value, and a row that others refer to."""
 
 import re
-from collections import defaultdict
-from typing import Any
 
 from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.db.models import Model, ProtectedError, RestrictedError
 
 from apps.practices.errors import Conflict, FieldError
-from apps.practices.errors.mapping import problem_for_viewer
-from apps.practices.privacy.personal import personal_data
+from apps.practices.errors.mapping import problem_from
 
 # PostgreSQL's detail of SQLSTATE 23505: Key (slug, owner_id)=(…) already exists. The words may be translated.
 _KEY = re.compile(r"\((.{1,1000}?)\)=\(")
@@ -41,40 +35,7 @@ def _writable_fields(model: type[Model], columns: set[str]) -> list[str]:
     return [one.name for one in fields if one.related_model is not get_user_model()]
 
 
-@problem_for_viewer.register(ProtectedError)
-@problem_for_viewer.register(RestrictedError)
-def conflict_of_references(error: ProtectedError | RestrictedError, viewer: Any) -> Conflict:
-    """Return a conflict that says how many rows of which models refer to a row and prevent its deletion.
-
-    It counts the rows that ``viewer`` may see: all of a model if they have its "view" or "change" permission, otherwise
-    those declared as theirs (``PersonalData``).
-    """
-    held: dict[type[Model], set[Any]] = defaultdict(set)
-    for row in error.protected_objects if isinstance(error, ProtectedError) else error.restricted_objects:
-        held[type(row)].add(row.pk)
-    counts = {model: _visible_count(model, keys, viewer=viewer) for model, keys in held.items()}
-    names = [
-        f"{count} {model._meta.verbose_name if count == 1 else model._meta.verbose_name_plural}"
-        for model, count in sorted(counts.items(), key=lambda pair: pair[0]._meta.label)
-        if count
-    ]
-    if not names:
-        return Conflict("This cannot be deleted: something that you may not see refers to it.")
-    verb = "refers" if sum(counts.values()) == 1 else "refer"
-    return Conflict(f"This cannot be deleted: {', '.join(names)} {verb} to it. Delete or change them first.")
-
-
-def _visible_count(model: type[Model], keys: set[Any], *, viewer: Any) -> int:
-    label = model._meta.app_label
-    names = (f"{label}.{action}_{model._meta.model_name}" for action in ("view", "change"))
-    if viewer is None or not viewer.is_authenticated:
-        return 0
-    if any(map(viewer.has_perm, names)):
-        return len(keys)
-    own: set[Any] = set()
-    for declared in personal_data():
-        if declared.model is model and declared.fields:
-            own |= set(
-                model._base_manager.filter(pk__in=keys, **{declared.user: viewer.pk}).values_list("pk", flat=True)
-            )
-    return len(own)
+@problem_from.register(ProtectedError)
+@problem_from.register(RestrictedError)
+def _(_exception: Exception) -> Conflict:
+    return Conflict("This cannot be deleted: other records refer to it. Delete or change them first.")

@@ -11,7 +11,7 @@ from django.db import DataError, IntegrityError
 from django.http import HttpRequest, HttpResponse
 from rest_framework.views import set_rollback
 
-from apps.practices.errors.mapping import problem_for_viewer
+from apps.practices.errors.mapping import problem_from
 from apps.practices.errors.problems import InternalError, Problem
 from apps.practices.errors.responses import problem_response
 from apps.practices.mechanisms.facts import facts_of
@@ -22,7 +22,7 @@ logger = logging.getLogger("apps.practices.errors")
 
 def respond(request: HttpRequest, exception: BaseException) -> HttpResponse:
     """Map ``exception`` to its problem, log it where needed, and return the response."""
-    problem = problem_for_viewer(exception, getattr(request, "user", None)) or InternalError()
+    problem = problem_from(exception) or InternalError()
     report(request, exception=exception, problem=problem)
     return problem_response(request, problem)
 

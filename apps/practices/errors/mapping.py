@@ -12,7 +12,6 @@ from typing import Any
 import kombu.exceptions
 import redis.exceptions
 from django.core import exceptions as django
-from django.db.models import ProtectedError, RestrictedError
 from django.http import Http404, UnreadablePostError
 from django.http.multipartparser import MultiPartParserError
 from django_redis.exceptions import ConnectionInterrupted
@@ -32,12 +31,6 @@ def problem_from(_exception: BaseException) -> Problem | None:
     return None
 
 
-@singledispatch
-def problem_for_viewer(exception: BaseException, _viewer: Any) -> Problem | None:
-    """Return the problem with the details that this user may see. By default, users see the same."""
-    return problem_from(exception)
-
-
 # Exceptions whose class determines the problem. Their texts are for the log.
 _BY_CLASS: dict[type[Exception], type[Problem]] = {
     Http404: problems.NotFound,
@@ -50,8 +43,6 @@ _BY_CLASS: dict[type[Exception], type[Problem]] = {
     django.TooManyFilesSent: problems.TooManyFields,
     MultiPartParserError: problems.Malformed,
     UnreadablePostError: problems.Malformed,
-    ProtectedError: problems.Conflict,
-    RestrictedError: problems.Conflict,
     drf.NotAuthenticated: problems.NotAuthenticated,
     drf.MethodNotAllowed: problems.MethodNotAllowed,
     drf.NotAcceptable: problems.NotAcceptable,
