@@ -1,8 +1,7 @@
 """The type of a file by its first bytes, regardless of its name and Content-Type (ASVS 5.0, 5.2.2)."""
 
 import codecs
-from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import BinaryIO
 
@@ -49,44 +48,14 @@ def text_file_fault(head: bytes) -> str | None:
     return None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Utf8Fault:
-    """The first byte that is not UTF-8: its line, and its position in that line, both from 1."""
-
-    line: int
-    column: int
-    byte: int
-
-
-def utf8_fault(stream: BinaryIO) -> Utf8Fault | None:
-    """Return the first byte of a file that is not UTF-8; None if all of it is. Read the file from its start, in blocks."""
+def utf8_fault(stream: BinaryIO) -> tuple[int, int] | None:
+    """Return the line, from 1, and the value of the first byte of a file that is not UTF-8; None if all of it is."""
     decoder = codecs.getincrementaldecoder("utf-8")()
-    read = 0
-    for block in chain(_blocks(stream), (b"",)):
-        held = len(decoder.getstate()[0])  # the start of a character at the end of the previous block
+    line = 1
+    for block in chain(iter(partial(stream.read, _BLOCK_BYTES), b""), (b"",)):
         try:
             decoder.decode(block, final=not block)
         except UnicodeDecodeError as error:
-            return _fault_at(stream, read - held + error.start, error.object[error.start])
-        read += len(block)
+            return line + error.object.count(b"\n", 0, error.start), error.object[error.start]
+        line += block.count(b"\n")
     return None
-
-
-def _blocks(stream: BinaryIO, length: int | None = None) -> Iterator[bytes]:
-    """Yield the first ``length`` bytes of a file in blocks, or all of it."""
-    stream.seek(0)
-    while block := stream.read(_BLOCK_BYTES if length is None else min(_BLOCK_BYTES, length)):
-        yield block
-        length = None if length is None else length - len(block)
-
-
-def _fault_at(stream: BinaryIO, offset: int, byte: int) -> Utf8Fault:
-    """Count the lines before a byte, which end in LF or CRLF, or in CR alone where a file has no LF before it."""
-    feeds = returns = 0
-    last = {b"\n": -1, b"\r": -1}
-    start = 0
-    for block in _blocks(stream, offset):
-        feeds, returns = feeds + block.count(b"\n"), returns + block.count(b"\r")
-        last = {end: start + block.rfind(end) if end in block else at for end, at in last.items()}
-        start += len(block)
-    return Utf8Fault(line=(feeds or returns) + 1, column=offset - last[b"\n" if feeds else b"\r"], byte=byte)

@@ -276,8 +276,7 @@ def test_any_bytes_are_rows_or_refused(data: bytes) -> None:
         (b"title,body\na,b", "text/csv", "ndjson", "format"),
         (b"title,body\na,b", "", "ndjson", "format"),
         (b'{"title": 1}', "application/x-ndjson", "csv", "header"),
-        (b"title\na", "image/png", "csv", "content_type"),
-        (b"title\na", "application/zip", "csv", "content_type"),
+        (b"title\na", "image/png", "csv", None),
         (b"body\na", "text/csv", "csv", "header"),
         (b"title\na", "text/csv; charset=utf-8", "csv", None),
         (b"\xef\xbb\xbftitle\na", "application/vnd.ms-excel", "csv", None),
@@ -303,25 +302,24 @@ def test_bytes_decide_the_file_type(head: bytes, declared: str, format: str, cod
 
 
 @pytest.mark.parametrize(
-    ("data", "line", "byte", "value"),
+    ("data", "line", "value"),
     [
-        ("title,body\ncaf\u00e9,one\n".encode("cp1252"), 2, 4, "0xE9"),
-        ("title,body\r\na,b\r\nna\u00efve,\u2013\r\n".encode("cp1252"), 3, 3, "0xEF"),
-        ("title,body\rcaf\u00e9,one\r".encode("mac-roman"), 2, 4, "0x8E"),
-        (b"title,body\n" + b"a,b\n" * 200_000 + b"c,\xe9\n", 200_002, 3, "0xE9"),
-        (b"title,body\n" + "\u00e9".encode() * 200_001 + b"\xff\n", 2, 400_003, "0xFF"),
-        (b"title,body\na,\xc3", 2, 3, "0xC3"),
-        (b"\xff", 1, 1, "0xFF"),
+        ("title,body\ncaf\u00e9,one\n".encode("cp1252"), 2, "0xE9"),
+        ("title,body\r\na,b\r\nna\u00efve,\u2013\r\n".encode("cp1252"), 3, "0xEF"),
+        (b"title,body\n" + b"a,b\n" * 200_000 + b"c,\xe9\n", 200_002, "0xE9"),
+        (b"title,body\n" + "\u00e9".encode() * 200_001 + b"\xff\n", 2, "0xFF"),
+        (b"title,body\na,\xc3", 2, "0xC3"),
+        (b"\xff", 1, "0xFF"),
     ],
     ids=lambda value: str(value)[:20],
 )
-def test_other_encodings_are_refused_with_position(data: bytes, line: int, byte: int, value: str) -> None:
-    """The error gives line and byte, and says how to save the file."""
+def test_other_encodings_are_refused_with_line(data: bytes, line: int, value: str) -> None:
+    """The error gives the line and the byte, and says how to save the file."""
     with pytest.raises(ValidationProblem) as refused:
         upload_validate(file=SimpleUploadedFile("rows.csv", data), format="csv", columns=COLUMNS)
     [error] = refused.value.errors
     assert (error.pointer, error.code) == ("/file", "encoding")
-    assert f"line {line}, byte {byte} is {value}" in error.detail
+    assert f"line {line} has the byte {value}" in error.detail
     assert "CSV UTF-8" in error.detail
 
 
