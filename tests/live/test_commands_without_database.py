@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
+from collections.abc import Iterator
 
 import pytest
 
-from tests.processes import ROOT
+from tests.commands import Commands, commands_in
 
 SECRET = "correcthorsebattery"
 URL = f"postgresql://somebody:{SECRET}@127.0.0.1:1/nowhere"
@@ -21,24 +20,16 @@ COMMANDS = {
 }
 
 
-def ran(*arguments: str) -> subprocess.CompletedProcess[str]:
+@pytest.fixture(scope="module")
+def ran() -> Iterator[Commands]:
     environment = {name: value for name, value in os.environ.items() if name in ("HOME", "LANG", "PATH", "TMPDIR")}
     environment |= {"DJANGO_ENV": "dev", "DATABASE_URL": URL, "REDIS_URL": "redis://127.0.0.1:1"}
-    command = [sys.executable, "manage.py", *arguments]
-    return subprocess.run(
-        command,
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        timeout=60,
-        check=False,
-    )
+    with commands_in(environment) as run:
+        yield run
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_one_line_instead_of_a_traceback(name: str) -> None:
+def test_one_line_instead_of_a_traceback(ran: Commands, name: str) -> None:
     done = ran(*COMMANDS[name])
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stdout + done.stderr
@@ -49,14 +40,14 @@ def test_one_line_instead_of_a_traceback(name: str) -> None:
     assert done.stderr.strip().splitlines()[-1] == reports[0]
 
 
-def test_traceback_on_request() -> None:
+def test_traceback_on_request(ran: Commands) -> None:
     done = ran("migrate", "--traceback")
     assert done.returncode == 1
     assert "Traceback (most recent call last)" in done.stderr
     assert SECRET not in done.stderr
 
 
-def test_other_failures_keep_their_traceback() -> None:
+def test_other_failures_keep_their_traceback(ran: Commands) -> None:
     done = ran("shell", "-c", "1 / 0")
     assert done.returncode == 1
     assert "ZeroDivisionError" in done.stderr

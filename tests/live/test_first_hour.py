@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands import commands_in
 from tests.copies import project_copy
 from tests.processes import ROOT, wait_until
 from tools.prove.practices import PRACTICES
@@ -97,7 +98,9 @@ def documented() -> list[str]:
 def test_documented_commands_have_help(newcomer: Newcomer, servers: None) -> None:
     names = documented()
     assert {"prove", "startresource", "env", "migrate", "prune", "jobs"} <= set(names)
-    failed = {name: ran.stdout for name in names if (ran := newcomer.run("./manage.py", name, "--help")).returncode}
+    python = newcomer.command(".venv/bin/python")
+    with commands_in(newcomer.environment, python=python, folder=newcomer.tree) as manage:
+        failed = {name: ran for name in names if (ran := manage(name, "--help")).returncode or not ran.stdout}
     assert failed == {}
 
 

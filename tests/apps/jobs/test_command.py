@@ -6,8 +6,9 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from io import StringIO
 from typing import Any
 
@@ -20,6 +21,7 @@ from django.utils import timezone
 from apps.accounts.models import User
 from apps.jobs.models import Job, JobWorker, QueuePause
 from tests.apps.accounts.factories import user_create
+from tests.commands import commands_in
 from tests.fleet import path_replaced
 from tests.processes import ROOT
 from tools.stack import Stack, port_free
@@ -30,24 +32,21 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 NOW = timezone.now()
 
 
-@pytest.fixture
-def run(stack: Stack) -> Run:
-    """Run the command where nothing listens for Redis."""
-    database = path_replaced(stack.state.urls["DATABASE_URL"], str(connection.settings_dict["NAME"]))
-    environment = {
+@pytest.fixture(scope="module")
+def environment(stack: Stack, django_db_setup: None) -> dict[str, str]:
+    """Return an environment where nothing listens for Redis."""
+    return {
         "PATH": "/usr/bin:/bin",
         "DJANGO_SETTINGS_MODULE": "settings.test",
-        "DATABASE_URL": database,
+        "DATABASE_URL": path_replaced(stack.state.urls["DATABASE_URL"], str(connection.settings_dict["NAME"])),
         "REDIS_URL": f"redis://127.0.0.1:{port_free()}/0",
     }
 
-    def jobs(*arguments: Any, **changes: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "manage.py", "jobs", *map(str, arguments)]
-        return subprocess.run(
-            command, cwd=ROOT, env=environment | changes, capture_output=True, text=True, timeout=60, check=False
-        )
 
-    return jobs
+@pytest.fixture(scope="module")
+def run(environment: dict[str, str]) -> Iterator[Run]:
+    with commands_in(environment) as manage:
+        yield partial(manage, "jobs")
 
 
 def failed(job_make: Make, **columns: Any) -> Job:
@@ -160,8 +159,17 @@ def test_queues_are_paused_and_resumed(run: Run, job_make: Make) -> None:
         assert refused.value.returncode == 2
 
 
-def test_postgresql_down_is_one_line(run: Run) -> None:
-    ran = run("list", DATABASE_URL=f"postgres://nobody@127.0.0.1:{port_free()}/none")
+def test_postgresql_down_is_one_line(environment: dict[str, str]) -> None:
+    nobody = {"DATABASE_URL": f"postgres://nobody@127.0.0.1:{port_free()}/none"}
+    ran = subprocess.run(
+        [sys.executable, "manage.py", "jobs", "list"],
+        cwd=ROOT,
+        env=environment | nobody,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert ran.returncode == 1
     assert "PostgreSQL is not available" in ran.stderr
     assert "Traceback" not in ran.stderr
