@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.conf import settings
+from django.conf import LazySettings, settings
 from django.core.cache import close_caches
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.signals import request_finished, request_started
@@ -20,6 +20,7 @@ class Application(WSGIHandler):
     def __init__(self) -> None:
         super().__init__()
         receivers_disconnect()
+        settings_read_directly()
         self.replays = Replays()
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
@@ -46,6 +47,14 @@ class Application(WSGIHandler):
             return super().resolve_request(request)
         request.resolver_match = route_match(request)
         return request.resolver_match
+
+
+def settings_read_directly() -> None:
+    """Let Python find a setting that has been read before: 0.03 µs instead of 0.5, some 25 times a request (decision 0005).
+
+    ``LazyObject.__getattribute__`` looks for methods that stand for those of the wrapped object, of which settings have none.
+    """
+    LazySettings.__getattribute__ = object.__getattribute__  # type: ignore[method-assign]
 
 
 def receivers_disconnect() -> None:

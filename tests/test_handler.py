@@ -1,15 +1,18 @@
-"""The handler disconnects Django's receivers that would do nothing, and only those."""
+"""The handler leaves out what Django would do for nothing: receivers, and a method for each setting that is read."""
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core.cache import close_caches
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections, reset_queries
 from django.dispatch import Signal
+from django.test import override_settings
 
-from project.handler import receivers_disconnect
+from project.handler import receivers_disconnect, settings_read_directly
 
 RECEIVERS: list[tuple[Signal, Callable[..., Any]]] = [
     (request_started, reset_queries),
@@ -69,3 +72,34 @@ def test_idle_receivers_are_disconnected(monkeypatch: pytest.MonkeyPatch, change
     monkeypatch.setattr("project.handler.settings", Settings)
     receivers_disconnect()
     assert _connected() == connected
+
+
+def test_settings_that_change_are_read_again() -> None:
+    settings_read_directly()
+    with override_settings(CACHING_PREFIX="first"):
+        assert settings.CACHING_PREFIX == "first"
+        with override_settings(CACHING_PREFIX="second"):
+            assert settings.CACHING_PREFIX == "second"
+        assert settings.CACHING_PREFIX == "first"
+        settings.CACHING_PREFIX = "third"
+        assert settings.CACHING_PREFIX == "third"
+        del settings.CACHING_PREFIX
+        with pytest.raises(AttributeError):
+            _ = settings.CACHING_PREFIX
+    assert settings.CACHING_PREFIX not in ("first", "second", "third")
+    assert "CACHING_PREFIX" in dir(settings)
+    assert not hasattr(settings, "NO_SUCH_SETTING")
+    assert settings.configured
+    assert settings.is_overridden("DATABASES")
+
+
+def test_settings_are_found_without_a_method() -> None:
+    calls: list[str] = []
+    _ = settings.CACHING_PREFIX
+    profiler = sys.getprofile()
+    sys.setprofile(lambda frame, event, _: calls.append(frame.f_code.co_name) if event == "call" else None)
+    try:
+        _ = settings.CACHING_PREFIX
+    finally:
+        sys.setprofile(profiler)
+    assert "__getattribute__" not in calls

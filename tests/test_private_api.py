@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from django.conf import LazySettings
 from django.core.handlers.base import BaseHandler
 from django.db.backends.postgresql.base import DatabaseWrapper
 from django.http import FileResponse, HttpResponse
@@ -176,6 +177,21 @@ def test_psycopg_waits(stack: Stack) -> None:
         connection.pgconn.finish()
 
 
+def test_psycopg_prepared_statements() -> None:
+    from psycopg._preparing import Prepare, PrepareManager
+    from psycopg._queries import PostgresQuery
+    from psycopg.generators import execute
+
+    assert {"execute", "send_query_prepared", "params", "formats"} <= names_in(
+        psycopg.Cursor._maybe_prepare_gen
+    ) | names_in(psycopg.Cursor._send_query_prepared)
+    assert parameters(PrepareManager.get) == ["self", "query", "prepare"]
+    assert {"query", "types"} <= names_in(PrepareManager.key)
+    assert {"convert", "dump", "params", "formats"} <= set(dir(PostgresQuery))
+    assert Prepare.YES
+    assert callable(execute)
+
+
 def test_django_database_backend() -> None:
     from django.db.backends.postgresql import base, features, operations
 
@@ -218,6 +234,12 @@ def test_django_request_body() -> None:
 def test_django_handler_resolves_in_one_method() -> None:
     assert "resolve_request" in names_in(BaseHandler._get_response)
     assert parameters(BaseHandler.resolve_request) == ["self", "request"]
+
+
+def test_django_settings_are_kept_where_python_finds_them() -> None:
+    assert "__dict__" in names_in(LazySettings.__getattr__)
+    own = [getattr(LazySettings, name) for name in dir(LazySettings) if not name.startswith("__")]
+    assert not [one for one in own if hasattr(one, "_mask_wrapped")]
 
 
 def test_django_response_closers() -> None:

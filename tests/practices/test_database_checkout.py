@@ -11,10 +11,11 @@ from django.db import DataError, OperationalError, ProgrammingError, connection
 from django.test import override_settings
 from psycopg.types.datetime import TimestamptzLoader
 
+from apps.practices.database.backend import base
 from apps.practices.database.backend.base import DatabaseWrapper
-from apps.practices.database.connections import BoundedConnection, CircuitOpen, breaker_of
+from apps.practices.database.connections import BoundedConnection, CircuitOpen, ServerUnresponsive, breaker_of
 from apps.practices.database.failures import problem_for
-from apps.practices.database.statements import PreparableSQL
+from apps.practices.database.statements import PreparableSQL, PreparingCursor
 
 TIMES = [
     "2026-11-30 12:00:00+00",
@@ -100,11 +101,17 @@ def other(wrapper: Any) -> psycopg.Connection[Any]:
     return psycopg.connect(autocommit=True, **given)
 
 
+def waits_counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that gets an entry for each wait for the server."""
+    waits: list[int] = []
+    wait = psycopg.Connection.wait
+    monkeypatch.setattr(psycopg.Connection, "wait", lambda self, *given: (waits.append(1), wait(self, *given))[1])
+    return waits
+
+
 def test_reads_return_their_connection_at_once(pooled: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert pooled.rows_read(NUMBER, [6]) == [(7,)]
-    waits: list[int] = []
-    wait = BoundedConnection.wait
-    monkeypatch.setattr(BoundedConnection, "wait", lambda self, *given: (waits.append(1), wait(self, *given))[1])
+    waits = waits_counted(monkeypatch)
     assert pooled.rows_read(NUMBER, [7]) == [(8,)]
     assert len(waits) == 1
     assert pooled.connection is None
@@ -199,3 +206,56 @@ def test_prepared_reads_survive_lost_statements(pooled: Any) -> None:
     pooled.close()
     for _ in range(3):
         assert pooled.rows_read(sql, [6]) == [(7,)]
+
+
+def test_prepared_reads_need_no_cursor(pooled: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They return what psycopg's cursor returns, also for values of other types, and raise its errors, in one round trip."""
+    quotient, texts = PreparableSQL("SELECT 6 / %s::int"), PreparableSQL("SELECT %s, %s::timestamptz, NULL::uuid")
+    pooled.settings_dict["OPTIONS"]["prepare_threshold"] = 0
+    now = datetime.now(UTC)
+    for _ in range(2):
+        assert pooled.rows_read(quotient, [2]) == [(3,)]
+        assert pooled.rows_read(texts, ["é", now]) == [("é", now, None)]
+    waits = waits_counted(monkeypatch)
+    with monkeypatch.context() as without_cursors:
+        without_cursors.delattr(PreparingCursor, "execute")
+        without_cursors.delattr(psycopg.Cursor, "execute")
+        assert pooled.rows_read(quotient, [3]) == [(2,)]
+        assert pooled.rows_read(texts, ["a", now]) == [("a", now, None)]
+        with pytest.raises(DataError):
+            pooled.rows_read(quotient, [0])
+        assert pooled.rows_read(quotient, [6]) == [(1,)]
+    assert len(waits) == 4
+    assert pooled.rows_read(texts, ["a", None]) == [("a", None, None)], (
+        "another statement: the type of NULL is not known"
+    )
+
+
+def test_a_hung_server_holds_no_prepared_read(pooled: Any) -> None:
+    sql = PreparableSQL("SELECT pg_sleep(%s)")
+    pooled.settings_dict["OPTIONS"]["prepare_threshold"] = 0
+    for _ in range(2):
+        pooled.rows_read(sql, [0.0])
+    breaker_of("default").reset()
+    try:
+        with override_settings(DATABASE_WAIT_SECONDS=0.3), pytest.raises(OperationalError) as raised:
+            pooled.rows_read(sql, [5.0])
+        assert isinstance(raised.value.__cause__, ServerUnresponsive)
+        assert breaker_of("default").is_suspicious
+        assert pooled.rows_read(sql, [0.0]) == [("",)]
+        assert not breaker_of("default").is_suspicious
+    finally:
+        breaker_of("default").reset()
+
+
+def test_a_pool_of_which_every_connection_is_lost_is_given_up(pooled: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As behind a proxy that closes each connection at once. Each is replaced, so the pool stays complete."""
+    assert pooled.rows_read(NUMBER, [6]) == [(7,)]
+    seen: list[Any] = []
+    with monkeypatch.context() as unlucky:
+        unlucky.setattr(base, "connection_lost", lambda connection: seen.append(connection) or True)
+        with pytest.raises(OperationalError, match="closed every connection"):
+            pooled.rows_read(NUMBER, [6])
+    assert len({id(connection) for connection in seen}) == pooled.pool.max_size + 1
+    assert all(connection.closed for connection in seen)
+    assert pooled.rows_read(NUMBER, [6]) == [(7,)]

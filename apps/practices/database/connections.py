@@ -17,7 +17,7 @@ from django.conf import settings
 from psycopg import errors
 from psycopg.abc import RV, PQGen
 
-from apps.practices.database.statements import execute_read
+from apps.practices.database.readers import Reader
 from apps.practices.mechanisms.breaker import Breaker
 
 INTERVAL_SECONDS = 0.1  # psycopg's default interval between checks for an interrupt
@@ -76,7 +76,7 @@ class BoundedConnection(psycopg.Connection[Any]):
 
     breaker: ClassVar[Breaker] = Breaker("postgresql", longest_pause=LONGEST_PAUSE)
     has_fallback: ClassVar[bool] = False
-    _reader: psycopg.Cursor[Any] | None = None
+    _reader: Reader | None = None
 
     @classmethod
     def connect(cls, conninfo: str = "", **options: Any) -> Self:
@@ -95,13 +95,25 @@ class BoundedConnection(psycopg.Connection[Any]):
         The connection cannot be used again, since the response to the abandoned statement could still arrive on it.
         Operations that do not wait (``set_autocommit``, an empty commit) report nothing to the breaker.
         """
+        steps = Steps(gen)
+        answer = self._bounded(steps.run(), interval, timeout)
+        if steps.have_waited:
+            self.breaker.succeeded()
+        return answer
+
+    def exchanged(self, gen: PQGen[RV]) -> RV:
+        """Wait for the response to what has been sent, as ``wait`` does."""
+        answer = self._bounded(gen, INTERVAL_SECONDS, None)
+        self.breaker.succeeded()
+        return answer
+
+    def _bounded(self, gen: PQGen[RV], interval: float, timeout: float | None) -> RV:
         is_brief = self.has_fallback or self.breaker.is_suspicious
         usual = settings.DATABASE_SUSPICIOUS_WAIT_SECONDS if is_brief else settings.DATABASE_WAIT_SECONDS
         bound = min(usual, _longest.get())
         asked_at = time.monotonic()
-        steps = Steps(gen)
         try:
-            answer = super().wait(steps.run(), interval, bound if timeout is None else min(timeout, bound))
+            return super().wait(gen, interval, bound if timeout is None else min(timeout, bound))
         except errors._WaitTimeout as error:
             self.pgconn.finish()
             self._unanswered(error, asked_at)
@@ -109,15 +121,12 @@ class BoundedConnection(psycopg.Connection[Any]):
         except psycopg.Error as error:
             self._refused(error, asked_at)
             raise
-        if steps.have_waited:
-            self.breaker.succeeded()
-        return answer
 
     def rows_read(self, sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
-        """Return the rows of a SELECT outside of a transaction. All such reads of a connection use the same cursor."""
+        """Return the rows of a SELECT outside of a transaction."""
         if self._reader is None:
-            self._reader = self.cursor()
-        return execute_read(self._reader, sql, parameters).fetchall()
+            self._reader = Reader(self)
+        return self._reader.rows(sql, parameters)
 
     @classmethod
     def _connected(cls) -> None:

@@ -10,7 +10,7 @@ from psycopg import Cursor
 
 # SQLSTATE of a statement whose table has changed, and of one that the server does not have, or has already: a pooler may give
 # each transaction another session.
-_NOT_PREPARED = frozenset({"0A000", "26000", "42P05"})
+NOT_PREPARED = frozenset({"0A000", "26000", "42P05"})
 
 
 class PreparableSQL(str):
@@ -41,7 +41,7 @@ def execute_read(cursor: Any, sql: str, parameters: Sequence[Any]) -> Any:
         cursor.execute(sql, parameters)
     except (psycopg.Error, DatabaseError) as error:
         found = error if isinstance(error, psycopg.Error) else error.__cause__
-        if getattr(found, "sqlstate", None) not in _NOT_PREPARED:
+        if getattr(found, "sqlstate", None) not in NOT_PREPARED:
             raise
         cursor.execute("DEALLOCATE ALL")  # psycopg forgets its prepared statements, too
         cursor.execute(str(sql), parameters)

@@ -1,0 +1,61 @@
+"""Reads by statements that a connection has prepared: psycopg's steps without its cursor (ADR 0039)."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from psycopg._preparing import Prepare
+from psycopg._queries import PostgresQuery
+from psycopg.adapt import Transformer
+from psycopg.errors import error_from_result
+from psycopg.generators import execute
+from psycopg.pq import ExecStatus
+
+from apps.practices.database.statements import NOT_PREPARED, PreparableSQL, execute_read
+
+if TYPE_CHECKING:
+    from apps.practices.database.connections import BoundedConnection
+
+QUERIES_MAX = 100  # as psycopg's prepared_max
+
+
+class Reader:
+    """Reads rows on a connection outside of transactions, for one caller at a time.
+
+    psycopg decides when a statement is prepared, and forgets it, in its cursor, which the reader uses for all other statements.
+    """
+
+    def __init__(self, connection: "BoundedConnection") -> None:
+        self._connection = connection
+        self._cursor = connection.cursor()
+        self._transformer = Transformer(connection)
+        self._queries: dict[str, PostgresQuery] = {}
+
+    def rows(self, sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """Return the rows of a SELECT."""
+        if type(sql) is PreparableSQL and (rows := self._prepared(sql, parameters)) is not None:
+            return rows
+        return execute_read(self._cursor, sql, parameters).fetchall()
+
+    def _prepared(self, sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]] | None:
+        """Return the rows, or None if the server does not have the statement, or not for values of these types."""
+        query = self._queries.get(sql)
+        if query is None:
+            if len(self._queries) >= QUERIES_MAX:
+                self._queries.clear()
+            query = self._queries[sql] = PostgresQuery(self._transformer)
+            query.convert(sql, parameters)
+        else:
+            query.dump(parameters)
+        prepare, name = self._connection._prepared.get(query)
+        if prepare is not Prepare.YES:
+            return None
+        pgconn = self._connection.pgconn
+        pgconn.send_query_prepared(name, query.params, param_formats=query.formats)
+        [result] = self._connection.exchanged(execute(pgconn))
+        if result.status != ExecStatus.TUPLES_OK:
+            error = error_from_result(result)
+            if error.sqlstate in NOT_PREPARED:
+                return None
+            raise error
+        self._transformer.set_pgresult(result)
+        return self._transformer.load_rows(0, result.ntuples, tuple)
