@@ -1,10 +1,7 @@
-"""Reads for operators: jobs of all owners, statistics, workers, and paused queues."""
+"""Reads for operators: owners, statistics, and paused queues."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
-from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
@@ -17,26 +14,6 @@ from apps.jobs.models import UNFINISHED, WAITING, ChunkPurpose, Job, JobChunk, J
 
 ALIVE = timedelta(seconds=60)  # a worker without a heartbeat for longer is considered dead
 EXHAUSTED = "/attempts-exhausted"  # how the type of ``outcomes.AttemptsExhausted`` ends
-
-
-def jobs_filter(
-    *,
-    ids: Sequence[UUID] = (),
-    states: Sequence[str] = (),
-    kind: str | None = None,
-    owner: AbstractBaseUser | None = None,
-    older: timedelta | None = None,
-) -> QuerySet[Job]:
-    """Return the jobs that meet every condition, newest first. ``older``: the least time since the submission."""
-    conditions: dict[str, Any] = {
-        "pk__in": list(ids) or None,
-        "state__in": list(states) or None,
-        "kind": kind,
-        "owner_id": None if owner is None else owner.pk,
-        "created_at__lte": None if older is None else Now() - older,
-    }
-    given = {name: value for name, value in conditions.items() if value is not None}
-    return Job.objects.filter(**given).order_by("-created_at", "-id")
 
 
 def owner_by_email(email: str) -> AbstractBaseUser | None:
@@ -101,11 +78,6 @@ def queues_without_worker() -> tuple[list[str], bool]:
     unserved = [name for name in queues_known() if not any(name in queues for queues in alive)]
     found = [queue for queue in unserved if _oldest_waits(queue) >= ALIVE.total_seconds()]
     return found, bool(alive)
-
-
-def workers_list() -> QuerySet[JobWorker]:
-    """Return all recorded workers, the most recently seen first."""
-    return JobWorker.objects.order_by("-seen_at", "name")
 
 
 def _workers() -> QuerySet[JobWorker]:

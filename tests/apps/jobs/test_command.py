@@ -19,7 +19,7 @@ from django.db import connection
 from django.utils import timezone
 
 from apps.accounts.models import User
-from apps.jobs.models import Job, JobWorker, QueuePause
+from apps.jobs.models import Job, QueuePause
 from tests.apps.accounts.factories import user_create
 from tests.commands import commands_in
 from tests.fleet import path_replaced
@@ -53,9 +53,11 @@ def failed(job_make: Make, **columns: Any) -> Job:
     return job_make(**{"state": "discarded", "finished_at": NOW, "attempts": 5, "error": "boom", **columns})
 
 
-def lines(ran: subprocess.CompletedProcess[str]) -> list[Any]:
+def listed(run: Run, *arguments: Any) -> list[str]:
+    """Return the ids of the jobs in a list."""
+    ran = run("list", *arguments)
     assert ran.returncode == 0, ran.stderr
-    return [json.loads(line) for line in ran.stdout.splitlines()]
+    return [line.split()[0] for line in ran.stdout.splitlines()[1:]]
 
 
 def test_list_and_show(run: Run, job_make: Make, owner: User) -> None:
@@ -63,33 +65,32 @@ def test_list_and_show(run: Run, job_make: Make, owner: User) -> None:
     dead = failed(
         job_make, owner=None, kind="accounts.mail", parameters={"to": "who-gets-it"}, error="token=abcdefgh1234"
     )
-    assert [row["id"] for row in lines(run("list", "--json"))] == [str(dead.pk), str(old.pk)]
-    (row,) = lines(run("list", "--json", "--older", "2h", "--state", "queued", "--owner", owner.email.upper()))
-    assert (row["id"], row["owner"], row["progress"]["percent"]) == (str(old.pk), owner.email, 25)
+    assert listed(run) == [str(dead.pk), str(old.pk)]
+    assert listed(run, "--older", "2h", "--state", "queued", "--state", "running") == [str(old.pk)]
+    assert listed(run, "--owner", owner.email.upper(), "--limit", "1") == [str(old.pk)]
     table = run("list", "--kind", "sample.count").stdout.splitlines()
     assert len(table) == 2
     assert all(part in table[1] for part in (str(old.pk), "queued", "25 %", "0/5", "3h", owner.email))
     shown = run("show", dead.pk)
-    assert shown.returncode == 0
-    assert "discarded" in shown.stdout
-    assert "token=" in shown.stdout
+    assert shown.returncode == 0, shown.stderr
+    columns = json.loads(shown.stdout)
+    assert (columns["id"], columns["state"], columns["owner"]) == (str(dead.pk), "discarded", None)
+    assert columns["error"].startswith("token=")
     for secret in ("who-gets-it", "abcdefgh1234"):
-        assert secret not in shown.stdout + run("show", dead.pk, "--json").stdout
+        assert secret not in shown.stdout
 
 
 def test_retry_and_cancel_need_no_redis(run: Run, job_make: Make, owner: User) -> None:
     other = user_create()
     dead = [failed(job_make), failed(job_make)]
     kept = failed(job_make, owner=other)
-    assert lines(run("retry", "--owner", owner.email, "--dry-run", "--json")) == [{"would": 2}]
-    assert Job.objects.filter(state="discarded").count() == 3
     ran = run("retry", "--owner", owner.email)
     assert (ran.returncode, ran.stdout) == (0, "2 scheduled to run again.\n"), ran.stderr
     assert set(Job.objects.filter(state="scheduled", sent_at=None).values_list("pk", flat=True)) == {
         job.pk for job in dead
     }
     busy = job_make(state="running", leased_until=NOW + timedelta(minutes=1))
-    assert lines(run("cancel", dead[0].pk, busy.pk, "--json")) == [{"changed": 1, "asked": 1}]
+    assert run("cancel", dead[0].pk, busy.pk).stdout == "1 cancelled, 1 will stop at the next checkpoint.\n"
     states = {job.pk: (job.state, job.stop) for job in Job.objects.all()}
     assert states == {
         dead[0].pk: ("cancelled", ""),
@@ -111,8 +112,6 @@ def test_exit_statuses(run: Run, job_make: Make) -> None:
         (("list", "--older", "soon"), 2, "10m"),
         (("list", "--state", "parked"), 2, "discarded"),
         (("list", "--limit", "-3"), 2, "-3"),
-        (("retry", "--state", "succeeded"), 2, "discarded"),
-        (("cancel", "--state", "discarded"), 2, "running"),
         (("cancel", "--kind", "sample.cuont"), 0, "sample.count"),
         ((), 2, "action"),
     ):
@@ -121,17 +120,6 @@ def test_exit_statuses(run: Run, job_make: Make) -> None:
         assert said in ran.stderr
         assert "Traceback" not in ran.stderr
     assert list(Job.objects.values()) == before
-
-
-def test_workers_are_listed_with_queues(run: Run) -> None:
-    JobWorker.objects.create(name="here/1", queues=["default", "mail"])
-    JobWorker.objects.create(name="gone/2", seen_at=NOW - timedelta(hours=3))
-    here, gone = run("workers").stdout.splitlines()
-    assert here.startswith("here/1")
-    assert here.endswith("default, mail")
-    assert gone.startswith("gone/2")
-    assert "seen 3h ago" in gone
-    assert [row["name"] for row in lines(run("workers", "--json"))] == ["here/1", "gone/2"]
 
 
 def test_queues_are_paused_and_resumed(run: Run, job_make: Make) -> None:
@@ -146,9 +134,7 @@ def test_queues_are_paused_and_resumed(run: Run, job_make: Make) -> None:
     told, warned = said("pause", "mail")
     assert told == "The queue mail is paused.\n"
     assert "no mail is sent" in warned
-    assert json.loads(said("pause", "default", "--json")[0]) == {"queue": "default", "changed": False}
-    first = json.loads(said("queues", "--json")[0].splitlines()[0])
-    assert (first["queued"], first["paused_by"]) == (1, "manage.py jobs")
+    assert said("pause", "default")[0] == "The queue default was paused already.\n"
     assert re.search(r"paused \d+s ago by manage.py jobs", said("queues")[0])
     assert run("resume", "default").stdout == "The queue default is resumed.\n"  # without Redis
     assert said("resume", "default")[0] == "The queue default was not paused.\n"
@@ -177,6 +163,6 @@ def test_postgresql_down_is_one_line(environment: dict[str, str]) -> None:
 
 def test_help_explains_actions_and_options(run: Run) -> None:
     whole, retrying = run("--help").stdout, run("retry", "--help").stdout
-    assert all(name in whole for name in ("list", "show", "workers", "retry", "cancel", "Exit status: 0"))
-    assert all(name in retrying for name in ("--state", "--kind", "--owner", "--older", "--dry-run", "checkpoint"))
+    assert all(name in whole for name in ("list", "show", "queues", "retry", "cancel", "Exit status: 0"))
+    assert all(name in retrying for name in ("--state", "--kind", "--owner", "--older", "checkpoint"))
     assert max(map(len, (whole + retrying).splitlines())) <= 140

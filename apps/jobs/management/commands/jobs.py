@@ -3,7 +3,7 @@
 import json
 import re
 from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -15,33 +15,16 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from apps.jobs.kinds import kind_named, kind_names
-from apps.jobs.models import UNFINISHED, Job, JobState
-from apps.jobs.monitoring import job_stats, jobs_filter, owner_by_email, queue_pauses, workers_list
+from apps.jobs.models import Job, JobState
+from apps.jobs.monitoring import job_stats, owner_by_email, queue_pauses
 from apps.jobs.serializers import progress
 from apps.jobs.services.bulk import Done, jobs_cancel, jobs_retry
 from apps.jobs.services.pausing import UnknownQueue, pause_warning, queue_pause, queue_resume
 from apps.practices.observability.redaction import redact_text
 
 BY = "manage.py jobs"
-RETRIED = (JobState.DISCARDED,)
-CANCELLED = UNFINISHED
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-LISTED = ("id", "kind", "queue", "state", "attempts", "worker", "created_at", "started_at", "finished_at")
-SHOWN = (
-    *LISTED,
-    "run_at",
-    "sent_at",
-    "stop",
-    "quarantined",
-    "fence",
-    "runner",
-    "leased_until",
-    "heartbeat_at",
-    "request_id",
-    "schedule",
-    "scheduled_for",
-    "problem",
-)
+PERSONAL = ("parameters", "checkpoint", "result")  # submitted by owners, or produced for them
 LINE = "{:36}  {:9}  {:>9}  {:>8}  {:>6}  {:24}  {}"
 
 ABOUT = """Inspect, retry and cancel jobs of all owners; pause and resume queues.
@@ -49,10 +32,9 @@ ABOUT = """Inspect, retry and cancel jobs of all owners; pause and resume queues
 Needs only PostgreSQL: neither Redis nor a worker has to be running.
 
   manage.py jobs list --state discarded              discarded jobs, newest first
-  manage.py jobs show ID                             one job in detail, with its last error
+  manage.py jobs show ID                             every column of a job, with its last error
   manage.py jobs retry --state discarded --kind accounts.mail --older 1h
-  manage.py jobs cancel --owner ada@example.com --dry-run
-  manage.py jobs workers                             workers and their queues
+  manage.py jobs cancel --owner ada@example.com      list takes the same conditions
   manage.py jobs queues                              queues, and whether they are paused
   manage.py jobs pause default                       let the jobs of a queue wait until it is resumed
   manage.py jobs resume default
@@ -62,23 +44,20 @@ LIST = """List jobs, newest first.
 
 States: scheduled, queued, running, retryable, succeeded, cancelled, discarded. ATTEMPTS shows attempts and their limit; a job
 whose last attempt fails is discarded until somebody retries it."""
-SHOW = """Show one job in detail: times, claim, worker, problem and last error.
+SHOW = """Show one job as JSON: times, claim, worker, problem and last error.
 
 Parameters, checkpoint and result are not shown, and secrets are removed from the error. In the admin, superusers see the rest."""
 RETRY = """Run discarded jobs again, with all their attempts. Each continues at its last checkpoint.
 
 Name ids or conditions. Other jobs are not changed. The relay queues the jobs within seconds."""
-WORKERS = """List workers: uptime, last heartbeat, and the queues that each consumes.
+CANCEL = """Cancel jobs: waiting jobs at once, running jobs at their next checkpoint.
 
-A worker that stops normally is removed at once. A killed worker stays listed until another one starts a day later."""
+Name ids or conditions. Finished jobs are not changed."""
 QUEUES = """List queues: queued and running jobs, how long the longest-due job waits, and who has paused the queue."""
 PAUSE = """Pause a queue: no worker starts another of its jobs until it is resumed.
 
 Running jobs go on. Waiting jobs stay queued, and new ones are accepted; none is lost."""
 RESUME = """Resume a queue: the workers start its jobs again, within seconds."""
-CANCEL = """Cancel jobs: waiting jobs at once, running jobs at their next checkpoint.
-
-Name ids or conditions. Finished jobs are not changed."""
 
 
 def duration(text: str) -> timedelta:
@@ -108,25 +87,19 @@ class Command(BaseCommand):
         def action(name: str, text: str) -> ArgumentParser:
             first = text.partition(".")[0].partition(":")[0]
             short = first[0].lower() + first[1:]
-            made = actions.add_parser(name, help=short, description=text, formatter_class=RawDescriptionHelpFormatter)
-            made.add_argument("--json", action="store_true", help="print one JSON object per line")
-            return made
+            return actions.add_parser(name, help=short, description=text, formatter_class=RawDescriptionHelpFormatter)
 
         listing = action("list", LIST)
-        _conditions(listing, states=JobState.values)
+        _conditions(listing)
         listing.add_argument("--limit", type=count, default=50, help="the maximum number of jobs (default: 50)")
         action("show", SHOW).add_argument("id", type=UUID, help="the id of the job")
-        action("workers", WORKERS)
+        for name, text in (("retry", RETRY), ("cancel", CANCEL)):
+            changing = action(name, text)
+            changing.add_argument("ids", type=UUID, nargs="*", metavar="id", help="ids of jobs")
+            _conditions(changing)
         action("queues", QUEUES)
         for name, text in (("pause", PAUSE), ("resume", RESUME)):
             action(name, text).add_argument("queue", help="the name of the queue")
-        for name, text, states in (("retry", RETRY, RETRIED), ("cancel", CANCEL, CANCELLED)):
-            changing = action(name, text)
-            changing.add_argument("ids", type=UUID, nargs="*", metavar="id", help="ids of jobs")
-            _conditions(changing, states=states)
-            changing.add_argument(
-                "--dry-run", action="store_true", help="print how many jobs would change, and change nothing"
-            )
 
     def handle(self, *, action: str, **options: Any) -> None:
         do: Callable[..., None] = getattr(self, f"_{action}")
@@ -137,119 +110,69 @@ class Command(BaseCommand):
         except DatabaseError as error:
             raise CommandError(f"PostgreSQL is not available, or refused the query: {str(error).strip()}") from error
 
-    def _list(self, *, json: bool, limit: int, **options: Any) -> None:
-        rows = (
-            _chosen(**options).select_related("owner").defer("parameters", "checkpoint", "result", "problem", "error")
-        )
-        if not json:
-            self.stdout.write(LINE.format("ID", "STATE", "PROGRESS", "ATTEMPTS", "AGE", "KIND", "OWNER"))
+    def _list(self, *, limit: int, **options: Any) -> None:
+        rows = _chosen(**options).select_related("owner").defer(*PERSONAL, "problem", "error")
+        self.stdout.write(LINE.format("ID", "STATE", "PROGRESS", "ATTEMPTS", "AGE", "KIND", "OWNER"))
         now = timezone.now()
         for job in rows[:limit].iterator():
-            self.stdout.write(_json(_columns(job, LISTED)) if json else _line(job, now=now))
+            self.stdout.write(_line(job, now=now))
 
-    def _show(self, *, id: UUID, json: bool, **options: Any) -> None:
-        job = Job.objects.filter(pk=id).select_related("owner").defer("parameters", "checkpoint", "result").first()
+    def _show(self, *, id: UUID, **options: Any) -> None:
+        job = Job.objects.filter(pk=id).select_related("owner").defer(*PERSONAL).first()
         if job is None:
             raise CommandError(f"No job has the id {id}.")
-        columns = _columns(job, SHOWN) | {"error": redact_text(job.error)}
-        if json:
-            self.stdout.write(_json(columns))
-            return
-        error = columns.pop("error")
-        for name, value in columns.items():
-            if value not in (None, ""):
-                self.stdout.write(f"{name:14} {_json(value) if isinstance(value, dict) else value}")
-        if error:
-            self.stdout.write(f"\n{error}")
+        columns = {field.name: getattr(job, field.name) for field in Job._meta.fields if field.name not in PERSONAL}
+        columns |= {"owner": job.owner and job.owner.get_username(), "error": redact_text(job.error)}
+        self.stdout.write(json.dumps(columns, cls=DjangoJSONEncoder, ensure_ascii=False, indent=2))
 
-    def _workers(self, *, json: bool, **options: Any) -> None:
-        now = timezone.now()
-        for worker in workers_list():
-            columns = {name: getattr(worker, name) for name in ("name", "queues", "started_at", "seen_at")}
-            since, seen = _age(now - worker.started_at), _age(now - worker.seen_at)
-            line = f"{worker.name}  up {since}, seen {seen} ago  {', '.join(worker.queues)}"
-            self.stdout.write(_json(columns) if json else line)
-
-    def _queues(self, *, json: bool, **options: Any) -> None:
+    def _queues(self, **options: Any) -> None:
         found, pauses, now = job_stats(), {pause.queue: pause for pause in queue_pauses()}, timezone.now()
         for queue, oldest in sorted(found.oldest.items()):
             pause = pauses.get(queue)
-            columns = {
-                "name": queue,
-                "queued": found.jobs[queue, JobState.QUEUED],
-                "running": found.jobs[queue, JobState.RUNNING],
-                "oldest_seconds": round(oldest, 1),
-                "paused_at": pause and pause.paused_at,
-                "paused_by": pause and pause.paused_by,
-            }
-            state = f", paused {_age(now - pause.paused_at)} ago by {pause.paused_by}" if pause else ""
+            queued, running = found.jobs[queue, JobState.QUEUED], found.jobs[queue, JobState.RUNNING]
             waits = f", the oldest for {_age(timedelta(seconds=oldest))}" if oldest else ""
-            line = f"{queue}: {columns['queued']:,} queued{waits}, {columns['running']:,} running{state}"
-            self.stdout.write(_json(columns) if json else line)
+            state = f", paused {_age(now - pause.paused_at)} ago by {pause.paused_by}" if pause else ""
+            self.stdout.write(f"{queue}: {queued:,} queued{waits}, {running:,} running{state}")
 
-    def _pause(self, *, queue: str, json: bool, **options: Any) -> None:
+    def _pause(self, *, queue: str, **options: Any) -> None:
         if warning := pause_warning(queue):
             self.stderr.write(f"Warning: {warning}")
-        self._switch(queue_pause, queue=queue, verb="paused", json=json)
+        self._switch(queue_pause, queue, done="is paused", unchanged="was paused already")
 
-    def _resume(self, *, queue: str, json: bool, **options: Any) -> None:
-        self._switch(queue_resume, queue=queue, verb="resumed", json=json)
+    def _resume(self, *, queue: str, **options: Any) -> None:
+        self._switch(queue_resume, queue, done="is resumed", unchanged="was not paused")
 
-    def _switch(self, act: Callable[..., bool], *, queue: str, verb: str, json: bool) -> None:
+    def _switch(self, act: Callable[..., bool], queue: str, *, done: str, unchanged: str) -> None:
         try:
             changed = act(queue=queue, by=BY)
         except UnknownQueue as error:
             raise CommandError(str(error), returncode=2) from error
-        unchanged = {"paused": "was paused already", "resumed": "was not paused"}[verb]
-        line = f"The queue {queue} {f'is {verb}' if changed else unchanged}."
-        self.stdout.write(_json({"queue": queue, "changed": changed}) if json else line)
+        self.stdout.write(f"The queue {queue} {done if changed else unchanged}.")
 
     def _retry(self, **options: Any) -> None:
-        self._change(jobs_retry, states=RETRIED, verb="scheduled to run again", refused="not discarded", **options)
+        self._change(jobs_retry, done="scheduled to run again", refused="not discarded", **options)
 
     def _cancel(self, **options: Any) -> None:
-        self._change(jobs_cancel, states=CANCELLED, verb="cancelled", refused="already finished", **options)
+        self._change(jobs_cancel, done="cancelled", refused="already finished", **options)
 
     def _change(
-        self,
-        act: Callable[..., Iterator[Done]],
-        *,
-        states: Sequence[JobState],
-        verb: str,
-        refused: str,
-        ids: list[UUID],
-        json: bool,
-        dry_run: bool,
-        **options: Any,
+        self, act: Callable[..., Iterator[Done]], *, done: str, refused: str, ids: list[UUID], **options: Any
     ) -> None:
         if not ids and not any(options[name] for name in ("state", "kind", "owner", "older")):
             raise CommandError("Name ids, or at least one condition: --state, --kind, --owner, --older.", returncode=2)
-        jobs = _chosen(ids=ids, **options)
-        if dry_run:
-            count = jobs.filter(state__in=states).count()
-            self.stdout.write(_json({"would": count}) if json else f"{count:,} would be {verb}.")
-            return
-        changed = asked = 0
-        touched: set[UUID] = set()
-        for done in act(jobs=jobs, by=BY):
-            changed, asked = changed + len(done.changed), asked + len(done.asked)
-            touched |= {*done.changed, *done.asked} if ids else set()
-            if not ids:
-                self.stderr.write(f"{changed + asked:,} so far")
-        stopping = f", {asked:,} will stop at the next checkpoint" if asked else ""
-        self.stdout.write(_json({"changed": changed, "asked": asked}) if json else f"{changed:,} {verb}{stopping}.")
-        left = [str(job_id) for job_id in ids if job_id not in touched]
+        batches = list(act(jobs=_chosen(ids=ids, **options), by=BY))
+        changed = [job_id for batch in batches for job_id in batch.changed]
+        asked = [job_id for batch in batches for job_id in batch.asked]
+        stopping = f", {len(asked):,} will stop at the next checkpoint" if asked else ""
+        self.stdout.write(f"{len(changed):,} {done}{stopping}.")
+        left = [str(job_id) for job_id in ids if job_id not in {*changed, *asked}]
         if left:
             raise CommandError(f"Not found or {refused}: {', '.join(left)}.")
 
 
-def _conditions(parser: ArgumentParser, *, states: Sequence[str]) -> None:
-    parser.add_argument(
-        "--state",
-        choices=[str(state) for state in states],
-        action="append",
-        help="in this state; repeat it for several states",
-    )
+def _conditions(parser: ArgumentParser) -> None:
+    states = "in this state; repeat it for several states"
+    parser.add_argument("--state", choices=JobState.values, action="append", help=states)
     parser.add_argument("--kind", help="of this kind, for example accounts.mail")
     parser.add_argument("--owner", metavar="EMAIL", help="of the account with this address")
     parser.add_argument(
@@ -263,18 +186,22 @@ def _chosen(
     kind: str | None,
     owner: str | None,
     older: timedelta | None,
-    ids: Iterable[UUID] = (),
+    ids: list[UUID] | None = None,
     **options: Any,
 ) -> QuerySet[Job]:
+    """Return the jobs that meet every condition, newest first."""
     account = None if owner is None else owner_by_email(owner)
     if owner is not None and account is None:
         raise CommandError(f"No account has the address {owner}.")
-    return jobs_filter(ids=list(ids), states=state or (), kind=kind, owner=account, older=older)
-
-
-def _columns(job: Job, names: Iterable[str]) -> dict[str, Any]:
-    owner = None if job.owner is None else job.owner.get_username()
-    return {name: getattr(job, name) for name in names} | {"owner": owner, "progress": progress(vars(job))}
+    conditions: dict[str, Any] = {
+        "pk__in": ids,
+        "state__in": state,
+        "kind": kind,
+        "owner_id": account and account.pk,
+        "created_at__lte": older and timezone.now() - older,
+    }
+    given = {name: value for name, value in conditions.items() if value}
+    return Job.objects.filter(**given).order_by("-created_at", "-id")
 
 
 def _line(job: Job, *, now: datetime) -> str:
@@ -292,7 +219,3 @@ def _age(passed: timedelta) -> str:
         if seconds >= 2 * size:
             return f"{seconds // size}{unit}"
     return f"{seconds}s"
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, cls=DjangoJSONEncoder, ensure_ascii=False)
