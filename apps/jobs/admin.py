@@ -2,33 +2,27 @@
 
 import json
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any, cast
 from uuid import UUID
 
-from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth import get_user_model
 from django.db.models import QuerySet
-from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
-from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 from django.utils.html import format_html
 
 from apps.jobs.kinds import kind_named, kind_names, kinds
-from apps.jobs.models import ChunkPurpose, Job
+from apps.jobs.models import Job
 from apps.jobs.monitoring import owner_by_email
 from apps.jobs.serializers import job_problem, progress
 from apps.jobs.services.bulk import jobs_cancel, jobs_retry
-from apps.jobs.services.files import chunks_size
 from apps.practices.observability.redaction import redact_text
 
 CONTENTS = ("parameters_shown", "checkpoint_shown", "result_shown")  # submitted by owners, or produced for them
 HEAVY = ("parameters", "checkpoint", "result", "problem", "error")
-LOOKUPS = {"state__exact", "kind", "queue", "older"}  # the query parameters of the filters
-AGES = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(days=7)}
+LOOKUPS = {"state__exact", "kind", "queue"}  # the query parameters of the filters
 
 
 class KindFilter(admin.SimpleListFilter):
@@ -50,24 +44,6 @@ class QueueFilter(KindFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [(queue, queue) for queue in sorted({kind.queue for kind in kinds()})]
-
-
-class AgeFilter(admin.SimpleListFilter):
-    """A filter by the time since the submission."""
-
-    title = "age"
-    parameter_name = "older"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(name, f"Older than a{'n' if name == 'hour' else ''} {name}") for name in AGES]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Job]) -> QuerySet[Job]:
-        age = AGES.get(self.value() or "")
-        return queryset.filter(created_at__lte=Now() - age) if age else queryset
-
-
-def _size_of(purpose: ChunkPurpose, name: str) -> Callable[[Any, Job], str]:
-    return admin.display(lambda _, job: filesizeformat(chunks_size(job_id=job.pk, purpose=purpose)), description=name)
 
 
 def _json_of(column: str) -> Callable[[Any, Job], str | None]:
@@ -93,7 +69,7 @@ class JobAdmin(admin.ModelAdmin):
         "created_at",
         "finished_at",
     )
-    list_filter = ("state", KindFilter, QueueFilter, AgeFilter)
+    list_filter = ("state", KindFilter, QueueFilter)
     list_select_related = ("owner",)
     ordering = ("-created_at", "-id")
     search_fields = ("pk",)  # shows the search box; get_search_results does the search
@@ -105,7 +81,6 @@ class JobAdmin(admin.ModelAdmin):
         ("Failure", {"fields": ("problem_shown", "error_shown")}),
         ("Times", {"fields": ("created_at", "run_at", "sent_at", "started_at", "finished_at")}),
         ("Claim", {"fields": ("worker", "runner", "fence", "leased_until", "heartbeat_at", "stop", "quarantined", "isolated")}),
-        ("Files", {"fields": ("upload_size", "result_size", "owner_files")}),
         ("Origin", {"fields": ("queue", "start_tag", "request_id", "traceparent", "schedule", "scheduled_for")}),
     )  # fmt: skip
 
@@ -146,16 +121,6 @@ class JobAdmin(admin.ModelAdmin):
         """Return the last error, redacted like the log."""
         return format_html('<pre class="job">{}</pre>', redact_text(job.error)) if job.error else None
 
-    @admin.display(description="files of the owner")
-    def owner_files(self, job: Job) -> str | None:
-        """Return how much of their quota the files of the owner use."""
-        if job.owner_id is None:
-            return None
-        kept, most = chunks_size(owner_id=job.owner_id), settings.JOBS_FILES_PER_USER
-        return f"{filesizeformat(kept)} of {filesizeformat(most)}"
-
-    upload_size = _size_of(ChunkPurpose.UPLOAD, "upload")
-    result_size = _size_of(ChunkPurpose.RESULT, "result file")
     parameters_shown, checkpoint_shown, result_shown = map(_json_of, ("parameters", "checkpoint", "result"))
 
     def get_fieldsets(self, request: HttpRequest, obj: Job | None = None) -> Any:
@@ -203,7 +168,7 @@ class JobAdmin(admin.ModelAdmin):
         batches = list(jobs_retry(jobs=queryset, by=str(request.user.pk)))
         retried = [job_id for done in batches for job_id in done.changed]
         _log_actions(request, retried, "Retried.")
-        self.message_user(request, f"{_jobs(retried)} will run again.", messages.SUCCESS)
+        self.message_user(request, f"Jobs that will run again: {len(retried)}.", messages.SUCCESS)
 
     @admin.action(description="Cancel selected unfinished jobs", permissions=["change"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
@@ -211,12 +176,8 @@ class JobAdmin(admin.ModelAdmin):
         cancelled = [job_id for done in batches for job_id in done.changed]
         asked = [job_id for done in batches for job_id in done.asked]
         _log_actions(request, [*cancelled, *asked], "Cancelled.")
-        message = f"{_jobs(cancelled)} cancelled; {len(asked)} running will stop at the next checkpoint."
+        message = f"Jobs cancelled: {len(cancelled)}; running jobs that will stop at the next checkpoint: {len(asked)}."
         self.message_user(request, message, messages.SUCCESS)
-
-
-def _jobs(ids: list[UUID]) -> str:
-    return "1 job" if len(ids) == 1 else f"{len(ids)} jobs"
 
 
 def _log_actions(request: HttpRequest, ids: list[UUID], message: str) -> None:
