@@ -118,7 +118,7 @@ def pgbouncer_url(value: str) -> str:
     url = database_url(value)
     if asked := _OF_A_SESSION.intersection(_query(urlsplit(url))):
         raise ValueError(
-            f"remove {', '.join(sorted(asked))}, which needs a session: in transaction mode there is none. "
+            f"remove {', '.join(sorted(asked))}, which needs a session, and transaction mode has no sessions. "
             "Set a default for the role instead (ALTER ROLE ... SET ...)"
         )
     return url

@@ -61,7 +61,7 @@ def redis_check() -> str:
 
 
 def workers_check() -> str | None:
-    """Return which queues have jobs but no worker; None if there are none, or if PostgreSQL does not answer."""
+    """Return which queues have jobs but no worker; None if every queue has one, or PostgreSQL does not answer."""
     try:
         queues, any_seen = queues_without_worker()
     except DatabaseError:

@@ -37,7 +37,7 @@ class StackState:
 
     @classmethod
     def read(cls, path: Path) -> "StackState | None":
-        """Return the state of a running stack, or None if there is none or its owner has died."""
+        """Return the state of a running stack, or None if no stack runs or its owner has died."""
         try:
             state = cls(**json.loads(path.read_text()))
             os.kill(state.pid, 0)

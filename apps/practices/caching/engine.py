@@ -240,8 +240,10 @@ def _build_under_lock(spec: CacheSpec, *, stale: Lookup | None) -> Lookup:
 def _prepare(spec: CacheSpec, token: str) -> tuple[bool, bytes | None, list[bytes]]:
     keys = [spec.key, f"{spec.key}:lock", *(tag_key(tag) for tag in spec.tags)]
     fresh = [secrets.token_hex(8) for _ in spec.tags]
-    answer = redis_client().eval(PREPARE, len(keys), *keys, token, LOCK_SECONDS * 1000, *fresh, TAG_SECONDS)
-    return bool(answer[0]), answer[1], answer[2]
+    locked, stored, versions = redis_client().eval(
+        PREPARE, len(keys), *keys, token, LOCK_SECONDS * 1000, *fresh, TAG_SECONDS
+    )
+    return bool(locked), stored, versions
 
 
 def _build_and_store(

@@ -40,7 +40,7 @@ def entry_to_bytes(entry: Entry) -> bytes:
 
 
 def entry_from_bytes(stored: bytes | None) -> Entry | None:
-    """Parse a serialized entry; return None if there is none or its format is another."""
+    """Parse a serialized entry; return None for no bytes, or for another format."""
     if not stored:
         return None
     head, separator, body = stored.partition(b"\n")

@@ -63,8 +63,8 @@ class Steps(Generic[RV]):
             while True:
                 what = self._gen.send((yield what))
         except StopIteration as end:
-            answer: RV = end.value
-            return answer
+            result: RV = end.value
+            return result
 
 
 class BoundedConnection(psycopg.Connection[Any]):
@@ -96,16 +96,16 @@ class BoundedConnection(psycopg.Connection[Any]):
         Operations that do not wait (``set_autocommit``, an empty commit) report nothing to the breaker.
         """
         steps = Steps(gen)
-        answer = self._bounded(steps.run(), interval, timeout)
+        result = self._bounded(steps.run(), interval, timeout)
         if steps.have_waited:
             self.breaker.succeeded()
-        return answer
+        return result
 
     def exchanged(self, gen: PQGen[RV]) -> RV:
         """Wait for the response to what has been sent, as ``wait`` does."""
-        answer = self._bounded(gen, INTERVAL_SECONDS, None)
+        result = self._bounded(gen, INTERVAL_SECONDS, None)
         self.breaker.succeeded()
-        return answer
+        return result
 
     def _bounded(self, gen: PQGen[RV], interval: float, timeout: float | None) -> RV:
         is_brief = self.has_fallback or self.breaker.is_suspicious

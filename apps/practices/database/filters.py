@@ -27,7 +27,7 @@ class Matching:
     """A filter without an ordered index (words, members of an array), which the list itself applies.
 
     ``condition(value)`` is found by a GIN or GiST index, in no order. Where the index cannot answer it alone, such as a phrase,
-    ``found_by(value)`` is a condition that the index can answer and that every match meets; empty if there is none.
+    ``found_by(value)`` is a condition that the index can answer and that every match meets; empty if no such condition exists.
     ``matching`` says how many rows are sorted and scanned.
     """
 

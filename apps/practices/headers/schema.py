@@ -67,10 +67,10 @@ def describe_headers(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     for path in result.get("paths", {}).values():
         for method, operation in path.items():
             if isinstance(operation, dict) and "responses" in operation:
-                for status, answer in operation["responses"].items():
-                    for name in _names(method, status, is_job="content" in answer and status == "202"):
+                for status, response in operation["responses"].items():
+                    for name in _names(method, status, is_job="content" in response and status == "202"):
                         reference = {"$ref": f"#/components/headers/{name}"}
-                        answer.setdefault("headers", {}).setdefault(name, reference)
+                        response.setdefault("headers", {}).setdefault(name, reference)
     return result
 
 

@@ -107,7 +107,7 @@ def route_found(request: HttpRequest) -> ResolverMatch | None:
 
 
 def route_match(request: HttpRequest) -> ResolverMatch:
-    """Return the route of a request; raise ``Resolver404`` if there is none."""
+    """Return the route of a request; raise ``Resolver404`` if no route matches."""
     match = route_found(request)
     if match is None:
         unmatched = facts_of(request).unmatched

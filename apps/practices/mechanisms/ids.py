@@ -15,7 +15,7 @@ def request_id_new() -> str:
 
 
 def current_request_id() -> str | None:
-    """Return the id of the current request; None if there is none.
+    """Return the id of the current request; None outside a request.
 
     In a Celery task it is the id of the request that submitted the task, taken from the message's headers.
     """

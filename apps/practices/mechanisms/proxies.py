@@ -66,7 +66,7 @@ def _counted(chain: str, count: int) -> Address | None:
 
 
 def _walked(chain: str, peer: Address | None, networks: tuple[str, ...]) -> Address | None:
-    """Return the first address from the right outside ``networks``; the peer if there is none or the chain is invalid."""
+    """Return the first address from the right outside ``networks``; else, or for an invalid chain, the peer."""
     if peer is None or not is_ours(peer, networks):
         return peer
     for hop in reversed(chain.rsplit(",", LONGEST_CHAIN)):

@@ -30,8 +30,8 @@ from apps.practices.mechanisms.json import json_bytes
 # Return a command as it is sent. (The stub of hiredis 3.5 allows tuples of one alone.)
 redis_command = cast(Callable[[tuple[Any, ...]], bytes], pack_command)
 
-# Failures that the breaker counts: no answer, or an answer that the server cannot serve.
-AWAY = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError)
+# Failures that the breaker counts: no reply, or one that says that the server cannot serve.
+_UNAVAILABLE = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError)
 
 
 class RedisUnavailable(ConnectionError):
@@ -43,15 +43,15 @@ def guarded(breaker: Breaker, call: Callable[..., Any], *args: Any, **options: A
     if not breaker.allows():
         raise RedisUnavailable("Redis is unavailable")
     try:
-        answer = call(*args, **options)
-    except AWAY as error:
+        reply = call(*args, **options)
+    except _UNAVAILABLE as error:
         breaker.failed(error)
         raise
     except ResponseError:
-        breaker.succeeded()  # it answered, although with an error, which is the caller's
+        breaker.succeeded()  # it replied, although with an error, which is the caller's
         raise
     breaker.succeeded()
-    return answer
+    return reply
 
 
 class GuardedPool(ConnectionPool):

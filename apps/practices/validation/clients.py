@@ -43,7 +43,7 @@ class Slots:
         self._lock = threading.Lock()
 
     def acquire(self, client: str) -> bool:
-        """Take a slot and return True, or return False if there is none. Clients with an empty name are not counted by name."""
+        """Take a slot and return True, or return False if none is free. Clients with an empty name are not counted by name."""
         with self._lock:
             if self._taken.total() >= self.most or (client and self._taken[client] >= self.each):
                 return False
@@ -181,7 +181,7 @@ class ClientSocket:
                 return data
 
     def recv_now(self, size: int, flags: int = 0) -> bytes:
-        """Receive the data that has arrived; raise BlockingIOError if there is none."""
+        """Receive the data that has arrived; raise BlockingIOError if none has."""
         return self._connection.recv(size, flags)
 
     def sendall(self, data: bytes, flags: int = 0) -> None:
