@@ -26,8 +26,8 @@ def asked() -> None:
     struct.pack_into("d", _ASKED, 0, time.monotonic())
 
 
-def drain_on_sigterm(stop: Callable[[], object]) -> None:
-    """On SIGTERM drain, then call ``stop`` in a thread. Call it in the main thread of a new process."""
+def drain_on_sigterm(stop: Callable[[], object], drains: Callable[[], object] = lambda: None) -> None:
+    """On SIGTERM call ``drains`` and drain, then call ``stop`` in a thread. Call it in the main thread of a new process."""
     from apps.operations import shutdown
 
     started = time.monotonic()
@@ -36,6 +36,7 @@ def drain_on_sigterm(stop: Callable[[], object]) -> None:
         if shutdown.is_draining():
             return  # The host signalled every process, and the master passed the signal on as well.
         shutdown.drain()
+        drains()
         last = max(started, *struct.unpack_from("d", _ASKED))
         seconds = DRAIN_SECONDS if time.monotonic() - last < ASKED_SECONDS else 0.0
         timer = threading.Timer(seconds, stop)

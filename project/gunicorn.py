@@ -83,8 +83,14 @@ def pre_request(worker: Any, request: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     """Drain before gunicorn's own handling of SIGTERM, which runs in the worker's main loop."""
-    drain_on_sigterm(partial(worker.method_queue.defer, worker.handle_exit, signal.SIGTERM, None))
+    stop = partial(worker.method_queue.defer, worker.handle_exit, signal.SIGTERM, None)
+    drain_on_sigterm(stop, drains=worker.share.leave)
     signal.siginterrupt(signal.SIGTERM, False)
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """Make room for the successor of a process that has ended. Called in the main process."""
+    worker.share.leave()
 
 
 def worker_exit(server: Any, worker: Any) -> None:

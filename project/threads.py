@@ -3,6 +3,7 @@
 gunicorn 27 gives a new connection to a thread, which waits up to 5 seconds for its first byte, then reads and writes without a
 bound. The main loop waits up to 2 seconds for each client to close its side of a finished connection. Here a connection goes
 to a thread once it has sent something, a ``ClientSocket`` reads and writes it, and a finished one waits in the poller.
+The processes of an instance share its connections evenly.
 """
 
 import contextlib
@@ -27,6 +28,7 @@ from apps.practices.validation.clients import (
     reader_slots,
     sender_slots,
 )
+from project.shares import WAIT_SECONDS, Share
 
 LINGER_SECONDS = (
     2.0  # waiting for a client to close its side, so that it gets all of its response (RFC 9112, section 9.6)
@@ -41,6 +43,27 @@ class Worker(gthread.ThreadWorker):
         super().__init__(*args, **kwargs)
         self.senders, self.readers = sender_slots(self.cfg.threads), reader_slots(self.cfg.threads)
         self.lingering: deque[tuple[float, Any]] = deque()
+        self.share = Share()
+        self.accepts_at = 0.0  # until then, new connections are left to other processes
+
+    def accept(self, listener: Any) -> None:
+        """Accept a connection, or leave it to a process that has fewer. Called in the main loop."""
+        before = self.nr_conns
+        self.share.update(before)
+        if self.share.must_wait():
+            self.accepts_at = time.monotonic() + WAIT_SECONDS
+            self.set_accept_enabled(False)
+            return
+        super().accept(listener)
+        self.share.update(self.nr_conns, accepted=self.nr_conns - before)
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        super().set_accept_enabled(enabled and time.monotonic() >= self.accepts_at)
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        self.share.update(self.nr_conns)
+        left = self.accepts_at - time.monotonic()
+        super().wait_for_and_dispatch_events(min(timeout, left) if left > 0 else timeout)
 
     def enqueue_req(self, conn: Any) -> None:
         """Pass the connection to a thread, or to the poller if it is new and has sent nothing."""
@@ -70,6 +93,8 @@ class Worker(gthread.ThreadWorker):
 
     def handle_request(self, req: Any, conn: Any) -> Any:
         conn.sock.begin_body()
+        if self.share.must_close():
+            req.force_close()
         return super().handle_request(req, conn)
 
     def close(self, conn: Any, close: Any, graceful: bool = False) -> None:

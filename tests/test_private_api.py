@@ -117,6 +117,24 @@ def test_gunicorn_worker_methods() -> None:
     assert STOP_KEEPALIVE_LINGER == 2.0
 
 
+def test_gunicorn_accepts() -> None:
+    from gunicorn.http.message import Request
+    from gunicorn.workers.gthread import ThreadWorker
+
+    assert {
+        name: parameters(getattr(ThreadWorker, name))
+        for name in ("accept", "set_accept_enabled", "wait_for_and_dispatch_events")
+    } == {
+        "accept": ["self", "listener"],
+        "set_accept_enabled": ["self", "enabled"],
+        "wait_for_and_dispatch_events": ["self", "timeout"],
+    }
+    # Each turn enables accepting again if it is off, and then waits.
+    assert {"_accepting", "set_accept_enabled", "wait_for_and_dispatch_events"} <= names_in(ThreadWorker.run)
+    assert "_accepting" in names_in(ThreadWorker.set_accept_enabled)
+    assert "must_close" in names_in(Request.force_close) & names_in(Request.should_close)
+
+
 def test_gunicorn_connections() -> None:
     from gunicorn.workers.gthread import TConn, ThreadWorker
 

@@ -1,9 +1,11 @@
 """scaling: two instances behind the edge share all state, and nothing is lost when one dies."""
 
+import http.client
 import json
 import platform
 import re
 import secrets
+import signal
 import socket
 import ssl
 import time
@@ -12,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 import pytest
 
+from project.shares import CLOSE_SECONDS, WAITS, Share
 from tests.fleet import Load, all_started, ask
 from tests.processes import ROOT, wait_until
 from tools.fleet import Fleet
@@ -178,6 +181,71 @@ def test_nothing_connects_before_the_fork(fleet: Fleet) -> None:
     assert any(
         found.status == psutil.CONN_ESTABLISHED for child in master.children() for found in child.net_connections()
     )
+
+
+def test_process_with_more_connections_leaves_new_ones_to_another() -> None:
+    busy, idle = Share(), Share()
+    try:
+        busy.update(5)
+        idle.update(4)
+        assert not busy.must_wait()
+        idle.update(3)
+        assert [busy.must_wait() for _ in range(WAITS + 1)] == [True] * WAITS + [False], "the other may be stuck"
+        idle.update(3, accepted=1)
+        assert (busy.must_wait(), idle.must_wait(), busy.must_close()) == (True, False, False)
+        busy.update(9)
+        assert not busy.must_close(), "it has just closed one"
+        time.sleep(CLOSE_SECONDS)
+        assert busy.must_close()
+        idle.leave()
+        assert not busy.must_wait(), "nobody is left"
+        busy.leave()
+        idle = Share()
+        idle.update(0)
+        assert busy.must_wait(), "a process that stops leaves all to the others"
+    finally:
+        busy.leave()
+        idle.leave()
+
+
+def test_processes_of_an_instance_share_its_connections(fleet: Fleet) -> None:
+    """Keep 32 connections, while a process is added, killed, and stopped. Each gets at least a third of them."""
+    web = fleet.webs[0]
+    master = psutil.Process(web.pid)
+    kept = [http.client.HTTPConnection("127.0.0.1", web.port or 0, timeout=10) for _ in range(32)]
+
+    def asked_evenly() -> bool:
+        """Ask on each connection, and return whether two processes have at least a third of them each."""
+        for connection in kept:
+            try:
+                connection.request("GET", "/healthz")
+                connection.getresponse().read()
+            except (OSError, http.client.HTTPException):
+                connection.close()  # its process was killed
+        held = [
+            sum(found.status == psutil.CONN_ESTABLISHED and found.laddr.port == web.port for found in connections)
+            for connections in (child.net_connections("tcp") for child in master.children())
+        ]
+        return len(held) == 2 and min(held) >= sum(held) / 3 > 10
+
+    try:
+        asked_evenly()
+        master.send_signal(signal.SIGTTIN)
+        wait_until(asked_evenly, seconds=20, what="an added process to get its share")
+        [first, second] = master.children()
+        first.kill()
+        wait_until(lambda: len(set(master.children()) - {first}) == 2, seconds=10, what="a new process")
+        wait_until(asked_evenly, seconds=20, what="a replaced process to get its share")
+        second.suspend()  # while it is stuck, new connections do not wait for it
+        for _ in range(20):
+            kept.append(http.client.HTTPConnection("127.0.0.1", web.port or 0, timeout=2))
+            kept[-1].request("GET", "/healthz")
+            assert kept[-1].getresponse().status == 200
+    finally:
+        for connection in kept:
+            connection.close()
+        web.kill()
+        all_started(fleet)
 
 
 def test_killed_instance_fails_no_read(fleet: Fleet) -> None:
