@@ -1,26 +1,34 @@
 """bin/test: run the checks of the code, then the test suite. `bin/test --help` lists the options."""
 
 import argparse
+import math
 import os
 import re
 import secrets
 import subprocess
 import sys
 import time
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree
 
+from tests.durations import length, spread
 from tools.stack import Stack, StackError
 
 ROOT = Path(__file__).resolve().parent.parent
+REPORTS = ROOT / "var" / "tests"
 STAGE_SECONDS = 600
-LANES = 3  # runs of pytest at a time: on two processors, tests that start the service mostly wait
-LONG = ("first_steps", "first_hour", "prove", "contract")  # files of tests/live that are started first, each alone
-FILES_TOGETHER = 4
+LANES = 2  # runs of pytest at a time that mostly compute, and as many that mostly wait
+LIVE = ("live", "faults", "browser")  # folders of tests that all start the service
+# Files of tests/live that mostly compute. The fourth proves that proofs can fail, and waits for that.
+BUSY = tuple(f"tests/live/test_{name}.py" for name in ("first_steps", "first_hour", "contract", "prove"))
+RUN_SECONDS = 100.0  # of tests in a run that starts the service, about
+NICE = 5  # what a run that computes leaves to those that measure times
+Runs = dict[str, list[str]]  # pytest's arguments, by the name of the run
 _ENVIRONMENT = os.environ
 
 # The variables that settings.prod requires, so that Django's deployment checks see the real settings.
@@ -116,68 +124,98 @@ def run_stages() -> Counter[str]:
     return counts
 
 
-def quick_runs() -> dict[str, list[str]]:
-    """Return the tests that start no service, in two runs of about the same length."""
-    files = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("test_*.py"))
-    return {name: ["-m", "not live", *files[half::2]] for half, name in enumerate(("one half", "the other half"))}
+def quick_runs() -> Runs:
+    """Return the tests that start no service, as many runs as compute at a time."""
+    shares = spread(files_elsewhere(), kind="quick", shares=LANES)
+    return {f"quick tests, {number} of {LANES}": ["-m", "not live", *share] for number, share in enumerate(shares, 1)}
 
 
-def live_runs() -> dict[str, list[str]]:
-    """Return the tests that start the service, longest runs first, so that all lanes end at about the same time."""
-    elsewhere = ["tests", *(f"--ignore=tests/{folder}" for folder in ("live", "faults", "browser"))]
-    live = files_of("live")
-    alone = {name: live.pop(name) for name in (f"tests/live/test_{subject}.py" for subject in LONG) if name in live}
-    return (
-        {"practices, live": ["-m", "live", *elsewhere]} | alone | together(live) | {"tests/browser": ["tests/browser"]}
-    )
+def busy_runs() -> Runs:
+    """Return the tests that start the service and mostly compute."""
+    return {file: [file] for file in BUSY if (ROOT / file).exists()}
 
 
-def files_of(folder: str) -> dict[str, list[str]]:
-    """Return a run for each file of a folder of tests."""
-    paths = sorted((ROOT / "tests" / folder).glob("test_*.py"), reverse=True)  # which starts faults' longest early
-    return {name: [name] for name in (str(path.relative_to(ROOT)) for path in paths)}
+def waiting_runs() -> Runs:
+    """Return the other tests that start the service, the longest run first. Each file of faults has servers to itself."""
+    groups = {
+        "practices, live": files_elsewhere(),
+        "tests/live": [file for file in files_of("live") if file not in BUSY],
+        "tests/browser": files_of("browser"),
+        **{file: [file] for file in files_of("faults")},
+    }
+    runs = []
+    for name, files in groups.items():
+        count = math.ceil(length(files, kind="live") / RUN_SECONDS) or 1
+        shares = spread(files, kind="live", shares=min(count, len(files)))
+        runs += [(f"{name} {number}" if len(shares) > 1 else name, share) for number, share in enumerate(shares, 1)]
+    runs.sort(key=lambda run: -length(run[1], kind="live"))
+    return {name: ["-m", "live", *files] for name, files in runs}
 
 
-def together(files: Mapping[str, list[str]]) -> dict[str, list[str]]:
-    """Return runs of several files each, since a run takes seconds of processor time before its first test."""
-    names = list(files)
-    groups = [names[first : first + FILES_TOGETHER] for first in range(0, len(names), FILES_TOGETHER)]
-    return {", ".join(Path(name).stem for name in group): group for group in groups}
+def files_elsewhere() -> list[str]:
+    """Return the files of tests of which most start no service."""
+    return [file for file in files_of(".") if Path(file).parts[1] not in LIVE]
 
 
-def run_side_by_side(runs: Mapping[str, Iterable[str]]) -> Counter[str]:
-    """Run pytest with each of these arguments, in order and LANES at a time, and print each run when it ends."""
-    counts: Counter[str] = Counter()
-    with ThreadPoolExecutor(max_workers=LANES) as pool:
-        futures = [pool.submit(run_pytest, arguments, name=name, quiet=True) for name, arguments in runs.items()]
-        for future in as_completed(futures):
-            counts += future.result()
-    return counts
+def files_of(folder: str) -> list[str]:
+    """Return the files of tests in a folder of tests/, and below."""
+    return sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests" / folder).rglob("test_*.py"))
 
 
-def run_pytest(arguments: Iterable[str], *, name: str = "tests", quiet: bool = False) -> Counter[str]:
+def run_side_by_side(busy: Runs, waiting: Runs) -> Counter[str]:
+    """Run pytest with each of these arguments in order, LANES of each sort at a time, and return the counts.
+
+    A lane that has no more runs of its sort takes the other's. Runs that compute leave the processors to those that measure.
+    """
+    compute, wait = deque(busy.items()), deque(waiting.items())
+
+    def lane(own: deque[tuple[str, list[str]]], other: deque[tuple[str, list[str]]]) -> Counter[str]:
+        counts: Counter[str] = Counter()
+        with suppress(IndexError):
+            while True:
+                name, arguments = (own or other).popleft()
+                counts += run_pytest(arguments, name=name, quiet=True, nice=NICE if name in busy else 0)
+        return counts
+
+    with ThreadPoolExecutor() as pool:
+        lanes = [pool.submit(lane, *order) for order in ((compute, wait), (wait, compute)) for _ in range(LANES)]
+        return sum((future.result() for future in lanes), Counter())
+
+
+def run_pytest(arguments: Iterable[str], *, name: str = "tests", quiet: bool = False, nice: int = 0) -> Counter[str]:
     """Run pytest and return how many tests passed, failed and were skipped. A crash of pytest is a failure.
 
-    A quiet run prints one line, the reasons of skipped tests and, if a test failed, its output.
+    A quiet run prints how far it is, a line at its end, the reasons of skipped tests and, if a test failed, its output.
     """
-    report = ROOT / "var" / "tests" / f"{re.sub(r'[^a-z_]+', '-', name)}.xml"
+    report = REPORTS / f"{re.sub(r'[^a-z_0-9]+', '-', name)}.xml"
     report.parent.mkdir(parents=True, exist_ok=True)
     report.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "pytest", "-q", "-rs", f"--junitxml={report}", *arguments]
+    command = ["nice", f"-n{nice}", sys.executable, "-m", "pytest", "-q", "-rs", f"--junitxml={report}", *arguments]
     start = time.monotonic()
     output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} if quiet else {}
-    ran = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, text=True, check=False, **output)
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, text=True, **output) as process:
+        shown = list(followed(process.stdout or (), name=name))
     counts = counted(report)
-    if ran.returncode != 0 and not counts["failed"]:
+    if process.returncode != 0 and not counts["failed"]:
         counts["failed"] += 1
     if quiet:
         word = "FAIL" if counts["failed"] else "ok  "
         print(f"{word} {time.monotonic() - start:6.1f} s  {name} ({counts['passed']} passed)", flush=True)
-        shown = ran.stdout.splitlines()
         if not counts["failed"]:
             shown = [line for line in shown if line.startswith("SKIPPED")]
-        print("".join(f"{line}\n" for line in shown), end="", flush=True)
+        print("".join(shown), end="", flush=True)
     return counts
+
+
+def followed(lines: Iterable[str], *, name: str) -> Iterator[str]:
+    """Yield the lines of a run of pytest; print every fifth of the way."""
+    fifth = 0
+    for line in lines:
+        yield line
+        far = re.fullmatch(r"[.sFEx]+ +\[ *(\d+)%\]\n", line)
+        if far and fifth < int(far[1]) // 20 < 5:
+            fifth = int(far[1]) // 20
+            print(f"     {far[1]:>5} %  {name}", flush=True)
 
 
 def counted(report: Path) -> Counter[str]:
@@ -200,6 +238,7 @@ def main() -> int:
         "servers. With paths, run pytest on these only. Other options are passed to pytest.",
         epilog="The last line counts each check as one. Data in var/ is not touched.",
     )
+    parser.add_argument("--checks", action="store_true", help="run the checks of the code alone")
     parser.add_argument("--fast", action="store_true", help="leave out the tests that start the service (mark: live)")
     parser.add_argument(
         "--soak", action="store_true", help="repeat each fault many times, and run randomised tests longer"
@@ -209,22 +248,25 @@ def main() -> int:
     start = time.monotonic()
     counts: Counter[str] = Counter()
     if not options.paths:
+        for report in REPORTS.glob("*.xml"):
+            report.unlink()
         print("checks:", flush=True)
         try:
             counts += run_stages()
         except StackError as error:
             print(error, file=sys.stderr)
             counts["failed"] += 1
-        print(f"       {time.monotonic() - start:6.1f} s  all checks\ntests:", flush=True)
+        print(f"       {time.monotonic() - start:6.1f} s  all checks", flush=True)
     soak = ["--soak"] if options.soak else []
     if options.paths:
         counts += run_pytest([*soak, *others, *options.paths])
-    else:
-        runs = {name: [*others, *arguments] for name, arguments in quick_runs().items()}
-        if not options.fast:  # the faults last, when the tests that need most processor time have ended
-            slow = live_runs() | files_of("faults")
-            runs |= {name: [*soak, *others, *arguments] for name, arguments in slow.items()}
-        counts += run_side_by_side(runs)
+    elif not options.checks:
+        busy, waiting = quick_runs(), Runs()
+        if not options.fast:
+            busy, waiting = busy | busy_runs(), waiting_runs()
+        for arguments in (*busy.values(), *waiting.values()):
+            arguments[:0] = [*soak, *others]
+        counts += run_side_by_side(busy, waiting)
     print(f"{time.monotonic() - start:.0f} s in total")
     print(f"{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped", flush=True)
     return 1 if counts["failed"] else 0
