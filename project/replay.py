@@ -145,6 +145,7 @@ class Replays:
                 path=shape[1],
                 status=replay.code,
                 sent=0 if shape[0] == "HEAD" else len(body),
+                cache=fields.get("Cache-Status"),
             )
         finally:
             if facts.span is not None:

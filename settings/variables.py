@@ -5,6 +5,7 @@ write them and are parsed by the same kind, so that leaving a variable unset and
 """
 
 from settings import kinds, urls
+from settings.observed import OBSERVABILITY
 from settings.variable import Variable, days, integer, limit, seconds
 
 ENVIRONMENTS = ("dev", "staging", "prod", "test")
@@ -241,31 +242,6 @@ RETENTION = (
 )
 
 OPERATIONS = (
-    Variable(
-        "SENTRY_DSN", "The Sentry project that errors are reported to. Unset: no reports.", urls.sentry_dsn, secret=True
-    ),
-    Variable(
-        "METRICS_TOKEN",
-        "The bearer token for /metrics, 24 random characters or more. Unset: /metrics is closed.",
-        secret=True,
-    ),
-    Variable(
-        "LOG_LEVEL",
-        "The lowest level that is logged: DEBUG, INFO, WARNING or ERROR.",
-        kinds.choice("DEBUG", "INFO", "WARNING", "ERROR"),
-        default="INFO",
-    ),
-    Variable(
-        "LOG_ADDRESSES",
-        "How client addresses are logged: full, truncated (/24, /48) or none.",
-        kinds.choice("full", "truncated", "none"),
-        default="truncated",
-    ),
-    Variable(
-        "TRACE_CALLERS",
-        "The networks whose requests may continue a trace (traceparent), or proxies: those of TRUSTED_PROXIES. Unset: none.",
-        kinds.callers,
-    ),
     integer(
         "IMPORT_MAX_BYTES",
         "The largest file that can be imported, in bytes.",
@@ -311,4 +287,4 @@ OPERATIONS = (
     ),
 )
 
-VARIABLES = (*SERVICE, *STORES, *LIMITS, *ACCOUNTS, *RETENTION, *OPERATIONS)
+VARIABLES = (*SERVICE, *STORES, *LIMITS, *ACCOUNTS, *RETENTION, *OBSERVABILITY, *OPERATIONS)

@@ -27,6 +27,7 @@ def page_user(request: HttpRequest) -> User | AnonymousUser:
     now = timezone.now()
     user = session_user(session_id=session_id, transport=Transport.ADMIN, now=now) if session_id else None
     if user is not None and request.session.get(SESSION_KEY) == str(user.pk):
+        request.page_session_id = session_id  # type: ignore[attr-defined]  # read by the access line
         return user
     if SESSION_KEY in request.session or session_id:
         request.session.flush()

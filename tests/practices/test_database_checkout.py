@@ -16,6 +16,7 @@ from apps.practices.database.backend.base import DatabaseWrapper
 from apps.practices.database.connections import BoundedConnection, CircuitOpen, ServerUnresponsive, breaker_of
 from apps.practices.database.failures import problem_for
 from apps.practices.database.statements import PreparableSQL, PreparingCursor
+from apps.practices.mechanisms.usage import usage
 
 TIMES = [
     "2026-11-30 12:00:00+00",
@@ -259,3 +260,12 @@ def test_a_pool_of_which_every_connection_is_lost_is_given_up(pooled: Any, monke
     assert len({id(connection) for connection in seen}) == pooled.pool.max_size + 1
     assert all(connection.closed for connection in seen)
     assert pooled.rows_read(NUMBER, [6]) == [(7,)]
+
+
+def test_every_read_is_counted_and_timed(pooled: Any) -> None:
+    """Also one that is prepared, and so has no cursor."""
+    usage.reset()
+    for number in range(1, 12):
+        assert pooled.rows_read(PreparableSQL("SELECT pg_sleep(0.001)::text, %s::int"), [number]) == [("", number)]
+        assert usage.queries == number
+        assert usage.query_seconds >= number * 0.001

@@ -13,13 +13,13 @@ from contextlib import contextmanager, nullcontext
 from functools import cache
 from typing import Any, ClassVar, Self
 
-from django.db.backends.postgresql.base import ServerBindingCursor
 from psycopg import ClientCursor, Copy, sql
-from psycopg import Cursor as PsycopgCursor
 from psycopg.pq import TransactionStatus
 
+from apps.practices.database.statements import MeasuredCursor
 
-class BoundsCursor(ServerBindingCursor, PsycopgCursor[Any]):
+
+class BoundsCursor(MeasuredCursor):
     """A cursor that sets the bounds of each transaction it begins. Use ``cursor_class`` to get one."""
 
     bounds: ClassVar[str]

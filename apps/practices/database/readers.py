@@ -1,6 +1,7 @@
 """Reads by statements that a connection has prepared: psycopg's steps without its cursor (ADR 0039)."""
 
 from collections.abc import Sequence
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from psycopg._preparing import Prepare
@@ -11,6 +12,7 @@ from psycopg.generators import execute
 from psycopg.pq import ExecStatus
 
 from apps.practices.database.statements import NOT_PREPARED, PreparableSQL, execute_read
+from apps.practices.observability.queries import statement_observe
 
 if TYPE_CHECKING:
     from apps.practices.database.connections import BoundedConnection
@@ -50,8 +52,12 @@ class Reader:
         if prepare is not Prepare.YES:
             return None
         pgconn = self._connection.pgconn
-        pgconn.send_query_prepared(name, query.params, param_formats=query.formats)
-        [result] = self._connection.exchanged(execute(pgconn))
+        started = perf_counter()
+        try:
+            pgconn.send_query_prepared(name, query.params, param_formats=query.formats)
+            [result] = self._connection.exchanged(execute(pgconn))
+        finally:
+            statement_observe(sql, perf_counter() - started)
         if result.status != ExecStatus.TUPLES_OK:
             error = error_from_result(result)
             if error.sqlstate in NOT_PREPARED:

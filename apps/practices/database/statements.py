@@ -1,12 +1,15 @@
-"""Cursors that prepare only the statements that say so."""
+"""Cursors that measure their statements, and prepare only those that say so."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from time import perf_counter
 from typing import Any, Self
 
 import psycopg
 from django.db import DatabaseError
 from django.db.backends.postgresql.base import ServerBindingCursor
 from psycopg import Cursor
+
+from apps.practices.observability.queries import statement_observe
 
 # SQLSTATE of a statement whose table has changed, and of one that the server does not have, or has already: a pooler may give
 # each transaction another session.
@@ -23,7 +26,29 @@ class PreparableSQL(str):
     __slots__ = ()
 
 
-class PreparingCursor(ServerBindingCursor, Cursor[Any]):
+class MeasuredCursor(ServerBindingCursor, Cursor[Any]):
+    """Django's cursor, whose statements are counted and timed."""
+
+    def execute(
+        self, query: Any, params: Any = None, *, prepare: bool | None = None, binary: bool | None = None
+    ) -> Self:
+        """Execute as psycopg does."""
+        started = perf_counter()
+        try:
+            return super().execute(query, params, prepare=prepare, binary=binary)
+        finally:
+            statement_observe(query, perf_counter() - started)
+
+    def executemany(self, query: Any, params_seq: Iterable[Any], **options: Any) -> None:
+        """Execute as psycopg does. It counts as one statement."""
+        started = perf_counter()
+        try:
+            super().executemany(query, params_seq, **options)
+        finally:
+            statement_observe(query, perf_counter() - started)
+
+
+class PreparingCursor(MeasuredCursor):
     """Django's cursor, which prepares ``PreparableSQL`` once a connection has executed it ``prepare_threshold`` times."""
 
     def execute(

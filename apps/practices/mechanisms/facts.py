@@ -17,6 +17,7 @@ from apps.practices.mechanisms.ids import request_id_new
 from apps.practices.mechanisms.proxies import client_address_and_bucket
 from apps.practices.mechanisms.routes import resolve
 from apps.practices.mechanisms.scheme import forwarded_scheme
+from apps.practices.mechanisms.usage import usage
 
 _KEY = "shipshape.facts"  # in the WSGI environ, which is request.META
 CACHED_PATH_LENGTH = 200  # characters; the matches of 4,096 longer paths would take tens of MB
@@ -63,6 +64,7 @@ def facts_determine(meta: MutableMapping[str, Any]) -> RequestFacts:
         address=address,
         bucket=bucket,
     )
+    usage.reset()
     if traces.recorder is not None or "HTTP_TRACEPARENT" in meta:
         facts.span = traces.request_span(meta, address)
     return facts

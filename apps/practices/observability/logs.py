@@ -24,7 +24,19 @@ from apps.practices.observability import redaction
 
 # Our own values, which cannot contain a secret: not worth a scan on every line.
 _PLAIN_NAMES = frozenset(
-    {"time", "level", "logger", "method", "request_id", "user_id", "route", "address", *traces.FIELDS}
+    {
+        "time",
+        "level",
+        "logger",
+        "method",
+        "request_id",
+        "user_id",
+        "route",
+        "address",
+        "session",
+        "cache",
+        *traces.FIELDS,
+    }
 )
 # Control characters could end a line, move a terminal's cursor or hide text; JSON escapes the first 32 only.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")

@@ -34,7 +34,13 @@ class ObservabilityMiddleware:
                 response.streaming_content = Measured(response, request)
             else:
                 sent = 0 if request.method == "HEAD" else _length(response)
-                access_record(request, status=response.status_code, sent=sent, problem=problem_type_of(response))
+                access_record(
+                    request,
+                    status=response.status_code,
+                    sent=sent,
+                    problem=problem_type_of(response),
+                    cache=response.headers.get("Cache-Status"),
+                )
         finally:
             if span is not None:
                 span.leave()

@@ -14,6 +14,12 @@ def route_of(request: HttpRequest) -> str:
     return UNMATCHED if match is None else f"/{match.route}"
 
 
+def session_of(request: HttpRequest) -> str | None:
+    """Return the id of the session that authenticated the request. It is no secret: only its tokens and cookies are."""
+    found = getattr(request.__dict__.get("auth"), "session_id", None) or request.__dict__.get("page_session_id")
+    return None if found is None else str(found)
+
+
 def user_id_of(request: HttpRequest) -> str | None:
     """Return the id of the authenticated user, without loading the user."""
     user = request.__dict__.get("user")
