@@ -22,6 +22,7 @@ from django.utils.crypto import salted_hmac
 from apps.accounts.models import DIGEST_BYTES, AttemptCount, SecurityEventKind, User
 from apps.accounts.services.events import event_record
 from apps.practices.errors import Problem
+from apps.practices.mechanisms.metrics import count
 from apps.practices.validation.addresses import email_normalised
 
 _HALF = DIGEST_BYTES // 2
@@ -102,6 +103,7 @@ def attempt_begin(*, purpose: AttemptPurpose, email: str, device: str = "") -> A
             return Attempt(key=key, number=number)
         refused = _first(_REFUSED, key=key) or 0  # a parallel attempt was the last one allowed
     seconds = max(1, math.ceil(refused))
+    count("account_attempts_refused", purpose=purpose.value)
     logger.warning("attempt_refused", purpose=purpose.value, retry_after=seconds)
     raise TooManyAttempts(retry_after=seconds)
 

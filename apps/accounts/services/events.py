@@ -12,6 +12,7 @@ from django.db import transaction
 
 from apps.accounts.models import DEVICE_MAX_LENGTH, SecurityEvent, SecurityEventKind
 from apps.practices.mechanisms.ids import current_request_id
+from apps.practices.mechanisms.metrics import count
 from apps.practices.observability.access import address_shown
 
 logger = structlog.get_logger("security")
@@ -42,7 +43,7 @@ def event_record(
     session_id: UUID | None = None,
     **detail: Any,
 ) -> None:
-    """Store an event in the caller's transaction, and log it once that has committed.
+    """Store an event in the caller's transaction, and log and count it once that has committed.
 
     ``detail`` can be encoded as JSON and holds no secrets. Row and line show the address as LOG_ADDRESSES requires.
     """
@@ -69,3 +70,4 @@ def event_record(
         **detail,
     )
     transaction.on_commit(line, robust=True)
+    transaction.on_commit(partial(count, "security_events", kind=kind.value), robust=True)

@@ -21,6 +21,7 @@ from psycopg_pool import PoolTimeout
 from apps.practices.database.bounds import cursor_class
 from apps.practices.database.connections import CircuitOpen, breaker_of, connection_class, connection_lost
 from apps.practices.database.statements import PreparingCursor
+from apps.practices.mechanisms.metrics_process import process_gauge
 
 
 class DatabaseFeatures(features.DatabaseFeatures):
@@ -151,4 +152,17 @@ def connections_discard() -> None:
             connection.connection = None
 
 
+def pools_measure(*names: str) -> float:
+    """Return a measure of this process's pools (``get_stats`` of psycopg_pool), less the others that are named."""
+    pools: dict[str, Any] = DatabaseWrapper._connection_pools  # type: ignore[attr-defined]  # the stubs leave it out
+    found = [pool.get_stats() for pool in list(pools.values())]
+    first, *others = (sum(stats.get(name, 0) for stats in found) for name in names)
+    return float(first - sum(others))
+
+
 os.register_at_fork(after_in_child=connections_discard)
+
+# Named after OpenTelemetry's metrics of database clients.
+process_gauge("db_client_connection_used", lambda: pools_measure("pool_size", "pool_available"))
+process_gauge("db_client_connection_max", lambda: pools_measure("pool_max"))
+process_gauge("db_client_connection_pending_requests", lambda: pools_measure("requests_waiting"))
