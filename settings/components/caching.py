@@ -4,7 +4,6 @@ from settings.env import ENVIRONMENT
 
 CACHING_PREFIX: str = ENVIRONMENT["REDIS_PREFIX"]  # of cached responses and values, tags, locks and limits
 CACHING_LOCAL_SECONDS = ENVIRONMENT["CACHE_LOCAL_SECONDS"]
-CACHING_LOCAL_ENTRIES = 2048
 CACHING_LOCAL_BYTES = 32 * 1024**2
 # Your cookies that make a response private. A request with one of them neither gets nor becomes a shared response. The cookies
 # of sessions always count.

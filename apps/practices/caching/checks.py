@@ -13,7 +13,7 @@ from apps.practices.mechanisms.redis import GuardedCacheClient, JSONOrBytes
 
 @register(Tags.caches)
 def check_caching(**_: Any) -> list[CheckMessage]:
-    """Report E001: a default cache that is not shared and guarded; E002: pickled values; E003: a bound below 1."""
+    """Report E001: a default cache that is not shared and guarded; E002: pickled values."""
     return list(_errors())
 
 
@@ -28,10 +28,6 @@ def _errors() -> Iterator[Error]:
     elif not _is_subclass(options.get("SERIALIZER"), JSONOrBytes):
         hint = "Set SERIALIZER to JSONOrBytes."
         yield Error('CACHES["default"] unpickles values from Redis.', hint=hint, id="caching.E002")
-    for name in ("CACHING_LOCAL_ENTRIES", "CACHING_LOCAL_BYTES"):
-        if getattr(settings, name) <= 0:
-            hint = "Raise it. To switch the local tier off, set CACHE_LOCAL_SECONDS=0."
-            yield Error(f"{name} is below 1.", hint=hint, id="caching.E003")
 
 
 def _is_subclass(path: str | None, wanted: type) -> bool:

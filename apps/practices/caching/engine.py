@@ -87,7 +87,7 @@ class _Flight:
     result: "Future[Lookup]" = field(default_factory=Future)
 
 
-local = LocalTier(max_entries=settings.CACHING_LOCAL_ENTRIES, max_bytes=settings.CACHING_LOCAL_BYTES)
+local = LocalTier(max_bytes=settings.CACHING_LOCAL_BYTES)
 _flights: dict[str, _Flight] = {}
 _flights_lock = threading.Lock()
 

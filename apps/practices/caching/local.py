@@ -1,4 +1,4 @@
-"""The local tier: this process's memory, bounded in entries and in bytes; least recently used entries leave first."""
+"""The local tier: this process's memory, bounded in bytes; least recently used entries leave first."""
 
 import threading
 
@@ -12,10 +12,9 @@ OVERHEAD = 1024  # bytes of an entry beside its body: objects, headers, tags, ke
 class LocalTier:
     """Entries, each with the time (``time.monotonic``) at which its tags were last known to be current."""
 
-    def __init__(self, *, max_entries: int, max_bytes: int) -> None:
+    def __init__(self, *, max_bytes: int) -> None:
         self._lock = threading.Lock()
-        self._max_entries = max(max_entries, 0)  # the check caching.E003 reports a bound below 1
-        self._entries: LRUCache[str, tuple[Entry, float]] = LRUCache(max(max_bytes, 0), getsizeof=_size)
+        self._entries: LRUCache[str, tuple[Entry, float]] = LRUCache(max_bytes, getsizeof=_size)
 
     def get(self, key: str) -> tuple[Entry, float] | None:
         """Return the entry and the time of its last check; None if it is not here."""
@@ -28,8 +27,6 @@ class LocalTier:
             self._entries.pop(key, None)
             if _size((entry, checked_at)) <= self._entries.maxsize:
                 self._entries[key] = (entry, checked_at)
-            while len(self._entries) > self._max_entries:
-                self._entries.popitem()
 
     def drop(self, key: str) -> None:
         """Forget one entry."""
@@ -40,14 +37,6 @@ class LocalTier:
         """Forget all entries."""
         with self._lock:
             self._entries.clear()
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    @property
-    def bytes(self) -> int:
-        """The size of all entries: bodies, and the estimated overhead."""
-        return int(self._entries.currsize)
 
 
 def _size(kept: tuple[Entry, float]) -> int:
