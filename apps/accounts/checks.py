@@ -10,7 +10,6 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from apps.accounts.hashers import NormalisedArgon2Hasher
 
 NO_MAIL = "django.core.mail.backends.dummy.EmailBackend"
-BLACKLIST = "rest_framework_simplejwt.token_blacklist"
 
 
 @register(Tags.security)
@@ -26,11 +25,6 @@ def _errors() -> Iterator[Error]:
     if not isinstance(get_hashers()[0], NormalisedArgon2Hasher):
         hint = "Put apps.accounts.hashers.NormalisedArgon2Hasher first in PASSWORD_HASHERS."
         yield Error("New passwords are not hashed by NormalisedArgon2Hasher.", hint=hint, id="tokens.E004")
-    if BLACKLIST in settings.INSTALLED_APPS:
-        hint = (
-            f"Remove {BLACKLIST} from INSTALLED_APPS. The session table already records which refresh tokens are valid."
-        )
-        yield Error("SimpleJWT's blacklist app is installed, but nothing here reads it.", hint=hint, id="tokens.E005")
     if settings.REQUIRE_VERIFIED_EMAIL and settings.EMAIL_BACKEND == NO_MAIL:
         hint = "Set EMAIL_URL to a mail server, or unset REQUIRE_VERIFIED_EMAIL."
         yield Error("REQUIRE_VERIFIED_EMAIL is set, but no mail can be sent.", hint=hint, id="tokens.E006")

@@ -13,7 +13,6 @@ from urllib.parse import quote, urlencode
 import psycopg
 import pytest
 from django.conf import settings
-from django.core.checks import run_checks
 from django.core.management import CommandError, call_command
 from django.db import connection, connections, transaction
 from django.test import override_settings
@@ -201,30 +200,6 @@ def test_url_options_are_added_to_the_timeouts(options: str) -> None:
 
 
 # --- system checks: each id, and that each is bound
-
-
-def test_other_vendors_are_errors(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not run_checks(tags=["database"])
-    monkeypatch.setattr(type(connections["default"]), "vendor", "sqlite")
-    assert [message.id for message in run_checks(tags=["database"])] == ["database.E001"]
-
-
-@pytest.mark.parametrize(
-    ("pool", "max_age"),
-    [
-        (True, 0),
-        ({"max_size": 4}, 0),
-        ({"timeout": 1}, 0),
-        ({"max_size": 4, "timeout": 30}, 0),
-        ({"max_size": 4, "timeout": 1}, 60),
-    ],
-)
-def test_unbounded_pools_are_errors(monkeypatch: pytest.MonkeyPatch, pool: Any, max_age: int) -> None:
-    database = settings.DATABASES["default"]
-    assert not run_checks(tags=["database"])
-    changed = {**database, "CONN_MAX_AGE": max_age, "OPTIONS": {**database["OPTIONS"], "pool": pool}}
-    monkeypatch.setattr(settings, "DATABASES", {"default": changed})
-    assert [message.id for message in run_checks(tags=["database"])] == ["database.E002"]
 
 
 @pytest.fixture

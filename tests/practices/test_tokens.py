@@ -15,7 +15,7 @@ from django.core.management.base import SystemCheckError
 from django.test import override_settings
 from django.utils import timezone
 
-from apps.accounts.checks import BLACKLIST, NO_MAIL, tokens_check
+from apps.accounts.checks import NO_MAIL, tokens_check
 from apps.accounts.services import tokens
 from settings.kinds import key_ring
 from tests.apps.accounts.factories import sign_in, user_create
@@ -63,11 +63,6 @@ def test_keys_verify_before_and_after_they_sign(pair: Any) -> None:
 def test_checks_report_bad_settings(values: dict[str, Any], expected: str) -> None:
     with override_settings(**values), pytest.raises(SystemCheckError, match=expected):
         call_command("check", "--tag", "security")
-
-
-def test_check_reports_the_blacklist_app(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settings, "INSTALLED_APPS", [*settings.INSTALLED_APPS, BLACKLIST])
-    assert [message.id for message in tokens_check()] == ["tokens.E005"]
 
 
 def test_shipped_settings_pass_the_checks() -> None:

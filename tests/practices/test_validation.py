@@ -284,8 +284,6 @@ def test_query_parameters_are_declared_unique_and_valid() -> None:
         ({"VALIDATION_HTML_TAGS": {"p", "script"}}, "validation.E003"),
         ({"VALIDATION_HTML_ATTRIBUTES": {"p": {"onclick"}}}, "validation.E003"),
         ({"VALIDATION_URL_SCHEMES": {"javascript"}}, "validation.E003"),
-        ({"DATA_UPLOAD_MAX_MEMORY_SIZE": None}, "validation.E004"),
-        ({"DATA_UPLOAD_MAX_MEMORY_SIZE": 10}, "validation.E004"),
     ],
 )
 def test_checks_find_mistakes(broken: dict[str, Any], id: str) -> None:

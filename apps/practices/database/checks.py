@@ -3,46 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.db import connections
 from django.urls import get_resolver
 
 from apps.practices.database.lists import KeysetList
-
-
-@register("database")
-def check_vendor(**_: Any) -> list[CheckMessage]:
-    """database.E001: every database is PostgreSQL."""
-    return [
-        Error(
-            f"DATABASES[{alias!r}] uses {connections[alias].vendor}, but only PostgreSQL is supported.",
-            hint="Set DATABASE_URL to postgres://...",
-            id="database.E001",
-        )
-        for alias in settings.DATABASES
-        if connections[alias].vendor != "postgresql"
-    ]
-
-
-@register("database")
-def check_pool(**_: Any) -> list[CheckMessage]:
-    """database.E002: every pool has a size and a short timeout, and Django does not keep connections in addition."""
-    return [
-        Error(
-            f"The connection pool of DATABASES[{alias!r}] is unbounded.",
-            hint="Set its max_size, a timeout of at most 3 seconds, and CONN_MAX_AGE = 0.",
-            id="database.E002",
-        )
-        for alias, database in settings.DATABASES.items()
-        if (pool := database.get("OPTIONS", {}).get("pool"))
-        and not (
-            isinstance(pool, dict)
-            and pool.get("max_size")
-            and pool.get("timeout", 30) <= 3
-            and not database["CONN_MAX_AGE"]
-        )
-    ]
 
 
 @register("database")

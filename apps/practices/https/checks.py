@@ -39,18 +39,11 @@ def _scheme() -> Iterator[Error]:
 
 @register(Tags.security, "https", deploy=True)
 def check_deployment(**_: Any) -> list[CheckMessage]:
-    """Report E004 to E007 and W001: settings that leave a deployed service open to plain HTTP."""
+    """Report E007: a cookie that can be set or sent over plain HTTP; W001: no trusted proxy."""
     return [*_deployment(), *_cookies()]
 
 
 def _deployment() -> Iterator[CheckMessage]:
-    if not settings.PUBLIC_URL.startswith("https://"):
-        hint = "Set it to the address that clients use, such as https://api.example.com."
-        yield Error("PUBLIC_URL does not start with https://.", hint=hint, id="https.E004")
-    if not settings.SECURE_SSL_REDIRECT:
-        yield Error("SECURE_SSL_REDIRECT is off, so plain HTTP is served.", id="https.E005")
-    if settings.SECURE_HSTS_SECONDS < 1:
-        yield Error("SECURE_HSTS_SECONDS is 0, so browsers try plain HTTP first.", id="https.E006")
     if settings.TRUSTED_PROXIES == 0:
         hint = "This is right only if the process itself terminates TLS. Behind a proxy, every request counts as plain HTTP."
         yield Warning("TRUSTED_PROXIES is 0.", hint=hint, id="https.W001")

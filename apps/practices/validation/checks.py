@@ -41,9 +41,6 @@ def _errors() -> Iterator[Error]:
     if active := _active_content():
         text = f"VALIDATION_HTML_* or VALIDATION_URL_SCHEMES allows active content: {', '.join(sorted(active))}."
         yield Error(text, id="validation.E003")
-    if (settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0) < settings.VALIDATION_BODY_BYTES:
-        text = "DATA_UPLOAD_MAX_MEMORY_SIZE must be set to at least VALIDATION_BODY_BYTES."
-        yield Error(text, id="validation.E004")
 
 
 def _active_content() -> set[str]:
