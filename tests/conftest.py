@@ -18,6 +18,7 @@ import django
 import hypothesis
 import pytest
 
+from tests.clusters import cluster_copy
 from tests.rounds import Rounds
 from tests.secrets import ServerLogs
 from tools.stack import Stack, StackError
@@ -55,6 +56,8 @@ def pytest_configure(config: pytest.Config) -> None:
     logs.watch()
     stack = Stack.temporary(given=given)
     try:
+        if cluster_copy(stack):
+            config.option.reuse_db = True  # the copy's, which is migrated and goes with it
         state = stack.start()
     except StackError as error:
         raise pytest.UsageError(str(error)) from error

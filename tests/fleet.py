@@ -12,11 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import psycopg
 from psycopg import sql
 
+from tests.clusters import cluster_copy, database_create, is_migrated, path_replaced
 from tests.processes import wait_until
 from tools.fleet import Fleet, database_migrate, production_environment
 from tools.stack import Stack
@@ -35,9 +36,15 @@ DEVELOPMENT = {
 @contextmanager
 def servers_alone() -> Iterator[Stack]:
     """Servers that nobody else uses, to be hurt; what is committed is kept, which throw-away ones do not promise."""
-    with Stack.temporary() as stack:
-        with psycopg.connect(stack.state.urls["DATABASE_URL"], autocommit=True) as connection:
+    stack = Stack.temporary()
+    cluster_copy(stack)
+    with stack:
+        name = urlsplit(stack.state.urls["DATABASE_URL"]).path.strip("/")
+        url = path_replaced(stack.state.urls["DATABASE_URL"], "postgres")
+        with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("ALTER ROLE ALL SET synchronous_commit = on")
+            connection.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(name)))
+        database_create(url, name)  # a migrated one
         yield stack
 
 
@@ -62,7 +69,8 @@ def fleet_on(
             settings_module=settings_module,
             **{"CONTRACT_REPORT": report.name, **more},
         )
-        database_migrate(environment=environment)
+        if not is_migrated(urls["DATABASE_URL"]):
+            database_migrate(environment=environment)
         with Fleet(environment=environment, instances=instances, worker=worker, edge=edge) as fleet:
             yield fleet
             for web in fleet.webs:  # nobody asks them any more, so that nobody waits until they have drained
@@ -79,13 +87,12 @@ def fleet_running(
     """Create a database and start the sample service on it; both are gone afterwards."""
     urls = stack.state.urls
     name = f"fleet_{secrets.token_hex(4)}"
-    own = {**urls, "DATABASE_URL": path_replaced(urls["DATABASE_URL"], name)}
-    with psycopg.connect(urls["DATABASE_URL"], autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        try:
-            with fleet_on(own, instances=instances, worker=worker, edge=edge, **more) as fleet:
-                yield fleet
-        finally:
+    own = {**urls, "DATABASE_URL": database_create(urls["DATABASE_URL"], name)}
+    try:
+        with fleet_on(own, instances=instances, worker=worker, edge=edge, **more) as fleet:
+            yield fleet
+    finally:
+        with psycopg.connect(urls["DATABASE_URL"], autocommit=True) as connection:
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
@@ -98,11 +105,6 @@ def all_started(fleet: Fleet) -> None:
         web.ready_wait()
     context = fleet.ssl_context()
     wait_until(lambda: ask(fleet.url, "/healthz", context=context).status == 200, seconds=15, what="the edge")
-
-
-def path_replaced(url: str, path: str) -> str:
-    """Return the URL of another database on the same server."""
-    return urlunsplit(urlsplit(url)._replace(path=f"/{path}"))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree
 
+from tests.clusters import cluster_copy
 from tests.durations import length, spread
 from tools.stack import Stack, StackError
 
@@ -113,7 +114,9 @@ def run_stage(stage: Stage, urls: Mapping[str, str]) -> tuple[Stage, float, str 
 def run_stages() -> Counter[str]:
     """Run every check, two at a time, print each when it ends, and return how many passed and failed."""
     counts: Counter[str] = Counter()
-    with Stack.temporary() as stack, ThreadPoolExecutor(max_workers=2) as pool:
+    stack = Stack.temporary()
+    cluster_copy(stack)
+    with stack, ThreadPoolExecutor(max_workers=2) as pool:
         urls = stack.state.urls
         for future in as_completed([pool.submit(run_stage, stage, urls) for stage in stages()]):
             stage, seconds, failure = future.result()

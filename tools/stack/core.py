@@ -94,6 +94,10 @@ class Stack:
         stack._temporary = True
         return stack
 
+    def is_given(self, name: str) -> bool:
+        """Return whether this server's URL is given, so that the stack starts none."""
+        return _VARIABLES[name] in self._given
+
     @property
     def state_path(self) -> Path:
         """The file in which other processes find this stack."""
@@ -122,7 +126,7 @@ class Stack:
         self._take_lock()
         try:
             for name in self._names:
-                if _VARIABLES[name] not in self._given:
+                if not self.is_given(name):
                     self._add(SERVERS[name](directory=self.directory, durable=self.durable, sources=self.sources))
             return self._write_state()
         except BaseException:
