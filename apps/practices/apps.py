@@ -3,14 +3,17 @@
 from importlib import import_module
 from importlib.util import find_spec
 from pkgutil import iter_modules
+from typing import Any
 
+import structlog
 from django.apps import AppConfig
+from django.conf import settings
 
-from apps.practices.environment.typos import typos_warn
+logger = structlog.get_logger(__name__)
 
 
 class PracticesConfig(AppConfig):
-    """Import what registers itself: the checks of each practice, and the database's exceptions."""
+    """Import what registers itself, and warn of names in the environment that are probably misspelt."""
 
     name = "apps.practices"
     label = "practices"
@@ -22,4 +25,6 @@ class PracticesConfig(AppConfig):
             if module.ispkg and find_spec(checks):
                 import_module(checks)
         import_module(f"{self.name}.database.failures")
-        typos_warn()
+        environment: Any = getattr(settings, "ENVIRONMENT", None)  # a settings module of your own may not have it
+        for typo in environment.typos if environment else ():
+            logger.warning("environment_name_not_read", detail=typo)

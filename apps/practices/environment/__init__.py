@@ -1,1 +1,1 @@
-"""Environment: warnings about misspelt names, and the redirection of staging's mails."""
+"""Environment: the redirection of staging's mails. settings/env.py has the rest."""
