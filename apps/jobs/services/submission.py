@@ -1,16 +1,17 @@
 """An owner's actions on jobs: submit, cancel, retry."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
-from typing import Any, Protocol, cast
+from typing import Any, cast
 from uuid import UUID
 
 import structlog
 from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser
+from django.core.files import File
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import Error as DatabaseError
 from django.db import transaction
@@ -32,15 +33,6 @@ logger = structlog.get_logger(__name__)
 RETRIED = {"attempts": 0, "stop": JobStop.NONE, "run_at": Now(), "finished_at": None, "problem": None, "error": ""}
 
 
-class Upload(Protocol):
-    """The part of Django's ``UploadedFile`` that is needed here."""
-
-    @property
-    def size(self) -> int | None: ...
-
-    def chunks(self) -> Iterable[bytes]: ...
-
-
 class JobNotDiscarded(Conflict, type="job-not-discarded", title="The job was not discarded"):
     explanation = "Only a discarded job can be retried. This job is waiting, running, succeeded or cancelled."
 
@@ -59,7 +51,7 @@ def job_submit(
     kind: str,
     owner: AbstractBaseUser | AnonymousUser | None,
     parameters: Mapping[str, Any],
-    upload: Upload | None = None,
+    upload: File | None = None,
     run_at: datetime | None = None,
 ) -> Job:
     """Store the job with its upload in one transaction, and wake a worker after the commit.
