@@ -22,7 +22,7 @@ def demo_user_create() -> User:
     """Return the demo account, created if it does not exist; raise DemoRefused outside dev and test."""
     if settings.ENVIRONMENT_NAME not in ("dev", "test"):
         raise DemoRefused(
-            f"The demo account cannot be created in {settings.ENVIRONMENT_NAME}, because its password is public."
+            f"The demo account is for dev and test only, because its password is public; this is {settings.ENVIRONMENT_NAME}."
         )
     user = User.objects.filter(email=DEMO_EMAIL).first()
     if user is None:

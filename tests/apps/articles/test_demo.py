@@ -43,7 +43,7 @@ def test_demo_refuses_too_many_articles(db: None, articles: int) -> None:
 def test_demo_without_a_database() -> None:
     ran = manage_away("demo")
     assert ran.returncode == 1
-    assert ran.stderr.startswith("CommandError: PostgreSQL is unavailable"), ran.stderr
+    assert ran.stderr.startswith("Cannot use PostgreSQL at "), ran.stderr
 
 
 def test_demo_runs_in_dev_and_test_only(db: None, settings: object) -> None:

@@ -157,7 +157,7 @@ def test_postgresql_down_is_one_line(environment: dict[str, str]) -> None:
         check=False,
     )
     assert ran.returncode == 1
-    assert "PostgreSQL is not available" in ran.stderr
+    assert ran.stderr.startswith("Cannot use PostgreSQL at ")
     assert "Traceback" not in ran.stderr
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
-from django.db import Error as DatabaseError
 from django.utils import timezone
 
 from apps.accounts.models import EndReason, User
@@ -41,14 +40,10 @@ class Command(BaseCommand):
 
     def handle(self, *, action: str, email: str, **options: Any) -> None:
         act: Callable[[User], str] = {"unlock": self._unlock, "end-sessions": self._end_sessions}[action]
-        try:
-            user = User.objects.filter(email=email_normalised(email)).first()
-            if user is None:
-                raise CommandError(f"No account has the address {email}.")
-            message = act(user)
-        except DatabaseError as error:
-            raise CommandError(f"PostgreSQL is unavailable, so nothing was done: {str(error).strip()}") from error
-        self.stdout.write(message)
+        user = User.objects.filter(email=email_normalised(email)).first()
+        if user is None:
+            raise CommandError(f"No account has the address {email}.")
+        self.stdout.write(act(user))
 
     def _unlock(self, user: User) -> str:
         counted = account_unlock(user=user, now=timezone.now())

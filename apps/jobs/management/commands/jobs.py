@@ -10,7 +10,6 @@ from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import Error as DatabaseError
 from django.db.models import QuerySet
 from django.utils import timezone
 
@@ -105,10 +104,7 @@ class Command(BaseCommand):
         do: Callable[..., None] = getattr(self, f"_{action}")
         if (kind := options.get("kind")) and kind_named(kind) is None:
             self.stderr.write(f"Warning: unknown job kind {kind}. Known kinds: {', '.join(kind_names())}.")
-        try:
-            do(**options)
-        except DatabaseError as error:
-            raise CommandError(f"PostgreSQL is not available, or refused the query: {str(error).strip()}") from error
+        do(**options)
 
     def _list(self, *, limit: int, **options: Any) -> None:
         rows = _chosen(**options).select_related("owner").defer(*PERSONAL, "problem", "error")
