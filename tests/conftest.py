@@ -64,6 +64,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_STACK] = stack
     _ENVIRONMENT.update(state.urls)
     django.setup()  # pytest-django's own would wait until somebody reads a setting
+    from tests.flush import flush_quickly
+
+    flush_quickly()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
