@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from django.conf import LazySettings
 from django.core.handlers.base import BaseHandler
+from django.core.handlers.wsgi import WSGIHandler
 from django.db.backends.postgresql.base import DatabaseWrapper
 from django.http import FileResponse, HttpResponse
 from django.test import RequestFactory
@@ -252,6 +253,8 @@ def test_django_request_body() -> None:
 def test_django_handler_resolves_in_one_method() -> None:
     assert "resolve_request" in names_in(BaseHandler._get_response)
     assert parameters(BaseHandler.resolve_request) == ["self", "request"]
+    assert {"_get_response"} <= names_in(BaseHandler.load_middleware)
+    assert {"request_class"} <= names_in(WSGIHandler.__call__)
 
 
 def test_django_settings_are_kept_where_python_finds_them() -> None:

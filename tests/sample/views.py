@@ -19,6 +19,7 @@ from apps.jobs.views import ACCEPTED, submitted
 from apps.practices.caching import CachedResponse, if_match_version, with_version
 from apps.practices.database.schema import page_of
 from apps.practices.errors.schema import problems
+from apps.practices.mechanisms.json import JSONResponse
 from apps.practices.validation.bounds import Bounds
 from apps.practices.validation.fields import BoundedFloatField, CanonicalUUIDField, PlainTextField
 from apps.practices.validation.query import query_parameters
@@ -51,8 +52,8 @@ class NoteList(StrictView):
         parameters=NOTES.parameters(),
         responses={200: page_of(SampleNoteSerializer), **problems(400, 429)},
     )
-    def get(self, request: Request) -> Response:
-        return Response(NOTES.read(self.query, note_list, **self.query.filters).body())
+    def get(self, request: Request) -> JSONResponse:
+        return JSONResponse(NOTES.read(self.query, note_list, **self.query.filters).body())
 
     @extend_schema(
         operation_id="sample_notes_create",
@@ -60,7 +61,7 @@ class NoteList(StrictView):
         responses={201: SampleNoteSerializer, **problems(400, 401, 413, 415, 429)},
     )
     @idempotent()
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> JSONResponse:
         note = note_create(owner=request.user, **self.body(SampleNoteWriteSerializer))
         response = _response(note, status.HTTP_201_CREATED)
         response.headers["Location"] = f"{request.path}/{note.pk}"
@@ -74,7 +75,7 @@ class NoteDetail(StrictView):
     cached = CachedResponse(ttl=30, stale=30, tags=("note:{note_id}", PEOPLE_TAG), parameters=())
 
     @extend_schema(operation_id="sample_notes_read", responses={200: SampleNoteSerializer, **problems(400, 404, 429)})
-    def get(self, request: Request, note_id: UUID) -> Response:
+    def get(self, request: Request, note_id: UUID) -> JSONResponse:
         return _response(note_read(note_id=note_id, reader=request.user))
 
     @extend_schema(
@@ -82,7 +83,7 @@ class NoteDetail(StrictView):
         request=SampleNoteWriteSerializer,
         responses={200: SampleNoteSerializer, **problems(400, 401, 403, 404, 412, 413, 415, 429)},
     )
-    def put(self, request: Request, note_id: UUID) -> Response:
+    def put(self, request: Request, note_id: UUID) -> JSONResponse:
         return self._write(request, note_id, partial=False)
 
     @extend_schema(
@@ -90,7 +91,7 @@ class NoteDetail(StrictView):
         request=SampleNoteWriteSerializer(partial=True),
         responses={200: SampleNoteSerializer, **problems(400, 401, 403, 404, 412, 413, 415, 429)},
     )
-    def patch(self, request: Request, note_id: UUID) -> Response:
+    def patch(self, request: Request, note_id: UUID) -> JSONResponse:
         return self._write(request, note_id, partial=True)
 
     @extend_schema(
@@ -102,7 +103,7 @@ class NoteDetail(StrictView):
         note_delete(note=note, actor=request.user, expected=if_match_version(request, current=note.version))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
-    def _write(self, request: Request, note_id: UUID, *, partial: bool) -> Response:
+    def _write(self, request: Request, note_id: UUID, *, partial: bool) -> JSONResponse:
         note = note_read(note_id=note_id, reader=request.user)
         note_require_owner(note=note, actor=request.user)
         _ = request.data  # refuses an unreadable body (400, 413, 415) before If-Match is compared
@@ -192,5 +193,5 @@ class NoteEffects(StrictView):
         return Response({"effects": effect_count(job_id=self.query.get("job"))})
 
 
-def _response(note: Note, code: int = status.HTTP_200_OK) -> Response:
-    return with_version(Response(SampleNoteSerializer(note).data, status=code), note.version)
+def _response(note: Note, code: int = status.HTTP_200_OK) -> JSONResponse:
+    return with_version(JSONResponse(SampleNoteSerializer(note).data, status=code), note.version)

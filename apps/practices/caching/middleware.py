@@ -77,8 +77,7 @@ class CachingMiddleware:
         key, tags = responses.public_key(request, declared), declared.tags_for(request)
         if key is None or changed_in_transaction(tags):
             response = self.get_response(request)
-            response.headers["Cache-Status"] = responses.BYPASS
-            groups_add(response, tags)
+            _bypassed(response, tags)
             return response
         ran: list[HttpResponseBase] = []
 
@@ -106,3 +105,15 @@ class CachingMiddleware:
             response = self.get_response(request)
         invalidation_add(request, response, changed)
         return response
+
+
+def bypass_add(request: HttpRequest, response: HttpResponseBase) -> None:
+    """Add what the response to a request with credentials gets if the public shares those of its view."""
+    declared = cached_of(request)
+    if declared is not None:
+        _bypassed(response, declared.tags_for(request))
+
+
+def _bypassed(response: HttpResponseBase, tags: tuple[str, ...]) -> None:
+    header_set(response, "Cache-Status", responses.BYPASS)
+    groups_add(response, tags)

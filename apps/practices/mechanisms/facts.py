@@ -37,7 +37,11 @@ class RequestFacts:
     is_anon_counted: bool = False  # counted against the policy "anon"
     throttles: tuple[type, ...] = ()  # those whose policies have been counted
     throttled_user: str | None = None  # for this user; None: by address
+    is_counted: bool = False  # against the limits that are known before a view runs
     is_refused: bool = False  # by the limits, before the middlewares
+    shape: Any = None  # of a read that may be answered without the middlewares (project/reads.py)
+    own: Any = None  # the headers of its view's response
+    answered: HttpResponseBase | None = None  # by the view, before the middlewares
     hit: Any = None  # caching's Hit, if the response is a shared one that is repeated
     match: ResolverMatch | None = None
     unmatched: Resolver404 | None = None

@@ -70,11 +70,11 @@ class Span:
 class Recorder(Protocol):
     """What records spans: ``observability.otel``, where OpenTelemetry is configured."""
 
-    def request(self, parent: Trace | None) -> Span | None:
+    def request(self, parent: Trace | None) -> Span:
         """Begin the span of a request."""
         ...
 
-    def job(self, kind: str, parent: Trace | None) -> Span | None:
+    def job(self, kind: str, parent: Trace | None) -> Span:
         """Begin the span of an attempt at a job."""
         ...
 

@@ -47,18 +47,27 @@ class ThrottlingMiddleware:
         return response
 
     def _api_response(self, request: HttpRequest) -> HttpResponseBase:
-        is_anonymous = not has_credentials(request)
-        user = None if is_anonymous or not _authenticates(request) else user_known(request)
-        limits = _address_limits(request)
-        if is_anonymous or user is not None:
-            limits += _view_limits(request, user=user)
-        if facts_of(request).is_refused or not acquire_for(request, limits, is_anonymous=is_anonymous):
+        facts = facts_of(request)
+        if facts.is_refused or not (facts.is_counted or request_counted(request)):
             return _refusal(request)
         response = self.get_response(request)
         is_unverified = response.status_code < SERVER_ERROR and not is_verified(request)
         if is_unverified and not acquire_for(request, [], is_anonymous=True):
             return _refusal(request)
         return response
+
+
+def request_counted(request: HttpRequest) -> bool:
+    """Count a request to the API against all limits that are known before its view runs. Return whether they allow it."""
+    facts = facts_of(request)
+    is_anonymous = not has_credentials(request)
+    user = None if is_anonymous or not _authenticates(request) else user_known(request)
+    limits = _address_limits(request)
+    if is_anonymous or user is not None:
+        limits += _view_limits(request, user=user)
+    facts.is_counted = True
+    facts.is_refused = not acquire_for(request, limits, is_anonymous=is_anonymous)
+    return not facts.is_refused
 
 
 def _address_limits(request: HttpRequest) -> list[Limit]:
