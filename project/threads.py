@@ -1,19 +1,19 @@
 """gunicorn's threaded worker, with bounds on how long a client can hold a thread or the main loop.
 
 gunicorn 27 gives a new connection to a thread, which waits up to 5 seconds for its first byte, then reads and writes without a
-bound. The main loop waits up to 2 seconds for each client to close its side of a finished connection. Here a connection goes
-to a thread once it has sent something, a ``ClientSocket`` reads and writes it, and a finished one waits in the poller.
-The processes of an instance share its connections evenly.
+bound. The main loop waits up to 2 seconds for each client to close its side of a finished connection. Here a thread takes a
+connection once it has sent something, a ``ClientSocket`` reads and writes it, and a finished one waits in the poller. The main
+loop accepts and closes connections, and the processes of an instance share them evenly.
 """
 
 import contextlib
 import json
+import math
 import selectors
 import socket
 import time
 from collections import deque
 from functools import partial
-from types import FrameType
 from typing import Any
 
 from gunicorn import util
@@ -29,11 +29,13 @@ from apps.practices.validation.clients import (
     sender_slots,
 )
 from project.shares import WAIT_SECONDS, Share
+from project.waiting import Threads, Waiting
 
 LINGER_SECONDS = (
     2.0  # waiting for a client to close its side, so that it gets all of its response (RFC 9112, section 9.6)
 )
 LINGERING = 200  # connections that linger at the same time
+EXPIRY_SECONDS = 0.1  # at least, between two looks at the time of waiting connections
 
 
 class Worker(gthread.ThreadWorker):
@@ -41,10 +43,42 @@ class Worker(gthread.ThreadWorker):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.waiting: Waiting
+        self.expires_at = 0.0  # when the time of waiting connections is looked at next
         self.senders, self.readers = sender_slots(self.cfg.threads), reader_slots(self.cfg.threads)
         self.lingering: deque[tuple[float, Any]] = deque()
         self.share = Share()
         self.accepts_at = 0.0  # until then, new connections are left to other processes
+
+    def init_process(self) -> None:
+        # Some 25 settings are read for each request, through Config.__getattr__, which looks them up and calls a method.
+        self.cfg.__dict__.update({name: setting.get() for name, setting in self.cfg.settings.items()})
+        self.waiting = Waiting()
+        super().init_process()
+
+    def get_thread_pool(self) -> Threads:
+        return Threads(self.cfg.threads, self.serve)
+
+    def serve(self) -> None:
+        """Answer one request after the other. Runs in each thread."""
+        while True:
+            conn = self.waiting.take()
+            try:
+                is_kept = self.handle(conn)
+            except BaseException:  # the thread goes on, whatever an application raises
+                self.log.exception("Error in a thread")
+                is_kept = False
+            if not is_kept:
+                self.method_queue.defer(self.finish, conn)
+                continue
+            self.waiting.add(conn, self.cfg.keepalive, has_more=bool(conn.parser.unreader.buf.getvalue()))
+            if not self.alive:  # it may have been added after _cap_keepalive
+                self.waiting.limit(time.monotonic() + gthread.STOP_KEEPALIVE_LINGER)
+
+    def finish(self, conn: Any) -> None:
+        """Close a connection after its last response. Called in the main loop."""
+        self.nr_conns -= 1
+        conn.close(graceful=True)
 
     def accept(self, listener: Any) -> None:
         """Accept a connection, or leave it to a process that has fewer. Called in the main loop."""
@@ -62,27 +96,22 @@ class Worker(gthread.ThreadWorker):
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         self.share.update(self.nr_conns)
+        if not self.alive:
+            timeout = min(timeout, EXPIRY_SECONDS)
         left = self.accepts_at - time.monotonic()
         super().wait_for_and_dispatch_events(min(timeout, left) if left > 0 else timeout)
 
     def enqueue_req(self, conn: Any) -> None:
-        """Pass the connection to a thread, or to the poller if it is new and has sent nothing."""
-        if not conn.initialized and not isinstance(conn.sock, ClientSocket):
-            conn.sock = ClientSocket(
-                conn.sock,
-                senders=self.senders,
-                readers=self.readers,
-                seconds=(HEAD_SECONDS, BODY_SECONDS, ANSWER_SECONDS),
-            )
-            conn.close = partial(self.close, conn, conn.close)
-            if not _has_sent(conn.sock):
-                conn.timeout = time.monotonic() + HEAD_SECONDS
-                self.pending_conns.append(conn)
-                readable = partial(self.on_pending_socket_readable, conn)
-                self.poller.register(conn.sock, selectors.EVENT_READ, readable)
-                return
-            conn.data_ready = True
-        super().enqueue_req(conn)
+        """Keep a new connection waiting for its first request. Called in the main loop."""
+        conn.sock = ClientSocket(
+            conn.sock,
+            senders=self.senders,
+            readers=self.readers,
+            seconds=(HEAD_SECONDS, BODY_SECONDS, ANSWER_SECONDS),
+        )
+        conn.close = partial(self.close, conn, conn.close)
+        conn.data_ready = True
+        self.waiting.add(conn, HEAD_SECONDS, is_new=True)
 
     def handle(self, conn: Any) -> Any:
         conn.sock.begin()
@@ -93,7 +122,7 @@ class Worker(gthread.ThreadWorker):
 
     def handle_request(self, req: Any, conn: Any) -> Any:
         conn.sock.begin_body()
-        if self.share.must_close():
+        if self.share.must_close() or len(self.waiting) >= self.max_keepalived:
             req.force_close()
         return super().handle_request(req, conn)
 
@@ -124,19 +153,20 @@ class Worker(gthread.ThreadWorker):
             self.lingering = deque(entry for entry in self.lingering if entry[1] is not client)
             self._shut(client)
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop accepting. Called in the main loop after the drain.
+    def _cap_keepalive(self, deadline: float) -> None:
+        self.waiting.limit(deadline)
 
-        gunicorn bounds its wait for kept-alive connections, but not for connections that have sent nothing.
-        """
-        deadline = time.monotonic() + gthread.STOP_KEEPALIVE_LINGER
-        for connection in self.pending_conns:
-            connection.timeout = min(connection.timeout, deadline)
-        super().handle_exit(sig, frame)
+    def murder_keepalived(self, force: bool = False) -> None:
+        """Close connections whose time is up. Called in each turn of the main loop."""
+        now = time.monotonic()
+        if force or now >= self.expires_at:
+            self.expires_at = now + EXPIRY_SECONDS
+            for conn in self.waiting.take_expired(math.inf if force else now):
+                self.nr_conns -= 1
+                conn.close()
 
     def murder_pending(self) -> None:
-        """Close connections that have waited too long. Called in each turn of the main loop."""
-        super().murder_pending()
+        """Close connections that have lingered too long. Called in each turn of the main loop."""
         while self.lingering and self.lingering[0][0] <= time.monotonic():
             self._lingered()
 
@@ -148,17 +178,6 @@ class Worker(gthread.ThreadWorker):
         with contextlib.suppress(OSError, KeyError, ValueError):
             self.poller.unregister(client)
         util.close(client)
-
-
-def _has_sent(client: Any) -> bool:
-    """Return whether there is something to read, including the end of the stream."""
-    try:
-        client.recv_now(1, socket.MSG_PEEK)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 class _Held:

@@ -102,20 +102,46 @@ def test_gunicorn_worker_methods() -> None:
 
     assert {
         name: parameters(getattr(ThreadWorker, name))
-        for name in ("enqueue_req", "handle", "handle_request", "handle_exit", "murder_pending")
+        for name in ("init_process", "get_thread_pool", "enqueue_req", "handle", "handle_request")
     } == {
+        "init_process": ["self"],
+        "get_thread_pool": ["self"],
         "enqueue_req": ["self", "conn"],
         "handle": ["self", "conn"],
         "handle_request": ["self", "req", "conn"],
-        "handle_exit": ["self", "sig", "frame"],
-        "murder_pending": ["self"],
     }
-    assert parameters(ThreadWorker.on_pending_socket_readable) == ["self", "conn", "client"]
-    assert {"murder_pending", "poller"} <= names_in(ThreadWorker.run)
+    assert "get_thread_pool" in names_in(ThreadWorker.init_process)
     assert {"enqueue_req", "nr_conns"} <= names_in(ThreadWorker.accept)
-    assert {"handle", "method_queue", "submit"} <= names_in(ThreadWorker.enqueue_req)
-    assert {"pending_conns", "timeout"} <= names_in(ThreadWorker.murder_pending)
+    assert {"nr_conns", "close"} <= names_in(ThreadWorker.finish_request)
+    assert "max_keepalived" in names_in(ThreadWorker.handle_request)
     assert STOP_KEEPALIVE_LINGER == 2.0
+
+
+def test_gunicorn_time_limits() -> None:
+    from gunicorn.workers.gthread import ThreadWorker
+
+    assert {
+        name: parameters(getattr(ThreadWorker, name))
+        for name in ("_cap_keepalive", "murder_keepalived", "murder_pending")
+    } == {"_cap_keepalive": ["self", "deadline"], "murder_keepalived": ["self", "force"], "murder_pending": ["self"]}
+    assert {
+        "_cap_keepalive",
+        "murder_keepalived",
+        "murder_pending",
+        "poller",
+        "nr_conns",
+        "tpool",
+        "shutdown",
+    } <= names_in(ThreadWorker.run)
+
+
+def test_gunicorn_settings_are_found_as_attributes() -> None:
+    from gunicorn.config import Config
+
+    settings = Config()
+    vars(settings).update({name: setting.get() for name, setting in settings.settings.items()})
+    assert (settings.keepalive, settings.threads) == (2, 1)
+    assert "settings" in names_in(Config.__getattr__)
 
 
 def test_gunicorn_accepts() -> None:
@@ -137,11 +163,17 @@ def test_gunicorn_accepts() -> None:
 
 
 def test_gunicorn_connections() -> None:
+    from gunicorn.http.parser import Parser
+    from gunicorn.http.unreader import Unreader
     from gunicorn.workers.gthread import TConn, ThreadWorker
 
-    assert {"sock", "initialized", "data_ready", "timeout"} <= names_in(TConn.__init__)
+    assert {"sock", "data_ready", "timeout", "parser"} <= names_in(TConn.__init__)
     assert parameters(TConn.close) == ["self", "graceful"]
     assert {"data_ready", "initialized"} <= names_in(ThreadWorker.handle)
+    assert "unreader" in names_in(Parser.__init__)
+    assert "buf" in names_in(Unreader.__init__)
+    # What a connection has read of its next request, gunicorn looks at before it waits for more.
+    assert {"parser", "unreader", "buf", "getvalue"} <= names_in(ThreadWorker.finish_request)
 
 
 def test_gunicorn_replaced_names() -> None:

@@ -113,6 +113,22 @@ def test_response_is_sent_in_one_piece(fleet: Fleet, path: str) -> None:
             assert len(body) == length > 0
 
 
+def test_requests_that_arrive_together_are_answered_in_turn(fleet: Fleet) -> None:
+    """Send three requests in one piece, then a fourth one. Nothing is left to read on the connection after the first."""
+    paths = [f"/api/v1/{secrets.token_hex(8)}" for _ in range(4)]
+    requests = [
+        f"GET {path} HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-Proto: https\r\nX-Forwarded-For: 127.0.0.9\r\n\r\n"
+        for path in paths
+    ]
+    with socket.create_connection(("127.0.0.1", fleet.webs[0].port), timeout=10) as connection:
+        answered = b""
+        for sent, answers in (("".join(requests[:3]), 3), (requests[3], 4)):
+            connection.sendall(sent.encode())
+            while answered.count(b'"request_id"') < answers:
+                answered += connection.recv(65536)
+    assert re.findall(rb'"instance":"(/api/v1/[^"]+)"', answered) == [path.encode() for path in paths]
+
+
 def test_half_sent_bodies_hold_no_thread(fleet: Fleet) -> None:
     port = int(fleet.url.rpartition(":")[2])
     context = fleet.ssl_context()
