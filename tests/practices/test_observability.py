@@ -1,6 +1,8 @@
 """observability: request ids, the access line of each request, and what of a request reaches its job."""
 
 import secrets
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -17,9 +19,10 @@ from apps.practices.mechanisms.facts import facts_of
 from apps.practices.mechanisms.ids import current_request_id
 from apps.practices.observability.access import address_shown
 from apps.practices.observability.middleware import ObservabilityMiddleware
+from tests.apps.operations.pages import rows_of
 from tests.fleet import ask
-from tests.processes import wait_until
-from tools.fleet import Fleet
+from tests.processes import ROOT, wait_until
+from tools.fleet import Fleet, Service
 
 
 def access_lines(captured: list[Any]) -> list[Any]:
@@ -141,3 +144,79 @@ def test_request_id_reaches_the_worker(fleet: Fleet) -> None:
     (line,) = [found for found in web.lines() if found.get("request_id") == request_id and found["event"] == "request"]
     assert line["user_id"]
     assert line["route"] == "/api/v1/sample/notes/counts"
+
+
+VISIT = """
+from uuid import uuid4
+import django; django.setup()
+from django.conf import settings
+from django.test import Client
+from apps.jobs.services import job_submit
+from tests.apps.accounts.factories import admin_sign_in, user_create
+client = Client()
+admin_sign_in(client, user_create(email=f"{uuid4().hex}@example.com", is_staff=True, is_superuser=True))
+for _ in range(6):
+    job_submit(kind="sample.count", owner=None, parameters={"seconds": 1})
+print(f"{settings.SESSION_COOKIE_NAME}={client.session.session_key}")
+"""
+
+
+def test_operations_page_sums_instances_and_workers(fleet: Fleet) -> None:
+    environment, path = fleet.webs[0].environment, "/api/v1/sample/notes/busy"
+
+    def page(web: Service) -> str:
+        answer = ask(web.url, "/admin/operations/?range=1h", headers={"Cookie": cookie})
+        assert answer.status == 200
+        return answer.content.decode()
+
+    def shown(web: Service, caption: str, name: str, place: int = 1) -> float:
+        return sum(float(row[place].replace(",", "")) for row in rows_of(page(web), caption) if row[0] == name)
+
+    second = Service(name="worker-2", folder=fleet.folder, environment=environment)
+    second.start()
+    try:
+        with psycopg.connect(environment["DATABASE_URL"]) as database:
+
+            def count(sql: str) -> int:
+                with database.transaction():
+                    found = database.execute(sql).fetchone()  # type: ignore[call-overload]  # two constants below
+                return int(found[0]) if found else 0
+
+            alive = "SELECT count(*) FROM jobs_jobworker WHERE seen_at > now() - interval '10 seconds'"
+            wait_until(lambda: count(alive) == 2, seconds=60, what="the second worker")
+            ran = subprocess.run(
+                [sys.executable, "-c", VISIT],
+                cwd=ROOT,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=True,
+            )
+            cookie = ran.stdout.splitlines()[-1]
+            before = {web.url: shown(web, "By route", f"GET {path}") for web in fleet.webs}
+            for web, number in zip(fleet.webs, (7, 11), strict=True):
+                for _ in range(number):
+                    assert ask(web.url, f"{path}?seconds=0").status == 200
+            for web in fleet.webs:
+                wait_until(
+                    lambda web=web: shown(web, "By route", f"GET {path}") == before[web.url] + 18,
+                    seconds=15,
+                    what="both instances to show the requests of both",
+                )
+            done = (
+                "SELECT count(*) FROM jobs_job WHERE kind = 'sample.count' AND state = 'succeeded' AND owner_id IS NULL"
+            )
+            wait_until(lambda: count(done) == 6, seconds=60, what="the jobs")
+            assert count(done.replace("count(*)", "count(DISTINCT worker)")) == 2
+            wait_until(
+                lambda: shown(fleet.webs[0], "By kind", "sample.count") >= 6,
+                seconds=15,
+                what="the jobs of both workers",
+            )
+    finally:
+        second.terminate()
+        second.wait(60)
+    roles = [row[0].partition(" ")[0] for row in rows_of(page(fleet.webs[1]), "Processes that are alive")]
+    assert roles.count("web") >= 2
+    assert roles.count("worker") >= 1

@@ -17,6 +17,7 @@ from apps.operations.dashboard import postgresql
 from apps.practices.mechanisms import metrics_flusher, metrics_store
 from tests.apps.accounts.factories import admin_sign_in, user_create
 from tests.apps.operations.day import ROUTES, day_write, processes_write
+from tests.apps.operations.pages import rows_of
 from tools.stack import Stack
 
 pytestmark = pytest.mark.django_db
@@ -59,16 +60,6 @@ def text_of(client: Client, query: str = "") -> str:
     answer = client.get(PAGE + query)
     assert answer.status_code == 200
     return answer.content.decode()
-
-
-def rows_of(page: str, caption: str) -> list[list[str]]:
-    """Return the texts of a table's rows."""
-    table = page[page.index(f">{caption}</h3>") :].partition("</table>")[0]
-    rows = re.findall(r"<tr>(.*?)</tr>", table.partition("<tbody>")[2], re.DOTALL)
-    return [
-        [re.sub(r"<.*?>", "", cell).strip() for cell in re.findall(r"<t[hd].*?</t[hd]>", row, re.DOTALL)]
-        for row in rows
-    ]
 
 
 def test_only_the_permission_opens_it(root: Client) -> None:
