@@ -10,11 +10,11 @@ This module imports no Django. Reading never raises: errors are collected, and `
 import json
 import os
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from settings.files import UnreadableFile, read_file
 from settings.rules import broken_rules
@@ -24,12 +24,6 @@ from settings.variables import ENVIRONMENTS, VARIABLES
 ROOT = Path(__file__).resolve().parent.parent
 PROCESS = "the process environment"
 
-# In dev, these manage.py commands run without the servers of bin/dev: they need none, or start their own.
-_WITHOUT_SERVERS = frozenset({"check", "env", "help", "makemigrations", "prove", "startresource"})
-_UNREACHABLE = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none", "REDIS_URL": "redis://127.0.0.1:9/0"}
-SERVERS_MISSING = (
-    "The development servers are not running. Start them with bin/dev, or set DATABASE_URL and REDIS_URL in .env."
-)
 _SIMILARITY = 0.9  # difflib's ratio: one wrong letter among ten, or two letters swapped
 _READ = frozenset(f"{variable.name}{end}" for variable in VARIABLES for end in ("", "_FILE"))
 
@@ -72,13 +66,8 @@ class Environment:
 
     def require_valid(self) -> None:
         """Print all errors to standard error and exit with status 1, if there are any."""
-        if self.errors:
-            self._refuse()
-
-    def _refuse(self) -> NoReturn:
-        if self.errors == [SERVERS_MISSING]:
-            sys.stderr.write(f"{SERVERS_MISSING}\n")
-            raise SystemExit(1)
+        if not self.errors:
+            return
         count = len(self.errors)
         heading = f"Cannot start: the {self.name} environment has {count} error{'s' if count > 1 else ''}."
         lines = [heading, *(f"  - {error}" for error in self.errors), *(f"  ? {typo}" for typo in self.typos)]
@@ -95,15 +84,13 @@ def select_settings() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", f"settings.{ENVIRONMENT.name}")
 
 
-def read_environment(*, process: Mapping[str, str], root: Path = ROOT, arguments: Sequence[str] = ()) -> Environment:
-    """Read all layers under ``root`` and parse every declared variable. ``arguments`` is the command line."""
+def read_environment(*, process: Mapping[str, str], root: Path = ROOT) -> Environment:
+    """Read all layers under ``root`` and parse every declared variable."""
     errors: list[str] = []
     files = _Files(root)
     name = _environment_name(process=process, files=files, errors=errors)
     layers = _layers(name=name, process=process, files=files, root=root)
     errors += files.errors
-    if name == "dev" and (_WITHOUT_SERVERS.intersection(arguments[1:2]) or "--help" in arguments[2:]):
-        layers.insert(0, Layer(source="no server", values=_UNREACHABLE))
     entries: dict[str, Entry] = {}
     for variable in VARIABLES:
         known = {key: entry.value for key, entry in entries.items()}
@@ -225,8 +212,7 @@ def _entry(variable: Variable, *, name: str, layers: list[Layer], known: Mapping
     text, source = _text(variable, layers=layers, errors=errors)
     if text is None:
         if source is None and name in variable.required_in:
-            missing = f"{variable.name} is missing: set it. {variable.why}"
-            errors.append(SERVERS_MISSING if name == "dev" and variable.name in _UNREACHABLE else missing)
+            errors.append(f"{variable.name} is missing: set it. {variable.why}")
         default = variable.default_for(name)
         text, source = default and default.format_map(known), "default"
     if text is None:
@@ -264,4 +250,4 @@ def _text(variable: Variable, *, layers: list[Layer], errors: list[str]) -> tupl
     return None, None
 
 
-ENVIRONMENT = read_environment(process=os.environ, arguments=sys.argv)
+ENVIRONMENT = read_environment(process=os.environ)

@@ -41,4 +41,33 @@ OBSERVABILITY = (
         "The networks whose requests may continue a trace (traceparent), or proxies: those of TRUSTED_PROXIES. Unset: none.",
         kinds.callers,
     ),
+    Variable(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "The OpenTelemetry receiver (OTLP over HTTP) for traces and metrics. Unset: OpenTelemetry is not loaded.",
+        urls.base_url("https", "http"),
+    ),
+    Variable(
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        "Headers for the receiver, such as a key: name=value, separated by commas, percent-encoded.",
+        secret=True,
+    ),
+    Variable("OTEL_SERVICE_NAME", "The service's name in traces. Defaults to SITE_NAME.", default="{SITE_NAME}"),
+    Variable(
+        "OTEL_TRACES_EXPORTER",
+        "Whether traces are exported: otlp or none. OTEL_TRACES_SAMPLER selects which.",
+        kinds.choice("otlp", "none"),
+        default="otlp",
+    ),
+    Variable(
+        "OTEL_METRICS_EXPORTER",
+        "Whether metrics are exported: otlp or none.",
+        kinds.choice("otlp", "none"),
+        default="otlp",
+    ),
+    integer(
+        "OTEL_METRIC_EXPORT_INTERVAL",
+        "The time between two exports of metrics, in milliseconds.",
+        default=60_000,
+        at_most=3_600_000,
+    ),
 )

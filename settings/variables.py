@@ -10,7 +10,6 @@ from settings.variable import Variable, days, integer, limit, seconds
 
 ENVIRONMENTS = ("dev", "staging", "prod", "test")
 DEPLOYED = frozenset({"staging", "prod"})
-EVERYWHERE = frozenset(ENVIRONMENTS)
 
 # Published, so that a clone starts without configuration. staging and prod refuse it.
 INSECURE_KEY = "django-insecure-development-only-key-that-staging-and-prod-refuse-to-boot-with"
@@ -73,7 +72,8 @@ STORES = (
         "DATABASE_URL",
         "The PostgreSQL database, version 15 or newer.",
         urls.database_url,
-        required_in=EVERYWHERE,
+        defaults={"dev": "postgresql://nobody@127.0.0.1:9/none"},  # while bin/dev is not running: nothing listens there
+        required_in=DEPLOYED | {"test"},
         secret=True,
     ),
     Variable(
@@ -98,7 +98,8 @@ STORES = (
         "REDIS_URL",
         "A Redis or Valkey server for the cache, rate limits, metrics and job notifications.",
         urls.redis_url,
-        required_in=EVERYWHERE,
+        defaults={"dev": "redis://127.0.0.1:9/0"},
+        required_in=DEPLOYED | {"test"},
         secret=True,
     ),
     Variable(

@@ -27,6 +27,7 @@ from apps.jobs.processes import stopping_set, unreserved_limit_set
 from apps.jobs.supervisor import Supervisor
 from apps.practices.mechanisms import metrics_flusher
 from apps.practices.observability import logs
+from apps.practices.observability.farewell import reports_send
 
 # Celery looks for dead processes when one closes its end of a pipe, perhaps before the system has reaped it, and then only
 # every five seconds. Until then the worker is a process short.
@@ -44,8 +45,9 @@ celery_worker.safe_say = _say  # type: ignore[attr-defined]  # not in the stubs;
 
 @worker_process_shutdown.connect
 def _metrics_send(**options: object) -> None:
-    """Send the metrics of a pool process's last second."""
+    """Send the metrics of a pool process's last second, and what is left of its spans and error reports."""
     metrics_flusher.shutdown()
+    reports_send()
 
 
 def queues_refusal(chosen: Collection[str], excluded: Collection[str]) -> str | None:
@@ -137,6 +139,7 @@ class Worker(CeleryWorker):
         if self.supervisor is not None:
             self.supervisor.finish()
         metrics_flusher.shutdown()
+        reports_send()
         gc.freeze()  # saves three garbage collections at the interpreter's exit, a third of a second
 
 

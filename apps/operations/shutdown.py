@@ -1,11 +1,11 @@
 """The end of a process: it drains, then sends and closes what is left."""
 
-import sys
 from threading import Event
 
 from django.db import connections
 
 from apps.practices.mechanisms import metrics_flusher
+from apps.practices.observability.farewell import reports_send
 
 _draining = Event()
 
@@ -20,11 +20,9 @@ def is_draining() -> bool:
 
 
 def process_shutdown() -> None:
-    """Send the last metrics and error reports, and close every connection. Takes at most about four seconds."""
+    """Send the last metrics, spans and error reports, and close every connection. Takes at most about four seconds."""
     metrics_flusher.shutdown()
-    sentry = sys.modules.get("sentry_sdk")  # imported only where SENTRY_DSN is set
-    if sentry is not None:
-        sentry.flush(timeout=2)
+    reports_send()
     for connection in connections.all():  # the pool belongs to the process, not to this thread
         connection.close()
         close_pool = getattr(connection, "close_pool", None)

@@ -1,25 +1,12 @@
 """A real Chromium, headless, that speaks to a development service on this machine."""
 
-import subprocess
-import sys
-from uuid import uuid4
+from functools import partial
 
 import pytest
 from playwright.sync_api import sync_playwright
 
+from tests.browser.pictures import ARGUMENTS, administrator_sign_in
 from tests.fleet import DEVELOPMENT, fleet_running
-from tests.processes import ROOT
-
-# No look-ups at start, no sandbox (tests may run as root), nothing kept.
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @pytest.fixture(scope="session")
@@ -59,21 +46,4 @@ def page(browser, service):
 @pytest.fixture
 def administrator(service):
     """Return a function that signs a page in to the admin as a new superuser."""
-
-    def sign_in(page):
-        email, password = f"root-{uuid4().hex[:8]}@example.com", "a long phrase for the browser test"
-        subprocess.run(
-            [sys.executable, "manage.py", "createsuperuser", "--noinput", "--email", email],
-            cwd=ROOT,
-            env={**service.environment, "DJANGO_SUPERUSER_PASSWORD": password},
-            check=True,
-            timeout=60,
-            capture_output=True,
-        )
-        page.goto("/admin/")
-        page.fill("#id_username", email)
-        page.fill("#id_password", password)
-        page.click("input[type=submit]")
-        page.locator("#user-tools").wait_for(timeout=30_000)
-
-    return sign_in
+    return partial(administrator_sign_in, service=service)

@@ -15,10 +15,10 @@ SIGNED_IN = [
 ]
 
 
-def violations(page, path):
-    """Return what axe finds on a page, as `rule: elements` in one line each."""
+def violations(page, path, context=None):
+    """Return what axe finds on a page, or in a part of it, as `rule: elements` in one line each."""
     page.goto(path, wait_until="networkidle")
-    found = Axe().run(page, options=RULES).response["violations"]
+    found = Axe().run(page, context=context, options=RULES).response["violations"]
     return [f"{one['id']}: " + "; ".join(node["html"][:120] for node in one["nodes"][:5]) for one in found]
 
 

@@ -264,6 +264,7 @@ def test_a_pool_of_which_every_connection_is_lost_is_given_up(pooled: Any, monke
 
 def test_every_read_is_counted_and_timed(pooled: Any) -> None:
     """Also one that is prepared, and so has no cursor."""
+    pooled.settings_dict["OPTIONS"]["prepare_threshold"] = 0
     usage.reset()
     for number in range(1, 12):
         assert pooled.rows_read(PreparableSQL("SELECT pg_sleep(0.001)::text, %s::int"), [number]) == [("", number)]

@@ -63,7 +63,7 @@ class Plot:
     @property
     def marked(self) -> list[Release]:
         """Return the releases that began within the times."""
-        return [release for release in self.releases if release.at >= self.times[0]]
+        return [release for release in self.releases if release.name and release.at >= self.times[0]]
 
     @property
     def marks(self) -> list[float]:
@@ -89,12 +89,12 @@ class Plot:
 
 
 def figure(value: float | None) -> str:
-    """Return a number in three digits, or a dash."""
+    """Return a number in three digits, less than 1 in two, or a dash."""
     if value is None:
         return UNKNOWN
     if value >= 100 or value == int(value):
         return f"{value:,.0f}"
-    return f"{value:.1f}" if value >= 10 else f"{value:.3g}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 1 else f"{value:.2g}"
 
 
 def moment(at: float) -> str:

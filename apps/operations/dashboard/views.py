@@ -19,7 +19,7 @@ from apps.jobs.models import QueuePause
 from apps.jobs.services.pausing import UnknownQueue, pause_warning, queue_pause, queue_resume
 from apps.operations.dashboard import postgresql
 from apps.operations.dashboard.certificate import certificate
-from apps.operations.dashboard.plots import figure
+from apps.operations.dashboard.plots import figure, moment
 from apps.operations.dashboard.sections import Choice, Section, Table, columns
 from apps.operations.dashboard.traffic import cache_section, limits_section, processes_section, requests_section
 from apps.operations.dashboard.work import PAUSES, jobs_section, mails_section, sign_ins_section
@@ -50,6 +50,11 @@ def operations(request: HttpRequest) -> HttpResponse:
         "is_tables": bool(choice.view),
         "is_fleet": found.is_fleet,
         "at": timezone.now(),
+        "releases": [
+            {"name": release.name, "time": moment(release.at)}
+            for release in found.releases
+            if release.name and release.at >= found.times[0]
+        ],
         "notices": _notices(),
         "sections": _sections(found, request, choice),
     }

@@ -70,11 +70,11 @@ class Span:
 class Recorder(Protocol):
     """What records spans: ``observability.otel``, where OpenTelemetry is configured."""
 
-    def request(self, parent: Trace | None) -> Span:
+    def request(self, parent: Trace | None) -> Span | None:
         """Begin the span of a request."""
         ...
 
-    def job(self, kind: str, parent: Trace | None) -> Span:
+    def job(self, kind: str, parent: Trace | None) -> Span | None:
         """Begin the span of an attempt at a job."""
         ...
 

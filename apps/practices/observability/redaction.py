@@ -134,4 +134,6 @@ def _settings_secrets() -> list[str]:
         settings.CELERY_BROKER_URL,
     )
     secrets += [urlsplit(url).password or "" for url in stores]
+    headers = (settings.OBSERVABILITY_OTEL_HEADERS or "").split(",")
+    secrets += [header.partition("=")[2].strip() for header in headers]
     return secrets

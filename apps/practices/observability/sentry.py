@@ -11,6 +11,7 @@ from structlog.types import EventDict, WrappedLogger
 
 from apps.practices.errors import Problem
 from apps.practices.mechanisms.ids import current_request_id
+from apps.practices.observability.farewell import sent_at_the_end
 from apps.practices.observability.redaction import redact
 
 
@@ -30,6 +31,7 @@ def start(*, dsn: str) -> None:
         before_send=before_send,
         shutdown_timeout=2,
     )
+    sent_at_the_end(sentry_sdk.get_client().close)
 
 
 def before_send(event: Event, _: Hint) -> Event:

@@ -20,17 +20,17 @@ COUNTERS = {
 _BOUNDS = metrics.bounds_of(REQUESTS)
 
 
-def day_write(*, now: float, minutes: int = 1440, seed: int = 1) -> None:
+def day_write(*, now: float, minutes: int = 1440, routes: int = len(ROUTES), seed: int = 1) -> None:
     """Store what all processes counted, every minute of the last hour and every 15 of the day before."""
     chance = random.Random(seed)
-    for back in [*range(60), *range(60, minutes, 15)]:
+    for back in [*range(min(60, minutes)), *range(60, minutes, 15)]:
         at = now - back * 60
-        waves = 2 + math.sin(at / 6000) + chance.random() / 2
+        waves = (2 + math.sin(at / 6000) + chance.random() / 2) * (1 if back < 60 else 15)
         slow = {
             route: Slow(chance.expovariate(4), "GET", 200, f"01a22d2f-9e9d-70cd-9b07-{back:08x}{place:04x}", at)
-            for place, route in enumerate(ROUTES)
+            for place, route in enumerate(ROUTES[:routes])
         }
-        metrics_store.add(dict(_counted(chance, waves)), slow, at=at)
+        metrics_store.add(dict(_counted(chance, waves, ROUTES[:routes])), slow, at=at)
 
 
 def processes_write(*, now: float, alive_until: float) -> None:
@@ -59,8 +59,8 @@ def processes_write(*, now: float, alive_until: float) -> None:
         metrics_store.process_write(row)
 
 
-def _counted(chance: random.Random, waves: float) -> Iterator[tuple[bytes, float]]:
-    for place, route in enumerate(ROUTES):
+def _counted(chance: random.Random, waves: float, routes: list[str]) -> Iterator[tuple[bytes, float]]:
+    for place, route in enumerate(routes):
         for status, share in (("200", 1.0), ("404", 0.05), ("500", 0.01 if place % 10 == 0 else 0.0)):
             labels = {"http_route": route, "http_request_method": "GET", "http_response_status_code": status}
             for bound, part in zip(_BOUNDS[:7], (5, 20, 40, 20, 8, 3, 1), strict=True):

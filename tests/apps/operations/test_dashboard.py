@@ -106,7 +106,8 @@ def test_range_and_order_are_links_that_keep_each_other(root: Client, day: None)
     p95 = [float(row[4].replace(",", "")) for row in rows_of(page, "By route")]
     assert p95 == sorted(p95, reverse=True)
     turned = rows_of(text_of(root, "?range=6h&sort=route"), "By route")
-    assert [row[0] for row in turned] == sorted(row[0] for row in turned)
+    paths = [row[0].partition(" ")[2] for row in turned]
+    assert paths == sorted(paths)
     for query in ("?range=7h", "?sort=nothing", "?range=1h&range=x", "?view=x", "?foo=1"):
         text_of(root, query)
 
