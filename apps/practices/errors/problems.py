@@ -205,27 +205,8 @@ class TimedOut(Problem, status=504, type="timed-out", title="Timed out"):
     retry_after = 5
 
 
-_BY_STATUS: dict[int, type[Problem]] = {
-    cls.status: cls
-    for cls in (
-        Malformed,
-        NotAuthenticated,
-        PermissionDenied,
-        NotFound,
-        MethodNotAllowed,
-        NotAcceptable,
-        Conflict,
-        Gone,
-        PreconditionFailed,
-        BodyTooLarge,
-        UnsupportedMediaType,
-        Unprocessable,
-        TooManyRequests,
-        InternalError,
-        Unavailable,
-        TimedOut,
-    )
-}
+# The type of each status: of several, the one declared first above.
+_BY_STATUS: dict[int, type[Problem]] = {cls.status: cls for cls in reversed(DECLARED)}
 
 
 def problem_for_status(status: int, *, headers: Mapping[str, str] | None = None) -> Problem:
