@@ -1,12 +1,11 @@
 """``manage.py env``: print the configuration in force and its sources, as lines of an env file."""
 
-import json
 import re
 from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand
 
 
 class Command(BaseCommand):
@@ -18,37 +17,17 @@ class Command(BaseCommand):
     )
     requires_system_checks = ()
 
-    def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--json", action="store_true", help="Print one JSON object.")
-
     def handle(self, *args: Any, **options: Any) -> None:
         environment: Any = getattr(settings, "ENVIRONMENT")  # noqa: B009 - a setting that the stubs do not know
-        rows = {name: _row(entry) for name, entry in environment.entries.items()}
-        if options["json"]:
-            report = {
-                "environment": environment.name,
-                "variables": rows,
-                "ignored": environment.ignored,
-                "typos": environment.typos,
-            }
-            self.stdout.write(json.dumps(report, indent=2))
-            return
         self.stdout.write(f"# environment: {environment.name} (settings module {settings.SETTINGS_MODULE})\n")
         lines = {name: _line(entry) for name, entry in environment.entries.items()}
         width = min(60, max(map(len, lines.values())))
         for name, line in lines.items():
-            self.stdout.write(f"{line:<{width}}  # {rows[name]['source']}")
+            self.stdout.write(f"{line:<{width}}  # {environment.entries[name].source}")
         for name in environment.ignored:
             self.stdout.write(f"# unknown, has no effect: {name}")
         for typo in environment.typos:
             self.stdout.write(f"# {typo}")
-
-
-def _row(entry: Any) -> dict[str, Any]:
-    value = entry.text if isinstance(entry.value, tuple) else entry.value  # a rate is a tuple, which JSON lacks
-    if _is_hidden(entry):
-        value = _hidden(value)
-    return {"value": value, "source": entry.source}
 
 
 def _line(entry: Any) -> str:
