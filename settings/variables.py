@@ -72,8 +72,9 @@ STORES = (
         "DATABASE_URL",
         "The PostgreSQL database, version 15 or newer.",
         urls.database_url,
-        defaults={"dev": "postgresql://nobody@127.0.0.1:9/none"},  # while bin/dev is not running: nothing listens there
-        required_in=DEPLOYED | {"test"},
+        # While bin/dev is not running, and for tools such as mypy that load settings.test: nothing listens there.
+        defaults=dict.fromkeys(("dev", "test"), "postgresql://nobody@127.0.0.1:9/none"),
+        required_in=DEPLOYED,
         secret=True,
     ),
     Variable(
@@ -98,8 +99,8 @@ STORES = (
         "REDIS_URL",
         "A Redis or Valkey server for the cache, rate limits, metrics and job notifications.",
         urls.redis_url,
-        defaults={"dev": "redis://127.0.0.1:9/0"},
-        required_in=DEPLOYED | {"test"},
+        defaults=dict.fromkeys(("dev", "test"), "redis://127.0.0.1:9/0"),
+        required_in=DEPLOYED,
         secret=True,
     ),
     Variable(

@@ -317,8 +317,10 @@ def test_the_output_of_manage_env_is_an_env_file(tmp_path):
         assert name == "DJANGO_ENV" or before[name] is None or pasted.entries[name].source == ".env"
 
 
-def test_dev_needs_no_servers_to_start(tmp_path):
-    found = read_environment(process={"DJANGO_ENV": "dev"}, root=tmp_path)
+@pytest.mark.parametrize("name", ["dev", "test"])
+def test_dev_and_tools_need_no_servers_to_start(tmp_path, name):
+    """mypy, and plugins of editors, load settings.test."""
+    found = read_environment(process={"DJANGO_ENV": name}, root=tmp_path)
     assert found.errors == []
     assert {urlsplit(found[name]).port for name in ("DATABASE_URL", "REDIS_URL")} == {9}
 
