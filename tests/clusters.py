@@ -82,7 +82,7 @@ def _make(made: Path) -> None:
 
 @contextmanager
 def _locked() -> Iterator[None]:
-    """Let one run at a time make or copy the cluster."""
+    """Serialise the runs that make or copy the cluster."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     with FOLDER.with_suffix(".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

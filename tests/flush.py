@@ -25,5 +25,5 @@ def sql_flush(operations: DatabaseOperations, style: Any, tables: Collection[str
 
 
 def flush_quickly() -> None:
-    """Have Django use it."""
+    """Replace what Django empties tables with."""
     DatabaseOperations.sql_flush = sql_flush  # type: ignore[method-assign]  # for tests alone
