@@ -142,8 +142,10 @@ READABLE = ("HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", "HTTP_COOKIE", "HT
 
 def responder() -> Callable[[Any, dict[str, Any]], int]:
     """Return the function that granian calls with each request, in one of WEB_THREADS threads of a process."""
+    from apps.practices.mechanisms import metrics_flusher
     from project.wsgi import application
 
+    metrics_flusher.start()
     senders, readers = reader_slots(_THREADS), reader_slots(_THREADS)
     constant: dict[str, Any] = {
         "SCRIPT_NAME": "",

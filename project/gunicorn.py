@@ -82,7 +82,10 @@ def pre_request(worker: Any, request: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Drain before gunicorn's own handling of SIGTERM, which runs in the worker's main loop."""
+    """Send metrics from the start. Drain before gunicorn's own handling of SIGTERM, which runs in the worker's main loop."""
+    from apps.practices.mechanisms import metrics_flusher
+
+    metrics_flusher.start()
     stop = partial(worker.method_queue.defer, worker.handle_exit, signal.SIGTERM, None)
     drain_on_sigterm(stop, drains=worker.share.leave)
     signal.siginterrupt(signal.SIGTERM, False)

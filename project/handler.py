@@ -13,6 +13,7 @@ from django.http.response import HttpResponseBase
 from django.urls import ResolverMatch
 
 from apps.practices.mechanisms.facts import RequestFacts, facts_determine, facts_of, route_match
+from apps.practices.mechanisms.metrics import request_began
 from project.reads import Reads, own_headers
 from project.replay import Headers, Replays
 
@@ -39,6 +40,7 @@ class Application(WSGIHandler):
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
         facts = facts_determine(environ)
+        request_began(facts.request_id)
         if self.reads.may_answer(environ):
             return self._read(environ, start_response, facts)
         shape = self.replays.shape_of(environ, facts)

@@ -8,6 +8,10 @@ OBSERVABILITY = (
         "SENTRY_DSN", "The Sentry project that errors are reported to. Unset: no reports.", urls.sentry_dsn, secret=True
     ),
     Variable(
+        "RELEASE",
+        "The name of the running build, in error reports, metrics and the operations page. Unset: the commit of the checkout.",
+    ),
+    Variable(
         "METRICS_TOKEN",
         "The bearer token for /metrics, 24 random characters or more. Unset: /metrics is closed.",
         secret=True,

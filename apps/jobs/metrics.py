@@ -15,24 +15,32 @@ from apps.practices.observability.gauges import SourceUnavailable, gauge, gauges
 # In seconds, from a mail to the default time limit of a kind.
 BOUNDS = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
 _waits = Durations(
-    f"{PREFIX}jobs_wait_seconds", "Time from when a job was due until it was claimed.", labels=["kind"], bounds=BOUNDS
+    f"{PREFIX}jobs_wait_seconds",
+    "Time from when a job was due until it was claimed.",
+    labels=["kind", "queue"],
+    bounds=BOUNDS,
 )
 _runs = Durations(
-    f"{PREFIX}jobs_run_seconds", "Time from a claim to its end, with any outcome.", labels=["kind"], bounds=BOUNDS
+    f"{PREFIX}jobs_run_seconds",
+    "Time from a claim to its end, with any outcome.",
+    labels=["kind", "queue"],
+    bounds=BOUNDS,
 )
 
 
 def claim_observe(job: Job) -> None:
     """Observe how long a job waited that has just been claimed."""
     if job.started_at is not None:
-        _waits.observe(max(0.0, (job.started_at - job.run_at).total_seconds()), kind=kind_label(job.kind))
+        _waits.observe(
+            max(0.0, (job.started_at - job.run_at).total_seconds()), kind=kind_label(job.kind), queue=job.queue
+        )
 
 
 def attempt_observe(job: Job, *, outcome: str, seconds: float) -> None:
     """Count an attempt that has ended. ``outcome`` is one of a few words."""
     kind = kind_label(job.kind)
-    _runs.observe(seconds, kind=kind)
-    count("jobs_attempts", kind=kind, outcome=outcome)
+    _runs.observe(seconds, kind=kind, queue=job.queue)
+    count("jobs_attempts", kind=kind, outcome=outcome, queue=job.queue)
 
 
 def _gauges() -> Sequence[Metric]:

@@ -16,7 +16,7 @@ from celery.apps.worker import Worker as CeleryWorker
 from celery.concurrency import asynpool, get_implementation
 from celery.concurrency.base import BasePool
 from celery.concurrency.prefork import TaskPool
-from celery.signals import worker_process_shutdown
+from celery.signals import worker_process_init, worker_process_shutdown
 from celery.worker.request import Request
 from django.conf import settings
 from kombu.asynchronous import Hub
@@ -41,6 +41,12 @@ def _say(message: str, stream: object = None) -> None:
 
 
 celery_worker.safe_say = _say  # type: ignore[attr-defined]  # not in the stubs; Celery has no setting for it
+
+
+@worker_process_init.connect
+def _metrics_start(**options: object) -> None:
+    """Send this pool process's metrics from its start, although it may not run a job for long."""
+    metrics_flusher.start()
 
 
 @worker_process_shutdown.connect
@@ -126,6 +132,7 @@ class Worker(CeleryWorker):
             self.maintenance.cancel()
         self.maintenance = consumer.hub.call_repeatedly(POOL_SECONDS, consumer.pool.maintain_pool)
         if self.supervisor is None:
+            metrics_flusher.start()
             self.supervisor = Supervisor()
             self.supervisor.start()
 

@@ -5,7 +5,6 @@ import hmac
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
-from prometheus_client import CONTENT_TYPE_LATEST
 
 from apps.operations.health import readiness
 from apps.practices.errors import NotFound, Unavailable, problem_response
@@ -48,4 +47,5 @@ def metrics(request: HttpRequest) -> HttpResponse:
     # Compared in constant time, before anything else is checked.
     if not expected or not hmac.compare_digest(token.encode(), expected.encode()) or scheme.lower() != "bearer":
         raise NotFound
-    return HttpResponse(exposition(), content_type=CONTENT_TYPE_LATEST, headers={"Cache-Control": "no-store"})
+    text, media_type = exposition(request.META.get("HTTP_ACCEPT", ""))
+    return HttpResponse(text, content_type=media_type, headers={"Cache-Control": "no-store", "Vary": "Accept"})

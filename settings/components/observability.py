@@ -1,13 +1,14 @@
 """observability (135): log lines, error reports, metrics."""
 
 from settings.env import ENVIRONMENT
+from settings.release import commit
 
 LOGGING_CONFIG = "apps.practices.observability.setup.configure"
 OBSERVABILITY_LOG_LEVEL = ENVIRONMENT["LOG_LEVEL"]
 OBSERVABILITY_LOG_STYLE = "console" if ENVIRONMENT.name == "dev" else "json"
 OBSERVABILITY_ADDRESSES = ENVIRONMENT["LOG_ADDRESSES"]
 OBSERVABILITY_SENTRY_DSN = ENVIRONMENT["SENTRY_DSN"]
-OBSERVABILITY_RELEASE = None  # set it to the name of your build; with None, Sentry reads the host's variables
+OBSERVABILITY_RELEASE: str | None = ENVIRONMENT["RELEASE"] or commit()
 OBSERVABILITY_SLOW_REQUEST_SECONDS: float = ENVIRONMENT["SLOW_REQUEST_MS"] / 1000  # 0: none is
 OBSERVABILITY_SLOW_QUERY_SECONDS: float = ENVIRONMENT["SLOW_QUERY_MS"] / 1000
 OBSERVABILITY_TRACE_CALLERS: str | list[str] = ENVIRONMENT["TRACE_CALLERS"] or []  # networks, or "proxies"

@@ -8,8 +8,9 @@ import pytest
 from django.conf import settings
 
 from apps.practices.mechanisms import metrics, metrics_flusher, metrics_process, metrics_store
+from apps.practices.mechanisms.metrics import REQUESTS
 from apps.practices.mechanisms.metrics_numbers import Slow, field_of
-from apps.practices.observability.history import RANGES, REQUESTS, history, local, quantile
+from apps.practices.observability.history import RANGES, history, local, quantile
 from tools.stack import Stack
 
 NOW = 1_800_000_000 + 30.0  # 30 seconds after a quarter of an hour began

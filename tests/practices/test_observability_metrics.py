@@ -1,17 +1,20 @@
 """observability: metrics of the whole fleet, by token only, none lost and none counted twice."""
 
+import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 
 import pytest
 from django.conf import settings
 from django.http import HttpResponse
-from django.test import Client, override_settings
+from django.test import Client, RequestFactory, override_settings
 
-from apps.practices.mechanisms import metrics, metrics_flusher, metrics_numbers, metrics_store
+from apps.practices.mechanisms import metrics, metrics_flusher, metrics_numbers, metrics_process, metrics_store
 from apps.practices.observability import exposition
+from project.handler import Application
 from tests.processes import ROOT, script_run, wait_until
 from tools.stack import Stack
 
@@ -115,11 +118,15 @@ def test_metrics_survive_a_redis_outage(client: Client, numbers: None, stack: St
     stack.servers["redis"].kill()
     try:
         metrics.count("away_things", 5)
+        client.get("/api/v1/sample/notes")
         started = time.monotonic()
         text = scrape(client).content.decode()
         assert time.monotonic() - started < 10
         assert 'shipshape_metrics_scope{scope="process"} 1.0' in text
         assert "shipshape_away_things_total 5.0" in text
+        for mode in ("limits_per_process", "cache_per_process"):
+            assert f'shipshape_degraded_total{{mode="{mode}"}}' in text
+        assert re.search(r"^process_open_fds{.*} [1-9]", text, re.MULTILINE), "this process's own"
     finally:
         stack.restart("redis")
 
@@ -136,7 +143,7 @@ def test_a_forked_child_sends_only_what_it_adds(numbers: None) -> None:
     script = (
         "import django; django.setup()\n"
         "import os\n"
-        "from apps.practices.mechanisms import metrics, metrics_flusher, metrics_numbers, metrics_store\n"
+        "from apps.practices.mechanisms import metrics, metrics_flusher, metrics_numbers, metrics_process, metrics_store\n"
         "metrics.count('forked_things', 100); metrics_store.fleet_totals()\n"
         "pid = os.fork()\n"
         "if pid == 0:\n"
@@ -163,6 +170,57 @@ def test_exposition_is_valid_prometheus_text(numbers: None) -> None:
     from prometheus_client.parser import text_string_to_metric_families
 
     metrics.request_observe(route="/x", method="GET", status=200, seconds=0.2, request_id="-")
-    families = {family.name: family for family in text_string_to_metric_families(exposition.exposition().decode())}
+    families = {family.name: family for family in text_string_to_metric_families(exposition.exposition()[0].decode())}
     assert families["http_server_request_duration_seconds"].type == "histogram"
     assert families["http_server_request_duration_seconds"].documentation.startswith("Time from the arrival")
+
+
+@override_settings(OBSERVABILITY_METRICS_TOKEN=TOKEN)
+@pytest.mark.django_db  # gauges of the ledger
+def test_openmetrics_has_request_ids_as_exemplars(client: Client, numbers: None) -> None:
+    from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+    metrics.request_observe(route="/slow", method="GET", status=200, seconds=0.2, request_id="the-slow-one")
+    metrics.request_observe(route="/slow", method="GET", status=200, seconds=0.003, request_id="a-fast-one")
+    accept = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,text/plain;version=0.0.4;q=0.3"
+    response = client.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}", "Accept": accept})
+    assert response.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
+    found = {
+        (sample.labels["le"], sample.exemplar.labels["request_id"], sample.exemplar.value)
+        for family in text_string_to_metric_families(response.content.decode())
+        for sample in family.samples
+        if sample.exemplar and sample.labels["http_route"] == "/slow"
+    }
+    assert found == {("0.25", "the-slow-one", 0.2)}
+    assert b"the-slow-one" not in scrape(client).content
+
+
+def test_series_of_a_metric_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "MOST_SERIES", 3)
+    monkeypatch.setattr(metrics, "_durations", dict(metrics._durations))
+    durations = metrics.Durations("bounded_seconds", "A test's.", labels=["route"])
+    before = len(metrics_numbers.numbers())
+    for number in range(50):
+        metrics.count("bounded_things", route=str(number))
+        durations.observe(0.5, route=str(number))
+    found = {metrics_numbers.field_read(field): value for field, value in metrics_numbers.numbers().items()}
+    counted = {labels: value for (name, labels), value in found.items() if name == "shipshape_bounded_things_total"}
+    assert counted == {
+        **{(("route", str(number)),): 1 for number in range(3)},
+        (("route", metrics.OVERFLOW),): 47,
+    }
+    assert found["bounded_seconds_sum", (("route", metrics.OVERFLOW),)] == 47 * 0.5
+    assert len(found) - before == 3 * 4, "one bucket, its sum and a counter, of three routes and the overflow"
+
+
+@pytest.mark.django_db
+def test_request_is_in_flight_until_it_is_answered() -> None:
+    def active() -> float:
+        return metrics_process.Heart().look().gauges["http_server_active_requests"]
+
+    before, environ = active(), RequestFactory().get("/api/v1/sample/notes/busy?seconds=0.5").environ
+    thread = threading.Thread(target=Application(), args=(environ, lambda *_: None))
+    thread.start()
+    wait_until(lambda: active() == before + 1, seconds=5, what="the request")
+    thread.join()
+    assert active() == before

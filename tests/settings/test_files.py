@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from settings.env import ROOT, Environment, read_environment
+from settings.release import commit
 from tests.practices.test_environment import STRONG, VALID
 
 SECRET = STRONG[::-1]
@@ -146,3 +147,17 @@ def test_reports_do_not_repeat_lines(tmp_path, content):
     assert ".env" in ran.stderr
     assert SECRET not in ran.stderr + ran.stdout
     assert "Traceback" not in ran.stderr
+
+
+def test_release_is_the_commit_of_the_checkout(tmp_path: Path) -> None:
+    assert commit(tmp_path) is None
+    git = tmp_path / ".git"
+    (git / "refs/heads").mkdir(parents=True)
+    (git / "HEAD").write_text("ref: refs/heads/main\n")
+    assert commit(tmp_path) is None, "a repository without a commit"
+    (git / "packed-refs").write_text(f"# pack-refs with: peeled\n{'a' * 40} refs/heads/main\n^{'b' * 40}\n")
+    assert commit(tmp_path) == "a" * 12
+    (git / "refs/heads/main").write_text("c" * 40 + "\n")
+    assert commit(tmp_path) == "c" * 12
+    (git / "HEAD").write_text("d" * 40 + "\n")
+    assert commit(tmp_path) == "d" * 12

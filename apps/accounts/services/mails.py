@@ -23,6 +23,7 @@ from apps.accounts.services.links import link_create
 from apps.jobs.context import JobContext
 from apps.jobs.services import job_submit
 from apps.practices.errors import Unprocessable
+from apps.practices.mechanisms.metrics import count
 from apps.practices.validation.addresses import email_normalised
 
 KIND = "accounts.mail"
@@ -165,17 +166,23 @@ def _rendered(mail: Mail, part: str, values: dict[str, Any]) -> str:
 
 def _deliver(message: EmailMultiAlternatives) -> None:
     """Send over a new connection, each wait bounded by EMAIL_TIMEOUT; raise MailRefused, or an error worth retrying."""
+    outcome = "failed"
     try:
         message.send()
+        outcome = "sent"
     except smtplib.SMTPRecipientsRefused as error:
         codes = [code for code, _ in error.recipients.values()]
         if not all(code in _PERMANENT for code in codes):
             raise
+        outcome = "refused"
         raise _refused(codes[0]) from error
     except smtplib.SMTPDataError as error:
         if error.smtp_code not in _PERMANENT:
             raise
+        outcome = "refused"
         raise _refused(error.smtp_code) from error
+    finally:
+        count("mails", outcome=outcome)
 
 
 def _refused(code: int) -> MailRefused:

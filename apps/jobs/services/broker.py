@@ -18,6 +18,7 @@ from kombu.pools import producers
 from redis.exceptions import RedisError
 
 from apps.practices.mechanisms.breaker import Breaker
+from apps.practices.mechanisms.metrics import count
 
 TASK = "jobs.run"
 logger = structlog.get_logger(__name__)
@@ -29,12 +30,14 @@ _UNAVAILABLE = (OperationalError, KombuError, RedisError, OSError)
 def publish(*, job_id: UUID, queue: str) -> bool:
     """Send the job's id to the broker; return whether it was accepted."""
     if not _breaker.allows():
+        count("degraded", mode="job_not_published")
         return False
     try:
         with _producer() as producer:
             _send(producer, job_id=job_id, queue=queue)
     except _UNAVAILABLE as error:
         _breaker.failed(error)
+        count("degraded", mode="job_not_published")
         logger.warning("job_not_published", job_id=str(job_id), error=type(error).__name__)
         return False
     _breaker.succeeded()

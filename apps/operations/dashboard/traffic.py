@@ -18,8 +18,9 @@ from apps.operations.dashboard.sections import (
     ms,
     percent,
 )
+from apps.practices.mechanisms.metrics import REQUESTS
 from apps.practices.mechanisms.metrics_process import CORES, MEMORY
-from apps.practices.observability.history import REQUESTS, History, Route
+from apps.practices.observability.history import History, Route
 
 MOST_ROUTES = 100
 _SORTS: dict[str, tuple[str, Callable[[Route], Any]]] = {

@@ -197,14 +197,17 @@ def _single_flight(spec: CacheSpec, *, stale: Lookup | None, is_reachable: bool)
 def _join(spec: CacheSpec, flight: _Flight, *, stale: Lookup | None) -> Lookup:
     """Return the stale entry, or wait for the result of a flight."""
     if stale is not None:
+        count("cache_single_flight", outcome="stale")
         return stale
     if flight.owner == threading.get_ident():
         return _build(spec, versions=None)  # the build calls itself: waiting for it would deadlock
     try:
+        count("cache_single_flight", outcome="joined")
         return flight.result.result(timeout=WAIT_SECONDS)
     except TimeoutError:
         if flight.result.done():
             raise  # raised by the build itself
+        count("cache_single_flight", outcome="timed_out")
         return _build(spec, versions=None)
 
 
@@ -226,12 +229,15 @@ def _build_under_lock(spec: CacheSpec, *, stale: Lookup | None) -> Lookup:
         if lookup is not None and lookup.source == "redis":
             if locked:
                 _release(spec, token)
+            count("cache_single_flight", outcome="other_process")
             return lookup
         if locked:
             return _build_and_store(spec, token, versions, checked_at=asked_at, stale=stale)
         if stale is not None:
+            count("cache_single_flight", outcome="stale")
             return stale
         if asked_at > deadline:
+            count("cache_single_flight", outcome="timed_out")
             return _build_unshared(spec)
         time.sleep(pause)
         pause = min(pause * 2, 0.1)
@@ -276,6 +282,7 @@ def _release(spec: CacheSpec, token: str) -> None:
 
 def _build_unshared(spec: CacheSpec) -> Lookup:
     """Build without Redis, and store the entry in this process alone, for CACHE_LOCAL_SECONDS."""
+    count("degraded", mode="cache_per_process")
     checked_at = time.monotonic()
     lookup = _build(spec, versions=None)
     if len(lookup.entry.body) <= MAX_BYTES:

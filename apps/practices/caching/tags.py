@@ -18,6 +18,7 @@ from django.conf import settings
 from django.db import transaction
 from redis.exceptions import RedisError
 
+from apps.practices.mechanisms.metrics import count
 from apps.practices.mechanisms.redis import redis_client
 
 logger = structlog.get_logger(__name__)
@@ -53,6 +54,7 @@ class TagChange:
         try:
             _delete(self.tags)
         except RedisError as error:
+            count("degraded", mode="cache_tags_pending")
             logger.warning("cache_tags_pending", tags=len(self.tags), error=type(error).__name__)
             _keep_trying()
         else:

@@ -95,7 +95,7 @@ def pin_to_primary(user_id: object) -> None:
         redis_client().set(_key(user_id), b"1", ex=settings.DATABASE_REPLICA_PINNED_SECONDS)
     except RedisError:
         # Processes that cannot reach Redis read from the primary. Others may show data as old as the replica's lag.
-        count("replica_pin_lost")
+        count("degraded", mode="replica_pin_lost")
 
 
 def _is_allowed(permit: ReplicaPermit) -> bool:

@@ -2,17 +2,21 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from weakref import WeakSet
 
 import structlog
 
 from apps.practices.mechanisms.metrics import count
+from apps.practices.mechanisms.metrics_process import process_gauges, series
 
 logger = structlog.get_logger(__name__)
 
 FAILURES = 2  # in a row; one slow answer on a busy machine is not an outage
 FIRST_PAUSE = 0.5  # seconds until the first probe; doubled by every probe that fails
 LONGEST_PAUSE = 4.0  # seconds; a dependency may have its own
+
+_breakers: "WeakSet[Breaker]" = WeakSet()
 
 
 class Breaker:
@@ -29,6 +33,7 @@ class Breaker:
         self._failures = 0
         self._pause = FIRST_PAUSE
         self._retry_at: float | None = None  # None while the breaker is closed
+        _breakers.add(self)
 
     @property
     def is_suspicious(self) -> bool:
@@ -77,3 +82,15 @@ class Breaker:
         """Forget all failures."""
         with self._lock:
             self._failures, self._pause, self._retry_at = 0, FIRST_PAUSE, None
+
+
+def _open() -> Mapping[str, float]:
+    """Return 1 for each dependency whose breaker is open, 0 for the others."""
+    found: dict[str, float] = {}
+    for breaker in list(_breakers):
+        key = series("shipshape_breaker_open", dependency=breaker.name)
+        found[key] = max(found.get(key, 0.0), float(breaker._retry_at is not None))
+    return found
+
+
+process_gauges(_open)

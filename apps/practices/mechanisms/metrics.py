@@ -9,10 +9,11 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from threading import Lock
 
-from apps.practices.mechanisms import metrics_flusher, metrics_numbers
+from apps.practices.mechanisms import metrics_flusher, metrics_numbers, metrics_process
 from apps.practices.mechanisms.metrics_numbers import field_of, slow_keep
 
 PREFIX = "shipshape_"
+REQUESTS = "http_server_request_duration_seconds"
 # Seconds. All durations of requests and queries use the same buckets, because they are summed across processes and releases.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 MOST_SERIES = 2000  # as the default cardinality limit of OpenTelemetry's metrics SDK specification
@@ -59,18 +60,31 @@ class Durations:
             return self._fields.setdefault(values, [*buckets, field_of(f"{self.name}_sum", labels)])
 
 
+_active: set[str] = set()  # the ids of requests in flight
+metrics_process.process_gauges(lambda: {"http_server_active_requests": len(_active)})
+
 # The names are those of OpenTelemetry's semantic conventions (HTTP metrics, stable since 1.23), as Prometheus spells them.
 _requests = Durations(
-    "http_server_request_duration_seconds",
+    REQUESTS,
     "Time from the arrival of a request in the application to its response.",
     labels=["http_request_method", "http_response_status_code", "http_route"],
 )
 
 
+def method_of(method: str) -> str:
+    """Return a request's method as metrics have it: ``_OTHER`` for one that HTTP does not define."""
+    return method if method in METHODS else "_OTHER"
+
+
+def request_began(request_id: str) -> None:
+    """Count a request as in flight, until ``request_observe``."""
+    _active.add(request_id)
+
+
 def request_observe(*, route: str, method: str, status: int, seconds: float, request_id: str) -> None:
     """Count one answered request, with unknown methods as ``_OTHER``."""
-    method = method if method in METHODS else "_OTHER"
-    _requests.observe_values(seconds, (method, str(status), route))
+    _active.discard(request_id)
+    _requests.observe_values(seconds, (method_of(method), str(status), route))
     slow_keep(route, seconds, method, status, request_id)
 
 

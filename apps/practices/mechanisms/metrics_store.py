@@ -160,6 +160,27 @@ def fleet_totals() -> dict[bytes, float]:
     return {names[field_id]: float(value) for field_id, value in stored.items() if field_id in names}
 
 
+def slowest_recent(*, at: float) -> dict[str, list[Slow]]:
+    """Return the slowest requests of this minute and the last one by route; raise FleetUnavailable if Redis does not answer."""
+    finest = RESOLUTIONS[0]
+    try:
+        with client().pipeline(transaction=False) as pipeline:
+            for moment in (at - finest.seconds, at):
+                pipeline.hgetall(slowest_key(finest, at=moment))
+            return slow_by_route(pipeline.execute())
+    except redis.RedisError as error:
+        raise FleetUnavailable from error
+
+
+def slow_by_route(stored: Sequence[Mapping[bytes, bytes]]) -> dict[str, list[Slow]]:
+    """Return the slow requests of these buckets by route, the slowest first."""
+    found: dict[str, list[Slow]] = {}
+    for bucket in stored:
+        for route, written in bucket.items():
+            found.setdefault(route.decode(), []).append(slow_read(written))
+    return {route: sorted(every, key=lambda slow: -slow.seconds) for route, every in found.items()}
+
+
 class Buckets(NamedTuple):
     """What is stored: names by id; for each moment asked for, the numbers by id and the slowest requests by route; the rest."""
 

@@ -8,12 +8,11 @@ import orjson
 import redis
 
 from apps.practices.mechanisms import metrics_flusher, metrics_numbers, metrics_process, metrics_store
-from apps.practices.mechanisms.metrics import bounds_of
+from apps.practices.mechanisms.metrics import REQUESTS, bounds_of
 from apps.practices.mechanisms.metrics_numbers import Labels, Slow
 from apps.practices.mechanisms.metrics_process import Process
 from apps.practices.mechanisms.metrics_store import RESOLUTIONS, FleetUnavailable
 
-REQUESTS = "http_server_request_duration_seconds"
 # By minutes: the length of a step, and how many there are.
 RANGES = {60: (RESOLUTIONS[0], 60), 360: (RESOLUTIONS[1], 72), 1440: (RESOLUTIONS[2], 96)}
 
@@ -198,14 +197,14 @@ def history(minutes: int = 60, *, now: float | None = None) -> History:
         series=_series(stored.names, stored.numbers),
         processes=metrics_store.live(stored.processes, now=now),
         releases=_releases(stored.releases, since=times[0]),
-        slow=_slow(stored.slowest),
+        slow=metrics_store.slow_by_route(stored.slowest),
     )
 
 
 def local(*, now: float | None = None) -> History:
     """Return this process's numbers since its start, as one step."""
     now = time.time() if now is None else now
-    process = metrics_process.Heart().beat()
+    process = metrics_process.Heart().look()
     series: dict[str, dict[Labels, Points]] = {}
     for field, value in metrics_numbers.numbers().items():
         name, labels = metrics_numbers.field_read(field)
@@ -255,11 +254,3 @@ def _releases(stored: Sequence[bytes], *, since: float) -> list[Release]:
             found.append(Release(name, at))
     before = [release for release in found if release.at < since]
     return before[-1:] + [release for release in found if release.at >= since]
-
-
-def _slow(stored: Sequence[Mapping[bytes, bytes]]) -> dict[str, list[Slow]]:
-    found: dict[str, list[Slow]] = {}
-    for bucket in stored:
-        for route, written in bucket.items():
-            found.setdefault(route.decode(), []).append(metrics_store.slow_read(written))
-    return {route: sorted(every, key=lambda slow: -slow.seconds) for route, every in found.items()}

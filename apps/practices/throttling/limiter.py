@@ -17,6 +17,7 @@ from cachetools import LRUCache
 from django.conf import settings
 from redis.exceptions import NoScriptError, RedisError
 
+from apps.practices.mechanisms.metrics import count
 from apps.practices.mechanisms.redis import redis_command, redis_trip
 
 SCRIPT = """
@@ -96,7 +97,11 @@ def acquire(limits: Sequence[Limit]) -> tuple[bool, list[Decision]]:
     try:
         allowed, backlogs = _acquire_shared(limits)
     except RedisError:
+        count("degraded", mode="limits_per_process")
         allowed, backlogs = local_limiter.acquire(limits, now=time.monotonic() * 1_000_000)
+    if allowed:
+        for limit in limits:
+            count("limits_allowed", policy=limit.policy)
     return allowed, [Decision(limit, backlog) for limit, backlog in zip(limits, backlogs, strict=True)]
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
+import psutil
 import pytest
 from django.db.models.functions import Now
 from django.test import Client, override_settings
@@ -183,6 +184,34 @@ def told(fleet: Fleet) -> dict[str, float]:
     return numbers(answer.content.decode())
 
 
+def processes(fleet: Fleet, name: str) -> dict[tuple[str, str], float]:
+    """Return a number of each live process by its role and pid."""
+    web = fleet.webs[0]
+    text = ask(
+        web.url, "/metrics", headers={"Authorization": f"Bearer {web.environment['METRICS_TOKEN']}"}
+    ).content.decode()
+    found = re.findall(rf'^{name}{{.*pid="(\d+)",role="(\w+)"}} (\S+)$', text, re.MULTILINE)
+    return {(role, pid): float(value) for pid, role, value in found}
+
+
+def test_fleet_tells_each_process(fleet: Fleet) -> None:
+    """Web processes and workers, those without work included; a stopped one no longer."""
+    assert fleet.worker is not None
+    expected = [("web", fleet.webs[0].pid), ("worker", fleet.worker.pid)]
+    pids = {(role, str(child.pid)) for role, pid in expected for child in psutil.Process(pid).children()}
+    pids.add(("worker", str(fleet.worker.pid)))  # the main process, which has the supervisor
+
+    def told() -> dict[tuple[str, str], float]:
+        found = processes(fleet, "process_resident_memory_bytes")
+        return {key: value for key, value in found.items() if key in pids}
+
+    wait_until(lambda: set(told()) == pids, seconds=15, what=lambda: f"{pids} in {told()}")
+    memory, own = told(), {key: psutil.Process(int(key[1])).memory_info().rss for key in pids}
+    assert all(0.5 < memory[key] / own[key] < 2 for key in pids), (memory, own)
+    for name in ("process_open_fds", "process_threads", "process_cpu_seconds_total", "http_server_active_requests"):
+        assert processes(fleet, name).keys() & pids == pids, name
+
+
 def manage(fleet: Fleet, *words: str) -> None:
     command = [sys.executable, "manage.py", *words]
     subprocess.run(command, cwd=ROOT, env=fleet.webs[0].environment, check=True, timeout=60, capture_output=True)
@@ -215,7 +244,7 @@ def test_fleet_counts_workers_and_attempts(fleet: Fleet) -> None:
             "paused": 'jobs_queue_paused{queue="default"}',
             "running": 'jobs{queue="default",state="running"}',
             "queued": 'jobs{queue="default",state="queued"}',
-            "succeeded": 'jobs_attempts_total{kind="sample.count",outcome="succeeded"}',
+            "succeeded": 'jobs_attempts_total{kind="sample.count",outcome="succeeded",queue="default"}',
             "reclaimed": 'jobs_reclaimed_total{reason="lease-expired"}',
         }
         wait_until(
@@ -227,11 +256,11 @@ def test_fleet_counts_workers_and_attempts(fleet: Fleet) -> None:
     submit(0.2)
     tells(workers=1, succeeded=1, running=0)
     found = now()
-    assert found['jobs_wait_seconds_count{kind="sample.count"}'] == 1
-    assert found['jobs_run_seconds_count{kind="sample.count"}'] == 1
-    assert found['jobs_run_seconds_bucket{kind="sample.count",le="0.1"}'] == 0
-    assert found['jobs_run_seconds_bucket{kind="sample.count",le="3600.0"}'] == 1
-    assert 0.2 <= found['jobs_run_seconds_sum{kind="sample.count"}'] < 10
+    assert found['jobs_wait_seconds_count{kind="sample.count",queue="default"}'] == 1
+    assert found['jobs_run_seconds_count{kind="sample.count",queue="default"}'] == 1
+    assert found['jobs_run_seconds_bucket{kind="sample.count",le="0.1",queue="default"}'] == 0
+    assert found['jobs_run_seconds_bucket{kind="sample.count",le="3600.0",queue="default"}'] == 1
+    assert 0.2 <= found['jobs_run_seconds_sum{kind="sample.count",queue="default"}'] < 10
 
     manage(fleet, "jobs", "pause", "default")
     submit(0.1)

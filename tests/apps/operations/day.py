@@ -5,8 +5,8 @@ import random
 from collections.abc import Iterator
 
 from apps.practices.mechanisms import metrics, metrics_process, metrics_store
+from apps.practices.mechanisms.metrics import REQUESTS
 from apps.practices.mechanisms.metrics_numbers import Slow, field_of
-from apps.practices.observability.history import REQUESTS
 
 ROUTES = [f"/api/v1/{name}/{part}" for name in ("notes", "orders", "tides", "berths", "pilots") for part in range(10)]
 COUNTERS = {
