@@ -9,7 +9,7 @@ from apps.articles.models import BODY_LENGTH, SLUG_LENGTH, SUMMARY_LENGTH, TAG_L
 from apps.practices.validation.dates import StrictDateTimeField
 from apps.practices.validation.fields import BoundedListField, CleanSlugField, PlainTextField, RichTextField
 from apps.practices.validation.serializers import StrictSerializer
-from apps.practices.validation.text import clean_plain
+from apps.practices.validation.text import Fault
 
 
 class TagField(PlainTextField):
@@ -22,11 +22,11 @@ class TagField(PlainTextField):
     def __init__(self, **options: Any) -> None:
         super().__init__(max_length=TAG_LENGTH, **options)
 
-    def to_internal_value(self, data: Any) -> str:
-        tag = clean_plain(super().to_internal_value(data).lower())  # lower-casing may undo the Unicode normalisation
-        if "," in tag or ";" in tag:
-            self.fail("separator")
-        return tag
+    def clean(self, text: str) -> str | Fault:
+        tag = super().clean(text)
+        if isinstance(tag, str) and tag.lower() != tag:
+            tag = super().clean(tag.lower())  # lower-casing may undo the Unicode normalisation
+        return self.failure("separator") if isinstance(tag, str) and ("," in tag or ";" in tag) else tag
 
 
 class TagsField(BoundedListField):

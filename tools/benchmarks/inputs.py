@@ -14,10 +14,11 @@ import json
 import math
 import os
 import re
+import string
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count, product
 from operator import itemgetter
 from typing import Any
@@ -33,18 +34,23 @@ _PARTS = 8  # the first round, and the smaller size for growth, use this fractio
 class Parser:
     """A parser. ``largest`` is the most characters that reach it, ``pieces`` what it distinguishes, ``around`` the frame.
 
-    Each ``#`` in a piece becomes the next number.
+    Each ``#`` in a piece becomes the next number, written with ``digits``.
     """
 
     parse: Parse
     pieces: tuple[str, ...]
     largest: int
     around: str = "{}"
+    digits: str = string.digits
 
     def text(self, pattern: str) -> str:
         """Return the text to parse."""
         numbers = count()
-        return self.around.format(re.sub("#", lambda _: str(next(numbers)), pattern))
+        return self.around.format(re.sub("#", lambda _: self._number(next(numbers)), pattern))
+
+    def _number(self, number: int) -> str:
+        rest, digit = divmod(number, len(self.digits))
+        return self._number(rest) + self.digits[digit] if rest else self.digits[digit]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,9 +180,26 @@ def parsers() -> dict[str, Parser]:
         ),
         "CSV, no two rows alike": Parser(
             parse=lambda text: imported(text, "csv"),
-            pieces=("#,\n", ",#\n", "#,b\n", "#,<b>\n", "b,#<\n", "é#,é\n", "\x01#,b\n"),
+            pieces=(
+                *("#,\n", ",#\n", "#,b\n", "é#,é\n", "\x01#,b\n", "\x7f#,\x7f\n", "#,<b>\n", "b,#<\n"),
+                *(",<#\n", "b,<#\n", "b,<b>#\n", ",<b>#\n", "b,</#>\n", "b,&#\n", "b,&#;\n", "b,&#1#\n"),
+            ),
             largest=8 * KILOBYTE,
             around="title,body\n{}",
+            digits=string.ascii_letters + string.digits,
+        ),
+        "CSV, all columns": Parser(
+            parse=lambda text: imported(text, "csv"),
+            pieces=tuple(
+                ",".join(cells) + "\n"
+                for cells in (
+                    *([cell] * 5 for cell in ("#", "\x01#", "é#", "$#", "<#", "<b>#", "&#", " ")),
+                    *(["b", "b", *cells] for cells in (["#", "", ""], ["", "#", ""], ["", "", "#"], ["", "", "$#"])),
+                )
+            ),
+            largest=8 * KILOBYTE,
+            around="title,body,tags,published_at,slug\n{}",
+            digits=string.ascii_letters + string.digits,
         ),
         "multipart": Parser(
             parse=multipart,
@@ -209,10 +232,7 @@ def parsers() -> dict[str, Parser]:
         ),
         "form": Parser(parse=QueryDict, pieces=("a=1&", "a&", "=", "&", "%C3%A9", "x"), largest=KILOBYTE**2),
     }
-    return {
-        name: Parser(parse=refused_or_not(one.parse), pieces=one.pieces, largest=one.largest, around=one.around)
-        for name, one in described.items()
-    }
+    return {name: replace(one, parse=refused_or_not(one.parse)) for name, one in described.items()}
 
 
 def patterns(pieces: tuple[str, ...]) -> Iterator[Pattern]:

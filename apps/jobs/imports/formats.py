@@ -13,7 +13,7 @@ import io
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain, islice
+from itertools import chain, compress, islice
 from typing import Any, BinaryIO
 
 from apps.jobs.imports.rows import Columns, Rejection, SourceRow
@@ -75,12 +75,12 @@ class CsvRows(Rows):
         except HeaderError as error:
             raise ImportMalformed(f"Line 1: {error}") from error
 
-    def cells(self, raw: list[str]) -> dict[str, Any] | Rejection:
+    def cells(self, raw: tuple[str, ...]) -> dict[str, Any] | Rejection:
         """Pair names and cells. An empty cell counts as not given."""
         if len(raw) != len(self._names):
             detail = f"The row has {len(raw)} cells, but the header has {len(self._names)} columns."
             return Rejection("", "columns", detail)
-        return {name: cell for name, cell in zip(self._names, raw, strict=True) if cell}
+        return dict(compress(zip(self._names, raw, strict=True), raw))
 
     def _read(self) -> Iterator[SourceRow]:
         reader = csv.reader(self._lines, delimiter=self._separator, strict=True)
@@ -90,11 +90,12 @@ class CsvRows(Rows):
         try:
             for record in reader:
                 self._blocks.characters = 0
-                size = sum(map(len, record)) + len(record)
+                text = "".join(record)
+                size = len(text) + len(record)
                 if size > ROW_BYTES_MAX:
                     raise csv.Error(_TOO_LONG)
-                if any(map(str.strip, record)):
-                    yield line, size, record
+                if text and not text.isspace():
+                    yield line, size, tuple(record)
                 else:
                     blank = _count_blank(blank, line)
                 line = first + reader.line_num

@@ -50,16 +50,11 @@ class RowChecker:
         checked: list[CheckedRow] = []
         known: dict[Any, Mapping[str, Any] | Rejection] = {}
         for line, size, raw in batch:
-            if size > SHORT:
+            result = known.get(raw) if size <= SHORT else None
+            if result is None:
                 result = self.check_row(raw)
-            else:
-                content = tuple(raw) if type(raw) is list else raw
-                if content in known:
-                    result = known[content]
-                else:
-                    result = self.check_row(raw)
-                    if self._validator.is_repeatable or isinstance(result, Rejection):
-                        known[content] = result
+                if size <= SHORT and (self._validator.is_repeatable or isinstance(result, Rejection)):
+                    known[raw] = result
             checked.append(
                 (line, result if isinstance(result, Rejection) else ImportRow(line, self._key(result), result))
             )
@@ -71,7 +66,7 @@ class RowChecker:
         if isinstance(cells, Rejection):
             return cells
         result = self._validator(cells)
-        return _rejection(result[:ROW_ERRORS_MAX]) if isinstance(result, tuple) else result
+        return _rejection(result) if isinstance(result, tuple) else result
 
 
 @contextmanager
@@ -87,5 +82,5 @@ def _switching_often() -> Iterator[None]:
 
 @lru_cache(1_000)
 def _rejection(errors: tuple[FieldError, ...]) -> Rejection:
-    first, *rest = (Rejection(*error) for error in errors)
+    first, *rest = (Rejection(*error) for error in errors[:ROW_ERRORS_MAX])
     return Rejection(first.pointer, first.code, first.detail, tuple(rest))

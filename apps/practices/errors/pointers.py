@@ -42,14 +42,14 @@ def pointer_to(name: str) -> str:
 
 
 def _walk(detail: Any, *, pointer: str) -> Iterator[FieldError]:
-    if isinstance(detail, Mapping):
-        for key, value in detail.items():
-            yield from _walk(value, pointer=_join(pointer, key))
-    elif isinstance(detail, list | tuple):
+    if isinstance(detail, (list, tuple)):
         for index, value in enumerate(detail):
             # A list of texts has several messages about one value; any other list has one entry for each item.
             item = pointer if isinstance(value, str) else _join(pointer, index)
             yield from _walk(value, pointer=item)
+    elif not isinstance(detail, str) and isinstance(detail, Mapping):  # the second is slow to say no
+        for key, value in detail.items():
+            yield from _walk(value, pointer=_join(pointer, key))
     else:
         yield FieldError(pointer, str(getattr(detail, "code", None) or "invalid"), force_str(detail))
 

@@ -5,12 +5,14 @@ as a year.
 """
 
 import re
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from rest_framework import serializers
 
-from apps.practices.validation.cleaning import QuickFailure
+from apps.practices.validation.cleaning import QuickFailure, accepted
+from apps.practices.validation.text import Fault
 
 _FULL_DATE = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})")
 _DATE_TIME = re.compile(
@@ -33,11 +35,12 @@ class StrictDateTimeField(QuickFailure, serializers.DateTimeField):
     def to_internal_value(self, value: Any) -> datetime:
         if isinstance(value, datetime) and value.tzinfo is not None:
             return value  # from Python: the admin, a job's parameters
-        found = _DATE_TIME.fullmatch(value) if isinstance(value, str) and len(value) <= DATE_TIME_LENGTH else None
-        moment = _moment(found) if found else None
-        if moment is None:
-            self.fail("invalid")
-        return moment
+        return accepted(self.outcome(value if isinstance(value, str) else ""))
+
+    def outcome(self, text: str) -> datetime | Fault:
+        """Return the moment, or why the text is refused."""
+        found = _DATE_TIME.fullmatch(text) if len(text) <= DATE_TIME_LENGTH else None
+        return (_moment(found) if found else None) or self.failure("invalid")
 
 
 class StrictDateField(QuickFailure, serializers.DateField):
@@ -49,14 +52,15 @@ class StrictDateField(QuickFailure, serializers.DateField):
     def to_internal_value(self, value: Any) -> date:
         if isinstance(value, date) and not isinstance(value, datetime):
             return value
-        found = _FULL_DATE.fullmatch(value) if isinstance(value, str) else None
-        try:
-            day = date(*map(int, found.groups())) if found else None
-        except ValueError:  # the day does not exist
-            day = None
-        if day is None:
-            self.fail("invalid")
-        return day
+        return accepted(self.outcome(value if isinstance(value, str) else ""))
+
+    def outcome(self, text: str) -> date | Fault:
+        """Return the day, or why the text is refused."""
+        found = _FULL_DATE.fullmatch(text)
+        with suppress(ValueError):  # the day does not exist
+            if found:
+                return date(*map(int, found.groups()))
+        return self.failure("invalid")
 
 
 def _moment(found: re.Match[str]) -> datetime | None:

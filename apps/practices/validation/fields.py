@@ -19,9 +19,9 @@ from rest_framework import serializers
 
 from apps.practices.errors.problems import ERRORS_SHOWN
 from apps.practices.validation.addresses import EMAIL_LENGTH, email_clean
-from apps.practices.validation.cleaning import CleanTextField, QuickFailure, cleaned, require_visible
-from apps.practices.validation.slugs import slug_clean
-from apps.practices.validation.text import clean_html, clean_plain, require_clean
+from apps.practices.validation.cleaning import CleanTextField, QuickFailure, Refusals, cleaned
+from apps.practices.validation.slugs import slug_or_fault
+from apps.practices.validation.text import Fault, UncleanText, clean_plain, html_or_fault, plain_or_fault, require_clean
 
 INTEGER = (-(2**31), 2**31 - 1)  # PostgreSQL's integer
 EXACT_INTEGER = 2**53 - 1  # exact in every JSON parser (RFC 7493, section 2.2)
@@ -44,9 +44,8 @@ class PlainTextField(CleanTextField):
         super().__init__(max_length=max_length, **options)
         self.multiline = multiline
 
-    def to_internal_value(self, data: Any) -> str:
-        text = data.strip() if type(data) is str and self.trim_whitespace else super().to_internal_value(data)
-        return require_visible(self, cleaned(clean_plain, text, multiline=self.multiline))
+    def clean(self, text: str) -> str | Fault:
+        return plain_or_fault(text, multiline=self.multiline)
 
 
 class RichTextField(CleanTextField):
@@ -57,9 +56,8 @@ class RichTextField(CleanTextField):
 
     unchanged = re.compile(r"[!-%'-;=?-~](?:[ -%'-;=?-~]*[!-%'-;=?-~])?")
 
-    def to_internal_value(self, data: Any) -> str:
-        text = data.strip() if type(data) is str and self.trim_whitespace else super().to_internal_value(data)
-        return require_visible(self, cleaned(clean_html, text))
+    def clean(self, text: str) -> str | Fault:
+        return html_or_fault(text)
 
 
 class CleanSlugField(CleanTextField):
@@ -74,11 +72,10 @@ class CleanSlugField(CleanTextField):
         super().__init__(max_length=max_length, **options)
         self.lowercase = lowercase
 
-    def to_internal_value(self, data: Any) -> str:
-        text = super().to_internal_value(data)
+    def clean(self, text: str) -> str | Fault:
         if len(text) > self.max_length * 4:  # before cleaning: normal form C is never so much shorter
-            self.fail("max_length", max_length=self.max_length)
-        return require_visible(self, cleaned(slug_clean, text, lowercase=self.lowercase))
+            return self.failure("max_length", max_length=self.max_length)
+        return slug_or_fault(text, lowercase=self.lowercase)
 
 
 class WebAddressField(CleanTextField, serializers.URLField):
@@ -89,10 +86,10 @@ class WebAddressField(CleanTextField, serializers.URLField):
         self.validators = [one for one in self.validators if not isinstance(one, URLValidator)]
         self.validators.append(URLValidator(schemes=["http", "https"], message=self.error_messages["invalid"]))
 
-    def to_internal_value(self, data: Any) -> str:
-        address = cleaned(clean_plain, super().to_internal_value(data))
-        if _has_credentials(address):
-            self.fail("invalid")  # https://bank.example@elsewhere.example leads to elsewhere.example
+    def clean(self, text: str) -> str | Fault:
+        address = plain_or_fault(text)
+        if isinstance(address, str) and _has_credentials(address):
+            return self.failure("invalid")  # https://bank.example@elsewhere.example leads to elsewhere.example
         return address
 
 
@@ -103,8 +100,11 @@ class EmailAddressField(CleanTextField, serializers.EmailField):
         super().__init__(max_length=max_length, **options)
         self.validators = [one for one in self.validators if not isinstance(one, EmailValidator)]
 
-    def to_internal_value(self, data: Any) -> str:
-        return cleaned(email_clean, super().to_internal_value(data))
+    def clean(self, text: str) -> str | Fault:
+        try:
+            return email_clean(text)
+        except UncleanText as error:
+            return Fault(error.code, error.detail)
 
 
 class BoundedIntegerField(QuickFailure, serializers.IntegerField):
@@ -162,6 +162,10 @@ class BoundedListField(QuickFailure, serializers.ListField):
             self.fail("max_length", max_length=self.members_max)
         return super().to_internal_value(data)
 
+    def outcome(self, text: str) -> Fault:
+        """Refuse text, as for example the cell of a CSV row."""
+        return self.failure("not_a_list", input_type=type(text).__name__)
+
     def run_child_validation(self, data: Any) -> list[Any]:
         values: list[Any] = []
         errors: dict[Any, Any] = {}
@@ -173,9 +177,7 @@ class BoundedListField(QuickFailure, serializers.ListField):
             if len(errors) > ERRORS_SHOWN:
                 break
         if errors:
-            refused = serializers.ValidationError([])
-            refused.detail = errors  # as it is: its parts are details already
-            raise refused
+            raise Refusals(errors)
         return values
 
 

@@ -17,7 +17,7 @@ from rest_framework import parsers
 
 from apps.practices.errors import BodyTooLarge, FieldError, Malformed, UnsupportedMediaType, ValidationProblem
 from apps.practices.validation.bounds import bound_of
-from apps.practices.validation.text import text_fault
+from apps.practices.validation.text import Fault, text_fault
 
 _CHARSET = re.compile(r";\s*charset\s*=\s*\"?([^\s;\"]*)", re.IGNORECASE)
 
@@ -183,7 +183,7 @@ def _require_text_fields(form: QueryDict) -> None:
             raise Malformed(f"The field {json.dumps(name[:100])} is not valid UTF-8.")
         fault = next(filter(None, map(text_fault, (name, *values))), None)
         if len(values) > 1:
-            fault = ("repeated", "This field is repeated. Send it once.")
+            fault = Fault("repeated", "This field is repeated. Send it once.")
         if fault:
             raise ValidationProblem(errors=[FieldError(f"/{name[:100]}", *fault)])
 

@@ -1,6 +1,6 @@
 """Rows of files, validated as their serializer would, without its machinery for each row."""
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ from apps.practices.errors.pointers import field_errors, pointer_to
 from apps.practices.errors.problems import ERRORS_SHOWN, error_cut
 from apps.practices.validation.cleaning import Refusal
 from apps.practices.validation.serializers import StrictSerializer
+from apps.practices.validation.text import Fault
 from apps.practices.validation.types import AnyField, TextValues, sure_types, type_errors
 
 Errors = tuple[FieldError, ...]
@@ -20,16 +21,25 @@ Errors = tuple[FieldError, ...]
 # A class that overrides one of these decides itself how a row is read.
 _READING = ("run_validation", "to_internal_value", "validate_empty_values", "run_validators", "_writable_fields")
 _SHORT = 100  # characters
+_KNOWN_MAX = 1_000
 _UNKNOWN = ("unknown", "Unknown field.")
 _READ_ONLY = ("read_only", "This field is read-only.")
 _CONSTANT_DEFAULTS = (list, dict, set, tuple, str)
+
+
+class _Several(NamedTuple):
+    """The errors of a value, nested like DRF's."""
+
+    detail: Any
+
+
+_ERRORS = (Fault, _Several)
 
 
 class _Field(NamedTuple):
     """A field of the serializer: ``types`` are Python types that need no further check, None all."""
 
     field: AnyField
-    validate: Callable[[Any], Any]
     types: frozenset[type] | None
 
 
@@ -51,12 +61,15 @@ class RowValidator:
         writable = {name: field for name, field in serializer.fields.items() if not field.read_only}
         self._is_plain = _reads_plainly(serializer, writable)
         self._read_only = serializer.fields.keys() - writable.keys()
-        self._fields = {name: self._described(name, field) for name, field in writable.items()}
+        self._fields = {name: _Field(field, sure_types(field)) for name, field in writable.items()}
+        self._reads = {name: self._reading(name, field) for name, field in writable.items()}
         self._required = {
             name: FieldError(pointer_to(name), "required", str(field.error_messages["required"]))
             for name, field in writable.items()
             if field.required
         }
+        # Most rows that are wrong are wrong in the same few ways.
+        self._remembered = lru_cache(maxsize=256)(lambda names, faults: self._ordered(names, faults, {}))
         self._types_refused: dict[tuple[str, type], Errors] = {}
         self._constants: dict[str, Any] = {}
         self._computed: dict[str, Callable[[], Any]] = {}
@@ -73,33 +86,32 @@ class RowValidator:
         """Return the validated values, or the errors."""
         if not self._is_plain:
             return self._run(row)
-        refused = {} if self._is_text and row.keys() <= self._fields.keys() else self._refused(row)
+        refused = {} if self._is_text and row.keys() <= self._reads.keys() else self._refused(row)
         if len(refused) > ERRORS_SHOWN:  # the serializer looks no further
             return self._run(row)
         values = self._constants.copy()
-        errors: dict[str, Errors] = {}
+        wrong: list[tuple[str, Fault | _Several]] = []
         try:
             for name, value in row.items():
                 if name not in refused:
-                    try:
-                        values[name] = self._fields[name].validate(value)
-                    except serializers.ValidationError as error:
-                        errors[name] = _flat(name, error)
+                    values[name] = outcome = self._reads[name](value)
+                    if type(outcome) in _ERRORS:
+                        wrong.append((name, outcome))
             for name, compute in self._computed.items():
                 if name not in row or name in refused:
                     values[name] = compute()
         except (SkipField, serializers.ValidationError, DjangoValidationError):
             return self._run(row)
-        if errors or refused or not row.keys() >= self._required.keys():
-            return self._ordered(self._required.keys() - row.keys(), errors, refused)
-        return self._whole(row, values) if self._validates else values
+        errors = self._errors(tuple(row), wrong, refused)
+        return errors or (self._whole(row, values) if self._validates else values)
 
-    def _described(self, name: str, field: AnyField) -> _Field:
+    def _reading(self, name: str, field: Any) -> Callable[[Any], Any]:
+        """Return a function from a field's value to its validated value, a ``Fault`` or ``_Several``."""
         method = getattr(self._serializer, f"validate_{name}", None)
-        validate = field.run_validation if method is None else lambda value: method(field.run_validation(value))
-        return _Field(
-            field, _remembering(validate) if getattr(field, "is_pure", False) else validate, sure_types(field)
-        )
+        read = _reading(field.run_validation if method is None else lambda value: method(field.run_validation(value)))
+        if method is None and getattr(field, "is_quick", False):
+            read = field.outcome if self._is_text else _quickly(field.outcome, otherwise=read)
+        return _remembering(read) if getattr(field, "is_pure", False) else read
 
     def _add_default(self, name: str, field: AnyField) -> None:
         method = getattr(self._serializer, f"validate_{name}", None)
@@ -135,10 +147,20 @@ class RowValidator:
         errors = tuple(map(error_cut, field_errors({name: found}))) if found else ()
         return self._types_refused.setdefault(of_type, errors) if type(value) in (str, int, bool) else errors
 
-    def _ordered(self, missing: Set[str], errors: Mapping[str, Errors], refused: dict[str, Errors]) -> Errors:
+    def _errors(
+        self, names: tuple[str, ...], wrong: list[tuple[str, Fault | _Several]], refused: dict[str, Errors]
+    ) -> Errors:
+        """Return the errors of a row: of its values, of required fields that it lacks, and what else is refused."""
+        if refused or any(type(one) is _Several for _, one in wrong):
+            return self._ordered(names, wrong, refused)
+        return self._remembered(names, tuple(wrong))
+
+    def _ordered(
+        self, names: Iterable[str], wrong: Iterable[tuple[str, Fault | _Several]], refused: dict[str, Errors]
+    ) -> Errors:
         """Return the errors in the serializer's order: those of its fields, then what else it refused."""
-        if len(errors) == 1 and not missing and not refused:
-            return next(iter(errors.values()))
+        errors = {name: _errors_of(name, one) for name, one in wrong}
+        missing = self._required.keys() - names
         found: list[FieldError] = []
         for name in self._fields:
             if name in errors:
@@ -187,19 +209,48 @@ def _is_constant(field: AnyField) -> bool:
     return field.default is empty or not callable(field.default) or field.default in _CONSTANT_DEFAULTS
 
 
-def _remembering(validate: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def _reading(validate: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return the function with errors as return values."""
+
+    def read(value: Any) -> Any:
+        try:
+            return validate(value)
+        except Refusal as error:
+            return Fault(error.code, error.text)
+        except serializers.ValidationError as error:
+            return _Several(error.detail)
+
+    return read
+
+
+def _quickly(outcome: Callable[[str], Any], *, otherwise: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return the function that reads texts by ``outcome``, which raises no exception."""
+    return lambda value: outcome(value) if type(value) is str else otherwise(value)
+
+
+def _remembering(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Return the function with a memory of short texts, which the rows of a file repeat."""
-    remembered = lru_cache(maxsize=1_000)(validate)
-    return lambda value: remembered(value) if type(value) is str and len(value) <= _SHORT else validate(value)
+    known: dict[str, Any] = {}
+
+    def remembering(value: Any) -> Any:
+        if type(value) is not str or len(value) > _SHORT:
+            return read(value)
+        if value not in known:
+            if len(known) >= _KNOWN_MAX:  # a miss of `lru_cache` takes about as long as reading a value
+                known.clear()
+            known[value] = read(value)
+        return known[value]
+
+    return remembering
 
 
-def _flat(name: str, error: serializers.ValidationError) -> Errors:
+def _errors_of(name: str, outcome: Fault | _Several) -> Errors:
     """Return the errors of one field."""
-    if isinstance(error, Refusal):
-        return _refusal(name, error.code, error.text)
-    return tuple(map(error_cut, field_errors({name: error.detail})))
+    if isinstance(outcome, Fault):
+        return _errors_of_fault(name, outcome)
+    return tuple(map(error_cut, field_errors({name: outcome.detail})))
 
 
 @lru_cache(maxsize=256)
-def _refusal(name: str, code: str, text: str) -> Errors:
-    return (error_cut(FieldError(pointer_to(name), code, text)),)
+def _errors_of_fault(name: str, fault: Fault) -> Errors:
+    return (error_cut(FieldError(pointer_to(name), *fault)),)

@@ -10,7 +10,7 @@ import unicodedata
 
 from django.core.exceptions import ValidationError
 
-from apps.practices.validation.text import UncleanText, clean_plain, invisible
+from apps.practices.validation.text import Fault, UncleanText, invisible, or_raise, plain_or_fault
 
 _WORD, _MARK, _JOINER, _OTHER = range(4)
 _JOINERS = "\u200c\u200d"
@@ -19,7 +19,7 @@ _PLAIN = re.compile(r"[a-z0-9_-]*")
 _NO_SLUG = re.compile(r"[^\w\s-]", re.ASCII)
 _HYPHENS = re.compile(r"[-\s]+")
 _DOTTED = "i\u0307"  # what İ becomes in lower case
-_REFUSED = "A slug contains only letters, digits, hyphens and underscores, of any script."
+_REFUSED = Fault("invalid", "A slug contains only letters, digits, hyphens and underscores, of any script.")
 
 
 def slug_clean(text: str, *, lowercase: bool = False) -> str:
@@ -27,12 +27,17 @@ def slug_clean(text: str, *, lowercase: bool = False) -> str:
 
     Cleaning a clean slug changes nothing.
     """
+    return or_raise(slug_or_fault(text, lowercase=lowercase))
+
+
+def slug_or_fault(text: str, *, lowercase: bool = False) -> str | Fault:
+    """Return what ``slug_clean`` does, or why it refuses the text."""
     if _PLAIN.fullmatch(text):
         return text
-    slug = clean_plain(_lower(clean_plain(text)) if lowercase else text)
-    if _kept(slug) != slug:
-        raise UncleanText("invalid", _REFUSED)
-    return slug
+    slug = plain_or_fault(text)
+    if isinstance(slug, str) and lowercase:
+        slug = plain_or_fault(_lower(slug))
+    return slug if isinstance(slug, Fault) or _kept(slug) == slug else _REFUSED
 
 
 def slug_from(text: str, *, length: int) -> str:
@@ -40,7 +45,9 @@ def slug_from(text: str, *, length: int) -> str:
 
     As in Django's ``slugify``, white space becomes a hyphen, and other characters are removed.
     """
-    if text.isascii():
+    if text.isascii() and text.isalnum():
+        slug = text.lower()  # no pattern would find anything
+    elif text.isascii():
         slug = _HYPHENS.sub("-", _NO_SLUG.sub("", text.lower()))
     else:
         text = unicodedata.normalize("NFC", _lower(unicodedata.normalize("NFKC", text)))

@@ -6,7 +6,9 @@ forms, line ends, surrounding white space), one is stored.
 
 import re
 import unicodedata
-from functools import cache, lru_cache
+from functools import cache
+from html.entities import html5
+from typing import NamedTuple
 
 import nh3
 from django.conf import settings
@@ -14,21 +16,30 @@ from django.conf import settings
 from apps.practices.validation.html import keep_first_line_feed, text_of
 from apps.practices.validation.nesting import nesting_fault
 
+
+class Fault(NamedTuple):
+    """Why a text is refused. An import may refuse a value for every few bytes of its file, so this is no exception."""
+
+    code: str
+    detail: str
+
+
 # Refused in every text. Bidirectional embeddings, overrides and isolates reorder what a reader sees (CVE-2021-42574, "Trojan
 # Source"). The plain marks U+200E, U+200F and U+061C do not, and Arabic and Hebrew text needs them.
 _FAULTS = (
-    (re.compile(r"\x00"), "nul", "NUL characters are not allowed."),
-    (re.compile(r"[\ud800-\udfff]"), "surrogate", "Lone surrogates are not allowed."),
-    (re.compile(r"[\u202a-\u202e\u2066-\u2069]"), "bidi", "Bidirectional control characters are not allowed."),
+    (re.compile(r"\x00"), Fault("nul", "NUL characters are not allowed.")),
+    (re.compile(r"[\ud800-\udfff]"), Fault("surrogate", "Lone surrogates are not allowed.")),
+    (re.compile(r"[\u202a-\u202e\u2066-\u2069]"), Fault("bidi", "Bidirectional control characters are not allowed.")),
 )
 _WORSE_THAN_CONTROL = re.compile(r"[\x00\ud800-\udfff\u202a-\u202e\u2066-\u2069]")  # any of these
-_NO_CONTROL = "Control characters are not allowed."
-_NO_CONTROL_OR_BREAK = "Control characters and line breaks are not allowed."
+_NO_CONTROL = Fault("control", "Control characters are not allowed.")
+_NO_CONTROL_OR_BREAK = Fault("control", "Control characters and line breaks are not allowed.")
 _CONTROL = re.compile(r"[\x01-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and line feed
 _CONTROL_OR_BREAK = re.compile(r"[\x01-\x1f\x7f-\x9f\u2028\u2029]")
 # Any of the above: most texts contain none and need only this scan.
 _FAULTY = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _FAULTY_OR_BREAK = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_LINE_END = re.compile(r"\r\n?|[\u2028\u2029]")
 _NEEDS_CLEANING = re.compile(r"[^\x20-\x7e]")
 # White space and default-ignorable characters. Joiners and marks are part of ordinary text (Persian, emoji), but not
 # visible alone.
@@ -39,17 +50,28 @@ _INVISIBLE = re.compile(
 # HTML without tags, as nh3 writes it: it would not change such text. (It drops a byte order mark at the start.)
 _TEXT = r"[^<>&\xa0\ufeff]*+(?:&(?:amp|lt|gt|nbsp);[^<>&\xa0\ufeff]*+)*+"
 _WITHOUT_TAGS = re.compile(_TEXT)
-# Text with characters that begin neither a tag nor an entity, which nh3 escapes.
-_UNESCAPED = re.compile(r"[^<&\xa0\ufeff]*+(?:(?:<(?![a-zA-Z!/?])|&(?![a-zA-Z#]))[^<&\xa0\ufeff]*+)*+")
+# Text without a whole tag and, unless it has one of `_NAMES`, without an entity, which nh3 escapes. An entity may lack its
+# semicolon only if its name is an old one (HTML, 13.2.5.73). A tag or comment that is not closed is dropped, up to the end
+# (13.2.5.6 to 13.2.5.43).
+_OLD_NAMES = "|".join(sorted(name for name in html5 if not name.endswith(";")))
+_UNESCAPED = re.compile(
+    rf"([^<&\xa0\ufeff]*+(?:(?:<(?![a-zA-Z!/?])|&(?!#|{_OLD_NAMES}))[^<&\xa0\ufeff]*+)*+)(?:<(?:[a-zA-Z!?]|/[^>])[^>]*+)?+"
+)
+_NAMES = re.compile(r"&([a-zA-Z0-9]++;)")
 # HTML that nh3 wrote and would not change: paragraphs, and formatting that is not nested.
 _INLINE = rf"{_TEXT}(?:<(b|i|em|strong|code|s|u|sub|sup)>{_TEXT}</\{{}}>{_TEXT})*+"
 _STABLE = re.compile(rf"{_INLINE.format(1)}(?:<p>{_INLINE.format(2)}</p>{_TEXT})*+")
 _HTML_ROUNDS = 6
-_SHORT = 100  # characters
+# Short HTML that was parsed, since rows of an import repeat it. A dictionary, because of rows that do not: a miss of `lru_cache`
+# takes half as long as the parser.
+_known: dict[str, "str | Fault"] = {}
+_KNOWN_MAX = 1_000
+_SHORT = 100  # characters; too few for HTML that is expensive to parse
 
 # Combining marks in a row; no language needs more (UAX #15, Stream-Safe Text Format). Normalising sorts them by insertion, so its
 # cost grows with the square of their number, while no other thread runs.
 _MARKS_MAX = 30
+_MARKS = Fault("marks", f"More than {_MARKS_MAX} combining marks in a row are not allowed.")
 _FIRST_MARK = "\u0300"
 _NO_ORDINARY_RUN = re.compile(
     rf"[{_FIRST_MARK}-\U0010ffff]{{{_MARKS_MAX + 1},}}"
@@ -76,10 +98,7 @@ def clean_plain(text: str, *, multiline: bool = False) -> str:
     ``UncleanText`` for NUL, lone surrogates, control and bidirectional control characters, and for
     more than 30 combining marks in a row.
     """
-    if not _NEEDS_CLEANING.search(text):
-        return text.strip()
-    text = _checked(_with_line_feeds(text) if multiline else text, multiline=multiline)
-    return unicodedata.normalize("NFC", text).strip()
+    return or_raise(plain_or_fault(text, multiline=multiline))
 
 
 def clean_html(text: str) -> str:
@@ -90,12 +109,33 @@ def clean_html(text: str) -> str:
     ``clean_plain`` does, also for characters in entities, for HTML that does not become stable, and for HTML that is
     disproportionately expensive to parse.
     """
-    text = clean_plain(text, multiline=True)
-    if _WITHOUT_TAGS.fullmatch(text):
-        return text  # most rows of an import are such text
-    if _UNESCAPED.fullmatch(text):
-        return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return _parsed_short(text) if len(text) <= _SHORT else _parsed(text)
+    return or_raise(html_or_fault(text))
+
+
+def plain_or_fault(text: str, *, multiline: bool = False) -> str | Fault:
+    """Return what ``clean_plain`` does, or why it refuses the text."""
+    if not _NEEDS_CLEANING.search(text):
+        return text.strip()
+    if multiline:
+        text = _LINE_END.sub("\n", text)
+    return _fault(text, multiline=multiline) or unicodedata.normalize("NFC", text).strip()
+
+
+def html_or_fault(text: str) -> str | Fault:
+    """Return what ``clean_html`` does, or why it refuses the text."""
+    plain = plain_or_fault(text, multiline=True)
+    if isinstance(plain, Fault) or _WITHOUT_TAGS.fullmatch(plain):
+        return plain  # most rows of an import are such text
+    if (found := _UNESCAPED.fullmatch(plain)) and not (";" in plain and any(map(html5.get, _NAMES.findall(found[1])))):
+        return found[1].strip().replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    if len(plain) > _SHORT:
+        return _parsed(plain)
+    cleaned = _known.get(plain)
+    if cleaned is None:
+        if len(_known) >= _KNOWN_MAX:
+            _known.clear()
+        cleaned = _known[plain] = _parsed(plain)
+    return cleaned
 
 
 def plain_from_html(clean: str) -> str:
@@ -110,8 +150,15 @@ def plain_from_html(clean: str) -> str:
 def require_clean(text: str, *, multiline: bool = False) -> str:
     """Return ``text`` unchanged, where spaces and spelling matter; raise ``UncleanText`` as ``clean_plain`` does."""
     if _NEEDS_CLEANING.search(text):
-        _checked(_with_line_feeds(text) if multiline else text, multiline=multiline)
+        or_raise(_fault(_LINE_END.sub("\n", text) if multiline else text, multiline=multiline) or text)
     return text
+
+
+def or_raise(outcome: str | Fault) -> str:
+    """Return a text, or raise ``UncleanText`` with its fault."""
+    if isinstance(outcome, Fault):
+        raise UncleanText(*outcome)
+    return outcome
 
 
 def invisible(text: str) -> bool:
@@ -119,39 +166,33 @@ def invisible(text: str) -> bool:
     return _INVISIBLE.fullmatch(text) is not None
 
 
-def text_fault(text: str) -> tuple[str, str] | None:
-    """Return (code, detail) of the first NUL or lone surrogate in ``text``, which cannot be stored or sent; else None.
+def text_fault(text: str) -> Fault | None:
+    """Return the fault of a NUL or lone surrogate in ``text``, which cannot be stored or sent; else None.
 
     Fields decide about control characters.
     """
-    for pattern, code, detail in _FAULTS[:2]:
-        if pattern.search(text):
-            return code, detail
-    return None
+    return next((fault for pattern, fault in _FAULTS[:2] if pattern.search(text)), None)
 
 
-def _parsed(text: str) -> str:
+def _parsed(text: str) -> str | Fault:
     """Return what the parser makes of HTML, once parsing it again changes nothing."""
-    cleaner = _cleaner()
-    _require_parsable(text)
+    if len(text) > _SHORT and (fault := _expense(text)):
+        return fault
+    clean = _cleaner().clean
     for _ in range(_HTML_ROUNDS):
-        cleaned = clean_plain(keep_first_line_feed(cleaner.clean(text)), multiline=True)
-        if cleaned == text or _STABLE.fullmatch(cleaned):
+        cleaned = plain_or_fault(keep_first_line_feed(clean(text)), multiline=True)
+        if isinstance(cleaned, Fault) or cleaned == text or _STABLE.fullmatch(cleaned):
             return cleaned
         text = cleaned
-    raise UncleanText("html", "This HTML could not be cleaned. Simplify it.")
+    return Fault("html", "This HTML could not be cleaned. Simplify it.")
 
 
-_parsed_short = lru_cache(maxsize=1_000)(_parsed)  # rows of an import repeat short texts
-
-
-def _require_parsable(text: str) -> None:
-    """Raise ``UncleanText`` for HTML that is disproportionately expensive to parse."""
+def _expense(text: str) -> Fault | None:
+    """Return the fault of HTML that is disproportionately expensive to parse; else None."""
     if len(text) > _HTML_CHARACTERS or text.count("<") > _HTML_TAGS:
-        raise UncleanText("html", f"The HTML has more than {_HTML_TAGS} tags, or {_HTML_CHARACTERS} characters.")
+        return Fault("html", f"The HTML has more than {_HTML_TAGS} tags, or {_HTML_CHARACTERS} characters.")
     fault = nesting_fault(text)
-    if fault:
-        raise UncleanText("html", fault)
+    return Fault("html", fault) if fault else None
 
 
 @cache
@@ -168,24 +209,17 @@ def _too_many_marks() -> re.Pattern[str]:
     return re.compile(f"(?:[{first}]|(?=[\U00010000-\U0001ffff])[{others}]){{{_MARKS_MAX + 1}}}")
 
 
-def _with_line_feeds(text: str) -> str:
-    """Return ``text`` with a line feed for each line end."""
-    for end in ("\r\n", "\r", "\u2028", "\u2029"):
-        text = text.replace(end, "\n")
-    return text
-
-
-def _checked(text: str, *, multiline: bool) -> str:
-    """Return ``text``, or raise ``UncleanText`` naming the first fault."""
+def _fault(text: str, *, multiline: bool) -> Fault | None:
+    """Return the first fault of ``text``; None if it has none."""
     if (_FAULTY if multiline else _FAULTY_OR_BREAK).search(text):
         if _WORSE_THAN_CONTROL.search(text):
-            raise UncleanText(*next((code, detail) for pattern, code, detail in _FAULTS if pattern.search(text)))
+            return next(fault for pattern, fault in _FAULTS if pattern.search(text))
         if (_CONTROL if multiline else _CONTROL_OR_BREAK).search(text):
-            raise UncleanText("control", _NO_CONTROL if multiline else _NO_CONTROL_OR_BREAK)
+            return _NO_CONTROL if multiline else _NO_CONTROL_OR_BREAK
     for run in _NO_ORDINARY_RUN.finditer(text):
         if _too_many_marks().search(text, *run.span()):
-            raise UncleanText("marks", f"More than {_MARKS_MAX} combining marks in a row are not allowed.")
-    return text
+            return _MARKS
+    return None
 
 
 @cache
