@@ -39,7 +39,7 @@ def length(files: Iterable[str], *, kind: str) -> float:
 def spread(files: Iterable[str], *, kind: str, shares: int) -> list[list[str]]:
     """Return so many shares of about the same length: the longest files first, each to the shortest share."""
     spread: list[list[str]] = [[] for _ in range(shares)]
-    for file in sorted(files, key=lambda file: -length([file], kind=kind)):
+    for file in sorted(files, key=lambda file: (-length([file], kind=kind), file)):
         min(spread, key=lambda share: length(share, kind=kind)).append(file)
     return spread
 

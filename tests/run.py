@@ -27,6 +27,7 @@ LANES = 2  # runs of pytest at a time that mostly compute, and as many that most
 LIVE = ("live", "faults", "browser")  # folders of tests that all start the service
 # Files of tests/live that mostly compute. The fourth proves that proofs can fail, and waits for that.
 BUSY = tuple(f"tests/live/test_{name}.py" for name in ("first_steps", "first_hour", "contract", "prove"))
+SLOW_SECONDS = 10.0  # of a file's tests, above which --fast leaves it out
 RUN_SECONDS = 100.0  # of tests in a run that starts the service, about
 NICE = 5  # what a run that computes leaves to those that measure times
 Runs = dict[str, list[str]]  # pytest's arguments, by the name of the run
@@ -127,9 +128,12 @@ def run_stages() -> Counter[str]:
     return counts
 
 
-def quick_runs() -> Runs:
-    """Return the tests that start no service, as many runs as compute at a time."""
-    shares = spread(files_elsewhere(), kind="quick", shares=LANES)
+def quick_runs(*, fast: bool = False) -> Runs:
+    """Return the tests that start no service, as many runs as compute at a time; fast: without the slowest files."""
+    slow = {file for file in files_elsewhere() if fast and length([file], kind="quick") > SLOW_SECONDS}
+    if slow:
+        print("     left out:", *(Path(file).stem for file in sorted(slow)), flush=True)
+    shares = spread(set(files_elsewhere()) - slow, kind="quick", shares=LANES)
     return {f"quick tests, {number} of {LANES}": ["-m", "not live", *share] for number, share in enumerate(shares, 1)}
 
 
@@ -242,7 +246,11 @@ def main() -> int:
         epilog="The last line counts each check as one. Data in var/ is not touched.",
     )
     parser.add_argument("--checks", action="store_true", help="run the checks of the code alone")
-    parser.add_argument("--fast", action="store_true", help="leave out the tests that start the service (mark: live)")
+    parser.add_argument(
+        "--fast",
+        action="store_true",
+        help="leave out the tests that start the service (mark: live), and the slowest files of tests",
+    )
     parser.add_argument(
         "--soak", action="store_true", help="repeat each fault many times, and run randomised tests longer"
     )
@@ -264,7 +272,7 @@ def main() -> int:
     if options.paths:
         counts += run_pytest([*soak, *others, *options.paths])
     elif not options.checks:
-        busy, waiting = quick_runs(), Runs()
+        busy, waiting = quick_runs(fast=options.fast), Runs()
         if not options.fast:
             busy, waiting = busy | busy_runs(), waiting_runs()
         for arguments in (*busy.values(), *waiting.values()):

@@ -33,6 +33,15 @@ def test_every_file_is_in_a_run() -> None:
     assert all(arguments[:2] == ["-m", "live"] for arguments in run.waiting_runs().values())
 
 
+def test_fast_leaves_out_what_it_names(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    files = FILES - SERVICE
+    slow = min(files)
+    monkeypatch.setattr("tests.durations.RECORDED", {"quick": {slow: 2 * run.SLOW_SECONDS}})
+    assert set.union(*asked(run.quick_runs(fast=True)).values()) == files - {slow}
+    assert Path(slow).stem in capsys.readouterr().out
+    assert set.union(*asked(run.quick_runs()).values()) == files
+
+
 def test_shares_are_of_about_the_same_length(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.durations.RECORDED", {"quick": {"a": 9, "b": 5, "c": 4, "d": 1}})
     shares = spread(["new", "d", "c", "b", "a"], kind="quick", shares=2)
