@@ -408,7 +408,6 @@ def test_type_as_attribute_is_refused() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "id"),
     [
-        ("MIDDLEWARE", [], "errors.E003"),
         ("REST_FRAMEWORK", {}, "errors.E004"),
         ("CSRF_FAILURE_VIEW", "django.views.csrf.csrf_failure", "errors.E005"),
         ("ROOT_URLCONF", "apps.practices.errors.urls", "errors.E006"),

@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 from django.core.checks import run_checks
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
 from django.test import Client, RequestFactory
 from django.test.client import ClientHandler
 from django.urls import Resolver404, URLResolver, clear_url_caches
 
 from apps.practices.mechanisms import facts
+from apps.practices.mechanisms.checks import ORDER
 from apps.practices.mechanisms.facts import facts_of, route_match, view_of
 from project.handler import Application
 from project.wsgi import application
@@ -104,11 +107,22 @@ def test_client_cannot_choose_the_request_id() -> None:
     assert answer.json()["request_id"] == answer.headers["X-Request-ID"] != "chosen-by-the-client"
 
 
-@pytest.mark.parametrize("order", [[], ["django.middleware.security.SecurityMiddleware", facts.__name__]])
-def test_check_requires_facts_first(settings: Any, order: list[str]) -> None:
-    assert [message.id for message in run_checks(tags=["mechanisms"])] == []
-    settings.MIDDLEWARE = order
+@pytest.mark.parametrize("name", ORDER)
+def test_check_finds_missing_middlewares(settings: Any, name: str) -> None:
+    assert run_checks(tags=["mechanisms"]) == []
+    settings.MIDDLEWARE = [one for one in settings.MIDDLEWARE if one != name]
     assert [message.id for message in run_checks(tags=["mechanisms"])] == ["mechanisms.E001"]
+    with pytest.raises(SystemCheckError, match=r"mechanisms\.E001"):
+        call_command("check", tags=["security"])
+
+
+def test_check_finds_middlewares_out_of_order(settings: Any) -> None:
+    shipped = list(settings.MIDDLEWARE)
+    for changed in (shipped[::-1], ["django.middleware.gzip.GZipMiddleware", *shipped], []):
+        settings.MIDDLEWARE = changed
+        assert [message.id for message in run_checks(tags=["mechanisms"])] == ["mechanisms.E001"]
+    settings.MIDDLEWARE = ["another.package.Middleware", *shipped]
+    assert run_checks(tags=["mechanisms"]) == []
 
 
 def test_long_paths_are_not_cached(resolved: list[str]) -> None:

@@ -311,7 +311,6 @@ def test_checks_pass_with_the_settings() -> None:
         ({"CONTENT_SECURITY_POLICY": {"DIRECTIVES": {"default-src": ["'unsafe-inline'"]}}}, "headers.E004"),
         ({"CONTENT_SECURITY_POLICY": None}, "headers.E004"),
         ({"HEADERS_DATA_POLICY": ""}, "headers.E004"),
-        ({"MIDDLEWARE": []}, "headers.E005"),
     ],
 )
 def test_checks_report_unsafe_settings(settings: Any, changes: dict[str, Any], id: str) -> None:

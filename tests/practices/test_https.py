@@ -210,7 +210,6 @@ def test_checks_pass_for_a_deployed_service(deployed: Any) -> None:
     [
         ("SECURE_PROXY_SSL_HEADER", ("HTTP_X_FORWARDED_PROTO", "https"), "https.E001", False),
         ("USE_X_FORWARDED_HOST", True, "https.E002", False),
-        ("MIDDLEWARE", [], "https.E003", False),
         ("SESSION_COOKIE_SECURE", False, "https.E007", True),
         ("CSRF_COOKIE_NAME", "csrftoken", "https.E007", True),
         ("SESSION_COOKIE_DOMAIN", ".example.com", "https.E007", True),

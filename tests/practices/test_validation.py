@@ -280,7 +280,6 @@ def test_query_parameters_are_declared_unique_and_valid() -> None:
 @pytest.mark.parametrize(
     ("broken", "id"),
     [
-        ({"MIDDLEWARE": []}, "validation.E001"),
         ({"VALIDATION_HTML_TAGS": {"p", "script"}}, "validation.E003"),
         ({"VALIDATION_HTML_ATTRIBUTES": {"p": {"onclick"}}}, "validation.E003"),
         ({"VALIDATION_URL_SCHEMES": {"javascript"}}, "validation.E003"),

@@ -11,7 +11,6 @@ from django.urls import get_resolver
 
 from apps.practices.errors import problems
 
-MIDDLEWARE = "apps.practices.errors.middleware.ProblemMiddleware"
 HANDLER = "apps.practices.errors.handler.handle"
 CSRF_VIEW = "apps.practices.errors.views.csrf_failure"
 HANDLERS = {
@@ -41,8 +40,6 @@ def _types() -> Iterator[Error]:
 
 
 def _wiring() -> Iterator[Error]:
-    if MIDDLEWARE not in settings.MIDDLEWARE:
-        yield Error(f"{MIDDLEWARE} is not in MIDDLEWARE.", id="errors.E003")
     if settings.REST_FRAMEWORK.get("EXCEPTION_HANDLER") != HANDLER:
         yield Error(f"REST_FRAMEWORK['EXCEPTION_HANDLER'] is not {HANDLER!r}.", id="errors.E004")
     if settings.CSRF_FAILURE_VIEW != CSRF_VIEW:

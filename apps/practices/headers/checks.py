@@ -8,17 +8,11 @@ from csp.utils import build_policy
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
 
-HEADERS = "apps.practices.headers.middleware.HeadersMiddleware"
-SECURITY = "django.middleware.security.SecurityMiddleware"
-POLICY = "apps.practices.headers.middleware.PolicyMiddleware"
-CORS = "apps.practices.headers.middleware.OriginMiddleware"
-PROBLEMS = "apps.practices.errors.middleware.ProblemMiddleware"
-
 
 @register(Tags.security, "headers")
 def check_headers(**_: Any) -> list[CheckMessage]:
-    """Report E001 to E003: CORS for origins that nobody listed; E004: a policy that protects little; E005: the wrong order."""
-    return [*_cors(), *_policies(), *_order()]
+    """Report E001 to E003: CORS for origins that nobody listed; E004: a policy that protects little."""
+    return [*_cors(), *_policies()]
 
 
 def _cors() -> Iterator[Error]:
@@ -40,11 +34,3 @@ def _policies() -> Iterator[Error]:
             text = f"{name} allows unsafe-* sources, or lacks default-src or frame-ancestors."
             hint = "Remove the unsafe-* sources and set both directives. For an inline script, use request.csp_nonce."
             yield Error(text, hint=hint, id="headers.E004")
-
-
-def _order() -> Iterator[Error]:
-    """Yield E005 if errors or cached responses would not pass the middlewares that set headers."""
-    wanted = [HEADERS, SECURITY, POLICY, PROBLEMS, CORS]
-    if [name for name in settings.MIDDLEWARE if name in wanted] != wanted:
-        hint = "List them in MIDDLEWARE in this order: " + ", ".join(wanted) + "."
-        yield Error("The middlewares that set headers are missing or out of order.", hint=hint, id="headers.E005")

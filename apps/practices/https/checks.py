@@ -6,13 +6,10 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
-MIDDLEWARE = "apps.practices.https.middleware.HttpsMiddleware"
-HOST = "apps.practices.https.middleware.HostMiddleware"
-
 
 @register(Tags.security, "https")
 def check_scheme(**_: Any) -> list[CheckMessage]:
-    """Report E001, E002, E008: forwarded values trusted from anyone; E003: Host or HTTPS not checked."""
+    """Report E001, E002, E008: forwarded values trusted from anyone."""
     return list(_scheme())
 
 
@@ -23,12 +20,6 @@ def _scheme() -> Iterator[Error]:
     if settings.USE_X_FORWARDED_HOST or settings.USE_X_FORWARDED_PORT:
         hint = "Switch both off, and configure your proxy to pass on the Host header."
         yield Error("USE_X_FORWARDED_HOST or USE_X_FORWARDED_PORT is on.", hint=hint, id="https.E002")
-    order = [name for name in settings.MIDDLEWARE if name in (HOST, MIDDLEWARE)]
-    if order != [HOST, MIDDLEWARE]:
-        hint = f"List {HOST} in MIDDLEWARE, and below it {MIDDLEWARE}."
-        yield Error(
-            "HttpsMiddleware or HostMiddleware is missing, or they are in the wrong order.", hint=hint, id="https.E003"
-        )
     if settings.WEB_SERVER == "granian" and not settings.TRUSTED_PROXIES:
         hint = (
             "Put deploy/Caddyfile, or another proxy that drops header names with underscores, in front of it and set "

@@ -5,15 +5,9 @@ from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
-from django.utils.module_loading import import_string
 from rest_framework.settings import api_settings
 
 from apps.practices.validation.parsers import Bounded
-
-MIDDLEWARE = (
-    "apps.practices.validation.middleware.BodyMiddleware",
-    "apps.practices.validation.middleware.RequestBoundsMiddleware",
-)
 
 # Elements that run or load code. nh3 does not check the tags that a team adds.
 ACTIVE_TAGS = frozenset(
@@ -25,14 +19,11 @@ ACTIVE_SCHEMES = frozenset({"javascript", "data", "vbscript", "file"})
 
 @register("validation")
 def validation_check(**_: Any) -> list[CheckMessage]:
-    """Check that requests, their bodies and documents are bounded, and that no active content is allowed in HTML."""
+    """Check that documents are bounded, and that no active content is allowed in HTML."""
     return list(_errors())
 
 
 def _errors() -> Iterator[Error]:
-    if not {import_string(path) for path in settings.MIDDLEWARE}.issuperset(map(import_string, MIDDLEWARE)):
-        hint = f"List {MIDDLEWARE[0]}, then {MIDDLEWARE[1]}."
-        yield Error("MIDDLEWARE does not bound the bodies of requests.", hint=hint, id="validation.E001")
     parsers: Any = api_settings.DEFAULT_PARSER_CLASSES  # classes at this point; the stubs have their names
     for parser in parsers:
         if not issubclass(parser, Bounded):
