@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from psycopg import sql
 from structlog.testing import capture_logs
 
 from apps.practices.observability.access import cache_outcome
+from apps.practices.observability.history import local
 from apps.practices.observability.queries import fingerprint_of
 from tests.apps.accounts.factories import sign_in, user_create
 
@@ -43,6 +45,23 @@ def test_access_line_has_the_cache_outcome(client: Client) -> None:
     assert [line["cache"] for line in lines] == ["miss", "local"]
     assert lines[1]["queries"] == 0
     assert "cache" not in asked(client, "/nothing-here")
+
+
+def test_metrics_count_statements_by_route(client: Client) -> None:
+    path = "/api/v1/sample/notes/01890000-0000-7000-8000-000000000000"
+    before, started = local(), time.perf_counter()
+    line = asked(client, path)
+    passed, after = time.perf_counter() - started, local()
+
+    def gained(name: str, **labels: str) -> float:
+        return after.total(name, **labels) - before.total(name, **labels)
+
+    assert gained("db_client_operation_duration_seconds_bucket", db_operation_name="SELECT") == line["queries"] > 0
+    assert 0 < gained("db_client_operation_duration_seconds_sum", db_system_name="postgresql") < passed
+    assert gained("shipshape_request_queries_total", http_route=line["route"]) == line["queries"]
+    assert 0 < gained("shipshape_request_query_seconds_total", http_route=line["route"]) < passed
+    [route] = [route for route in after.routes() if (route.method, route.route) == ("GET", line["route"])]
+    assert (route.queries >= line["queries"], route.query_seconds > 0) == (True, True)
 
 
 @pytest.mark.parametrize(

@@ -81,10 +81,23 @@ def request_began(request_id: str) -> None:
     _active.add(request_id)
 
 
-def request_observe(*, route: str, method: str, status: int, seconds: float, request_id: str) -> None:
-    """Count one answered request, with unknown methods as ``_OTHER``."""
+def request_observe(
+    *,
+    route: str,
+    method: str,
+    status: int,
+    seconds: float,
+    request_id: str,
+    queries: int = 0,
+    query_seconds: float = 0.0,
+) -> None:
+    """Count one answered request, with unknown methods as ``_OTHER``, and its statements in PostgreSQL."""
     _active.discard(request_id)
-    _requests.observe_values(seconds, (method_of(method), str(status), route))
+    known = method_of(method)
+    _requests.observe_values(seconds, (known, str(status), route))
+    if queries:
+        count("request_queries", queries, http_request_method=known, http_route=route)
+        count("request_query_seconds", query_seconds, http_request_method=known, http_route=route)
     slow_keep(route, seconds, method, status, request_id)
 
 

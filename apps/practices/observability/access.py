@@ -60,7 +60,15 @@ def access_write(
 ) -> None:
     """Do what ``access_record`` does, without a request of Django."""
     seconds = perf_counter() - facts.started
-    metrics.request_observe(route=route, method=method, status=status, seconds=seconds, request_id=facts.request_id)
+    metrics.request_observe(
+        route=route,
+        method=method,
+        status=status,
+        seconds=seconds,
+        request_id=facts.request_id,
+        queries=usage.queries,
+        query_seconds=usage.query_seconds,
+    )
     fields = {
         "method": method[:16],
         "route": route,

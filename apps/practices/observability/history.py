@@ -40,6 +40,8 @@ class Route:
     p95: float | None
     p99: float | None
     points: Points  # requests
+    queries: float  # statements in PostgreSQL
+    query_seconds: float
     slowest: Slow | None  # of the route, whatever its method
 
     @property
@@ -113,11 +115,9 @@ class History:
                 counted = table.setdefault(key, {})
                 counted[part] = counted.get(part, 0.0) + number
             points[key] = self._sum((points[key], row)) if key in points else row
-        seconds: dict[tuple[str, str], float] = {}
-        for labels, row in self.series.get(f"{REQUESTS}_sum", {}).items():
-            named = dict(labels)
-            key = named["http_route"], named["http_request_method"]
-            seconds[key] = seconds.get(key, 0.0) + sum(row)
+        seconds = self._by_route(f"{REQUESTS}_sum")
+        queries = self._by_route("shipshape_request_queries_total")
+        query_seconds = self._by_route("shipshape_request_query_seconds_total")
         bounds = bounds_of(REQUESTS)
         found = []
         for key, counted in buckets.items():
@@ -135,6 +135,8 @@ class History:
                     p95=p95,
                     p99=p99,
                     points=points[key],
+                    queries=queries.get(key, 0.0),
+                    query_seconds=query_seconds.get(key, 0.0),
                     slowest=slow[0] if slow else None,
                 )
             )
@@ -144,6 +146,14 @@ class History:
         """Return the slowest requests with their routes: of each route at most one a step."""
         found = [(route, slow) for route, every in self.slow.items() for slow in every]
         return sorted(found, key=lambda pair: -pair[1].seconds)[:most]
+
+    def _by_route(self, name: str) -> dict[tuple[str, str], float]:
+        totals: dict[tuple[str, str], float] = {}
+        for labels, row in self.series.get(name, {}).items():
+            named = dict(labels)
+            key = named["http_route"], named["http_request_method"]
+            totals[key] = totals.get(key, 0.0) + sum(row)
+        return totals
 
     def _by(self, name: str, group: Callable[[Labels], str], labels: Mapping[str, str]) -> dict[str, Points]:
         rows: dict[str, list[Points]] = {}

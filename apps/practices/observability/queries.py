@@ -10,6 +10,7 @@ import structlog
 from django.conf import settings
 
 from apps.practices.mechanisms import traces
+from apps.practices.mechanisms.metrics import Durations
 from apps.practices.mechanisms.usage import usage
 
 CACHED_LENGTH = 4096  # characters of a statement whose fingerprint is kept
@@ -28,6 +29,15 @@ _LISTS = re.compile(r"\(\s*\?(?:\s*,\s*\?)+\s*\)")
 _ROWS = re.compile(r"(\((?:\?|\.\.\.)\))(?:\s*,\s*\((?:\?|\.\.\.)\))+")
 _BOUNDS = re.compile(r"\A(?:SET LOCAL \w+ = \?; )+")  # of a transaction through PgBouncer (database.bounds)
 
+# The name and the labels are OpenTelemetry's (semantic conventions for database clients, stable since 1.33).
+_statements = Durations(
+    "db_client_operation_duration_seconds",
+    "Time from sending a statement to PostgreSQL to its result.",
+    labels=["db_operation_name", "db_system_name"],
+)
+_LABELS = {name: (name, "postgresql") for name in ("SELECT", "INSERT", "UPDATE", "DELETE")}
+_OTHER = ("OTHER", "postgresql")
+
 logger = structlog.get_logger("queries")
 
 
@@ -35,6 +45,7 @@ def statement_observe(query: Any, seconds: float) -> None:
     """Count a statement that has ended, log it if it was slow, and record its span."""
     usage.queries += 1
     usage.query_seconds += seconds
+    _statements.observe_values(seconds, _LABELS.get(query[:6] if isinstance(query, str) else "", _OTHER))
     slowest = settings.OBSERVABILITY_SLOW_QUERY_SECONDS
     if slowest and seconds >= slowest:
         shape, fingerprint = fingerprint_of(query)
