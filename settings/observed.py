@@ -8,6 +8,18 @@ OBSERVABILITY = (
         "SENTRY_DSN", "The Sentry project that errors are reported to. Unset: no reports.", urls.sentry_dsn, secret=True
     ),
     Variable(
+        "SENTRY_SAMPLE_RATE",
+        "The share of errors that is reported, from 0 to 1.",
+        kinds.number(at_least=0, at_most=1),
+        default="1",
+    ),
+    Variable(
+        "SENTRY_TRACES_SAMPLE_RATE",
+        "The share of requests and jobs whose timing is reported to Sentry, from 0 to 1.",
+        kinds.number(at_least=0, at_most=1),
+        default="0",
+    ),
+    Variable(
         "RELEASE",
         "The name of the running build, in error reports, metrics and the operations page. Unset: the commit of the checkout.",
     ),

@@ -22,9 +22,10 @@ from apps.jobs.processes import is_stopping, runner_identity, unreserved_limit, 
 from apps.jobs.services import chaining, claims, leases, outcomes
 from apps.jobs.services.broker import TASK
 from apps.jobs.services.isolation import WorkerIsolated
+from apps.jobs.services.outcomes import attempts_exhausted
 from apps.jobs.services.relay import message_missed, queue_wake
 from apps.practices.errors import PermissionDenied, Problem, ValidationProblem
-from apps.practices.observability.work import Outcome, working
+from apps.practices.observability.work import Monitor, Outcome, working
 
 EX_TEMPFAIL = 75  # sysexits.h
 REPORT_TRIES = 120  # about ten minutes
@@ -86,8 +87,16 @@ def _working(job: Job) -> AbstractContextManager[Outcome]:
         "job.attempt": job.attempts,
         "job.schedule": job.schedule,
     }
+    monitor = None
+    if job.schedule and settings.OBSERVABILITY_SENTRY_DSN:
+        monitor = Monitor(name=job.schedule, entry=settings.JOBS_SCHEDULES.get(job.schedule, {}), run_id=job.pk.hex)
     return working(
-        job.kind, request_id=job.request_id, traceparent=job.traceparent, fields=fields, attributes=attributes
+        job.kind,
+        request_id=job.request_id,
+        traceparent=job.traceparent,
+        fields=fields,
+        attributes=attributes,
+        monitor=monitor,
     )
 
 
@@ -173,6 +182,7 @@ def _attempt(job: Job, next_claimer: NextClaimer, work: Outcome) -> Job | None:
         logger.info("job_ended", outcome=outcome, seconds=round(seconds, 3))
         attempt_observe(job, outcome=outcome, seconds=seconds)
         work.name, work.is_failure = outcome, outcome in ("failed", "discarded")
+        work.is_final = outcome != "released" and (outcome != "failed" or attempts_exhausted(job))
         return next_job
 
 
@@ -190,7 +200,11 @@ def _run(context: JobContext, next_claimer: NextClaimer) -> Report:
     except Problem as problem:
         return "discarded", partial(outcomes.job_discard, claim=claim, problem=problem)
     except Exception as error:
-        logger.warning("job_attempt_failed", attempt=job.attempts, error=type(error).__name__, exc_info=True)
+        about = {"attempt": job.attempts, "error": type(error).__name__}
+        if attempts_exhausted(job):
+            logger.exception("job_attempt_failed", **about)  # sent as an error report
+        else:
+            logger.warning("job_attempt_failed", **about, exc_info=True)  # the cause may pass by itself
         return _failure(claim, error)
     kind = kind_named(job.kind)
     keep = kind is None or kind.keep

@@ -111,10 +111,15 @@ def _worker_died(worker: str, expired: list[Job], concurrent: list[Job]) -> None
     Job.objects.filter(pk__in=[job.pk for job in concurrent]).update(quarantined=True)
 
 
+def attempts_exhausted(job: Job) -> bool:
+    """Return whether the job is discarded if this attempt fails."""
+    kind = kind_named(job.kind)
+    return job.attempts >= (kind.attempts if kind else UNKNOWN_KIND_ATTEMPTS)
+
+
 def _attempt_failed(job: Job, error: str) -> None:
     """Retry or discard a locked, running job."""
-    kind = kind_named(job.kind)
-    if job.attempts < (kind.attempts if kind else UNKNOWN_KIND_ATTEMPTS):
+    if not attempts_exhausted(job):
         columns = _requeued() | {"state": JobState.RETRYABLE, "run_at": Now() + _backoff(job.attempts)}
     else:
         columns = _finished(JobState.DISCARDED) | {"problem": problem_stored(AttemptsExhausted())}

@@ -129,7 +129,7 @@ def processes_section(history: History) -> Section:
             "Processes": str(len(rows)),
             "Processor cores in use": figure(sum(one.gauges.get(CORES, 0) for one in history.processes)),
             "Memory": f"{figure(sum(one.gauges.get(MEMORY, 0) for one in history.processes) / MIB)} MiB",
-            "Releases running": ", ".join(releases) or "no name (OBSERVABILITY_RELEASE)",
+            "Releases running": ", ".join(releases) or "no name (RELEASE)",
         },
         plots=[
             *plots(

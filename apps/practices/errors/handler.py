@@ -15,7 +15,7 @@ from apps.practices.errors.mapping import problem_from
 from apps.practices.errors.problems import InternalError, Problem
 from apps.practices.errors.responses import problem_response
 from apps.practices.mechanisms.facts import facts_of
-from apps.practices.mechanisms.requests import django_request
+from apps.practices.mechanisms.requests import django_request, user_id_of
 
 logger = logging.getLogger("apps.practices.errors")
 
@@ -48,6 +48,7 @@ def report(request: HttpRequest, *, exception: BaseException, problem: Problem) 
         "method": request.method,
         "path": request.path,
         "request_id": facts_of(request).request_id,
+        "user_id": user_id_of(request),
         "status": problem.status,
     }
     if problem.status == InternalError.status:

@@ -10,10 +10,11 @@ from django.http import HttpRequest
 
 from apps.practices.mechanisms import ids, metrics
 from apps.practices.mechanisms.facts import RequestFacts, facts_of
+from apps.practices.mechanisms.requests import user_id_of
 from apps.practices.mechanisms.traces import Span
 from apps.practices.mechanisms.usage import usage
 from apps.practices.observability.logs import info_write
-from apps.practices.observability.routes import UNMATCHED, route_of, session_of, user_id_of
+from apps.practices.observability.routes import UNMATCHED, route_of, session_of
 
 PATH_MAX = 300
 # Load balancers call these every second. Successful calls are counted, but only logged at DEBUG.

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 import structlog
+from django.conf import settings
 from django.http import FileResponse, HttpRequest, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
@@ -18,6 +19,11 @@ class ObservabilityMiddleware:
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
+        self._reports = None
+        if settings.OBSERVABILITY_SENTRY_DSN:
+            from apps.practices.observability import sentry
+
+            self._reports = sentry
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         facts = facts_of(request)
@@ -26,6 +32,8 @@ class ObservabilityMiddleware:
         structlog.contextvars.bind_contextvars(request_id=request_id)
         if span is not None:
             span.enter()
+        if self._reports is not None:
+            self._reports.request_started(request_id, span and span.trace)
         try:
             response = self.get_response(request)
             header_set(response, ids.HEADER, request_id)

@@ -1,7 +1,6 @@
-"""The route and the user of a request, as logs and metrics show them."""
+"""The route and the session of a request, as logs and metrics show them."""
 
 from django.http import HttpRequest
-from django.utils.functional import SimpleLazyObject
 
 from apps.practices.mechanisms.facts import route_found
 
@@ -18,13 +17,3 @@ def session_of(request: HttpRequest) -> str | None:
     """Return the id of the session that authenticated the request. It is no secret: only its tokens and cookies are."""
     found = getattr(request.__dict__.get("auth"), "session_id", None) or request.__dict__.get("page_session_id")
     return None if found is None else str(found)
-
-
-def user_id_of(request: HttpRequest) -> str | None:
-    """Return the id of the authenticated user, without loading the user."""
-    user = request.__dict__.get("user")
-    if user is None or isinstance(user, SimpleLazyObject):
-        # Django keeps its lazy user under this name once it has been loaded.
-        user = request.__dict__.get("_cached_user")
-    key = getattr(user, "pk", None)
-    return None if key is None else str(key)

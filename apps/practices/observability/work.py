@@ -2,9 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import structlog
+from django.conf import settings
 
 from apps.practices.mechanisms.traces import FIELDS, job_span
 
@@ -14,11 +17,27 @@ class Outcome:
 
     name = "interrupted"
     is_failure = False
+    is_final = False  # it is not tried again
+
+
+@dataclass(frozen=True, kw_only=True)
+class Monitor:
+    """A schedule whose run this is: ``entry`` has its "cron" or "every", and ``run_id`` is 32 hexadecimal digits."""
+
+    name: str
+    entry: Mapping[str, Any]
+    run_id: str
 
 
 @contextmanager
 def working(
-    kind: str, *, request_id: str, traceparent: str, fields: Mapping[str, str], attributes: Mapping[str, Any]
+    kind: str,
+    *,
+    request_id: str,
+    traceparent: str,
+    fields: Mapping[str, str],
+    attributes: Mapping[str, Any],
+    monitor: Monitor | None = None,
 ) -> Iterator[Outcome]:
     """Bind ``fields`` and the ids of the submission to the log lines of an attempt, and record its span.
 
@@ -31,9 +50,14 @@ def working(
     span, outcome = job_span(kind, traceparent), Outcome()
     if span is not None:
         span.enter()
+    if settings.OBSERVABILITY_SENTRY_DSN:
+        reports = _reports()
+        reports.work_started(monitor)
     try:
         yield outcome
     finally:
+        if settings.OBSERVABILITY_SENTRY_DSN:
+            reports.work_ended(monitor, outcome)
         if span is not None:
             span.leave()
             span.end(
@@ -43,3 +67,10 @@ def working(
             )
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(**before)
+
+
+def _reports() -> ModuleType:
+    """Return the module of error reports, which is imported only where they are sent."""
+    from apps.practices.observability import sentry
+
+    return sentry
