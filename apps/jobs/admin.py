@@ -5,11 +5,13 @@ from collections.abc import Callable
 from typing import Any, cast
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth import get_user_model
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 from django.utils.html import format_html
 
@@ -18,6 +20,7 @@ from apps.jobs.models import Job
 from apps.jobs.monitoring import owner_by_email
 from apps.jobs.serializers import job_problem, progress
 from apps.jobs.services.bulk import jobs_cancel, jobs_retry
+from apps.jobs.services.files import chunks_size
 from apps.practices.observability.redaction import redact_text
 
 CONTENTS = ("parameters_shown", "checkpoint_shown", "result_shown")  # submitted by owners, or produced for them
@@ -81,6 +84,7 @@ class JobAdmin(admin.ModelAdmin):
         ("Failure", {"fields": ("problem_shown", "error_shown")}),
         ("Times", {"fields": ("created_at", "run_at", "sent_at", "started_at", "finished_at")}),
         ("Claim", {"fields": ("worker", "runner", "fence", "leased_until", "heartbeat_at", "stop", "quarantined", "isolated")}),
+        ("Files", {"fields": ("owner_files",)}),
         ("Origin", {"fields": ("queue", "start_tag", "request_id", "traceparent", "schedule", "scheduled_for")}),
     )  # fmt: skip
 
@@ -120,6 +124,14 @@ class JobAdmin(admin.ModelAdmin):
     def error_shown(self, job: Job) -> str | None:
         """Return the last error, redacted like the log."""
         return format_html('<pre class="job">{}</pre>', redact_text(job.error)) if job.error else None
+
+    @admin.display(description="files of the owner")
+    def owner_files(self, job: Job) -> str | None:
+        """Return how much of their quota the files of the owner use."""
+        if job.owner_id is None:
+            return None
+        kept, most = chunks_size(owner_id=job.owner_id), settings.JOBS_FILES_PER_USER
+        return f"{filesizeformat(kept)} of {filesizeformat(most)}"
 
     parameters_shown, checkpoint_shown, result_shown = map(_json_of, ("parameters", "checkpoint", "result"))
 
