@@ -15,6 +15,7 @@ from django.http import HttpResponse, StreamingHttpResponse
 from django.test import Client, RequestFactory
 from structlog.testing import capture_logs
 
+from apps.operations.dashboard.certificate import Certificate, certificate
 from apps.practices.mechanisms.facts import facts_of
 from apps.practices.mechanisms.ids import current_request_id
 from apps.practices.observability.access import address_shown
@@ -23,6 +24,7 @@ from tests.apps.operations.pages import rows_of
 from tests.fleet import ask
 from tests.processes import ROOT, wait_until
 from tools.fleet import Fleet, Service
+from tools.stack import port_free
 
 
 def access_lines(captured: list[Any]) -> list[Any]:
@@ -217,6 +219,25 @@ def test_operations_page_sums_instances_and_workers(fleet: Fleet) -> None:
     finally:
         second.terminate()
         second.wait(60)
+    pools = [row for row in rows_of(page(fleet.webs[1]), "Connection pools of web processes") if row[1] != "—"]
+    assert len(pools) >= 2
+    assert all(0 <= float(used) <= float(most) and most != "0" for _, used, most, _ in pools)
     roles = [row[0].partition(" ")[0] for row in rows_of(page(fleet.webs[1]), "Processes that are alive")]
     assert roles.count("web") >= 2
     assert roles.count("worker") >= 1
+
+
+def test_days_left_of_the_edges_certificate(fleet: Fleet, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked(url: str) -> Certificate:
+        settings.PUBLIC_URL = url
+        certificate.cache_clear()  # type: ignore[attr-defined]  # cachetools adds it
+        return certificate()
+
+    assert "does not trust" in asked(fleet.url).reason
+    monkeypatch.setenv("SSL_CERT_FILE", str(fleet.authority))
+    found = asked(fleet.url)
+    assert (found.host, found.reason) == ("localhost", "")
+    assert 0 < (found.days or 0) < 2, "Caddy's own authority gives 12 hours"
+    assert "did not answer" in asked(f"https://localhost:{port_free()}").reason
+    assert "Set it" in asked("http://localhost").reason
+    certificate.cache_clear()  # type: ignore[attr-defined]  # cachetools adds it

@@ -15,9 +15,9 @@ from apps.accounts.models import User
 from apps.jobs.models import QueuePause
 from apps.operations.dashboard import postgresql
 from apps.practices.mechanisms import metrics_flusher, metrics_store
-from tests.apps.accounts.factories import admin_sign_in, user_create
+from tests.apps.accounts.factories import PASSWORD, admin_sign_in, user_create
 from tests.apps.operations.day import ROUTES, day_write, processes_write
-from tests.apps.operations.pages import rows_of
+from tests.apps.operations.pages import figures_of, rows_of
 from tools.stack import Stack
 
 pytestmark = pytest.mark.django_db
@@ -197,3 +197,18 @@ def test_pausing_needs_the_csrf_token(root: Client) -> None:
     strict.cookies = root.cookies
     assert strict.post(f"{PAGE}queues/default", {"action": "pause"}).status_code == 403
     assert not QueuePause.objects.exists()
+
+
+def test_sign_ins_and_refused_guesses_are_counted(
+    root: Client, settings: Any, django_capture_on_commit_callbacks: Any
+) -> None:
+    settings.TOKENS_ATTEMPTS = 2
+    before = figures_of(text_of(root), "sign-ins")
+    person = user_create()
+    with django_capture_on_commit_callbacks(execute=True):
+        for password, status in ((PASSWORD, 200), ("wrong", 401), ("wrong", 401), ("wrong", 429)):
+            body = {"email": person.email, "password": password}
+            answer = Client().post("/api/v1/auth/login", body, content_type="application/json")
+            assert answer.status_code == status
+    after = figures_of(text_of(root), "sign-ins")
+    assert {name: after[name] - before[name] for name in after} == {"Signed in": 1, "Failed": 2, "Refused guesses": 1}
