@@ -14,22 +14,7 @@ from apps.jobs.models import UNFINISHED, Job, JobState
 from apps.practices.database.matching import unindexed_column
 from apps.practices.errors import Conflict, NotFound, Problem
 
-PUBLIC_COLUMNS = (
-    "id",
-    "kind",
-    "state",
-    "progress_done",
-    "progress_total",
-    "progress_message",
-    "attempts",
-    "created_at",
-    "started_at",
-    "finished_at",
-    "result",
-    "result_type",
-    "problem",
-    "request_id",
-)
+NOT_SHOWN = ("parameters", "checkpoint", "error")  # may be large, and are in no response
 STAFF_READS = "jobs.view_job"
 Reader = AbstractBaseUser | AnonymousUser
 
@@ -61,7 +46,7 @@ def job_read(*, job_id: UUID, reader: Reader) -> Job:
     visible = Q(owner_id=reader.pk)
     if isinstance(reader, PermissionsMixin) and (kinds := kinds_staff_may_read()) and reader.has_perm(STAFF_READS):
         visible |= Q(kind__in=kinds)
-    job = Job.objects.filter(visible, pk=job_id).only(*PUBLIC_COLUMNS, "result_name").first()
+    job = Job.objects.filter(visible, pk=job_id).defer(*NOT_SHOWN).first()
     if job is None:
         raise NotFound
     return job

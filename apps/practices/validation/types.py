@@ -14,21 +14,13 @@ from apps.practices.errors.problems import ERRORS_SHOWN
 
 AnyField = serializers.Field[Any, Any, Any, Any]
 
-_NAMES = {
-    "string": "a string",
-    "integer": "a whole number",
-    "number": "a number",
-    "boolean": "true or false",
-    "array": "a list",
-    "object": "an object",
-}
-_PYTHON: dict[str, type] = {
-    "string": str,
-    "integer": int,
-    "number": float,
-    "boolean": bool,
-    "array": list,
-    "object": dict,
+_JSON_TYPES: dict[str, tuple[type, str]] = {
+    "string": (str, "a string"),
+    "integer": (int, "a whole number"),
+    "number": (float, "a number"),
+    "boolean": (bool, "true or false"),
+    "array": (list, "a list"),
+    "object": (dict, "an object"),
 }
 _BY_CLASS: list[tuple[type[Any] | tuple[type[Any], ...], frozenset[str]]] = [
     (serializers.BooleanField, frozenset({"boolean"})),
@@ -65,8 +57,8 @@ def type_errors(field: AnyField, value: Any) -> Any:
     if given is None:
         return None
     if taken is not None and given not in taken and not ("integer" in taken and _is_whole(value)):
-        wanted = " or ".join(_NAMES[name] for name in sorted(taken))
-        detail = f"This must be {wanted}, not {'a number' if given == 'integer' else _NAMES[given]}."
+        wanted = " or ".join(_JSON_TYPES[name][1] for name in sorted(taken))
+        detail = f"This must be {wanted}, not {'a number' if given == 'integer' else _JSON_TYPES[given][1]}."
         return [serializers.ErrorDetail(detail, code="type")]
     child = getattr(field, "child", None)
     if child is None or isinstance(field, serializers.ListSerializer) or not isinstance(value, (list, dict)):
@@ -104,7 +96,9 @@ def sure_types(field: AnyField) -> frozenset[type] | None:
     is_nested = getattr(field, "child", None) is not None and not isinstance(field, serializers.ListSerializer)
     if taken is None:
         return frozenset() if is_nested else None
-    return frozenset(_PYTHON[name] for name in taken if not (is_nested and name in ("array", "object"))) | {type(None)}
+    return frozenset(_JSON_TYPES[name][0] for name in taken if not (is_nested and name in ("array", "object"))) | {
+        type(None)
+    }
 
 
 def _has_whole_key(model: Any) -> bool:
