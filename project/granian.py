@@ -5,6 +5,7 @@ WSGI environ without the process's environment, limits for slow clients, and no 
 docs/scaling.md lists the differences from gunicorn.
 """
 
+import gc
 import io
 import json
 import os
@@ -53,6 +54,8 @@ def serve() -> None:
     from django.urls import get_resolver
 
     _ = get_resolver().url_patterns
+    gc.collect()
+    gc.freeze()  # as in project/gunicorn.py
     place = _place(ENVIRONMENT["BIND"], ENVIRONMENT["PORT"])
     server = Granian(
         "project.wsgi",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -215,3 +217,28 @@ def test_cors_headers_are_those_of_the_library(path: str, origin: str | None, me
 
     with override_settings(CORS_ALLOWED_ORIGINS=["https://app.example.com"], CORS_ALLOW_CREDENTIALS=True):
         assert answered(OriginMiddleware) == answered(CorsMiddleware)
+
+
+@pytest.mark.parametrize("method", ["get", "head", "post"])
+def test_request_is_freed_without_the_garbage_collector(method: str) -> None:
+    class Place(StrictView):
+        authentication_classes = ()
+        permission_classes = (AllowAny,)
+
+        def get(self, request: Request) -> JSONResponse:
+            return JSONResponse({"method": request.method})
+
+        def post(self, request: Request) -> JSONResponse:
+            return JSONResponse({"data": request.data})
+
+    def ask() -> weakref.ref[Any]:
+        request = getattr(RequestFactory(), method)("/", {"a": 1} if method == "post" else None, "application/json")
+        assert Place.as_view()(request).status_code == 200
+        return weakref.ref(request)
+
+    ask()  # the first request may be in the traceback of an import
+    gc.disable()
+    try:
+        assert ask()() is None
+    finally:
+        gc.enable()

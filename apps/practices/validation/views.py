@@ -32,6 +32,12 @@ class StrictView(APIView):  # without a docstring, which would describe the oper
     query: Any = None  # the result of the parser
     cached: ClassVar[Any] = None  # a CachedResponse
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "get" in vars(cls) and "head" not in vars(cls):
+            # Django sets it in each instance, which then refers to itself (decision 0135).
+            cls.head = cls.get  # type: ignore[attr-defined]
+
     @property
     def allowed_methods(self) -> list[str]:
         """The methods in the Allow header, found once for each class."""
@@ -48,6 +54,7 @@ class StrictView(APIView):  # without a docstring, which would describe the oper
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         allow = self.headers.pop("Allow", None)
         response = super().finalize_response(request, response, *args, **kwargs)
+        request.parser_context.clear()  # it refers to the request, which refers to it
         if allow is not None:
             header_set(response, "Allow", allow)
         return response
