@@ -46,9 +46,12 @@ def _rows(page: str, first: str, end: str) -> Table:
 
 
 def _counters() -> Table:
-    return {f"shipshape_{name}_total": frozenset(labels) for name, labels in _calls("count")} | {
-        f"shipshape_process_{name}_total": frozenset({"role"}) for name in ("cpu_seconds", "memory_byte_seconds")
-    }
+    of_roles = dict.fromkeys(("process_cpu_seconds", "process_memory_byte_seconds"), frozenset({"role"}))
+    of_routes = dict.fromkeys(
+        ("request_queries", "request_query_seconds"), frozenset({"http_request_method", "http_route"})
+    )
+    found = {**{name: frozenset(labels) for name, labels in _calls("count")}, **of_roles, **of_routes}
+    return {f"shipshape_{name}_total": labels for name, labels in found.items()}
 
 
 def _durations() -> Table:

@@ -45,9 +45,13 @@ class Durations:
 
     def observe_values(self, seconds: float, values: tuple[str, ...]) -> None:
         """Count one event of this duration; ``values`` are those of the labels, in their order."""
-        fields = self._fields.get(values) or self._fields_make(values)
-        metrics_numbers.add_two(fields[bisect_left(self.bounds, seconds)], fields[-1], seconds)
+        metrics_numbers.add_all(*self.changes(seconds, values))
         metrics_flusher.start()
+
+    def changes(self, seconds: float, values: tuple[str, ...]) -> tuple[tuple[bytes, float], tuple[bytes, float]]:
+        """Return what one event of this duration adds: to a bucket, and to the sum."""
+        fields = self._fields.get(values) or self._fields_make(values)
+        return (fields[bisect_left(self.bounds, seconds)], 1), (fields[-1], seconds)
 
     def _fields_make(self, values: tuple[str, ...]) -> list[bytes]:
         with _lock:
@@ -76,6 +80,15 @@ def method_of(method: str) -> str:
     return method if method in METHODS else "_OTHER"
 
 
+_queries: dict[tuple[str, str], tuple[bytes, bytes]] = {}  # the fields of requests' statements, by method and route
+
+
+def _queries_make(method: str, route: str) -> tuple[bytes, bytes]:
+    labels = {"http_request_method": method, "http_route": route}
+    number, spent = (_field(name, labels) for name in ("request_queries", "request_query_seconds"))
+    return _queries.setdefault((method, route), (number, spent))
+
+
 def request_began(request_id: str) -> None:
     """Count a request as in flight, until ``request_observe``."""
     _active.add(request_id)
@@ -93,11 +106,13 @@ def request_observe(
 ) -> None:
     """Count one answered request, with unknown methods as ``_OTHER``, and its statements in PostgreSQL."""
     _active.discard(request_id)
-    known = method_of(method)
-    _requests.observe_values(seconds, (known, str(status), route))
+    known = method if method in METHODS else "_OTHER"
+    changes: tuple[tuple[bytes, float], ...] = _requests.changes(seconds, (known, str(status), route))
     if queries:
-        count("request_queries", queries, http_request_method=known, http_route=route)
-        count("request_query_seconds", query_seconds, http_request_method=known, http_route=route)
+        number, spent = _queries.get((known, route)) or _queries_make(known, route)
+        changes = (*changes, (number, queries), (spent, query_seconds))
+    metrics_numbers.add_all(*changes)
+    metrics_flusher.start()
     slow_keep(route, seconds, method, status, request_id)
 
 
@@ -107,11 +122,13 @@ def count(name: str, amount: float = 1, **labels: str) -> None:
     Raise ValueError for a name that is not snake_case, or for other labels than before.
     """
     key = (name, *labels.items())
-    metrics_numbers.add(_fields.get(key) or _field_make(key, name, labels), amount)
+    metrics_numbers.add(_fields.get(key) or _field(name, labels), amount)
     metrics_flusher.start()
 
 
-def _field_make(key: tuple[object, ...], name: str, labels: dict[str, str]) -> bytes:
+def _field(name: str, labels: dict[str, str]) -> bytes:
+    """Return the field of a counter, which may be new."""
+    key = (name, *labels.items())
     if not _NAME.fullmatch(name):
         raise ValueError(f"The name of a counter must be snake_case, not {name!r}.")
     sample = f"{PREFIX}{name}_total"

@@ -7,6 +7,7 @@ prometheus_client's registry takes 90 ms to list a thousand histograms (0.24), a
 
 import os
 import time
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,7 +29,7 @@ class Slow:
     at: float  # seconds since 1970
 
 
-_numbers: dict[bytes, float] = {}
+_numbers: defaultdict[bytes, float] = defaultdict(float)
 _slowest: dict[str, Slow] = {}  # by route, since the last time they were sent
 _lock = Lock()
 
@@ -36,20 +37,20 @@ _lock = Lock()
 def add(field: bytes, amount: float) -> None:
     """Add to a number."""
     with _lock:
-        _numbers[field] = _numbers.get(field, 0.0) + amount
+        _numbers[field] += amount
 
 
-def add_two(bucket: bytes, sum_field: bytes, amount: float) -> None:
-    """Add 1 to a bucket of a histogram, and ``amount`` to its sum."""
+def add_all(*changes: tuple[bytes, float]) -> None:
+    """Add to several numbers."""
     with _lock:
-        _numbers[bucket] = _numbers.get(bucket, 0.0) + 1
-        _numbers[sum_field] = _numbers.get(sum_field, 0.0) + amount
+        for field, amount in changes:
+            _numbers[field] += amount
 
 
 def numbers() -> dict[bytes, float]:
     """Return a copy of all numbers by field."""
     with _lock:
-        return _numbers.copy()
+        return dict(_numbers)
 
 
 def slow_keep(route: str, seconds: float, method: str, status: int, request_id: str) -> None:
