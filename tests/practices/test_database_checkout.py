@@ -232,6 +232,39 @@ def test_prepared_reads_need_no_cursor(pooled: Any, monkeypatch: pytest.MonkeyPa
     )
 
 
+def test_prepared_reads_load_what_the_cursor_loads(pooled: Any) -> None:
+    """They use PostgreSQL's binary format for some types, and only for rows of these alone."""
+    for name, values in {
+        "timestamptz": TIMES,
+        "uuid": ["01a22d32-0111-75fe-b56d-48d83b480632"],
+        "date": ["0001-01-01", "9999-12-31"],
+        "text": ["", "é\u2028", "\x7f"],
+        "varchar": ["a"],
+        "int2": ["-32768"],
+        "int4": ["2147483647"],
+        "int8": ["-9223372036854775808"],
+        "bool": ["t", "f"],
+        "text[]": ['{a,"b c",NULL}', "{}"],
+        "varchar[]": ["{{a},{b}}"],
+        "numeric": ["1.50", "NaN"],
+        "jsonb": ['{"a": [1.5]}'],
+        "inet": ["192.0.2.1/24"],
+        "interval": ["1 day 02:03:04.5"],
+        "time": ["23:59:59.9"],
+        "float8": ["0.1", "Infinity"],
+        "bytea": ["\\x00ff"],
+        "tstzrange": ["[2026-11-30 12:00:00+00,)"],
+    }.items():
+        sql = f"SELECT value::{name}, NULL::{name}, %s::int FROM unnest(%s::text[]) value"
+        pooled.settings_dict["OPTIONS"]["prepare_threshold"] = 0
+        expected = pooled.rows_read(sql, [1, values])
+        for _ in range(4):
+            found = pooled.rows_read(PreparableSQL(sql), [1, values])
+            assert repr(found) == repr(expected)
+    formats = set(pooled.pool._pool[0]._reader._formats.values())
+    assert formats == {psycopg.pq.Format.TEXT, psycopg.pq.Format.BINARY}
+
+
 def test_a_hung_server_holds_no_prepared_read(pooled: Any) -> None:
     sql = PreparableSQL("SELECT pg_sleep(%s)")
     pooled.settings_dict["OPTIONS"]["prepare_threshold"] = 0

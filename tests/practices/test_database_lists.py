@@ -17,7 +17,8 @@ from rest_framework.test import APIClient
 
 from apps.accounts.models import User
 from apps.practices.database.checks import ordering_errors
-from apps.practices.database.lists import Filter, KeysetList, Projected
+from apps.practices.database.declarations import Projected, Projection
+from apps.practices.database.lists import Filter, KeysetList
 from apps.practices.errors import ValidationProblem
 from tests.problems import assert_problem
 from tests.sample.filters import NOTES
@@ -345,3 +346,18 @@ def test_every_list_of_the_service_is_bounded(notes: list[Note]) -> None:
         assert client.get(path, {"limit": 101}).status_code == 400, path
         assert client.get(path, {"surprise": 1}).status_code == 400, path
     assert PATH in lists
+
+
+def test_fields_may_have_any_name() -> None:
+    fields = {
+        'the "title"': Projected("title"),
+        "it's\\": Projected("owner", "title", shape=dict),
+        "id": Projected("id"),
+    }
+    projection = Projection(fields, order=["created_at", "id"])
+    assert projection.columns == ("title", "owner", "id", "created_at")
+    assert projection.shown([("a", 1, 2, 3), ("b", 4, 5, 6)]) == [
+        {'the "title"': "a", "it's\\": {"owner": 1, "title": "a"}, "id": 2},
+        {'the "title"': "b", "it's\\": {"owner": 4, "title": "b"}, "id": 5},
+    ]
+    assert Projection({"id": Projected("id")}, order=["id"]).shown([(7,)]) == [{"id": 7}]

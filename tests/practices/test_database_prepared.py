@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 from django.db import connection, models, transaction
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.db.models.sql.compiler import SQLCompiler
 from django.test import RequestFactory, override_settings
 from django.utils import timezone
@@ -183,7 +183,39 @@ def _subquery(*, title: str) -> QuerySet[Note, Any]:
     return Note.objects.filter(pk__in=Note.objects.filter(title=title).values("pk")).order_by("id").values(*FIELDS)
 
 
-@pytest.mark.parametrize("read", [_compares, _changes, _formats, _looks_up, _contains, _asks, _now, _today, _subquery])
+@prepared
+def _looks_at_the_type(*, title: str) -> QuerySet[Note, Any]:
+    return Note.objects.filter(title=title).order_by("id" if isinstance(title, str) else "-id").values(*FIELDS)
+
+
+@prepared
+def _exists(*, title: str) -> QuerySet[Note, Any]:
+    same = Note.objects.filter(title=title, pk=OuterRef("pk"))
+    return Note.objects.filter(Exists(same)).order_by("id").values(*FIELDS)
+
+
+@prepared
+def _elsewhere(*, title: str) -> QuerySet[Note, Any]:
+    return Note.objects.using("default").filter(title=title).order_by("id").values(*FIELDS)
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        _compares,
+        _changes,
+        _formats,
+        _looks_up,
+        _contains,
+        _asks,
+        _now,
+        _today,
+        _subquery,
+        _looks_at_the_type,
+        _exists,  # the conditions of a subquery may compare fields that change values
+        _elsewhere,  # a kept statement asks the database that the router names
+    ],
+)
 def test_what_depends_on_more_than_places_is_not_kept(notes: list[Note], read: Any) -> None:
     for title in "bbaaAc":
         assert read.first(title=title) == read._function(title=title).first()
@@ -210,6 +242,22 @@ def test_fields_that_change_values_are_not_kept(notes: list[Note], monkeypatch: 
     for _ in range(3):
         _titled.first(title="a")
     assert statement_for(_titled, {"title": "a"}).sql is None
+
+
+def test_keys_of_fields_that_change_values_are_not_kept(
+    notes: list[Note], owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A foreign key sends what the key that it refers to makes of a value."""
+
+    @prepared
+    def owned(*, owner_id: UUID) -> QuerySet[Note, Any]:
+        return Note.objects.filter(owner=owner_id).order_by("id").values(*FIELDS)
+
+    key = models.UUIDField.get_prep_value
+    monkeypatch.setattr(models.UUIDField, "get_prep_value", lambda self, value: key(self, value))
+    for _ in range(3):
+        assert owned.first(owner_id=owner.pk) is not None
+    assert statement_for(owned, {"owner_id": owner.pk}).sql is None
 
 
 def test_numbers_are_sent_as_their_column(notes: list[Note]) -> None:

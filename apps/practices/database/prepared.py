@@ -126,8 +126,10 @@ class Statement:
             (sql, given), (marked_sql, places) = _compiled(queryset), _compiled(marked)
         except Exception:  # noqa: BLE001 - the function does something else with an argument
             return
-        bindings = [_binding(place, value, values) for place, value in zip(places, given, strict=False)]
-        if sql == marked_sql and len(places) == len(given) and None not in bindings:
+        if sql != marked_sql:
+            return
+        bindings = [_binding(place, value, values) for place, value in zip(places, given, strict=True)]
+        if None not in bindings:
             self._bindings = [binding for binding in bindings if binding]
             self.sql = PreparableSQL(sql) if by_key or self._has_one_plan(values) else sql
 

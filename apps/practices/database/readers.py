@@ -9,7 +9,8 @@ from psycopg._queries import PostgresQuery
 from psycopg.adapt import Transformer
 from psycopg.errors import error_from_result
 from psycopg.generators import execute
-from psycopg.pq import ExecStatus
+from psycopg.postgres import types
+from psycopg.pq import ExecStatus, Format
 
 from apps.practices.database.statements import NOT_PREPARED, PreparableSQL, execute_read
 from apps.practices.observability.queries import statement_observe
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
     from apps.practices.database.connections import BoundedConnection
 
 QUERIES_MAX = 100  # as psycopg's prepared_max
+# Rows of these types are read in PostgreSQL's binary format, of which psycopg makes the same values in less time. Of other types
+# it may make others, because Django has loaders of its own for the text format.
+BINARY = frozenset(
+    types[name].oid for name in ("uuid", "timestamptz", "date", "text", "varchar", "int2", "int4", "int8", "bool")
+) | {types["text"].array_oid, types["varchar"].array_oid}
 
 
 class Reader:
@@ -31,6 +37,7 @@ class Reader:
         self._cursor = connection.cursor()
         self._transformer = Transformer(connection)
         self._queries: dict[str, PostgresQuery] = {}
+        self._formats: dict[bytes, Format] = {}  # of the rows, by the name of the statement
 
     def rows(self, sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
         """Return the rows of a SELECT."""
@@ -54,7 +61,9 @@ class Reader:
         pgconn = self._connection.pgconn
         started = perf_counter()
         try:
-            pgconn.send_query_prepared(name, query.params, param_formats=query.formats)
+            pgconn.send_query_prepared(
+                name, query.params, param_formats=query.formats, result_format=self._formats.get(name, Format.TEXT)
+            )
             [result] = self._connection.exchanged(execute(pgconn))
         finally:
             statement_observe(sql, perf_counter() - started)
@@ -63,5 +72,10 @@ class Reader:
             if error.sqlstate in NOT_PREPARED:
                 return None
             raise error
+        if name not in self._formats:
+            if len(self._formats) >= QUERIES_MAX:
+                self._formats.clear()
+            is_binary = BINARY.issuperset(map(result.ftype, range(result.nfields)))
+            self._formats[name] = Format.BINARY if is_binary else Format.TEXT
         self._transformer.set_pgresult(result)
         return self._transformer.load_rows(0, result.ntuples, tuple)
