@@ -151,9 +151,10 @@ class RowValidator:
         self, names: tuple[str, ...], wrong: list[tuple[str, Fault | _Several]], refused: dict[str, Errors]
     ) -> Errors:
         """Return the errors of a row: of its values, of required fields that it lacks, and what else is refused."""
-        if refused or any(type(one) is _Several for _, one in wrong):
-            return self._ordered(names, wrong, refused)
-        return self._remembered(names, tuple(wrong))
+        is_usual = not refused
+        for _, one in wrong:
+            is_usual &= type(one) is Fault
+        return self._remembered(names, tuple(wrong)) if is_usual else self._ordered(names, wrong, refused)
 
     def _ordered(
         self, names: Iterable[str], wrong: Iterable[tuple[str, Fault | _Several]], refused: dict[str, Errors]
