@@ -1,8 +1,7 @@
 """Exports: every row of a queryset as CSV or NDJSON, in batches that can be resumed, in constant memory.
 
-An app gives the rows that the owner may see, and the columns of the file. CSV is safe in a spreadsheet, NDJSON is exact, and an
-import reads both: lists of words are separated by semicolons, times are RFC 3339 in UTC. Rows are written in the order of their
-keys, and each batch commits together with the checkpoint.
+CSV is safe in a spreadsheet, NDJSON is exact, and an import reads both: lists of words are separated by semicolons, times are
+RFC 3339 in UTC. Each batch commits together with the checkpoint.
 """
 
 import codecs
@@ -107,8 +106,7 @@ class _Checkpoint:
 def export_run(context: JobContext, *, spec: ExportSpec, format: str) -> dict[str, Any]:
     """Write every row to the job's result file, from the last checkpoint, and return the job's result.
 
-    Rows are ordered by primary key, which never changes: a row that exists throughout the export is in the file exactly once.
-    The file is visible once the job has succeeded.
+    Ordered by primary key, which never changes, a row that exists throughout the export is in the file exactly once.
     """
     file_format = EXPORT_FORMATS[format]
     checkpoint = _Checkpoint(**(context.checkpoint or {"total": spec.rows.order_by().count()}))

@@ -1,8 +1,7 @@
 """Limits of one attempt: its memory and its time.
 
-Inside the process, a resource limit makes an allocation fail: the attempt ends with a ``MemoryError``, and the process survives.
-From outside, the supervisor kills a process that evades this limit (with child processes, with memory that is not counted, or
-with a computation that reaches no checkpoint).
+Inside the process, a resource limit ends the attempt with a ``MemoryError``. From outside, the supervisor kills a process that
+evades it: with child processes, with memory that is not counted, or by reaching no checkpoint.
 """
 
 import sys

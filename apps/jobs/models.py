@@ -208,10 +208,7 @@ class QueuePause(models.Model):
 
 
 class IdempotencyKey(models.Model):
-    """A request made under a client's key, with its response, stored in the transaction of its effect.
-
-    ``fingerprint`` is the SHA-256 of the request; ``body`` holds the bytes of the response.
-    """
+    """A request made under a client's key (``fingerprint``: its SHA-256), with its response, in the transaction of its effect."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+", db_index=False)

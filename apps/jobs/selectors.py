@@ -53,10 +53,7 @@ def job_read(*, job_id: UUID, reader: Reader) -> Job:
 
 
 def job_finished(*, job_id: UUID, reader: Reader) -> Job:
-    """Return a job that the reader may see and that has a result.
-
-    Raise ``NotFound``, ``JobUnfinished`` (409) or ``ResultExpired`` (410).
-    """
+    """Return a job with a result that the reader may see; raise NotFound, JobUnfinished (409) or ResultExpired (410)."""
     job = job_read(job_id=job_id, reader=reader)
     if job.state != JobState.SUCCEEDED:
         raise JobUnfinished(f"The job is {job.state}.")

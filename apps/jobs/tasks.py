@@ -50,11 +50,7 @@ class JobTask(Task):
 
 @shared_task(name=TASK, base=JobTask, bind=True, ignore_result=True)
 def job_run(task: Task, job_id: str) -> None:
-    """Run the next job of the queue that the message came from. A surplus message does nothing.
-
-    A message only wakes a process. There are as many messages as jobs, so the job that it
-    names runs too, when it reaches the head of the queue.
-    """
+    """Run the next job of the queue that the message came from, whichever that is. A surplus message does nothing."""
     main, until = os.getppid(), time.monotonic() + CHAIN_SECONDS
     claimer = claims.Claimer(
         queue=_queue(task, job_id),
@@ -118,10 +114,7 @@ def _queue(task: Task, job_id: str) -> str:
 
 
 def _claim(claimer: claims.Claimer, *, message_job_id: str) -> Job | None:
-    """Claim a job, waiting while the worker is isolated.
-
-    A worker that is stopping claims nothing; the relay sends the message again, to another worker.
-    """
+    """Claim a job, waiting while the worker is isolated; None if it is stopping, for the relay sends the message again."""
     main = os.getppid()
     is_reused = connection.connection is not None  # by an earlier job: PostgreSQL may have restarted since
     while not is_stopping():

@@ -82,10 +82,7 @@ def pool_refusal(pool: type[BasePool], start_method: str) -> str | None:
 
 
 def unreserved_limit_of(concurrency: int, chosen: Collection[str], excluded: Collection[str]) -> int | None:
-    """Return how many jobs outside the reserved queue a worker with ``concurrency`` processes may run; None: no limit.
-
-    If the worker has several processes and consumes the reserved queue and others, one process is kept for the reserved queue.
-    """
+    """Return how many jobs outside the reserved queue a worker may run: one less than processes if it shares; None: any."""
     queues = {*(chosen or queues_known())}.difference(excluded)
     shares = settings.JOBS_RESERVED_QUEUE in queues and len(queues) > 1
     return concurrency - 1 if shares and concurrency > 1 else None

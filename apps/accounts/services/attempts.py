@@ -1,10 +1,9 @@
 """Count attempts at an account's password, in PostgreSQL and by its clock, from any IP address.
 
 An attempt is counted before its hash is computed, in one statement, so that of any number of parallel attempts only
-TOKENS_ATTEMPTS are computed. After that, each attempt refuses the next ones for a time that doubles, up to
-TOKENS_REFUSAL_LONGEST_SECONDS; nothing sleeps. A success, or TOKENS_ATTEMPTS_WINDOW_SECONDS without an attempt, clears the count.
-Addresses without an account are counted the same way. A device that has signed in to the account before (`devices`) has its own
-count. The keys depend on SECRET_KEY: changing it resets every count.
+TOKENS_ATTEMPTS are computed. After that, each attempt refuses the next ones for a time that doubles; nothing sleeps. A success,
+or a time without attempts, clears the count. Addresses without an account are counted too, and devices that have signed in before
+(`devices`) have their own count. The keys depend on SECRET_KEY: changing it resets every count.
 """
 
 import math

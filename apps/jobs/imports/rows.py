@@ -26,10 +26,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Why a row is not imported: a JSON pointer into the row, a stable code, and a sentence for people.
-
-    ``also`` holds the row's other errors.
-    """
+    """Why a row is not imported: a JSON pointer into the row, a code, and a sentence; ``also`` holds its other errors."""
 
     pointer: str
     code: str
@@ -50,10 +47,7 @@ SourceRow = tuple[int, int, Any]
 
 
 class ImportRow(NamedTuple):
-    """A valid row: ``values`` are the serializer's, ``key`` identifies the record.
-
-    Equal rows may share their values, so do not change these in place.
-    """
+    """A valid row: the serializer's ``values``, which equal rows may share, and the ``key`` that identifies the record."""
 
     line: int
     key: str

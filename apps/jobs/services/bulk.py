@@ -32,10 +32,7 @@ class Done:
 
 
 def jobs_retry(*, jobs: QuerySet[Job], by: str) -> Iterator[Done]:
-    """Schedule the discarded ones of these jobs to run again now, with all their attempts, and yield each batch.
-
-    They continue at their last checkpoint. Other jobs are left alone. ``by`` names the operator in the log.
-    """
+    """Schedule the discarded ones of these jobs to run again now, and yield each batch. ``by`` names the operator in the log."""
     for ids in _batches(jobs.filter(state=JobState.DISCARDED)):
         with transaction.atomic():
             discarded = tuple(_locked(ids, JobState.DISCARDED))
@@ -49,10 +46,7 @@ def jobs_retry(*, jobs: QuerySet[Job], by: str) -> Iterator[Done]:
 
 
 def jobs_cancel(*, jobs: QuerySet[Job], by: str) -> Iterator[Done]:
-    """Cancel these jobs, and yield each batch. A running job is asked to stop at its next checkpoint.
-
-    Finished jobs are left alone.
-    """
+    """Cancel the unfinished ones of these jobs, the running ones at their next checkpoint, and yield each batch."""
     for ids in _batches(jobs.filter(state__in=UNFINISHED)):
         with transaction.atomic():
             locked = _locked(ids, *UNFINISHED)

@@ -45,10 +45,7 @@ def lease_length() -> timedelta:
 
 @dataclass(frozen=True, kw_only=True)
 class Claimer:
-    """A process (``runner``) of a worker that claims jobs of a queue.
-
-    ``unreserved_limit``: how many jobs outside JOBS_RESERVED_QUEUE the whole worker may run at a time; None: any number.
-    """
+    """A process (``runner``) of a worker that claims jobs of a queue. ``unreserved_limit`` is that of ``processes``."""
 
     queue: str
     worker: str

@@ -1,9 +1,4 @@
-"""The outcomes of an attempt, except success (``chaining``): another attempt, quarantine, or the end of the job.
-
-A job that was running alone when its process or worker died is charged an attempt. If a worker died with several jobs, no one
-knows which of them killed it: all are requeued, quarantined, and their attempts are not counted. A quarantined job runs
-isolated (see ``isolation``) until it succeeds, or crashes again and is charged.
-"""
+"""The outcomes of an attempt, except success (``chaining``): another attempt, quarantine (``isolation``), or the job's end."""
 
 import random
 from contextlib import suppress
@@ -97,11 +92,7 @@ def leases_reap(*, limit: int = 100) -> int:
 
 
 def _worker_died(worker: str, expired: list[Job], concurrent: list[Job]) -> None:
-    """Charge the only job that the dead worker ran, or quarantine all of them.
-
-    The leases of a worker expire within seconds of each other. Jobs whose lease has not expired yet (``concurrent``) are
-    quarantined too.
-    """
+    """Charge the only job that the dead worker ran, or quarantine all, also the ``concurrent`` ones whose lease still runs."""
     error = f"The worker {worker} stopped renewing its lease."
     for job in expired:
         if job.isolated or not (job.quarantined or len(expired) + len(concurrent) > 1):

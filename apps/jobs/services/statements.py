@@ -68,8 +68,5 @@ WITH finished AS (
 
 
 def succeed(next_claim: str) -> str:
-    """Return the statement that finishes a job and runs ``next_claim``.
-
-    It returns no row when the claim was lost; else one, the row of the claimed job or NULLs.
-    """
+    """Return the statement that finishes a job and claims the next: no row if the claim is lost, else the next job or NULLs."""
     return " ".join((_SUCCEED, next_claim, ") SELECT next.* FROM finished LEFT JOIN next ON true"))

@@ -108,10 +108,7 @@ def job_submit(
 
 
 def job_cancel(*, job_id: UUID, owner_id: UUID) -> Job:
-    """Cancel the job: at once if it waits, at its next checkpoint if it runs. A finished job stays as it is.
-
-    Raise ``NotFound`` if the owner has no such job.
-    """
+    """Cancel the job: at once if it waits, at its next checkpoint if it runs. Raise ``NotFound`` if the owner has no such job."""
     with transaction.atomic():
         job = _locked(job_id=job_id, owner_id=owner_id)
         if job.state in WAITING:

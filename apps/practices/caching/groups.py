@@ -41,10 +41,7 @@ def groups_add(response: HttpResponseBase, tags: tuple[str, ...]) -> None:
 
 
 def invalidation_add(request: HttpRequest, response: HttpResponseBase, tags: Iterable[str]) -> None:
-    """Add Cache-Group-Invalidation to a response to a signed-in user, if the request has changed tags and committed that.
-
-    A response to anyone else has none: it would tell whether a registration or a reset found an account.
-    """
+    """Name the groups that a request has changed, to signed-in users only: others would learn whether an account exists."""
     changed = tuple(tags)
     user = getattr(request, "user", None)
     if not changed or not getattr(user, "is_authenticated", False):

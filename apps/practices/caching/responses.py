@@ -51,10 +51,7 @@ def public_key(request: HttpRequest, declared: "CachedResponse") -> str | None:
 
 
 def shared_key(request: HttpRequest, declared: "CachedResponse", *, audience: str) -> str | None:
-    """Return the key of the response for an audience: the path and the declared parameters, sorted, but no host, no header.
-
-    Return None if the query string is not plainly made of declared parameters.
-    """
+    """Return the key for an audience: path and sorted parameters, no host, no header; None for undeclared parameters."""
     path, query = request.path_info, request.META.get("QUERY_STRING", "")
     find = _remembered_key if len(path) + len(query) <= REMEMBERED_LENGTH else _shared_key
     return find(audience, path, query, declared.parameters)
