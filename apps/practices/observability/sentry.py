@@ -130,13 +130,13 @@ def request_started(request_id: str, trace: Trace | None) -> None:
 
 
 def work_started(monitor: "Monitor | None") -> None:
-    """Tell Sentry that a schedule's run has begun."""
+    """Report to Sentry that a schedule's run has begun."""
     if monitor is not None and (config := monitor_config(monitor.entry)):
         capture_checkin(monitor.name, monitor.run_id, "in_progress", monitor_config=config)
 
 
 def work_ended(monitor: "Monitor | None", outcome: "Outcome") -> None:
-    """Tell Sentry how a schedule's run ended, unless it is tried again."""
+    """Report to Sentry how a schedule's run ended, unless it is tried again."""
     if monitor is not None and outcome.is_final and monitor_config(monitor.entry):
         capture_checkin(monitor.name, monitor.run_id, "ok" if outcome.name == "succeeded" else "error")
 
