@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -98,11 +99,9 @@ def _require_apart(files: Mapping[str, str], resource: Resource) -> None:
     other = replace(resource, model=PLACEHOLDER_MODEL, plural=plural_of(snake(PLACEHOLDER_MODEL)))
     theirs = {other.model, other.entity, other.plural}
     for path, text in zip(files, rendered(other).values(), strict=True):
-        for function in ast.walk(ast.parse(text)) if path.endswith(".py") else []:
-            if isinstance(function, ast.FunctionDef):
-                names = _names_in(function)
-                if names & theirs and (both := names & mine):
-                    raise _taken(resource, path, min(both))
+        for names in _names_by_function(text) if path.endswith(".py") else ():
+            if names & theirs and (both := names & mine):
+                raise _taken(resource, path, min(both))
 
 
 def _require_builtins(resource: Resource) -> None:
@@ -117,7 +116,7 @@ def _require_builtins(resource: Resource) -> None:
     mine = {resource.model, resource.entity, resource.plural}
     given = {spec.name for spec in resource.fields} | ({resource.owner} if resource.owner else set())
     for path, text in rendered(plain).items():
-        used = _names_in(ast.parse(text)) & set(dir(builtins)) if path.endswith(".py") else set()
+        used = _names(text) & set(dir(builtins)) if path.endswith(".py") else set()
         for name in sorted(used & mine):
             raise _taken(resource, path, name)
         for name in sorted(used & given):
@@ -126,9 +125,22 @@ def _require_builtins(resource: Resource) -> None:
             )
 
 
-def _names_in(function: ast.AST) -> set[str]:
-    nodes = list(ast.walk(function))
-    return {node.id for node in nodes if isinstance(node, ast.Name)} | {
+# Both are kept: what is generated for the placeholder is the same for most models.
+@cache
+def _names(text: str) -> frozenset[str]:
+    """Return the names that a module uses, and those of its parameters."""
+    return _names_in(ast.parse(text))
+
+
+@cache
+def _names_by_function(text: str) -> tuple[frozenset[str], ...]:
+    """Return the names that each function of a module uses, and those of its parameters."""
+    return tuple(_names_in(node) for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef))
+
+
+def _names_in(tree: ast.AST) -> frozenset[str]:
+    nodes = list(ast.walk(tree))
+    return frozenset(node.id for node in nodes if isinstance(node, ast.Name)) | {
         node.arg for node in nodes if isinstance(node, ast.arg)
     }
 
