@@ -6,13 +6,16 @@ import time
 from typing import Any
 
 import pytest
+import structlog
 from django.conf import settings
 from django.test import override_settings
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from apps.practices.observability import logs, redaction
+from apps.practices.observability.setup import configure
 from tests.processes import script_run
 from tools.stack import Stack
 
@@ -217,3 +220,13 @@ def test_access_line_follows_the_level(stack: Stack, level: str, count: int) -> 
         "info_write('request', {}, logger='access')\n"
     )
     assert len(script_run(script, stack).stderr.splitlines()) == count
+
+
+def test_loggers_follow_a_second_configuration() -> None:
+    """``django.setup`` runs again where a process imports ``project.wsgi``; structlog's loggers keep what they used first."""
+    logger = structlog.get_logger("configured-twice")
+    logger.info("first_use")
+    configure(settings.LOGGING)
+    with capture_logs() as captured:
+        logger.warning("second_use")
+    assert [line["event"] for line in captured] == ["second_use"]

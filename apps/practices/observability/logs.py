@@ -156,10 +156,10 @@ def _common() -> list[Processor]:
 
 def structlog_configure(*, style: str, level: str, extra: list[Processor]) -> None:
     """Configure structlog's own loggers; ``extra`` processors see an event before its exception becomes text."""
-    global _processors, _is_info
+    global _is_info
     lowest = logging.getLevelNamesMapping()[level]
     _is_info = lowest <= logging.INFO
-    _processors = [
+    _processors[:] = [  # in place: loggers that were used before keep the list
         *_common(),
         *extra,
         structlog.processors.format_exc_info,
