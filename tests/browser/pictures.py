@@ -72,8 +72,8 @@ def main() -> None:
         page = browser.new_page(base_url=service.url.replace("127.0.0.1", "localhost"))
         administrator_sign_in(page, service)
         for name, scheme, width, height in (
-            ("light", "light", 1200, 1100),
-            ("dark", "dark", 1200, 1100),
+            ("light", "light", 1200, 1060),
+            ("dark", "dark", 1200, 1060),
             ("phone", "light", 390, 1300),
         ):
             page.set_viewport_size({"width": width, "height": height})

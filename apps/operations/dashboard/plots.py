@@ -89,10 +89,17 @@ class Plot:
 
 
 def figure(value: float | None) -> str:
+    """Return a number: a whole one with all its digits, any other as ``measure`` does."""
+    if value is not None and value == int(value):
+        return f"{value:,.0f}"
+    return measure(value)
+
+
+def measure(value: float | None) -> str:
     """Return a number in three digits, less than 1 in two, or a dash."""
     if value is None:
         return UNKNOWN
-    if value >= 100 or value == int(value):
+    if value >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 1 else f"{value:.2g}"
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from django.http import QueryDict
 from django.utils.http import urlencode
 
-from apps.operations.dashboard.plots import UNKNOWN, Plot, figure
+from apps.operations.dashboard.plots import UNKNOWN, Plot, figure, measure
 from apps.practices.observability.history import History
 
 MIB = 1024**2
@@ -120,7 +120,7 @@ class Plots:
 
 def ms(seconds: float | None) -> str:
     """Return a duration in milliseconds."""
-    return figure(None if seconds is None else seconds * 1000)
+    return measure(None if seconds is None else seconds * 1000)
 
 
 def percent(part: float, whole: float) -> str:

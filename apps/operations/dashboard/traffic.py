@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from apps.operations.dashboard.plots import UNKNOWN, figure, moment
+from apps.operations.dashboard.plots import UNKNOWN, figure, measure, moment
 from apps.operations.dashboard.sections import (
     MIB,
     Choice,
@@ -30,8 +30,14 @@ _SORTS: dict[str, tuple[str, Callable[[Route], Any]]] = {
     "p50": ("p50 ms", lambda route: route.p50 or 0),
     "p95": ("p95 ms", lambda route: route.p95 or 0),
     "p99": ("p99 ms", lambda route: route.p99 or 0),
+    "queries": ("Statements each", lambda route: _each(route, route.queries)),
+    "database": ("PostgreSQL ms", lambda route: _each(route, route.query_seconds)),
     "slowest": ("Slowest ms", lambda route: route.slowest.seconds if route.slowest else 0),
 }
+
+
+def _each(route: Route, amount: float) -> float:
+    return amount / route.requests if route.requests else 0.0
 
 
 def requests_section(history: History, choice: Choice) -> Section:
@@ -87,6 +93,8 @@ def _routes(history: History, choice: Choice) -> Table:
             ms(route.p50),
             ms(route.p95),
             ms(route.p99),
+            measure(_each(route, route.queries)),
+            ms(_each(route, route.query_seconds)),
             ms(route.slowest.seconds if route.slowest else None),
         )
         for route in routes[:MOST_ROUTES]

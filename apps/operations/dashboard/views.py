@@ -20,7 +20,7 @@ from apps.jobs.services.pausing import UnknownQueue, pause_warning, queue_pause,
 from apps.operations.dashboard import postgresql
 from apps.operations.dashboard.certificate import certificate
 from apps.operations.dashboard.plots import figure, moment
-from apps.operations.dashboard.sections import Choice, Section, Table, columns
+from apps.operations.dashboard.sections import Choice, Plots, Section, Table, columns
 from apps.operations.dashboard.traffic import cache_section, limits_section, processes_section, requests_section
 from apps.operations.dashboard.work import PAUSES, jobs_section, mails_section, sign_ins_section
 from apps.operations.health import readiness
@@ -30,6 +30,7 @@ from apps.practices.observability.history import History
 
 VIEWS = "operations.view_operations"
 ROUTE = "operations"
+STATEMENTS = "db_client_operation_duration_seconds"
 
 
 @require_safe
@@ -85,37 +86,37 @@ def _notices() -> Sequence[str]:
 
 
 def _database_section(found: History) -> Section:
-    used, waiting, most = (
-        [process.gauges.get(f"db_client_connection_{name}") for process in found.processes if process.role == "web"]
-        for name in ("used", "pending_requests", "max")
-    )
+    webs = [process for process in found.processes if process.role == "web"]
+    names = ("used", "max", "pending_requests")
+    measured = [[process.gauges.get(f"db_client_connection_{name}") for name in names] for process in webs]
+    used, most, waiting = (sum(row[place] or 0 for row in measured) for place in range(len(names)))
     pools = Table(
         caption="Connection pools of web processes",
         columns=columns("Process", "In use", "Limit", "Requests that wait for one"),
         rows=[
-            (
-                f"{process.host}/{process.pid}",
-                *(figure(process.gauges.get(f"db_client_connection_{name}")) for name in names),
-            )
-            for names in (("used", "max", "pending_requests"),)
-            for process in found.processes
-            if process.role == "web"
+            (f"{process.host}/{process.pid}", *map(figure, row)) for process, row in zip(webs, measured, strict=True)
         ],
         empty="No web process is alive.",
     )
+    plots = Plots(found)
+    quantiles = {
+        name: [None if value is None else value * 1000 for value in found.quantile_points(STATEMENTS, q)]
+        for name, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
+    }
+    rates = {name: plots.rates(points) for name, points in found.counts_by(STATEMENTS, "db_operation_name").items()}
     return Section(
         key="database",
         title="Database",
         figures={
-            "Connections in use": f"{figure(_sum(used))} of {figure(_sum(most))}",
-            "Requests that wait for one": figure(_sum(waiting)),
+            "Connections in use": f"{figure(used)} of {figure(most)}",
+            "Requests that wait for one": figure(waiting),
         },
+        plots=[
+            *plots("statements", "Statements", "a second", rates),
+            *plots("statement-durations", "Duration of statements", "ms", quantiles),
+        ],
         tables=[pools, *postgresql.tables()],
     )
-
-
-def _sum(values: Sequence[float | None]) -> float:
-    return sum(value for value in values if value)
 
 
 def _edge_section() -> Section:

@@ -17,6 +17,7 @@ COUNTERS = {
     "process_cpu_seconds": ("role", {"web": 20, "worker": 8}),
     "process_memory_byte_seconds": ("role", {"web": 6e9, "worker": 3e9}),
 }
+JOBS = (("accounts.mail", "succeeded", 3), ("accounts.mail", "failed", 1), ("sample.count", "succeeded", 2))
 _BOUNDS = metrics.bounds_of(REQUESTS)
 
 
@@ -61,20 +62,16 @@ def processes_write(*, now: float, alive_until: float) -> None:
 
 def _counted(chance: random.Random, waves: float, routes: list[str]) -> Iterator[tuple[bytes, float]]:
     for place, route in enumerate(routes):
-        for status, share in (("200", 1.0), ("404", 0.05), ("500", 0.01 if place % 10 == 0 else 0.0)):
-            labels = {"http_route": route, "http_request_method": "GET", "http_response_status_code": status}
-            for bound, part in zip(_BOUNDS[:7], (5, 20, 40, 20, 8, 3, 1), strict=True):
-                if amount := round(part * share * waves * chance.random()):
-                    yield field_of(f"{REQUESTS}_bucket", {**labels, "le": bound}), amount
-            yield field_of(f"{REQUESTS}_sum", labels), share
+        yield from _requests(chance, waves, route, fails=place % 10 == 0)
+    for operation, amount in (("SELECT", 400), ("UPDATE", 40), ("INSERT", 20)):
+        for bound, part in zip(_BOUNDS[:4], (60, 25, 10, 5), strict=True):
+            labels = {"db_operation_name": operation, "db_system_name": "postgresql", "le": bound}
+            number = round(amount * part / 100 * waves)
+            yield field_of("db_client_operation_duration_seconds_bucket", labels), number
     for name, (label, values) in COUNTERS.items():
         for value, amount in values.items():
             yield field_of(f"{metrics.PREFIX}{name}_total", {label: value}), round(amount * waves * chance.random(), 2)
-    for kind, outcome, amount in (
-        ("accounts.mail", "succeeded", 3),
-        ("accounts.mail", "failed", 1),
-        ("sample.count", "succeeded", 2),
-    ):
+    for kind, outcome, amount in JOBS:
         yield (
             field_of(f"{metrics.PREFIX}jobs_attempts_total", {"kind": kind, "outcome": outcome}),
             round(amount * waves),
@@ -82,3 +79,17 @@ def _counted(chance: random.Random, waves: float, routes: list[str]) -> Iterator
         for name in ("wait", "run"):
             for bound in ("0.1", "0.5", "1.0"):
                 yield field_of(f"{metrics.PREFIX}jobs_{name}_seconds_bucket", {"kind": kind, "le": bound}), 1
+
+
+def _requests(chance: random.Random, waves: float, route: str, *, fails: bool) -> Iterator[tuple[bytes, float]]:
+    requests = 0
+    for status, share in (("200", 1.0), ("404", 0.05), ("500", 0.01 if fails else 0.0)):
+        labels = {"http_route": route, "http_request_method": "GET", "http_response_status_code": status}
+        for bound, part in zip(_BOUNDS[:7], (5, 20, 40, 20, 8, 3, 1), strict=True):
+            if amount := round(part * share * waves * chance.random()):
+                yield field_of(f"{REQUESTS}_bucket", {**labels, "le": bound}), amount
+                requests += amount
+        yield field_of(f"{REQUESTS}_sum", labels), share
+    of_route = {"http_route": route, "http_request_method": "GET"}
+    yield field_of(f"{metrics.PREFIX}request_queries_total", of_route), 3 * requests
+    yield field_of(f"{metrics.PREFIX}request_query_seconds_total", of_route), 0.006 * requests

@@ -92,6 +92,8 @@ def test_sections_of_a_day(root: Client, day: None) -> None:
         "web web-1/101", "web web-2/102", "worker worker-1/103", "worker worker-2/104",
     ]  # fmt: skip
     assert rows_of(page, "Largest tables")
+    assert rows_of(page, "By route")[0][6:8] == ["3.00", "6.00"], "statements and their time in a request"
+    assert 'id="statement-durations-words"' in page
     assert rows_of(page, "By policy")[0][0] == "anon"
     assert rows_of(page, "By kind")[0][0] == "accounts.mail"
     assert "v42" in page
