@@ -18,7 +18,7 @@ from django.db.models.sql.compiler import SQLCompiler
 from django.test import RequestFactory, override_settings
 from django.utils import timezone
 
-from apps.accounts.models import User
+from apps.accounts.models import SecurityEvent, User
 from apps.accounts.selectors.users import user_read
 from apps.practices.database import prepared as module
 from apps.practices.database.prepared import SHAPES, prepared, statement_for
@@ -258,6 +258,44 @@ def test_keys_of_fields_that_change_values_are_not_kept(
     for _ in range(3):
         assert owned.first(owner_id=owner.pk) is not None
     assert statement_for(owned, {"owner_id": owner.pk}).sql is None
+
+
+@pytest.mark.parametrize("method", ["get_prep_value", "get_db_prep_value"])
+def test_either_method_may_change_a_value(notes: list[Note], monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    own = getattr(models.CharField, method)
+    monkeypatch.setattr(models.CharField, method, lambda self, *values, **named: own(self, *values, **named))
+    for _ in range(3):
+        _titled.first(title="a")
+    assert statement_for(_titled, {"title": "a"}).sql is None
+
+
+def test_arguments_that_stand_for_another_are_not_kept(notes: list[Note]) -> None:
+    @prepared
+    def swapped(*, title: str, other: str) -> QuerySet[Note, Any]:
+        return Note.objects.filter(title=title if isinstance(title, str) else other).order_by("id").values(*FIELDS)
+
+    for title, other in ("ab", "ab", "ab", "ba"):
+        assert swapped.first(title=title, other=other) == swapped._function(title=title, other=other).first()
+    assert statement_for(swapped, {"title": "a", "other": "b"}).sql is None
+
+
+def test_columns_that_are_converted_are_not_kept(owner: User) -> None:
+    """The ORM makes a value of JSON from its text. Kept rows are as psycopg loads them."""
+
+    @prepared
+    def event(*, event_id: UUID) -> QuerySet[SecurityEvent, Any]:
+        return SecurityEvent.objects.filter(pk=event_id).values("detail")
+
+    stored = SecurityEvent.objects.create(kind="sign-in", created_at=timezone.now(), user=owner, detail={"a": [1]})
+    for _ in range(4):
+        assert event.first(event_id=stored.pk) == {"detail": {"a": [1]}}
+
+
+def test_literals_belong_to_the_shape(db: None) -> None:
+    """What a choice means is the selector's decision, which may differ for each."""
+    shapes = [statement_for("x", {"state": state}, frozenset({"state"})) for state in ("draft", "published", "draft")]
+    assert shapes[0] is shapes[2] is not shapes[1]
+    assert statement_for("x", {"title": "a"}) is statement_for("x", {"title": "b"})
 
 
 def test_numbers_are_sent_as_their_column(notes: list[Note]) -> None:

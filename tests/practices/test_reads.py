@@ -296,7 +296,8 @@ def test_number_of_frames_is_bounded(servers: Servers, target: User, monkeypatch
     for number in range(5):
         servers[0].ask(f"/api/v1/users/{target.pk}", HTTP_ACCEPT=f"application/json;q=0.{number + 1}")
     assert len(servers[0].application.reads._frames) in (1, 2)
-    assert servers[0].ask(f"/api/v1/users/{target.pk}", HTTP_ACCEPT="application/json" + " " * 301).passes == 1
+    for _ in range(2):
+        assert servers[0].ask(f"/api/v1/users/{target.pk}", HTTP_ACCEPT="application/json" + " " * 301).passes == 1
 
 
 @pytest.mark.parametrize(

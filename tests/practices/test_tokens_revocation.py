@@ -82,6 +82,16 @@ def test_cached_checks_are_bounded(pair: Any, monkeypatch: pytest.MonkeyPatch) -
     assert len(checks) == 5
 
 
+def test_names_of_permissions_are_kept_once(settings: Any) -> None:
+    """Ten thousand cached checks with forty permissions each would otherwise hold 30 MB of equal names."""
+    settings.TOKENS_CHECK_SECONDS = 60
+    pairs = [sign_in(user_create(permissions=("accounts.view_user",))) for _ in range(2)]
+    assert all(is_active(pair) for pair in pairs)
+    names = [sessions._checks.last(pair.session_id).permissions for pair in pairs]
+    assert names == [{"accounts.view_user"}] * 2
+    assert len({id(name) for found in names for name in found}) == 1
+
+
 @pytest.fixture
 def crowd(settings: Any) -> list[Any]:
     """Return ten sessions in use, whose cached checks have just become too old."""

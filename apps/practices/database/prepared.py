@@ -30,7 +30,7 @@ from django.conf import settings
 from django.core.exceptions import EmptyResultSet
 from django.db import connections, router
 from django.db.models import Field, Model, QuerySet, Value
-from django.db.models.expressions import Col, Subquery
+from django.db.models.expressions import Col
 from django.db.models.sql import Query
 from django.db.models.sql.where import WhereNode
 from psycopg.types.numeric import Int4, Int8
@@ -226,7 +226,7 @@ def _is_plain(where: Any) -> bool:
 
 def _is_plain_part(part: Any) -> bool:
     if not isinstance(part, Col):
-        return not isinstance(part, (Query, Subquery))  # which have conditions of their own
+        return not isinstance(part, Query)  # a subquery, which has conditions of its own
     field: Field[Any, Any] = part.target
     while field.remote_field:
         field = field.target_field  # type: ignore[attr-defined]  # of foreign keys
