@@ -1,6 +1,7 @@
 """Sections of the page about requests: their speed, the processes that answer them, the cache, and the limits."""
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +20,7 @@ from apps.operations.dashboard.sections import (
     percent,
 )
 from apps.practices.mechanisms.metrics import REQUESTS
-from apps.practices.mechanisms.metrics_process import CORES, MEMORY
+from apps.practices.mechanisms.metrics_process import CORES, MEMORY, series_read
 from apps.practices.observability.history import History, Route
 
 MOST_ROUTES = 100
@@ -126,6 +127,7 @@ def processes_section(history: History) -> Section:
             figure(process.gauges.get(MEMORY, 0) / MIB),
             figure(process.gauges.get("process_threads")),
             figure(process.gauges.get("process_open_fds")),
+            figure(process.gauges.get("http_server_active_requests")),
         )
         for process in sorted(history.processes, key=lambda one: (one.role, one.host, one.pid))
     ]
@@ -159,7 +161,7 @@ def processes_section(history: History) -> Section:
         tables=[
             Table(
                 caption="Processes that are alive",
-                columns=columns("Process", "Release", "Up", "CPU %", "MiB", "Threads", "Files"),
+                columns=columns("Process", "Release", "Up", "CPU %", "MiB", "Threads", "Files", "Requests now"),
                 rows=rows,
                 note="A process is listed while it has reported within the last 20 s.",
             )
@@ -178,7 +180,6 @@ def cache_section(history: History) -> Section:
         "stale": "Stale, while another built",
         "built": "Built",
     }
-    breakers = plots.totals_by("shipshape_dependency_unavailable_total", "dependency")
     return Section(
         key="cache",
         title="Cache and dependencies",
@@ -190,20 +191,33 @@ def cache_section(history: History) -> Section:
             "lookups", "Look-ups by source", "a minute", plots.rates_by("shipshape_cache_lookups_total", "source")
         ),
         tables=[
-            Table(
-                caption="Circuit breakers that opened",
-                columns=columns("Dependency", "Times"),
-                rows=[(name, figure(number)) for name, number in breakers.items()],
-                empty="None in this time.",
-            )
+            _totals(
+                plots, "Misses that did not build (single flight)", "shipshape_cache_single_flight_total", "outcome"
+            ),
+            _totals(
+                plots, "Times that a circuit breaker opened", "shipshape_dependency_unavailable_total", "dependency"
+            ),
+            _totals(plots, "Times that a fallback was used", "shipshape_degraded_total", "mode"),
         ],
     )
+
+
+def _breakers_open(history: History) -> list[tuple[str, str]]:
+    found = Counter(
+        series_read(name)[1]["dependency"]
+        for process in history.processes
+        for name, value in process.gauges.items()
+        if name.startswith("shipshape_breaker_open") and value
+    )
+    return [(dependency, str(number)) for dependency, number in sorted(found.items())]
 
 
 def limits_section(history: History) -> Section:
     """Return which policies refused requests."""
     plots = Plots(history)
+    allowed = plots.totals_by("shipshape_limits_allowed_total", "policy")
     refused = plots.totals_by("shipshape_throttled_total", "policy")
+    rows = [(name, figure(allowed.get(name, 0)), figure(refused.get(name, 0))) for name in {**refused, **allowed}]
     return Section(
         key="limits",
         title="Limits",
@@ -214,9 +228,15 @@ def limits_section(history: History) -> Section:
         tables=[
             Table(
                 caption="By policy",
-                columns=columns("Policy", "Refused"),
-                rows=[(name, figure(number)) for name, number in refused.items()],
-                empty="No request was refused by a limit in this time.",
+                columns=columns("Policy", "Allowed", "Refused"),
+                rows=rows,
+                empty="No request was counted by a limit in this time.",
+                note="Who was refused is in the access lines with status 429: user and address are no labels of metrics.",
             )
         ],
     )
+
+
+def _totals(plots: Plots, caption: str, name: str, label: str) -> Table:
+    rows = [(value.replace("_", " "), figure(number)) for value, number in plots.totals_by(name, label).items()]
+    return Table(caption=caption, columns=columns(label.capitalize(), "Times"), rows=rows, empty="None in this time.")

@@ -19,6 +19,7 @@ from apps.practices.observability.history import History
 PAUSES = "jobs.pause_queue"  # the permission to pause and resume queues
 _ATTEMPTS = "shipshape_jobs_attempts_total"
 _WAIT, _RUN = "shipshape_jobs_wait_seconds", "shipshape_jobs_run_seconds"
+_MAILS = "shipshape_mails_total"
 _EVENTS = "shipshape_security_events_total"
 _REFUSED = "shipshape_account_attempts_refused_total"
 DOWN = "PostgreSQL did not answer, so what is read from its tables is missing."
@@ -154,18 +155,18 @@ def sign_ins_section(history: History) -> Section:
 def mails_section(history: History) -> Section:
     """Return how many mails were sent."""
     plots = Plots(history)
-    sent = plots.totals_by(_ATTEMPTS, "outcome", kind=mails.KIND)
+    sent = plots.totals_by(_MAILS, "outcome")
+    given_up = plots.totals_by(_ATTEMPTS, "outcome", kind=mails.KIND).get("discarded", 0)
     wait = history.quantiles(_WAIT, (0.95,), kind=mails.KIND)[0]
     return Section(
         key="mails",
         title="Mails",
         figures={
-            "Sent": figure(sent.get("succeeded", 0)),
+            "Sent": figure(sent.get("sent", 0)),
+            "Refused by the mail server": figure(sent.get("refused", 0)),
             "Failed attempts": figure(sent.get("failed", 0)),
-            "Given up": figure(sent.get("discarded", 0)),
+            "Given up": figure(given_up),
             "Waited (p95)": f"{figure(wait)} s",
         },
-        plots=plots(
-            "mails-plot", "Mails by outcome", "a minute", plots.rates_by(_ATTEMPTS, "outcome", kind=mails.KIND)
-        ),
+        plots=plots("mails-plot", "Mails by outcome", "a minute", plots.rates_by(_MAILS, "outcome")),
     )

@@ -11,6 +11,9 @@ from apps.practices.mechanisms.metrics_numbers import Slow, field_of
 ROUTES = [f"/api/v1/{name}/{part}" for name in ("notes", "orders", "tides", "berths", "pilots") for part in range(10)]
 COUNTERS = {
     "cache_lookups": ("source", {"local": 60, "redis": 20, "stale": 1, "built": 4}),
+    "cache_single_flight": ("outcome", {"joined": 3, "stale": 1}),
+    "mails": ("outcome", {"sent": 3, "failed": 1}),
+    "limits_allowed": ("policy", {"anon": 300, "user": 500}),
     "throttled": ("policy", {"anon": 3, "user": 1}),
     "security_events": ("kind", {"sign-in": 5, "sign-in-failed": 2, "registered": 1}),
     "account_attempts_refused": ("purpose", {"sign-in": 1}),
@@ -49,6 +52,7 @@ def processes_write(*, now: float, alive_until: float) -> None:
             metrics_process.CORES: 0.2 + number / 10,
             metrics_process.MEMORY: (90 + number) * 2**20,
             "process_open_fds": 40,
+            metrics_process.series("shipshape_breaker_open", dependency="broker"): float(role == "worker"),
             "process_threads": 9,
             "db_client_connection_used": number,
             "db_client_connection_max": 7,

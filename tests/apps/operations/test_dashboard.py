@@ -94,7 +94,10 @@ def test_sections_of_a_day(root: Client, day: None) -> None:
     assert rows_of(page, "Largest tables")
     assert rows_of(page, "By route")[0][6:8] == ["3.00", "6.00"], "statements and their time in a request"
     assert 'id="statement-durations-words"' in page
-    assert rows_of(page, "By policy")[0][0] == "anon"
+    assert [row[0] for row in rows_of(page, "By policy")][:2] == ["anon", "user"]
+    assert [row[0] for row in rows_of(page, "Misses that did not build (single flight)")] == ["joined", "stale"]
+    assert rows_of(page, "Circuit breakers that are open now") == [["broker", "2"]]
+    assert figures_of(page, "mails")["Sent"] > 1000
     assert rows_of(page, "By kind")[0][0] == "accounts.mail"
     assert "v42" in page
 
