@@ -9,6 +9,7 @@ loop accepts and closes connections, and the processes of an instance share them
 import contextlib
 import json
 import math
+import re
 import selectors
 import socket
 import time
@@ -180,6 +181,12 @@ class Worker(gthread.ThreadWorker):
         util.close(client)
 
 
+KNOWN_NAMES = 200
+_LENGTH = "Content-Length"
+_known: set[str] = set()  # names of headers that gunicorn has passed on
+_VALUES = re.compile(r"[ \t\n\x21-\x7e\x80-\xff]*")  # gunicorn's wsgi.HEADER_VALUE_RE, and a line end
+
+
 class _Held:
     """Collects what is sent, in place of a socket."""
 
@@ -201,6 +208,21 @@ class WholeResponse(wsgi.Response):
     def should_close(self) -> bool:
         """Return whether the connection closes after the response. It does after a body that was not read to its end."""
         return self.req.body.failed or super().should_close()
+
+    def process_headers(self, headers: list[tuple[str, str]]) -> None:
+        """Check all values at once, and a name only when the process has not sent it before (decision 0136)."""
+        values = "\n".join([value for _, value in headers])
+        names = {name for name, _ in headers}
+        if names <= _known and _VALUES.fullmatch(values) and values.count("\n") == len(headers) - 1:
+            self.headers += headers
+            for name, value in headers:
+                if name == _LENGTH:
+                    self.response_length = int(value)
+            return
+        before = len(self.headers)
+        super().process_headers(headers)
+        if len(self.headers) - before == len(headers) and len(_known) < KNOWN_NAMES:
+            _known.update(name for name in names if name == _LENGTH or name.lower() != _LENGTH.lower())
 
     def write(self, arg: bytes) -> None:
         if self.headers_sent:

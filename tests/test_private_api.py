@@ -193,6 +193,44 @@ def test_gunicorn_replaced_names() -> None:
     assert "write_error" in names_in(Worker.handle_error)
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("Content-Type", "text/plain"), ("Content-Length", "12"), ("X-Name", "caf\xe9\tau lait")],
+        [("content-length", "12"), ("X-Name", "a")],
+        [("Connection", "close"), ("Upgrade", "websocket"), ("Transfer-Encoding", "chunked"), ("X-Name", "a")],
+        [("X-Name", "")],
+        [],
+        [("X-Name", "a\r\nX-Other: b"), ("X-Other", "c")],
+        [("X-Name", "a\nb")],
+        [("X-Name", "a\0")],
+        [("X-Name", "\u20ac")],
+        [("X Name", "a")],
+        [("X-Name\n", "a")],
+        [("X-Name", 1)],
+        [("Content-Length", "many")],
+    ],
+)
+def test_gunicorn_headers_are_checked_as_by_itself(headers: list[Any]) -> None:
+    from gunicorn.http import wsgi
+
+    from project import threads
+
+    def processed(kind: type[Any]) -> Any:
+        response = kind.__new__(kind)
+        response.headers, response.response_length, response.upgrade = [], None, False
+        try:
+            response.process_headers(headers)
+        except Exception as error:  # noqa: BLE001 - compared
+            return type(error)
+        return response.headers, response.response_length, response.upgrade
+
+    wsgi_response = threads.WholeResponse.__bases__[0]
+    processed(threads.WholeResponse)  # its names are known from now on
+    assert processed(threads.WholeResponse) == processed(wsgi_response)
+    assert wsgi.HEADER_VALUE_RE.pattern == threads._VALUES.pattern.replace("\\n", "", 1)
+
+
 def test_gunicorn_bodies() -> None:
     from gunicorn.http.body import Body
     from gunicorn.http.errors import ParseException
