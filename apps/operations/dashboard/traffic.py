@@ -191,6 +191,12 @@ def cache_section(history: History) -> Section:
             "lookups", "Look-ups by source", "a minute", plots.rates_by("shipshape_cache_lookups_total", "source")
         ),
         tables=[
+            Table(
+                caption="Circuit breakers that are open now",
+                columns=columns("Dependency", "Processes"),
+                rows=_breakers_open(history),
+                empty="None.",
+            ),
             _totals(
                 plots, "Misses that did not build (single flight)", "shipshape_cache_single_flight_total", "outcome"
             ),

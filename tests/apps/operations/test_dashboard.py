@@ -36,8 +36,18 @@ def root() -> Client:
     return signed_in(user_create(is_staff=True, is_superuser=True))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def patient() -> Iterator[None]:
+    """Wait for Redis for longer than the half second of a service: a page without plots would fail by chance."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(metrics_store, "TIMEOUT", 20)
+        metrics_store.close()
+        yield
+    metrics_store.close()
+
+
 @pytest.fixture(scope="module")
-def day_prefix(stack: Stack) -> Iterator[str]:
+def day_prefix(patient: None, stack: Stack) -> Iterator[str]:
     """Write a day of metrics once, where the fixture that empties the caches does not look."""
     prefix = "a-day:metrics"
     with override_settings(OBSERVABILITY_METRICS_PREFIX=prefix):
