@@ -56,6 +56,7 @@ INSTALLED_APPS = [
 ]
 
 # Outermost first. Middlewares above ProblemMiddleware must not fail; failures below it become problem documents.
+# Public hits of the cache and reads with a token skip them (project/replay.py, project/reads.py).
 MIDDLEWARE = [
     "apps.practices.mechanisms.facts.RequestFactsMiddleware",  # id, scheme and client address, for everything below
     "apps.practices.observability.middleware.ObservabilityMiddleware",  # access line, metrics, X-Request-ID
