@@ -292,7 +292,7 @@ def test_columns_that_are_converted_are_not_kept(owner: User) -> None:
 
 
 def test_literals_belong_to_the_shape(db: None) -> None:
-    """What a choice means is the selector's decision, which may differ for each."""
+    """A selector decides what a choice means, which may differ for each."""
     shapes = [statement_for("x", {"state": state}, frozenset({"state"})) for state in ("draft", "published", "draft")]
     assert shapes[0] is shapes[2] is not shapes[1]
     assert statement_for("x", {"title": "a"}) is statement_for("x", {"title": "b"})
