@@ -63,6 +63,7 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from error
     config.stash[_STACK] = stack
     _ENVIRONMENT.update(state.urls)
+    logs.watch_own()
     django.setup()  # pytest-django's own would wait until somebody reads a setting
     from tests.flush import flush_quickly
 

@@ -7,6 +7,8 @@ import json
 import os
 import re
 import subprocess
+import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
+from apps.practices.observability import logs
 from settings.variables import VARIABLES
 
 PASSWORD, NEW_PASSWORD = "tide tables and lanterns", "harbour lights and fog horns"  # of accounts in this process
@@ -60,6 +63,7 @@ class ServerLogs:
     def __init__(self) -> None:
         self._logs: dict[tuple[int, int], _Log] = {}
         self._start = subprocess.Popen.__init__
+        self._write = logs.Stderr.write
 
     def watch(self) -> None:
         """Note, until `close`, each process that is started with a file as its output, and the secrets it is given."""
@@ -71,6 +75,21 @@ class ServerLogs:
 
         subprocess.Popen.__init__ = noting  # type: ignore[method-assign]  # whoever starts it: a fleet, a stack, a test
 
+    def watch_own(self) -> None:
+        """Note, until `close`, the lines that this process itself logs. Call it before Django's setup."""
+        own = tempfile.TemporaryFile()  # noqa: SIM115 - see close()
+        state = os.fstat(own.fileno())
+        path = Path("the log of this process")
+        self._logs[state.st_dev, state.st_ino] = _Log(path=path, file=own, secrets=_secrets_of(os.environ))
+        output, write, lock = own.fileno(), self._write, threading.Lock()
+
+        def noting(stderr: logs.Stderr, line: bytes) -> None:
+            write(stderr, line)
+            with lock:  # at the end, wherever others read
+                os.pwrite(output, line, os.fstat(output).st_size)
+
+        logs.Stderr.write = noting  # type: ignore[method-assign]  # until close()
+
     def lines(self) -> list[str]:
         """Return the lines of all logs that hold a secret, each with its file and number."""
         return [line for log in self._logs.values() for line in log.lines()]
@@ -78,6 +97,7 @@ class ServerLogs:
     def close(self) -> None:
         """Stop watching, and let go of the files."""
         subprocess.Popen.__init__ = self._start  # type: ignore[method-assign]  # as it was
+        logs.Stderr.write = self._write  # type: ignore[method-assign]  # as it was
         for log in self._logs.values():
             log.file.close()
 

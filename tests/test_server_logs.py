@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from django.contrib.auth.hashers import make_password
 
+from apps.practices.observability.logs import Stderr
 from tests.secrets import FLEET_PASSWORD, MARKER, PASSWORD, ServerLogs, secret_note
 
 SECRETS = {
@@ -69,6 +70,16 @@ def test_a_process_that_is_started_again_is_one_log(logs: ServerLogs, log: Path)
     write(log, "quiet")
     write(log, SECRETS["a hash"])
     assert [line.partition(": ")[0] for line in logs.lines()] == [f"{log}:2"]
+
+
+def test_a_secret_in_the_log_of_this_process_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Stderr, "write", lambda *_: None)  # the session's own, which would find it as well
+    logs = ServerLogs()
+    logs.watch_own()
+    Stderr().write(b"quiet\n")
+    Stderr().write(f"login of {PASSWORD}\n".encode())
+    assert [line.partition(": ")[0] for line in logs.lines()] == ["the log of this process:2"]
+    logs.close()
 
 
 def test_what_is_no_secret_is_not_found(logs: ServerLogs, log: Path) -> None:
