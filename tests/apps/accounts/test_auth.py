@@ -170,9 +170,9 @@ def test_login_always_computes_one_hash(client: Client, monkeypatch: pytest.Monk
 
 
 def test_login_replaces_an_outdated_hash(client: Client) -> None:
-    from django.contrib.auth.hashers import Argon2PasswordHasher
+    from apps.accounts.hashers import NormalisedArgon2Hasher
 
-    class Older(Argon2PasswordHasher):
+    class Older(NormalisedArgon2Hasher):
         time_cost, memory_cost, parallelism = 1, 8 * 1024, 1
 
     user = user_create()
