@@ -80,6 +80,13 @@ def queues_without_worker() -> tuple[list[str], bool]:
     return found, bool(alive)
 
 
+def worker_seen(*, host: str) -> float | None:
+    """Return how many seconds ago a worker on this host last had a heartbeat; None if none is known. Ended workers are not."""
+    age = Extract(ExpressionWrapper(Now() - F("seen_at"), DurationField()), "epoch", output_field=FloatField())
+    workers = JobWorker.objects.filter(name__startswith=f"{host}/").annotate(age=age)
+    return workers.order_by("-seen_at").values_list("age", flat=True).first()
+
+
 def _workers() -> QuerySet[JobWorker]:
     return JobWorker.objects.filter(seen_at__gt=Now() - ALIVE)
 
