@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 from apps.practices.mechanisms import metrics, metrics_process, metrics_store
@@ -37,6 +38,13 @@ def test_table_has_every_number_of_a_process(db: None) -> None:
 def test_table_has_every_fallback() -> None:
     modes = {words["mode"] for name, words in _calls("count") if name == "degraded"}
     assert _rows("observability.md", "| mode of", "## When").keys() == modes
+
+
+@cache
+def metrics_known() -> set[str]:
+    """Return the names of all metrics, histograms without a suffix."""
+    processes = {f"{name}_total" if name.endswith("_cpu_seconds") else name for name in exposition._TEXTS}
+    return {*_counters(), *_durations(), *_gauges(), *processes, "shipshape_metrics_scope"}
 
 
 def _rows(page: str, first: str, end: str) -> Table:

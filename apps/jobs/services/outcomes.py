@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from apps.jobs.kinds import kind_named
+from apps.jobs.kinds import kind_label, kind_named
 from apps.jobs.models import Job, JobState, JobStop
 from apps.jobs.services.claims import Claim, ClaimLost, claim_lock, fenced
 from apps.jobs.services.files import files_delete
@@ -114,6 +114,9 @@ def _attempt_failed(job: Job, error: str) -> None:
         columns = _requeued() | {"state": JobState.RETRYABLE, "run_at": Now() + _backoff(job.attempts)}
     else:
         columns = _finished(JobState.DISCARDED) | {"problem": problem_stored(AttemptsExhausted())}
+        if job.stop == JobStop.NONE:
+            failed = partial(count, "jobs_last_attempts_failed", kind=kind_label(job.kind))
+            transaction.on_commit(failed, robust=True)
     _update(job, error, columns)
 
 

@@ -3,12 +3,16 @@
 import socket
 import ssl
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Condition
 from urllib.parse import urlsplit
 
 from cachetools import TTLCache, cached
 from django.conf import settings
+from prometheus_client.core import Metric
+
+from apps.practices.observability.gauges import gauge, gauges_from
 
 SECONDS = 300.0  # for which an answer is kept
 WAIT_SECONDS = 1.0  # for the edge
@@ -41,3 +45,12 @@ def certificate() -> Certificate:
         return Certificate(host=host, reason=f"{host} did not answer this machine: {error}.")
     expires = ssl.cert_time_to_seconds(str(found["notAfter"]))
     return Certificate(host=host, days=(expires - time.time()) / 86_400)
+
+
+def _gauges() -> Sequence[Metric]:
+    days = certificate().days
+    values = [] if days is None else [(dict[str, str](), days)]
+    return [gauge("certificate_days", "Days until the certificate at PUBLIC_URL expires.", values)]
+
+
+gauges_from("certificate", _gauges)

@@ -17,6 +17,8 @@ from django.views.decorators.http import require_POST, require_safe
 
 from apps.jobs.models import QueuePause
 from apps.jobs.services.pausing import UnknownQueue, pause_warning, queue_pause, queue_resume
+from apps.operations.alerts.measures import Facts, history_now
+from apps.operations.alerts.table import firing
 from apps.operations.dashboard import postgresql
 from apps.operations.dashboard.certificate import certificate
 from apps.operations.dashboard.plots import figure, moment
@@ -24,12 +26,12 @@ from apps.operations.dashboard.sections import Choice, Plots, Section, Table, co
 from apps.operations.dashboard.traffic import cache_section, limits_section, processes_section, requests_section
 from apps.operations.dashboard.work import PAUSES, jobs_section, mails_section, sign_ins_section
 from apps.operations.health import readiness
-from apps.practices.mechanisms.metrics_store import FleetUnavailable
-from apps.practices.observability import history as histories
 from apps.practices.observability.history import History
 
 VIEWS = "operations.view_operations"
+VIEWS = "operations.view_operations"
 ROUTE = "operations"
+HOUR = 60
 STATEMENTS = "db_client_operation_duration_seconds"
 
 
@@ -39,10 +41,7 @@ STATEMENTS = "db_client_operation_duration_seconds"
 def operations(request: HttpRequest) -> HttpResponse:
     """Return the page, or with ``?fragment`` only what changes on it. ``?range=6h`` and ``?sort=-p95`` choose what it shows."""
     choice = Choice.read(request.GET)
-    try:
-        found = histories.history(choice.minutes)
-    except FleetUnavailable:
-        found = histories.local()
+    found = history_now(choice.minutes)
     context = {
         "choice": choice,
         "ranges": [(name, choice.link(range=name), name == choice.range) for name in Choice.RANGES],
@@ -57,6 +56,7 @@ def operations(request: HttpRequest) -> HttpResponse:
             if release.name and release.at >= found.times[0]
         ],
         "notices": _notices(),
+        "firing": firing(Facts(found if choice.minutes == HOUR or not found.is_fleet else None)),
         "sections": _sections(found, request, choice),
     }
     if "fragment" in request.GET:

@@ -12,6 +12,7 @@ from django.db import DatabaseError, connections
 from django.http import HttpRequest
 
 from apps.practices.mechanisms.metrics import count
+from apps.practices.mechanisms.metrics_process import process_gauges, series
 
 REPLICA = "replica"
 PROBE_SECONDS = 1.0  # between two probes
@@ -35,6 +36,7 @@ class Replica:
         self._pause = PROBE_SECONDS
         self._written: int | None = None  # the primary's position at that time
         self._fresh = False
+        self.is_behind = False  # by the last probe, and the primary is read in its place
 
     def is_fresh(self) -> bool:
         """Return whether its data is at most about LAG_SECONDS old. One caller per PROBE_SECONDS probes it."""
@@ -60,6 +62,7 @@ class Replica:
             self._pause = PROBE_SECONDS
         except DatabaseError:
             self._probed_at, self._fresh, self._pause = time.monotonic(), False, RETRY_SECONDS
+        self.is_behind = not self._fresh and written is not None  # the first probe has nothing to compare with
         if was_fresh and not self._fresh:
             count("dependency_unavailable", dependency=REPLICA)
 
@@ -78,6 +81,16 @@ def replica_check() -> str | None:
 
 
 replica = Replica()
+
+
+def _open() -> dict[str, float]:
+    """Return 1 if the replica is not read, as of a breaker that is open; nothing without a replica."""
+    if REPLICA not in settings.DATABASES:
+        return {}
+    return {series("shipshape_breaker_open", dependency=REPLICA): float(replica.is_behind)}
+
+
+process_gauges(_open)
 
 
 @dataclass(slots=True)

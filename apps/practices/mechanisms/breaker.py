@@ -14,6 +14,7 @@ logger = structlog.get_logger(__name__)
 
 FAILURES = 2  # in a row; one slow answer on a busy machine is not an outage
 FIRST_PAUSE = 0.5  # seconds until the first probe; doubled by every probe that fails
+RECENT = 60.0  # seconds after its last probe was due in which a breaker counts as open, in metrics
 LONGEST_PAUSE = 4.0  # seconds; a dependency may have its own
 
 _breakers: "WeakSet[Breaker]" = WeakSet()
@@ -39,6 +40,12 @@ class Breaker:
     def is_suspicious(self) -> bool:
         """Return whether the last call failed."""
         return self._failures > 0
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether calls are refused, or somebody's probe failed within the last RECENT seconds."""
+        due = self._retry_at
+        return due is not None and self._clock() < due + RECENT
 
     def allows(self) -> bool:
         """Return whether to try a call: always while closed; while open, one caller after each pause, as the probe."""
@@ -85,11 +92,14 @@ class Breaker:
 
 
 def _open() -> Mapping[str, float]:
-    """Return 1 for each dependency whose breaker is open, 0 for the others."""
+    """Return 1 for each dependency whose breaker is open, 0 for the others.
+
+    Only a call closes a breaker, so one whose probe is overdue says nothing about the dependency: its process is idle.
+    """
     found: dict[str, float] = {}
     for breaker in list(_breakers):
         key = series("shipshape_breaker_open", dependency=breaker.name)
-        found[key] = max(found.get(key, 0.0), float(breaker._retry_at is not None))
+        found[key] = max(found.get(key, 0.0), float(breaker.is_open))
     return found
 
 

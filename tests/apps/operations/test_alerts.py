@@ -1,0 +1,223 @@
+"""The table of alerts: what comes from it agrees with the metrics, and an alert fires and ends by the counts of a fault."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import promql_parser
+import pytest
+import yaml
+from django.core.management import call_command
+from django.test import Client
+from django.utils import timezone
+
+from apps.jobs.models import ChunkPurpose, Job, JobChunk, JobWorker
+from apps.jobs.services import claims, outcomes
+from apps.operations.alerts.measures import Facts
+from apps.operations.alerts.table import ALERTS, RUNBOOK, firing, rules
+from apps.operations.management.commands.alerts import RULES
+from apps.practices.mechanisms import metrics_flusher, metrics_process, metrics_store
+from apps.practices.mechanisms.metrics import count, request_observe
+from apps.practices.observability import gauges, history
+from tests.apps.accounts.factories import admin_sign_in, user_create
+from tests.practices.test_observability_table import metrics_known
+
+ROOT = Path(__file__).resolve().parents[3]
+BOARD = json.loads((ROOT / "deploy/grafana/shipshape.json").read_text())
+NAMES = [alert.name for alert in ALERTS]
+
+
+def metrics_of(expression: str) -> set[str]:
+    """Return the names of the metrics in an expression; raise ValueError if it is not PromQL."""
+    found: set[str] = set()
+
+    def visit(node: Any) -> None:
+        if isinstance(node, promql_parser.VectorSelector):
+            found.add(node.name)
+        elif isinstance(node, promql_parser.MatrixSelector):
+            found.add(node.vector_selector.name)
+        for part in ("expr", "lhs", "rhs", "param"):
+            if isinstance(below := getattr(node, part, None), promql_parser.Expr):
+                visit(below)
+        for below in getattr(node, "args", None) or ():
+            visit(below)
+
+    visit(promql_parser.parse(expression))
+    assert found, expression
+    return found
+
+
+def base_of(name: str) -> str:
+    return re.sub(r"_(bucket|count|sum)$", "", name)
+
+
+def test_rules_file_is_current() -> None:
+    assert (ROOT / RULES).read_text() == rules(), "run ./manage.py alerts --prometheus"
+
+
+def test_rules_are_of_metrics_that_exist() -> None:
+    [group] = yaml.safe_load(rules())["groups"]
+    assert [rule["alert"] for rule in group["rules"]] == NAMES
+    for rule in group["rules"]:
+        assert {base_of(name) for name in metrics_of(rule["expr"])} <= metrics_known(), rule["alert"]
+        assert re.fullmatch(r"\d+m", rule["for"])
+
+
+def test_board_is_of_metrics_that_exist() -> None:
+    panels = [panel for panel in BOARD["panels"] if panel["type"] != "row"]
+    assert len({panel["id"] for panel in BOARD["panels"]}) == len(BOARD["panels"])
+    for panel in panels:
+        for target in panel["targets"]:
+            expression = target["expr"].replace("$__rate_interval", "5m")
+            assert {base_of(name) for name in metrics_of(expression)} <= metrics_known(), panel["title"]
+
+
+def test_every_alert_has_its_section() -> None:
+    text = (ROOT / RUNBOOK).read_text()
+    sections = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
+    assert list(sections) == [alert.title for alert in ALERTS]
+    for title, body in sections.items():
+        assert "**Look** " in body, title
+        assert "**Do**: " in body, title
+
+
+@pytest.fixture
+def numbers(db: None, settings: Any) -> Iterator[None]:
+    """Count into metrics of this test alone, and read gauges again."""
+    metrics_flusher.start()
+    metrics_flusher.flush()  # what was counted before goes where it belongs
+    settings.OBSERVABILITY_METRICS_PREFIX = f"alerts-{secrets.token_hex(4)}"
+    forget_gauges()
+    JobWorker.objects.create(name="host/1-1", queues=["default", "mail"])
+    yield
+    metrics_flusher.flush()
+    for key in metrics_store.client().scan_iter(f"{settings.OBSERVABILITY_METRICS_PREFIX}:*"):
+        metrics_store.client().delete(key)
+    forget_gauges()
+
+
+def forget_gauges() -> None:
+    for latest in gauges._sources.values():
+        latest.cache_clear()  # type: ignore[attr-defined]  # cachetools adds it
+
+
+def fired(*, minutes_later: int = 0) -> dict[str, dict[str, float]]:
+    """Return the alerts that fire and their values, now or some minutes later."""
+    forget_gauges()
+    facts = Facts(history.history(60, now=time.time() + 60 * minutes_later))
+    return {one.alert.name: dict(one.values) for one in firing(facts)}
+
+
+def requests(number: int, **values: Any) -> None:
+    for each in range(number):
+        request_observe(
+            **{"route": "/x", "method": "GET", "status": 200, "seconds": 0.01, "request_id": str(each), **values}
+        )
+
+
+def process_with(**numbers: float) -> None:
+    """Store the row of a web process with these gauges; a name may end in the value of the label ``dependency``."""
+    found = {}
+    for name, value in numbers.items():
+        metric, _, dependency = name.partition("__")
+        found[metrics_process.series(metric, **({"dependency": dependency} if dependency else {}))] = value
+    row = metrics_process.Process("one", "web", "web-1", 7, "v1", time.time(), time.time(), found)
+    metrics_store.process_write(row)
+
+
+def last_attempt_fails() -> None:
+    Job.objects.create(kind="sample.count", queue="default", attempts=99, parameters={}, state="queued")
+    held = claims.job_claim(claimer=claims.Claimer(queue="default", worker="a", runner="1-1"))
+    assert held is not None
+    outcomes.job_fail(claim=claims.Claim(held.pk, held.fence), error="no")
+
+
+def file_of(size: int) -> None:
+    job = Job.objects.create(kind="sample.count", queue="default", parameters={}, state="scheduled")
+    JobChunk.objects.create(job=job, purpose=ChunkPurpose.RESULT, number=0, data=b"x" * size)
+
+
+def old_job() -> None:
+    run_at = timezone.now() - timedelta(minutes=10)
+    Job.objects.create(kind="sample.count", queue="mail", parameters={}, state="queued", run_at=run_at)
+
+
+FAULTS: dict[str, tuple[Callable[[], object], str]] = {
+    "RequestsFail": (lambda: (requests(30), requests(4, status=503)), ""),
+    "RequestsSlow": (lambda: requests(20, seconds=3.0), ""),
+    "WorkersMissing": (lambda: JobWorker.objects.update(seen_at=timezone.now() - timedelta(minutes=2)), ""),
+    "QueueWaits": (old_job, "mail"),
+    "JobsDiscarded": (last_attempt_fails, "sample.count"),
+    "JobsReclaimed": (lambda: count("jobs_reclaimed", reason="lease-expired"), "lease-expired"),
+    "FilesFill": (lambda: file_of(81), ""),
+    "DependencyDown": (
+        lambda: process_with(shipshape_breaker_open__redis=1, shipshape_breaker_open__replica=0),
+        "redis",
+    ),
+    "ServiceDegraded": (lambda: count("degraded", mode="limits_per_process"), "limits_per_process"),
+    "PoolWaits": (lambda: process_with(db_client_connection_pending_requests=1), ""),
+    "ReplicaBehind": (lambda: process_with(shipshape_breaker_open__replica=1), ""),
+    "GuessesRefused": (lambda: count("account_attempts_refused", 21, purpose="sign-in"), ""),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_fires_its_alert_alone(
+    numbers: None, name: str, settings: Any, django_capture_on_commit_callbacks: Any
+) -> None:
+    settings.JOBS_FILES_TOTAL = 100
+    requests(19)  # too few to judge
+    assert fired() == {}
+    fault, of = FAULTS[name]
+    with django_capture_on_commit_callbacks(execute=True):
+        fault()
+    found = fired()
+    assert {alert: list(values) for alert, values in found.items()} == {name: [of]}
+
+
+def test_what_is_not_counted_below_the_threshold(numbers: None) -> None:
+    requests(100)
+    requests(5, status=500)
+    count("account_attempts_refused", 20, purpose="sign-in")
+    process_with(shipshape_breaker_open__redis=0, db_client_connection_pending_requests=0)
+    assert fired() == {}
+
+
+def test_it_ends_on_the_page_two_minutes_after_the_fault(numbers: None, capsys: pytest.CaptureFixture[str]) -> None:
+    requests(40, status=500)
+    assert fired() == {"RequestsFail": {"": 1.0}}
+    browser = Client(headers={"accept": "text/html"})
+    admin_sign_in(browser, user_create(is_staff=True, permissions=("operations.view_operations",)))
+    page = browser.get("/admin/operations/?range=6h").content.decode()
+    href = re.findall(r'<li><b>Requests fail</b> \(critical\): .*? 1\. <a href="(.+?)">', page)
+    assert href == ["/admin/operations/runbook#requests-fail"]
+    runbook = browser.get(href[0]).content.decode()
+    assert '<section id="requests-fail"' in runbook
+    assert "<b>Look</b> at the table by route" in runbook
+    with pytest.raises(SystemExit):
+        call_command("alerts")
+    assert "critical RequestsFail (0." in capsys.readouterr().out
+    assert fired(minutes_later=2) == {}
+
+
+def test_without_redis_only_what_is_known_fires(numbers: None, settings: Any) -> None:
+    requests(40, status=500)
+    assert [one.alert.name for one in firing(Facts(history.local()))] == ["MetricsPartial"]
+
+
+def test_without_postgresql_its_gauges_fire(numbers: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setitem(gauges._sources, "jobs", lambda: None)
+        facts = Facts(history.history(60))
+    assert [(one.alert.name, one.details) for one in firing(facts)] == [("DatabaseUnread", "jobs: 0")]
+
+
+def test_runbook_needs_the_permission() -> None:
+    assert Client().get("/admin/operations/runbook").status_code == 302
