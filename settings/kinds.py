@@ -143,6 +143,11 @@ def mailbox(value: str) -> str:
         raise ValueError("write a domain name after the @") from error
 
 
+def mailboxes(value: str) -> list[str]:
+    """Return mail addresses separated by commas."""
+    return [mailbox(address) for address in listed(value)]
+
+
 def rate(value: str) -> tuple[int, int]:
     """Return a rate such as ``100/15m`` as a pair: requests, seconds."""
     match = re.fullmatch(r"\s*([1-9]\d{0,8})/(\d{0,5})([smhd])\s*", value)

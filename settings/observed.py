@@ -29,6 +29,11 @@ OBSERVABILITY = (
         secret=True,
     ),
     Variable(
+        "ALERT_EMAILS",
+        "The addresses that get a mail when an alert fires and when it ends, separated by commas. Unset: no mails.",
+        kinds.mailboxes,
+    ),
+    Variable(
         "LOG_LEVEL",
         "The lowest level that is logged: DEBUG, INFO, WARNING or ERROR.",
         kinds.choice("DEBUG", "INFO", "WARNING", "ERROR"),

@@ -28,6 +28,8 @@ JOBS_RESERVED_QUEUE = "mail"
 JOBS_SCHEDULES: dict[str, dict[str, Any]] = {
     "prune": {"kind": "operations.prune", "cron": "10 3 * * *"},
 }
+if ENVIRONMENT["ALERT_EMAILS"]:
+    JOBS_SCHEDULES["alerts"] = {"kind": "operations.alerts", "every": 60}
 
 CELERY_BROKER_URL = broker_url(ENVIRONMENT["BROKER_URL"] or ENVIRONMENT["REDIS_URL"] or "redis://127.0.0.1:6379/0")
 CELERY_BROKER_TRANSPORT_OPTIONS = {

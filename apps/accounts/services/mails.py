@@ -14,7 +14,7 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.core.mail import EmailMultiAlternatives
+from django.core.mail import EmailMessage, EmailMultiAlternatives
 from django.template import Context, engines
 from django.utils.crypto import salted_hmac
 
@@ -101,7 +101,7 @@ def mail_send(context: JobContext, *, template: Mail, now: datetime, **recipient
     if letter is None:
         logger.info("mail_not_needed", template=template.value)
         return
-    _deliver(mail_message(letter, job_id=context.job.pk, asked_at=asked_at))
+    mail_deliver(mail_message(letter, job_id=context.job.pk, asked_at=asked_at))
     logger.info("mail_sent", template=template.value)
 
 
@@ -164,7 +164,7 @@ def _rendered(mail: Mail, part: str, values: dict[str, Any]) -> str:
     return template.render(Context({**values, "base": f"mails/base.{part}"}, autoescape=part == "html"))
 
 
-def _deliver(message: EmailMultiAlternatives) -> None:
+def mail_deliver(message: EmailMessage) -> None:
     """Send over a new connection, each wait bounded by EMAIL_TIMEOUT; raise MailRefused, or an error worth retrying."""
     outcome = "failed"
     try:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import secrets
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,10 +21,10 @@ from apps.jobs.services import claims, outcomes
 from apps.operations.alerts.measures import Facts
 from apps.operations.alerts.table import ALERTS, RUNBOOK, firing, rules
 from apps.operations.management.commands.alerts import RULES
-from apps.practices.mechanisms import metrics_flusher, metrics_process, metrics_store
-from apps.practices.mechanisms.metrics import count, request_observe
+from apps.practices.mechanisms.metrics import count
 from apps.practices.observability import gauges, history
 from tests.apps.accounts.factories import admin_sign_in, user_create
+from tests.apps.operations.faults import fired, process_with, requests
 from tests.practices.test_observability_table import metrics_known
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -86,50 +84,6 @@ def test_every_alert_has_its_section() -> None:
     for title, body in sections.items():
         assert "**Look** " in body, title
         assert "**Do**: " in body, title
-
-
-@pytest.fixture
-def numbers(db: None, settings: Any) -> Iterator[None]:
-    """Count into metrics of this test alone, and read gauges again."""
-    metrics_flusher.start()
-    metrics_flusher.flush()  # what was counted before goes where it belongs
-    settings.OBSERVABILITY_METRICS_PREFIX = f"alerts-{secrets.token_hex(4)}"
-    forget_gauges()
-    JobWorker.objects.create(name="host/1-1", queues=["default", "mail"])
-    yield
-    metrics_flusher.flush()
-    for key in metrics_store.client().scan_iter(f"{settings.OBSERVABILITY_METRICS_PREFIX}:*"):
-        metrics_store.client().delete(key)
-    forget_gauges()
-
-
-def forget_gauges() -> None:
-    for latest in gauges._sources.values():
-        latest.cache_clear()  # type: ignore[attr-defined]  # cachetools adds it
-
-
-def fired(*, minutes_later: int = 0) -> dict[str, dict[str, float]]:
-    """Return the alerts that fire and their values, now or some minutes later."""
-    forget_gauges()
-    facts = Facts(history.history(60, now=time.time() + 60 * minutes_later))
-    return {one.alert.name: dict(one.values) for one in firing(facts)}
-
-
-def requests(number: int, **values: Any) -> None:
-    for each in range(number):
-        request_observe(
-            **{"route": "/x", "method": "GET", "status": 200, "seconds": 0.01, "request_id": str(each), **values}
-        )
-
-
-def process_with(**numbers: float) -> None:
-    """Store the row of a web process with these gauges; a name may end in the value of the label ``dependency``."""
-    found = {}
-    for name, value in numbers.items():
-        metric, _, dependency = name.partition("__")
-        found[metrics_process.series(metric, **({"dependency": dependency} if dependency else {}))] = value
-    row = metrics_process.Process("one", "web", "web-1", 7, "v1", time.time(), time.time(), found)
-    metrics_store.process_write(row)
 
 
 def last_attempt_fails() -> None:
