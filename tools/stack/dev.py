@@ -87,7 +87,8 @@ def _port() -> int:
 def _stack() -> Iterator[Stack]:
     """Run the servers that have no URL in the environment, with their data in var/."""
     entries = {name: ENVIRONMENT.entries[name] for name in ("DATABASE_URL", "REDIS_URL")}
-    given = {name: entry.value for name, entry in entries.items() if entry.value and entry.source != "var/stack.json"}
+    own = ("default", "unset", "var/stack.json")  # sources of a URL that nobody has set
+    given = {name: entry.value for name, entry in entries.items() if entry.source not in own}
     stack = Stack(ROOT / "var", given=given)
     _say("stack", "starting PostgreSQL and Valkey")
     state = stack.start()
