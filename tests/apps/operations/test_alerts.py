@@ -127,7 +127,6 @@ def test_a_fault_fires_its_alert_alone(
     numbers: None, name: str, settings: Any, django_capture_on_commit_callbacks: Any
 ) -> None:
     settings.JOBS_FILES_TOTAL = 100
-    requests(19)  # too few to judge
     assert fired() == {}
     fault, of = FAULTS[name]
     with django_capture_on_commit_callbacks(execute=True):
@@ -136,8 +135,15 @@ def test_a_fault_fires_its_alert_alone(
     assert {alert: list(values) for alert, values in found.items()} == {name: [of]}
 
 
-def test_what_is_not_counted_below_the_threshold(numbers: None) -> None:
-    requests(100)
+def test_too_few_requests_say_nothing(numbers: None) -> None:
+    requests(19, status=500, seconds=3.0)
+    assert fired() == {}
+    requests(1, status=500, seconds=3.0)
+    assert fired().keys() == {"RequestsFail", "RequestsSlow"}
+
+
+def test_nothing_fires_at_the_threshold(numbers: None) -> None:
+    requests(95)
     requests(5, status=500)
     count("account_attempts_refused", 20, purpose="sign-in")
     process_with(shipshape_breaker_open__redis=0, db_client_connection_pending_requests=0)
