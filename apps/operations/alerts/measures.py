@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Protocol
 
+import apps.operations.dashboard.certificate  # noqa: F401 - registers its gauge, in workers too
 from apps.practices.mechanisms.metrics import REQUESTS
 from apps.practices.mechanisms.metrics_process import Process, series_read
 from apps.practices.mechanisms.metrics_store import FleetUnavailable

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -20,6 +22,7 @@ from apps.jobs.models import ChunkPurpose, Job, JobChunk, JobWorker
 from apps.jobs.services import claims, outcomes
 from apps.operations.alerts.measures import Facts
 from apps.operations.alerts.table import ALERTS, RUNBOOK, firing, rules
+from apps.operations.dashboard import certificate
 from apps.operations.management.commands.alerts import RULES
 from apps.practices.mechanisms.metrics import count
 from apps.practices.observability import gauges, history
@@ -118,21 +121,35 @@ FAULTS: dict[str, tuple[Callable[[], object], str]] = {
     "ServiceDegraded": (lambda: count("degraded", mode="limits_per_process"), "limits_per_process"),
     "PoolWaits": (lambda: process_with(db_client_connection_pending_requests=1), ""),
     "ReplicaBehind": (lambda: process_with(shipshape_breaker_open__replica=1), ""),
+    "CertificateExpires": (lambda: None, ""),
     "GuessesRefused": (lambda: count("account_attempts_refused", 21, purpose="sign-in"), ""),
 }
 
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_fires_its_alert_alone(
-    numbers: None, name: str, settings: Any, django_capture_on_commit_callbacks: Any
+    numbers: None,
+    name: str,
+    settings: Any,
+    django_capture_on_commit_callbacks: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings.JOBS_FILES_TOTAL = 100
     assert fired() == {}
     fault, of = FAULTS[name]
+    days = 13.9 if name == "CertificateExpires" else 14
+    monkeypatch.setattr(certificate, "certificate", lambda: certificate.Certificate(host="edge", days=days))
     with django_capture_on_commit_callbacks(execute=True):
         fault()
     found = fired()
     assert {alert: list(values) for alert, values in found.items()} == {name: [of]}
+
+
+def test_workers_read_the_gauges_of_all_sources() -> None:
+    """A worker does not import the URLs, and so not the views of the page."""
+    code = "import django; django.setup(); from apps.practices.observability import gauges; print(*sorted(gauges._sources))"
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == sorted(gauges._sources)
 
 
 def test_too_few_requests_say_nothing(numbers: None) -> None:
