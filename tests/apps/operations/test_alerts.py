@@ -24,6 +24,7 @@ from apps.operations.alerts.measures import Facts
 from apps.operations.alerts.table import ALERTS, RUNBOOK, firing, rules
 from apps.operations.dashboard import certificate
 from apps.operations.management.commands.alerts import RULES
+from apps.practices.mechanisms.breaker import Breaker
 from apps.practices.mechanisms.metrics import count
 from apps.practices.observability import gauges, history
 from tests.apps.accounts.factories import admin_sign_in, user_create
@@ -150,6 +151,21 @@ def test_workers_read_the_gauges_of_all_sources() -> None:
     code = "import django; django.setup(); from apps.practices.observability import gauges; print(*sorted(gauges._sources))"
     ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert ran.stdout.split() == sorted(gauges._sources)
+
+
+def test_a_breaker_of_an_idle_process_counts_as_closed() -> None:
+    now = 0.0
+    breaker = Breaker("somewhere", clock=lambda: now)
+    breaker.failed(OSError())
+    assert not breaker.is_open
+    breaker.failed(OSError())
+    now = 59.0
+    assert breaker.is_open
+    now = 61.0
+    assert not breaker.is_open, "nobody has asked for a minute"
+    assert breaker.allows()
+    breaker.failed(OSError())
+    assert breaker.is_open, "somebody has, and it failed"
 
 
 def test_too_few_requests_say_nothing(numbers: None) -> None:
