@@ -12,8 +12,8 @@ from apps.jobs.monitoring import job_stats
 from apps.practices.mechanisms.metrics import PREFIX, Durations, count
 from apps.practices.observability.gauges import SourceUnavailable, gauge, gauges_from
 
-# In seconds, from a mail to the default time limit of a kind.
-BOUNDS = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
+# In seconds, from a job that does little to the default time limit of a kind.
+BOUNDS = (0.01, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
 _waits = Durations(
     f"{PREFIX}jobs_wait_seconds",
     "Time from when a job was due until it was claimed.",

@@ -1,10 +1,13 @@
 """observability: request ids, the access line of each request, and what of a request reaches its job."""
 
+import math
+import random
 import secrets
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
 
@@ -148,6 +151,7 @@ def test_request_id_reaches_the_worker(fleet: Fleet) -> None:
     assert line["route"] == "/api/v1/sample/notes/counts"
 
 
+BUSY = "/api/v1/sample/notes/busy"
 VISIT = """
 from uuid import uuid4
 import django; django.setup()
@@ -164,7 +168,7 @@ print(f"{settings.SESSION_COOKIE_NAME}={client.session.session_key}")
 
 
 def test_operations_page_sums_instances_and_workers(fleet: Fleet) -> None:
-    environment, path = fleet.webs[0].environment, "/api/v1/sample/notes/busy"
+    environment, path = fleet.webs[0].environment, BUSY
 
     def page(web: Service) -> str:
         for _ in range(20):
@@ -222,12 +226,49 @@ def test_operations_page_sums_instances_and_workers(fleet: Fleet) -> None:
     finally:
         second.terminate()
         second.wait(60)
+
+    def row() -> list[str]:
+        rows = rows_of(page(fleet.webs[0]), "By route")
+        return next((row for row in rows if row[0] == f"HEAD {BUSY}"), ["", "0"])
+
+    _quantiles_are_right(fleet, row)
     pools = [row for row in rows_of(page(fleet.webs[1]), "Connection pools of web processes") if row[1] != "—"]
     assert len(pools) >= 2
     assert all(0 <= float(used) <= float(most) and most != "0" for _, used, most, _ in pools)
     roles = [row[0].partition(" ")[0] for row in rows_of(page(fleet.webs[1]), "Processes that are alive")]
     assert roles.count("web") >= 2
     assert roles.count("worker") >= 1
+
+
+def _quantiles_are_right(fleet: Fleet, row: Callable[[], list[str]]) -> None:
+    """Ask both instances, and compare the page's quantiles with the access lines, and with what the clients have seen."""
+    chance = random.Random(1)
+    paths = [f"{BUSY}?seconds={chance.lognormvariate(math.log(0.02), 0.6):.4f}" for _ in range(400)]
+
+    def timed(number: int) -> float:
+        answer = ask(fleet.webs[number % 2].url, paths[number], method="HEAD")
+        assert answer.status == 200
+        return answer.seconds * 1000
+
+    with ThreadPoolExecutor(4) as pool:
+        seen = list(pool.map(timed, range(len(paths))))
+    wait_until(lambda: row()[1] == str(len(paths)), seconds=15, what="the page to show the requests of both instances")
+    logged = [
+        line["duration_ms"]
+        for web in fleet.webs
+        for line in web.lines()
+        if line["event"] == "request" and (line["method"], line["route"]) == ("HEAD", BUSY)
+    ]
+    assert len(logged) == len(paths)
+    for place, q in ((3, 0.5), (4, 0.95)):
+        shown, of_lines, of_clients = float(row()[place]), exact(q, logged), exact(q, seen)
+        assert shown == pytest.approx(of_lines, rel=0.1)
+        assert shown <= of_clients * 1.1, "a client also waits for its connection"
+
+
+def exact(q: float, values: list[float]) -> float:
+    """Return a quantile, by the nearest rank."""
+    return sorted(values)[math.ceil(q * len(values)) - 1]
 
 
 def test_days_left_of_the_edges_certificate(fleet: Fleet, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -169,10 +169,18 @@ def test_counter_names_are_checked() -> None:
 def test_exposition_is_valid_prometheus_text(numbers: None) -> None:
     from prometheus_client.parser import text_string_to_metric_families
 
-    metrics.request_observe(route="/x", method="GET", status=200, seconds=0.2, request_id="-")
+    for seconds in (0.15, 0.2):
+        metrics.request_observe(route="/x", method="GET", status=200, seconds=seconds, request_id="-")
     families = {family.name: family for family in text_string_to_metric_families(exposition.exposition()[0].decode())}
     assert families["http_server_request_duration_seconds"].type == "histogram"
     assert families["http_server_request_duration_seconds"].documentation.startswith("Time from the arrival")
+    buckets = {
+        sample.labels["le"]: sample.value
+        for sample in families["http_server_request_duration_seconds"].samples
+        if sample.labels["http_route"] == "/x" and "le" in sample.labels
+    }
+    assert list(buckets) == [*map(str, metrics.BOUNDS), "+Inf"], "the bounds between these are for the operations page"
+    assert (buckets["0.1"], buckets["0.25"]) == (0, 2)
 
 
 @override_settings(OBSERVABILITY_METRICS_TOKEN=TOKEN)

@@ -15,6 +15,7 @@ from apps.practices.observability import gauges, history
 from apps.practices.observability.history import History
 
 Values = Mapping[str, float]  # by the value of the label that ``by`` names, or by ""
+RECENT = 10  # minutes: no measure looks further back
 _ERRORS = {"http_response_status_code": "5.."}
 
 
@@ -22,8 +23,9 @@ class Facts:
     """The metrics at one moment. ``recent`` has none of a single process: they are not of the last minutes."""
 
     def __init__(self, found: History | None = None) -> None:
-        """Take the metrics of this moment. ``found`` is a history of the last hour that was read just now."""
-        self.history = found or history_now(60)
+        """Take the metrics of this moment. ``found`` is a history with steps of a minute that was read just now."""
+        self.history = found or history_now(RECENT)
+        self._recent: dict[int, History] = {}  # by minutes: cut once, and not for each alert
         self._gauges: dict[str, list[tuple[Mapping[str, str], float]]] = {}
         for metric in gauges.Gauges().collect():
             for sample in metric.samples:
@@ -38,8 +40,12 @@ class Facts:
         found = self.history
         if not found.is_fleet:
             return None
-        series = {name: {key: row[-minutes:] for key, row in rows.items()} for name, rows in found.series.items()}
-        return replace(found, times=found.times[-minutes:], seconds=found.seconds[-minutes:], series=series)
+        if minutes not in self._recent:
+            series = {name: {key: row[-minutes:] for key, row in rows.items()} for name, rows in found.series.items()}
+            self._recent[minutes] = replace(
+                found, times=found.times[-minutes:], seconds=found.seconds[-minutes:], series=series
+            )
+        return self._recent[minutes]
 
     def gauge(self, name: str, labels: Mapping[str, str]) -> Iterator[tuple[Mapping[str, str], float]]:
         """Yield the samples of a gauge that have these labels."""
@@ -129,7 +135,7 @@ class Slowness:
         recent = facts.recent(self.minutes)
         if recent is None or sum(recent.counts(REQUESTS)) < self.least:
             return {}
-        value = recent.quantiles(REQUESTS, [self.q])[0]
+        value = recent.histogram(REQUESTS).quantiles([self.q])[0]
         return {} if value is None else {"": value}
 
 

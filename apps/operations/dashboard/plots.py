@@ -6,6 +6,7 @@ Why no library draws them is in docs/decisions/0088-own-plots.md.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from math import floor, log10
 from typing import Any
 
@@ -29,7 +30,7 @@ class Plot:
     lines: dict[str, Points]
     releases: Sequence[Release] = ()
 
-    @property
+    @cached_property
     def top(self) -> float:
         """Return the end of the scale: the next of 1, 2, 2.5 or 5 times a power of ten."""
         largest = max((value for points in self.lines.values() for value in points if value), default=0.0)
@@ -38,7 +39,7 @@ class Plot:
         power = 10.0 ** floor(log10(largest))
         return next(power * nice for nice in _NICE if power * nice >= largest * 0.999)
 
-    @property
+    @cached_property
     def drawn(self) -> list[dict[str, Any]]:
         """Return for each line its path, and what a legend says about it."""
         scale = HEIGHT / self.top

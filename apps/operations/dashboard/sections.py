@@ -9,6 +9,7 @@ from django.utils.http import urlencode
 
 from apps.operations.dashboard.plots import UNKNOWN, Plot, figure, measure
 from apps.practices.observability.history import History
+from apps.practices.observability.quantiles import Histogram
 
 MIB = 1024**2
 Points = list[float | None]
@@ -121,6 +122,14 @@ class Plots:
 def ms(seconds: float | None) -> str:
     """Return a duration in milliseconds."""
     return measure(None if seconds is None else seconds * 1000)
+
+
+def quantile_lines(durations: Histogram) -> dict[str, Points]:
+    """Return p50, p95 and p99 in milliseconds, to be drawn."""
+    return {
+        name: [None if value is None else value * 1000 for value in points]
+        for name, points in zip(("p50", "p95", "p99"), durations.quantile_points(), strict=True)
+    }
 
 
 def percent(part: float, whole: float) -> str:

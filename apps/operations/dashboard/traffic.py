@@ -18,6 +18,7 @@ from apps.operations.dashboard.sections import (
     lasting,
     ms,
     percent,
+    quantile_lines,
 )
 from apps.practices.mechanisms.metrics import REQUESTS
 from apps.practices.mechanisms.metrics_process import CORES, MEMORY, series_read
@@ -47,11 +48,8 @@ def requests_section(history: History, choice: Choice) -> Section:
     whole = [sum(step) for step in zip(*classes.values(), strict=True)] or [0.0] * len(history.times)
     failed = classes.get("5xx", [0.0] * len(history.times))
     shares: Points = [part / all_of * 100 if all_of else None for part, all_of in zip(failed, whole, strict=True)]
-    p50, p95, p99 = history.quantiles(REQUESTS)
-    quantiles = {
-        name: [None if value is None else value * 1000 for value in history.quantile_points(REQUESTS, q)]
-        for name, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
-    }
+    durations = history.histogram(REQUESTS)
+    p50, p95, p99 = durations.quantiles()
     return Section(
         key="requests",
         title="Requests",
@@ -66,7 +64,7 @@ def requests_section(history: History, choice: Choice) -> Section:
         plots=[
             *plots("rate", "Requests by status", "a second", {name: plots.rates(row) for name, row in classes.items()}),
             *plots("errors", "Share of errors", "% of requests with a 5xx status", {"5xx": shares}),
-            *plots("durations", "Duration", "ms", quantiles),
+            *plots("durations", "Duration", "ms", quantile_lines(durations)),
         ],
         tables=[_routes(history, choice), _slowest(history)],
     )

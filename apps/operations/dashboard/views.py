@@ -22,13 +22,12 @@ from apps.operations.alerts.table import firing
 from apps.operations.dashboard import postgresql
 from apps.operations.dashboard.certificate import certificate
 from apps.operations.dashboard.plots import figure, moment
-from apps.operations.dashboard.sections import Choice, Plots, Section, Table, columns
+from apps.operations.dashboard.sections import Choice, Plots, Section, Table, columns, quantile_lines
 from apps.operations.dashboard.traffic import cache_section, limits_section, processes_section, requests_section
 from apps.operations.dashboard.work import PAUSES, jobs_section, mails_section, sign_ins_section
 from apps.operations.health import readiness
 from apps.practices.observability.history import History
 
-VIEWS = "operations.view_operations"
 VIEWS = "operations.view_operations"
 ROUTE = "operations"
 HOUR = 60
@@ -99,10 +98,6 @@ def _database_section(found: History) -> Section:
         empty="No web process is alive.",
     )
     plots = Plots(found)
-    quantiles = {
-        name: [None if value is None else value * 1000 for value in found.quantile_points(STATEMENTS, q)]
-        for name, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
-    }
     rates = {name: plots.rates(points) for name, points in found.counts_by(STATEMENTS, "db_operation_name").items()}
     return Section(
         key="database",
@@ -113,7 +108,7 @@ def _database_section(found: History) -> Section:
         },
         plots=[
             *plots("statements", "Statements", "a second", rates),
-            *plots("statement-durations", "Duration of statements", "ms", quantiles),
+            *plots("statement-durations", "Duration of statements", "ms", quantile_lines(found.histogram(STATEMENTS))),
         ],
         tables=[pools, *postgresql.tables()],
     )

@@ -52,7 +52,7 @@ def jobs_section(history: History, request: HttpRequest) -> Section:
                 "waits",
                 "Time from when a job was due until it was claimed",
                 "s",
-                {name: history.quantile_points(_WAIT, q) for name, q in (("p50", 0.5), ("p95", 0.95))},
+                dict(zip(("p50", "p95"), history.histogram(_WAIT).quantile_points((0.5, 0.95)), strict=True)),
             ),
         ],
         tables=[_kinds(history, found)],
@@ -88,7 +88,7 @@ def _kinds(history: History, found: JobStats | None) -> Table:
     exhausted = found.exhausted if found else {}
     for kind in sorted({*by_outcome, *exhausted}):
         outcomes = {outcome: sum(points) for outcome, points in history.by(_ATTEMPTS, "outcome", kind=kind).items()}
-        wait, run = (history.quantiles(name, (0.5, 0.95), kind=kind) for name in (_WAIT, _RUN))
+        wait, run = (history.histogram(name, kind=kind).quantiles((0.5, 0.95)) for name in (_WAIT, _RUN))
         rows.append(
             (
                 kind,
@@ -157,7 +157,7 @@ def mails_section(history: History) -> Section:
     plots = Plots(history)
     sent = plots.totals_by(_MAILS, "outcome")
     given_up = plots.totals_by(_ATTEMPTS, "outcome", kind=mails.KIND).get("discarded", 0)
-    wait = history.quantiles(_WAIT, (0.95,), kind=mails.KIND)[0]
+    wait = history.histogram(_WAIT, kind=mails.KIND).quantiles((0.95,))[0]
     return Section(
         key="mails",
         title="Mails",

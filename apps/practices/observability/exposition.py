@@ -1,7 +1,9 @@
 """Metrics for Prometheus: of the whole fleet, or of this process only while Redis is unavailable."""
 
 import time
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
+from itertools import accumulate
 from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -10,7 +12,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.samples import Exemplar
 
 from apps.practices.mechanisms import metrics_flusher, metrics_numbers, metrics_process, metrics_store
-from apps.practices.mechanisms.metrics import PREFIX, REQUESTS, bounds_of, method_of, text_of
+from apps.practices.mechanisms.metrics import PREFIX, REQUESTS, lines_of, method_of, text_of
 from apps.practices.mechanisms.metrics_numbers import Slow
 from apps.practices.mechanisms.metrics_process import Process, series_read
 from apps.practices.observability import gauges
@@ -63,7 +65,7 @@ Series = tuple[tuple[str, str], ...]
 def _exemplars(slow: Mapping[str, Iterable[Slow]]) -> dict[tuple[Series, str], Exemplar]:
     """Return the slowest requests of the last two minutes as exemplars, by series and bucket."""
     found: dict[tuple[Series, str], Exemplar] = {}
-    bounds = bounds_of(REQUESTS)
+    bounds = lines_of(REQUESTS)
     for route, every in slow.items():
         for one in every:
             labels = {
@@ -155,14 +157,19 @@ def _histogram(
     exemplars: Mapping[tuple[Series, str], Exemplar],
 ) -> Metric:
     family = HistogramMetricFamily(name, text, labels=[label for label, _ in next(iter(every))])
-    # Another release may have counted with other bounds.
+    # Only another release may have this histogram, or count with other bounds.
     found = {bound for stored in every.values() for bound in stored} - {"sum"}
-    bounds = sorted({*bounds_of(name), "+Inf", *found}, key=float)
+    bounds = sorted({*(lines_of(name) or found), "+Inf"}, key=float)
+    edges = [float(bound) for bound in bounds]
+    place_of = {bound: bisect_left(edges, float(bound)) for bound in found}
     for series, stored in every.items():
-        total = 0.0
-        buckets: list[Any] = []
-        for bound in bounds:
-            total += stored.get(bound, 0.0)
-            buckets.append((bound, total, exemplars.get((series, bound))))
+        counts = [0.0] * len(bounds)
+        for bound, number in stored.items():
+            if bound != "sum":
+                counts[place_of[bound]] += number
+        buckets: list[Any] = [
+            (bound, total, exemplars.get((series, bound)))
+            for bound, total in zip(bounds, accumulate(counts), strict=True)
+        ]
         family.add_metric([value for _, value in series], buckets, stored.get("sum", 0.0))
     return family

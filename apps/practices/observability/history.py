@@ -12,9 +12,10 @@ from apps.practices.mechanisms.metrics import REQUESTS, bounds_of
 from apps.practices.mechanisms.metrics_numbers import Labels, Slow
 from apps.practices.mechanisms.metrics_process import Process
 from apps.practices.mechanisms.metrics_store import RESOLUTIONS, FleetUnavailable
+from apps.practices.observability.quantiles import Histogram, quantiles
 
-# By minutes: the length of a step, and how many there are.
-RANGES = {60: (RESOLUTIONS[0], 60), 360: (RESOLUTIONS[1], 72), 1440: (RESOLUTIONS[2], 96)}
+# By minutes: the length of a step, and how many there are. Alerts look at the last 10 minutes.
+RANGES = {10: (RESOLUTIONS[0], 10), 60: (RESOLUTIONS[0], 60), 360: (RESOLUTIONS[1], 72), 1440: (RESOLUTIONS[2], 96)}
 
 Points = list[float]  # a number for each step
 
@@ -39,7 +40,6 @@ class Route:
     p50: float | None
     p95: float | None
     p99: float | None
-    points: Points  # requests
     queries: float  # statements in PostgreSQL
     query_seconds: float
     slowest: Slow | None  # of the route, whatever its method
@@ -64,7 +64,7 @@ class History:
     series: dict[str, dict[Labels, Points]]  # by the name of the sample: histograms have _bucket and _sum
     processes: list[Process]  # those that live
     releases: list[Release]  # those that began within the range, and the one before
-    slow: dict[str, list[Slow]]  # by route, slowest first: at most one a step
+    slow: dict[str, list[Slow]]  # by route, slowest first: the slowest of each, and of the others the slowest 20 of all
 
     def points(self, name: str, **labels: str) -> Points:
         """Return the sum of a counter's chosen series, by step."""
@@ -86,18 +86,9 @@ class History:
         """Return the same by the values of one label."""
         return self.by(f"{name}_bucket", label, **labels)
 
-    def quantile_points(self, name: str, q: float, **labels: str) -> list[float | None]:
-        """Return a quantile of a histogram in seconds, by step; None for a step without events."""
-        rows = self.by(f"{name}_bucket", "le", **labels)
-        steps: Iterable[tuple[float, ...]] = zip(*rows.values(), strict=True) if rows else ()
-        bounds = bounds_of(name)
-        found = [quantile(q, dict(zip(rows, step, strict=True)), bounds) for step in steps]
-        return found or [None] * len(self.times)
-
-    def quantiles(self, name: str, wanted: Sequence[float] = (0.5, 0.95, 0.99), **labels: str) -> list[float | None]:
-        """Return quantiles of a histogram in seconds, in the whole range; None without events."""
-        buckets = {bound: sum(row) for bound, row in self.by(f"{name}_bucket", "le", **labels).items()}
-        return [quantile(q, buckets, bounds_of(name)) for q in wanted]
+    def histogram(self, name: str, **labels: str) -> Histogram:
+        """Return a histogram, for its quantiles."""
+        return Histogram(self.by(f"{name}_bucket", "le", **labels), bounds_of(name), steps=len(self.times))
 
     def requests_by_class(self) -> dict[str, Points]:
         """Return how many requests there were by class of the status, such as "2xx", by step."""
@@ -107,14 +98,12 @@ class History:
         """Return all routes that were requested, those with the most requests first."""
         buckets: dict[tuple[str, str], dict[str, float]] = {}
         classes: dict[tuple[str, str], dict[str, float]] = {}
-        points: dict[tuple[str, str], Points] = {}
         for labels, row in self.series.get(f"{REQUESTS}_bucket", {}).items():
             named, number = dict(labels), sum(row)
             key = named["http_route"], named["http_request_method"]
             for table, part in ((buckets, named["le"]), (classes, _class_of(named))):
                 counted = table.setdefault(key, {})
                 counted[part] = counted.get(part, 0.0) + number
-            points[key] = self._sum((points[key], row)) if key in points else row
         seconds = self._by_route(f"{REQUESTS}_sum")
         queries = self._by_route("shipshape_request_queries_total")
         query_seconds = self._by_route("shipshape_request_query_seconds_total")
@@ -122,7 +111,7 @@ class History:
         found = []
         for key, counted in buckets.items():
             requests = sum(counted.values())
-            p50, p95, p99 = (quantile(q, counted, bounds) for q in (0.5, 0.95, 0.99))
+            p50, p95, p99 = quantiles((0.5, 0.95, 0.99), counted, bounds)
             slow = self.slow.get(key[0])
             found.append(
                 Route(
@@ -134,7 +123,6 @@ class History:
                     p50=p50,
                     p95=p95,
                     p99=p99,
-                    points=points[key],
                     queries=queries.get(key, 0.0),
                     query_seconds=query_seconds.get(key, 0.0),
                     slowest=slow[0] if slow else None,
@@ -143,7 +131,7 @@ class History:
         return sorted(found, key=lambda route: (-route.requests, route.route, route.method))
 
     def slowest(self, most: int = 20) -> list[tuple[str, Slow]]:
-        """Return the slowest requests with their routes: of each route at most one a step."""
+        """Return the slowest requests, at most 20, with their routes: of each route at most one a step."""
         found = [(route, slow) for route, every in self.slow.items() for slow in every]
         return sorted(found, key=lambda pair: -pair[1].seconds)[:most]
 
@@ -158,7 +146,7 @@ class History:
     def _by(self, name: str, group: Callable[[Labels], str], labels: Mapping[str, str]) -> dict[str, Points]:
         rows: dict[str, list[Points]] = {}
         for found, row in self.series.get(name, {}).items():
-            if _fits(found, labels):
+            if not labels or _fits(found, labels):
                 rows.setdefault(group(found), []).append(row)
         return {value: self._sum(every) for value, every in sorted(rows.items())}
 
@@ -169,24 +157,8 @@ class History:
         return [sum(step) for step in zip(*every, strict=True)] or [0.0] * len(self.times)
 
 
-def quantile(q: float, buckets: Mapping[str, float], bounds: Sequence[str]) -> float | None:
-    """Return a quantile in seconds by the counts of a histogram's buckets (not cumulated), or None if they are empty.
-
-    ``bounds`` are the finite ones of the histogram; empty buckets may be missing. As Prometheus's histogram_quantile(): linear
-    within a bucket, and the highest finite bound for what is above it.
-    """
-    rank = q * sum(buckets.values())
-    below = upto = 0.0
-    for bound in sorted({*buckets, *bounds} - {"+Inf"}, key=float):
-        number = buckets.get(bound, 0.0)
-        if number and upto + number >= rank:
-            return below + (float(bound) - below) * (rank - upto) / number
-        below, upto = float(bound), upto + number
-    return below if buckets.get("+Inf") else None
-
-
 def history(minutes: int = 60, *, now: float | None = None) -> History:
-    """Return the fleet's numbers of the last 60, 360 or 1,440 minutes, in 60, 72 or 96 steps.
+    """Return the fleet's numbers of the last 10, 60, 360 or 1,440 minutes, in 10, 60, 72 or 96 steps.
 
     Raise FleetUnavailable if Redis does not answer; ``local`` has this process's numbers.
     """
@@ -207,7 +179,7 @@ def history(minutes: int = 60, *, now: float | None = None) -> History:
         series=_series(stored.names, stored.numbers),
         processes=metrics_store.live(stored.processes, now=now),
         releases=_releases(stored.releases, since=times[0]),
-        slow=metrics_store.slow_by_route(stored.slowest),
+        slow=metrics_store.slow_by_route(stored.slowest, most=20),
     )
 
 
@@ -244,11 +216,11 @@ def _class_of(labels: Mapping[str, str]) -> str:
 def _series(names: Mapping[bytes, bytes], stored: Sequence[Mapping[bytes, bytes]]) -> dict[str, dict[Labels, Points]]:
     rows: dict[bytes, Points] = {}
     for place, bucket in enumerate(stored):
-        for field_id, value in bucket.items():
+        for field_id, value in zip(bucket, map(float, bucket.values()), strict=True):
             row = rows.get(field_id)
             if row is None:
                 row = rows[field_id] = [0.0] * len(stored)
-            row[place] = float(value)
+            row[place] = value
     series: dict[str, dict[Labels, Points]] = {}
     for field_id, row in rows.items():
         if field_id in names:  # a name that is being added is missing for a moment

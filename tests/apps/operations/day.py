@@ -3,6 +3,7 @@
 import math
 import random
 from collections.abc import Iterator
+from statistics import NormalDist
 
 from apps.practices.mechanisms import metrics, metrics_process, metrics_store
 from apps.practices.mechanisms.metrics import REQUESTS
@@ -22,6 +23,7 @@ COUNTERS = {
 }
 JOBS = (("accounts.mail", "succeeded", 3), ("accounts.mail", "failed", 1), ("sample.count", "succeeded", 2))
 _BOUNDS = metrics.bounds_of(REQUESTS)
+_SIGMA = 0.7  # of the logarithms of durations
 
 
 def day_write(*, now: float, minutes: int = 1440, routes: int = len(ROUTES), seed: int = 1) -> None:
@@ -66,11 +68,10 @@ def processes_write(*, now: float, alive_until: float) -> None:
 
 def _counted(chance: random.Random, waves: float, routes: list[str]) -> Iterator[tuple[bytes, float]]:
     for place, route in enumerate(routes):
-        yield from _requests(chance, waves, route, fails=place % 10 == 0)
+        yield from _requests(chance, waves, route, median=0.004 + place / 1000, fails=place % 10 == 0)
     for operation, amount in (("SELECT", 400), ("UPDATE", 40), ("INSERT", 20)):
-        for bound, part in zip(_BOUNDS[:4], (60, 25, 10, 5), strict=True):
+        for bound, number in _spread(amount * waves, median=0.001):
             labels = {"db_operation_name": operation, "db_system_name": "postgresql", "le": bound}
-            number = round(amount * part / 100 * waves)
             yield field_of("db_client_operation_duration_seconds_bucket", labels), number
     for name, (label, values) in COUNTERS.items():
         for value, amount in values.items():
@@ -85,14 +86,25 @@ def _counted(chance: random.Random, waves: float, routes: list[str]) -> Iterator
                 yield field_of(f"{metrics.PREFIX}jobs_{name}_seconds_bucket", {"kind": kind, "le": bound}), 1
 
 
-def _requests(chance: random.Random, waves: float, route: str, *, fails: bool) -> Iterator[tuple[bytes, float]]:
+def _spread(amount: float, *, median: float) -> Iterator[tuple[str, int]]:
+    """Yield the buckets of so many durations of seconds, log-normal, and how many are in each."""
+    before, normal = 0.0, NormalDist(math.log(median), _SIGMA)
+    for bound in _BOUNDS:
+        share = normal.cdf(math.log(float(bound)))
+        if number := round((share - before) * amount):
+            yield bound, number
+        before = share
+
+
+def _requests(
+    chance: random.Random, waves: float, route: str, *, median: float, fails: bool
+) -> Iterator[tuple[bytes, float]]:
     requests = 0
     for status, share in (("200", 1.0), ("404", 0.05), ("500", 0.01 if fails else 0.0)):
         labels = {"http_route": route, "http_request_method": "GET", "http_response_status_code": status}
-        for bound, part in zip(_BOUNDS[:7], (5, 20, 40, 20, 8, 3, 1), strict=True):
-            if amount := round(part * share * waves * chance.random()):
-                yield field_of(f"{REQUESTS}_bucket", {**labels, "le": bound}), amount
-                requests += amount
+        for bound, number in _spread(100 * share * waves * chance.random(), median=median):
+            yield field_of(f"{REQUESTS}_bucket", {**labels, "le": bound}), number
+            requests += number
         yield field_of(f"{REQUESTS}_sum", labels), share
     of_route = {"http_route": route, "http_request_method": "GET"}
     yield field_of(f"{metrics.PREFIX}request_queries_total", of_route), 3 * requests

@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from apps.jobs.models import ChunkPurpose, Job, JobChunk, JobWorker
 from apps.jobs.services import claims, outcomes
-from apps.operations.alerts.measures import Facts
+from apps.operations.alerts.measures import RECENT, Facts
 from apps.operations.alerts.table import ALERTS, RUNBOOK, firing, rules
 from apps.operations.dashboard import certificate
 from apps.operations.management.commands.alerts import RULES
@@ -79,6 +79,10 @@ def test_board_is_of_metrics_that_exist() -> None:
         for target in panel["targets"]:
             expression = target["expr"].replace("$__rate_interval", "5m")
             assert {base_of(name) for name in metrics_of(expression)} <= metrics_known(), panel["title"]
+
+
+def test_no_measure_looks_further_back_than_what_is_read() -> None:
+    assert max(getattr(alert.measure, "minutes", 0) for alert in ALERTS) <= RECENT
 
 
 def test_every_alert_has_its_section() -> None:
