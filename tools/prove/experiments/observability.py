@@ -40,6 +40,6 @@ def _lines_of(request_id: str, *services: Any) -> list[dict[str, Any]]:
 
 
 def _requests(text: str, *, route: str) -> float:
-    """Return the sum of a route's request counters in a Prometheus exposition."""
-    lines = re.findall(r"^\w*requests_total\{([^}]*)\} ([\d.e+]+)$", text, flags=re.MULTILINE)
+    """Return how many requests of a route a Prometheus exposition counts."""
+    lines = re.findall(r"^http_server_request_duration_seconds_count\{([^}]*)\} ([\d.e+]+)$", text, flags=re.MULTILINE)
     return sum(float(value) for labels, value in lines if f'"{route}"' in labels)
