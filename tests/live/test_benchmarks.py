@@ -47,6 +47,7 @@ def test_every_work_has_its_figures(run):
         assert 0 < work["p50_ms"] <= work["p99_ms"], name
         assert set(work["statuses"]) == {"200"}, name
         assert work["memory_mib"]["web"] > 10, name
+        assert 0.5 < work["memory_mib"]["web"] / work["memory_before_mib"]["web"] < 2, name
         assert f"| {name} |" in run["printed"]
     assert sum(work["cpu_us"]["web"] for work in works.values()) > 0
     assert run["data"]["users"] == 100

@@ -219,13 +219,17 @@ def work_measured(work: Work, fleet: Fleet, counters: Counters, options: argpars
         before = counters.snapshot()
         send(limit=COUNTED)
         rounds.append(counters.snapshot().since(before))
-    before = counters.snapshot()
+    memory, before = counters.memory(), counters.snapshot()
     left = len(requests) - sent if work.once else None
     load = send(connections=options.connections, seconds=options.seconds, limit=left)
     added = counters.snapshot().since(before)
     fewest = min(rounds, key=lambda round_: round_.statements.total())
     cpu = {kind: seconds / load.requests * 1e6 for kind, seconds in added.cpu.items()}
-    progress(f"{work.name}: {load.requests / load.seconds:,.0f}/s, p50 {load.p50_ms:.1f} ms, web {cpu['web']:,.0f} µs")
+    after = counters.memory()
+    grown = f"{memory['web']:.1f} to {after['web']:.1f} MiB in {load.requests:,} requests"
+    progress(
+        f"{work.name}: {load.requests / load.seconds:,.0f}/s, p50 {load.p50_ms:.1f} ms, web {cpu['web']:,.0f} µs, {grown}"
+    )
     return {
         "name": work.name,
         "what": work.what,
@@ -236,7 +240,8 @@ def work_measured(work: Work, fleet: Fleet, counters: Counters, options: argpars
         "statements": fewest.statements.total() / COUNTED,
         "redis_trips": min(round_.reads for round_ in rounds) / COUNTED,
         "redis_commands": min(round_.commands.total() for round_ in rounds) / COUNTED,
-        "memory_mib": counters.memory(),
+        "memory_before_mib": memory,
+        "memory_mib": after,
         "sql": {text: number / COUNTED for text, number in fewest.statements.most_common()},
         **asdict(load),
     }
