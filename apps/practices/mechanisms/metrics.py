@@ -8,6 +8,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Sequence
 from threading import Lock
+from typing import NamedTuple
 
 from apps.practices.mechanisms import metrics_flusher, metrics_numbers, metrics_process
 from apps.practices.mechanisms.metrics_numbers import field_of, slow_keep
@@ -43,7 +44,8 @@ class Durations:
         self.name, self.text, self.labels, self.lines = name, text, tuple(labels), tuple(map(float, bounds))
         fine = (bound for bound in _FINE if self.lines[0] < bound < self.lines[-1])
         self.bounds = tuple(sorted({*self.lines, *fine}))
-        self._fields: dict[tuple[str, ...], list[bytes]] = {}  # the buckets, then the sum
+        self._places = (*map(str, self.bounds), "+Inf")
+        self._series: dict[tuple[str, ...], _Series] = {}
         _durations[name] = self
 
     def observe(self, seconds: float, **labels: str) -> None:
@@ -57,18 +59,30 @@ class Durations:
 
     def changes(self, seconds: float, values: tuple[str, ...]) -> tuple[tuple[bytes, float], tuple[bytes, float]]:
         """Return what one event of this duration adds: to a bucket, and to the sum."""
-        fields = self._fields.get(values) or self._fields_make(values)
-        return (fields[bisect_left(self.bounds, seconds)], 1), (fields[-1], seconds)
+        series = self._series.get(values) or self._series_make(values)
+        place = bisect_left(self.bounds, seconds)
+        field = series.buckets.get(place)
+        if field is None:
+            field = field_of(f"{self.name}_bucket", {**series.labels, "le": self._places[place]})
+            series.buckets[place] = field
+        return (field, 1), (series.sum, seconds)
 
-    def _fields_make(self, values: tuple[str, ...]) -> list[bytes]:
+    def _series_make(self, values: tuple[str, ...]) -> "_Series":
         with _lock:
-            if len(self._fields) >= MOST_SERIES:
+            if len(self._series) >= MOST_SERIES and values not in self._series:
                 values = (OVERFLOW,) * len(self.labels)
+                if found := self._series.get(values):
+                    return found
             labels = dict(zip(self.labels, values, strict=True))
-            buckets = [
-                field_of(f"{self.name}_bucket", {**labels, "le": bound}) for bound in [*map(str, self.bounds), "+Inf"]
-            ]
-            return self._fields.setdefault(values, [*buckets, field_of(f"{self.name}_sum", labels)])
+            return self._series.setdefault(values, _Series(labels, field_of(f"{self.name}_sum", labels), {}))
+
+
+class _Series(NamedTuple):
+    """The fields of a histogram's series. Those of its buckets are made when they are first hit, which most never are."""
+
+    labels: dict[str, str]
+    sum: bytes
+    buckets: dict[int, bytes]
 
 
 _active: set[str] = set()  # the ids of requests in flight
