@@ -13,7 +13,7 @@ from apps.jobs.monitoring import ALIVE, worker_seen
 
 SECONDS = 2.0  # as load balancers wait
 # Where to ask what listens on every address.
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "[::]": "::1"}  # noqa: S104 - nothing is bound here
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "[::]": "::1"}  # nosec B104 # noqa: S104 - nothing is bound here
 
 
 class Command(BaseCommand):
