@@ -41,7 +41,7 @@ OBSERVABILITY = (
     ),
     Variable(
         "LOG_ADDRESSES",
-        "How client addresses are logged: full, truncated (/24, /48) or none.",
+        "How client addresses are logged and kept for operators: full, truncated (/24, /48) or none.",
         kinds.choice("full", "truncated", "none"),
         default="truncated",
     ),

@@ -21,7 +21,7 @@ from structlog.testing import capture_logs
 from apps.operations.dashboard.certificate import Certificate, certificate
 from apps.practices.mechanisms.facts import facts_of
 from apps.practices.mechanisms.ids import current_request_id
-from apps.practices.observability.access import address_shown
+from apps.practices.mechanisms.proxies import address_shown
 from apps.practices.observability.middleware import ObservabilityMiddleware
 from tests.apps.operations.pages import rows_of
 from tests.fleet import ask

@@ -13,7 +13,7 @@ from django.db import transaction
 from apps.accounts.models import DEVICE_MAX_LENGTH, SecurityEvent, SecurityEventKind
 from apps.practices.mechanisms.ids import current_request_id
 from apps.practices.mechanisms.metrics import count
-from apps.practices.observability.access import address_shown
+from apps.practices.mechanisms.proxies import address_shown
 
 logger = structlog.get_logger("security")
 

@@ -2,9 +2,16 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
+from uuid import UUID
 
+from django.contrib import admin
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+
+from apps.accounts.models import User
 from apps.operations.dashboard.plots import UNKNOWN, figure, measure, moment
 from apps.operations.dashboard.sections import (
     MIB,
@@ -216,8 +223,8 @@ def _breakers_open(history: History) -> list[tuple[str, str]]:
     return [(dependency, str(number)) for dependency, number in sorted(found.items())]
 
 
-def limits_section(history: History) -> Section:
-    """Return which policies refused requests."""
+def limits_section(history: History, request: HttpRequest) -> Section:
+    """Return which policies refused requests, and whose."""
     plots = Plots(history)
     allowed = plots.totals_by("shipshape_limits_allowed_total", "policy")
     refused = plots.totals_by("shipshape_throttled_total", "policy")
@@ -235,10 +242,32 @@ def limits_section(history: History) -> Section:
                 columns=columns("Policy", "Allowed", "Refused"),
                 rows=rows,
                 empty="No request was counted by a limit in this time.",
-                note="Who was refused is in the access lines with status 429: user and address are no labels of metrics.",
-            )
+            ),
+            _refused(history, refused, request),
         ],
     )
+
+
+def _refused(history: History, totals: Mapping[str, float], request: HttpRequest) -> Table:
+    may_see = admin.site.get_model_admin(User).has_view_permission(request)
+    rows = []
+    for policy in {**totals, **history.refused}:
+        names = history.refused.get(policy, {})
+        rows += [(policy, _user_link(name) if may_see else name, figure(number)) for name, number in names.items()]
+        others = totals.get(policy, 0) - sum(names.values())
+        if history.is_fleet and others >= 1:
+            rows.append((policy, "(others)", figure(others)))
+    heads = [Column(title="Policy", is_number=False), Column(title="Who", is_number=False), Column(title="Refused")]
+    note = "User ids, and addresses as LOG_ADDRESSES allows. The access lines with status 429 have every refusal."
+    return Table(caption="Who was refused", columns=heads, rows=rows, empty="Nobody in this time.", note=note)
+
+
+def _user_link(name: str) -> str:
+    """Return a user id as a link to the account, and an address as it is."""
+    try:
+        return format_html('<a href="{}">{}</a>', reverse("admin:accounts_user_change", args=[UUID(name)]), name)
+    except ValueError:
+        return name
 
 
 def _totals(plots: Plots, caption: str, name: str, label: str) -> Table:

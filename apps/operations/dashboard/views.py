@@ -69,7 +69,7 @@ def _sections(found: History, request: HttpRequest, choice: Choice) -> list[Sect
         requests_section(found, choice),
         processes_section(found),
         cache_section(found),
-        limits_section(found),
+        limits_section(found, request),
         jobs_section(found, request),
         sign_ins_section(found),
         mails_section(found),

@@ -13,7 +13,7 @@ from threading import Event, Lock, Thread
 import redis
 import structlog
 
-from apps.practices.mechanisms import metrics_numbers, metrics_process, metrics_store
+from apps.practices.mechanisms import metrics_numbers, metrics_process, metrics_refusals, metrics_store
 
 INTERVAL = 1.0
 BEAT = 5.0  # seconds between two writes of the process's row
@@ -51,19 +51,22 @@ class Flusher:
         Redis may have executed what it did not confirm: after a timeout, a second may be counted twice.
         """
         with self._lock:
-            now, slowest = metrics_numbers.numbers(), metrics_numbers.slowest()
+            now, slowest, refusals = metrics_numbers.numbers(), metrics_numbers.slowest(), metrics_refusals.refusals()
             sent = self.sent
             gained = {field: value - sent.get(field, 0.0) for field, value in now.items() if value != sent.get(field)}
             try:
                 if gained:
                     self._refused(metrics_store.add(gained, slowest, at=time.time()))
+                    self.sent = now
+                    metrics_numbers.slowest_sent(slowest)
+                if refusals:
+                    metrics_refusals.refusals_add(refusals, at=time.time())
+                    metrics_refusals.refusals_sent(refusals)
             except redis.RedisError as error:
                 if not self._failing:
                     logger.warning("metrics_flush_failed", error=type(error).__name__)
                 self._failing = True
                 return False
-            self.sent = now
-            metrics_numbers.slowest_sent(slowest)
             self._failing = False
             return True
 

@@ -102,6 +102,23 @@ def _written(address: Address | None) -> tuple[str, str]:
 
 
 @lru_cache(maxsize=4096)
+def address_shown(address: str, policy: str) -> str | None:
+    """Return a client address in the form that LOG_ADDRESSES allows: ``full``, ``truncated`` (/24, /48), or None for ``none``."""
+    if policy == "none":
+        return None
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return None
+    if policy == "full":
+        return str(parsed)
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
+        parsed = parsed.ipv4_mapped
+    prefix = 24 if parsed.version == 4 else 48
+    return str(ipaddress.ip_network((parsed, prefix), strict=False).network_address)
+
+
+@lru_cache(maxsize=4096)
 def is_ours(address: Address, networks: Sequence[str]) -> bool:
     """Return whether an address is in one of the networks."""
     return any(address in network for network in _networks(tuple(networks)))

@@ -1,6 +1,5 @@
 """The access line of a request, and its metrics."""
 
-import ipaddress
 from functools import lru_cache
 from time import perf_counter
 
@@ -10,6 +9,7 @@ from django.http import HttpRequest
 
 from apps.practices.mechanisms import ids, metrics
 from apps.practices.mechanisms.facts import RequestFacts, facts_of
+from apps.practices.mechanisms.proxies import address_shown
 from apps.practices.mechanisms.requests import user_id_of
 from apps.practices.mechanisms.traces import Span
 from apps.practices.mechanisms.usage import usage
@@ -132,20 +132,3 @@ def span_end(
         attributes,
         error=str(status) if status >= 500 else None,
     )
-
-
-@lru_cache(maxsize=4096)
-def address_shown(address: str, policy: str) -> str | None:
-    """Return a client address in the form that LOG_ADDRESSES allows: ``full``, ``truncated`` (/24, /48), or None for ``none``."""
-    if policy == "none":
-        return None
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return None
-    if policy == "full":
-        return str(parsed)
-    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
-        parsed = parsed.ipv4_mapped
-    prefix = 24 if parsed.version == 4 else 48
-    return str(ipaddress.ip_network((parsed, prefix), strict=False).network_address)

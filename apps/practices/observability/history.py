@@ -3,11 +3,12 @@
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 import orjson
 import redis
 
-from apps.practices.mechanisms import metrics_flusher, metrics_numbers, metrics_process, metrics_store
+from apps.practices.mechanisms import metrics_flusher, metrics_numbers, metrics_process, metrics_refusals, metrics_store
 from apps.practices.mechanisms.metrics import REQUESTS, bounds_of
 from apps.practices.mechanisms.metrics_numbers import Labels, Slow
 from apps.practices.mechanisms.metrics_process import Process
@@ -18,6 +19,8 @@ from apps.practices.observability.quantiles import Histogram, quantiles
 RANGES = {10: (RESOLUTIONS[0], 10), 60: (RESOLUTIONS[0], 60), 360: (RESOLUTIONS[1], 72), 1440: (RESOLUTIONS[2], 96)}
 
 Points = list[float]  # a number for each step
+
+MOST_REFUSED = 10  # names of each policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,7 @@ class History:
     processes: list[Process]  # those that live
     releases: list[Release]  # those that began within the range, and the one before
     slow: dict[str, list[Slow]]  # by route, slowest first: the slowest of each, and of the others the slowest 20 of all
+    refused: dict[str, dict[str, int]]  # by policy: the user ids and addresses refused most, and how often, at most 10
 
     def points(self, name: str, **labels: str) -> Points:
         """Return the sum of a counter's chosen series, by step."""
@@ -169,6 +173,7 @@ def history(minutes: int = 60, *, now: float | None = None) -> History:
     metrics_flusher.flush()
     try:
         stored = metrics_store.buckets_read(resolution, times)
+        refusals = metrics_refusals.refusals_read(resolution, times)
     except redis.RedisError as error:
         raise FleetUnavailable from error
     return History(
@@ -180,11 +185,12 @@ def history(minutes: int = 60, *, now: float | None = None) -> History:
         processes=metrics_store.live(stored.processes, now=now),
         releases=_releases(stored.releases, since=times[0]),
         slow=metrics_store.slow_by_route(stored.slowest, most=20),
+        refused=_most(refusals),
     )
 
 
 def local(*, now: float | None = None) -> History:
-    """Return this process's numbers since its start, as one step."""
+    """Return this process's numbers since its start, as one step; slow requests and names are those not yet sent."""
     now = time.time() if now is None else now
     process = metrics_process.Heart().look()
     series: dict[str, dict[Labels, Points]] = {}
@@ -201,7 +207,15 @@ def local(*, now: float | None = None) -> History:
         processes=[process],
         releases=[Release(process.release, process.started)],
         slow={route: [slow] for route, slow in metrics_numbers.slowest().items()},
+        refused=_most(metrics_refusals.refusals()),
     )
+
+
+def _most(refusals: metrics_refusals.Refusals) -> dict[str, dict[str, int]]:
+    return {
+        policy: dict(sorted(names.items(), key=itemgetter(1), reverse=True)[:MOST_REFUSED])
+        for policy, names in refusals.items()
+    }
 
 
 def _fits(found: Labels, labels: Mapping[str, str]) -> bool:

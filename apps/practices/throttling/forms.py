@@ -13,6 +13,8 @@ from django.http.response import HttpResponseBase
 from django_ratelimit.core import get_usage
 
 from apps.practices.errors import TooManyRequests, problem_response
+from apps.practices.mechanisms.facts import facts_of
+from apps.practices.throttling.requests import refusal_count
 
 View = Callable[..., HttpResponseBase]
 
@@ -32,6 +34,8 @@ def limited_form(group: str, *, policy: str = "login") -> Callable[[View], View]
                 increment=True,
             )
             if usage and usage["should_limit"]:
+                facts = facts_of(request)
+                refusal_count(facts, policy, facts.bucket)
                 return problem_response(request, TooManyRequests(retry_after=max(1, usage["time_left"])))
             return view(request, *args, **kwargs)
 

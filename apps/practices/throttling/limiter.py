@@ -60,6 +60,12 @@ class Limit:
         self.window = seconds * 1_000_000
         self.interval = self.window / quota  # between requests at the policy's sustained rate
 
+    @property
+    def identity(self) -> str:
+        """Return the id of the account, or the address, as the limiter counts it."""
+        quota, seconds = self.rate
+        return self.key.removeprefix(f"{self.policy}:{quota}/{seconds}:")
+
 
 @dataclass(slots=True)
 class Decision:

@@ -13,6 +13,8 @@ from django.utils.module_loading import import_string
 from apps.practices.errors import TooManyRequests
 from apps.practices.mechanisms.facts import RequestFacts, facts_of
 from apps.practices.mechanisms.metrics import count
+from apps.practices.mechanisms.metrics_refusals import refusal_keep
+from apps.practices.mechanisms.proxies import address_shown
 from apps.practices.mechanisms.responses import header_set
 from apps.practices.throttling.limiter import Decision, Limit, acquire, limit_for
 
@@ -60,11 +62,21 @@ def too_many(request: HttpRequest) -> TooManyRequests:
     decisions: list[Decision] = list(facts_of(request).decisions.values())
     worst = max(decisions, key=lambda decision: decision.retry_after)
     policy, (quota, seconds) = worst.limit.policy, worst.limit.rate
-    count("throttled", policy=policy)
+    refusal_count(facts_of(request), policy, worst.limit.identity)
     return TooManyRequests(
         f'The limit "{policy}" of {quota} requests per {seconds} seconds is exhausted.',
         retry_after=max(1, worst.retry_after),
     )
+
+
+def refusal_count(facts: RequestFacts, policy: str, identity: str) -> None:
+    """Count a request that a policy refused, and whom: an account, or an address in the form that LOG_ADDRESSES allows."""
+    count("throttled", policy=policy)
+    form = settings.OBSERVABILITY_ADDRESSES
+    is_shortened = identity == facts.bucket and form != "full"
+    name = address_shown(facts.address, form) if is_shortened else identity
+    if name:
+        refusal_keep(policy, name)
 
 
 def limits_to_headers(request: HttpRequest, response: HttpResponseBase) -> None:

@@ -14,7 +14,8 @@ from django.test import Client, override_settings
 from apps.accounts.models import User
 from apps.jobs.models import QueuePause
 from apps.operations.dashboard import postgresql
-from apps.practices.mechanisms import metrics_flusher, metrics_store
+from apps.practices.mechanisms import metrics_flusher, metrics_refusals, metrics_store
+from apps.practices.mechanisms.metrics_numbers import field_of
 from tests.apps.accounts.factories import PASSWORD, admin_sign_in, user_create
 from tests.apps.operations.day import ROUTES, day_write, processes_write
 from tests.apps.operations.pages import figures_of, rows_of
@@ -125,6 +126,27 @@ def test_range_and_order_are_links_that_keep_each_other(root: Client, day: None)
     assert paths == sorted(paths)
     for query in ("?range=7h", "?sort=nothing", "?range=1h&range=x", "?view=x", "?foo=1"):
         text_of(root, query)
+
+
+def test_who_was_refused_is_shown_to_link_where_users_may_be_seen(root: Client, settings: Any) -> None:
+    settings.OBSERVABILITY_METRICS_PREFIX = "refused:metrics"
+    viewer = signed_in(user_create(is_staff=True, permissions=("operations.view_operations",)))
+    person = str(user_create().pk)
+    now = time.time()
+    metrics_store.add({field_of("shipshape_throttled_total", {"policy": "anon"}): 900}, {}, at=now)
+    metrics_refusals.refusals_add({"anon": {"203.0.113.0": 700}, "user": {person: 3}}, at=now)
+    try:
+        page, plain = text_of(root), text_of(viewer)
+    finally:
+        for key in metrics_store.client().scan_iter("refused:metrics:*"):
+            metrics_store.client().delete(key)
+    expected = [["anon", "203.0.113.0", "700"], ["anon", "(others)", "200"], ["user", person, "3"]]
+    assert rows_of(page, "Who was refused") == rows_of(plain, "Who was refused") == expected
+    link = f'<a href="/admin/accounts/user/{person}/change/">{person}</a>'
+    assert link in page
+    assert person in plain
+    assert link not in plain
+    assert root.get(f"/admin/accounts/user/{person}/change/").status_code == 200
 
 
 def test_plots_have_their_numbers_in_words_and_tables(root: Client, day: None) -> None:
