@@ -43,8 +43,10 @@ CHECKS = "import sys; from tests.run import run_stages; sys.exit(run_stages()['f
 LEFT_OUT = (
     "tests/apps/accounts/",
     "tests/apps/jobs/",
+    "tests/apps/operations/",
     "tests/practices/",
     "tests/settings/",
+    "tests/tools/",  # the steps themselves have the generator write resources
     "tests/test_admin_lookups.py",
     "tests/test_inputs.py",
     "tests/test_plans.py",
@@ -55,13 +57,15 @@ WALKS = (
     "tests/practices/test_sample.py",
 )
 PROPERTIES = "tests/practices/test_validation_properties.py"
-# Of the files left out, by test: what is said of every field there is, the admin of a resource with each kind of field, and the
-# plans of the new lists.
+# Of the files left out, by test: what is said of every field there is, the page with the new queue, the admin of a resource with
+# each kind of field, and the plans of the new lists.
 ALSO = (
     f"{PROPERTIES}::test_any_body_is_handled_and_stored_text_is_clean",
     f"{PROPERTIES}::test_any_query_is_handled",
     f"{PROPERTIES}::test_unclean_text_is_never_stored",
     "tests/practices/test_validation_fields.py::test_every_writable_field_is_bounded",
+    "tests/apps/operations/test_dashboard.py::test_sections_of_a_day",
+    "tests/apps/operations/test_dashboard.py::test_queues_are_paused_by_their_permission",
     "tests/test_admin_lookups.py::test_no_query_of_a_list_is_a_failure[diary.Note]",
     *(
         f"tests/test_plans.py::test_every_query_of_a_list_is_served_by_an_index[/api/v1/{name}]"
@@ -82,16 +86,6 @@ ACCOUNTS = tuple(
     }.items()
     for prefix in prefixes
 )
-# Of the generator alone, whatever the project holds. The steps themselves have it write seven resources.
-GENERATOR = tuple(
-    f"tests/tools/test_startresource.py::{test}"
-    for test in (
-        "test_python_words_never_cause_a_traceback",
-        "test_dry_run_shows_all_and_writes_nothing",
-        "test_failure_in_the_copy_writes_nothing",
-    )
-)
-
 JOBS_COMPONENT = "settings/components/jobs.py"
 
 
@@ -129,7 +123,7 @@ def chosen(copy: Path) -> list[str]:
     """Return pytest's arguments: the test files that are not left out, and the tests of the others that are run."""
     files = sorted(path.relative_to(copy).as_posix() for path in (copy / "tests").rglob("test_*.py"))
     chosen = [file for file in files if file in WALKS or not file.startswith(LEFT_OUT)]
-    return [*chosen, *ALSO, *(f"--deselect={prefix}" for prefix in (*ACCOUNTS, *GENERATOR))]
+    return [*chosen, *ALSO, *(f"--deselect={prefix}" for prefix in ACCOUNTS)]
 
 
 @pytest.mark.timeout(900)
