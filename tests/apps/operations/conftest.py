@@ -11,15 +11,17 @@ import pytest
 
 @pytest.fixture
 def numbers(db: None, settings: Any) -> Iterator[None]:
-    """Count into metrics of this test alone, and read gauges again."""
+    """Count into metrics of this test alone, read gauges again, and close the breakers that other tests left open."""
     from apps.jobs.models import JobWorker
-    from apps.practices.mechanisms import metrics_flusher, metrics_store
+    from apps.practices.mechanisms import breaker, metrics_flusher, metrics_store
     from tests.apps.operations.faults import forget_gauges
 
     metrics_flusher.start()
     metrics_flusher.flush()  # what was counted before goes where it belongs
     settings.OBSERVABILITY_METRICS_PREFIX = f"alerts-{secrets.token_hex(4)}"
     forget_gauges()
+    for one in list(breaker._breakers):
+        one.succeeded()
     JobWorker.objects.create(name="host/1-1", queues=["default", "mail"])
     yield
     metrics_flusher.flush()
