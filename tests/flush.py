@@ -12,7 +12,7 @@ _truncate = DatabaseOperations.sql_flush
 
 
 def sql_flush(operations: DatabaseOperations, style: Any, tables: Collection[str], **options: Any) -> list[str]:
-    """Return DELETEs under the locks that TRUNCATE would take, so that it waits for whoever still writes."""
+    """Return DELETEs under the locks that TRUNCATE would take, so that it waits for transactions that still write."""
     with operations.connection.cursor() as cursor:
         cursor.execute(
             "SELECT 1 FROM pg_class WHERE relname = ANY(%s) AND pg_relation_size(oid) > %s", [[*tables], LARGE]

@@ -4,7 +4,7 @@ from django.db import models
 
 
 class OperationsPage(models.Model):
-    """What Django's permissions are attached to."""
+    """A model without a table, to which Django attaches the page's permissions."""
 
     class Meta:
         managed = False
@@ -16,7 +16,7 @@ class OperationsPage(models.Model):
 
 
 class AlertState(models.Model):
-    """What the mails about an alert need to know. Workers lock the row, so that one of them sends a mail."""
+    """The state of an alert, for the mails about it. Workers lock the row, so that one of them sends a mail."""
 
     name = models.CharField(max_length=50, primary_key=True)
     since = models.DateTimeField(null=True, db_comment="Since when its condition holds; null while it does not.")

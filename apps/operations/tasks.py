@@ -44,7 +44,7 @@ def operations_alerts(context: JobContext) -> dict[str, Any]:
 
 
 class AlertMailParametersSerializer(StrictSerializer):
-    """What the mail says."""
+    """The parameters of a mail about an alert."""
 
     alert = serializers.ChoiceField(choices=[alert.name for alert in ALERTS])
     is_firing = serializers.BooleanField()

@@ -1,4 +1,4 @@
-"""What alerts measure, as data: each kind of measure is an expression for Prometheus and is read here from the same metrics.
+"""The measures of alerts, as data: each kind is an expression for Prometheus and is read here from the same metrics.
 
 Counts and histograms are read over the last minutes of the fleet's history: the current one, which is not over, and those before.
 """

@@ -1,4 +1,4 @@
-"""What PostgreSQL knows about itself, in read-only statements, each with a time limit of its own.
+"""PostgreSQL about itself, in read-only statements, each with a time limit of its own.
 
 A statement that fails (no permission, no extension, too slow) leaves its error in the place of its rows. Texts of statements
 are shown only where PostgreSQL has replaced their values by parameters.

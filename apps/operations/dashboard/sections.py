@@ -1,4 +1,4 @@
-"""What a section of the page consists of. The templates draw every section in the same way."""
+"""The parts of a section of the page. The templates draw every section in the same way."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -53,7 +53,7 @@ class Section:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """What the links of the page choose: the range in minutes, the order of the routes, and whether plots have tables."""
+    """The choices of the page's links: the range in minutes, the order of the routes, and whether plots have tables."""
 
     RANGES: ClassVar = {"1h": 60, "6h": 360, "24h": 1440}
 

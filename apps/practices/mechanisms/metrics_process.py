@@ -1,4 +1,4 @@
-"""What this process says about itself: its role and release, its processor time and memory, and what others register."""
+"""The row of this process: its role and release, its processor time and memory, and what others register."""
 
 import os
 import re

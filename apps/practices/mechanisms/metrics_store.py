@@ -193,7 +193,7 @@ def _milliseconds(stored: bytes) -> float:
 
 
 class Buckets(NamedTuple):
-    """What is stored: names by id; for each moment asked for, the numbers by id and the slowest requests by route; the rest."""
+    """The stored numbers: names by id; for each moment, the numbers by id and the slowest requests by route; the rest."""
 
     names: dict[bytes, bytes]
     numbers: list[dict[bytes, bytes]]

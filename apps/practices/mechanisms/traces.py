@@ -68,7 +68,7 @@ class Span:
 
 
 class Recorder(Protocol):
-    """What records spans: ``observability.otel``, where OpenTelemetry is configured."""
+    """A recorder of spans: ``observability.otel``, where OpenTelemetry is configured."""
 
     def request(self, parent: Trace | None) -> Span | None:
         """Begin the span of a request."""

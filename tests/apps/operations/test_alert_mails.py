@@ -1,4 +1,4 @@
-"""Mails about alerts: one when a fault made with real counters is seen, one when it is over, whoever looks."""
+"""Mails about alerts: one when a fault made with real counters is seen, one when it is over, however many workers look."""
 
 from __future__ import annotations
 
