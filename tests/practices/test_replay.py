@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from typing import Any
 
@@ -15,7 +15,7 @@ from django.db import close_old_connections
 from apps.practices.caching.tags import TagChange
 from apps.practices.throttling.throttles import ScopeThrottle
 from apps.practices.validation.clients import ClientSocket
-from project import replay
+from project import reads, replay
 from tests.caches import caches_clear
 from tests.practices.application import HOST, NOTES, Seen, Server
 from tests.practices.cache_servers import black_hole
@@ -218,13 +218,17 @@ def test_unknown_middleware_ends_all_replays(settings: Any) -> None:
     assert not replay.replays_allowed()
 
 
-def test_cors_by_signal_ends_all_replays() -> None:
+@pytest.mark.parametrize("allowed", [replay.replays_allowed, reads.reads_allowed])
+def test_cors_by_signal_ends_all_short_cuts(settings: Any, allowed: Callable[[], bool]) -> None:
+    settings.MIDDLEWARE = [path for path in settings.MIDDLEWARE if "zeal" not in path]  # the tests' own
+    assert allowed()
+
     def anybody(**_: Any) -> bool:
         return True
 
     check_request_enabled.connect(anybody)
     try:
-        assert not replay.replays_allowed()
+        assert not allowed()
     finally:
         check_request_enabled.disconnect(anybody)
 
